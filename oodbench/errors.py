@@ -1,0 +1,20 @@
+"""The one exception that people are meant to read."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OodbenchError(Exception):
+    """A mistake that the user can mend.
+
+    The message is one line: what was wrong, what was expected, what to do. The command line prints it without a
+    traceback and exits with code 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> OodbenchError:
+    """The error for a `name` that is not among the `known` ones of its `kind`, with the nearest one suggested."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return OodbenchError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known) or 'none'}")

@@ -1,0 +1,1 @@
+"""Image sets: packs, built-in sets, and how a suite names them."""

@@ -1,0 +1,52 @@
+"""What the harness asks of a network: logits and features in one pass, normalisation inside."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Representation(NamedTuple):
+    """Everything one forward pass tells a detector.
+
+    Attributes:
+        logits: (N, outputs).
+        features: (N, D), what the last linear layer sees.
+        taps: feature maps (N, C_l, H_l, W_l), from the input towards the output.
+    """
+
+    logits: Tensor
+    features: Tensor
+    taps: tuple[Tensor, ...]
+
+
+class Network(nn.Module):
+    """A classifier over images in [0, 1].
+
+    Channel normalisation is the first step of `represent`, so that an attack's epsilon means pixels for every network.
+    It is held in non-persistent buffers: checkpoints do not carry it.
+
+    Args:
+        mean: subtracted from each RGB channel, in [0, 1] units.
+        std: divides each RGB channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...] = (0.0, 0.0, 0.0), std: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def represent(self, images: Tensor) -> Representation:
+        """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it represents images")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, outputs) of images, float (N, 3, H, W) in [0, 1]."""
+        return self.represent(images).logits
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images with the channel mean taken away and the channel deviation divided out."""
+        return (images - self.mean) / self.std

@@ -1,0 +1,1 @@
+"""How OOD images are altered before they are scored."""

@@ -1,0 +1,1 @@
+"""One TOML file a suite. Installed as `oodbench.suites`."""

@@ -50,3 +50,8 @@ class Network(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """Images with the channel mean taken away and the channel deviation divided out."""
         return (images - self.mean) / self.std
+
+
+def as_input(pixels: Tensor) -> Tensor:
+    """Images as a network takes them, float32 in [0, 1], from uint8 `pixels` of the same shape."""
+    return pixels.float() / 255

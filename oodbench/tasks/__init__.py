@@ -1,1 +1,12 @@
-"""How OOD images are altered before they are scored."""
+"""Tasks: how OOD images are altered before a detector scores them. ID images stay as they are."""
+
+from collections.abc import Mapping
+
+from oodbench.tasks.clean import Clean
+from oodbench.tasks.linf import Linf
+from oodbench.tasks.task import Altered, Task
+
+KINDS: Mapping[str, type[Task]] = {"clean": Clean, "linf": Linf}
+"""What a suite's `kind` may say."""
+
+__all__ = ["KINDS", "Altered", "Clean", "Linf", "Task"]

@@ -1,0 +1,209 @@
+"""ATOM: Adversarial Training with informative Outlier Mining. Chen et al. 2021, arXiv:2006.15207.
+
+The network has one output beyond the K classes, for outliers. Every epoch a large window of auxiliary outliers is
+ranked by the network itself, those it finds hard (but not the very hardest) become the epoch's outliers, half of them
+are attacked, and both halves are trained towards the extra output. Constants are those of the authors' code.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from oodbench.detector import Detector, Scores
+from oodbench.networks.network import Network, Representation, as_input
+from oodbench.objective import Batch, Objective, OutlierPool, frozen
+from oodbench.passes import Passes
+from oodbench.progress import progress
+from oodbench.tasks.pgd import pgd, random_start
+
+POOL_FACTOR = 4
+"""Candidates ranked for each outlier wanted."""
+
+MINING_BATCH = 400
+
+
+def id_log_odds(logits: Tensor) -> Tensor:
+    """log((1 - p) / p) of the extra (last) output's probability p, float64; logits (N, K+1) to (N,)."""
+    logits = logits.double()
+    return logits[:, :-1].logsumexp(1) - logits[:, -1]
+
+
+def cross_entropy_to_outlier(logits: Tensor) -> Tensor:
+    """-log p of the extra (last) output; logits (N, K+1) to (N,)."""
+    return logits.logsumexp(1) - logits[:, -1]
+
+
+def most_informative(outlier_ness: Tensor, wanted: int, q: float) -> Tensor:
+    """Positions (wanted,) of the outliers to train on.
+
+    The first 4 * wanted candidates are ordered from what looks most like ID (section 4 of the paper); the share q at
+    that end is left out, since it may hold images that really are ID, and the next `wanted` are taken.
+
+    Args:
+        outlier_ness: (M,) any increasing function of the outlier probability, M >= 4 * wanted.
+        wanted: how many to take.
+        q: from 0 (the hardest) to 0.75 (the easiest).
+    """
+    candidates = POOL_FACTOR * wanted
+    skipped = int(q * candidates)
+    return outlier_ness[:candidates].argsort(stable=True)[skipped : skipped + wanted]
+
+
+@dataclass(frozen=True)
+class MinedOutliers(Objective):
+    """Cross-entropy over K + 1 outputs, with mined outliers as the last class.
+
+    Attributes:
+        q: where mining starts, as a share of the ranked candidates; see `most_informative`.
+        weight: of the outlier term (beta in the paper).
+    """
+
+    outlier_batch: int = 128
+    reject_outputs: int = 1
+    q: float = 0.125
+    weight: float = 1.0
+
+    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Tensor:
+        """The epoch's mined outliers, two for each ID image, shuffled; uint8 (M, C, H, W), augmented once."""
+        wanted = self._wanted(id_count)
+        candidates = _candidates(pool, POOL_FACTOR * wanted, generator)
+        with frozen(network), torch.no_grad(), progress("mining", len(candidates)) as advance:
+            id_likeness = []
+            for chunk in torch.split(candidates, MINING_BATCH):
+                # Log-odds order images as the probability does, without the ties that float32 makes near 1.
+                id_likeness.append(id_log_odds(network(as_input(chunk))))
+                advance(len(chunk))
+        mined = most_informative(-torch.cat(id_likeness), wanted, self.q)
+        return candidates[mined[torch.randperm(wanted, generator=generator).to(mined.device)]]
+
+    def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
+        """CE(ID) + weight * CE(outliers to the last output); both share batch statistics."""
+        outliers = self.harden(network, batch.outliers, generator)
+        logits = network(torch.cat([batch.images, outliers]))
+        id_logits, outlier_logits = logits.split([len(batch.images), len(outliers)])
+        rejection = cross_entropy_to_outlier(outlier_logits).mean() if len(outliers) else logits.new_zeros(())
+        return cross_entropy(id_logits, batch.labels) + self.weight * rejection
+
+    def harden(self, network: Network, outliers: Tensor, generator: Generator) -> Tensor:
+        """The outliers of a step as they are trained on: unchanged here."""
+        return outliers
+
+    def epoch_passes(self, id_count: int) -> Passes:
+        """Ranking the candidates, then the steps."""
+        wanted = self._wanted(id_count)
+        return Passes(forward=POOL_FACTOR * wanted) + Passes(1, 1) * (id_count + wanted)
+
+    def _wanted(self, id_count: int) -> int:
+        return id_count * self.outlier_batch // self.id_batch
+
+
+@dataclass(frozen=True)
+class AttackedOutliers(MinedOutliers):
+    """Mined outliers, the second half of each batch attacked towards ID while the network stands in eval mode.
+
+    Attributes:
+        epsilon: radius of the attack, in 1/255.
+        step: of the attack, in 1/255.
+        steps: of the attack.
+    """
+
+    epsilon: int = 8
+    step: int = 2
+    steps: int = 5
+
+    def harden(self, network: Network, outliers: Tensor, generator: Generator) -> Tensor:
+        """The first half as it is, the second half where the network sees the least of an outlier."""
+        clean, victims = outliers.tensor_split([len(outliers) // 2])
+        start = random_start(torch.rand(victims.shape, generator=generator), self.epsilon).to(victims.device)
+        with frozen(network):
+            attacked = pgd(
+                lambda images: cross_entropy_to_outlier(network(images)),
+                victims,
+                epsilon=self.epsilon,
+                step=self.step,
+                steps=self.steps,
+                start=start,
+            )
+        return torch.cat([clean, attacked.images])
+
+    def epoch_passes(self, id_count: int) -> Passes:
+        """Mining and steps, and the attack on half of the outliers."""
+        attack = Passes(self.steps + 2, self.steps) * (self._wanted(id_count) // 2)
+        return super().epoch_passes(id_count) + attack
+
+
+def _candidates(pool: OutlierPool, count: int, generator: Generator) -> Tensor:
+    """`count` consecutive outliers behind the reserved ones; a window that has gone once round starts elsewhere."""
+    size = len(pool.images)
+    windows = []
+    while count > 0:
+        start = int(torch.randint(pool.reserved, size, (), generator=generator))
+        windows.append(pool.consecutive(start, min(count, size), generator))
+        count -= size
+    return torch.cat(windows)
+
+
+@dataclass(frozen=True)
+class MiningParameters:
+    """What NTOM and ATOM share; defaults of the authors' code.
+
+    Attributes:
+        q: 0 to 0.75, where mining starts among the ranked candidates.
+        weight: of the outlier term in the loss.
+    """
+
+    q: float = 0.125
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.q <= 0.75:
+            raise ValueError(f"q is {self.q}, but mining takes a quarter of its candidates: choose 0 to 0.75")
+
+
+class OutlierClass(Detector):
+    """A network with K + 1 outputs, scored by what it does not give to the last one."""
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""
+        return id_log_odds(representation.logits)
+
+    def published_objective(self, images: Tensor) -> Tensor:
+        """Cross-entropy to the outlier class, which rises with the score."""
+        return cross_entropy_to_outlier(self.network(images))
+
+    @classmethod
+    def as_published(cls, scores: Scores) -> Scores:
+        """-p of the outlier class, in float32."""
+        return -np.asarray(expit(-scores), np.float32).astype(np.float64)
+
+
+class ATOM(OutlierClass):
+    """Adversarial training with informative outlier mining."""
+
+    name = "atom"
+    paper = "Chen et al. 2021, arXiv:2006.15207"
+
+    @dataclass(frozen=True)
+    class Parameters(MiningParameters):
+        """Defaults of the authors' code for CIFAR-10.
+
+        Attributes:
+            epsilon: radius of the attack during training, in 1/255.
+            step: of that attack, in 1/255.
+            steps: of that attack.
+        """
+
+        epsilon: int = 8
+        step: int = 2
+        steps: int = 5
+
+    parameters: Parameters
+
+    def objective(self) -> Objective:
+        """Mined outliers, half of them attacked."""
+        p = self.parameters
+        return AttackedOutliers(q=p.q, weight=p.weight, epsilon=p.epsilon, step=p.step, steps=p.steps)

@@ -1,0 +1,42 @@
+"""MSP: the largest softmax probability. Hendrycks and Gimpel 2017, arXiv:1610.02136."""
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from oodbench.detector import Detector, Scores
+from oodbench.networks.network import Representation
+
+
+class MSP(Detector):
+    """The largest softmax probability over the K classes, as its log-odds."""
+
+    name = "msp"
+    paper = "Hendrycks and Gimpel 2017, arXiv:1610.02136"
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """log(p / (1 - p)) of the largest softmax probability p: it orders images as p does and never saturates."""
+        return log_odds_of_largest(representation.logits)
+
+    def published_objective(self, images: Tensor) -> Tensor:
+        """Cross-entropy to the uniform distribution, up to a constant: the attack of Chen et al. 2021 on MSP."""
+        return cross_entropy_to_uniform(self.network(images))
+
+    @classmethod
+    def as_published(cls, scores: Scores) -> Scores:
+        """The probability itself in float32, which is exactly 1 from log-odds of about 17 on."""
+        return np.asarray(expit(scores), np.float32).astype(np.float64)
+
+
+def log_odds_of_largest(logits: Tensor) -> Tensor:
+    """max_k log(p_k / (1 - p_k)) of p = softmax(logits), float64; logits (N, K) to (N,)."""
+    logits = logits.double()
+    largest, winner = logits.max(1)
+    others = logits.scatter(1, winner[:, None], -torch.inf)
+    return largest - others.logsumexp(1)
+
+
+def cross_entropy_to_uniform(logits: Tensor) -> Tensor:
+    """U(z) = logsumexp(z) - mean(z), which is 0 cost for no class: logits (N, K) to (N,)."""
+    return logits.logsumexp(1) - logits.mean(1)

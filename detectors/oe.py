@@ -1,0 +1,50 @@
+"""OE, Outlier Exposure: MSP of a network trained to be undecided on outliers. Hendrycks et al. 2019."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from oodbench.networks.network import Network
+from oodbench.objective import Batch, Objective
+
+from .msp import MSP, cross_entropy_to_uniform
+
+
+@dataclass(frozen=True)
+class OutlierExposure(Objective):
+    """Cross-entropy on ID images plus `weight` times cross-entropy to uniform on outliers, in one forward pass."""
+
+    outlier_batch: int = 128
+    weight: float = 0.5
+
+    def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
+        """CE(ID) + weight * U(outliers); ID and outliers share batch statistics."""
+        logits = network(torch.cat([batch.images, batch.outliers]))
+        id_logits, outlier_logits = logits.split([len(batch.images), len(batch.outliers)])
+        undecided = cross_entropy_to_uniform(outlier_logits).mean()
+        return cross_entropy(id_logits, batch.labels) + self.weight * undecided
+
+
+class OE(MSP):
+    """Outlier Exposure: scored as MSP."""
+
+    name = "oe"
+    paper = "Hendrycks et al. 2019, arXiv:1812.04606"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Defaults of the paper.
+
+        Attributes:
+            weight: of the outlier term in the loss.
+        """
+
+        weight: float = 0.5
+
+    parameters: Parameters
+
+    def objective(self) -> OutlierExposure:
+        """Cross-entropy with the outlier term."""
+        return OutlierExposure(weight=self.parameters.weight)

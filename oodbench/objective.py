@@ -1,0 +1,105 @@
+"""Objective: how a method trains its network. Cross-entropy on the ID classes unless the method says otherwise."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from math import ceil
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from oodbench.images.augment import augment
+from oodbench.networks.network import Network
+from oodbench.passes import Passes
+
+
+@dataclass(frozen=True)
+class OutlierPool:
+    """The suite's auxiliary outliers, on the device, and how they may be used.
+
+    Attributes:
+        images: uint8 (N, C, H, W), in the set's own order.
+        reserved: how many images at the front are kept for validation; mining skips them.
+        augmentations: names from `oodbench.images.augment`.
+    """
+
+    images: Tensor
+    reserved: int
+    augmentations: Sequence[str]
+
+    def consecutive(self, start: int, count: int, generator: Generator) -> Tensor:
+        """`count` neighbours in the set's order from `start`, past the end from the front again, each augmented."""
+        positions = (torch.arange(start, start + count) % len(self.images)).to(self.images.device)
+        return augment(self.images[positions], self.augmentations, generator)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data, float in [0, 1]: ID `images` (B, C, H, W), `labels` int64 (B,), `outliers` (M, C, H, W)."""
+
+    images: Tensor
+    labels: Tensor
+    outliers: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Cross-entropy on ID images alone.
+
+    A method that trains otherwise makes a frozen dataclass of this: two detectors with equal objectives share one
+    trained network, so every field must be something that changes the weights.
+
+    Attributes:
+        id_batch: ID images a step.
+        outlier_batch: outliers a step; 0 for a method that needs none.
+        reject_outputs: outputs the network has beyond the ID classes.
+    """
+
+    id_batch: int = 64
+    outlier_batch: int = 0
+    reject_outputs: int = 0
+
+    def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
+        """What one step minimises: a scalar. `network` is in train mode; `generator` is a CPU one."""
+        return cross_entropy(network(batch.images), batch.labels)
+
+    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Tensor:
+        """The epoch's outliers, uint8 (M, C, H, W), in the order in which steps take `outlier_batch` of them.
+
+        Here: a stream, consecutive images from one random place (the reference code of Chen et al. 2021 for OE, ACET
+        and SOFL).
+        """
+        start = int(torch.randint(len(pool.images), (), generator=generator))
+        return pool.consecutive(start, self.epoch_steps(id_count) * self.outlier_batch, generator)
+
+    def epoch_steps(self, id_count: int) -> int:
+        """Steps an epoch over `id_count` ID images; the last batch may be smaller."""
+        return ceil(id_count / self.id_batch)
+
+    def epoch_passes(self, id_count: int) -> Passes:
+        """What one epoch over `id_count` ID images costs."""
+        images = id_count + self.epoch_steps(id_count) * self.outlier_batch
+        return Passes(images, images)
+
+    @property
+    def identity(self) -> str:
+        """A text that two objectives share exactly when they train alike."""
+        values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        return f"{type(self).__module__}.{type(self).__qualname__}({values})"
+
+
+@contextmanager
+def frozen(network: Network) -> Iterator[None]:
+    """Evaluation mode and no gradients for weights inside, for attacks and mining in the middle of training."""
+    training = network.training
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.eval()
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        network.train(training)

@@ -1,0 +1,37 @@
+"""Progress of long work: what is being done, how fast, and how long it will still take."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from tqdm import tqdm
+
+Advance = Callable[[int], None]
+"""Called with the number of images just finished."""
+
+
+@contextmanager
+def progress(doing: str, images: int) -> Iterator[Advance]:
+    """A line on standard error for work over a known number of `images`: rate and time left.
+
+    On a terminal the line moves and goes away; in a log it is written every ten seconds at most, and once at the end.
+    """
+    terminal = sys.stderr.isatty()
+    line: tqdm[NoReturn] = tqdm(
+        total=images,
+        desc=doing,
+        unit=" images",
+        leave=not terminal,
+        mininterval=0.1 if terminal else 10.0,
+        miniters=1,
+        smoothing=0.1,
+        dynamic_ncols=terminal,
+        ascii=not terminal,
+    )
+    with line:
+
+        def advance(count: int) -> None:
+            line.update(count)
+
+        yield advance

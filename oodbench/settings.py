@@ -1,0 +1,88 @@
+"""`--set name=value`: what it may change, and for whom."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from oodbench.declare import DeclarationError, build, check_known
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError, unknown
+from oodbench.suite import Recipe, Suite
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One `name=value`: a bare name, or one behind a detector, a task or `training` and a dot."""
+
+    name: str
+    value: Any
+
+    @property
+    def text(self) -> str:
+        """As people write it."""
+        return f"{self.name}={self.value}"
+
+
+def parse(text: str) -> Setting:
+    """A setting from `name=value`; the value is read as TOML where it is some, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise OodbenchError(f"--set {text!r} is not name=value: write for instance --set epochs=1 or --set atom.q=0.25")
+    try:
+        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return Setting(name.strip(), parsed)
+
+
+def apply(
+    settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
+) -> tuple[Suite, list[Detector]]:
+    """The suite and the detectors as the settings and the suite's own parameters make them.
+
+    Raises:
+        OodbenchError: a name that nothing here has, with the nearest one that something has; a value that does not fit.
+    """
+    changes = _by_owner(settings, suite, detectors)
+    try:
+        return _changed(suite, changes), [_configured(detector, suite, changes) for detector in detectors]
+    except DeclarationError as error:
+        raise OodbenchError(f"suite {suite.name!r} or --set: {error}") from error
+
+
+def _by_owner(
+    settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
+) -> dict[str, dict[str, Any]]:
+    """Owner ("training", a task's or a detector's name) to what is set there."""
+    owned = {detector.name: _field_names(detector.Parameters) for detector in detectors}
+    owned |= {name: _field_names(type(task)) for name, task in suite.tasks.items()}
+    owned["training"] = _field_names(Recipe) if suite.training else []
+    changes: dict[str, dict[str, Any]] = {owner: {} for owner in owned}
+    for setting in settings:
+        owner, dot, name = setting.name.rpartition(".")
+        # A bare name means training or detectors; a task's constants are the benchmark and want their owner named.
+        owners = [owner] if dot else [each for each in owned if each not in suite.tasks and name in owned[each]]
+        if not owners or any(name not in owned.get(each, []) for each in owners):
+            known = [f"{each}.{field}" for each in owned for field in owned[each]]
+            raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
+        for each in owners:
+            changes[each][name] = setting.value
+    return changes
+
+
+def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
+    tasks = {name: build(type(task), {**asdict(task), **changes[name]}, [name]) for name, task in suite.tasks.items()}  # type: ignore[call-overload]
+    training = suite.training and build(Recipe, {**asdict(suite.training), **changes["training"]}, ["training"])
+    return replace(suite, tasks=tasks, training=training)
+
+
+def _configured(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:
+    own = suite.detectors.get(detector.name, {})
+    check_known(own, _field_names(detector.Parameters), ["detectors", detector.name])
+    parameters = {**own, **changes[detector.name]}
+    return detector(build(detector.Parameters, parameters, ["detectors", detector.name]))
+
+
+def _field_names(declared: type) -> list[str]:
+    return [field.name for field in fields(declared)]

@@ -1,0 +1,160 @@
+"""Suite: a benchmark as plain data. It names image sets, a network, tasks and constants; it runs nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oodbench import networks
+from oodbench.errors import unknown
+from oodbench.files import digest
+from oodbench.images.augment import AUGMENTATIONS
+from oodbench.tasks.task import Task
+
+DISTANCES = ("near", "far")
+
+
+@dataclass(frozen=True)
+class IDSets:
+    """The in-distribution side.
+
+    Attributes:
+        test: image set whose clean scores set every threshold.
+        classes: K; labels run from 0 to K - 1.
+        train: image set to train and fit on; None where networks come as checkpoints.
+    """
+
+    test: str
+    classes: int
+    train: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise ValueError(f"classes is {self.classes}: a classifier needs at least 2")
+        if self.train == self.test:
+            raise ValueError(f"train and test are both {self.test!r}: test images would be trained on")
+
+
+@dataclass(frozen=True)
+class OODSet:
+    """One out-of-distribution test set, `near` or `far` from the ID classes."""
+
+    set: str
+    distance: str
+
+    def __post_init__(self) -> None:
+        if self.distance not in DISTANCES:
+            raise ValueError(f"distance is {self.distance!r}: choose 'near' or 'far'")
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Auxiliary outliers for training.
+
+    Attributes:
+        set: image set, used in its own order.
+        reserved: images at its front that are kept for validation.
+        augment: applied to each outlier.
+    """
+
+    set: str
+    reserved: int = 0
+    augment: tuple[str, ...] = ("crop", "flip")
+
+    def __post_init__(self) -> None:
+        _check_augmentations(self.augment)
+        if self.reserved < 0:
+            raise ValueError(f"reserved is {self.reserved}: choose 0 or more images")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network by name, and the channel mean and deviation it takes away inside, in [0, 1] units."""
+
+    name: str
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.name not in networks.names():
+            raise ValueError(str(unknown("network", self.name, networks.names())))
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std are three numbers each, std above 0")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every network of the suite is trained: SGD with Nesterov momentum; defaults of Chen et al. 2021.
+
+    Attributes:
+        epochs: passes over the ID training set.
+        drops: 0-based epochs at whose start the learning rate is divided by ten.
+        learning_rate: at the start.
+        momentum: of SGD.
+        weight_decay: on all parameters.
+        augment: applied to each ID image.
+    """
+
+    epochs: int
+    drops: tuple[int, ...] = ()
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    augment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_augmentations(self.augment)
+        if self.epochs < 1 or self.learning_rate <= 0:
+            raise ValueError(f"epochs is {self.epochs}, learning_rate {self.learning_rate}: both must be above 0")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark: which images, which network, which tasks.
+
+    Attributes:
+        name: its file's stem.
+        version: bumped by hand when what it means changes.
+        title: one line for people.
+        paper: where the protocol comes from.
+        id: in-distribution sets.
+        ood: out-of-distribution test sets, in table order.
+        network: which one, with which normalisation.
+        tasks: by name, in table order.
+        outliers: for methods that train with some.
+        training: None where networks come as checkpoints.
+        detectors: parameters by detector name, over the method's own defaults.
+    """
+
+    name: str
+    version: int
+    title: str
+    paper: str
+    id: IDSets
+    ood: tuple[OODSet, ...]
+    network: NetworkSpec
+    tasks: Mapping[str, Task]
+    outliers: Outliers | None
+    training: Recipe | None
+    detectors: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the suite means: everything but its words and its detector parameters, which each result
+        records itself, so that a suite that learns of a new detector still compares with what it measured before.
+        """
+        meaning = {
+            "id": asdict(self.id),
+            "ood": [asdict(ood) for ood in self.ood],
+            "network": asdict(self.network),
+            "tasks": {name: {"kind": task.kind, **asdict(task)} for name, task in self.tasks.items()},  # type: ignore[call-overload]
+            "outliers": asdict(self.outliers) if self.outliers else None,
+            "training": asdict(self.training) if self.training else None,
+        }
+        return digest(json.dumps(meaning, sort_keys=True))
+
+
+def _check_augmentations(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))

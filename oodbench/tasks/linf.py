@@ -1,0 +1,70 @@
+"""The L-infinity attack on OOD images. Chen et al. 2021, arXiv:2006.15207, in the constants of its reference code."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.detector import Detector
+from oodbench.passes import Passes
+from oodbench.randomness import uniform_per_image
+from oodbench.tasks.pgd import pgd, random_start
+from oodbench.tasks.task import Altered, Task
+
+
+@dataclass(frozen=True)
+class Linf(Task):
+    """Each OOD image moves inside an L-infinity ball to where the detector takes it for ID.
+
+    Projected gradient ascent from one random whole-level start; the best iterate by what is climbed is kept, the clean
+    image being a candidate. No labels. ID images stay clean.
+
+    Attributes:
+        epsilon: radius, in 1/255 of pixel space.
+        steps: gradient steps.
+        step: step size, in 1/255.
+        objective: "published" climbs what the method's paper climbs, "adaptive" climbs the detector's own score.
+    """
+
+    kind = "linf"
+
+    epsilon: int = 8
+    steps: int = 40
+    step: int = 1
+    objective: str = "published"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 255:
+            raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
+        if self.steps < 1 or self.step < 1:
+            raise ValueError(f"steps is {self.steps} and step is {self.step}: an attack needs at least 1 of each")
+        if self.objective not in ("published", "adaptive"):
+            raise ValueError(f"objective is {self.objective!r}: choose 'published' or 'adaptive'")
+
+    def alter(self, detector: Detector, images: Tensor, indices: npt.NDArray[np.int64], purpose: str) -> Altered:
+        """The strongest images found, with the objective before and after, and where no gradient led anywhere."""
+        uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
+        start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
+        found = pgd(
+            detector.published_objective if self.objective == "published" else detector.score,
+            images,
+            epsilon=self.epsilon,
+            step=self.step,
+            steps=self.steps,
+            start=start,
+        )
+        extras = {"objective_before": found.before, "objective_after": found.after, "stuck": found.stuck}
+        return Altered(found.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
+
+    def passes(self) -> Passes:
+        """The attack, then one pass for the score."""
+        return Passes(self.steps + 2, self.steps) + Passes(forward=1)
+
+    def threat(self) -> str:
+        """The ball, and what is climbed in it."""
+        return (
+            f"OOD images attacked, L-infinity {self.epsilon}/255, {self.steps} steps of {self.step}/255, "
+            f"{self.objective} objective; ID clean"
+        )

@@ -1,0 +1,86 @@
+"""Projected gradient ascent on the 8-bit grid, as the reference code of Chen et al. 2021 does it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+AttackObjective = Callable[[Tensor], Tensor]
+"""What an attack climbs: images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What an ascent found.
+
+    Attributes:
+        images: (N, C, H, W) in [0, 1], on the 8-bit grid where the input was.
+        before: (N,) the objective at the input.
+        after: (N,) the objective at `images`; never below `before`.
+        stuck: (N,) bool: the gradient at the start was zero or not a number in every pixel, so sign steps went nowhere.
+    """
+
+    images: Tensor
+    before: Tensor
+    after: Tensor
+    stuck: Tensor
+
+
+def random_start(uniform: Tensor, epsilon: int) -> Tensor:
+    """Whole-level start perturbations from `uniform` draws in [0, 1): round(U(-epsilon, epsilon)), in 1/255."""
+    return torch.round((2 * uniform - 1) * epsilon)
+
+
+def pgd(
+    objective: AttackObjective, images: Tensor, *, epsilon: int, step: int, steps: int, start: Tensor | None = None
+) -> Ascent:
+    """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
+
+    The perturbation moves by `step` times the sign of the gradient (sign(0) = 0), in whole levels of 1/255. Every
+    iterate, the input itself among them, is a candidate; per image the first with the highest value wins.
+
+    Args:
+        objective: no labels; must treat the images of a batch one by one.
+        images: float (N, C, H, W) in [0, 1].
+        epsilon: radius in 1/255 of pixel space.
+        step: in 1/255.
+        steps: gradient steps; costs steps + 2 forward and steps backward passes.
+        start: first perturbation in 1/255, clipped to the ball; None starts from the images themselves.
+    """
+    levels = images * 255
+    on_grid = levels.round()
+    # u/255*255 is not u in floating point; images that lie on the grid are treated as exact.
+    levels = torch.where((levels - on_grid).abs() < 1e-3, on_grid, levels)
+    lowest, highest = (levels - epsilon).clamp(min=0), (levels + epsilon).clamp(max=255)
+    with torch.no_grad():
+        before = objective(levels / 255)
+    best, after = levels.clone(), before.clone()
+    stuck = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+
+    def keep_better(candidates: Tensor, values: Tensor) -> None:
+        better = values > after
+        after[better] = values[better]
+        best[better] = candidates[better]
+
+    current = levels if start is None else torch.clamp(levels + start, lowest, highest)
+    for iteration in range(steps):
+        value, gradient = _value_and_gradient(objective, current)
+        keep_better(current, value)
+        direction = torch.sign(gradient).nan_to_num(0.0)
+        if iteration == 0:
+            stuck = (direction == 0).flatten(1).all(1)
+        current = torch.clamp(current + step * direction, lowest, highest)
+    with torch.no_grad():
+        keep_better(current, objective(current / 255))
+    perturbed = levels + (best - levels).round()
+    return Ascent((perturbed / 255).clamp(0, 1), before, after, stuck)
+
+
+def _value_and_gradient(objective: AttackObjective, levels: Tensor) -> tuple[Tensor, Tensor]:
+    levels = levels.detach().requires_grad_()
+    with torch.enable_grad():
+        value = objective(levels / 255)
+        # The sum keeps one image's gradient independent of the others; its sign is that of the mean.
+        (gradient,) = torch.autograd.grad(value.sum(), levels)
+    return value.detach(), gradient

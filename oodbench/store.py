@@ -1,0 +1,212 @@
+"""Scores on disk: one HDF5 file a cell, one group a (task, image set), whole or absent."""
+
+import glob
+import io
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from oodbench.errors import OodbenchError
+from oodbench.files import write_atomic
+
+SCHEMA = 1
+"""Bumped when the layout of a file changes; its presence is what tells our files from other HDF5 files."""
+
+Role = Literal["id", "ood"]
+Attributes: TypeAlias = Mapping[str, str | int | float | bool]
+
+_SCHEMA_ATTRIBUTE = "oodbench_schema"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_COLUMNS = {"scores": np.float64, "predictions": np.int64, "labels": np.int64, "indices": np.int64}
+# What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one detector said of one image set under one task.
+
+    Attributes:
+        task: how the images were altered; like the other names it matches [a-z0-9][a-z0-9._-]*.
+        image_set: whose images they are.
+        role: "id" or "ood".
+        scores: float64 (N,), finite, higher = more in-distribution.
+        predictions: int64 (N,), among the ID classes.
+        labels: int64 (N,), as the image set has them.
+        indices: int64 (N,), positions in the image set.
+        extras: what the task left about each image, float64 or uint8 (N, ...), by name.
+        attributes: where the numbers come from; "key" hashes everything that moved them, "role" is taken.
+
+    Raises:
+        ValueError: an array of another type or length, scores that are not finite, or a bad name or role.
+    """
+
+    task: str
+    image_set: str
+    role: Role
+    scores: npt.NDArray[np.float64]
+    predictions: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
+    extras: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (self.task, self.image_set, *self.extras):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"bad name {name!r}: expected {_NAME.pattern}")
+        if self.role not in get_args(Role) or "role" in self.attributes:
+            raise ValueError(f"role is {self.role!r}: expected 'id' or 'ood', and none among the attributes")
+        for name, dtype in _COLUMNS.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != (self.scores.size,):
+                raise ValueError(f"{name} are {array.dtype} {array.shape}: expected {np.dtype(dtype)} (N,)")
+        for name, array in self.extras.items():
+            if array.dtype not in (np.float64, np.uint8) or array.shape[:1] != self.scores.shape:
+                raise ValueError(f"extra {name!r} is {array.dtype} {array.shape}: expected float64 or uint8 (N, ...)")
+        if not np.isfinite(self.scores).all():
+            raise ValueError("scores are not all finite")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The file of one (suite, detector, seed, variant); it need not exist before the first `add`."""
+
+    path: Path
+
+    def key(self, task: str, image_set: str) -> str | None:
+        """The key stored with this group; None where there is no such file or group."""
+        if not self.path.is_file():
+            return None
+        with self._opened() as file:
+            group = file.get(f"{task}/{image_set}")
+            key: str | None = group.attrs.get("key") if group else None
+            return key
+
+    def attributes(self) -> dict[str, str | int | float | bool]:
+        """What was last given to `add` about the cell.
+
+        Raises:
+            OodbenchError: the file is missing, damaged, foreign or of a newer schema.
+        """
+        with self._opened() as file:
+            return {name: value for name, value in _attributes(file).items() if name != _SCHEMA_ATTRIBUTE}
+
+    def read(self) -> list[Scores]:
+        """Every group, in the order in which tasks, and image sets within them, were first added.
+
+        Raises:
+            OodbenchError: as `attributes`.
+        """
+        with self._opened() as file:
+            return [
+                _read(task, image_set, group)
+                for task, image_sets in file.items()
+                for image_set, group in image_sets.items()
+            ]
+
+    def add(self, scores: Scores, attributes: Attributes) -> None:
+        """Land one group, in place of an earlier one of its name, and the `attributes` of the whole cell.
+
+        Safe against kills and against other processes that add to the same cell.
+
+        Raises:
+            OodbenchError: the folder cannot be written, the disk is full or the present file is damaged; what
+                was stored before stays as it was.
+        """
+        require_writable(self.path.parent)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            # Every writer of this cell holds the lock: a temporary file seen here was left behind by a kill.
+            for stale in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+                stale.unlink()
+            stored = self.read() if self.path.is_file() else []
+            groups = {(group.task, group.image_set): group for group in (*stored, scores)}
+            write_atomic(self.path, _composed(groups.values(), attributes))
+
+    @contextmanager
+    def _opened(self) -> Iterator[h5py.File]:
+        try:
+            # Files are replaced, never written to: no need of HDF5's own lock, which some file systems refuse.
+            with h5py.File(self.path, "r", locking=False) as file:
+                schema = file.attrs.get(_SCHEMA_ATTRIBUTE)
+                if schema is None:
+                    raise ValueError("HDF5, but not written by oodbench")
+                if schema > SCHEMA:
+                    raise OodbenchError(
+                        f"{self.path} was written by a newer oodbench (schema {schema}, this one reads {SCHEMA}): "
+                        "upgrade oodbench"
+                    )
+                yield file
+        except _BROKEN as error:
+            raise OodbenchError(
+                f"cannot read {self.path} as scores ({error}): move it away; if it was a result, run it again"
+            ) from error
+
+
+def cells(folder: Path) -> list[Cell]:
+    """Every cell below a results folder, sorted by path, but for those of its `reference` folder.
+
+    Raises:
+        OodbenchError: there is none, or a file is damaged, foreign or of a newer schema.
+    """
+    paths = sorted(path for path in folder.rglob("*.h5") if path.relative_to(folder).parts[0] != "reference")
+    if not paths:
+        raise OodbenchError(
+            f"there are no results in {folder}: make some with `oodbench run --suite digits-adv --detector msp`"
+        )
+    found = [Cell(path) for path in paths]
+    for cell in found:
+        cell.attributes()  # a bad file is named here, not halfway through a table
+    return found
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` if need be and try to write there, so that hours of work are not lost at their end.
+
+    Raises:
+        OodbenchError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OodbenchError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+
+
+def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
+    attributes = _attributes(group)
+    role = attributes.pop("role")
+    columns = {name: group[name][()] for name in _COLUMNS}
+    extras = {name: array[()] for name, array in group["extras"].items()}
+    return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
+
+
+def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
+
+
+def _composed(groups: Iterable[Scores], attributes: Attributes) -> bytes:
+    """A whole file in memory; the same content in the same order gives the same bytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", track_order=True) as file:
+        file.attrs.update({**attributes, _SCHEMA_ATTRIBUTE: SCHEMA})
+        for scores in groups:
+            task = file.get(scores.task) or file.create_group(scores.task, track_order=True)
+            group = task.create_group(scores.image_set)
+            group.attrs.update({**scores.attributes, "role": scores.role})
+            for name in _COLUMNS:
+                group[name] = getattr(scores, name)
+            extras = group.create_group("extras")
+            for name, array in scores.extras.items():
+                extras[name] = array
+    return buffer.getvalue()

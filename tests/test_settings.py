@@ -21,7 +21,14 @@ def applied(suite, *texts, detectors=(MSP, ATOM, NTOM)):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a=1", 1), ("a=0.5", 0.5), ("a=true", True), ("a=adaptive", "adaptive"), ('a="x y"', "x y"), ("a=[1, 2]", [1, 2])],
+    [
+        ("a=1", 1),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=adaptive", "adaptive"),
+        ('a="x y"', "x y"),
+        ("a=[1, 2]", [1, 2]),
+    ],
 )
 def test_values_are_read_as_toml_else_as_text(text, value):
     assert parse(text).value == value

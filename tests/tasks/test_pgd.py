@@ -37,9 +37,7 @@ def test_reaches_the_images_of_the_reference(name, golden, toy, toy_images):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 2**31), epsilon=st.integers(0, 40), step=st.integers(1, 20), steps=st.integers(1, 8)
-)
+@given(seed=st.integers(0, 2**31), epsilon=st.integers(0, 40), step=st.integers(1, 20), steps=st.integers(1, 8))
 def test_stays_in_the_ball_on_the_grid_and_never_loses(seed, epsilon, step, steps):
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 256, (5, 3, 4, 4), generator=generator)

@@ -1,0 +1,204 @@
+"""Metrics against the reference (golden/metrics.json), scikit-learn, and definitions counted by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from oodbench import metrics
+from oodbench.errors import OodbenchError
+from oodbench.metrics import METRICS, bootstrap, curve, evaluate, in_distribution_report
+
+scores = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
+
+
+def golden_cases(golden):
+    return golden("metrics")["cases"]
+
+
+@pytest.fixture(scope="module", params=range(21))
+def case(request, golden):
+    return golden_cases(golden)[request.param]
+
+
+def test_published_convention_is_the_reference(case):
+    measured = evaluate(case["id_scores"], case["ood_scores"], "published")
+    expected = case["expected"]["reported"]
+    names = {"FPR": "fpr95", "AUROC": "auroc", "DTERR": "detection_error", "AUIN": "aupr_in", "AUOUT": "aupr_out"}
+    for theirs, ours in names.items():
+        assert measured[ours] == pytest.approx(expected[theirs], abs=1e-12), ours
+
+
+def test_published_threshold_and_the_share_of_id_it_costs(case):
+    points = curve(case["id_scores"], case["ood_scores"])
+    threshold = metrics.published_threshold(points)
+    assert threshold == case["reference"]["threshold"]
+    rejected = np.mean(np.asarray(case["id_scores"]) <= threshold)
+    assert rejected == pytest.approx(case["reference"]["id_fnr"], abs=1e-12)
+
+
+def test_fixed_threshold_is_the_reference(case):
+    if "reported_fixed_threshold_minus_half" not in case["expected"]:
+        return
+    points = curve(case["id_scores"], case["ood_scores"])
+    expected = case["expected"]["reported_fixed_threshold_minus_half"]["FPR"]
+    assert metrics.fpr_at(points, -0.5) == pytest.approx(expected, abs=1e-12)
+
+
+def test_default_convention_is_scikit_learn(case):
+    measured = evaluate(case["id_scores"], case["ood_scores"])
+    assert measured["auroc"] == pytest.approx(case["reference"]["sklearn_auroc"], abs=1e-12)
+    assert measured["aupr_in"] == pytest.approx(case["reference"]["sklearn_ap_in"], abs=1e-12)
+    assert measured["aupr_out"] == pytest.approx(case["reference"]["sklearn_ap_out"], abs=1e-12)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_in_distribution_report_is_the_reference(golden, index):
+    case = golden("metrics")["in_distribution_report"][index]
+    values = np.asarray(case["scores"], dtype=np.float64)
+    threshold = -0.5 if case["method"] == "rowl" else metrics.published_threshold(curve(values, values))
+    report = in_distribution_report(values, np.asarray(case["preds"]), np.asarray(case["labels"]), threshold)
+    expected = case["expected_percent"]
+    assert report.fnr * 100 == pytest.approx(expected["FNR"], abs=0.005)
+    assert report.accuracy * 100 == pytest.approx(expected["Acc"], abs=0.005)
+    assert report.end_to_end_accuracy * 100 == pytest.approx(expected["EndToEndAcc"], abs=0.005)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scores, scores)
+def test_against_scikit_learn_and_definitions(id_scores, ood_scores):
+    ours = evaluate(id_scores, ood_scores)
+    positive = np.r_[np.ones(len(id_scores)), np.zeros(len(ood_scores))]
+    values = np.r_[id_scores, ood_scores]
+    assert ours["auroc"] == pytest.approx(roc_auc_score(positive, values), abs=1e-12)
+    assert ours["aupr_in"] == pytest.approx(average_precision_score(positive, values), abs=1e-12)
+    assert ours["aupr_out"] == pytest.approx(average_precision_score(1 - positive, -values), abs=1e-12)
+    id_array, ood_array = np.asarray(id_scores), np.asarray(ood_scores)
+    thresholds = [t for t in values if 20 * np.sum(id_array >= t) >= 19 * len(id_array)]
+    assert ours["fpr95"] == pytest.approx(np.mean(ood_array >= max(thresholds)), abs=1e-12)
+    thresholds = [t for t in values if 20 * np.sum(ood_array <= t) >= 19 * len(ood_array)]
+    assert ours["fpr95_oodpos"] == pytest.approx(np.mean(id_array <= min(thresholds)), abs=1e-12)
+    errors = [(np.mean(id_array < t) + np.mean(ood_array >= t)) / 2 for t in [*values, np.inf]]
+    assert ours["detection_error"] == pytest.approx(min(errors), abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores, scores)
+def test_turning_everything_round_exchanges_in_and_out(id_scores, ood_scores):
+    one = evaluate(id_scores, ood_scores)
+    other = evaluate([-value for value in ood_scores], [-value for value in id_scores])
+    for ours, theirs in [("aupr_in", "aupr_out"), ("fpr95", "fpr95_oodpos"), ("auroc", "auroc")]:
+        assert one[ours] == pytest.approx(other[theirs], abs=1e-12)
+    assert one["detection_error"] == pytest.approx(other["detection_error"], abs=1e-12)
+
+
+def test_by_hand_with_a_tie_at_the_threshold():
+    # 20 ID scores: 1 (twice), 2, ..., 19. 95 % are 19 images: the threshold must go down to the tied 1s and keeps all.
+    id_scores = [1, 1, *range(2, 20)]
+    ood_scores = [0, 1, 1, 5]
+    measured = evaluate(id_scores, ood_scores)
+    assert measured["fpr95"] == 0.75
+    # 95 % of 4 OOD images are all 4, caught at 5: ID scores 1, 1, 2, 3, 4, 5 go with them.
+    assert measured["fpr95_oodpos"] == 6 / 20
+    # Above 5: 6 ID rejected, no OOD accepted: (6/20 + 0) / 2, less than (2/20 + 1/4) / 2 at 2.
+    assert measured["detection_error"] == pytest.approx(0.15)
+    # As published: index 1 is the second 1, strictly above it lies one OOD image.
+    assert evaluate(id_scores, ood_scores, "published")["fpr95"] == 0.25
+
+
+def test_the_two_fprs_differ_where_shapes_do():
+    # 100 ID images in [0, 1), half of OOD below all of them, half above all of them.
+    id_scores = np.arange(100) / 100
+    ood_scores = np.r_[-np.ones(50), 2 * np.ones(50)]
+    measured = evaluate(id_scores, ood_scores)
+    assert measured["fpr95"] == 0.5
+    assert measured["fpr95_oodpos"] == 1.0
+
+
+@pytest.mark.parametrize("convention", metrics.CONVENTIONS)
+def test_extremes(convention):
+    assert evaluate([5.0, 6, 7], [1.0, 2], convention)["auroc"] == 1
+    assert evaluate([5.0, 6, 7], [1.0, 2], convention)["fpr95"] == 0
+    assert evaluate([1.0, 2], [5.0, 6, 7], convention)["fpr95"] == 1
+    equal = evaluate([3.0] * 4, [3.0] * 7, convention)
+    assert equal["auroc"] == 0.5
+    assert equal["fpr95"] == (1 if convention == "default" else 0)  # a strict threshold rejects every tie
+    assert set(equal) == set(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("id_scores", "ood_scores", "told"),
+    [
+        ([], [1.0], "ID scores have shape"),
+        ([1.0], [], "OOD scores have shape"),
+        ([[1.0]], [1.0], "ID scores have shape"),
+        ([1.0], [float("nan")], "OOD scores hold NaN"),
+        ([float("inf")], [1.0], "ID scores hold NaN or infinity"),
+    ],
+)
+def test_refuses_what_has_no_answer(id_scores, ood_scores, told):
+    with pytest.raises(OodbenchError, match=told):
+        evaluate(id_scores, ood_scores)
+
+
+def test_unknown_convention():
+    with pytest.raises(OodbenchError, match="did you mean 'published'"):
+        evaluate([1.0], [0.0], "publised")
+
+
+def drawn(seed, n_id=300, n_ood=200):
+    generator = np.random.default_rng(seed)
+    return generator.normal(1, 1, n_id), generator.normal(0, 1, n_ood)
+
+
+def test_bootstrap_is_resampling_and_evaluating_again():
+    # The long way, image by image, with other random numbers: both estimate the same quantiles.
+    id_scores, ood_scores = drawn(0)
+    generator = np.random.default_rng(1)
+    long_way = [
+        evaluate(generator.choice(id_scores, len(id_scores)), generator.choice(ood_scores, len(ood_scores)))
+        for _ in range(1500)
+    ]
+    short_way = bootstrap(id_scores, ood_scores, resamples=3000)
+    for name in METRICS:
+        expected = np.quantile([values[name] for values in long_way], [0.025, 0.975])
+        width = expected[1] - expected[0]
+        np.testing.assert_allclose(short_way[name], expected, atol=0.15 * width, err_msg=name)
+
+
+@pytest.mark.parametrize("convention", metrics.CONVENTIONS)
+def test_bootstrap_holds_the_estimate_and_repeats(convention):
+    id_scores, ood_scores = drawn(3)
+    estimate = evaluate(id_scores, ood_scores, convention)
+    intervals = bootstrap(id_scores, ood_scores, resamples=500, seed=7, convention=convention)
+    for name in METRICS:
+        low, high = intervals[name]
+        assert low <= estimate[name] <= high, name
+        assert low < high
+    assert bootstrap(id_scores, ood_scores, resamples=500, seed=7, convention=convention) == intervals
+    assert bootstrap(id_scores, ood_scores, resamples=500, seed=8, convention=convention) != intervals
+
+
+def test_bootstrap_has_no_width_where_nothing_can_change():
+    intervals = bootstrap(np.arange(10.0, 20), np.arange(5.0), resamples=50)
+    assert intervals["auroc"] == (1.0, 1.0)
+    assert intervals["fpr95"] == (0.0, 0.0)
+
+
+def test_bootstrap_does_not_depend_on_its_chunks(monkeypatch):
+    id_scores, ood_scores = drawn(5, 40, 30)
+    whole = bootstrap(id_scores, ood_scores, resamples=100)
+    monkeypatch.setattr(metrics, "CHUNK", 700)
+    chunked = bootstrap(id_scores, ood_scores, resamples=100)
+    for name in METRICS:
+        np.testing.assert_allclose(chunked[name], whole[name], atol=0.1)
+
+
+def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
+    truth = 0.76025  # P(N(1, 1) > N(0, 1)) = Phi(1 / sqrt(2))
+    hits = 0
+    for seed in range(60):
+        low, high = bootstrap(*drawn(seed, 100, 100), resamples=200, seed=seed)["auroc"]
+        hits += low <= truth <= high
+    assert 50 <= hits <= 60

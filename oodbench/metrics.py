@@ -165,19 +165,19 @@ def fpr95_oodpos(points: Curve) -> Floats:
 def auroc(points: Curve) -> Floats:
     """P(ID > OOD) + P(ID = OOD) / 2."""
     middle = (points.ood_below[..., 1:] + points.ood_below[..., :-1]) / 2
-    return (np.diff(points.id_below) * middle).sum(-1) / (points.n_id * points.n_ood)
+    return np.asarray((np.diff(points.id_below) * middle).sum(-1) / (points.n_id * points.n_ood))
 
 
 def aupr_in(points: Curve) -> Floats:
     """Average precision with ID positive: the sum of precision over the steps of recall."""
     kept, passed = _above(points.id_below)[..., :-1], _above(points.ood_below)[..., :-1]
-    return (np.diff(points.id_below) * _share(kept, kept + passed)).sum(-1) / points.n_id
+    return np.asarray((np.diff(points.id_below) * _share(kept, kept + passed)).sum(-1) / points.n_id)
 
 
 def aupr_out(points: Curve) -> Floats:
     """Average precision with OOD positive, caught from the lowest score up."""
     caught, rejected = points.ood_below[..., 1:], points.id_below[..., 1:]
-    return (np.diff(points.ood_below) * _share(caught, caught + rejected)).sum(-1) / points.n_ood
+    return np.asarray((np.diff(points.ood_below) * _share(caught, caught + rejected)).sum(-1) / points.n_ood)
 
 
 def detection_error(points: Curve) -> Floats:
@@ -266,7 +266,7 @@ def _resampled(below: Counts, count: int, generator: np.random.Generator) -> Cou
 def _published_rank(points: Curve) -> Counts:
     """Position (..., 1) of the threshold group that holds the ID image of rank round(0.05 n)."""
     rank = round(0.05 * points.n_id)
-    return (points.id_below[..., 1:] <= rank).sum(-1, keepdims=True)
+    return np.asarray((points.id_below[..., 1:] <= rank).sum(-1, keepdims=True))
 
 
 def _at(below: Counts, position: Counts) -> Counts:

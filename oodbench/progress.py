@@ -24,6 +24,7 @@ def progress(doing: str, images: int) -> Iterator[Advance]:
         unit=" images",
         leave=not terminal,
         mininterval=0.1 if terminal else 10.0,
+        delay=0.0 if terminal else 10.0,
         miniters=1,
         smoothing=0.1,
         dynamic_ncols=terminal,

@@ -13,7 +13,7 @@ def machine(device: torch.device) -> dict[str, str]:
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "oodbench": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": device.type,
         "hardware": hardware,

@@ -106,8 +106,7 @@ def _table(frame: pd.DataFrame, by: str) -> str:
 
 
 def _alignment(headings: Sequence[str]) -> list[str]:
-    texts = ("detector", "task", "OOD set")
-    return ["left" if heading in texts else "right" for heading in headings]
+    return ["left" if heading in ("detector", "task", "OOD set") else "right" for heading in headings]
 
 
 def _label(variant: Mapping[str, Any]) -> str:

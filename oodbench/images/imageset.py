@@ -9,7 +9,7 @@ import numpy.typing as npt
 from oodbench.files import digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images in memory, in a fixed order.
 

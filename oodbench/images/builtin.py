@@ -1,0 +1,97 @@
+"""Image sets that come with the dependencies: no download, 32x32 RGB, the same on every call."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from oodbench.images import drawing
+from oodbench.images.imageset import ImageSet
+
+TRAIN_DIGITS = 1200
+"""Of 1,797, drawn with a fixed seed. All writers are on both sides: OOD is what is tested here, not new hands."""
+
+TEST_SIZE = 500
+"""Images of each drawn OOD test set."""
+
+TEST_LETTERS = "ACEFHJKLMNPRTUVWXY"
+"""Capitals that are no digits in disguise (B, D, G, I, O, Q, S, Z are)."""
+
+OUTLIER_GLYPHS = "#%&@*+=<>?!/{}[]~$^adehmnrtf"
+"""Symbols, and small letters whose shape is neither a test capital's nor a digit's."""
+
+DRAWN = "drawn by oodbench with fixed seeds"
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A set and one line about it."""
+
+    description: str
+    make: Callable[[str], ImageSet]
+
+
+def _digits(name: str, part: slice) -> ImageSet:
+    digits = load_digits()
+    chosen = np.random.default_rng(100).permutation(len(digits.target))[part]
+    labels = digits.target[chosen].astype(np.int64)
+    source = "scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)"
+    return ImageSet(name, drawing.enlarge(digits.images[chosen]), labels, source)
+
+
+def _letters(name: str) -> ImageSet:
+    generator = np.random.default_rng(101)
+    labels = np.arange(TEST_SIZE) % len(TEST_LETTERS)
+    pixels = drawing.glyphs([TEST_LETTERS[label] for label in labels], generator)
+    return ImageSet(name, pixels, labels, f"{DRAWN}, Pillow's bundled font")
+
+
+def _photo_patches(name: str) -> ImageSet:
+    pixels = drawing.photo_patches("flower.jpg", TEST_SIZE, np.random.default_rng(102))
+    return ImageSet(name, pixels, _unlabelled(TEST_SIZE), "scikit-learn sample image flower.jpg (CC BY 2.0)")
+
+
+def _smooth_noise(name: str) -> ImageSet:
+    return ImageSet(name, drawing.smooth_noise(TEST_SIZE, np.random.default_rng(103)), _unlabelled(TEST_SIZE), DRAWN)
+
+
+def _uniform_noise(name: str) -> ImageSet:
+    return ImageSet(name, drawing.uniform_noise(TEST_SIZE, np.random.default_rng(104)), _unlabelled(TEST_SIZE), DRAWN)
+
+
+def _digits_outliers(name: str) -> ImageSet:
+    """Mostly uninformative on purpose: glyphs, which resemble digits, are one image in ten."""
+    generator = np.random.default_rng(201)
+    kinds = [
+        drawing.glyphs(list(generator.choice(list(OUTLIER_GLYPHS), 2000)), generator),
+        drawing.photo_patches("china.jpg", 4000, generator),
+        drawing.blobs(6000, generator),
+        drawing.grey_noise(3000, generator),
+        drawing.salt_and_pepper(2500, generator),
+        drawing.stripes(2500, generator),
+    ]
+    labels = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
+    # Mining reads contiguous windows, so the order of the pool is part of what it is.
+    order = generator.permutation(len(labels))
+    return ImageSet(name, np.concatenate(kinds)[order], labels[order], f"{DRAWN}; scikit-learn sample image china.jpg")
+
+
+def _unlabelled(count: int) -> "np.typing.NDArray[np.int64]":
+    return np.full(count, -1, dtype=np.int64)
+
+
+BUILTINS: Mapping[str, Builtin] = {
+    "digits-train": Builtin(
+        f"handwritten digits, {TRAIN_DIGITS:,} to train on", lambda name: _digits(name, slice(TRAIN_DIGITS))
+    ),
+    "digits-test": Builtin("handwritten digits, the other 597", lambda name: _digits(name, slice(TRAIN_DIGITS, None))),
+    "letters": Builtin("capitals drawn in the digits' resolution", _letters),
+    "photo-patches": Builtin("patches of a photograph of a flower", _photo_patches),
+    "smooth-noise": Builtin("blurred uniform noise, stretched to the full range", _smooth_noise),
+    "uniform-noise": Builtin("uniform noise", _uniform_noise),
+    "digits-outliers": Builtin(
+        "20,000 glyphs, photograph patches, blobs and noises of other kinds than the test sets'", _digits_outliers
+    ),
+}
+"""By the name that suites use."""

@@ -1,0 +1,43 @@
+"""Image sets by name: the built-in ones, and the packs in the data folder."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from oodbench.errors import OodbenchError
+from oodbench.images.builtin import BUILTINS
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import read_pack
+
+
+def names(data: Path) -> list[str]:
+    """Every set that `load` finds: built-in ones, then the packs in `data`."""
+    packs = sorted(path.stem for path in data.glob("*.h5")) if data.is_dir() else []
+    return [*BUILTINS, *(pack for pack in packs if pack not in BUILTINS)]
+
+
+def describe(name: str, data: Path) -> str:
+    """One line about a set."""
+    return f"built in: {BUILTINS[name].description}" if name in BUILTINS else f"pack {data / name}.h5"
+
+
+def load(name: str, data: Path) -> ImageSet:
+    """The set called `name`: built in, or the pack `<data>/<name>.h5`.
+
+    Raises:
+        OodbenchError: there is no such set, with where it was looked for; or its pack is broken.
+    """
+    if name in BUILTINS:
+        return BUILTINS[name].make(name)
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise OodbenchError(
+            f"{name!r} is not the name of an image set: name a pack in the data folder, without its path"
+        )
+    path = data / f"{name}.h5"
+    if not path.is_file():
+        near = get_close_matches(name, names(data), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise OodbenchError(
+            f"image set {name!r} is missing: {hint}there is no {path.absolute()}; put the pack there, or say "
+            "where packs are with --data DIR or OODBENCH_DATA"
+        )
+    return read_pack(path, name)

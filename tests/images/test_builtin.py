@@ -1,0 +1,83 @@
+"""Built-in sets: what they hold, that they repeat, and that no two share an image."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from oodbench.images.builtin import BUILTINS, OUTLIER_GLYPHS, TEST_LETTERS
+from oodbench.images.drawing import enlarge
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return {name: builtin.make(name) for name, builtin in BUILTINS.items()}
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_shape_and_repetition(sets, name):
+    images = sets[name]
+    assert images.images.dtype == np.uint8
+    assert images.images.shape == (len(images.labels), 32, 32, 3)
+    assert images.labels.dtype == np.int64
+    assert images.source
+    if name != "digits-outliers":  # the slow one; its parts are the others' functions
+        assert BUILTINS[name].make(name).fingerprint == images.fingerprint
+
+
+def test_digits_are_all_of_scikit_learns_and_in_one_split_only(sets):
+    train, test = sets["digits-train"], sets["digits-test"]
+    assert (len(train), len(test)) == (1200, 597)
+    digits = load_digits()
+    originals = dict(zip(map(bytes, enlarge(digits.images)), digits.target.tolist(), strict=True))
+    seen = [pair for part in (train, test) for pair in zip(map(bytes, part.images), part.labels.tolist(), strict=True)]
+    assert len(seen) == 1797
+    assert dict(seen) == originals
+
+
+def test_enlarging_keeps_levels_and_places():
+    small = np.zeros((1, 8, 8))
+    small[0, 2, 5] = 16
+    large = enlarge(small)[0]
+    assert (large[..., 0] == large[..., 1]).all()
+    assert (large[..., 0] == large[..., 2]).all()
+    assert np.unravel_index(large[..., 0].argmax(), (32, 32))[0] in range(8, 12)
+    assert large[8:12, 20:24].mean() > 5 * large.mean()
+    assert enlarge(np.full((1, 8, 8), 16.0)).min() == 255
+
+
+def test_no_image_is_in_two_sets(sets):
+    pixels = {name: {image.tobytes() for image in images.images} for name, images in sets.items()}
+    for one, other in combinations(sets, 2):
+        assert not pixels[one] & pixels[other], (one, other)
+
+
+def test_no_test_letter_is_an_outlier_and_none_is_a_digit():
+    assert not set(TEST_LETTERS) & set(OUTLIER_GLYPHS)
+    assert not set(TEST_LETTERS + OUTLIER_GLYPHS) & set("0123456789BDGIOQSZ")
+
+
+def test_letters_resemble_digits_in_all_but_shape(sets):
+    letters, digits = sets["letters"].images[..., 0] / 255, sets["digits-test"].images[..., 0] / 255
+    # Near OOD: ink and brightness must not give them away.
+    assert abs(letters.mean() - digits.mean()) < 0.1
+    assert letters.max() == digits.max() == 1
+    assert sorted(set(sets["letters"].labels)) == list(range(len(TEST_LETTERS)))
+
+
+def test_most_outliers_are_uninformative_and_mixed(sets):
+    kinds = sets["digits-outliers"].labels
+    shares = np.bincount(kinds) / len(kinds)
+    assert shares[0] == 0.1  # glyphs
+    windows = kinds[:19_800].reshape(-1, 200)
+    assert ((windows == 0).sum(1) > 0).all()
+
+
+def test_noise_is_what_its_name_says(sets):
+    uniform, smooth = (sets[name].images.astype(float) for name in ("uniform-noise", "smooth-noise"))
+    assert abs(uniform.mean() - 127.5) < 0.5
+    assert abs(np.corrcoef(uniform[:, :, 1:].ravel(), uniform[:, :, :-1].ravel())[0, 1]) < 0.01
+    assert np.corrcoef(smooth[:, :, 1:].ravel(), smooth[:, :, :-1].ravel())[0, 1] > 0.5
+    assert (smooth.min((1, 2, 3)) == 0).all()
+    assert (smooth.max((1, 2, 3)) == 255).all()

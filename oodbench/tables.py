@@ -1,7 +1,9 @@
 """Stored scores to one tidy frame, and the frame to a printed table. Nothing is measured again here."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 from tabulate import tabulate
@@ -28,8 +30,6 @@ MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id
 
 OF_CELL = ("settings", "limit", "checkpoint", "suite_version", "suite_fingerprint", "parameters", "network")
 OF_GROUP = ("distance", "threat", "device", "hardware", "torch", "oodbench", "date")
-VARIANT = ["suite", "suite_version", "suite_fingerprint", "detector", "settings", "limit", "checkpoint", "seed"]
-"""What tells one row of the printed table from another, beside the task."""
 
 
 def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convention: str = "default") -> pd.DataFrame:
@@ -45,7 +45,7 @@ def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convent
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector.
     """
-    columns = [*MEASURED, "convention", *OF_CELL, *OF_GROUP]
+    columns = [*MEASURED, "convention", *OF_CELL, *OF_GROUP, "cell"]
     return pd.DataFrame([row for cell in cells for row in _rows(cell, detectors, convention)], columns=columns)
 
 
@@ -56,11 +56,12 @@ def render(frame: pd.DataFrame, by: str = "task") -> str:
         frame: from `tidy`.
         by: "task" for the unweighted mean over the suite's OOD sets, "ood" for a row each.
     """
-    suites = frame.groupby(["suite", "suite_version", "suite_fingerprint"], sort=False)
-    return "\n\n".join(
-        f"### {name} (version {version}, fingerprint {fingerprint[:8]})\n\n{_table(part, by)}\n\n{_footnotes(part)}"
-        for (name, version, fingerprint), part in suites
-    )
+    parts = []
+    for keys, part in frame.groupby(["suite", "suite_version", "suite_fingerprint"], sort=False):
+        name, version, fingerprint = cast(tuple[str, int, str], keys)
+        title = f"### {name} (version {version}, fingerprint {fingerprint[:8]})"
+        parts.append(f"{title}\n\n{_table(part, by)}\n\n{_footnotes(part)}")
+    return "\n\n".join(parts)
 
 
 def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> Iterator[dict[str, Any]]:
@@ -68,6 +69,7 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
     groups = cell.read()
     name = attributes["detector"]
     of_cell = {column: attributes[column] for column in ("suite", "detector", "seed", *OF_CELL)}
+    of_cell["cell"] = f"{name}/{cell.path.stem}"
     if convention == "published" and name not in detectors:
         raise unknown("detector", str(name), detectors)
 
@@ -88,33 +90,41 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
 
 
 def _table(frame: pd.DataFrame, by: str) -> str:
-    accuracies = frame[frame.metric == "accuracy"].set_index(VARIANT)["value"]
+    accuracies = frame[frame.metric == "accuracy"].set_index("cell")["value"]
     scores = frame[frame.metric != "accuracy"]
-    sets = scores.groupby("task", sort=False)["ood"].agg(set)
+    sets = scores.groupby("task")["ood"].agg(set)
+    labels = _labels(frame)
+    level = ["ood"] if by == "ood" else []
     rows = []
-    for keys, part in scores.groupby([*VARIANT, "task", *(["ood"] if by == "ood" else [])], sort=False):
-        variant, (task, *ood) = keys[: len(VARIANT)], keys[len(VARIANT) :]
+    for keys, part in scores.groupby(["cell", "task", *level], sort=False):
+        cell, task, *ood = cast(tuple[str, ...], keys)
         complete = by == "ood" or set(part["ood"]) == sets[task]
         means = part.groupby("metric")["value"].mean() * 100
-        cells = [f"{means[metric]:.2f}" if complete else "incomplete" for metric in METRICS]
-        rows.append(
-            [_label(dict(zip(VARIANT, variant, strict=True))), task, *ood, *cells, f"{accuracies[variant] * 100:.2f}"]
-        )
-    ood_heading = ["OOD set"] if by == "ood" else []
-    headings = ["detector", "task", *ood_heading, *(HEADINGS[metric] for metric in METRICS), HEADINGS["accuracy"]]
-    return tabulate(rows, headers=headings, tablefmt="github", disable_numparse=True, colalign=_alignment(headings))
+        values = [f"{means[metric]:.2f}" if complete else "incomplete" for metric in METRICS]
+        rows.append([labels[cell], task, *ood, *values, f"{accuracies[cell] * 100:.2f}"])
+    texts = ["detector", "task", *(["OOD set"] if level else [])]
+    numbers = [HEADINGS[metric] for metric in (*METRICS, "accuracy")]
+    alignment = ["left"] * len(texts) + ["right"] * len(numbers)
+    return tabulate(rows, headers=[*texts, *numbers], tablefmt="github", disable_numparse=True, colalign=alignment)
 
 
-def _alignment(headings: Sequence[str]) -> list[str]:
-    return ["left" if heading in ("detector", "task", "OOD set") else "right" for heading in headings]
+def _labels(frame: pd.DataFrame) -> dict[str, str]:
+    """What each cell is called: the detector, and whatever sets it apart."""
+    cells = frame.drop_duplicates("cell").set_index("cell")
+    labels = {str(cell): _label(row) for cell, row in cells.iterrows()}
+    shared = [label for label, count in Counter(labels.values()).items() if count > 1]
+    # The same settings, but other code, parameters or data behind them: the key in the file's name tells them apart.
+    return {
+        cell: f"{label} {cell.rpartition('-')[2][:6]}" if label in shared else label for cell, label in labels.items()
+    }
 
 
-def _label(variant: Mapping[str, Any]) -> str:
-    notes = [str(variant["settings"])] if variant["settings"] else []
-    notes += [f"first {variant['limit']} images"] if variant["limit"] else []
-    notes += [f"checkpoint {str(variant['checkpoint']).rpartition('/')[2]}"] if variant["checkpoint"] else []
-    notes += [f"seed {variant['seed']}"]
-    return f"{variant['detector']} ({', '.join(notes)})"
+def _label(cell: "pd.Series[Any]") -> str:
+    notes = [f"seed {cell['seed']}"]
+    notes += [str(cell["settings"])] if cell["settings"] else []
+    notes += [f"first {cell['limit']} images"] if cell["limit"] else []
+    notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
+    return f"{cell['detector']} ({', '.join(notes)})"
 
 
 def _footnotes(frame: pd.DataFrame) -> str:

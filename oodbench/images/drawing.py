@@ -21,11 +21,16 @@ LEVELS = 16
 """Scikit-learn's digits have 8x8 pixels of 0 to 16."""
 
 
+MARGIN = 4
+"""Black pixels around a digit, so that a random crop moves it without cutting it."""
+
+
 def enlarge(levels: npt.NDArray[np.floating]) -> Pixels:
-    """Images (N, 8, 8) with levels 0 to 16 as grey RGB (N, 32, 32, 3), enlarged bilinearly."""
+    """Images (N, 8, 8) with levels 0 to 16 as grey RGB (N, 32, 32, 3): three times as large, bilinear, in a margin."""
     grey = np.round(levels * (255 / LEVELS)).astype(np.uint8)
-    large = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for image in grey]
-    return _grey_to_rgb(np.stack(large))
+    inner = (SIZE - 2 * MARGIN,) * 2
+    large = [np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR)) for image in grey]
+    return _grey_to_rgb(np.pad(np.stack(large), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))))
 
 
 def glyphs(characters: Sequence[str], generator: np.random.Generator) -> Pixels:

@@ -1,0 +1,427 @@
+"""The command line from end to end, on a few digits: what people type, and what they are told."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from oodbench import cli, files
+from oodbench.images.catalogue import load
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import write_pack
+from oodbench.metrics import METRICS
+from oodbench.store import cells
+
+QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3")
+
+PLUGINS = """
+import torch
+from oodbench.detector import Detector
+
+
+class Largest(Detector):
+    '''The largest logit.'''
+
+    name = "largest"
+    paper = "nobody, nowhere"
+
+    def score_representation(self, representation):
+        return representation.logits.double().max(1).values
+
+
+class Broken(Largest):
+    '''Not a number for one image.'''
+
+    name = "broken"
+
+    def score_representation(self, representation):
+        scores = super().score_representation(representation)
+        return torch.where(torch.arange(len(scores)) == 3, torch.nan, scores)
+
+
+class Constant(Largest):
+    '''The same for all.'''
+
+    name = "constant"
+
+    def score_representation(self, representation):
+        return 0 * super().score_representation(representation)
+
+
+class Short(Largest):
+    '''One score too few.'''
+
+    name = "short"
+
+    def score_representation(self, representation):
+        return super().score_representation(representation)[1:]
+"""
+
+
+@pytest.fixture
+def oodbench(monkeypatch, capsys, tmp_path):
+    """Call the command as a shell would, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OODBENCH_DATA", raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["oodbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGINS)
+    return path
+
+
+def run(oodbench, *arguments):
+    code, out, err = oodbench("run", "--suite", "digits-adv", *arguments, *QUICK)
+    assert code == 0, err
+    return out, err
+
+
+def start(folder, *arguments):
+    """The same run in a process of its own."""
+    command = [sys.executable, "-m", "oodbench", "run", "--suite", "digits-adv", *arguments, *QUICK]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def arrays(folder):
+    """Every stored array below a results folder, by cell, group and name."""
+    return {
+        (str(cell.path.relative_to(folder)), group.task, group.image_set, name): array.tolist()
+        for cell in cells(folder)
+        for group in cell.read()
+        for name, array in [("scores", group.scores), ("predictions", group.predictions), *group.extras.items()]
+    }
+
+
+def test_a_run_ends_with_the_table_and_where_it_is(oodbench, tmp_path):
+    out, err = run(oodbench, "--detector", "msp", "--detector", "atom")
+    assert "forward" in err
+    assert "backward passes" in err
+    for part in ("msp (seed 1, epochs=2 linf.steps=3, first 60 images)", "| clean", "| linf", "3 steps of 2/255"):
+        assert part in out
+    assert str(tmp_path / "results") in out
+    rows = {line for line in out.splitlines() if line.startswith("|")}
+    assert {line for line in oodbench("table", "results/")[1].splitlines() if line.startswith("|")} == rows
+
+
+def test_the_csv_is_tidy(oodbench):
+    run(oodbench, "--detector", "msp")
+    _, out, _ = oodbench("table", "results", "--format", "csv")
+    frame = pd.read_csv(io.StringIO(out), keep_default_na=False)
+    assert list(frame.columns[:9]) == ["suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood"]
+    scored = frame[frame.metric != "accuracy"]
+    assert len(scored) == 2 * 4 * len(METRICS)
+    assert set(scored.task) == {"clean", "linf"}
+    assert not scored.duplicated(["task", "ood", "metric"]).any()
+    assert scored.value.between(0, 1).all()
+    assert set(scored.n_ood) == {60}
+    assert set(frame.limit) == {60}
+    assert set(frame.settings) == {"epochs=2 linf.steps=3"}
+
+
+def test_what_is_there_is_not_done_again_unless_asked(oodbench, tmp_path):
+    run(oodbench, "--detector", "msp")
+    (cell,) = cells(tmp_path / "results")
+    stamp, before = cell.path.stat().st_mtime_ns, arrays(tmp_path / "results")
+    _, err = run(oodbench, "--detector", "msp")
+    assert "everything is there already" in err
+    assert "about 0 forward and 0 backward passes" in err
+    assert cell.path.stat().st_mtime_ns == stamp
+    run(oodbench, "--detector", "msp", "--rerun", "all")
+    assert cell.path.stat().st_mtime_ns > stamp
+    assert arrays(tmp_path / "results") == before
+
+
+def test_a_lost_group_alone_is_done_again(oodbench, tmp_path):
+    run(oodbench, "--detector", "msp")
+    (cell,) = cells(tmp_path / "results")
+    before = arrays(tmp_path / "results")
+    content = io.BytesIO(cell.path.read_bytes())
+    with h5py.File(content, "r+") as file:
+        del file["linf/letters"]
+    files.write_atomic(cell.path, content.getvalue())
+    _, err = run(oodbench, "--detector", "msp")
+    assert "score 1 image sets" in err
+    assert arrays(tmp_path / "results") == before
+
+
+def test_a_changed_network_makes_every_score_stale(oodbench, tmp_path):
+    run(oodbench, "--detector", "msp")
+    before = arrays(tmp_path / "results")
+    (network,) = (tmp_path / "results" / "networks").glob("*.safetensors")
+    content = bytearray(network.read_bytes())
+    content[-1] ^= 64
+    network.write_bytes(content)
+    (cell,) = cells(tmp_path / "results")
+    raw = io.BytesIO(cell.path.read_bytes())
+    with h5py.File(raw, "r+") as file:
+        del file["linf/letters"]
+    files.write_atomic(cell.path, raw.getvalue())
+    run(oodbench, "--detector", "msp")
+    after = arrays(tmp_path / "results")
+    assert after.keys() == before.keys()
+    assert all(after[key] != before[key] for key in after if key[3] == "scores")
+
+
+def test_equal_objectives_share_one_network_and_one_pass(oodbench, tmp_path, plugin):
+    _, err = run(oodbench, "--detector", "msp", "--detector", "largest", "--plugin", plugin)
+    assert "largest" in err
+    assert len(list((tmp_path / "results" / "networks").glob("*.safetensors"))) == 1
+    assert len(cells(tmp_path / "results")) == 2
+
+
+def test_clean_scores_do_not_depend_on_company(oodbench, tmp_path, plugin):
+    run(oodbench, "--detector", "msp", "--out", "alone")
+    run(oodbench, "--detector", "largest", "--detector", "msp", "--plugin", plugin, "--out", "together")
+    alone, together = arrays(tmp_path / "alone"), arrays(tmp_path / "together")
+    assert alone.items() <= together.items()
+
+
+def test_seeds_and_settings_stand_side_by_side(oodbench, tmp_path):
+    run(oodbench, "--detector", "ntom")
+    run(oodbench, "--detector", "ntom", "--seed", 2)
+    run(oodbench, "--detector", "ntom", "--set", "q=0.5")
+    assert len(cells(tmp_path / "results")) == 3
+    _, out, _ = oodbench("table", "results")
+    assert "seed 2" in out
+    assert "q=0.5" in out
+    scores = [cell.read()[0].scores.tolist() for cell in cells(tmp_path / "results")]
+    assert scores[0] != scores[1] != scores[2]
+
+
+def test_the_adaptive_objective_is_a_setting(oodbench):
+    out, _ = run(oodbench, "--detector", "msp", "--set", "linf.objective=adaptive")
+    assert "adaptive objective" in out
+
+
+def test_published_convention(oodbench):
+    run(oodbench, "--detector", "atom")
+    code, out, _ = oodbench("table", "results", "--convention", "published", "--by", "ood")
+    assert code == 0
+    assert "Convention 'published'" in out
+    assert "smooth-noise" in out
+
+
+def test_killed_anywhere_a_run_goes_on_to_the_same_numbers(oodbench, tmp_path):
+    run(oodbench, "--detector", "oe", "--out", "whole")
+    cut = tmp_path / "cut"
+    for trace in ("networks/*.unfinished", "digits-adv/oe/*.h5"):
+        child = start(tmp_path, "--detector", "oe", "--out", "cut")
+        deadline = time.monotonic() + 120
+        while not list(cut.glob(trace)) and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        child.kill()
+        child.communicate()
+    run(oodbench, "--detector", "oe", "--out", "cut")
+    assert arrays(cut) == arrays(tmp_path / "whole")
+    assert [path for path in cut.rglob("*") if path.suffix in (".tmp", ".unfinished")] == []
+
+
+def test_two_processes_on_one_cell(oodbench, tmp_path):
+    run(oodbench, "--detector", "msp", "--out", "alone")
+    for child in [start(tmp_path, "--detector", "msp", "--out", "both") for _ in range(2)]:
+        _, err = child.communicate(timeout=300)
+        assert child.returncode == 0, err
+    assert arrays(tmp_path / "both") == arrays(tmp_path / "alone")
+
+
+def test_own_packs_and_a_checkpoint(oodbench, tmp_path):
+    run(oodbench, "--detector", "msp")
+    (network,) = (tmp_path / "results" / "networks").glob("*.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 32, 32, 3), dtype=np.uint8)
+    for name, images in zip(("mine", "theirs"), pixels, strict=True):
+        write_pack(tmp_path / "packs" / f"{name}.h5", ImageSet(name, images, np.arange(40) % 10, "drawn"))
+    (tmp_path / "mine.toml").write_text(
+        textwrap.dedent("""
+            version = 1
+            [id]
+            test = "mine"
+            classes = 10
+            [[ood]]
+            set = "theirs"
+            distance = "far"
+            [network]
+            name = "small-cnn"
+        """)
+    )
+    arguments = ["--suite", "mine.toml", "--detector", "msp", "--data", "packs"]
+    code, out, err = oodbench("run", *arguments, "--checkpoint", network, "--out", "own")
+    assert code == 0, err
+    assert f"checkpoint {network.name}" in out
+    code, _, err = oodbench("run", *arguments, "--out", "own")
+    assert code == 2
+    assert "--checkpoint" in err
+    arguments[3] = "atom"
+    code, _, err = oodbench("run", *arguments, "--checkpoint", network)
+    assert code == 2
+    assert "outputs" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--detector", "atmo"], "did you mean 'atom'"),
+        (["--suite", "digit-adv", "--detector", "msp"], "did you mean 'digits-adv'"),
+        (["--detector", "msp", "--set", "epoch=1"], "did you mean 'epochs'"),
+        (["--detector", "atom", "--set", "q=2"], "choose 0 to 0.75"),
+        (["--detector", "msp", "--set", "epochs"], "name=value"),
+        (["--detector", "msp", "--device", "cuda:7"], "--device auto, or cpu"),
+        (["--detector", "msp", "--device", "tpu"], "choose auto, cpu"),
+        (["--detector", "msp", "--checkpoint", "none.safetensors"], "no checkpoint none.safetensors"),
+        (["--detector", "msp", "--plugin", "none.py"], "no plugin file none.py"),
+        (["--detector", "msp", "--limit", "0"], "limit"),
+        (["--detector", "msp", "--seed", "-1"], "seed"),
+        (["--suite", "cut.toml", "--detector", "msp"], "cut.toml is not valid TOML"),
+        (["--suite", "same.toml", "--detector", "msp"], "same images"),
+        (["--suite", "missing.toml", "--detector", "msp"], "there is no"),
+        (["--suite", "greedy.toml", "--detector", "atom"], "lower 'reserved'"),
+        (["--suite", "bare.toml", "--detector", "oe"], "add [outliers]"),
+        (["--suite", "labels.toml", "--detector", "msp"], "labels must run from 0 to 4"),
+        (["--suite", "typo.toml", "--detector", "msp"], "did you mean 'atom'"),
+        (["--detector", "msp", "--checkpoint", "page.html"], "cannot read checkpoint"),
+        (["--detector", "msp", "--out", "page.html/results"], "cannot write"),
+    ],
+)
+def test_mistakes_end_with_a_line_code_2_and_nothing_written(oodbench, tmp_path, arguments, told):
+    (tmp_path / "page.html").write_text("<html>404</html>")
+    digits = 'extends = "digits"\nversion = 2\n'
+    digits_pixels = digits + "[[ood]]\nset = 'copy'\ndistance = 'far'\n"
+    suites = {
+        "cut": "version = [",
+        "same": digits_pixels,
+        "missing": digits + "[[ood]]\nset = 'nowhere'\ndistance = 'far'\n",
+        "greedy": digits + "[outliers]\nreserved = 20000\n",
+        "labels": digits + "[id]\nclasses = 5\n",
+        "typo": digits + "[detectors.atmo]\nq = 0.5\n",
+        "bare": """
+            version = 1
+            [id]
+            train = "digits-train"
+            test = "digits-test"
+            classes = 10
+            [[ood]]
+            set = "letters"
+            distance = "near"
+            [network]
+            name = "small-cnn"
+            [training]
+            epochs = 1
+        """,
+    }
+    for name, text in suites.items():
+        (tmp_path / f"{name}.toml").write_text(textwrap.dedent(text))
+    write_pack(tmp_path / "data" / "copy.h5", load("digits-test", tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    suite = [] if "--suite" in arguments else ["--suite", "digits-adv"]
+    code, out, err = oodbench("run", *suite, *arguments)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert err.splitlines()[-1].startswith(("oodbench: ", "Error: "))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("broken", "NaN or infinity for 1 of 60"), ("constant", "the same score 0"), ("short", "shape (59,)")],
+)
+def test_a_detector_that_breaks_its_word_is_named_and_leaves_no_row(oodbench, tmp_path, plugin, name, told):
+    code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", name, "--plugin", plugin, *QUICK)
+    assert code == 2
+    assert f"detector '{name}'" in err
+    assert told in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / "results").rglob("*.h5"))
+
+
+def test_a_full_disk_is_said_and_loses_nothing(oodbench, tmp_path, monkeypatch):
+    real = os.fsync
+    calls = []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp", *QUICK)
+    assert code == 2
+    assert "the disk is full" in err
+    monkeypatch.setattr(os, "fsync", real)
+    _, err = run(oodbench, "--detector", "msp")
+    assert "train" not in err.split("seed 1")[0].split("msp:")[1]
+
+
+def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.runner, "execute", interrupt)
+    code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
+    assert code == 130
+    assert "goes on where" in err
+
+
+def test_lists(oodbench, tmp_path, plugin):
+    write_pack(
+        tmp_path / "data" / "textures.h5",
+        ImageSet("textures", np.zeros((1, 4, 4, 3), np.uint8), np.zeros(1, np.int64), "x"),
+    )
+    assert "arXiv:2006.15207" in oodbench("list", "detectors")[1]
+    assert "largest" in oodbench("list", "detectors", "--plugin", plugin)[1]
+    assert "digits-adv" in oodbench("list", "suites")[1]
+    assert "densenet-bc-100-12" in oodbench("list", "networks")[1]
+    images = oodbench("list", "images")[1]
+    assert "digits-test" in images
+    assert "textures" in images
+
+
+def test_table_of_nothing_says_what_to_type(oodbench):
+    code, _, err = oodbench("table", "nowhere")
+    assert code == 2
+    assert "oodbench run" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "table", "list"])
+def test_every_help_ends_with_two_lines_that_run(oodbench, verb):
+    code, out, _ = oodbench(verb, "--help")
+    assert code == 0
+    examples = out.rstrip().splitlines()[-2:]
+    if verb == "table":
+        run(oodbench, "--detector", "msp")
+    for example in examples:
+        program, *arguments = example.split()
+        assert program == "oodbench"
+        quick = ["--limit", "60", "--set", "epochs=1"] if verb == "run" else []
+        assert oodbench(*arguments, *quick)[0] == 0
+
+
+def test_python_m_is_the_command():
+    shown = subprocess.run([sys.executable, "-m", "oodbench", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("oodbench, version ")
+
+
+def test_the_repository_has_no_results_in_it():
+    tracked = subprocess.run(["git", "ls-files", "results"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert all(name.startswith(("results/README.md", "results/reference/")) for name in tracked.stdout.split())

@@ -31,7 +31,7 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> None:
         for network_plan in plan.networks:
             if network_plan.needed:
                 say(f"{plan.suite.name}: {', '.join(cell.detector.name for cell in network_plan.cells)}")
-                _Bench(request, plan, network_plan, _network(request, plan, network_plan, say)).score_all()
+                _NetworkRun(request, plan, network_plan, _network(request, plan, network_plan, say)).score_all()
 
 
 def _network(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
@@ -74,7 +74,7 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan, network
     unfinished.unlink(missing_ok=True)
 
 
-class _Bench:
+class _NetworkRun:
     """A trained network, the detectors over it, and where their scores go."""
 
     def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:

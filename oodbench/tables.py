@@ -11,7 +11,6 @@ from tabulate import tabulate
 from oodbench.detector import Detector
 from oodbench.errors import unknown
 from oodbench.metrics import METRICS, accuracy, evaluate
-from oodbench.plan import ID_TASK
 from oodbench.store import Cell
 
 HEADINGS: Mapping[str, str] = {
@@ -35,7 +34,7 @@ OF_GROUP = ("distance", "threat", "device", "hardware", "torch", "oodbench", "da
 def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convention: str = "default") -> pd.DataFrame:
     """One row a metric, `value` as a fraction in [0, 1]; columns `MEASURED`, then `convention` and provenance.
 
-    ID accuracy stands in rows of its own, with task "id" and no OOD set.
+    ID accuracy stands in rows of its own, with the task of the ID scores and no OOD set.
 
     Args:
         cells: what to show.
@@ -80,7 +79,15 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
         of_id = {column: id_group.attributes.get(column, "") for column in OF_GROUP}
         shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores)}
         share_right = accuracy(id_group.predictions, id_group.labels)
-        yield {**shared, **of_id, "task": ID_TASK, "ood": "", "metric": "accuracy", "value": share_right, "n_ood": 0}
+        yield {
+            **shared,
+            **of_id,
+            "task": id_group.task,
+            "ood": "",
+            "metric": "accuracy",
+            "value": share_right,
+            "n_ood": 0,
+        }
         id_scores = view(id_group.scores)
         for group in (group for group in groups if group.role == "ood"):
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}

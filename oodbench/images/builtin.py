@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -79,6 +80,12 @@ def _digits_outliers(name: str) -> ImageSet:
 
 def _unlabelled(count: int) -> "np.typing.NDArray[np.int64]":
     return np.full(count, -1, dtype=np.int64)
+
+
+@cache
+def make(name: str) -> ImageSet:
+    """The built-in set called `name`, drawn once a process."""
+    return BUILTINS[name].make(name)
 
 
 BUILTINS: Mapping[str, Builtin] = {

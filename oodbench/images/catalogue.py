@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from oodbench.errors import OodbenchError
-from oodbench.images.builtin import BUILTINS
+from oodbench.images.builtin import BUILTINS, make
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack
 
@@ -27,7 +27,7 @@ def load(name: str, data: Path) -> ImageSet:
         OodbenchError: there is no such set, with where it was looked for; or its pack is broken.
     """
     if name in BUILTINS:
-        return BUILTINS[name].make(name)
+        return make(name)
     if Path(name).name != name or name in ("", ".", ".."):
         raise OodbenchError(
             f"{name!r} is not the name of an image set: name a pack in the data folder, without its path"

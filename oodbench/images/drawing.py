@@ -21,16 +21,11 @@ LEVELS = 16
 """Scikit-learn's digits have 8x8 pixels of 0 to 16."""
 
 
-MARGIN = 4
-"""Black pixels around a digit, so that a random crop moves it without cutting it."""
-
-
 def enlarge(levels: npt.NDArray[np.floating]) -> Pixels:
-    """Images (N, 8, 8) with levels 0 to 16 as grey RGB (N, 32, 32, 3): three times as large, bilinear, in a margin."""
+    """Images (N, 8, 8) with levels 0 to 16 as grey RGB (N, 32, 32, 3), enlarged bilinearly."""
     grey = np.round(levels * (255 / LEVELS)).astype(np.uint8)
-    inner = (SIZE - 2 * MARGIN,) * 2
-    large = [np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR)) for image in grey]
-    return _grey_to_rgb(np.pad(np.stack(large), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))))
+    large = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for image in grey]
+    return _grey_to_rgb(np.stack(large))
 
 
 def glyphs(characters: Sequence[str], generator: np.random.Generator) -> Pixels:
@@ -79,16 +74,18 @@ def smooth_noise(count: int, generator: np.random.Generator) -> Pixels:
 
 def blobs(count: int, generator: np.random.Generator) -> Pixels:
     """One to three soft-edged ellipses of random colour on a random ground."""
-    rows, columns = np.mgrid[:SIZE, :SIZE].reshape(2, 1, SIZE, SIZE)
-    images = np.broadcast_to(generator.uniform(0, 255, (count, 1, 1, 3)), (count, SIZE, SIZE, 3)).copy()
+    rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32).reshape(2, 1, SIZE, SIZE)
+
+    def draw(low: float, high: float, *shape: int) -> npt.NDArray[np.float32]:
+        return generator.uniform(low, high, (count, *shape)).astype(np.float32)
+
+    images = np.broadcast_to(draw(0, 255, 1, 1, 3), (count, SIZE, SIZE, 3)).copy()
     for drawn in range(3):
-        y, x = generator.uniform(0, SIZE, (2, count, 1, 1))
-        height, width = generator.uniform(2, 12, (2, count, 1, 1))
-        edge = generator.uniform(1, 8, (count, 1, 1))
-        distance = np.sqrt(((rows - y) / height) ** 2 + ((columns - x) / width) ** 2)
-        cover = 1 / (1 + np.exp(np.clip((distance - 1) * edge, -50, 50)))
-        cover *= generator.random((count, 1, 1)) < 1 / (drawn + 1)
-        images += cover[..., None] * (generator.uniform(0, 255, (count, 1, 1, 3)) - images)
+        vertical = ((rows - draw(0, SIZE, 1, 1)) / draw(2, 12, 1, 1)) ** 2
+        horizontal = ((columns - draw(0, SIZE, 1, 1)) / draw(2, 12, 1, 1)) ** 2
+        cover = np.clip((1 - vertical - horizontal) * draw(0.5, 4, 1, 1), 0, 1)
+        cover *= draw(0, 1, 1, 1) < 1 / (drawn + 1)
+        images += cover[..., None] * (draw(0, 255, 1, 1, 3) - images)
     return images.astype(np.uint8)
 
 
@@ -123,4 +120,4 @@ def _grey_to_rgb(grey: Pixels) -> Pixels:
 
 def _stretch(images: npt.NDArray[np.float64]) -> Pixels:
     low, high = images.min((1, 2, 3), keepdims=True), images.max((1, 2, 3), keepdims=True)
-    return np.round((images - low) / (high - low) * 255).astype(np.uint8)
+    return np.asarray(np.round((images - low) / (high - low) * 255), dtype=np.uint8)

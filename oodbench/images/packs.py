@@ -53,7 +53,9 @@ def _images(path: Path, pack: h5py.File) -> npt.NDArray[np.uint8]:
         broken = " and holds NaN" if data.dtype.kind == "f" and np.isnan(data[()]).any() else ""
         raise OodbenchError(f"{path}: 'images' is {data.dtype}{broken}, expected uint8 from 0 to 255; {REPACK}")
     if data.ndim != 4 or data.shape[3] != 3:
-        hint = " (channels first?)" if data.ndim == 4 and data.shape[1] == 3 else ""
+        first = data.ndim == 4 and data.shape[1] == 3
+        grey = data.ndim == 3 or data.shape[3:] == (1,)
+        hint = " (channels first?)" if first else " (grey? repeat it in three channels)" if grey else ""
         raise OodbenchError(f"{path}: 'images' has shape {data.shape}{hint}: expected (N, H, W, 3), RGB; {REPACK}")
     if not data.size:
         raise OodbenchError(f"{path} holds no images: its shape is {data.shape}; {REPACK}")

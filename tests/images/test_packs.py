@@ -78,7 +78,9 @@ PIXELS = images().images
         ({"images": PIXELS.astype(np.float32) / 255}, "float32"),
         ({"images": np.full((2, 4, 4, 3), np.nan)}, "float64 and holds NaN"),
         ({"images": PIXELS.astype(np.int64)}, "int64"),
-        ({"images": PIXELS[..., 0]}, "shape (5, 8, 6)"),
+        ({"images": PIXELS[..., 0]}, "shape (5, 8, 6) (grey?"),
+        ({"images": PIXELS[..., :1]}, "shape (5, 8, 6, 1) (grey?"),
+        ({"images": PIXELS[0, 0]}, "shape (6, 3):"),
         ({"images": PIXELS.transpose(0, 3, 1, 2)}, "channels first?"),
         ({"images": PIXELS[:0]}, "no images"),
         ({"images": PIXELS, "labels": np.arange(4)}, "(4,)"),
@@ -119,6 +121,10 @@ def test_a_pack_cannot_read_other_files(tmp_path):
     assert "points elsewhere" in refusal(path)
     with h5py.File(path, "w") as file:
         file["images"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "images")
+    assert "points elsewhere" in refusal(path)
+    with h5py.File(path, "w") as file:
+        file["linked"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+        file["images"] = h5py.SoftLink("/linked/images")
     assert "points elsewhere" in refusal(path)
     layout = h5py.VirtualLayout(PIXELS.shape, np.uint8)
     layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "images", PIXELS.shape)

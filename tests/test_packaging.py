@@ -1,0 +1,134 @@
+"""What people install: wheel and source distribution, somebody else's plugin package, the examples in the README."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from oodbench import cli
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(language):
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def command(*arguments, path, cwd):
+    """`python -m oodbench` in another folder, with `path` in front of whatever is installed."""
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    return subprocess.run(
+        [sys.executable, "-m", "oodbench", *arguments], env=environment, cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """The folder of a freshly built wheel and source distribution, from a clean copy of the tracked tree."""
+    source = tmp_path_factory.mktemp("source")
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in files.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", source / "dist", source]
+    subprocess.run(build, check=True, capture_output=True)
+    return source / "dist"
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions):
+    (wheel,) = distributions.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for expected in (
+        "oodbench/cli.py",
+        "oodbench/py.typed",
+        "oodbench/detectors/atom.py",
+        "oodbench/suites/digits-adv.toml",
+    ):
+        assert expected in names
+    assert {name.split("/")[0] for name in names} == {"oodbench", "oodbench-0.1.0.dist-info"}
+
+
+def test_the_installed_wheel_runs_anywhere(distributions, tmp_path):
+    (wheel,) = distributions.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    listed = command("list", "detectors", path=tmp_path / "site", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "atom" in listed.stdout
+    assert "digits-adv" in command("list", "suites", path=tmp_path / "site", cwd=tmp_path).stdout
+
+
+def test_the_source_distribution_holds_what_builds_and_tests_it(distributions):
+    (archive,) = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "detectors/atom.py", "suites/digits.toml"} <= names
+
+
+def test_somebody_elses_package_stands_in_list_and_run(tmp_path):
+    package = tmp_path / "package"
+    (package / "margin").mkdir(parents=True)
+    (package / "pyproject.toml").write_text(
+        textwrap.dedent("""
+            [build-system]
+            requires = ["setuptools"]
+            build-backend = "setuptools.build_meta"
+
+            [project]
+            name = "oodbench-margin"
+            version = "1.0"
+
+            [project.entry-points."oodbench.detectors"]
+            margin = "margin.detector"
+        """)
+    )
+    (package / "margin" / "__init__.py").touch()
+    (package / "margin" / "detector.py").write_text(
+        textwrap.dedent('''
+            from oodbench.detector import Detector
+
+
+            class Margin(Detector):
+                """The two largest logits' difference."""
+
+                name = "margin"
+                paper = "nobody, nowhere"
+
+                def score_representation(self, representation):
+                    first, second = representation.logits.double().topk(2).values.unbind(1)
+                    return first - second
+        ''')
+    )
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", tmp_path / "site", package]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    assert "margin" in command("list", "detectors", path=tmp_path / "site", cwd=tmp_path).stdout
+    quick = ["--limit", "40", "--set", "epochs=1"]
+    ran = command("run", "--suite", "digits", "--detector", "margin", *quick, path=tmp_path / "site", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "margin (seed 1" in ran.stdout
+
+
+def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
+    detector, pack = blocks("python")
+    (suite,) = blocks("toml")
+    monkeypatch.chdir(tmp_path)
+    Path("energy.py").write_text(detector)
+    Path("mine.toml").write_text(suite)
+    arguments = ["run", "--suite", "mine.toml", "--detector", "energy", "--plugin", "energy.py"]
+    quick = ["--limit", "40", "--set", "epochs=1", "--set", "linf.steps=2"]
+    monkeypatch.setattr(sys, "argv", ["oodbench", *arguments, *quick])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert caught.value.code == 0, err
+    assert "energy (seed 1" in out
+    assert "L-infinity 64/255" in out
+    exec(compile(pack, "README", "exec"), {})  # our own README
+    assert Path("data/mine.h5").is_file()

@@ -9,9 +9,9 @@ from oodbench.networks.network import Network, Representation
 class SmallCNN(Network):
     """Three convolutions of stride 2 and a linear layer, for 32x32 images.
 
-    Without batch norm a score depends on its own image only, also in train mode; without pooling the linear layer
-    knows where things are. Weights start as torch's defaults. `represent` gives 1024 features and the taps
-    (32, 16, 16), (64, 8, 8), (64, 4, 4): the convolutions after their ReLU.
+    Batch norm behind each convolution lets it train at the learning rates of the large networks; without pooling the
+    linear layer knows where things are. Weights start as torch's defaults. `represent` gives 1024 features and the
+    taps (32, 16, 16), (64, 8, 8), (64, 4, 4): the convolutions after batch norm and ReLU.
 
     Args:
         outputs: number of logits.
@@ -23,15 +23,18 @@ class SmallCNN(Network):
         self, outputs: int, mean: tuple[float, ...] = (0.0, 0.0, 0.0), std: tuple[float, ...] = (1.0, 1.0, 1.0)
     ) -> None:
         super().__init__(mean, std)
-        self.conv1 = nn.Conv2d(3, 32, 3, stride=2, padding=1)
-        self.conv2 = nn.Conv2d(32, 64, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv2d(64, 64, 3, stride=2, padding=1)
+        self.conv1 = nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(32)
+        self.conv2 = nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(64)
+        self.conv3 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(64)
         self.fc = nn.Linear(64 * 4 * 4, outputs)
 
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, 32, 32) in [0, 1]."""
-        first = F.relu(self.conv1(self.normalise(images)))
-        second = F.relu(self.conv2(first))
-        third = F.relu(self.conv3(second))
+        first = F.relu(self.bn1(self.conv1(self.normalise(images))))
+        second = F.relu(self.bn2(self.conv2(first)))
+        third = F.relu(self.bn3(self.conv3(second)))
         features = third.flatten(1)
         return Representation(self.fc(features), features, (first, second, third))

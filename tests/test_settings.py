@@ -52,7 +52,7 @@ def test_a_bare_name_reaches_every_detector_that_has_it(suite):
     _, (_, atom, ntom) = applied(suite, "q=0.5")
     assert atom.parameters.q == ntom.parameters.q == 0.5
     _, (_, atom, ntom) = applied(suite, "ntom.q=0.5")
-    assert (atom.parameters.q, ntom.parameters.q) == (0.125, 0.5)
+    assert (atom.parameters.q, ntom.parameters.q) == (0.0, 0.5)
 
 
 def test_training_and_tasks(suite):

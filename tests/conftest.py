@@ -22,15 +22,16 @@ def golden() -> Callable[[str], Any]:
 
 
 class ToyNetwork(Network):
-    """logits = C sin(A vec(x) + b) + d, float64, for images (N, 3, 4, 4): the toy of golden/attacks.json."""
+    """logits = C sin(A vec(x) + b) + d, for images (N, 3, 4, 4), float64: the toy of golden/attacks.json."""
 
     def __init__(self, weights: dict[str, Any]) -> None:
         super().__init__()
-        self.a, self.b, self.c, self.d = (torch.tensor(weights[name], dtype=torch.float64) for name in "AbCd")
+        for name in "AbCd":
+            self.register_buffer(name, torch.tensor(weights[name], dtype=torch.float64))
 
     def represent(self, images: Tensor) -> Representation:
-        hidden = torch.sin(images.double().flatten(1) @ self.a.T + self.b)
-        return Representation(hidden @ self.c.T + self.d, hidden, ())
+        hidden = torch.sin(images.to(self.A.dtype).flatten(1) @ self.A.T + self.b)
+        return Representation(hidden @ self.C.T + self.d, hidden, ())
 
 
 @pytest.fixture(scope="session")

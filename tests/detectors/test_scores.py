@@ -1,0 +1,48 @@
+"""Scores against the reference's (golden/attacks.json), and where float32 probabilities stop telling images apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.detectors.atom import ATOM, id_log_odds
+from oodbench.detectors.msp import MSP, cross_entropy_to_uniform, log_odds_of_largest
+from oodbench.detectors.ntom import NTOM
+from oodbench.detectors.oe import OE
+
+
+@pytest.mark.parametrize(
+    ("detector", "net", "case"),
+    [
+        (MSP, "out3", "msp_out3"),
+        (OE, "out3", "msp_out3"),
+        (ATOM, "out4", "outlier_class_out4"),
+        (NTOM, "out4", "outlier_class_out4"),
+    ],
+)
+def test_published_scores_are_the_references(golden, toy, toy_images, detector, net, case):
+    fitted = detector()
+    fitted.fit(toy(net).float(), 3, None)  # the reference scored in float32
+    published = fitted.as_published(fitted.score(toy_images).numpy())
+    np.testing.assert_allclose(published, golden("attacks")["scores_float32"][case], rtol=1e-6)
+
+
+def test_log_odds_by_hand():
+    logits = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 100.0, 0.0]])
+    expected = [-np.log(2), 2 - np.log(2), 100 - np.log(2)]
+    np.testing.assert_allclose(log_odds_of_largest(logits).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(id_log_odds(logits).numpy(), [np.log(2), np.log(np.exp(2) + 1), 100], rtol=1e-12)
+    np.testing.assert_allclose(cross_entropy_to_uniform(logits)[0], np.log(3), rtol=1e-6)
+
+
+def test_where_float32_probabilities_tie_log_odds_do_not():
+    logits = torch.tensor([[20.0, 0.0], [40.0, 0.0], [90.0, 0.0]])
+    scores = log_odds_of_largest(logits).numpy()
+    assert (np.diff(scores) > 0).all()
+    assert MSP.as_published(scores).tolist() == [1.0, 1.0, 1.0]
+    assert logits.softmax(1).max(1).values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_log_odds_give_a_gradient_where_the_probability_is_flat():
+    logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(log_odds_of_largest(logits).sum(), logits)
+    np.testing.assert_allclose(gradient.numpy(), [[1.0, -0.5, -0.5]])

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""
 
 
-class _Command(click.Command):
+class _Examples(click.Command):
     """A command whose help ends with two lines that run as they stand."""
 
     def __init__(self, *args: Any, examples: tuple[str, str], **kwargs: Any) -> None:
@@ -30,6 +30,10 @@ class _Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
         formatter.write("Examples:\n" + "".join(f"  {example}\n" for example in self.examples))
+
+
+class _Group(_Examples, click.Group):
+    """The command itself."""
 
 
 plugin_option = click.option(
@@ -51,14 +55,18 @@ data_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    examples=("oodbench list detectors", "oodbench run --suite digits-adv --detector msp --detector atom"),
+)
 @click.version_option(__version__, prog_name="oodbench")
 def commands() -> None:
     """Does an out-of-distribution detector hold up, also when someone attacks it?"""
 
 
 @commands.command(
-    cls=_Command,
+    cls=_Examples,
     examples=(
         "oodbench run --suite digits --detector msp",
         "oodbench run --suite digits-adv --detector msp --detector atom --limit 100",
@@ -155,7 +163,7 @@ def run(
 
 
 @commands.command(
-    cls=_Command, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
+    cls=_Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
 )
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
@@ -189,7 +197,7 @@ def table(results: Path, form: str, by: str, convention: str, plugins: tuple[Pat
     click.echo(frame.to_csv(index=False) if form == "csv" else tables.render(frame, by), nl=form != "csv")
 
 
-@commands.command("list", cls=_Command, examples=("oodbench list detectors", "oodbench list images"))
+@commands.command("list", cls=_Examples, examples=("oodbench list detectors", "oodbench list images"))
 @click.argument("what", type=click.Choice(["detectors", "suites", "images", "networks"]))
 @data_option
 @plugin_option

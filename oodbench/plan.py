@@ -197,7 +197,14 @@ def _plan_network(
     used = [images[suite.id.train].fingerprint]
     if uses_outliers and suite.outliers:
         used += [images[suite.outliers.set].fingerprint, repr(suite.outliers)]
-    recipe = [objective.identity, repr(suite.network), repr(suite.training), str(outputs), str(request.seed)]
+    recipe = [
+        objective.identity,
+        source_digest(type(objective), Objective),
+        repr(suite.network),
+        repr(build_network(suite, outputs, request.seed)),
+        repr(suite.training),
+        str(request.seed),
+    ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
     return NetworkPlan(objective, outputs, file, False, cells)
@@ -210,7 +217,7 @@ def _plan_cell(
         suite.fingerprint,
         detector.name,
         json.dumps(asdict(detector.parameters), sort_keys=True),
-        source_digest(type(detector)),
+        source_digest(type(detector), Detector),
         given,
         str(request.seed),
         str(request.limit),

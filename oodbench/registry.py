@@ -70,9 +70,9 @@ def discover(plugins: Sequence[Path] = ()) -> Registry:
     return Registry(list(dict.fromkeys(found)))
 
 
-def source_digest(detector: type[Detector]) -> str:
-    """SHA-256 over the files that define `detector` and the methods it builds on: scores of changed code are stale."""
-    bases = [base for base in detector.__mro__ if issubclass(base, Detector) and base is not Detector]
+def source_digest(method: type, root: type) -> str:
+    """SHA-256 over the files of `method` and of its bases below `root`: what changed code gave before is stale."""
+    bases = [base for base in method.__mro__ if issubclass(base, root) and base is not root]
     return digest(*(Path(inspect.getfile(base)).read_bytes() for base in bases))
 
 

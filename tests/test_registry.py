@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 
+from oodbench.detector import Detector
 from oodbench.detectors.atom import ATOM
 from oodbench.detectors.ntom import NTOM
 from oodbench.errors import OodbenchError
@@ -86,8 +87,8 @@ def test_a_missing_plugin_file(tmp_path):
 
 
 def test_source_digest_follows_the_code_a_method_builds_on(plugin):
-    assert source_digest(ATOM) == source_digest(ATOM)
-    assert source_digest(ATOM) != source_digest(NTOM)
-    first = source_digest(discover([plugin(file="one.py")])["largest"])
-    second = source_digest(discover([plugin(cls="Larger", file="two.py")])["largest"])
+    assert source_digest(ATOM, Detector) == source_digest(ATOM, Detector)
+    assert source_digest(ATOM, Detector) != source_digest(NTOM, Detector)
+    first = source_digest(discover([plugin(file="one.py")])["largest"], Detector)
+    second = source_digest(discover([plugin(cls="Larger", file="two.py")])["largest"], Detector)
     assert first != second

@@ -1,0 +1,36 @@
+"""Energy: the logsumexp of the logits. Liu et al. 2020, arXiv:2010.03759."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from oodbench.detector import Detector
+from oodbench.networks.network import Representation
+
+
+class Energy(Detector):
+    """The negative free energy of the K class logits."""
+
+    name = "energy"
+    paper = "Liu et al. 2020, arXiv:2010.03759"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Defaults of the paper.
+
+        Attributes:
+            temperature: T, above 0.
+        """
+
+        temperature: float = 1.0
+
+        def __post_init__(self) -> None:
+            if self.temperature <= 0:
+                raise ValueError(f"temperature is {self.temperature}: choose a number above 0")
+
+    parameters: Parameters
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """T logsumexp(z / T), the paper's -E (equation 4)."""
+        t = self.parameters.temperature
+        return t * (representation.logits[:, : self.classes].double() / t).logsumexp(1)

@@ -1,0 +1,17 @@
+"""MaxLogit: the largest logit. Hendrycks et al. 2022, arXiv:1911.11132."""
+
+from torch import Tensor
+
+from oodbench.detector import Detector
+from oodbench.networks.network import Representation
+
+
+class MaxLogit(Detector):
+    """The largest of the K class logits."""
+
+    name = "maxlogit"
+    paper = "Hendrycks et al. 2022, arXiv:1911.11132"
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """max_k z_k."""
+        return representation.logits[:, : self.classes].double().amax(1)

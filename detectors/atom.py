@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Detector, Scores
-from oodbench.networks.network import Network, Representation, as_input
+from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, OutlierPool, frozen
 from oodbench.passes import Passes
 from oodbench.progress import progress
@@ -22,8 +22,6 @@ from oodbench.tasks.pgd import pgd, random_start
 
 POOL_FACTOR = 4
 """Candidates ranked for each outlier wanted."""
-
-MINING_BATCH = 400
 
 
 def id_log_odds(logits: Tensor) -> Tensor:
@@ -73,7 +71,7 @@ class MinedOutliers(Objective):
         candidates = _candidates(pool, POOL_FACTOR * wanted, generator)
         with frozen(network), torch.no_grad(), progress("mining", len(candidates)) as advance:
             id_likeness = []
-            for chunk in torch.split(candidates, MINING_BATCH):
+            for chunk in torch.split(candidates, batch_size(candidates.device)):
                 # Log-odds order images as the probability does, without the ties that float32 makes near 1.
                 id_likeness.append(id_log_odds(network(as_input(chunk))))
                 advance(len(chunk))

@@ -82,23 +82,28 @@ def bootstrap(
         ood_scores: (M,).
         resamples: how many.
         seed: the same seed draws the same images.
-        level: share of resamples inside the interval.
+        level: share of resamples inside the interval, between 0 and 1.
         convention: one of `CONVENTIONS`.
 
     Raises:
-        OodbenchError: as `evaluate`.
+        OodbenchError: as `evaluate`; no resamples, or a level outside (0, 1).
     """
+    if resamples < 1 or not 0 < level < 1:
+        raise OodbenchError(
+            f"cannot bootstrap with resamples={resamples} and level={level}: give at least 1 resample and a level "
+            "between 0 and 1, such as 0.95"
+        )
     functions = _convention(convention)
     points = curve(id_scores, ood_scores)
-    generator = np.random.default_rng(seed)
-    rows = max(1, CHUNK // len(points.thresholds))
+    id_generator, ood_generator = np.random.default_rng(seed).spawn(2)  # so that chunks do not change what is drawn
+    rows = max(1, CHUNK // (points.n_id + points.n_ood))
     chunks = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         drawn = Curve(
             points.thresholds,
-            _resampled(points.id_below, count, generator),
-            _resampled(points.ood_below, count, generator),
+            _resampled(points.id_below, count, id_generator),
+            _resampled(points.ood_below, count, ood_generator),
         )
         chunks.append([function(drawn) for function in functions.values()])
     values = np.concatenate(chunks, axis=1)
@@ -140,9 +145,16 @@ def published_threshold(points: Curve) -> float:
 
 
 def fpr_at(points: Curve, threshold: float) -> float:
-    """Share of OOD images with a score above `threshold`."""
-    at_or_below = int(np.searchsorted(points.thresholds, threshold, side="right"))
-    return float(1 - points.ood_below[..., at_or_below] / points.n_ood)
+    """Share of OOD images accepted, that is with a score above `threshold`."""
+    return float((points.n_ood - points.ood_below[_position(points, threshold)]) / points.n_ood)
+
+
+def fnr_at(points: Curve, threshold: float) -> float:
+    """Share of ID images rejected, that is with a score at or below `threshold`.
+
+    At `published_threshold` it should be near 0.05; far above, ties have made `published_fpr95` look better than it is.
+    """
+    return float(points.id_below[_position(points, threshold)] / points.n_id)
 
 
 # Each metric below maps a curve to (...), one value for each resample of the curve's leading axes.
@@ -152,11 +164,14 @@ def fpr95(points: Curve) -> Floats:
     """Share of OOD accepted (score >= threshold) at the largest threshold that keeps at least 95 % of ID."""
     kept = points.n_id - points.id_below[..., :-1]
     largest = (100 * kept >= 95 * points.n_id).sum(-1, keepdims=True) - 1
-    return 1 - _at(points.ood_below, largest) / points.n_ood
+    return (points.n_ood - _at(points.ood_below, largest)) / points.n_ood
 
 
 def fpr95_oodpos(points: Curve) -> Floats:
-    """Share of ID rejected (score <= threshold) at the smallest threshold that catches at least 95 % of OOD."""
+    """Share of ID rejected (score <= threshold) at the smallest threshold that catches at least 95 % of OOD.
+
+    What OpenOOD and Outlier Exposure call FPR@95.
+    """
     caught = points.ood_below[..., 1:]
     smallest = (100 * caught < 95 * points.n_ood).sum(-1, keepdims=True)
     return _at(points.id_below, smallest + 1) / points.n_id
@@ -182,13 +197,13 @@ def aupr_out(points: Curve) -> Floats:
 
 def detection_error(points: Curve) -> Floats:
     """The least (FNR + FPR) / 2 over all thresholds."""
-    rates = points.id_below / points.n_id + _above(points.ood_below) / points.n_ood
-    return np.asarray(rates.min(-1) / 2)
+    wrong = points.id_below * points.n_ood + _above(points.ood_below) * points.n_id
+    return np.asarray(wrong.min(-1) / (2 * points.n_id * points.n_ood))
 
 
 def published_fpr95(points: Curve) -> Floats:
     """Share of OOD strictly above the ID score at rank round(0.05 n), half to even."""
-    return 1 - _at(points.ood_below, _published_rank(points) + 1) / points.n_ood
+    return (points.n_ood - _at(points.ood_below, _published_rank(points) + 1)) / points.n_ood
 
 
 def published_aupr_in(points: Curve) -> Floats:
@@ -231,8 +246,8 @@ CONVENTIONS: Mapping[str, Mapping[str, Metric]] = {
 }
 """The same metrics as two communities compute them; "published" is the reference code of Chen et al. 2021."""
 
-CHUNK = 2**20
-"""Counts of a side that a bootstrap holds at a time."""
+CHUNK = 2**17
+"""Images that a bootstrap draws at a time: some MiB, which stay in the cache."""
 
 
 def _convention(name: str) -> Mapping[str, Metric]:
@@ -256,11 +271,16 @@ def _cumulated(ordered: Floats, thresholds: Floats) -> Counts:
 
 def _resampled(below: Counts, count: int, generator: np.random.Generator) -> Counts:
     """Cumulative counts (count, T + 1) of as many images drawn with replacement from those behind `below` (T + 1,)."""
-    images, groups = int(below[-1]), len(below) - 1
-    group_of = np.repeat(np.arange(groups), np.diff(below))
-    drawn = group_of[generator.integers(0, images, (count, images))] + groups * np.arange(count)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups)
-    return np.concatenate([np.zeros((count, 1), np.int64), counts.cumsum(1)], 1)
+    images = int(below[-1])
+    ranks = generator.integers(1, images + 1, (count, images))  # rank r: the image with the r-th lowest score
+    ranks += (images + 1) * np.arange(count)[:, None]
+    times = np.bincount(ranks.ravel(), minlength=count * (images + 1)).reshape(count, images + 1)
+    return np.take(times.cumsum(1), below, axis=1)
+
+
+def _position(points: Curve, threshold: float) -> int:
+    """Index into the cumulative counts of a single curve: images at or below `threshold`."""
+    return int(np.searchsorted(points.thresholds, threshold, side="right"))
 
 
 def _published_rank(points: Curve) -> Counts:

@@ -12,15 +12,12 @@ from torch import Tensor
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
-from oodbench.networks.network import Network, Representation, as_input
+from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import progress
 from oodbench.tasks.task import Task
 
 VERSION = 1
 """Bumped when the same network and images would give other scores; part of every result's key."""
-
-BATCH = 256
-"""Images at a time. Fixed, since rounding in a convolution may depend on it."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,9 @@ def score_altered(detector: Detector, images: ImageSet, task: Task, purpose: str
 
 def batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Batches of `images` on the device, float (B, C, H, W) in [0, 1], with each image's index in the set."""
-    for start in range(0, len(images), BATCH):
-        pixels = torch.from_numpy(images.images[start : start + BATCH]).to(device).permute(0, 3, 1, 2).contiguous()
+    size = batch_size(device)
+    for start in range(0, len(images), size):
+        pixels = torch.from_numpy(images.images[start : start + size]).to(device).permute(0, 3, 1, 2).contiguous()
         yield as_input(pixels), np.arange(start, start + len(pixels))
 
 

@@ -1,4 +1,7 @@
-"""Metrics against the reference (golden/metrics.json), scikit-learn, and definitions counted by hand."""
+"""Metrics against the reference, scikit-learn, and definitions counted by hand.
+
+golden/metrics.json was produced by executing the reference code of Chen et al. 2021 (ATOM).
+"""
 
 import numpy as np
 import pytest
@@ -34,13 +37,12 @@ def test_published_threshold_and_the_share_of_id_it_costs(case):
     points = curve(case["id_scores"], case["ood_scores"])
     threshold = metrics.published_threshold(points)
     assert threshold == case["reference"]["threshold"]
-    rejected = np.mean(np.asarray(case["id_scores"]) <= threshold)
-    assert rejected == pytest.approx(case["reference"]["id_fnr"], abs=1e-12)
+    assert metrics.fnr_at(points, threshold) == pytest.approx(case["reference"]["id_fnr"], abs=1e-12)
 
 
-def test_fixed_threshold_is_the_reference(case):
-    if "reported_fixed_threshold_minus_half" not in case["expected"]:
-        return
+@pytest.mark.parametrize("name", ["binary_fnr2_fpr25", "binary_fnr8_fpr25", "binary_accept_all"])
+def test_fixed_threshold_is_the_reference(golden, name):
+    (case,) = [case for case in golden_cases(golden) if case["name"] == name]
     points = curve(case["id_scores"], case["ood_scores"])
     expected = case["expected"]["reported_fixed_threshold_minus_half"]["FPR"]
     assert metrics.fpr_at(points, -0.5) == pytest.approx(expected, abs=1e-12)
@@ -105,6 +107,13 @@ def test_by_hand_with_a_tie_at_the_threshold():
     assert measured["detection_error"] == pytest.approx(0.15)
     # As published: index 1 is the second 1, strictly above it lies one OOD image.
     assert evaluate(id_scores, ood_scores, "published")["fpr95"] == 0.25
+
+
+@pytest.mark.parametrize("n", [20, 60, 140, 1000])
+def test_exactly_95_percent_is_enough(n):
+    # The lowest n / 20 of n distinct ID scores may go; the one OOD score lies between the last of them and the next.
+    assert evaluate(np.arange(n), [n / 20 - 0.5])["fpr95"] == 0
+    assert evaluate([0.95 * n - 0.5], np.arange(n))["fpr95_oodpos"] == 0
 
 
 def test_the_two_fprs_differ_where_shapes_do():
@@ -186,13 +195,34 @@ def test_bootstrap_has_no_width_where_nothing_can_change():
     assert intervals["fpr95"] == (0.0, 0.0)
 
 
-def test_bootstrap_does_not_depend_on_its_chunks(monkeypatch):
-    id_scores, ood_scores = drawn(5, 40, 30)
-    whole = bootstrap(id_scores, ood_scores, resamples=100)
-    monkeypatch.setattr(metrics, "CHUNK", 700)
-    chunked = bootstrap(id_scores, ood_scores, resamples=100)
-    for name in METRICS:
-        np.testing.assert_allclose(chunked[name], whole[name], atol=0.1)
+@pytest.mark.parametrize("chunk", [1, 700])
+def test_bootstrap_does_not_depend_on_its_chunks(monkeypatch, chunk):
+    id_scores, ood_scores = drawn(5, 41, 30)
+    whole = bootstrap(id_scores, ood_scores, resamples=101)
+    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    assert bootstrap(id_scores, ood_scores, resamples=101) == whole
+
+
+def test_bootstrap_of_tied_scores_counts_images_not_groups():
+    # 30 of 100 OOD images accepted, every ID image: fpr95 of a resample is a binomial share, 0.3 +- 1.96 * 0.0458.
+    low, high = bootstrap([1.0] * 50, [1.0] * 30 + [0.0] * 70, resamples=4000)["fpr95"]
+    assert (low, high) == pytest.approx((0.21, 0.39), abs=0.011)
+
+
+@pytest.mark.parametrize("wrong", [{"resamples": 0}, {"level": 95}, {"level": 0}, {"level": float("nan")}])
+def test_bootstrap_refuses_what_gives_no_interval(wrong):
+    with pytest.raises(OodbenchError, match="at least 1 resample and a level between 0 and 1"):
+        bootstrap([1.0, 2.0], [0.0], **wrong)
+
+
+def test_accuracy():
+    assert metrics.accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
+
+
+def test_thresholds_given_from_outside_are_strict():
+    points = curve([0.0, 1, 2, 3], [-1.0, 1, 1, 5])
+    assert [metrics.fpr_at(points, t) for t in (-9, 0.5, 1, 5)] == [1, 0.75, 0.25, 0]
+    assert [metrics.fnr_at(points, t) for t in (-9, 0.5, 1, 5)] == [0, 0.25, 0.5, 1]
 
 
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():

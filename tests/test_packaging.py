@@ -119,16 +119,16 @@ def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     detector, pack = blocks("python")
     (suite,) = blocks("toml")
     monkeypatch.chdir(tmp_path)
-    Path("energy.py").write_text(detector)
+    Path("entropy.py").write_text(detector)
     Path("mine.toml").write_text(suite)
-    arguments = ["run", "--suite", "mine.toml", "--detector", "energy", "--plugin", "energy.py"]
+    arguments = ["run", "--suite", "mine.toml", "--detector", "entropy", "--plugin", "entropy.py"]
     quick = ["--limit", "40", "--set", "epochs=1", "--set", "linf.steps=2"]
     monkeypatch.setattr(sys, "argv", ["oodbench", *arguments, *quick])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     out, err = capsys.readouterr()
     assert caught.value.code == 0, err
-    assert "energy (seed 1" in out
+    assert "entropy (seed 1" in out
     assert "L-infinity 64/255" in out
     exec(compile(pack, "README", "exec"), {})  # our own README
     assert Path("data/mine.h5").is_file()

@@ -1,5 +1,6 @@
 """What the harness asks of a network: logits and features in one pass, normalisation inside."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ class Representation(NamedTuple):
     taps: tuple[Tensor, ...]
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A classifier over images in [0, 1].
 
     Channel normalisation is the first step of `represent`, so that an attack's epsilon means pixels for every network.
@@ -39,9 +40,9 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
+    @abstractmethod
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it represents images")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, outputs) of images, float (N, 3, H, W) in [0, 1]."""

@@ -21,10 +21,7 @@ from oodbench.registry import Registry, source_digest
 from oodbench.settings import Setting, apply
 from oodbench.store import Cell
 from oodbench.suite import Suite
-from oodbench.tasks import Clean
-
-ID_TASK = "id"
-"""The name under which a cell keeps the clean ID test scores."""
+from oodbench.tasks import ID_TASK, Clean
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""

@@ -16,10 +16,11 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
 from oodbench.objective import OutlierPool
-from oodbench.plan import ID_TASK, CellPlan, NetworkPlan, Request, SuitePlan, build_network
+from oodbench.plan import CellPlan, NetworkPlan, Request, SuitePlan, build_network
 from oodbench.provenance import machine
 from oodbench.scoring import Scored, refuse_constant, score_altered, score_clean
 from oodbench.store import Scores
+from oodbench.tasks import ID_TASK
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from oodbench.declare import DeclarationError, build, check_known, coerce
 from oodbench.errors import OodbenchError, unknown
 from oodbench.suite import IDSets, NetworkSpec, OODSet, Outliers, Recipe, Suite
-from oodbench.tasks import KINDS, Task
+from oodbench.tasks import ID_TASK, KINDS, Task
 
 ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outliers", "training", "detectors")
 T = TypeVar("T")
@@ -110,6 +110,8 @@ def _tasks(table: Mapping[str, Any]) -> dict[str, Task]:
     tasks: dict[str, Task] = {}
     for name, entries in table.items():
         at = ["tasks", name]
+        if name == ID_TASK:
+            raise DeclarationError(at, f"{name!r} is where ID scores are kept; give the task another name")
         if not NAME.fullmatch(name):
             raise DeclarationError(at, "use lower-case letters, digits, '-', '_', '.' in a task's name")
         entries = _as_table(entries, at)

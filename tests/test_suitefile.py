@@ -136,6 +136,7 @@ def test_detector_parameters_do_not_change_the_fingerprint(write):
         ("epsilon = 4", "epsilon = 1.5", ["line 23", "a whole number"]),
         ('kind = "linf"', 'kind = "l2"', ["unknown kind of task 'l2'"]),
         ("[tasks.clean]", "[tasks.claen]", ["unknown kind of task 'claen'", "did you mean 'clean'"]),
+        ("[tasks.harder]", "[tasks.id]", ["give the task another name"]),
         ("[tasks.clean]", "[taks.clean]", ["taks", "did you mean 'tasks'"]),
         ('distance = "near"', 'distance = "close"', ["'near' or 'far'"]),
         ('set = "letters"', 'set = "digits-test"', ["'digits-test'", "ID set as well"]),

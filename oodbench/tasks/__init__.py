@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from oodbench.tasks.clean import Clean
 from oodbench.tasks.linf import Linf
-from oodbench.tasks.task import Altered, Task
+from oodbench.tasks.task import ID_TASK, Altered, Task
 
 KINDS: Mapping[str, type[Task]] = {"clean": Clean, "linf": Linf}
 """What a suite's `kind` may say."""
 
-__all__ = ["KINDS", "Altered", "Clean", "Linf", "Task"]
+__all__ = ["ID_TASK", "KINDS", "Altered", "Clean", "Linf", "Task"]

@@ -12,6 +12,9 @@ from torch import Tensor
 from oodbench.detector import Detector
 from oodbench.passes import Passes
 
+ID_TASK = "id"
+"""The name under which clean ID test scores are kept; no task of a suite may take it."""
+
 
 @dataclass(frozen=True)
 class Altered:

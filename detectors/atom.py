@@ -13,12 +13,13 @@ from scipy.special import expit
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
+from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
+from oodbench.images.resident import OutlierPool
 from oodbench.networks.network import Network, Representation, as_input, batch_size
-from oodbench.objective import Batch, Objective, OutlierPool, frozen
+from oodbench.objective import Batch, Objective, frozen
 from oodbench.passes import Passes
 from oodbench.progress import progress
-from oodbench.tasks.pgd import pgd, random_start
 
 POOL_FACTOR = 4
 """Candidates ranked for each outlier wanted."""
@@ -104,34 +105,18 @@ class AttackedOutliers(MinedOutliers):
     """Mined outliers, the second half of each batch attacked towards ID while the network stands in eval mode.
 
     Attributes:
-        epsilon: radius of the attack, in 1/255.
-        step: of the attack, in 1/255.
-        steps: of the attack.
+        attack: how.
     """
 
-    epsilon: int = 8
-    step: int = 2
-    steps: int = 5
+    attack: TrainingAttack = TrainingAttack()
 
     def harden(self, network: Network, outliers: Tensor, generator: Generator) -> Tensor:
         """The first half as it is, the second half where the network sees the least of an outlier."""
-        clean, victims = outliers.tensor_split([len(outliers) // 2])
-        start = random_start(torch.rand(victims.shape, generator=generator), self.epsilon).to(victims.device)
-        with frozen(network):
-            attacked = pgd(
-                lambda images: cross_entropy_to_outlier(network(images)),
-                victims,
-                epsilon=self.epsilon,
-                step=self.step,
-                steps=self.steps,
-                start=start,
-            )
-        return torch.cat([clean, attacked.images])
+        return self.attack.on_second_half(cross_entropy_to_outlier, network, outliers, generator)
 
     def epoch_passes(self, id_count: int) -> Passes:
         """Mining and steps, and the attack on half of the outliers."""
-        attack = Passes(self.steps + 2, self.steps) * (self._wanted(id_count) // 2)
-        return super().epoch_passes(id_count) + attack
+        return super().epoch_passes(id_count) + self.attack.passes() * (self._wanted(id_count) // 2)
 
 
 def _candidates(pool: OutlierPool, count: int, generator: Generator) -> Tensor:
@@ -164,6 +149,8 @@ class MiningParameters:
 
 class OutlierClass(Detector):
     """A network with K + 1 outputs, scored by what it does not give to the last one."""
+
+    grid = ("q", (0.0, 0.125, 0.25, 0.5, 0.75))
 
     def score_representation(self, representation: Representation) -> Tensor:
         """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""
@@ -204,4 +191,4 @@ class ATOM(OutlierClass):
     def objective(self) -> Objective:
         """Mined outliers, half of them attacked."""
         p = self.parameters
-        return AttackedOutliers(q=p.q, weight=p.weight, epsilon=p.epsilon, step=p.step, steps=p.steps)
+        return AttackedOutliers(q=p.q, weight=p.weight, attack=TrainingAttack(p.epsilon, p.step, p.steps))

@@ -32,5 +32,9 @@ class Energy(Detector):
 
     def score_representation(self, representation: Representation) -> Tensor:
         """T logsumexp(z / T), the paper's -E (equation 4)."""
-        t = self.parameters.temperature
-        return t * (representation.logits[:, : self.classes].double() / t).logsumexp(1)
+        return energy(representation.logits[:, : self.classes], self.parameters.temperature)
+
+
+def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """T logsumexp(z / T) of logits (N, K): (N,), float64."""
+    return temperature * (logits.double() / temperature).logsumexp(1)

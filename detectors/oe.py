@@ -21,10 +21,15 @@ class OutlierExposure(Objective):
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(ID) + weight * U(outliers); ID and outliers share batch statistics."""
-        logits = network(torch.cat([batch.images, batch.outliers]))
-        id_logits, outlier_logits = logits.split([len(batch.images), len(batch.outliers)])
+        outliers = self.harden(network, batch.outliers, generator)
+        logits = network(torch.cat([batch.images, outliers]))
+        id_logits, outlier_logits = logits.split([len(batch.images), len(outliers)])
         undecided = cross_entropy_to_uniform(outlier_logits).mean()
         return cross_entropy(id_logits, batch.labels) + self.weight * undecided
+
+    def harden(self, network: Network, outliers: Tensor, generator: Generator) -> Tensor:
+        """The outliers of a step as they are trained on: unchanged here."""
+        return outliers
 
 
 class OE(MSP):

@@ -1,17 +1,19 @@
 """The verbs: parse, call one function, print."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import torch
 
-from oodbench import __version__, networks, runner, settings, store, suitefile, tables
+from oodbench import __version__, networks, runner, settings, store, suitefile, tables, tuning
+from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.metrics import CONVENTIONS
+from oodbench.objective import Objective
 from oodbench.passes import Passes
 from oodbench.plan import Request, SuitePlan, plan
 from oodbench.registry import discover
@@ -55,6 +57,30 @@ data_option = click.option(
 )
 
 
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run."
+)
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
+)
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the first N images of each ID and OOD set; rows say so.",
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a parameter: epochs=1, atom.q=0.25, linf.steps=10; repeatable.",
+)
+
+
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -88,31 +114,18 @@ def commands() -> None:
     metavar="NAME",
     help="Detector by name, or 'all'; repeatable.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run.")
+@seed_option
+@device_option
 @data_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
-)
+@out_option
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A trained network for every detector, instead of training.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Only the first N images of each ID and OOD set; rows say so.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change a parameter: epochs=1, atom.q=0.25, linf.steps=10; repeatable.",
-)
+@limit_option
+@set_option
 @plugin_option
 @click.option(
     "--rerun",
@@ -156,10 +169,81 @@ def run(
     plans = plan(request, registry)
     store.require_writable(out)
     _announce(plans, request)
-    runner.execute(request, plans, say=lambda line: click.echo(line, err=True))
+    failures = runner.execute(request, plans, say=lambda line: click.echo(line, err=True))
     cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
-    click.echo(tables.render(tables.tidy(cells, {})))
-    click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
+    if there := [cell for cell in cells if cell.path.is_file()]:
+        click.echo(tables.render(tables.tidy(there, {})))
+        click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
+    if failures:
+        raise OodbenchError("\n".join(failures))
+
+
+@commands.command(
+    cls=_Examples,
+    examples=(
+        "oodbench tune --suite digits-adv --detector atom",
+        "oodbench tune --suite digits --detector knn --over k=1,10,50",
+    ),
+)
+@click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
+@click.option("--detector", required=True, metavar="NAME", help="Detector by name.")
+@click.option(
+    "--over",
+    metavar="NAME=V1,V2,...",
+    help="The parameter and the values to try; the method's own choice if left out, where it has one.",
+)
+@seed_option
+@device_option
+@data_option
+@out_option
+@limit_option
+@set_option
+@plugin_option
+def tune(
+    suite: str,
+    detector: str,
+    over: str | None,
+    seed: int,
+    device: str,
+    data: Path,
+    out: Path,
+    limit: int | None,
+    assignments: tuple[str, ...],
+    plugins: tuple[Path, ...],
+) -> None:
+    """Try values of a detector's parameter without looking at test images.
+
+    Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
+    the suite. The suite's file is not changed: it says what to write there.
+    """
+    registry = discover(plugins)
+    name, values = settings.parse_values(over) if over else _grid(registry[detector])
+    request = Request(
+        suites=(suitefile.load(suite),),
+        detectors=(registry[detector],),
+        seed=seed,
+        device=_device(device),
+        data=data,
+        out=out,
+        limit=limit,
+        settings=tuple(settings.parse(text) for text in assignments),
+    )
+    planned = tuning.plans(request, registry, name, values)
+    store.require_writable(out)
+    for each, plan_of_value in planned:
+        _announce([plan_of_value], each)
+    trials = [
+        tuning.trial(each, plan_of_value, value, say=lambda line: click.echo(line, err=True))
+        for (each, plan_of_value), value in zip(planned, values, strict=True)
+    ]
+    _, first = planned[0]
+    heldout, reserved = first.images[first.suite.id.test], first.images[first.suite.ood[0].set]
+    chosen = f"{name} = {tuning.best(trials).value}"
+    click.echo(tuning.render(name, trials))
+    click.echo(
+        f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers, "
+        f"seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n[detectors.{detector}]\n{chosen}"
+    )
 
 
 @commands.command(
@@ -212,7 +296,10 @@ def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
     described = lines[what]()
     width = max(map(len, described), default=0)
     for name, description in described.items():
-        click.echo(f"{name:{width}}  {description}")
+        first, *others = description.splitlines()
+        click.echo(f"{name:{width}}  {first}")
+        for line in others:
+            click.echo(f"{'':{width}}  {line}")
 
 
 def main() -> NoReturn:
@@ -243,6 +330,15 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:
+    if detector.grid is None:
+        raise OodbenchError(
+            f"{detector.name} names no parameter to try values of: say which with --over NAME=V1,V2,...; "
+            f"`oodbench list detectors` has them"
+        )
+    return detector.grid
+
+
 def _announce(plans: list[SuitePlan], request: Request) -> None:
     for each in plans:
         suite = each.suite
@@ -262,10 +358,25 @@ def _announce(plans: list[SuitePlan], request: Request) -> None:
 
 def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
     registry = discover(plugins)
-    lines = {}
-    for name in registry.names():
-        detector = registry[name]
-        parameters = ", ".join(f"{key}={value}" for key, value in vars(detector.Parameters()).items())
-        summary = (detector.__doc__ or "").strip().splitlines()[0]
-        lines[name] = f"{summary} {detector.paper}." + (f" Parameters: {parameters}." if parameters else "")
-    return lines
+    return {name: _about_detector(registry[name]) for name in registry.names()}
+
+
+def _about_detector(cls: type[Detector]) -> str:
+    detector = cls()
+    objective, tuning_wanted = detector.objective(), detector.tuning()
+    training = "a training of its own" if objective != Objective() else "a plainly trained network"
+    needs = [f"{training} with outliers" if objective.uses_outliers else training]
+    needs += ["a fit on ID training images"] if detector.observes() else []
+    tuned = "nothing"
+    if tuning_wanted:
+        tuned = "held-out ID images" + (" and reserved outliers" if tuning_wanted.outliers else "")
+    elif cls.grid:
+        tuned = f"held-out ID images and reserved outliers, {cls.grid[0]} by `oodbench tune`"
+    parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
+    return "\n".join(
+        [
+            f"{(cls.__doc__ or '').strip().splitlines()[0]} {cls.paper}",
+            f"needs {', '.join(needs)}; tuned on {tuned}",
+            f"parameters: {parameters or 'none'}",
+        ]
+    )

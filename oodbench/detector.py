@@ -1,6 +1,7 @@
 """Detector: what a method must say to stand in the table."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
 
 Scores = npt.NDArray[np.float64]
+
+TUNING_SOURCES = ("heldout", "id-test")
+"""What a method may be tuned on: ID training images held out, or ID test images, which is a leak and marked so."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,30 @@ class NoParameters:
 
 
 @dataclass(frozen=True)
-class IDImages:
-    """What a detector may fit on: ID training `images`, uint8 (N, C, H, W), and `labels`, int64 (N,)."""
+class Tuning:
+    """What a method wants in order to tune itself.
 
-    images: Tensor
-    labels: Tensor
+    Attributes:
+        source: one of `TUNING_SOURCES`, where the ID images come from.
+        images: at most so many ID images, and so many outliers.
+        outliers: the suite's reserved outliers are wanted too.
+    """
+
+    source: str = "heldout"
+    images: int = 1000
+    outliers: bool = True
+
+    def __post_init__(self) -> None:
+        if self.source not in TUNING_SOURCES:
+            raise ValueError(f"tuning is {self.source!r}: choose one of {', '.join(map(repr, TUNING_SOURCES))}")
+
+
+@dataclass(frozen=True)
+class TuningImages:
+    """What it gets: ID images with labels, and reserved `outliers`, uint8 (M, C, H, W); none where not asked for."""
+
+    id: IDImages
+    outliers: Tensor
 
 
 class Detector(ABC):
@@ -37,11 +61,13 @@ class Detector(ABC):
         name: what people type.
         paper: authors, year and where to read it.
         Parameters: a frozen dataclass; its defaults are the method's own, suites and `--set` override them.
+        grid: the parameter that the paper chooses per data set by training again, and the values it tries.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     Parameters: ClassVar[type] = NoParameters
+    grid: ClassVar[tuple[str, tuple[Any, ...]] | None] = None
 
     def __init__(self, parameters: Any = None) -> None:
         self.parameters = self.Parameters() if parameters is None else parameters
@@ -49,7 +75,7 @@ class Detector(ABC):
 
     @property
     def network(self) -> Network:
-        """The network that was given to `fit`, in evaluation mode."""
+        """The network that was given to `attach`, in evaluation mode."""
         return self._when_fitted()[0]
 
     @property
@@ -57,19 +83,36 @@ class Detector(ABC):
         """K, the number of ID classes: the network's first K outputs."""
         return self._when_fitted()[1]
 
+    @classmethod
+    def observes(cls) -> bool:
+        """It learns from ID training images."""
+        return cls.observe is not Detector.observe
+
     def objective(self) -> Objective:
         """How this method's network is trained; plain cross-entropy unless the method says otherwise."""
         return Objective()
 
-    def fit(self, network: Network, classes: int, train: IDImages | None) -> None:
-        """Take a trained network and learn what the score needs, from ID training images only.
+    def tuning(self) -> Tuning | None:
+        """What the method tunes itself on; None where nothing is left to tune."""
+        return None
 
-        Args:
-            network: gives `classes` + the objective's reject outputs.
-            classes: K, the number of ID classes.
-            train: None where the suite has no ID training set; a method that needs one raises OodbenchError.
-        """
+    def attach(self, network: Network, classes: int) -> None:
+        """Take a trained `network` whose first `classes` outputs are the ID classes: where fitting begins."""
         self._fitted = (network.eval(), classes)
+
+    def observe(self, representation: Representation, labels: Tensor) -> None:  # noqa: B027
+        """Learn from a batch of ID training images, float32 on the device, and their `labels`, int64 (B,).
+
+        A method that overrides this sees every training image once, unaugmented, in the set's order. All methods over
+        a network share the pass.
+        """
+
+    def settle(self) -> None:  # noqa: B027
+        """Make of what was observed what the score needs; called once, before `tune`."""
+
+    def tune(self, images: TuningImages) -> Mapping[str, Any]:
+        """Choose what `tuning` is for, and say in JSON's types what was tried and chosen; kept with the result."""
+        return {}
 
     def score(self, images: Tensor) -> Tensor:
         """Scores (N,) of images, float (N, C, H, W) in [0, 1]; higher = more in-distribution.
@@ -94,6 +137,9 @@ class Detector(ABC):
         """What the method's published attack climbs on OOD images (N,); the score itself unless the paper differs."""
         return self.score(images)
 
+    operating_point: ClassVar[float | None] = None
+    """A fixed threshold on published scores, for a paper that does not report at 95 % of ID kept."""
+
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:
         """Stored scores as the paper prints them, float32 rounding and its ties included."""
@@ -101,5 +147,5 @@ class Detector(ABC):
 
     def _when_fitted(self) -> tuple[Network, int]:
         if self._fitted is None:
-            raise RuntimeError(f"{self.name} was asked for a score before fit()")
+            raise RuntimeError(f"{self.name} was asked for a score before it was fitted")
         return self._fitted

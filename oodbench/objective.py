@@ -4,34 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import ceil
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.images.augment import augment
+from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network
 from oodbench.passes import Passes
-
-
-@dataclass(frozen=True)
-class OutlierPool:
-    """The suite's auxiliary outliers, on the device, and how they may be used.
-
-    Attributes:
-        images: uint8 (N, C, H, W), in the set's own order.
-        reserved: how many images at the front are kept for validation; mining skips them.
-        augmentations: names from `oodbench.images.augment`.
-    """
-
-    images: Tensor
-    reserved: int
-    augmentations: Sequence[str]
-
-    def consecutive(self, start: int, count: int, generator: Generator) -> Tensor:
-        """`count` neighbours in the set's order from `start`, past the end from the front again, each augmented."""
-        positions = (torch.arange(start, start + count) % len(self.images)).to(self.images.device)
-        return augment(self.images[positions], self.augmentations, generator)
 
 
 @dataclass(frozen=True)
@@ -51,8 +32,8 @@ class Objective:
     trained network, so every field must be something that changes the weights.
 
     Attributes:
-        id_batch: ID images a step.
-        outlier_batch: outliers a step; 0 for a method that needs none.
+        id_batch: images of the training set a step.
+        outlier_batch: outliers a step; 0 for a method that streams none.
         reject_outputs: outputs the network has beyond the ID classes.
     """
 
@@ -67,18 +48,54 @@ class Objective:
     def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Tensor:
         """The epoch's outliers, uint8 (M, C, H, W), in the order in which steps take `outlier_batch` of them.
 
-        Here: a stream, consecutive images from one random place (the reference code of Chen et al. 2021 for OE, ACET
-        and SOFL).
+        Here: a stream, consecutive images from one random place (the reference code of Chen et al. 2021 for whatever
+        does not mine).
         """
         start = int(torch.randint(len(pool.images), (), generator=generator))
         return pool.consecutive(start, self.epoch_steps(id_count) * self.outlier_batch, generator)
 
+    # What follows is for methods that change more than the loss. Each does nothing unless a method says otherwise.
+
+    @property
+    def uses_outliers(self) -> bool:
+        """The suite must have auxiliary outliers."""
+        return self.outlier_batch > 0
+
+    def phases(self) -> tuple["Objective", ...]:
+        """What is trained one after the other, each over the whole recipe with a fresh optimizer."""
+        return (self,)
+
+    def adapt(self, network: Network, image_shape: tuple[int, int, int]) -> Network:
+        """`network` with whatever else is trained or kept beside it; its parts must be the same in every process."""
+        return network
+
+    def training_set(self, id_images: IDImages, pool: OutlierPool | None, generator: Generator) -> IDImages:
+        """The images and labels that epochs go through: the ID training set."""
+        return id_images
+
+    def initialise(
+        self,
+        network: Network,
+        id_images: IDImages,
+        pool: OutlierPool | None,
+        augmentations: Sequence[str],
+        generator: Generator,
+    ) -> None:
+        """Set in place what must be known before the first step; `augmentations` is what ID images go through."""
+
+    def parameter_groups(self, network: Network) -> list[dict[str, Any]]:
+        """SGD's parameter groups; "lr" (at the start) and "weight_decay" are the recipe's where a group has none."""
+        return [{"params": list(network.parameters())}]
+
+    def after_step(self, network: Network) -> None:
+        """Put parameters back to where they may be."""
+
     def epoch_steps(self, id_count: int) -> int:
-        """Steps an epoch over `id_count` ID images; the last batch may be smaller."""
+        """Steps an epoch over `id_count` images; the last batch may be smaller."""
         return ceil(id_count / self.id_batch)
 
     def epoch_passes(self, id_count: int) -> Passes:
-        """What one epoch over `id_count` ID images costs."""
+        """What one epoch over an ID training set of `id_count` images costs."""
         images = id_count + self.epoch_steps(id_count) * self.outlier_batch
         return Passes(images, images)
 

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from oodbench.passes import Passes
 from oodbench.registry import Registry, source_digest
 from oodbench.settings import Setting, apply
 from oodbench.store import Cell
-from oodbench.suite import Suite
+from oodbench.suite import OODSet, Outliers, Suite
 from oodbench.tasks import ID_TASK, Clean
 
 Pair = tuple[str, str]
@@ -42,6 +43,7 @@ class Request:
         limit: first images taken of each ID and OOD set; None for all.
         settings: parameters changed for this run.
         again: do what is already there once more.
+        validation: score held-out ID images against reserved outliers instead of the test sets.
     """
 
     suites: tuple[Suite, ...]
@@ -54,6 +56,7 @@ class Request:
     limit: int | None = None
     settings: tuple[Setting, ...] = ()
     again: bool = False
+    validation: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +82,12 @@ class NetworkPlan:
 
     Attributes:
         objective: how it is trained.
-        outputs: of its last layer.
         file: where it is kept once trained, or the checkpoint.
         given: it is a checkpoint and is not trained.
         cells: detectors whose objective is equal to `objective`.
     """
 
     objective: Objective
-    outputs: int
     file: Path
     given: bool
     cells: tuple[CellPlan, ...]
@@ -108,12 +109,14 @@ class SuitePlan:
 
     Attributes:
         suite: with the run's settings applied.
-        images: by set name; ID training set and outliers only where something uses them.
+        images: by set name; ID training set (without the held out ones) and outliers only where something uses them.
+        heldout: images held out of the ID training set; None where nothing uses them.
         networks: in the order in which they are trained.
     """
 
     suite: Suite
     images: Mapping[str, ImageSet]
+    heldout: ImageSet | None
     networks: tuple[NetworkPlan, ...]
 
     def wanted(self) -> list[Pair]:
@@ -139,8 +142,11 @@ class SuitePlan:
     def _passes(self, network: NetworkPlan) -> Passes:
         total = Passes()
         if network.to_train and self.suite.training and self.suite.id.train:
-            epoch = network.objective.epoch_passes(len(self.images[self.suite.id.train]))
-            total += epoch * self.suite.training.epochs
+            for phase in network.objective.phases():
+                epoch = phase.epoch_passes(len(self.images[self.suite.id.train]))
+                total += epoch * self.suite.training.epochs
+        if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in network.cells):
+            total += Passes(forward=len(self.images[self.suite.id.train]))
         shared = {pair for cell in network.cells for pair in cell.missing if self.is_clean(pair[0])}
         total += Passes(forward=sum(len(self.images[image_set]) for _, image_set in shared))
         for cell in network.cells:
@@ -163,32 +169,85 @@ def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuiteP
     for name in original.detectors:
         registry[name]  # a misspelt table of parameters would be silently ignored otherwise
     suite, detectors = apply(request.settings, original, request.detectors)
+    if request.validation:
+        suite = validation_suite(suite)
+    for detector in detectors:
+        _check_evidence(detector, suite)
     given = _checkpoint_digest(request)
-    images = _load_images(request, suite, detectors)
+    images, heldout = _load_images(request, suite, detectors)
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
-        cells.setdefault(detector.objective(), []).append(_plan_cell(request, suite, detector, images, given))
-    return SuitePlan(
+        learned_from = _learned_from(detector, suite, images, heldout)
+        cell = _plan_cell(request, suite, detector, images, [given, *learned_from])
+        cells.setdefault(detector.objective(), []).append(cell)
+    planned = [_plan_network(request, suite, objective, images, tuple(group)) for objective, group in cells.items()]
+    return SuitePlan(suite, images, heldout, tuple(planned))
+
+
+def validation_suite(suite: Suite) -> Suite:
+    """The suite with held-out ID images and reserved outliers in place of its test sets: what may decide a parameter.
+
+    Raises:
+        OodbenchError: it keeps no such images.
+    """
+    if not (suite.id.train and suite.id.heldout and suite.outliers and suite.outliers.reserved):
+        raise OodbenchError(
+            f"suite {suite.name!r} keeps no images to choose parameters on: it needs heldout = N under [id] and "
+            "reserved = N under [outliers]"
+        )
+    return replace(
         suite,
-        images,
-        tuple(_plan_network(request, suite, objective, images, tuple(group)) for objective, group in cells.items()),
+        name=f"{suite.name}-validation",
+        id=replace(suite.id, test=f"{suite.id.train}-heldout"),
+        ood=(OODSet(f"{suite.outliers.set}-reserved", "far"),),
     )
+
+
+def _check_evidence(detector: Detector, suite: Suite) -> None:
+    """Refuse now what fitting would refuse after hours of training."""
+    if detector.observes() and suite.id.train is None:
+        raise OodbenchError(
+            f"detector {detector.name!r} learns from ID training images and suite {suite.name!r} has none: "
+            "add a train set under [id]"
+        )
+    tuning = detector.tuning()
+    if tuning and tuning.source == "heldout" and not suite.id.heldout:
+        raise OodbenchError(
+            f"detector {detector.name!r} is tuned on ID images held out of training and suite {suite.name!r} holds "
+            "none out: add heldout = N under [id]"
+        )
+    if tuning and tuning.outliers and not (suite.outliers and suite.outliers.reserved):
+        raise OodbenchError(
+            f"detector {detector.name!r} is tuned on reserved outliers and suite {suite.name!r} has none: "
+            "add [outliers] with a set and reserved = N"
+        )
+
+
+def _learned_from(
+    detector: Detector, suite: Suite, images: Mapping[str, ImageSet], heldout: ImageSet | None
+) -> list[str]:
+    """Fingerprints of what fitting sees, besides what the network was trained on."""
+    used = [images[suite.id.train]] if detector.observes() and suite.id.train else []
+    if tuning := detector.tuning():
+        used += [heldout] if tuning.source == "heldout" and heldout else []
+        used += [images[suite.outliers.set]] if tuning.outliers and suite.outliers else []
+    return [one.fingerprint for one in used]
 
 
 def _plan_network(
     request: Request, suite: Suite, objective: Objective, images: Mapping[str, ImageSet], cells: tuple[CellPlan, ...]
 ) -> NetworkPlan:
-    outputs = suite.id.classes + objective.reject_outputs
     if request.checkpoint:
-        checkpoints.load(build_network(suite, outputs, request.seed), request.checkpoint)
-        return NetworkPlan(objective, outputs, request.checkpoint, True, cells)
+        planned = NetworkPlan(objective, request.checkpoint, True, cells)
+        given_network(request, suite, objective, image_shape(suite, images))
+        return planned
     names = " and ".join(repr(cell.detector.name) for cell in cells)
     if suite.training is None or suite.id.train is None:
         raise OodbenchError(
             f"suite {suite.name!r} does not say how to train a network for {names}: give a trained one with "
             "--checkpoint FILE, or add [training] and a train set under [id]"
         )
-    uses_outliers = objective.outlier_batch > 0
+    uses_outliers = objective.uses_outliers
     if uses_outliers and suite.outliers is None:
         raise OodbenchError(f"{names} train with outliers and suite {suite.name!r} has none: add [outliers] with a set")
     used = [images[suite.id.train].fingerprint]
@@ -198,24 +257,24 @@ def _plan_network(
         objective.identity,
         source_digest(type(objective), Objective),
         repr(suite.network),
-        repr(build_network(suite, outputs, request.seed)),
+        repr(build_network(suite, objective, image_shape(suite, images), request.seed)),
         repr(suite.training),
         str(request.seed),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
-    return NetworkPlan(objective, outputs, file, False, cells)
+    return NetworkPlan(objective, file, False, cells)
 
 
 def _plan_cell(
-    request: Request, suite: Suite, detector: Detector, images: Mapping[str, ImageSet], given: str
+    request: Request, suite: Suite, detector: Detector, images: Mapping[str, ImageSet], learned_from: Sequence[str]
 ) -> CellPlan:
     key = digest(
         suite.fingerprint,
         detector.name,
         json.dumps(asdict(detector.parameters), sort_keys=True),
         source_digest(type(detector), Detector),
-        given,
+        *learned_from,
         str(request.seed),
         str(request.limit),
         str(scoring.VERSION),
@@ -244,9 +303,37 @@ def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, netw
     return digest(cell_key, network_digest, task, images[suite.id.test].fingerprint, images[image_set].fingerprint)
 
 
-def build_network(suite: Suite, outputs: int, seed: int) -> Network:
-    """The suite's network with fresh weights that depend on `seed` only."""
+def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int) -> Network:
+    """The suite's network for an objective, with fresh weights that depend on `seed` only; images are (C, H, W)."""
+    return objective.adapt(_plain_network(suite, objective, seed), shape)
+
+
+def given_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
+    """The network of the run's checkpoint, with what the objective keeps beside it where the checkpoint has that.
+
+    Raises:
+        OodbenchError: the checkpoint is of another network, or broken.
+    """
+    assert request.checkpoint is not None
+    plain = _plain_network(suite, objective, request.seed)
+    adapted = objective.adapt(_plain_network(suite, objective, request.seed), shape)
+    if type(adapted) is not type(plain):
+        with suppress(OodbenchError):
+            checkpoints.load(adapted, request.checkpoint)
+            return adapted
+    checkpoints.load(plain, request.checkpoint)
+    return plain
+
+
+def image_shape(suite: Suite, images: Mapping[str, ImageSet]) -> tuple[int, int, int]:
+    """(C, H, W) of the suite's images."""
+    height, width, channels = images[suite.id.test].images.shape[1:]
+    return channels, height, width
+
+
+def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
     spec = suite.network
+    outputs = suite.id.classes + objective.reject_outputs
     return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
 
 
@@ -258,24 +345,52 @@ def _checkpoint_digest(request: Request) -> str:
     return digest(request.checkpoint.read_bytes())
 
 
-def _load_images(request: Request, suite: Suite, detectors: Sequence[Detector]) -> dict[str, ImageSet]:
+def _load_images(
+    request: Request, suite: Suite, detectors: Sequence[Detector]
+) -> tuple[dict[str, ImageSet], ImageSet | None]:
+    """The sets that the run uses, and what is held out of the ID training set."""
+    tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     trains = request.checkpoint is None
-    fits = any(type(detector).fit is not Detector.fit for detector in detectors)
-    names = [suite.id.test, *(ood.set for ood in suite.ood)]
-    if suite.id.train and (trains or fits):
-        names.append(suite.id.train)
-    images = {name: catalogue.load(name, request.data).first(request.limit) for name in names}
-    if suite.outliers and trains and any(detector.objective().outlier_batch for detector in detectors):
-        outliers = images[suite.outliers.set] = catalogue.load(suite.outliers.set, request.data)
-        if len(outliers) <= suite.outliers.reserved:
-            raise OodbenchError(
-                f"outlier set {outliers.name!r} has {len(outliers)} images and suite {suite.name!r} reserves "
-                f"{suite.outliers.reserved} of them for validation: lower 'reserved' or take a larger set"
-            )
-    for name in {suite.id.test, suite.id.train} & images.keys():
-        _check_labels(images[str(name)], suite)
+    learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
+    exposes = trains and any(detector.objective().uses_outliers for detector in detectors)
+    images: dict[str, ImageSet] = {}
+    heldout = None
+    if suite.id.train and (trains or learns or request.validation):
+        images[suite.id.train], heldout = _load_train(request, suite)
+    if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
+        images[suite.outliers.set] = _load_outliers(request, suite.outliers)
+    if request.validation and heldout and suite.outliers:
+        reserved = images[suite.outliers.set].first(suite.outliers.reserved)
+        tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
+    else:
+        tests = [catalogue.load(name, request.data) for name in (suite.id.test, *(ood.set for ood in suite.ood))]
+    images |= {test.name: test.first(request.limit) for test in tests}
+    _check_labels(images[suite.id.test], suite)
     _check_different(suite, images)
-    return images
+    return images, heldout
+
+
+def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
+    """The ID training set without what is held out, and that."""
+    whole = catalogue.load(str(suite.id.train), request.data)
+    _check_labels(whole, suite)
+    if len(whole) - suite.id.heldout < suite.id.classes:
+        raise OodbenchError(
+            f"ID set {whole.name!r} has {len(whole)} images and suite {suite.name!r} holds out "
+            f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
+        )
+    rest, heldout = whole.split(suite.id.heldout)
+    return rest.first(request.limit), heldout.first(request.limit) if len(heldout) else None
+
+
+def _load_outliers(request: Request, outliers: Outliers) -> ImageSet:
+    whole = catalogue.load(outliers.set, request.data)
+    if len(whole) <= outliers.reserved:
+        raise OodbenchError(
+            f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "
+            "validation: lower 'reserved' or take a larger set"
+        )
+    return whole
 
 
 def _check_labels(images: ImageSet, suite: Suite) -> None:

@@ -5,18 +5,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from filelock import FileLock
+from torch import Tensor
 
 from oodbench import training
-from oodbench.detector import Detector, IDImages
+from oodbench.errors import OodbenchError
+from oodbench.fitting import Evidence, fit
 from oodbench.images.imageset import ImageSet
+from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
-from oodbench.objective import OutlierPool
-from oodbench.plan import CellPlan, NetworkPlan, Request, SuitePlan, build_network
+from oodbench.plan import CellPlan, NetworkPlan, Request, SuitePlan, build_network, given_network, image_shape
 from oodbench.provenance import machine
 from oodbench.scoring import Scored, refuse_constant, score_altered, score_clean
 from oodbench.store import Scores
@@ -25,40 +28,55 @@ from oodbench.tasks import ID_TASK
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
 
+T = TypeVar("T")
 
-def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> None:
-    """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group."""
+
+def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
+    """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group.
+
+    Returns:
+        What was wrong with each detector that could not be fitted or scored, a line each; the others are done.
+
+    Raises:
+        OodbenchError: training failed, or results cannot be written.
+    """
+    failures: list[str] = []
     for plan in plans:
         for network_plan in plan.networks:
             if network_plan.needed:
                 say(f"{plan.suite.name}: {', '.join(cell.detector.name for cell in network_plan.cells)}")
-                _NetworkRun(request, plan, network_plan, _network(request, plan, network_plan, say)).score_all()
+                network = _network(request, plan, network_plan, say)
+                run = _NetworkRun(request, plan, network_plan, network)
+                run.score_all()
+                failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
+    return failures
 
 
 def _network(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
     """The trained network of a plan: read where it exists, else trained and kept. Two processes train it once."""
-    network = build_network(plan.suite, network_plan.outputs, request.seed).to(request.device)
-    if not network_plan.given:
-        file = network_plan.file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.parent / f".{file.stem}.lock"):
-            if not file.is_file():
-                _train(request, plan, network_plan, network)
-                say(f"network kept in {file}")
+    suite, objective, shape = plan.suite, network_plan.objective, image_shape(plan.suite, plan.images)
+    if network_plan.given:
+        return given_network(request, suite, objective, shape).to(request.device).eval()
+    network = build_network(suite, objective, shape, request.seed).to(request.device)
+    file = network_plan.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.parent / f".{file.stem}.lock"):
+        if not file.is_file():
+            _train(request, plan, network_plan, network)
+            say(f"network kept in {file}")
     # Read back after training too, so that a first run and a resumed one score the very same weights.
-    checkpoints.load(network, network_plan.file)
+    checkpoints.load(network, file)
     return network.eval()
 
 
 def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
     suite, file = plan.suite, network_plan.file
     assert suite.training is not None and suite.id.train is not None  # a plan without them does not train
-    train_set = _resident(plan.images[suite.id.train], request.device)
     outliers = None
-    if network_plan.objective.outlier_batch and suite.outliers:
-        pool = _resident(plan.images[suite.outliers.set], request.device)
+    if network_plan.objective.uses_outliers and suite.outliers:
+        pool = resident(plan.images[suite.outliers.set], request.device)
         outliers = OutlierPool(pool.images, suite.outliers.reserved, suite.outliers.augment)
-    data = training.TrainingData(train_set.images, train_set.labels, outliers)
+    data = training.TrainingData(resident(plan.images[suite.id.train], request.device), outliers)
     unfinished = file.with_suffix(".unfinished")
     started = time.monotonic()
     training.train(network, network_plan.objective, suite.training, data, request.seed, unfinished)
@@ -79,42 +97,79 @@ class _NetworkRun:
     """A trained network, the detectors over it, and where their scores go."""
 
     def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
-        self.request, self.plan = request, plan
+        self.request, self.plan, self.network = request, plan, network
         self.network_file = network_plan.file
         self.network_digest = checkpoints.weights_digest(network)
+        self.failures: list[str] = []
         self.missing: dict[CellPlan, frozenset[tuple[str, str]]] = {}
         for cell in network_plan.cells:
-            cell.detector.fit(network, plan.suite.id.classes, self._fit_images(cell.detector))
             missing = plan.wanted() if request.again else plan.missing(cell, self.network_digest)
-            self.missing[cell] = frozenset(missing)
+            if missing:
+                self.missing[cell] = frozenset(missing)
+        self.tuned = dict(self._survivors(list(self.missing), self._fit))
+
+    def _survivors(
+        self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
+    ) -> list[tuple[CellPlan, T]]:
+        """What `work` gives for all `cells` at once; if it fails, for each alone, giving up those that fail again."""
+        try:
+            return list(zip(cells, work(cells), strict=True))
+        except OodbenchError as error:
+            if len(cells) > 1:
+                return [pair for cell in cells for pair in self._survivors([cell], work)]
+            self.failures.append(str(error))
+            del self.missing[cells[0]]
+            return []
+
+    def _fit(self, cells: Sequence[CellPlan]) -> list[dict[str, Any]]:
+        detectors = [cell.detector for cell in cells]
+        return fit(detectors, self.network, self.plan.suite.id.classes, self._evidence(cells))
+
+    def _evidence(self, cells: Sequence[CellPlan]) -> Evidence:
+        """What these cells' detectors may learn from, and no more of it on the device than they ask for."""
+        plan, device = self.plan, self.request.device
+        tunings = [tuning for cell in cells if (tuning := cell.detector.tuning())]
+        sources = {tuning.source for tuning in tunings}
+        train = plan.suite.id.train
+        wants_train = any(cell.detector.observes() for cell in cells)
+        return Evidence(
+            train=resident(plan.images[train], device) if train and wants_train else None,
+            heldout=resident(plan.heldout, device) if plan.heldout and "heldout" in sources else None,
+            id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
+            outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
+        )
+
+    def _reserved(self) -> Tensor | None:
+        outliers = self.plan.suite.outliers
+        if outliers is None:
+            return None
+        return resident(self.plan.images[outliers.set].first(outliers.reserved), self.request.device).images
 
     def score_all(self) -> None:
         """Every missing group of every cell; clean sets in one pass for all detectors."""
         for task, image_set in self.plan.wanted():
+            images = self.plan.images[image_set]
             cells = [cell for cell, missing in self.missing.items() if (task, image_set) in missing]
-            if not cells:
-                continue
-            if self.plan.is_clean(task):
-                self._score_clean(cells, task, self.plan.images[image_set])
-            else:
-                for cell in cells:
-                    self._score_altered(cell, task, self.plan.images[image_set])
+            together = [cells] if cells and self.plan.is_clean(task) else [[cell] for cell in cells]
+            for some in together:
+                started = time.monotonic()
+                scored = self._survivors(some, partial(self._score, task, images))
+                seconds = time.monotonic() - started
+                for cell, one in scored:
+                    self._keep(cell, task, images, one, seconds)
 
-    def _score_clean(self, cells: Sequence[CellPlan], task: str, images: ImageSet) -> None:
-        started = time.monotonic()
-        scored = score_clean([cell.detector for cell in cells], images, self.request.device)
-        seconds = time.monotonic() - started
-        for cell, one in zip(cells, scored, strict=True):
-            if task == ID_TASK:
+    def _score(self, task: str, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
+        device = self.request.device
+        if not self.plan.is_clean(task):
+            # The purpose has no detector in it: all detectors are attacked from the same random starts.
+            purpose = f"{self.request.seed}/{task}/{images.name}"
+            altering = self.plan.suite.tasks[task]
+            return [score_altered(cell.detector, images, altering, purpose, device) for cell in cells]
+        scored = score_clean([cell.detector for cell in cells], images, device)
+        if task == ID_TASK:
+            for cell, one in zip(cells, scored, strict=True):
                 refuse_constant(cell.detector, one.scores, images.name)
-            self._keep(cell, task, images, one, seconds)
-
-    def _score_altered(self, cell: CellPlan, task: str, images: ImageSet) -> None:
-        started = time.monotonic()
-        # The purpose has no detector in it: all detectors are attacked from the same random starts.
-        purpose = f"{self.request.seed}/{task}/{images.name}"
-        scored = score_altered(cell.detector, images, self.plan.suite.tasks[task], purpose, self.request.device)
-        self._keep(cell, task, images, scored, time.monotonic() - started)
+        return scored
 
     def _keep(self, cell: CellPlan, task: str, images: ImageSet, scored: Scored, seconds: float) -> None:
         suite = self.plan.suite
@@ -153,6 +208,7 @@ class _NetworkRun:
             "detector": cell.detector.name,
             "paper": cell.detector.paper,
             "parameters": json.dumps(asdict(cell.detector.parameters)),
+            "tuned": json.dumps(self.tuned[cell]),
             "settings": " ".join(setting.text for setting in request.settings),
             "seed": request.seed,
             "limit": request.limit or 0,
@@ -161,15 +217,3 @@ class _NetworkRun:
             "network_digest": self.network_digest,
             "checkpoint": str(request.checkpoint or ""),
         }
-
-    def _fit_images(self, detector: Detector) -> IDImages | None:
-        train = self.plan.suite.id.train
-        if train is None or train not in self.plan.images or type(detector).fit is Detector.fit:
-            return None
-        return _resident(self.plan.images[train], self.request.device)
-
-
-def _resident(images: ImageSet, device: torch.device) -> IDImages:
-    """The whole set on the device, channels first."""
-    pixels = torch.from_numpy(images.images).to(device).permute(0, 3, 1, 2).contiguous()
-    return IDImages(pixels, torch.from_numpy(images.labels).to(device))

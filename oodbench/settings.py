@@ -29,11 +29,23 @@ def parse(text: str) -> Setting:
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise OodbenchError(f"--set {text!r} is not name=value: write for instance --set epochs=1 or --set atom.q=0.25")
+    return Setting(name.strip(), _value(value.strip()))
+
+
+def parse_values(text: str) -> tuple[str, Sequence[Any]]:
+    """A parameter and the values to try, from `name=v1,v2,...`."""
+    name, equals, values = text.partition("=")
+    tried = [_value(value.strip()) for value in values.split(",")]
+    if not equals or not name.strip() or "" in tried:
+        raise OodbenchError(f"--over {text!r} is not name=v1,v2,...: write for instance --over q=0,0.125,0.5")
+    return name.strip(), tried
+
+
+def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    return Setting(name.strip(), parsed)
+        return text
 
 
 def apply(

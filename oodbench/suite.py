@@ -22,15 +22,19 @@ class IDSets:
         test: image set whose clean scores set every threshold.
         classes: K; labels run from 0 to K - 1.
         train: image set to train and fit on; None where networks come as checkpoints.
+        heldout: images drawn from `train` that are neither trained nor fitted on: detectors are tuned on them.
     """
 
     test: str
     classes: int
     train: str | None = None
+    heldout: int = 0
 
     def __post_init__(self) -> None:
         if self.classes < 2:
             raise ValueError(f"classes is {self.classes}: a classifier needs at least 2")
+        if self.heldout < 0 or (self.heldout and self.train is None):
+            raise ValueError(f"heldout is {self.heldout}: choose 0 or more images of the train set, and name that")
         if self.train == self.test:
             raise ValueError(f"train and test are both {self.test!r}: test images would be trained on")
 

@@ -1,5 +1,6 @@
 """Stored scores to one tidy frame, and the frame to a printed table. Nothing is measured again here."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from tabulate import tabulate
 
 from oodbench.detector import Detector
 from oodbench.errors import unknown
-from oodbench.metrics import METRICS, accuracy, evaluate
+from oodbench.metrics import METRICS, accuracy, curve, evaluate, fpr_at
 from oodbench.store import Cell
 
 HEADINGS: Mapping[str, str] = {
@@ -27,7 +28,16 @@ HEADINGS: Mapping[str, str] = {
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
 """The first columns of a tidy frame; what moved the value follows to their right."""
 
-OF_CELL = ("settings", "limit", "checkpoint", "suite_version", "suite_fingerprint", "parameters", "network")
+OF_CELL = (
+    "settings",
+    "limit",
+    "checkpoint",
+    "suite_version",
+    "suite_fingerprint",
+    "parameters",
+    "tuned",
+    "network",
+)
 OF_GROUP = ("distance", "threat", "device", "hardware", "torch", "oodbench", "date")
 
 
@@ -44,7 +54,7 @@ def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convent
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector.
     """
-    columns = [*MEASURED, "convention", *OF_CELL, *OF_GROUP, "cell"]
+    columns = [*MEASURED, "convention", "operating_point", *OF_CELL, *OF_GROUP, "cell"]
     return pd.DataFrame([row for cell in cells for row in _rows(cell, detectors, convention)], columns=columns)
 
 
@@ -67,13 +77,14 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
     attributes = cell.attributes()
     groups = cell.read()
     name = attributes["detector"]
-    of_cell = {column: attributes[column] for column in ("suite", "detector", "seed", *OF_CELL)}
+    of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
     of_cell["cell"] = f"{name}/{cell.path.stem}"
-    if convention == "published" and name not in detectors:
-        raise unknown("detector", str(name), detectors)
+    published = _published(str(name), detectors) if convention == "published" else None
+    operating_point = published.operating_point if published else None
+    of_cell["operating_point"] = operating_point
 
     def view(scores: Any) -> Any:
-        return detectors[str(name)].as_published(scores) if convention == "published" else scores
+        return published.as_published(scores) if published else scores
 
     for id_group in (group for group in groups if group.role == "id"):
         of_id = {column: id_group.attributes.get(column, "") for column in OF_GROUP}
@@ -92,8 +103,17 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
         for group in (group for group in groups if group.role == "ood"):
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}
             about = {**shared, **of_group, "task": group.task, "ood": group.image_set, "n_ood": len(group.scores)}
-            for metric, value in evaluate(id_scores, view(group.scores), convention).items():
+            values = evaluate(id_scores, view(group.scores), convention)
+            if operating_point is not None:
+                values["fpr95"] = fpr_at(curve(id_scores, view(group.scores)), operating_point)
+            for metric, value in values.items():
                 yield {**about, "metric": metric, "value": value}
+
+
+def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
+    if name not in detectors:
+        raise unknown("detector", name, detectors)
+    return detectors[name]
 
 
 def _table(frame: pd.DataFrame, by: str) -> str:
@@ -130,6 +150,7 @@ def _label(cell: "pd.Series[Any]") -> str:
     notes = [f"seed {cell['seed']}"]
     notes += [str(cell["settings"])] if cell["settings"] else []
     notes += [f"first {cell['limit']} images"] if cell["limit"] else []
+    notes += ["tuned on ID test images"] if _tuned(cell).get("source") == "id-test" else []
     notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
     return f"{cell['detector']} ({', '.join(notes)})"
 
@@ -147,5 +168,30 @@ def _footnotes(frame: pd.DataFrame) -> str:
     lines += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
+    cells = frame.drop_duplicates("cell")
+    for _, cell in cells[cells["operating_point"].notna()].iterrows():
+        lines.append(f"FPR@95 of {_label(cell)} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
+    lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
+    tuned: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
+    return tuned
+
+
+def _about_tuning(tuned: Mapping[str, Any]) -> str:
+    """What was tuned, on what, with which result."""
+    source = {"heldout": "held out of training", "id-test": "of the ID test set, which is a leak"}[tuned["source"]]
+    outliers = f" and {tuned['outliers']} reserved outliers" if tuned["outliers"] else ""
+    chosen = {name: value for name, value in tuned.items() if name not in ("source", "id_images", "outliers", "tried")}
+    return f"tuned on {tuned['id_images']} images {source}{outliers}: " + ", ".join(
+        f"{name} {_short(value)}" for name, value in chosen.items()
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value)) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,8 +13,9 @@ from torch.optim import SGD
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
 from oodbench.images.augment import augment
+from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, as_input
-from oodbench.objective import Batch, Objective, OutlierPool
+from oodbench.objective import Batch, Objective
 from oodbench.progress import progress
 from oodbench.randomness import torch_generator
 from oodbench.suite import Recipe
@@ -25,10 +26,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What training sees, on the device: ID `images` uint8 (N, C, H, W), `labels` int64 (N,), and outliers if any."""
+    """What training sees, on the device: the ID training set, and outliers if any."""
 
-    images: Tensor
-    labels: Tensor
+    id: IDImages
     outliers: OutlierPool | None
 
 
@@ -40,51 +40,89 @@ def train(
     Every random number is a function of seed and epoch, and the state behind each epoch is kept in the file
     `unfinished`, so a training that was killed goes on where it was and ends with the same weights.
 
+    Args:
+        network: what `objective.adapt` made.
+        objective: its phases are trained one after the other, each by the whole recipe; epochs keep counting.
+        recipe: epochs, learning rate, augmentation.
+        data: ID images and outliers.
+        seed: of everything random.
+        unfinished: file of the state; it stays behind for the caller to remove.
+
     Raises:
         OodbenchError: the loss is no longer a number.
     """
-    optimizer = SGD(
-        network.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-    )
-    done = _resume(network, optimizer, unfinished)
-    with progress("training", (recipe.epochs - done) * len(data.images)) as advance:
-        for epoch in range(done, recipe.epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * 0.1 ** sum(epoch >= drop for drop in recipe.drops)
-            generator = torch_generator(seed, "training", epoch)
-            for batch in _batches(network, objective, recipe, data, generator):
-                network.train()
-                loss = objective.loss(network, batch, generator)
-                if not torch.isfinite(loss):
-                    raise OodbenchError(
-                        f"training diverged in epoch {epoch}: the loss is {loss.item()}; "
-                        "lower it with --set learning_rate=..., or look at the training set"
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                advance(len(batch.images))
-            _keep(network, optimizer, epoch + 1, unfinished)
+    phases = objective.phases()
+    state = _read(unfinished)
+    done = int(state["epochs"]) if state else 0
+    if state:
+        network.load_state_dict(state["network"])
+    for number, phase in enumerate(phases):
+        first = number * recipe.epochs
+        epochs = range(max(done, first), first + recipe.epochs)
+        if not epochs:
+            continue
+        if epochs.start == first:
+            generator = torch_generator(seed, "initialisation", number)
+            phase.initialise(network, data.id, data.outliers, recipe.augment, generator)
+        images = phase.training_set(data.id, data.outliers, torch_generator(seed, "training set", number))
+        optimizer = _optimizer(phase, network, recipe)
+        if state and epochs.start > first:
+            optimizer.load_state_dict(state["optimizer"])
+        with progress("training", len(epochs) * len(images)) as advance:
+            for epoch in epochs:
+                _decay(optimizer, recipe, epoch - first)
+                generator = torch_generator(seed, "training", epoch)
+                for batch in _batches(network, phase, recipe, TrainingData(images, data.outliers), generator):
+                    _step(network, phase, optimizer, batch, generator, epoch)
+                    advance(len(batch.images))
+                _keep(network, optimizer, epoch + 1, unfinished)
     network.eval()
+
+
+def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> SGD:
+    groups = [
+        {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, **group}
+        for group in objective.parameter_groups(network)
+    ]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _decay(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * 0.1 ** sum(epoch >= drop for drop in recipe.drops)
+
+
+def _step(
+    network: Network, objective: Objective, optimizer: SGD, batch: Batch, generator: Generator, epoch: int
+) -> None:
+    network.train()
+    loss = objective.loss(network, batch, generator)
+    if not torch.isfinite(loss):
+        raise OodbenchError(
+            f"training diverged in epoch {epoch}: the loss is {loss.item()}; "
+            "lower it with --set learning_rate=..., or look at the training set"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    objective.after_step(network)
 
 
 def _batches(
     network: Network, objective: Objective, recipe: Recipe, data: TrainingData, generator: Generator
 ) -> Iterator[Batch]:
     """One epoch: ID images in random order, augmented, beside the epoch's outliers in theirs."""
-    count = len(data.images)
-    outliers = data.images[:0]
+    count = len(data.id)
+    outliers: Tensor = data.id.images[:0]
     if data.outliers is not None and objective.outlier_batch:
         outliers = objective.epoch_outliers(network, data.outliers, count, generator)
-    order = torch.randperm(count, generator=generator).to(data.images.device)
+    order = torch.randperm(count, generator=generator).to(data.id.images.device)
     for step, chosen in enumerate(torch.split(order, objective.id_batch)):
-        images = augment(data.images[chosen], recipe.augment, generator)
+        images = augment(data.id.images[chosen], recipe.augment, generator)
         beside = outliers[step * objective.outlier_batch : (step + 1) * objective.outlier_batch]
-        yield Batch(as_input(images), data.labels[chosen], as_input(beside))
+        yield Batch(as_input(images), data.id.labels[chosen], as_input(beside))
 
 
 def _keep(network: Network, optimizer: SGD, epochs_done: int, path: Path) -> None:
@@ -94,10 +132,8 @@ def _keep(network: Network, optimizer: SGD, epochs_done: int, path: Path) -> Non
     write_atomic(path, content.getvalue())
 
 
-def _resume(network: Network, optimizer: SGD, path: Path) -> int:
+def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
-        return 0
+        return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epochs"])
+    return state

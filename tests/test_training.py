@@ -8,8 +8,9 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.detectors.oe import OutlierExposure
 from oodbench.errors import OodbenchError
+from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation
-from oodbench.objective import Batch, Objective, OutlierPool, frozen
+from oodbench.objective import Batch, Objective, frozen
 from oodbench.passes import Passes
 from oodbench.suite import Recipe
 from oodbench.training import TrainingData, train
@@ -35,7 +36,7 @@ def data(count=10, outliers=40):
     generator = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (count, 3, 4, 4), generator=generator, dtype=torch.uint8)
     pool = torch.randint(0, 256, (outliers, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    return TrainingData(images, torch.arange(count) % 2, OutlierPool(pool, 0, ("crop", "flip")))
+    return TrainingData(IDImages(images, torch.arange(count) % 2), OutlierPool(pool, 0, ("crop", "flip")))
 
 
 RECIPE = Recipe(epochs=4, drops=(2, 3), learning_rate=0.1, augment=("crop",))
@@ -69,7 +70,7 @@ def test_every_step_gets_id_images_and_outliers(tmp_path):
     assert [len(batch.outliers) for _, batch in seen] == [3] * 6
     epochs = [torch.cat([batch.images for _, batch in seen[start : start + 3]]) for start in (0, 3)]
     rows = [{tuple((image * 255).round().flatten().int().tolist()) for image in epoch} for epoch in epochs]
-    assert rows[0] == rows[1] == {tuple(image.flatten().tolist()) for image in given.images}
+    assert rows[0] == rows[1] == {tuple(image.flatten().tolist()) for image in given.id.images}
     assert not torch.equal(epochs[0], epochs[1])
 
 
@@ -99,9 +100,9 @@ def test_learning_rate_falls_at_the_start_of_the_named_epochs(tmp_path, monkeypa
 def test_one_step_by_hand(tmp_path):
     # Nesterov's first step is lr * (g + momentum * g), weight decay inside g.
     network, twin = Linear(), Linear()
-    given = TrainingData(data(2).images, torch.tensor([0, 1]), None)
+    given = TrainingData(IDImages(data(2).id.images, torch.tensor([0, 1])), None)
     train(network, Objective(), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.01), given, 1, tmp_path / "x")
-    cross_entropy(twin.train()(given.images / 255), given.labels).backward()
+    cross_entropy(twin.train()(given.id.images / 255), given.id.labels).backward()
     gradient = twin.fc.weight.grad + 0.01 * twin.fc.weight.detach()
     torch.testing.assert_close(network.fc.weight.detach(), twin.fc.weight.detach() - 0.1 * 1.9 * gradient)
     assert not network.training
@@ -142,6 +143,78 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, killed_in_epoch
     assert torch.equal(weights(resumed), weights(whole))
 
 
+@dataclass(frozen=True)
+class Second(Objective):
+    """The second of two phases, with a parameter group of its own."""
+
+    id_batch: int = 10
+    outlier_batch: int = 3
+
+    def parameter_groups(self, network):
+        return [{"params": list(network.fc.parameters()), "lr": 0.5, "weight_decay": 0.0}]
+
+
+@dataclass(frozen=True)
+class TwoPhases(Objective):
+    """Plain training, then another."""
+
+    def phases(self):
+        return (Objective(id_batch=10), Second())
+
+
+def test_every_phase_starts_with_a_fresh_optimizer_and_its_own_rates(tmp_path, monkeypatch):
+    rates, momenta = [], []
+    step = torch.optim.SGD.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        momenta.append(len(self.state))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "x")
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.5, 0.5, 0.05, 0.005])
+    assert momenta[0] == momenta[4] == 0
+
+
+@pytest.mark.parametrize("killed_in_epoch", [3, 4, 5, 7])
+def test_a_training_killed_in_any_phase_goes_on_to_the_same_weights(tmp_path, monkeypatch, killed_in_epoch):
+    whole = Linear()
+    train(whole, TwoPhases(), RECIPE, data(), 1, tmp_path / "whole")
+    step, steps = torch.optim.SGD.step, []
+
+    def mortal(self, *args, **kwargs):
+        steps.append(1)
+        if len(steps) == killed_in_epoch + 1:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(torch.optim.SGD, "step", mortal)
+        train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+    resumed = Linear()
+    train(resumed, TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_initialisation_happens_once_and_the_training_set_is_the_objectives(tmp_path):
+    called = []
+
+    @dataclass(frozen=True)
+    class Prepared(Spy):
+        def initialise(self, network, id_images, pool, augmentations, generator):
+            called.append((len(id_images), len(pool.images), augmentations))
+
+        def training_set(self, id_images, pool, generator):
+            return id_images[:4]
+
+    seen.clear()
+    train(Linear(), Prepared(), RECIPE, data(), 1, tmp_path / "x")
+    train(Linear(), Prepared(), RECIPE, data(), 1, tmp_path / "x")  # finished: nothing happens again
+    assert called == [(10, 40, ("crop",))]
+    assert [len(batch.images) for _, batch in seen] == [4] * 4
+
+
 def test_divergence_is_an_error_with_a_way_out(tmp_path):
     @dataclass(frozen=True)
     class Diverging(Objective):
@@ -155,7 +228,7 @@ def test_divergence_is_an_error_with_a_way_out(tmp_path):
 def test_outlier_exposure_by_hand():
     network = Linear().eval()
     given = data(2, 3)
-    batch = Batch(given.images / 255, given.labels, given.outliers.images / 255)
+    batch = Batch(given.id.images / 255, given.id.labels, given.outliers.images / 255)
     loss = OutlierExposure(weight=0.5).loss(network, batch, torch.Generator())
     outlier_logits = network(batch.outliers)
     # Cross-entropy to uniform is U - log K up to sign conventions: -mean_k log p_k = logsumexp - mean.

@@ -1,6 +1,6 @@
 """ImageSet: what every room of the house means by "a set of images"."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,16 @@ class ImageSet:
         pixels = np.ascontiguousarray(self.images)
         return digest(str(pixels.shape), pixels.tobytes(), np.ascontiguousarray(self.labels).tobytes())
 
+    def split(self, count: int) -> "tuple[ImageSet, ImageSet]":
+        """The set without `count` images, and those: drawn at random, the same ones every time, in the set's order."""
+        drawn = np.isin(np.arange(len(self)), np.random.default_rng(0).permutation(len(self))[:count])
+        rest = replace(self, images=self.images[~drawn], labels=self.labels[~drawn])
+        return rest, replace(self, images=self.images[drawn], labels=self.labels[drawn])
+
+    def called(self, name: str) -> "ImageSet":
+        """The same images under another name."""
+        return replace(self, name=name)
+
     def first(self, count: int | None) -> "ImageSet":
         """The first `count` images (all of them for None)."""
-        return self if count is None else ImageSet(self.name, self.images[:count], self.labels[:count], self.source)
+        return self if count is None else replace(self, images=self.images[:count], labels=self.labels[:count])

@@ -86,7 +86,8 @@ def read(path: Path) -> dict[str, Tensor]:
 def load(network: Network, path: Path) -> None:
     """Put the weights from `path` into `network`, where it is, in its own float type.
 
-    Batch norm's `num_batches_tracked` may be absent. On an error the network is as it was.
+    Batch norm's `num_batches_tracked` may be absent. Of a network that was saved with more beside it
+    (mixtures, say) a plain network takes its part. On an error the network is as it was.
 
     Raises:
         OodbenchError: the file cannot be read, belongs to another architecture or number of outputs, or has weights
@@ -94,7 +95,7 @@ def load(network: Network, path: Path) -> None:
     """
     wanted = network.state_dict()
     counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    found = counters | read(path)
+    found = counters | _base_of(read(path), wanted)
     _require_same_architecture(wanted, found, path)
     cast = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
     for name, tensor in cast.items():
@@ -136,6 +137,14 @@ def _require_same_architecture(wanted: Mapping[str, Tensor], found: Mapping[str,
         dtype = wanted[name].dtype
         if tensor.dtype != dtype and not (tensor.is_floating_point() and dtype.is_floating_point):
             raise OodbenchError(f"checkpoint {path} holds {name!r} as {tensor.dtype}, the network as {dtype}; {advice}")
+
+
+def _base_of(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A plain network's weights out of a network that keeps more beside it, "base_model." in the reference code."""
+    prefix = "base_model."
+    if any(name.startswith(prefix) for name in wanted) or not any(name.startswith(prefix) for name in found):
+        return found
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
 
 
 def _is_weight(name: object, value: object) -> bool:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from oodbench.errors import OodbenchError
+
 
 class Representation(NamedTuple):
     """Everything one forward pass tells a detector.
@@ -47,6 +49,21 @@ class Network(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, outputs) of images, float (N, 3, H, W) in [0, 1]."""
         return self.represent(images).logits
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that makes logits of features, called `fc` in the networks that come with oodbench.
+
+        Raises:
+            OodbenchError: the network ends in something else.
+        """
+        last = getattr(self, "fc", None)
+        if not isinstance(last, nn.Linear):
+            raise OodbenchError(
+                f"{type(self).__name__} does not end in a linear layer called `fc`: leave detectors out that rework "
+                "features before the last layer"
+            )
+        return last
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images with the channel mean taken away and the channel deviation divided out."""

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.pgd import pgd, random_start
 from oodbench.detector import Detector
 from oodbench.passes import Passes
 from oodbench.randomness import uniform_per_image
-from oodbench.tasks.pgd import pgd, random_start
 from oodbench.tasks.task import Altered, Task
 
 

@@ -1,50 +1,107 @@
-"""What every registered detector must keep to."""
+"""What every registered detector must keep to, each over a network trained briefly by its own objective."""
 
+import json
 from dataclasses import fields, is_dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from oodbench import networks
-from oodbench.detector import IDImages
-from oodbench.networks.network import Representation, as_input
+from oodbench.fitting import Evidence, fit
+from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.metrics import evaluate
+from oodbench.networks.network import Network, Representation, as_input
 from oodbench.objective import Objective
 from oodbench.registry import discover
+from oodbench.suite import Recipe
 from oodbench.tasks import Linf
+from oodbench.training import TrainingData, train
 
+NAMES = discover().names()
 CLASSES = 4
+SHAPE = (3, 16, 16)
+SMALL = {"components": 5, "k": 10, "dimensions": 20}
+"""Parameters that depend on how much data there is, for the little there is here."""
 
 
-@pytest.fixture(scope="module", params=discover().names())
-def detector(request):
-    """Each detector, fitted on random images over a network with random weights and lively batch norms."""
-    detector = discover()[request.param]()
-    network = networks.build("small-cnn", CLASSES + detector.objective().reject_outputs, seed=0)
-    with torch.no_grad():
-        network.train()
-        network(as_input(pixels(64, 9)))
-    detector.fit(network, CLASSES, IDImages(pixels(40, 1), torch.arange(40) % CLASSES))
+def pixels(count, seed, smooth=False):
+    """Random images; smooth ones stand in for ID, four classes by their darkest corner."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, *SHAPE), generator=generator)
+    if smooth:
+        images = torch.nn.functional.avg_pool2d(images.float(), 5, stride=1, padding=2).long()
+        for label in range(CLASSES):
+            row, column = 8 * (label // 2), 8 * (label % 2)
+            images[label::CLASSES, :, row : row + 8, column : column + 8] //= 3
+    return images.to(torch.uint8)
+
+
+def id_images(count, seed):
+    return IDImages(pixels(count, seed, smooth=True), torch.arange(count) % CLASSES)
+
+
+class TinyNetwork(Network):
+    """Two convolutions and a linear layer over 32 pooled features."""
+
+    def __init__(self, outputs):
+        super().__init__((0.5,) * 3, (0.5,) * 3)
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 32, 3, stride=2, bias=False), nn.BatchNorm2d(32)
+        self.fc = nn.Linear(32, outputs)
+
+    def represent(self, images):
+        first = self.bn1(self.conv1(self.normalise(images))).relu()
+        second = self.bn2(self.conv2(first)).relu()
+        features = second.mean((2, 3))
+        return Representation(self.fc(features), features, (first, second))
+
+
+@cache
+def trained(objective):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = objective.adapt(TinyNetwork(CLASSES + objective.reject_outputs), SHAPE)
+    pool = OutlierPool(pixels(400, 3), 100, ())
+    with TemporaryDirectory() as folder:
+        data = TrainingData(id_images(320, 4), pool)
+        train(network, objective, Recipe(epochs=4, learning_rate=0.02), data, 1, Path(folder) / "unfinished")
+    return network
+
+
+@cache
+def fitted(name):
+    cls = discover()[name]
+    small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
+    detector = cls(cls.Parameters(**small))
+    evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
+    (tuned,) = fit([detector], trained(detector.objective()), CLASSES, evidence)
+    json.dumps(tuned)  # what was tuned is kept with the result, as JSON
     return detector
 
 
-def pixels(count, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+@pytest.fixture(scope="module", params=NAMES)
+def detector(request):
+    return fitted(request.param)
 
 
 @pytest.fixture(scope="module")
 def images():
-    return as_input(pixels(12, 2))
+    return as_input(torch.cat([pixels(6, 2), pixels(6, 7, smooth=True)]))
 
 
 def test_declares_what_it_is(detector):
     assert detector.name == detector.name.lower()
+    assert detector.paper
     assert is_dataclass(detector.Parameters)
     assert all(hasattr(detector.Parameters(), field.name) for field in fields(detector.Parameters))
     objective = detector.objective()
     assert isinstance(objective, Objective)
-    assert hash(objective) == hash(type(detector)().objective())
+    assert hash(objective) == hash(type(detector)(detector.parameters).objective())
 
 
 def test_scores_are_one_finite_float64_an_image(detector, images):
@@ -58,34 +115,38 @@ def test_scores_are_one_finite_float64_an_image(detector, images):
 def test_an_image_scores_alike_in_any_company(detector, images):
     together = detector.score(images)
     order = torch.tensor([7, 2, 11, 0])
-    torch.testing.assert_close(detector.score(images[order]), together[order], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(detector.score(images[order]), together[order], rtol=1e-4, atol=1e-4)
     assert torch.equal(detector.score(images), together)
 
 
 def test_higher_is_more_in_distribution(detector):
-    outputs = detector.network(torch.zeros(1, 3, 32, 32)).shape[1]
-    sure = torch.full((outputs,), -4.0).index_fill(0, torch.tensor([1]), 8.0)
-    unsure = torch.zeros(outputs)
-    unsure[CLASSES:] = 6.0
-    scores = detector.score_representation(Representation(torch.stack([sure, unsure]), torch.zeros(2, 1), ()))
-    assert scores[0] > scores[1]
+    test = as_input(id_images(100, 8).images)
+    half_noise = (test + as_input(pixels(100, 9))) / 2
+    with torch.no_grad():
+        of_id, of_noise = (detector.score(each).numpy() for each in (test, half_noise))
+    assert float(evaluate(of_id, of_noise)["auroc"]) > 0.6
 
 
-def test_an_attack_has_a_gradient_and_never_loses(detector, images):
-    for objective in ("published", "adaptive"):
-        altered = Linf(epsilon=8, steps=5, step=2, objective=objective).alter(detector, images, np.arange(12), "x")
-        assert not altered.extras["stuck"].any()
-        assert (altered.extras["objective_after"] >= altered.extras["objective_before"]).all()
-        assert altered.extras["objective_after"].mean() > altered.extras["objective_before"].mean()
-        assert (altered.images - images).abs().max() <= 8 / 255 + 1e-6
+@pytest.mark.parametrize("objective", ["published", "adaptive"])
+def test_an_attack_has_a_gradient_and_never_loses(detector, images, objective):
+    altered = Linf(epsilon=8, steps=5, step=2, objective=objective).alter(detector, images, np.arange(12), "x")
+    # A published surrogate may be flat in places (Mahalanobis' is); the score itself may not.
+    assert not altered.extras["stuck"].all()
+    assert objective == "published" or not altered.extras["stuck"].any()
+    assert (altered.extras["objective_after"] >= altered.extras["objective_before"]).all()
+    assert altered.extras["objective_after"].mean() > altered.extras["objective_before"].mean()
+    assert (altered.images - images).abs().max() <= 8 / 255 + 1e-6
+    assert altered.images.min() >= 0
+    assert altered.images.max() <= 1
 
 
-def test_predictions_are_id_classes(detector, images):
-    predictions = detector.predict(detector.network.represent(images))
+def test_predictions_are_outputs(detector, images):
+    representation = detector.network.represent(images)
+    predictions = detector.predict(representation)
     assert predictions.shape == (12,)
     assert predictions.dtype == torch.int64
     assert int(predictions.min()) >= 0
-    assert int(predictions.max()) < CLASSES
+    assert int(predictions.max()) < representation.logits.shape[1]
 
 
 def test_published_scores_keep_the_order(detector, images):
@@ -99,3 +160,15 @@ def test_published_scores_keep_the_order(detector, images):
 def test_refuses_to_score_before_it_is_fitted(detector, images):
     with pytest.raises(RuntimeError, match=detector.name):
         type(detector)().score(images)
+
+
+def test_fitting_again_gives_the_same_scores(detector, images):
+    first = detector.score(images)
+    fitted.cache_clear()
+    assert torch.equal(fitted(detector.name).score(images), first)
+
+
+def test_no_two_detectors_give_the_same_scores(images):
+    scores = {name: fitted(name).score(images).detach() for name in NAMES}
+    same = [(one, other) for one, other in combinations(NAMES, 2) if torch.equal(scores[one], scores[other])]
+    assert same == []

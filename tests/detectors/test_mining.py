@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from oodbench.attacks.training import TrainingAttack
 from oodbench.detectors.atom import ATOM, AttackedOutliers, MinedOutliers, MiningParameters, most_informative
+from oodbench.images.resident import OutlierPool
 from oodbench.networks.network import Network, Representation
-from oodbench.objective import Batch, OutlierPool
+from oodbench.objective import Batch
 from oodbench.passes import Passes
 
 
@@ -83,7 +85,9 @@ def test_mined_outliers_are_shuffled_and_seeded():
 def test_the_second_half_of_the_outliers_is_attacked_towards_id():
     network = BrightnessNetwork().train()
     outliers = grey([100] * 6) / 255
-    hardened = AttackedOutliers(epsilon=8, step=2, steps=5).harden(network, outliers, torch.Generator().manual_seed(0))
+    hardened = AttackedOutliers(attack=TrainingAttack(epsilon=8, step=2, steps=5)).harden(
+        network, outliers, torch.Generator().manual_seed(0)
+    )
     assert torch.equal(hardened[:3], outliers[:3])
     # The outlier logit is brightness: the attack darkens, by 8 levels from a start of at most +8 within 5 steps of 2.
     change = (hardened[3:] - outliers[3:]).mul(255).round()
@@ -116,4 +120,4 @@ def test_refuses_a_q_that_leaves_too_little(q):
 
 def test_parameters_reach_the_objective():
     parameters = ATOM.Parameters(q=0.5, weight=0.3, epsilon=32, step=8, steps=3)
-    assert ATOM(parameters).objective() == AttackedOutliers(q=0.5, weight=0.3, epsilon=32, step=8, steps=3)
+    assert ATOM(parameters).objective() == AttackedOutliers(q=0.5, weight=0.3, attack=TrainingAttack(32, 8, 3))

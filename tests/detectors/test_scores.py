@@ -1,5 +1,7 @@
 """Scores against the reference's (golden/attacks.json), and where float32 probabilities stop telling images apart."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,11 @@ import torch
 from oodbench.detectors.atom import ATOM, id_log_odds
 from oodbench.detectors.msp import MSP, cross_entropy_to_uniform, log_odds_of_largest
 from oodbench.detectors.ntom import NTOM
+from oodbench.detectors.odin import ODIN
 from oodbench.detectors.oe import OE
+from oodbench.detectors.rowl import ROWL
+from oodbench.detectors.sofl import SOFL
+from oodbench.fitting import fit
 
 
 @pytest.mark.parametrize(
@@ -17,12 +23,20 @@ from oodbench.detectors.oe import OE
         (OE, "out3", "msp_out3"),
         (ATOM, "out4", "outlier_class_out4"),
         (NTOM, "out4", "outlier_class_out4"),
+        (SOFL, "out5", "sofl_out5"),
+        (ROWL, "out4", "rowl_hard_out4"),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.0)), "out3", "odin_T1000_m0_out3"),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.0006)), "out3", "odin_T1000_m0.0006_out3"),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.0012)), "out3", "odin_T1000_m0.0012_out3"),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.0016)), "out3", "odin_T1000_m0.0016_out3"),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.02, temperature=1.0)), "out3", "odin_T1_m0.02_out3"),
     ],
 )
 def test_published_scores_are_the_references(golden, toy, toy_images, detector, net, case):
     fitted = detector()
-    fitted.fit(toy(net).float(), 3, None)  # the reference scored in float32
-    published = fitted.as_published(fitted.score(toy_images).numpy())
+    fit([fitted], toy(net).float(), 3)  # the reference scored in float32
+    with torch.no_grad():
+        published = fitted.as_published(fitted.score(toy_images.float()).numpy())
     np.testing.assert_allclose(published, golden("attacks")["scores_float32"][case], rtol=1e-6)
 
 

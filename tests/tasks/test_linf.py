@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from oodbench.detectors.msp import MSP
+from oodbench.fitting import fit
 from oodbench.passes import Passes
 from oodbench.tasks import Linf
 
@@ -12,7 +13,7 @@ from oodbench.tasks import Linf
 @pytest.fixture
 def msp(toy):
     detector = MSP()
-    detector.fit(toy("out3"), 3, None)
+    fit([detector], toy("out3"), 3)
     return detector
 
 

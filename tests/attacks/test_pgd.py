@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oodbench.attacks.pgd import pgd, random_start
 from oodbench.detectors.atom import cross_entropy_to_outlier
 from oodbench.detectors.msp import cross_entropy_to_uniform
-from oodbench.tasks.pgd import pgd, random_start
 
 
 def sofl_objective(logits: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,11 @@
 """Projected gradient ascent on the 8-bit grid, as the reference code of Chen et al. 2021 does it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-AttackObjective = Callable[[Tensor], Tensor]
-"""What an attack climbs: images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
+from oodbench.gradient import PerImage, value_and_gradient
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def random_start(uniform: Tensor, epsilon: int) -> Tensor:
 
 
 def pgd(
-    objective: AttackObjective, images: Tensor, *, epsilon: int, step: int, steps: int, start: Tensor | None = None
+    objective: PerImage, images: Tensor, *, epsilon: int, step: int, steps: int, start: Tensor | None = None
 ) -> Ascent:
     """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
 
@@ -65,7 +63,7 @@ def pgd(
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
-        value, gradient = _value_and_gradient(objective, current)
+        value, gradient = value_and_gradient(objective, current / 255)
         keep_better(current, value)
         direction = torch.sign(gradient).nan_to_num(0.0)
         if iteration == 0:
@@ -75,12 +73,3 @@ def pgd(
         keep_better(current, objective(current / 255))
     perturbed = levels + (best - levels).round()
     return Ascent((perturbed / 255).clamp(0, 1), before, after, stuck)
-
-
-def _value_and_gradient(objective: AttackObjective, levels: Tensor) -> tuple[Tensor, Tensor]:
-    levels = levels.detach().requires_grad_()
-    with torch.enable_grad():
-        value = objective(levels / 255)
-        # The sum keeps one image's gradient independent of the others; its sign is that of the mean.
-        (gradient,) = torch.autograd.grad(value.sum(), levels)
-    return value.detach(), gradient

@@ -1,0 +1,49 @@
+"""ASH: energy of shaped features. Djurisic et al. 2023, arXiv:2209.09858; the variant ASH-S."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from oodbench.detector import Detector
+from oodbench.networks.network import Representation
+
+from .energy import energy
+
+
+class ASH(Detector):
+    """Energy of the logits after small features are dropped and the others scaled up (ASH-S)."""
+
+    name = "ash"
+    paper = "Djurisic et al. 2023, arXiv:2209.09858"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Default of the paper for ImageNet.
+
+        Attributes:
+            percentile: of an image's features, below which they are dropped; from 0, below 100.
+        """
+
+        percentile: float = 90.0
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.percentile < 100:
+                raise ValueError(f"percentile is {self.percentile}: choose from 0 to below 100")
+
+    parameters: Parameters
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """Energy of the last layer over the shaped features."""
+        return energy(self.network.head(shaped(representation.features, self.parameters.percentile))[:, : self.classes])
+
+
+def shaped(features: Tensor, percentile: float) -> Tensor:
+    """The largest features (N, D) of each image, times exp(sum of all / sum of those kept); zero elsewhere.
+
+    Algorithm 3 of the paper, for activations that are not negative.
+    """
+    count = features.shape[1]
+    kept = max(count - round(count * percentile / 100), 1)
+    largest, positions = features.topk(kept, dim=1)
+    scale = (features.sum(1) / largest.sum(1).clamp(min=1e-12)).exp()
+    return features.new_zeros(features.shape).scatter(1, positions, largest * scale[:, None])

@@ -1,0 +1,61 @@
+"""KNN: distance to the k-th nearest training image. Sun et al. 2022, arXiv:2204.06507."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
+from oodbench.networks.network import Network, Representation
+
+
+class KNN(Detector):
+    """Minus the distance of the normalised features to the k-th nearest of the ID training set."""
+
+    name = "knn"
+    paper = "Sun et al. 2022, arXiv:2204.06507"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Default of the paper for CIFAR-10.
+
+        Attributes:
+            k: which neighbour, 1 is the nearest; the paper takes 50 for CIFAR-10, 200 for CIFAR-100, 1000 for ImageNet.
+        """
+
+        k: int = 50
+
+        def __post_init__(self) -> None:
+            if self.k < 1:
+                raise ValueError(f"k is {self.k}: choose 1 or more")
+
+    parameters: Parameters
+
+    def attach(self, network: Network, classes: int) -> None:
+        """Forget what was seen before."""
+        super().attach(network, classes)
+        self._seen: list[Tensor] = []
+
+    def observe(self, representation: Representation, labels: Tensor) -> None:
+        """Keep the normalised features."""
+        self._seen.append(normalize(representation.features))
+
+    def settle(self) -> None:
+        """All of them as one matrix."""
+        self._bank = torch.cat(self._seen)
+        if len(self._bank) < self.parameters.k:
+            raise OodbenchError(
+                f"{self.name}: k is {self.parameters.k} and there are {len(self._bank)} ID training images: "
+                f"lower it with --set {self.name}.k=..., or give more images"
+            )
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """-||f - f_k|| of unit vectors (section 3)."""
+        features = normalize(representation.features)
+        with torch.no_grad():
+            neighbour = (features.to(self._bank) @ self._bank.T).topk(self.parameters.k, dim=1).indices[:, -1]
+        # Which neighbour is found in float32; how far it is, exactly.
+        distances: Tensor = torch.linalg.vector_norm(features.double() - self._bank[neighbour].double(), dim=1)
+        return -distances

@@ -1,0 +1,304 @@
+"""Mahalanobis: distances to class Gaussians in several layers, weighed by a logistic regression. Lee et al. 2018.
+
+Constants and tuning are those of the reference code of Chen et al. 2021 (arXiv:2006.15207).
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegressionCV
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from oodbench.detector import Detector, Scores, Tuning, TuningImages
+from oodbench.errors import OodbenchError
+from oodbench.gradient import value_and_gradient
+from oodbench.metrics import evaluate
+from oodbench.networks.network import Representation, as_input, batch_size
+
+from .odin import step_direction
+
+MAGNITUDES = (0.0, 0.01, 0.005, 0.002, 0.0014, 0.001, 0.0005)
+"""What is tried, in this order; the first of the best wins."""
+
+NOISE = 0.05
+"""Step of the perturbed ID images that stand in for OOD images, in units of [0, 1] pixel space."""
+
+
+class Gaussians:
+    """Class means and one covariance for all classes, from running sums in float64.
+
+    Args:
+        classes: K.
+        dimensions: D, of the feature vectors.
+        device: of the feature vectors.
+    """
+
+    def __init__(self, classes: int, dimensions: int, device: torch.device) -> None:
+        self.counts = torch.zeros(classes, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(classes, dimensions, dtype=torch.float64, device=device)
+        self.products = torch.zeros(dimensions, dimensions, dtype=torch.float64, device=device)
+
+    def add(self, vectors: Tensor, labels: Tensor) -> None:
+        """Take in feature vectors (B, D) and their labels (B,)."""
+        vectors = vectors.double()
+        self.counts += torch.bincount(labels, minlength=len(self.counts))
+        self.sums.index_add_(0, labels, vectors)
+        self.products += vectors.T @ vectors
+
+    @property
+    def means(self) -> Tensor:
+        """Class means (K, D)."""
+        return self.sums / self.counts[:, None]
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of all vectors (1, D)."""
+        return self.sums.sum(0, keepdim=True) / self.counts.sum()
+
+    def within(self) -> Tensor:
+        """Maximum-likelihood covariance of the vectors around their class means (D, D)."""
+        return (self.products - (self.counts[:, None] * self.means).T @ self.means) / self.counts.sum()
+
+    def total(self) -> Tensor:
+        """Maximum-likelihood covariance of the vectors around their common mean (D, D)."""
+        return self.products / self.counts.sum() - self.mean.T @ self.mean
+
+    def require_every_class(self, name: str) -> None:
+        """OodbenchError that names the classes of which nothing was seen."""
+        if (self.counts == 0).any():
+            empty = torch.nonzero(self.counts == 0).flatten().tolist()
+            raise OodbenchError(
+                f"{name}: no ID training image is of class {', '.join(map(str, empty))}: give more images"
+            )
+
+
+def whitening(covariance: Tensor, what: str) -> Tensor:
+    """W (D, D) with W W^T the pseudo-inverse of `covariance`, so that distances are Euclidean behind it.
+
+    Dimensions that never varied (dead channels) count for nothing, as with a pseudo-inverse.
+
+    Raises:
+        OodbenchError: the others are not independent: too few images, or copies among the features.
+    """
+    deviation = covariance.diagonal().clamp(min=0).sqrt()
+    live = deviation > 0
+    scale = deviation[live]
+    values, vectors = torch.linalg.eigh(covariance[live][:, live] / scale[:, None] / scale)
+    rank = int((values > len(values) * torch.finfo(values.dtype).eps).sum())
+    if rank < max(len(values), 1):
+        raise OodbenchError(
+            f"{what}: the covariance of {int(live.sum())} features is singular (rank {rank}): give more ID training "
+            "images, or leave these features out"
+        )
+    whitener = torch.zeros_like(covariance)
+    rows = live.nonzero()
+    whitener[rows, rows.T] = vectors / values.sqrt() / scale[:, None]
+    return whitener
+
+
+def squared_distances(vectors: Tensor, means: Tensor, whitener: Tensor) -> Tensor:
+    """Mahalanobis distances, squared, of vectors (N, D) to means (K, D): (N, K), float64."""
+    whitened, centres = (vectors.double() - means[0]) @ whitener, (means - means[0]) @ whitener
+    cross = whitened @ centres.T
+    return (whitened.square().sum(1, keepdim=True) - 2 * cross + centres.square().sum(1)).clamp(min=0)
+
+
+def pooled(tap: Tensor) -> Tensor:
+    """A feature map (N, C, H, W) averaged over space: (N, C)."""
+    return tap.flatten(2).mean(2)
+
+
+class Mahalanobis(Detector):
+    """Class-conditional Gaussians over the network's taps, combined by a logistic regression.
+
+    Each tap sees images after a step towards its nearest class. The score is differentiable through the steps as ODIN's
+    is: their direction is piecewise constant.
+    """
+
+    name = "mahalanobis"
+    paper = "Lee et al. 2018, arXiv:1807.03888"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Defaults of the reference code of Chen et al. 2021.
+
+        Attributes:
+            magnitude: of the step, in units of [0, 1] pixel space; tuned where none is given.
+            taps: of the network, counted from 0; none named means all.
+            tuning: "heldout", or "id-test" as the reference did, which leaks test images.
+            negatives: what stands in for OOD images in tuning: "perturbed" ID images (the reference), or "outliers".
+        """
+
+        magnitude: float | None = None
+        taps: tuple[int, ...] = ()
+        tuning: str = "heldout"
+        negatives: str = "perturbed"
+
+        def __post_init__(self) -> None:
+            Tuning(self.tuning)
+            if self.negatives not in ("perturbed", "outliers"):
+                raise ValueError(f"negatives is {self.negatives!r}: choose 'perturbed' or 'outliers'")
+            if self.magnitude is not None and self.magnitude < 0:
+                raise ValueError(f"magnitude is {self.magnitude}: choose 0 or more")
+
+    parameters: Parameters
+
+    def tuning(self) -> Tuning:
+        """Held-out ID images, for the regression in any case."""
+        return Tuning(self.parameters.tuning, outliers=self.parameters.negatives == "outliers")
+
+    def attach(self, network: Any, classes: int) -> None:
+        """Forget what was seen before."""
+        super().attach(network, classes)
+        self._seen: list[Gaussians] = []
+
+    def observe(self, representation: Representation, labels: Tensor) -> None:
+        """Running sums for every tap."""
+        taps = self._chosen(representation)
+        if not self._seen:
+            self._seen = [Gaussians(self.classes, tap.shape[1], tap.device) for tap in taps]
+        for gaussians, tap in zip(self._seen, taps, strict=True):
+            gaussians.add(tap, labels)
+
+    def settle(self) -> None:
+        """Means and whitening of every tap."""
+        self._layers = []
+        for number, gaussians in enumerate(self._seen):
+            gaussians.require_every_class(self.name)
+            what = f"{self.name}, tap {(self.parameters.taps or range(len(self._seen)))[number]}"
+            self._layers.append((gaussians.means, whitening(gaussians.within(), what)))
+
+    def tune(self, images: TuningImages) -> Mapping[str, Any]:
+        """Fit the regression on one half, for each magnitude; keep the one with the lowest FPR@95 on the other."""
+        half = len(images.id) // 2
+        positives, labels = images.id.images, images.id.labels
+        negatives = images.outliers if len(images.outliers) else None
+        if half < 10:
+            raise OodbenchError(f"{self.name}: {len(images.id)} ID images to tune on; 20 are the least, 1000 are usual")
+        magnitudes = MAGNITUDES if self.parameters.magnitude is None else (self.parameters.magnitude,)
+        id_layers = self._tuning_scores([as_input(part) for part in self._parts(positives)], magnitudes)
+        ood_images = (
+            [as_input(part) for part in self._parts(negatives)]
+            if negatives is not None
+            else [
+                self._perturbed(as_input(part), of)
+                for part, of in zip(self._parts(positives), self._parts(labels), strict=True)
+            ]
+        )
+        ood_layers = self._tuning_scores(ood_images, magnitudes)
+        fits, trials = [], []
+        for id_scores, ood_scores in zip(id_layers, ood_layers, strict=True):
+            ood_half = len(ood_scores) // 2
+            fits.append(_regression(id_scores[:half], ood_scores[:ood_half]))
+            weights, bias = fits[-1]
+            id_logit, ood_logit = id_scores[half:] @ weights + bias, ood_scores[ood_half:] @ weights + bias
+            trials.append(float(evaluate(-id_logit, -ood_logit, "published")["fpr95"]))
+        best = trials.index(min(trials))
+        self._magnitude = magnitudes[best]
+        self._weights = torch.from_numpy(fits[best][0]).to(labels.device)
+        self._bias = float(fits[best][1])
+        return {
+            "negatives": self.parameters.negatives,
+            "magnitude": self._magnitude,
+            "weights": self._weights.tolist(),
+            "bias": self._bias,
+            "fpr95": trials[best],
+            "tried": dict(zip(map(str, magnitudes), trials, strict=True)),
+        }
+
+    def score(self, images: Tensor) -> Tensor:
+        """Minus the regression's log-odds of OOD, (N,)."""
+        self._when_fitted()
+        return -self._log_odds(torch.stack(self._layer_scores(images, self._magnitude), 1))
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """Not possible: the steps need passes of their own."""
+        raise TypeError("mahalanobis scores images, not representations: it steps first")
+
+    def published_objective(self, images: Tensor) -> Tensor:
+        """log(1 + exp(1 - 2 P)) of the regression's P(OOD) without the steps, in the network's precision.
+
+        The attack of Chen et al. 2021; its gradient dies where P does.
+        """
+        scores = torch.stack(self._layer_scores(images, 0.0), 1)
+        probability = torch.sigmoid(self._log_odds(scores).to(images.dtype))
+        return torch.log1p(torch.exp(1 - 2 * probability))
+
+    @classmethod
+    def as_published(cls, scores: Scores) -> Scores:
+        """-P(OOD) in float32."""
+        return -np.asarray(expit(-scores), np.float32).astype(np.float64)
+
+    def _chosen(self, representation: Representation) -> list[Tensor]:
+        found = len(representation.taps)
+        wanted = self.parameters.taps or tuple(range(found))
+        for tap in wanted or (0,):
+            if not 0 <= tap < found:
+                raise OodbenchError(
+                    f"{self.name} wants tap {tap} and {type(self.network).__name__} has {found}: "
+                    f"--set {self.name}.taps=[...] counts from 0"
+                )
+        return [pooled(representation.taps[tap]) for tap in wanted]
+
+    def _confidences(self, images: Tensor) -> list[Tensor]:
+        """Per tap, minus half the squared distance to the nearest class (N,)."""
+        taps = self._chosen(self.network.represent(images))
+        return [-0.5 * squared_distances(tap, *layer).amin(1) for tap, layer in zip(taps, self._layers, strict=True)]
+
+    def _directions(self, images: Tensor) -> list[Tensor]:
+        """Per tap, where the distance to the nearest class grows: +-1, the shape of `images`."""
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            confidences = self._confidences(images)
+            gradients = [torch.autograd.grad(each.sum(), images, retain_graph=True)[0] for each in confidences]
+        return [step_direction(-gradient) for gradient in gradients]
+
+    def _layer_scores(self, images: Tensor, magnitude: float, directions: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Per tap, the confidence (N,) at images stepped for that tap."""
+        if magnitude == 0:
+            return self._confidences(images)
+        return [
+            self._confidences(images - magnitude * direction)[layer]
+            for layer, direction in enumerate(directions or self._directions(images))
+        ]
+
+    def _log_odds(self, layer_scores: Tensor) -> Tensor:
+        return layer_scores @ self._weights + self._bias
+
+    def _parts(self, whole: Tensor) -> Sequence[Tensor]:
+        return torch.split(whole, batch_size(whole.device))
+
+    def _perturbed(self, images: Tensor, labels: Tensor) -> Tensor:
+        """ID images a step up the loss of their own label, clipped to [0, 1]: stand-ins for OOD images."""
+        _, gradient = value_and_gradient(
+            lambda some: cross_entropy(self.network(some)[:, : self.classes], labels, reduction="none"), images
+        )
+        return (images + NOISE * step_direction(gradient)).clamp(0, 1)
+
+    def _tuning_scores(self, parts: Sequence[Tensor], magnitudes: Sequence[float]) -> list[np.ndarray]:
+        """For every magnitude, scores (N, taps); the directions are the same for all."""
+        rows: list[list[Tensor]] = [[] for _ in magnitudes]
+        for images in parts:
+            directions = self._directions(images)
+            with torch.no_grad():
+                for row, magnitude in zip(rows, magnitudes, strict=True):
+                    row.append(torch.stack(self._layer_scores(images, magnitude, directions), 1).cpu())
+        return [torch.cat(row).numpy() for row in rows]
+
+
+def _regression(id_scores: "np.ndarray[Any, Any]", ood_scores: "np.ndarray[Any, Any]") -> tuple[Any, float]:
+    """Weights and bias of P(OOD) by scikit-learn's cross-validated regression with its defaults, features unscaled."""
+    labels = np.r_[np.zeros(len(id_scores)), np.ones(len(ood_scores))]
+    with warnings.catch_warnings():
+        # Raw distances make lbfgs stop at its limit of steps; the reference takes what it has got by then.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        fitted = LogisticRegressionCV().fit(np.r_[id_scores, ood_scores], labels)
+    return np.asarray(fitted.coef_[0]), float(fitted.intercept_[0])

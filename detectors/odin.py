@@ -1,0 +1,119 @@
+"""ODIN: softmax at a high temperature, after a small step towards the predicted class. Liang et al. 2018.
+
+Constants and tuning are those of the reference code of Chen et al. 2021 (arXiv:2006.15207) where they differ from the
+paper: temperature 1000 throughout, steps in pixel units for every channel.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from oodbench.detector import Tuning, TuningImages
+from oodbench.gradient import value_and_gradient
+from oodbench.metrics import evaluate
+from oodbench.networks.network import Representation, as_input, batch_size
+
+from .msp import MSP, log_odds_of_largest
+
+MAGNITUDES = tuple(0.0002 * step for step in range(21))
+"""What is tried, in this order; the first of the best wins."""
+
+
+def step_direction(gradient: Tensor) -> Tensor:
+    """The sign of a gradient, with +1 where it is zero, as the reference code takes it."""
+    return torch.where(gradient >= 0, 1.0, -1.0).to(gradient)
+
+
+class ODIN(MSP):
+    """MSP at temperature 1000 after a step against the loss of the predicted class.
+
+    The score is differentiable through the step: the step's direction is piecewise constant, so almost everywhere the
+    derivative of the stepped image with respect to the image is the identity.
+    """
+
+    name = "odin"
+    paper = "Liang et al. 2018, arXiv:1706.02690"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Defaults of the reference code of Chen et al. 2021.
+
+        Attributes:
+            magnitude: of the step, in units of [0, 1] pixel space; tuned where none is given.
+            temperature: T, above 0.
+            tuning: "heldout", or "id-test" as the reference did, which leaks test images.
+        """
+
+        magnitude: float | None = None
+        temperature: float = 1000.0
+        tuning: str = "heldout"
+
+        def __post_init__(self) -> None:
+            Tuning(self.tuning)
+            if self.temperature <= 0 or (self.magnitude is not None and self.magnitude < 0):
+                raise ValueError(
+                    f"temperature is {self.temperature} and magnitude {self.magnitude}: choose a temperature above 0 "
+                    "and a magnitude from 0"
+                )
+
+    parameters: Parameters
+
+    def tuning(self) -> Tuning | None:
+        """Held-out ID images and outliers, unless the magnitude is given."""
+        return Tuning(self.parameters.tuning) if self.parameters.magnitude is None else None
+
+    def settle(self) -> None:
+        """The magnitude as given, until it is tuned."""
+        self._magnitude = self.parameters.magnitude or 0.0
+
+    def tune(self, images: TuningImages) -> Mapping[str, Any]:
+        """Take the magnitude with the lowest FPR at 95 % of the ID images kept."""
+        scores = [self._scores_at_magnitudes(pixels).numpy() for pixels in (images.id.images, images.outliers)]
+        trials = [float(evaluate(of_id, of_ood, "published")["fpr95"]) for of_id, of_ood in zip(*scores, strict=True)]
+        best = trials.index(min(trials))
+        self._magnitude = MAGNITUDES[best]
+        return {
+            "magnitude": self._magnitude,
+            "fpr95": trials[best],
+            "tried": dict(zip(map("{:.4f}".format, MAGNITUDES), trials, strict=True)),
+        }
+
+    def score(self, images: Tensor) -> Tensor:
+        """Log-odds of the largest of softmax(z(x') / T) at the stepped images x'; (N,)."""
+        stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
+        return self._score_logits(self.network(stepped))
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """Not possible: the step needs a pass of its own."""
+        raise TypeError("odin scores images, not representations: it steps first")
+
+    def _when_settled(self) -> bool:
+        self._when_fitted()
+        return self._magnitude > 0
+
+    def _direction(self, images: Tensor) -> Tensor:
+        """Where the temperature-scaled loss of the predicted class rises; +-1, the shape of `images`."""
+
+        def loss(candidates: Tensor) -> Tensor:
+            logits = self.network(candidates)[:, : self.classes] / self.parameters.temperature
+            return cross_entropy(logits, logits.argmax(1), reduction="none")
+
+        return step_direction(value_and_gradient(loss, images)[1])
+
+    def _score_logits(self, logits: Tensor) -> Tensor:
+        return log_odds_of_largest(logits[:, : self.classes].double() / self.parameters.temperature)
+
+    def _scores_at_magnitudes(self, pixels: Tensor) -> Tensor:
+        """Scores (magnitudes, N) of uint8 images; the direction is the same for every magnitude."""
+        chunks = []
+        for part in torch.split(pixels, batch_size(pixels.device)):
+            images = as_input(part)
+            direction = self._direction(images)
+            with torch.no_grad():
+                rows = [self._score_logits(self.network(images - step * direction)) for step in MAGNITUDES]
+            chunks.append(torch.stack(rows).cpu())
+        return torch.cat(chunks, 1)

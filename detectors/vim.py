@@ -1,0 +1,84 @@
+"""ViM: energy less a virtual logit, the norm of what the principal space of the features misses. Wang et al. 2022."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
+from oodbench.networks.network import Network, Representation
+
+from .energy import energy
+
+
+class ViM(Detector):
+    """Energy of the logits minus the virtual logit of the features' residual."""
+
+    name = "vim"
+    paper = "Wang et al. 2022, arXiv:2203.10807"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Default of the authors' code.
+
+        Attributes:
+            dimensions: of the principal space; none given means 1000 from 2048 features on, 512 from 768 on, else half.
+        """
+
+        dimensions: int | None = None
+
+        def __post_init__(self) -> None:
+            if self.dimensions is not None and self.dimensions < 1:
+                raise ValueError(f"dimensions is {self.dimensions}: choose 1 or more")
+
+    parameters: Parameters
+
+    def attach(self, network: Network, classes: int) -> None:
+        """Forget what was seen before."""
+        super().attach(network, classes)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def observe(self, representation: Representation, labels: Tensor) -> None:
+        """Keep features and largest logits."""
+        self._seen.append((representation.features, representation.logits[:, : self.classes].amax(1)))
+
+    def settle(self) -> None:
+        """The origin, the residual space and the scale alpha (section 4.2)."""
+        features = torch.cat([features for features, _ in self._seen]).double()
+        largest = torch.cat([logits for _, logits in self._seen]).double()
+        head = self.network.head
+        weight, bias = head.weight[: self.classes].double(), head.bias[: self.classes].double()
+        self._origin = -torch.linalg.pinv(weight) @ bias
+        centred = features - self._origin
+        count = features.shape[1]
+        dimensions = self.parameters.dimensions or principal_dimensions(count)
+        if dimensions >= count:
+            raise OodbenchError(
+                f"{self.name}: the principal space has {dimensions} dimensions and there are {count} features: "
+                f"nothing is left over; lower it with --set {self.name}.dimensions=..."
+            )
+        vectors = torch.linalg.eigh(centred.T @ centred).eigenvectors
+        self._residual_space = vectors[:, : count - dimensions]
+        residual = self._residual(features)
+        if residual.mean() <= 1e-9 * centred.norm(dim=1).mean():
+            raise OodbenchError(
+                f"{self.name}: the training images' features have no residual outside {dimensions} dimensions: give "
+                f"more images, or lower it with --set {self.name}.dimensions=..."
+            )
+        self._alpha = largest.sum() / residual.sum()
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """logsumexp(z) - alpha ||residual||, which orders as the paper's virtual-class probability does."""
+        virtual_logit = self._alpha * self._residual(representation.features)
+        return energy(representation.logits[:, : self.classes]) - virtual_logit
+
+    def _residual(self, features: Tensor) -> Tensor:
+        """Norm (N,) of what the principal space misses of features (N, D)."""
+        norms: Tensor = torch.linalg.vector_norm((features.double() - self._origin) @ self._residual_space, dim=1)
+        return norms
+
+
+def principal_dimensions(features: int) -> int:
+    """The authors' choice for a number of features."""
+    return 1000 if features >= 2048 else 512 if features >= 768 else features // 2

@@ -1,0 +1,54 @@
+"""The attack in the middle of training: few steps, against the network as it stands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from oodbench.attacks.pgd import pgd, random_start
+from oodbench.networks.network import Network
+from oodbench.objective import frozen
+from oodbench.passes import Passes
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """Projected gradient ascent from a random start, the image itself being a candidate; Chen et al. 2021's constants.
+
+    Attributes:
+        epsilon: radius, in 1/255.
+        step: in 1/255.
+        steps: gradient steps.
+    """
+
+    epsilon: int = 8
+    step: int = 2
+    steps: int = 5
+
+    def perturb(
+        self, climbed: Callable[[Tensor], Tensor], network: Network, images: Tensor, generator: Generator
+    ) -> Tensor:
+        """Images (N, C, H, W) where `climbed`, logits to one value an image, is highest; eval mode meanwhile."""
+        start = random_start(torch.rand(images.shape, generator=generator), self.epsilon).to(images.device)
+        with frozen(network):
+            found = pgd(
+                lambda some: climbed(network(some)),
+                images,
+                epsilon=self.epsilon,
+                step=self.step,
+                steps=self.steps,
+                start=start,
+            )
+        return found.images
+
+    def on_second_half(
+        self, climbed: Callable[[Tensor], Tensor], network: Network, outliers: Tensor, generator: Generator
+    ) -> Tensor:
+        """The first half of `outliers` as it is, the second half perturbed."""
+        clean, victims = outliers.tensor_split([len(outliers) // 2])
+        return torch.cat([clean, self.perturb(climbed, network, victims, generator)])
+
+    def passes(self) -> Passes:
+        """What it costs for one image."""
+        return Passes(self.steps + 2, self.steps)

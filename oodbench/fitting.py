@@ -1,0 +1,97 @@
+"""Fitting: what detectors learn from ID images, in one pass for all over a network, and what they are tuned on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oodbench.detector import Detector, Tuning, TuningImages
+from oodbench.errors import OodbenchError
+from oodbench.images.resident import IDImages
+from oodbench.networks.network import Network, as_input, batch_size
+from oodbench.progress import progress
+from oodbench.randomness import torch_generator
+from oodbench.scoring import exact
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to learn from, on the device.
+
+    Attributes:
+        train: ID training images.
+        heldout: ID images kept out of training.
+        id_test: ID test images, for methods told to tune on them.
+        outliers: reserved outliers, uint8 (M, C, H, W).
+    """
+
+    train: IDImages | None = None
+    heldout: IDImages | None = None
+    id_test: IDImages | None = None
+    outliers: Tensor | None = None
+
+
+NOTHING = Evidence()
+
+
+def fit(
+    detectors: Sequence[Detector], network: Network, classes: int, evidence: Evidence = NOTHING
+) -> list[dict[str, Any]]:
+    """Make `detectors` over one network ready to score; what each one tuned, on what, with which result.
+
+    Raises:
+        OodbenchError: there is nothing to learn from for a detector that must, or too little.
+    """
+    for detector in detectors:
+        detector.attach(network, classes)
+    observers = [detector for detector in detectors if detector.observes()]
+    with exact(network):
+        if observers:
+            _show(observers, network, classes, evidence.train)
+        for detector in detectors:
+            detector.settle()
+        return [_tune(detector, evidence) for detector in detectors]
+
+
+def _show(observers: Sequence[Detector], network: Network, classes: int, train: IDImages | None) -> None:
+    names = ", ".join(detector.name for detector in observers)
+    if train is None:
+        raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
+    if len(train) < classes:
+        raise OodbenchError(f"{names}: there are {len(train)} ID training images for {classes} classes; give more")
+    size = batch_size(train.images.device)
+    with progress("fitting", len(train)) as advance, torch.no_grad():
+        for start in range(0, len(train), size):
+            batch = train[start : start + size]
+            representation = network.represent(as_input(batch.images))
+            for detector in observers:
+                detector.observe(representation, batch.labels)
+            advance(len(batch))
+
+
+def _tune(detector: Detector, evidence: Evidence) -> dict[str, Any]:
+    wanted = detector.tuning()
+    if wanted is None:
+        return {}
+    images = _tuning_images(detector.name, wanted, evidence)
+    about = {"source": wanted.source, "id_images": len(images.id), "outliers": len(images.outliers)}
+    return {**about, **detector.tune(images)}
+
+
+def _tuning_images(name: str, wanted: Tuning, evidence: Evidence) -> TuningImages:
+    found = {"heldout": evidence.heldout, "id-test": evidence.id_test}[wanted.source]
+    if found is None:
+        raise OodbenchError(
+            f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N"
+        )
+    order = torch.randperm(len(found), generator=torch_generator("tuning"))[: wanted.images]
+    chosen = found[order.to(found.labels.device)]
+    if not wanted.outliers:
+        return TuningImages(chosen, chosen.images[:0])
+    if evidence.outliers is None or not len(evidence.outliers):
+        raise OodbenchError(
+            f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N"
+        )
+    return TuningImages(chosen, evidence.outliers[: wanted.images])

@@ -1,0 +1,39 @@
+"""Gradients with respect to images, the only ones that attacks and input preprocessing need."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from oodbench.errors import OodbenchError
+
+PerImage = Callable[[Tensor], Tensor]
+"""Images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
+
+
+def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tensor]:
+    """`function` at `images`, (N,), and the gradient of each value with respect to its own image, (N, C, H, W).
+
+    Works inside `torch.no_grad()` too.
+
+    Raises:
+        OodbenchError: `function` cannot be differentiated.
+    """
+    images = images.detach().requires_grad_()
+    with torch.enable_grad():
+        value = function(images)
+        if not value.requires_grad:
+            raise not_differentiable()
+        # The sum keeps one image's gradient independent of the others.
+        (gradient,) = torch.autograd.grad(value.sum(), images, allow_unused=True)
+    if gradient is None:
+        raise not_differentiable()
+    return value.detach(), gradient
+
+
+def not_differentiable() -> OodbenchError:
+    """What to say where gradients are asked for and there are none."""
+    return OodbenchError(
+        "no gradient comes back from the score to the images: the network or the detector is not differentiable "
+        "(rounding, argmax, numpy or detach() on the way); leave detectors and tasks out that need gradients"
+    )

@@ -1,0 +1,76 @@
+"""Choosing a parameter by training and scoring once for each value, on images that are not the test's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from oodbench import runner, tables
+from oodbench.errors import OodbenchError
+from oodbench.plan import Request, SuitePlan, plan
+from oodbench.registry import Registry
+from oodbench.settings import Setting
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value of the parameter.
+
+    Attributes:
+        value: of the parameter.
+        fpr95: share of reserved outliers accepted where 95 % of held-out ID images are kept, by task.
+    """
+
+    value: Any
+    fpr95: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Over the tasks, unweighted."""
+        return sum(self.fpr95.values()) / len(self.fpr95)
+
+
+def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> list[tuple[Request, SuitePlan]]:
+    """One validation run for each value of the parameter `name` of the request's one detector, on its one suite.
+
+    Raises:
+        OodbenchError: the parameter or a value does not fit, or the suite keeps no images for this.
+    """
+    (detector,) = request.detectors
+    requests = [
+        replace(request, validation=True, settings=(*request.settings, Setting(f"{detector.name}.{name}", value)))
+        for value in values
+    ]
+    return [(each, plan(each, registry)[0]) for each in requests]
+
+
+def trial(request: Request, planned: SuitePlan, value: Any, say: runner.Say) -> Trial:
+    """Carry one of them out.
+
+    Raises:
+        OodbenchError: it failed.
+    """
+    failures = runner.execute(request, [planned], say)
+    if failures:
+        raise OodbenchError(failures[0])
+    cells = [cell.cell for network in planned.networks for cell in network.cells]
+    frame: pd.DataFrame = tables.tidy(cells, {})
+    measured = frame[frame.metric == "fpr95"]
+    return Trial(value, dict(zip(measured["task"], measured["value"].astype(float), strict=True)))
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The lowest mean; the first of equals."""
+    return min(trials, key=lambda each: each.mean)
+
+
+def render(name: str, trials: Sequence[Trial]) -> str:
+    """Values of the parameter `name` and what came of each, FPR@95 in percent."""
+    tasks = list(trials[0].fpr95)
+    rows = []
+    for each in trials:
+        percents = [f"{100 * value:.2f}" for value in (*(each.fpr95[task] for task in tasks), each.mean)]
+        rows.append([str(each.value), *percents])
+    return tabulate(rows, headers=[name, *tasks, "mean"], tablefmt="github", disable_numparse=True, stralign="right")

@@ -1,0 +1,104 @@
+"""ODIN's step, its tuning and its gradient; scores against the reference are in test_scores.py."""
+
+import pytest
+import torch
+from torch import nn
+
+from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
+from oodbench.errors import OodbenchError
+from oodbench.fitting import Evidence, fit
+from oodbench.images.resident import IDImages
+from oodbench.networks.network import Network, Representation
+from oodbench.tasks import Linf
+
+
+class Tanh(Network):
+    """A smooth network over 2x2 images."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(8, 12, generator=generator))
+        self.v = nn.Parameter(torch.randn(3, 8, generator=generator))
+
+    def represent(self, images):
+        hidden = torch.tanh(images.flatten(1) @ self.w.T.to(images.dtype))
+        return Representation(hidden @ self.v.T.to(images.dtype), hidden, ())
+
+
+class Rounding(Tanh):
+    """No gradient comes through."""
+
+    def represent(self, images):
+        return super().represent(images.detach().round())
+
+
+def pixels(count, seed):
+    return torch.randint(0, 256, (count, 3, 2, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def test_a_zero_gradient_steps_down():
+    assert step_direction(torch.tensor([0.0, -0.0, -2.0, 3.0])).tolist() == [1, 1, -1, 1]
+
+
+def test_the_step_raises_the_score():
+    images = pixels(20, 0) / 255
+    stepped, plain = ODIN(ODIN.Parameters(magnitude=0.002)), ODIN(ODIN.Parameters(magnitude=0.0))
+    fit([stepped, plain], Tanh(), 3)
+    assert (stepped.score(images) > plain.score(images)).all()
+
+
+def test_the_gradient_of_the_score_goes_through_the_step():
+    detector = ODIN(ODIN.Parameters(magnitude=0.01, temperature=10.0))
+    fit([detector], Tanh(), 3)
+    images = (pixels(1, 0) / 255).double()
+    shift = torch.zeros_like(images)
+    shift[0, 1, 0, 1] = 1e-6
+    leaf = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(detector.score(leaf).sum(), leaf)
+    numeric = (detector.score(images + shift) - detector.score(images - shift)) / 2e-6
+    assert gradient[0, 1, 0, 1].item() == pytest.approx(numeric.item(), rel=1e-5)
+
+
+def test_tuning_takes_the_first_of_the_best_magnitudes():
+    detector = ODIN()
+    evidence = Evidence(heldout=IDImages(pixels(60, 1), torch.arange(60) % 3), outliers=pixels(50, 2))
+    (tuned,) = fit([detector], Tanh(), 3, evidence)
+    assert [float(name) for name in tuned["tried"]] == pytest.approx(MAGNITUDES)
+    assert len(MAGNITUDES) == 21
+    assert MAGNITUDES[-1] == pytest.approx(0.004)
+    trials = list(tuned["tried"].values())
+    assert tuned["magnitude"] == pytest.approx(MAGNITUDES[trials.index(min(trials))])
+    assert (tuned["source"], tuned["id_images"], tuned["outliers"]) == ("heldout", 60, 50)
+    given = ODIN(ODIN.Parameters(magnitude=tuned["magnitude"]))
+    fit([given], Tanh(), 3)
+    images = pixels(9, 3) / 255
+    assert torch.equal(given.score(images), detector.score(images))
+
+
+def test_a_given_magnitude_is_not_tuned():
+    (tuned,) = fit([ODIN(ODIN.Parameters(magnitude=0.001))], Tanh(), 3)
+    assert tuned == {}
+
+
+def test_tuning_on_test_images_is_asked_for_by_name():
+    test = IDImages(pixels(30, 1), torch.arange(30) % 3)
+    (tuned,) = fit([ODIN(ODIN.Parameters(tuning="id-test"))], Tanh(), 3, Evidence(id_test=test, outliers=pixels(9, 2)))
+    assert tuned["source"] == "id-test"
+
+
+def test_a_network_without_gradients_is_refused():
+    detector = ODIN(ODIN.Parameters(magnitude=0.001))
+    fit([detector], Rounding(), 3)
+    with pytest.raises(OodbenchError, match="not differentiable"), torch.no_grad():
+        detector.score(pixels(4, 0) / 255)
+    plain = ODIN(ODIN.Parameters(magnitude=0.0))
+    fit([plain], Rounding(), 3)
+    with pytest.raises(OodbenchError, match="not differentiable"):
+        Linf().alter(plain, pixels(4, 0) / 255, torch.arange(4).numpy(), "x")
+
+
+@pytest.mark.parametrize("wrong", [dict(magnitude=-0.1), dict(temperature=0.0), dict(tuning="outliers")])
+def test_impossible_parameters(wrong):
+    with pytest.raises(ValueError, match="choose"):
+        ODIN.Parameters(**wrong)

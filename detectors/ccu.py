@@ -6,7 +6,7 @@ figures of Chen et al. 2021 (arXiv:2006.15207), which scored and attacked the cl
 compared with published rows. `ccu` scores the whole posterior.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log, pi
 from typing import Any
@@ -46,12 +46,12 @@ class Metric(nn.Module):
         dimensions: D, of flattened images.
     """
 
-    components: Tensor
+    whitener: Tensor
     singular: Tensor
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
-        self.register_buffer("components", torch.eye(dimensions))
+        self.register_buffer("whitener", torch.eye(dimensions))  # diag(s)^-1/2 V
         self.register_buffer("singular", torch.ones(dimensions))
 
     def fit(self, images: Tensor) -> None:
@@ -62,16 +62,13 @@ class Metric(nn.Module):
         centred = images - images.mean(0)
         squares, vectors = torch.linalg.eigh(centred.T @ centred)
         singular = squares.flip(0).clamp(min=0).sqrt()
-        self.singular.copy_(singular.clamp(min=float(singular[0]) / 1e6))
-        self.components.copy_(vectors.flip(1).T)
+        singular = singular.clamp(min=float(singular[0]) / 1e6)
+        self.singular.copy_(singular)
+        self.whitener.copy_(vectors.flip(1).T / singular.sqrt()[:, None])
 
     def whiten(self, images: Tensor) -> Tensor:
         """Flattened images (N, D) to where the metric is Euclidean."""
-        return images @ (self.components / self.singular.sqrt()[:, None]).T
-
-    def colour(self, whitened: Tensor) -> Tensor:
-        """Back to flattened images (N, D)."""
-        return (whitened * self.singular.sqrt()) @ self.components
+        return images @ self.whitener.T
 
     def log_volume(self) -> Tensor:
         """(D / 2) log 2 pi + (1 / 2) sum log s: what a Gaussian's log density loses in this metric."""
@@ -79,7 +76,11 @@ class Metric(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Spherical Gaussians of equal weight.
+    """Spherical Gaussians of equal weight, in the metric.
+
+    Means are kept whitened. They learn as if they were kept in pixel space: a step of SGD there moves the whitened mean
+    by diag(s)^-1/2 V V^T diag(s)^-1/2 = diag(1/s) times its own gradient, so that factor is put on the gradient, and no
+    step has to whiten them.
 
     Args:
         components: how many.
@@ -91,8 +92,10 @@ class Mixture(nn.Module):
         self.mu = nn.Parameter(torch.zeros(components, dimensions))
         self.logvar = nn.Parameter(torch.zeros(components))
 
-    def log_densities(self, whitened: Tensor, centres: Tensor, metric: Metric) -> Tensor:
-        """Each component's log density with its weight (N, components), of whitened images and centres."""
+    def log_densities(self, whitened: Tensor, metric: Metric) -> Tensor:
+        """Each component's log density with its weight (N, components), of whitened images (N, D)."""
+        fixed = self.mu.detach()
+        centres = fixed + (self.mu - fixed) / metric.singular
         squares = whitened.square().sum(1, keepdim=True) - 2 * whitened @ centres.T + centres.square().sum(1)
         dimensions = whitened.shape[1]
         spread = dimensions / 2 * self.logvar + squares.clamp(min=0) / (2 * self.logvar.exp())
@@ -108,7 +111,7 @@ class Mixture(nn.Module):
             )
         means, variances = expectation_maximisation(whitened, len(self.logvar), generator)
         with torch.no_grad():
-            self.mu.copy_(metric.colour(means))
+            self.mu.copy_(means)
             self.logvar.fill_(float(variances.mean().log()))
 
 
@@ -167,18 +170,15 @@ class CCUNetwork(Network):
         """The classifier's representation."""
         return self.base_model.represent(images)
 
-    def centres(self) -> tuple[Tensor, Tensor]:
-        """Whitened means of the ID mixture and of the outliers'."""
-        return self.metric.whiten(self.mm.mu), self.metric.whiten(self.mm_out.mu)
+    def taps(self, images: Tensor) -> Iterator[Tensor]:
+        """The classifier's taps."""
+        return self.base_model.taps(images)
 
-    def log_likelihoods(self, images: Tensor, centres: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def log_likelihoods(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(x | ID) and log p(x | outlier), each (N,), of images (N, C, H, W)."""
         whitened = self.metric.whiten(images.flatten(1))
-        of_id, of_outliers = (
-            mixture.log_densities(whitened, means, self.metric).logsumexp(1)
-            for mixture, means in zip((self.mm, self.mm_out), centres, strict=True)
-        )
-        return of_id, of_outliers
+        of_id, of_outliers = (mixture.log_densities(whitened, self.metric) for mixture in (self.mm, self.mm_out))
+        return of_id.logsumexp(1), of_outliers.logsumexp(1)
 
 
 def log_posterior(logits: Tensor, of_id: Tensor, of_outliers: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ class CertifiedUncertainty(Objective):
         assert isinstance(network, CCUNetwork)
         count = len(batch.images)
         images = torch.cat([batch.images, batch.outliers])
-        of_id, of_outliers = network.log_likelihoods(images, network.centres())
+        of_id, of_outliers = network.log_likelihoods(images)
         posterior = log_posterior(network(images), of_id, of_outliers)
         likelihood = torch.logaddexp(of_id, of_outliers) - log(2)
         loss = nll_loss(posterior[:count], batch.labels) - likelihood[:count].mean()
@@ -284,15 +284,13 @@ class CCU(Detector):
         return CertifiedUncertainty(components=self.parameters.components)
 
     def settle(self) -> None:
-        """The mixtures' whitened means, which stay what they are."""
+        """Make sure of the mixtures."""
         if not isinstance(self.network, CCUNetwork):
             raise OodbenchError(
                 f"{self.name} needs the mixtures that are trained with its network and the checkpoint has none: "
                 "take ccu-msp, or train without --checkpoint"
             )
         self._mixtures = self.network
-        with torch.no_grad():
-            self._centres = self.network.centres()
 
     def score(self, images: Tensor) -> Tensor:
         """log((p - 1/K) / (1 - p)) of the posterior's largest p, (N,), float64.
@@ -300,7 +298,7 @@ class CCU(Detector):
         It orders images as p does, without the ties that p makes at 1 and at 1/K, where most outliers end up.
         """
         logits = self.network(images)
-        of_id, of_outliers = self._mixtures.log_likelihoods(images, self._centres)
+        of_id, of_outliers = self._mixtures.log_likelihoods(images)
         return excess_log_odds(logits, (of_id - of_outliers).double())
 
     def score_representation(self, representation: Representation) -> Tensor:

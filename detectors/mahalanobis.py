@@ -6,6 +6,7 @@ Constants and tuning are those of the reference code of Chen et al. 2021 (arXiv:
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ class Gaussians:
         """Mean of all vectors (1, D)."""
         return self.sums.sum(0, keepdim=True) / self.counts.sum()
 
+    @property
+    def freedom(self) -> int:
+        """Independent vectors behind `within`."""
+        return int(self.counts.sum()) - len(self.counts)
+
     def within(self) -> Tensor:
         """Maximum-likelihood covariance of the vectors around their class means (D, D)."""
         return (self.products - (self.counts[:, None] * self.means).T @ self.means) / self.counts.sum()
@@ -79,27 +85,34 @@ class Gaussians:
             )
 
 
-def whitening(covariance: Tensor, what: str) -> Tensor:
+def whitening(covariance: Tensor, freedom: int, what: str) -> Tensor:
     """W (D, D) with W W^T the pseudo-inverse of `covariance`, so that distances are Euclidean behind it.
 
-    Dimensions that never varied (dead channels) count for nothing, as with a pseudo-inverse.
+    Directions that never varied (dead channels, channels that copy others) count for nothing.
+
+    Args:
+        covariance: (D, D).
+        freedom: independent vectors it was estimated from.
+        what: it is of, for messages.
 
     Raises:
-        OodbenchError: the others are not independent: too few images, or copies among the features.
+        OodbenchError: it is singular because there were fewer vectors than dimensions that vary, or none varies.
     """
     deviation = covariance.diagonal().clamp(min=0).sqrt()
     live = deviation > 0
     scale = deviation[live]
     values, vectors = torch.linalg.eigh(covariance[live][:, live] / scale[:, None] / scale)
-    rank = int((values > len(values) * torch.finfo(values.dtype).eps).sum())
-    if rank < max(len(values), 1):
+    if not len(values):
+        raise OodbenchError(f"{what}: no feature varies over the ID training images; leave these features out")
+    if freedom < len(values):
         raise OodbenchError(
-            f"{what}: the covariance of {int(live.sum())} features is singular (rank {rank}): give more ID training "
-            "images, or leave these features out"
+            f"{what}: the covariance of {len(values)} features is singular, estimated from {max(freedom, 0)} degrees "
+            "of freedom (ID training images less classes): give more images, or leave these features out"
         )
+    known = values > len(values) * torch.finfo(values.dtype).eps
     whitener = torch.zeros_like(covariance)
-    rows = live.nonzero()
-    whitener[rows, rows.T] = vectors / values.sqrt() / scale[:, None]
+    rows, columns = live.nonzero(), live.nonzero()[known].T
+    whitener[rows, columns] = vectors[:, known] / values[known].sqrt() / scale[:, None]
     return whitener
 
 
@@ -157,23 +170,23 @@ class Mahalanobis(Detector):
     def attach(self, network: Any, classes: int) -> None:
         """Forget what was seen before."""
         super().attach(network, classes)
-        self._seen: list[Gaussians] = []
+        self._seen: dict[int, Gaussians] = {}
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Running sums for every tap."""
-        taps = self._chosen(representation)
-        if not self._seen:
-            self._seen = [Gaussians(self.classes, tap.shape[1], tap.device) for tap in taps]
-        for gaussians, tap in zip(self._seen, taps, strict=True):
-            gaussians.add(tap, labels)
+        for tap in self._chosen(len(representation.taps)):
+            vectors = pooled(representation.taps[tap])
+            if tap not in self._seen:
+                self._seen[tap] = Gaussians(self.classes, vectors.shape[1], vectors.device)
+            self._seen[tap].add(vectors, labels)
 
     def settle(self) -> None:
         """Means and whitening of every tap."""
-        self._layers = []
-        for number, gaussians in enumerate(self._seen):
+        self._layers = {}
+        for tap, gaussians in self._seen.items():
             gaussians.require_every_class(self.name)
-            what = f"{self.name}, tap {(self.parameters.taps or range(len(self._seen)))[number]}"
-            self._layers.append((gaussians.means, whitening(gaussians.within(), what)))
+            whitener = whitening(gaussians.within(), gaussians.freedom, f"{self.name}, tap {tap}")
+            self._layers[tap] = (gaussians.means, whitener)
 
     def tune(self, images: TuningImages) -> Mapping[str, Any]:
         """Fit the regression on one half, for each magnitude; keep the one with the lowest FPR@95 on the other."""
@@ -223,21 +236,22 @@ class Mahalanobis(Detector):
         raise TypeError("mahalanobis scores images, not representations: it steps first")
 
     def published_objective(self, images: Tensor) -> Tensor:
-        """log(1 + exp(1 - 2 P)) of the regression's P(OOD) without the steps, in the network's precision.
+        """log(1 + exp(Q - P)) of the regression's P(OOD) and Q = 1 - P without the steps, in the network's precision.
 
-        The attack of Chen et al. 2021; its gradient dies where P does.
+        The attack of Chen et al. 2021, who give P and Q to a cross-entropy as if they were logits; its gradient dies
+        where both round to 0 and 1.
         """
         scores = torch.stack(self._layer_scores(images, 0.0), 1)
-        probability = torch.sigmoid(self._log_odds(scores).to(images.dtype))
-        return torch.log1p(torch.exp(1 - 2 * probability))
+        log_odds = self._log_odds(scores).to(images.dtype)
+        return torch.log1p(torch.exp(torch.sigmoid(-log_odds) - torch.sigmoid(log_odds)))
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:
         """-P(OOD) in float32."""
         return -np.asarray(expit(-scores), np.float32).astype(np.float64)
 
-    def _chosen(self, representation: Representation) -> list[Tensor]:
-        found = len(representation.taps)
+    def _chosen(self, found: int) -> tuple[int, ...]:
+        """Which of the network's taps count."""
         wanted = self.parameters.taps or tuple(range(found))
         for tap in wanted or (0,):
             if not 0 <= tap < found:
@@ -245,12 +259,15 @@ class Mahalanobis(Detector):
                     f"{self.name} wants tap {tap} and {type(self.network).__name__} has {found}: "
                     f"--set {self.name}.taps=[...] counts from 0"
                 )
-        return [pooled(representation.taps[tap]) for tap in wanted]
+        return wanted
 
     def _confidences(self, images: Tensor) -> list[Tensor]:
         """Per tap, minus half the squared distance to the nearest class (N,)."""
-        taps = self._chosen(self.network.represent(images))
-        return [-0.5 * squared_distances(tap, *layer).amin(1) for tap, layer in zip(taps, self._layers, strict=True)]
+        found = dict(enumerate(islice(self.network.taps(images), max(self._layers) + 1)))
+        return [self._confidence(found[tap], tap) for tap in self._layers]
+
+    def _confidence(self, feature_map: Tensor, tap: int) -> Tensor:
+        return -0.5 * squared_distances(pooled(feature_map), *self._layers[tap]).amin(1)
 
     def _directions(self, images: Tensor) -> list[Tensor]:
         """Per tap, where the distance to the nearest class grows: +-1, the shape of `images`."""
@@ -264,10 +281,11 @@ class Mahalanobis(Detector):
         """Per tap, the confidence (N,) at images stepped for that tap."""
         if magnitude == 0:
             return self._confidences(images)
-        return [
-            self._confidences(images - magnitude * direction)[layer]
-            for layer, direction in enumerate(directions or self._directions(images))
-        ]
+        scores = []
+        for tap, direction in zip(self._layers, directions or self._directions(images), strict=True):
+            feature_map = next(islice(self.network.taps(images - magnitude * direction), tap, None))
+            scores.append(self._confidence(feature_map, tap))
+        return scores
 
     def _log_odds(self, layer_scores: Tensor) -> Tensor:
         return layer_scores @ self._weights + self._bias

@@ -30,8 +30,8 @@ class RMDS(Detector):
         """A Gaussian for each class with a common covariance, and one for all of them."""
         assert self._seen is not None
         self._seen.require_every_class(self.name)
-        self._classes = (self._seen.means, whitening(self._seen.within(), self.name))
-        self._background = (self._seen.mean, whitening(self._seen.total(), self.name))
+        self._classes = (self._seen.means, whitening(self._seen.within(), self._seen.freedom, self.name))
+        self._background = (self._seen.mean, whitening(self._seen.total(), self._seen.freedom, self.name))
 
     def score_representation(self, representation: Representation) -> Tensor:
         """-min_c [d_c(f) - d_0(f)] with d squared distances (equation 3)."""

@@ -15,8 +15,9 @@ from oodbench.images import catalogue
 from oodbench.metrics import CONVENTIONS
 from oodbench.objective import Objective
 from oodbench.passes import Passes
-from oodbench.plan import Request, SuitePlan, plan
+from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
+from oodbench.request import Request
 
 INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""

@@ -1,6 +1,6 @@
 """Fitting: what detectors learn from ID images, in one pass for all over a network, and what they are tuned on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.errors import OodbenchError
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, as_input, batch_size
-from oodbench.progress import progress
+from oodbench.progress import Stopwatch, progress
 from oodbench.randomness import torch_generator
 from oodbench.scoring import exact
 
@@ -36,10 +36,21 @@ class Evidence:
 NOTHING = Evidence()
 
 
-def fit(
-    detectors: Sequence[Detector], network: Network, classes: int, evidence: Evidence = NOTHING
-) -> list[dict[str, Any]]:
-    """Make `detectors` over one network ready to score; what each one tuned, on what, with which result.
+@dataclass(frozen=True)
+class Fitted:
+    """What came of fitting one detector.
+
+    Attributes:
+        tuned: what it was tuned on, what was tried and chosen, in JSON's types; empty where nothing was tuned.
+        seconds: its own work, without the pass over training images that all share.
+    """
+
+    tuned: dict[str, Any]
+    seconds: float
+
+
+def fit(detectors: Sequence[Detector], network: Network, classes: int, evidence: Evidence = NOTHING) -> list[Fitted]:
+    """Make `detectors` over one network ready to score.
 
     Raises:
         OodbenchError: there is nothing to learn from for a detector that must, or too little.
@@ -47,15 +58,26 @@ def fit(
     for detector in detectors:
         detector.attach(network, classes)
     observers = [detector for detector in detectors if detector.observes()]
+    clocks = {detector: Stopwatch() for detector in detectors}
+    fitted = []
     with exact(network):
         if observers:
-            _show(observers, network, classes, evidence.train)
+            _show(observers, clocks, network, classes, evidence.train)
         for detector in detectors:
-            detector.settle()
-        return [_tune(detector, evidence) for detector in detectors]
+            with clocks[detector]:
+                detector.settle()
+                tuned = _tune(detector, evidence)
+            fitted.append(Fitted(tuned, clocks[detector].seconds))
+    return fitted
 
 
-def _show(observers: Sequence[Detector], network: Network, classes: int, train: IDImages | None) -> None:
+def _show(
+    observers: Sequence[Detector],
+    clocks: Mapping[Detector, Stopwatch],
+    network: Network,
+    classes: int,
+    train: IDImages | None,
+) -> None:
     names = ", ".join(detector.name for detector in observers)
     if train is None:
         raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
@@ -67,7 +89,8 @@ def _show(observers: Sequence[Detector], network: Network, classes: int, train: 
             batch = train[start : start + size]
             representation = network.represent(as_input(batch.images))
             for detector in observers:
-                detector.observe(representation, batch.labels)
+                with clocks[detector]:
+                    detector.observe(representation, batch.labels)
             advance(len(batch))
 
 

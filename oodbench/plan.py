@@ -3,60 +3,28 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
 
 from oodbench import networks, scoring, training
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.files import digest
-from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
+from oodbench.material import Material, gather, validation_suite
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.passes import Passes
 from oodbench.registry import Registry, source_digest
-from oodbench.settings import Setting, apply
+from oodbench.request import Request
+from oodbench.settings import apply
 from oodbench.store import Cell
-from oodbench.suite import OODSet, Outliers, Suite
+from oodbench.suite import Suite
 from oodbench.tasks import ID_TASK, Clean
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody asked for.
-
-    Attributes:
-        suites: to run.
-        detectors: classes to run on each.
-        seed: of training and attacks.
-        device: where networks run.
-        data: folder of the image packs.
-        out: results folder.
-        checkpoint: a trained network for every detector, instead of training.
-        limit: first images taken of each ID and OOD set; None for all.
-        settings: parameters changed for this run.
-        again: do what is already there once more.
-        validation: score held-out ID images against reserved outliers instead of the test sets.
-    """
-
-    suites: tuple[Suite, ...]
-    detectors: tuple[type[Detector], ...]
-    seed: int
-    device: torch.device
-    data: Path
-    out: Path
-    checkpoint: Path | None = None
-    limit: int | None = None
-    settings: tuple[Setting, ...] = ()
-    again: bool = False
-    validation: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +77,18 @@ class SuitePlan:
 
     Attributes:
         suite: with the run's settings applied.
-        images: by set name; ID training set (without the held out ones) and outliers only where something uses them.
-        heldout: images held out of the ID training set; None where nothing uses them.
+        material: its images.
         networks: in the order in which they are trained.
     """
 
     suite: Suite
-    images: Mapping[str, ImageSet]
-    heldout: ImageSet | None
+    material: Material
     networks: tuple[NetworkPlan, ...]
+
+    @property
+    def images(self) -> Mapping[str, ImageSet]:
+        """Image sets by name."""
+        return self.material.images
 
     def wanted(self) -> list[Pair]:
         """Every (task, image set) of a cell, in the order in which they are done."""
@@ -171,75 +142,23 @@ def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuiteP
     suite, detectors = apply(request.settings, original, request.detectors)
     if request.validation:
         suite = validation_suite(suite)
-    for detector in detectors:
-        _check_evidence(detector, suite)
     given = _checkpoint_digest(request)
-    images, heldout = _load_images(request, suite, detectors)
+    material = gather(request, suite, detectors)
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
-        learned_from = _learned_from(detector, suite, images, heldout)
-        cell = _plan_cell(request, suite, detector, images, [given, *learned_from])
+        learned_from = material.learned_from(detector, suite)
+        cell = _plan_cell(request, suite, detector, material.images, [given, *learned_from])
         cells.setdefault(detector.objective(), []).append(cell)
-    planned = [_plan_network(request, suite, objective, images, tuple(group)) for objective, group in cells.items()]
-    return SuitePlan(suite, images, heldout, tuple(planned))
-
-
-def validation_suite(suite: Suite) -> Suite:
-    """The suite with held-out ID images and reserved outliers in place of its test sets: what may decide a parameter.
-
-    Raises:
-        OodbenchError: it keeps no such images.
-    """
-    if not (suite.id.train and suite.id.heldout and suite.outliers and suite.outliers.reserved):
-        raise OodbenchError(
-            f"suite {suite.name!r} keeps no images to choose parameters on: it needs heldout = N under [id] and "
-            "reserved = N under [outliers]"
-        )
-    return replace(
-        suite,
-        name=f"{suite.name}-validation",
-        id=replace(suite.id, test=f"{suite.id.train}-heldout"),
-        ood=(OODSet(f"{suite.outliers.set}-reserved", "far"),),
-    )
-
-
-def _check_evidence(detector: Detector, suite: Suite) -> None:
-    """Refuse now what fitting would refuse after hours of training."""
-    if detector.observes() and suite.id.train is None:
-        raise OodbenchError(
-            f"detector {detector.name!r} learns from ID training images and suite {suite.name!r} has none: "
-            "add a train set under [id]"
-        )
-    tuning = detector.tuning()
-    if tuning and tuning.source == "heldout" and not suite.id.heldout:
-        raise OodbenchError(
-            f"detector {detector.name!r} is tuned on ID images held out of training and suite {suite.name!r} holds "
-            "none out: add heldout = N under [id]"
-        )
-    if tuning and tuning.outliers and not (suite.outliers and suite.outliers.reserved):
-        raise OodbenchError(
-            f"detector {detector.name!r} is tuned on reserved outliers and suite {suite.name!r} has none: "
-            "add [outliers] with a set and reserved = N"
-        )
-
-
-def _learned_from(
-    detector: Detector, suite: Suite, images: Mapping[str, ImageSet], heldout: ImageSet | None
-) -> list[str]:
-    """Fingerprints of what fitting sees, besides what the network was trained on."""
-    used = [images[suite.id.train]] if detector.observes() and suite.id.train else []
-    if tuning := detector.tuning():
-        used += [heldout] if tuning.source == "heldout" and heldout else []
-        used += [images[suite.outliers.set]] if tuning.outliers and suite.outliers else []
-    return [one.fingerprint for one in used]
+    planned = [_plan_network(request, suite, objective, material, tuple(group)) for objective, group in cells.items()]
+    return SuitePlan(suite, material, tuple(planned))
 
 
 def _plan_network(
-    request: Request, suite: Suite, objective: Objective, images: Mapping[str, ImageSet], cells: tuple[CellPlan, ...]
+    request: Request, suite: Suite, objective: Objective, material: Material, cells: tuple[CellPlan, ...]
 ) -> NetworkPlan:
     if request.checkpoint:
         planned = NetworkPlan(objective, request.checkpoint, True, cells)
-        given_network(request, suite, objective, image_shape(suite, images))
+        given_network(request, suite, objective, material.shape(suite))
         return planned
     names = " and ".join(repr(cell.detector.name) for cell in cells)
     if suite.training is None or suite.id.train is None:
@@ -250,14 +169,14 @@ def _plan_network(
     uses_outliers = objective.uses_outliers
     if uses_outliers and suite.outliers is None:
         raise OodbenchError(f"{names} train with outliers and suite {suite.name!r} has none: add [outliers] with a set")
-    used = [images[suite.id.train].fingerprint]
+    used = [material.images[suite.id.train].fingerprint]
     if uses_outliers and suite.outliers:
-        used += [images[suite.outliers.set].fingerprint, repr(suite.outliers)]
+        used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
     recipe = [
         objective.identity,
         source_digest(type(objective), Objective),
         repr(suite.network),
-        repr(build_network(suite, objective, image_shape(suite, images), request.seed)),
+        repr(build_network(suite, objective, material.shape(suite), request.seed)),
         repr(suite.training),
         str(request.seed),
     ]
@@ -325,12 +244,6 @@ def given_network(request: Request, suite: Suite, objective: Objective, shape: t
     return plain
 
 
-def image_shape(suite: Suite, images: Mapping[str, ImageSet]) -> tuple[int, int, int]:
-    """(C, H, W) of the suite's images."""
-    height, width, channels = images[suite.id.test].images.shape[1:]
-    return channels, height, width
-
-
 def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
     spec = suite.network
     outputs = suite.id.classes + objective.reject_outputs
@@ -343,70 +256,3 @@ def _checkpoint_digest(request: Request) -> str:
     if not request.checkpoint.is_file():
         raise OodbenchError(f"there is no checkpoint {request.checkpoint}: give --checkpoint the path of a file")
     return digest(request.checkpoint.read_bytes())
-
-
-def _load_images(
-    request: Request, suite: Suite, detectors: Sequence[Detector]
-) -> tuple[dict[str, ImageSet], ImageSet | None]:
-    """The sets that the run uses, and what is held out of the ID training set."""
-    tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
-    trains = request.checkpoint is None
-    learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
-    exposes = trains and any(detector.objective().uses_outliers for detector in detectors)
-    images: dict[str, ImageSet] = {}
-    heldout = None
-    if suite.id.train and (trains or learns or request.validation):
-        images[suite.id.train], heldout = _load_train(request, suite)
-    if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
-        images[suite.outliers.set] = _load_outliers(request, suite.outliers)
-    if request.validation and heldout and suite.outliers:
-        reserved = images[suite.outliers.set].first(suite.outliers.reserved)
-        tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
-    else:
-        tests = [catalogue.load(name, request.data) for name in (suite.id.test, *(ood.set for ood in suite.ood))]
-    images |= {test.name: test.first(request.limit) for test in tests}
-    _check_labels(images[suite.id.test], suite)
-    _check_different(suite, images)
-    return images, heldout
-
-
-def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
-    """The ID training set without what is held out, and that."""
-    whole = catalogue.load(str(suite.id.train), request.data)
-    _check_labels(whole, suite)
-    if len(whole) - suite.id.heldout < suite.id.classes:
-        raise OodbenchError(
-            f"ID set {whole.name!r} has {len(whole)} images and suite {suite.name!r} holds out "
-            f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
-        )
-    rest, heldout = whole.split(suite.id.heldout)
-    return rest.first(request.limit), heldout.first(request.limit) if len(heldout) else None
-
-
-def _load_outliers(request: Request, outliers: Outliers) -> ImageSet:
-    whole = catalogue.load(outliers.set, request.data)
-    if len(whole) <= outliers.reserved:
-        raise OodbenchError(
-            f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "
-            "validation: lower 'reserved' or take a larger set"
-        )
-    return whole
-
-
-def _check_labels(images: ImageSet, suite: Suite) -> None:
-    lowest, highest = int(images.labels.min()), int(images.labels.max())
-    if lowest < 0 or highest >= suite.id.classes:
-        raise OodbenchError(
-            f"ID set {images.name!r} has labels from {lowest} to {highest}, but suite {suite.name!r} has "
-            f"{suite.id.classes} classes: labels must run from 0 to {suite.id.classes - 1}"
-        )
-
-
-def _check_different(suite: Suite, images: Mapping[str, ImageSet]) -> None:
-    id_test = images[suite.id.test]
-    for ood in suite.ood:
-        if images[ood.set].fingerprint == id_test.fingerprint:
-            raise OodbenchError(
-                f"OOD set {ood.set!r} and ID set {id_test.name!r} of suite {suite.name!r} are the same images: "
-                "nothing could tell them apart; name another set"
-            )

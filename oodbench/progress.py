@@ -1,11 +1,27 @@
 """Progress of long work: what is being done, how fast, and how long it will still take."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 from tqdm import tqdm
+
+
+class Stopwatch:
+    """Adds up the time spent inside its `with` blocks, in `seconds`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.monotonic() - self._started
+
 
 Advance = Callable[[int], None]
 """Called with the number of images just finished."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -14,13 +14,14 @@ from torch import Tensor
 
 from oodbench import training
 from oodbench.errors import OodbenchError
-from oodbench.fitting import Evidence, fit
+from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
-from oodbench.plan import CellPlan, NetworkPlan, Request, SuitePlan, build_network, given_network, image_shape
+from oodbench.plan import CellPlan, NetworkPlan, SuitePlan, build_network, given_network
 from oodbench.provenance import machine
+from oodbench.request import Request
 from oodbench.scoring import Scored, refuse_constant, score_altered, score_clean
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK
@@ -54,7 +55,7 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
 
 def _network(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
     """The trained network of a plan: read where it exists, else trained and kept. Two processes train it once."""
-    suite, objective, shape = plan.suite, network_plan.objective, image_shape(plan.suite, plan.images)
+    suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
     if network_plan.given:
         return given_network(request, suite, objective, shape).to(request.device).eval()
     network = build_network(suite, objective, shape, request.seed).to(request.device)
@@ -106,7 +107,7 @@ class _NetworkRun:
             missing = plan.wanted() if request.again else plan.missing(cell, self.network_digest)
             if missing:
                 self.missing[cell] = frozenset(missing)
-        self.tuned = dict(self._survivors(list(self.missing), self._fit))
+        self.fitted = dict(self._survivors(list(self.missing), self._fit))
 
     def _survivors(
         self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
@@ -121,7 +122,7 @@ class _NetworkRun:
             del self.missing[cells[0]]
             return []
 
-    def _fit(self, cells: Sequence[CellPlan]) -> list[dict[str, Any]]:
+    def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
         return fit(detectors, self.network, self.plan.suite.id.classes, self._evidence(cells))
 
@@ -134,7 +135,7 @@ class _NetworkRun:
         wants_train = any(cell.detector.observes() for cell in cells)
         return Evidence(
             train=resident(plan.images[train], device) if train and wants_train else None,
-            heldout=resident(plan.heldout, device) if plan.heldout and "heldout" in sources else None,
+            heldout=resident(plan.material.heldout, device) if plan.material.heldout and "heldout" in sources else None,
             id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
             outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
         )
@@ -152,11 +153,8 @@ class _NetworkRun:
             cells = [cell for cell, missing in self.missing.items() if (task, image_set) in missing]
             together = [cells] if cells and self.plan.is_clean(task) else [[cell] for cell in cells]
             for some in together:
-                started = time.monotonic()
-                scored = self._survivors(some, partial(self._score, task, images))
-                seconds = time.monotonic() - started
-                for cell, one in scored:
-                    self._keep(cell, task, images, one, seconds)
+                for cell, one in self._survivors(some, partial(self._score, task, images)):
+                    self._keep(cell, task, images, one)
 
     def _score(self, task: str, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
         device = self.request.device
@@ -171,7 +169,7 @@ class _NetworkRun:
                 refuse_constant(cell.detector, one.scores, images.name)
         return scored
 
-    def _keep(self, cell: CellPlan, task: str, images: ImageSet, scored: Scored, seconds: float) -> None:
+    def _keep(self, cell: CellPlan, task: str, images: ImageSet, scored: Scored) -> None:
         suite = self.plan.suite
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
@@ -190,7 +188,7 @@ class _NetworkRun:
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
                     "source": images.source,
-                    "seconds": seconds,
+                    "seconds": scored.seconds,
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     **machine(self.request.device),
                 },
@@ -198,7 +196,7 @@ class _NetworkRun:
             self._cell_attributes(cell),
         )
 
-    def _cell_attributes(self, cell: CellPlan) -> Mapping[str, str | int]:
+    def _cell_attributes(self, cell: CellPlan) -> Mapping[str, str | int | float]:
         suite, request = self.plan.suite, self.request
         return {
             "suite": suite.name,
@@ -208,7 +206,8 @@ class _NetworkRun:
             "detector": cell.detector.name,
             "paper": cell.detector.paper,
             "parameters": json.dumps(asdict(cell.detector.parameters)),
-            "tuned": json.dumps(self.tuned[cell]),
+            "tuned": json.dumps(self.fitted[cell].tuned),
+            "fit_seconds": self.fitted[cell].seconds,
             "settings": " ".join(setting.text for setting in request.settings),
             "seed": request.seed,
             "limit": request.limit or 0,

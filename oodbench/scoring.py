@@ -13,7 +13,7 @@ from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation, as_input, batch_size
-from oodbench.progress import progress
+from oodbench.progress import Stopwatch, progress
 from oodbench.tasks.task import Task
 
 VERSION = 1
@@ -28,11 +28,13 @@ class Scored:
         scores: float64 (N,), higher = more in-distribution.
         predictions: int64 (N,), among the ID classes.
         extras: what the task left about each image, arrays (N,).
+        seconds: the detector's own work, without a pass that it shares.
     """
 
     scores: npt.NDArray[np.float64]
     predictions: npt.NDArray[np.int64]
     extras: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def score_clean(detectors: Sequence[Detector], images: ImageSet, device: torch.device) -> list[Scored]:
@@ -44,16 +46,18 @@ def score_clean(detectors: Sequence[Detector], images: ImageSet, device: torch.d
     network = detectors[0].network
     scores: list[list[Tensor]] = [[] for _ in detectors]
     predictions: list[list[Tensor]] = [[] for _ in detectors]
+    clocks = [Stopwatch() for _ in detectors]
     with progress(f"scoring {images.name}", len(images)) as advance, exact(network), torch.no_grad():
         for batch, _ in batches(images, device):
             representation = network.represent(batch)
             for position, detector in enumerate(detectors):
-                scores[position].append(_score(detector, batch, representation, images.name))
-                predictions[position].append(detector.predict(representation).cpu())
+                with clocks[position]:
+                    scores[position].append(_score(detector, batch, representation, images.name))
+                    predictions[position].append(detector.predict(representation).cpu())
             advance(len(batch))
     return [
-        Scored(torch.cat(score).numpy(), torch.cat(prediction).numpy())
-        for score, prediction in zip(scores, predictions, strict=True)
+        Scored(torch.cat(score).numpy(), torch.cat(prediction).numpy(), seconds=clock.seconds)
+        for score, prediction, clock in zip(scores, predictions, clocks, strict=True)
     ]
 
 
@@ -63,8 +67,8 @@ def score_altered(detector: Detector, images: ImageSet, task: Task, purpose: str
     Raises:
         OodbenchError: as `score_clean`.
     """
-    scores, predictions, extras = [], [], []
-    with progress(f"attacking {images.name}", len(images)) as advance, exact(detector.network):
+    scores, predictions, extras, clock = [], [], [], Stopwatch()
+    with progress(f"attacking {images.name}", len(images)) as advance, exact(detector.network), clock:
         for batch, indices in batches(images, device):
             altered = task.alter(detector, batch, indices, purpose)
             with torch.no_grad():
@@ -74,7 +78,7 @@ def score_altered(detector: Detector, images: ImageSet, task: Task, purpose: str
             extras.append(altered.extras)
             advance(len(batch))
     together = {name: np.concatenate([part[name] for part in extras]) for name in extras[0]}
-    return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), together)
+    return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), together, clock.seconds)
 
 
 def batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:

@@ -9,8 +9,9 @@ from tabulate import tabulate
 
 from oodbench import runner, tables
 from oodbench.errors import OodbenchError
-from oodbench.plan import Request, SuitePlan, plan
+from oodbench.plan import SuitePlan, plan
 from oodbench.registry import Registry
+from oodbench.request import Request
 from oodbench.settings import Setting
 
 

@@ -1,6 +1,7 @@
 """What several test files share: golden vectors, toy networks, small suites."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from oodbench import cli
 from oodbench.networks.network import Network, Representation
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,3 +47,19 @@ def toy(golden: Callable[[str], Any]) -> Callable[[str], ToyNetwork]:
 def toy_images(golden: Callable[[str], Any]) -> Tensor:
     """The input of golden/attacks.json, float64 (6, 3, 4, 4) in [0, 1]."""
     return torch.tensor(golden("attacks")["input_uint8"], dtype=torch.float64) / 255
+
+
+@pytest.fixture
+def oodbench(monkeypatch, capsys, tmp_path):
+    """Call the command as a shell would, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OODBENCH_DATA", raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["oodbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    return call

@@ -79,7 +79,8 @@ def levels(count, first=0):
 
 def test_all_observers_share_one_pass_in_the_sets_order():
     network, one, other = Mean(), Observer(), Observer()
-    assert fit([one, Idle(), other], network, 2, Evidence(levels(150))) == [{}, {}, {}]
+    fitted = fit([one, Idle(), other], network, 2, Evidence(levels(150)))
+    assert [each.tuned for each in fitted] == [{}, {}, {}]
     assert network.passed == 150
     for observer in (one, other):
         torch.testing.assert_close(torch.cat(observer.features)[:, 0] * 255, torch.arange(150.0))
@@ -96,7 +97,8 @@ def test_nothing_is_passed_where_nobody_observes():
 def test_tuning_comes_last_from_the_images_that_were_asked_for():
     evidence = Evidence(levels(20), levels(30, 100), levels(40, 150), levels(25, 200).images)
     observer = Observer(Observer.Parameters("heldout", 8, True))
-    (tuned,) = fit([observer], Mean(), 2, evidence)
+    (fitted,) = fit([observer], Mean(), 2, evidence)
+    tuned = fitted.tuned
     assert tuned == {"source": "heldout", "id_images": 8, "outliers": 8, "chosen": 1}
     assert observer.calls[-2:] == ["settle", "tune"]
     chosen = observer.tuning_images.id

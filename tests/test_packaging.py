@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from oodbench import cli
+from oodbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
 
@@ -132,3 +133,9 @@ def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     assert "L-infinity 64/255" in out
     exec(compile(pack, "README", "exec"), {})  # our own README
     assert Path("data/mine.h5").is_file()
+
+
+def test_readme_names_every_detector():
+    readme = (ROOT / "README.md").read_text()
+    missing = [name for name in discover().names() if f"`{name}`" not in readme]
+    assert missing == []

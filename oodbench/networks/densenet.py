@@ -3,6 +3,7 @@
 Checkpoints published with Chen et al. 2021 (arXiv:2006.15207) load without renaming.
 """
 
+from collections.abc import Iterator
 from math import sqrt
 from typing import Literal
 
@@ -53,14 +54,18 @@ class DenseNet(Network):
                 nn.init.normal_(module.weight, std=sqrt(2 / fan))
         nn.init.zeros_(self.fc.bias)
 
+    def taps(self, images: Tensor) -> Iterator[Tensor]:
+        """The taps of images, float (N, 3, 32, 32) in [0, 1], as far as they are asked for."""
+        yield (stem := self.conv1(self.normalise(images)))
+        yield (half := self.trans1(self.block1(stem)))
+        yield (quarter := self.trans2(self.block2(half)))
+        yield F.relu(self.bn1(self.block3(quarter)))
+
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, 32, 32) in [0, 1]."""
-        stem = self.conv1(self.normalise(images))
-        half = self.trans1(self.block1(stem))
-        quarter = self.trans2(self.block2(half))
-        last = F.relu(self.bn1(self.block3(quarter)))
-        features = last.mean((2, 3))
-        return Representation(self.fc(features), features, (stem, half, quarter, last))
+        taps = tuple(self.taps(images))
+        features = taps[-1].mean((2, 3))
+        return Representation(self.fc(features), features, taps)
 
 
 class Block(nn.Module):

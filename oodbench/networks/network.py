@@ -1,6 +1,7 @@
 """What the harness asks of a network: logits and features in one pass, normalisation inside."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
+
+    def taps(self, images: Tensor) -> Iterator[Tensor]:
+        """The feature maps of `represent`, one after the other, so that callers can stop early."""
+        yield from self.represent(images).taps
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, outputs) of images, float (N, 3, H, W) in [0, 1]."""

@@ -1,5 +1,7 @@
 """SmallCNN: small enough to train on a CPU, for digits and for trying things out."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,10 +33,14 @@ class SmallCNN(Network):
         self.bn3 = nn.BatchNorm2d(64)
         self.fc = nn.Linear(64 * 4 * 4, outputs)
 
+    def taps(self, images: Tensor) -> Iterator[Tensor]:
+        """The taps of images, float (N, 3, 32, 32) in [0, 1], as far as they are asked for."""
+        yield (first := F.relu(self.bn1(self.conv1(self.normalise(images)))))
+        yield (second := F.relu(self.bn2(self.conv2(first))))
+        yield F.relu(self.bn3(self.conv3(second)))
+
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, 32, 32) in [0, 1]."""
-        first = F.relu(self.bn1(self.conv1(self.normalise(images))))
-        second = F.relu(self.bn2(self.conv2(first)))
-        third = F.relu(self.bn3(self.conv3(second)))
-        features = third.flatten(1)
-        return Representation(self.fc(features), features, (first, second, third))
+        taps = tuple(self.taps(images))
+        features = taps[-1].flatten(1)
+        return Representation(self.fc(features), features, taps)

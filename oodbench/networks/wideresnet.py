@@ -3,6 +3,7 @@
 Checkpoints published with Chen et al. 2021 (arXiv:2006.15207) load without renaming.
 """
 
+from collections.abc import Iterator
 from math import sqrt
 
 from torch import Tensor, nn
@@ -41,14 +42,18 @@ class WideResNet(Network):
                 nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
         nn.init.zeros_(self.fc.bias)
 
+    def taps(self, images: Tensor) -> Iterator[Tensor]:
+        """The taps of images, float (N, 3, 32, 32) in [0, 1], as far as they are asked for."""
+        yield (stem := self.conv1(self.normalise(images)))
+        yield (full := self.block1(stem))
+        yield (half := self.block2(full))
+        yield self.block3(half)
+
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, 32, 32) in [0, 1]."""
-        stem = self.conv1(self.normalise(images))
-        full = self.block1(stem)
-        half = self.block2(full)
-        quarter = self.block3(half)
-        features = F.relu(self.bn1(quarter)).mean((2, 3))
-        return Representation(self.fc(features), features, (stem, full, half, quarter))
+        taps = tuple(self.taps(images))
+        features = F.relu(self.bn1(taps[-1])).mean((2, 3))
+        return Representation(self.fc(features), features, taps)
 
 
 class Group(nn.Module):

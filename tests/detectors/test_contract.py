@@ -79,8 +79,8 @@ def fitted(name):
     small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
     detector = cls(cls.Parameters(**small))
     evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
-    (tuned,) = fit([detector], trained(detector.objective()), CLASSES, evidence)
-    json.dumps(tuned)  # what was tuned is kept with the result, as JSON
+    (report,) = fit([detector], trained(detector.objective()), CLASSES, evidence)
+    json.dumps(report.tuned)  # what was tuned is kept with the result, as JSON
     return detector
 
 

@@ -101,20 +101,29 @@ def test_distances_are_scikit_learns():
     vectors, _ = random_case()
     fitted = EmpiricalCovariance().fit(vectors.numpy())
     mean = torch.from_numpy(fitted.location_)[None]
-    found = squared_distances(vectors, mean, whitening(torch.from_numpy(fitted.covariance_), "x"))[:, 0]
+    found = squared_distances(vectors, mean, whitening(torch.from_numpy(fitted.covariance_), 199, "x"))[:, 0]
     np.testing.assert_allclose(found, fitted.mahalanobis(vectors.numpy()), rtol=1e-9)
 
 
-def test_channels_that_never_vary_count_for_nothing():
-    covariance = torch.diag(torch.tensor([4.0, 0.0, 1.0], dtype=torch.float64))
-    whitener = whitening(covariance, "x")
-    np.testing.assert_allclose(whitener @ whitener.T, torch.linalg.pinv(covariance), atol=1e-15)
+@pytest.mark.parametrize("case", ["dead", "copy"])
+def test_directions_that_never_vary_count_for_nothing(case):
+    vectors, _ = random_case()
+    vectors[:, 2] = 3.0 if case == "dead" else 2 * vectors[:, 1]
+    whitener = whitening(torch.cov(vectors.T, correction=0), 199, "x")
+    found = squared_distances(vectors, vectors.mean(0, keepdim=True), whitener)[:, 0]
+    kept = vectors[:, [0, 1, 3, 4, 5]].numpy()
+    np.testing.assert_allclose(found, EmpiricalCovariance().fit(kept).mahalanobis(kept), rtol=1e-6)
 
 
-@pytest.mark.parametrize("matrix", [[[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
-def test_refuses_a_singular_covariance(matrix):
-    with pytest.raises(OodbenchError, match="tap 3: the covariance of . features is singular"):
-        whitening(torch.tensor(matrix, dtype=torch.float64), "mahalanobis, tap 3")
+def test_refuses_fewer_images_than_dimensions():
+    vectors, _ = random_case(7)
+    with pytest.raises(OodbenchError, match="tap 3: the covariance of 6 features is singular.*from 5 degrees"):
+        whitening(torch.cov(vectors.T, correction=0), 5, "mahalanobis, tap 3")
+
+
+def test_refuses_features_that_never_vary():
+    with pytest.raises(OodbenchError, match="tap 3: no feature varies"):
+        whitening(torch.zeros(4, 4, dtype=torch.float64), 50, "mahalanobis, tap 3")
 
 
 def test_the_score_is_minus_the_log_odds_and_its_gradient_goes_through_the_step(fitted, toy_images):
@@ -141,7 +150,8 @@ def evidence(case, count=60, heldout=60):
 @pytest.mark.parametrize("negatives", ["perturbed", "outliers"])
 def test_tuning_says_what_it_tried_and_takes_the_first_of_the_best(case, negatives):
     detector = Mahalanobis(Mahalanobis.Parameters(negatives=negatives))
-    (tuned,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    (fitted,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    tuned = fitted.tuned
     assert list(tuned["tried"]) == ["0.0", "0.01", "0.005", "0.002", "0.0014", "0.001", "0.0005"]
     best = min(tuned["tried"].values())
     assert tuned["fpr95"] == best
@@ -152,7 +162,8 @@ def test_tuning_says_what_it_tried_and_takes_the_first_of_the_best(case, negativ
 
 def test_a_given_magnitude_is_kept_and_only_weights_are_fitted(case):
     detector = Mahalanobis(Mahalanobis.Parameters(magnitude=0.003))
-    (tuned,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    (fitted,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    tuned = fitted.tuned
     assert tuned["magnitude"] == 0.003
     assert list(tuned["tried"]) == ["0.003"]
 

@@ -63,7 +63,8 @@ def test_the_gradient_of_the_score_goes_through_the_step():
 def test_tuning_takes_the_first_of_the_best_magnitudes():
     detector = ODIN()
     evidence = Evidence(heldout=IDImages(pixels(60, 1), torch.arange(60) % 3), outliers=pixels(50, 2))
-    (tuned,) = fit([detector], Tanh(), 3, evidence)
+    (fitted,) = fit([detector], Tanh(), 3, evidence)
+    tuned = fitted.tuned
     assert [float(name) for name in tuned["tried"]] == pytest.approx(MAGNITUDES)
     assert len(MAGNITUDES) == 21
     assert MAGNITUDES[-1] == pytest.approx(0.004)
@@ -77,13 +78,15 @@ def test_tuning_takes_the_first_of_the_best_magnitudes():
 
 
 def test_a_given_magnitude_is_not_tuned():
-    (tuned,) = fit([ODIN(ODIN.Parameters(magnitude=0.001))], Tanh(), 3)
+    (fitted,) = fit([ODIN(ODIN.Parameters(magnitude=0.001))], Tanh(), 3)
+    tuned = fitted.tuned
     assert tuned == {}
 
 
 def test_tuning_on_test_images_is_asked_for_by_name():
     test = IDImages(pixels(30, 1), torch.arange(30) % 3)
-    (tuned,) = fit([ODIN(ODIN.Parameters(tuning="id-test"))], Tanh(), 3, Evidence(id_test=test, outliers=pixels(9, 2)))
+    (fitted,) = fit([ODIN(ODIN.Parameters(tuning="id-test"))], Tanh(), 3, Evidence(id_test=test, outliers=pixels(9, 2)))
+    tuned = fitted.tuned
     assert tuned["source"] == "id-test"
 
 

@@ -1,0 +1,155 @@
+"""The images that a run works on: loaded, split, checked against each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
+from oodbench.images import catalogue
+from oodbench.images.imageset import ImageSet
+from oodbench.request import Request
+from oodbench.suite import OODSet, Outliers, Suite
+
+
+@dataclass(frozen=True)
+class Material:
+    """Image sets in memory.
+
+    Attributes:
+        images: by set name; ID training set (without the held out ones) and outliers only where something uses them.
+        heldout: images held out of the ID training set; None where nothing uses them.
+    """
+
+    images: Mapping[str, ImageSet]
+    heldout: ImageSet | None
+
+    def shape(self, suite: Suite) -> tuple[int, int, int]:
+        """(C, H, W) of the suite's images."""
+        height, width, channels = self.images[suite.id.test].images.shape[1:]
+        return channels, height, width
+
+    def learned_from(self, detector: Detector, suite: Suite) -> list[str]:
+        """Fingerprints of what fitting shows `detector`, besides what its network was trained on."""
+        used = [self.images[suite.id.train]] if detector.observes() and suite.id.train else []
+        if tuning := detector.tuning():
+            used += [self.heldout] if tuning.source == "heldout" and self.heldout else []
+            used += [self.images[suite.outliers.set]] if tuning.outliers and suite.outliers else []
+        return [one.fingerprint for one in used]
+
+
+def validation_suite(suite: Suite) -> Suite:
+    """The suite with held-out ID images and reserved outliers in place of its test sets: what may decide a parameter.
+
+    Raises:
+        OodbenchError: it keeps no such images.
+    """
+    if not (suite.id.train and suite.id.heldout and suite.outliers and suite.outliers.reserved):
+        raise OodbenchError(
+            f"suite {suite.name!r} keeps no images to choose parameters on: it needs heldout = N under [id] and "
+            "reserved = N under [outliers]"
+        )
+    return replace(
+        suite,
+        name=f"{suite.name}-validation",
+        id=replace(suite.id, test=f"{suite.id.train}-heldout"),
+        ood=(OODSet(f"{suite.outliers.set}-reserved", "far"),),
+    )
+
+
+def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Material:
+    """Load what `detectors` on `suite` use, and no more.
+
+    Raises:
+        OodbenchError: a set is missing, broken or does not fit the others, or the suite keeps nothing of a kind that a
+            detector learns from.
+    """
+    for detector in detectors:
+        _check_evidence(detector, suite)
+    tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
+    trains = request.checkpoint is None
+    learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
+    exposes = trains and any(detector.objective().uses_outliers for detector in detectors)
+    images: dict[str, ImageSet] = {}
+    heldout = None
+    if suite.id.train and (trains or learns or request.validation):
+        images[suite.id.train], heldout = _load_train(request, suite)
+    if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
+        images[suite.outliers.set] = _load_outliers(request, suite.outliers)
+    if request.validation and heldout and suite.outliers:
+        reserved = images[suite.outliers.set].first(suite.outliers.reserved)
+        tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
+    else:
+        tests = [catalogue.load(name, request.data) for name in (suite.id.test, *(ood.set for ood in suite.ood))]
+    images |= {test.name: test.first(request.limit) for test in tests}
+    _check_labels(images[suite.id.test], suite)
+    _check_different(suite, images)
+    return Material(images, heldout)
+
+
+def _check_evidence(detector: Detector, suite: Suite) -> None:
+    """Refuse now what fitting would refuse after hours of training."""
+    if detector.observes() and suite.id.train is None:
+        raise OodbenchError(
+            f"detector {detector.name!r} learns from ID training images and suite {suite.name!r} has none: "
+            "add a train set under [id]"
+        )
+    tuning = detector.tuning()
+    if tuning and tuning.source == "heldout" and not suite.id.heldout:
+        raise OodbenchError(
+            f"detector {detector.name!r} is tuned on ID images held out of training and suite {suite.name!r} holds "
+            "none out: add heldout = N under [id]"
+        )
+    if tuning and tuning.outliers and not (suite.outliers and suite.outliers.reserved):
+        raise OodbenchError(
+            f"detector {detector.name!r} is tuned on reserved outliers and suite {suite.name!r} has none: "
+            "add [outliers] with a set and reserved = N"
+        )
+
+
+def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
+    """The ID training set without what is held out, and that."""
+    whole = catalogue.load(str(suite.id.train), request.data)
+    _check_labels(whole, suite)
+    if len(whole) - suite.id.heldout < suite.id.classes:
+        raise OodbenchError(
+            f"ID set {whole.name!r} has {len(whole)} images and suite {suite.name!r} holds out "
+            f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
+        )
+    rest, heldout = whole.split(suite.id.heldout)
+    return rest.first(request.limit), heldout.first(request.limit) if len(heldout) else None
+
+
+def _load_outliers(request: Request, outliers: Outliers) -> ImageSet:
+    whole = catalogue.load(outliers.set, request.data)
+    if len(whole) <= outliers.reserved:
+        raise OodbenchError(
+            f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "
+            "validation: lower 'reserved' or take a larger set"
+        )
+    return whole
+
+
+def _check_labels(images: ImageSet, suite: Suite) -> None:
+    lowest, highest = int(images.labels.min()), int(images.labels.max())
+    if lowest < 0 or highest >= suite.id.classes:
+        raise OodbenchError(
+            f"ID set {images.name!r} has labels from {lowest} to {highest}, but suite {suite.name!r} has "
+            f"{suite.id.classes} classes: labels must run from 0 to {suite.id.classes - 1}"
+        )
+
+
+def _check_different(suite: Suite, images: Mapping[str, ImageSet]) -> None:
+    id_test = images[suite.id.test]
+    for other in images.values():
+        if other.images.shape[1:] != id_test.images.shape[1:]:
+            sizes = [" x ".join(map(str, each.images.shape[1:3])) for each in (other, id_test)]
+            raise OodbenchError(
+                f"images of {other.name!r} are {sizes[0]} and those of {id_test.name!r} {sizes[1]} pixels: size alone "
+                "would tell them apart; resize them to one size"
+            )
+    for ood in suite.ood:
+        if images[ood.set].fingerprint == id_test.fingerprint:
+            raise OodbenchError(
+                f"OOD set {ood.set!r} and ID set {id_test.name!r} of suite {suite.name!r} are the same images: "
+                "nothing could tell them apart; name another set"
+            )

@@ -1,0 +1,41 @@
+"""What somebody asked for, as plain data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from oodbench.detector import Detector
+from oodbench.settings import Setting
+from oodbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked for.
+
+    Attributes:
+        suites: to run.
+        detectors: classes to run on each.
+        seed: of training and attacks.
+        device: where networks run.
+        data: folder of the image packs.
+        out: results folder.
+        checkpoint: a trained network for every detector, instead of training.
+        limit: first images taken of each ID and OOD set; None for all.
+        settings: parameters changed for this run.
+        again: do what is already there once more.
+        validation: score held-out ID images against reserved outliers instead of the test sets.
+    """
+
+    suites: tuple[Suite, ...]
+    detectors: tuple[type[Detector], ...]
+    seed: int
+    device: torch.device
+    data: Path
+    out: Path
+    checkpoint: Path | None = None
+    limit: int | None = None
+    settings: tuple[Setting, ...] = ()
+    again: bool = False
+    validation: bool = False

@@ -1,0 +1,151 @@
+"""From the command line: methods that learn and tune, what rows say of it, and what is missing when they cannot."""
+
+import json
+
+import numpy as np
+import pytest
+
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import write_pack
+from oodbench.store import cells
+
+QUICK = ("--set", "epochs=1", "--limit", "150", "--suite", "digits")
+
+BROKEN = """
+import torch
+from oodbench.detector import Detector
+
+
+class Broken(Detector):
+    '''Not a number for one image.'''
+
+    name = "broken"
+    paper = "nobody, nowhere"
+
+    def score_representation(self, representation):
+        return torch.where(torch.arange(len(representation.logits)) == 3, torch.nan, 1.0)
+
+
+class Unsettled(Broken):
+    '''Cannot learn from what it is shown.'''
+
+    name = "unsettled"
+
+    def settle(self):
+        from oodbench.errors import OodbenchError
+
+        raise OodbenchError("unsettled: too few of everything")
+"""
+
+
+def stored(folder):
+    return {str(cell.attributes()["detector"]): cell for cell in cells(folder)}
+
+
+def test_what_was_tuned_on_what_with_which_result_is_kept_and_shown(oodbench, tmp_path):
+    code, out, err = oodbench("run", "--detector", "odin", "--detector", "mahalanobis", "--detector", "knn", *QUICK)
+    assert code == 0, err
+    tuned = {name: json.loads(cell.attributes()["tuned"]) for name, cell in stored(tmp_path / "results").items()}
+    assert tuned["knn"] == {}
+    assert (tuned["odin"]["source"], tuned["odin"]["id_images"], tuned["odin"]["outliers"]) == ("heldout", 97, 1000)
+    assert len(tuned["odin"]["tried"]) == 21
+    assert len(tuned["mahalanobis"]["weights"]) == 3
+    assert "odin (seed 1, epochs=1, first 150 images): tuned on 97 images held out of training" in out
+    assert "magnitude" in out
+
+
+def test_tuning_on_test_images_is_flagged_in_the_row(oodbench):
+    code, out, err = oodbench("run", "--detector", "odin", "--set", "odin.tuning=id-test", *QUICK)
+    assert code == 0, err
+    assert "tuned on ID test images" in next(line for line in out.splitlines() if line.startswith("| odin"))
+    assert "of the ID test set, which is a leak" in out
+
+
+def test_a_failing_detector_is_named_and_the_others_are_done(oodbench, tmp_path):
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(BROKEN)
+    names = ("broken", "unsettled", "msp", "energy")
+    chosen = [part for name in names for part in ("--detector", name)]
+    code, out, err = oodbench("run", *chosen, "--plugin", plugin, *QUICK)
+    assert code == 2
+    assert "Traceback" not in err
+    assert "digits: detector 'broken' gave NaN" in err
+    assert "digits: unsettled: too few of everything" in err
+    assert set(stored(tmp_path / "results")) == {"msp", "energy"}
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("| ") and "seed" in line] == [
+        "msp",
+        "energy",
+    ]
+
+
+def test_rows_in_the_published_convention_say_whose_threshold_they_use(oodbench):
+    code, _, err = oodbench("run", "--detector", "rowl", "--detector", "msp", *QUICK)
+    assert code == 0, err
+    assert "own threshold" not in oodbench("table", "results")[1]
+    published = oodbench("table", "results", "--convention", "published")[1]
+    assert "FPR@95 of rowl (seed 1, epochs=1, first 150 images) is at its own threshold -0.5" in published
+    assert "of msp" not in published
+
+
+def test_tune_tries_every_value_on_images_that_are_not_the_tests(oodbench, tmp_path):
+    code, out, err = oodbench("tune", "--detector", "knn", "--over", "k=1,5,500", *QUICK)
+    assert code == 2
+    assert "k is 500 and there are 150" in err
+    code, out, err = oodbench("tune", "--detector", "knn", "--over", "k=1,5", *QUICK)
+    assert code == 0, err
+    assert out.splitlines()[0].split() == ["|", "k", "|", "clean", "|", "mean", "|"]
+    assert "97 ID images held out of training, 150 reserved outliers" in out
+    assert "[detectors.knn]\nk = " in out
+    groups = [(group.task, group.image_set) for cell in cells(tmp_path / "results") for group in cell.read()]
+    assert set(groups) == {("id", "digits-train-heldout"), ("clean", "digits-outliers-reserved")}
+    assert len(list((tmp_path / "results" / "networks").glob("*.safetensors"))) == 1
+
+
+SUITE = """
+extends = "digits"
+version = 1
+
+[id]
+train = "digits-train"
+test = "digits-test"
+classes = 10
+heldout = {heldout}
+
+[outliers]
+set = "digits-outliers"
+reserved = {reserved}
+"""
+
+
+@pytest.mark.parametrize(
+    ("heldout", "reserved", "arguments", "told"),
+    [
+        (0, 100, ["run", "--detector", "odin"], "tuned on ID images held out of training and suite 'mine' holds none"),
+        (97, 0, ["run", "--detector", "odin"], "tuned on reserved outliers and suite 'mine' has none"),
+        (1290, 10, ["run", "--detector", "msp"], "holds out 1290: too few are left to train on 10 classes"),
+        (-1, 10, ["run", "--detector", "msp"], "heldout is -1"),
+        (0, 100, ["tune", "--detector", "atom"], "keeps no images to choose parameters on"),
+        (97, 100, ["tune", "--detector", "knn"], "names no parameter to try values of"),
+        (97, 100, ["tune", "--detector", "knn", "--over", "k"], "--over 'k' is not name=v1,v2"),
+        (97, 100, ["tune", "--detector", "knn", "--over", "kk=1"], "unknown parameter 'knn.kk'"),
+        (97, 100, ["run", "--detector", "mahalanobis", "--set", "taps=[7]", "--set", "epochs=1"], "wants tap 7"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_written(oodbench, tmp_path, heldout, reserved, arguments, told):
+    (tmp_path / "mine.toml").write_text(SUITE.format(heldout=heldout, reserved=reserved))
+    code, out, err = oodbench(*arguments, "--suite", "mine.toml", "--limit", "60")
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list((tmp_path / "results").rglob("*.h5")) if (tmp_path / "results").exists() else True
+
+
+def test_sizes_must_agree(oodbench, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 28, 28, 3), dtype=np.uint8)
+    write_pack(tmp_path / "data" / "small.h5", ImageSet("small", pixels, np.full(9, -1), "drawn"))
+    text = 'extends = "digits"\nversion = 1\n[[ood]]\nset = "small"\ndistance = "far"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    code, _, err = oodbench("run", "--suite", "mine.toml", "--detector", "msp")
+    assert code == 2
+    assert "'small' are 28 x 28 and those of 'digits-test' 32 x 32 pixels" in err

@@ -236,14 +236,16 @@ class Mahalanobis(Detector):
         raise TypeError("mahalanobis scores images, not representations: it steps first")
 
     def published_objective(self, images: Tensor) -> Tensor:
-        """log(1 + exp(Q - P)) of the regression's P(OOD) and Q = 1 - P without the steps, in the network's precision.
+        """log(1 + exp(1 - 2 P)) of the regression's P(OOD) without the steps, in the network's precision.
 
-        The attack of Chen et al. 2021, who give P and Q to a cross-entropy as if they were logits; its gradient dies
-        where both round to 0 and 1.
+        The attack of Chen et al. 2021, who give P and 1 - P to a cross-entropy as if they were logits, P written out as
+        here. In float32 it is flat where P rounds to 1 (log-odds from 17 on), its gradient is zero from 104 on, and
+        not a number below -88.
         """
         scores = torch.stack(self._layer_scores(images, 0.0), 1)
         log_odds = self._log_odds(scores).to(images.dtype)
-        return torch.log1p(torch.exp(torch.sigmoid(-log_odds) - torch.sigmoid(log_odds)))
+        probability = 1 / (1 + torch.exp(-log_odds))
+        return torch.log1p(torch.exp(1 - 2 * probability))
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

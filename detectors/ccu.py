@@ -23,6 +23,7 @@ from oodbench.images import augment
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.objective import Batch, Objective
+from oodbench.passes import Passes
 from oodbench.progress import progress
 
 from .msp import MSP, log_odds_of_largest
@@ -300,6 +301,10 @@ class CCU(Detector):
         logits = self.network(images)
         of_id, of_outliers = self._mixtures.log_likelihoods(images)
         return excess_log_odds(logits, (of_id - of_outliers).double())
+
+    def own_passes(self) -> Passes:
+        """A pass of its own; the mixtures cost more than a small network and less than a large one."""
+        return Passes(forward=1)
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Not possible: the mixtures see pixels."""

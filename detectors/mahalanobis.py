@@ -22,6 +22,7 @@ from oodbench.errors import OodbenchError
 from oodbench.gradient import value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
+from oodbench.passes import Passes
 
 from .odin import step_direction
 
@@ -165,7 +166,13 @@ class Mahalanobis(Detector):
 
     def tuning(self) -> Tuning:
         """Held-out ID images, for the regression in any case."""
-        return Tuning(self.parameters.tuning, outliers=self.parameters.negatives == "outliers")
+        # As if every tap took a whole pass, for four taps: an upper bound.
+        passes = Passes(1 + 4 * len(MAGNITUDES), 4)
+        return Tuning(self.parameters.tuning, outliers=self.parameters.negatives == "outliers", passes=passes)
+
+    def own_passes(self) -> Passes:
+        """A step for each of four taps, as if every tap took a whole pass."""
+        return Passes(5, 4)
 
     def attach(self, network: Any, classes: int) -> None:
         """Forget what was seen before."""

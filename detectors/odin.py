@@ -16,6 +16,7 @@ from oodbench.detector import Tuning, TuningImages
 from oodbench.gradient import value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
+from oodbench.passes import Passes
 
 from .msp import MSP, log_odds_of_largest
 
@@ -64,7 +65,8 @@ class ODIN(MSP):
 
     def tuning(self) -> Tuning | None:
         """Held-out ID images and outliers, unless the magnitude is given."""
-        return Tuning(self.parameters.tuning) if self.parameters.magnitude is None else None
+        passes = Passes(1 + len(MAGNITUDES), 1)
+        return Tuning(self.parameters.tuning, passes=passes) if self.parameters.magnitude is None else None
 
     def settle(self) -> None:
         """The magnitude as given, until it is tuned."""
@@ -90,6 +92,10 @@ class ODIN(MSP):
     def score_representation(self, representation: Representation) -> Tensor:
         """Not possible: the step needs a pass of its own."""
         raise TypeError("odin scores images, not representations: it steps first")
+
+    def own_passes(self) -> Passes:
+        """The step and the stepped image."""
+        return Passes(2, 1)
 
     def _when_settled(self) -> bool:
         self._when_fitted()

@@ -12,6 +12,7 @@ from torch import Tensor
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
+from oodbench.passes import Passes
 
 Scores = npt.NDArray[np.float64]
 
@@ -32,11 +33,13 @@ class Tuning:
         source: one of `TUNING_SOURCES`, where the ID images come from.
         images: at most so many ID images, and so many outliers.
         outliers: the suite's reserved outliers are wanted too.
+        passes: about what it costs for each image.
     """
 
     source: str = "heldout"
     images: int = 1000
     outliers: bool = True
+    passes: Passes = Passes()
 
     def __post_init__(self) -> None:
         if self.source not in TUNING_SOURCES:
@@ -128,6 +131,10 @@ class Detector(ABC):
 
         A method that needs passes of its own overrides `score` as well, and then answers here by raising TypeError.
         """
+
+    def own_passes(self) -> Passes:
+        """About what scoring one image costs besides the pass that detectors share."""
+        return Passes()
 
     def predict(self, representation: Representation) -> Tensor:
         """Predicted ID class (N,): the largest of the first K logits."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from oodbench.detector import Detector
+from oodbench.detector import Detector, Tuning
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
@@ -27,6 +27,12 @@ class Material:
         """(C, H, W) of the suite's images."""
         height, width, channels = self.images[suite.id.test].images.shape[1:]
         return channels, height, width
+
+    def tuning_images(self, tuning: Tuning, suite: Suite) -> int:
+        """How many images, ID and outliers, `tuning` gets."""
+        found = self.images[suite.id.test] if tuning.source == "id-test" else self.heldout
+        outliers = suite.outliers.reserved if tuning.outliers and suite.outliers else 0
+        return min(len(found) if found else 0, tuning.images) + min(outliers, tuning.images)
 
     def learned_from(self, detector: Detector, suite: Suite) -> list[str]:
         """Fingerprints of what fitting shows `detector`, besides what its network was trained on."""

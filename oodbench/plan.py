@@ -121,9 +121,11 @@ class SuitePlan:
         shared = {pair for cell in network.cells for pair in cell.missing if self.is_clean(pair[0])}
         total += Passes(forward=sum(len(self.images[image_set]) for _, image_set in shared))
         for cell in network.cells:
+            if cell.missing and (tuning := cell.detector.tuning()):
+                total += tuning.passes * self.material.tuning_images(tuning, self.suite)
             for task, image_set in cell.missing:
-                if not self.is_clean(task):
-                    total += self.suite.tasks[task].passes() * len(self.images[image_set])
+                altering = Passes() if self.is_clean(task) else self.suite.tasks[task].passes()
+                total += (altering + cell.detector.own_passes()) * len(self.images[image_set])
         return total
 
 

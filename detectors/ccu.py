@@ -229,7 +229,6 @@ class CertifiedUncertainty(Objective):
         network.mm.fit(seen, network.metric, generator)
         outliers = pool.consecutive(0, min(OUT_IMAGES, len(pool.images)), generator)
         network.mm_out.fit(as_input(outliers).flatten(1), network.metric, generator)
-        self.after_step(network)
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """Half the loss on ID images plus half that on outliers; both share batch statistics."""

@@ -159,8 +159,9 @@ class _NetworkRun:
     def _score(self, task: str, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
         device = self.request.device
         if not self.plan.is_clean(task):
-            # The purpose has no detector in it: all detectors are attacked from the same random starts.
-            purpose = f"{self.request.seed}/{task}/{images.name}"
+            # The purpose has neither detector nor task in it: all are attacked from the same random starts, and a task
+            # that begins as another does draws what that one draws.
+            purpose = f"{self.request.seed}/{images.name}"
             altering = self.plan.suite.tasks[task]
             return [score_altered(cell.detector, images, altering, purpose, device) for cell in cells]
         scored = score_clean([cell.detector for cell in cells], images, device)

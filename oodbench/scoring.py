@@ -16,7 +16,7 @@ from oodbench.networks.network import Network, Representation, as_input, batch_s
 from oodbench.progress import Stopwatch, progress
 from oodbench.tasks.task import Task
 
-VERSION = 1
+VERSION = 2
 """Bumped when the same network and images would give other scores; part of every result's key."""
 
 

@@ -101,6 +101,18 @@ def test_tune_tries_every_value_on_images_that_are_not_the_tests(oodbench, tmp_p
     assert len(list((tmp_path / "results" / "networks").glob("*.safetensors"))) == 1
 
 
+def test_a_plain_checkpoint_serves_whoever_needs_no_more(oodbench, tmp_path):
+    oodbench("run", "--detector", "msp", *QUICK)
+    (file,) = (tmp_path / "results" / "networks").glob("*.safetensors")
+    given = ("--checkpoint", file, "--out", "given", "--detector", "ccu-msp", "--detector", "ccu", "--detector", "msp")
+    code, _, err = oodbench("run", *given, *QUICK)
+    assert code == 2
+    assert "ccu needs the mixtures that are trained with its network and the checkpoint has none: take ccu-msp" in err
+    scores = {name: cell.read()[0].scores.tolist() for name, cell in stored(tmp_path / "given").items()}
+    assert set(scores) == {"ccu-msp", "msp"}
+    assert scores["ccu-msp"] == scores["msp"]
+
+
 SUITE = """
 extends = "digits"
 version = 1

@@ -1,0 +1,96 @@
+"""APGD: its schedule, its step rule on objectives whose maximum is known, and what must hold of any ascent."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oodbench.attacks.apgd import apgd, checkpoints
+from oodbench.attacks.pgd import pgd
+
+
+def test_checkpoints_are_those_of_the_paper():
+    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert checkpoints(10)[-1] <= 10
+
+
+def grey(level, count=3):
+    return torch.full((count, 1, 2, 2), level / 255, dtype=torch.float64)
+
+
+def test_a_slope_is_climbed_to_the_edge_of_the_ball():
+    found = apgd(lambda images: images.sum((1, 2, 3)), grey(100), epsilon=8, iterations=5)
+    torch.testing.assert_close(found.images * 255, torch.full((3, 1, 2, 2), 108.0, dtype=torch.float64))
+    torch.testing.assert_close(found.after - found.before, torch.full((3,), 4 * 8 / 255, dtype=torch.float64))
+
+
+def test_steps_shrink_to_a_maximum_between_them():
+    # A peak 3.3 levels up, 3.3 down and at the image itself: steps of 16 levels overshoot until they are halved.
+    peaks = grey(100) + torch.tensor([3.3, -3.3, 0.0]).double().view(3, 1, 1, 1) / 255
+    found = apgd(lambda images: -(images - peaks).abs().sum((1, 2, 3)), grey(100), epsilon=8, iterations=100)
+    assert ((found.images - peaks).abs() * 255).max() < 0.3
+
+
+def test_finds_what_fixed_steps_miss():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((8, 1, 4, 4), generator=generator, dtype=torch.float64)
+    frequencies = 40 * torch.randn((16, 12), generator=generator, dtype=torch.float64)
+
+    def bumpy(some):
+        return torch.sin(some.flatten(1) @ frequencies).sum(1)
+
+    fixed = pgd(bumpy, images, epsilon=8, step=1, steps=100)
+    assert apgd(bumpy, images, epsilon=8, iterations=100).after.mean() > fixed.after.mean()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), epsilon=st.integers(0, 40), iterations=st.integers(1, 12))
+def test_stays_in_the_ball_and_never_loses(seed, epsilon, iterations):
+    generator = torch.Generator().manual_seed(seed)
+    images, start = torch.rand((2, 5, 1, 3, 3), generator=generator, dtype=torch.float64)
+    weights = 8 * torch.randn(9, generator=generator, dtype=torch.float64)
+
+    def objective(some):
+        return torch.sin(some.flatten(1) @ weights)
+
+    found = apgd(objective, images, epsilon=epsilon, iterations=iterations, start=start)
+    assert (found.images - images).abs().max() <= epsilon / 255 + 1e-12
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+    assert (found.after >= found.before).all()
+    torch.testing.assert_close(objective(found.images), found.after)
+
+
+def test_an_image_climbs_alike_in_any_company():
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand((6, 1, 3, 3), generator=generator, dtype=torch.float64)
+    weights = 20 * torch.randn(9, generator=generator, dtype=torch.float64)
+
+    def objective(some):
+        return torch.sin((some.flatten(1) * weights).sum(1))
+
+    together = apgd(objective, images, epsilon=8, iterations=30)
+    apart = apgd(objective, images[[4, 1]], epsilon=8, iterations=30)
+    assert torch.equal(apart.images, together.images[[4, 1]])
+
+
+def test_says_where_there_is_nothing_to_climb():
+    def objective(some):
+        alive, dead, broken = some[:, 0, 0, 0].unbind()
+        return torch.stack([alive, dead * 0, torch.sqrt(-1 - broken)])
+
+    found = apgd(objective, grey(100), epsilon=4, iterations=3)
+    assert found.stuck.tolist() == [False, True, True]
+    assert torch.equal(found.images[1:], grey(100)[1:])
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 7, 40])
+def test_cost_is_one_pass_more_than_iterations(iterations):
+    calls = []
+
+    def objective(some):
+        calls.append(1)
+        return some.sum((1, 2, 3))
+
+    apgd(objective, grey(100), epsilon=4, iterations=iterations)
+    assert len(calls) == iterations + 1

@@ -1,0 +1,58 @@
+"""The one reducer behind every attack: what is kept is what an exact score says of an image on the 8-bit grid."""
+
+import torch
+from torch import Tensor
+
+from oodbench.gradient import PerImage
+
+
+class Reducer:
+    """The best of all candidates offered for each image; the image itself is the first.
+
+    Candidates may come from any attack, at any precision. Each is rounded to the 8-bit grid, put back into the ball and
+    into [0, 1], and scored exactly; per image the first with the highest score wins. So a stronger attack can never do
+    worse than its parts, and what is stored is what was scored.
+
+    Args:
+        score: what counts; called without gradients.
+        images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
+        epsilon: radius of the L-infinity ball in whole levels of 1/255.
+
+    Attributes:
+        before: (N,) scores of `images`.
+        best: (N,) scores of the best candidates.
+        winner: int64 (N,), which offer won, counted from 1; 0 is the image itself.
+    """
+
+    def __init__(self, score: PerImage, images: Tensor, epsilon: int) -> None:
+        self._score, self._epsilon = score, epsilon
+        self._levels = (images * 255).round()
+        self._best_levels = self._levels.clone()
+        with torch.no_grad():
+            self.before = score(self._levels / 255)
+        self.best = self.before.clone()
+        self.winner = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        self._offers = 0
+
+    @property
+    def images(self) -> Tensor:
+        """The best candidates, float (N, C, H, W) in [0, 1], on the 8-bit grid."""
+        return self._best_levels / 255
+
+    def offer(self, candidates: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Score candidates, (M, C, H, W), for the images in `rows` (M,), all by default; their exact scores (M,).
+
+        Candidates that are not a number count as the image itself.
+        """
+        self._offers += 1
+        rows = torch.arange(len(self._levels), device=self._levels.device) if rows is None else rows
+        clean = self._levels[rows]
+        change = (candidates * 255 - clean).nan_to_num(0.0).round().clamp(-self._epsilon, self._epsilon)
+        levels = (clean + change).clamp(0, 255)
+        with torch.no_grad():
+            scores = self._score(levels / 255)
+        better = scores > self.best[rows]
+        chosen = rows[better]
+        self._best_levels[chosen], self.best[chosen] = levels[better], scores[better]
+        self.winner[chosen] = self._offers
+        return scores

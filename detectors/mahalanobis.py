@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Detector, Scores, Tuning, TuningImages
 from oodbench.errors import OodbenchError
-from oodbench.gradient import value_and_gradient
+from oodbench.gradient import not_differentiable, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
@@ -197,40 +198,22 @@ class Mahalanobis(Detector):
 
     def tune(self, images: TuningImages) -> Mapping[str, Any]:
         """Fit the regression on one half, for each magnitude; keep the one with the lowest FPR@95 on the other."""
-        half = len(images.id) // 2
-        positives, labels = images.id.images, images.id.labels
-        negatives = images.outliers if len(images.outliers) else None
-        if half < 10:
+        if len(images.id) < 20:
             raise OodbenchError(f"{self.name}: {len(images.id)} ID images to tune on; 20 are the least, 1000 are usual")
         magnitudes = MAGNITUDES if self.parameters.magnitude is None else (self.parameters.magnitude,)
-        id_layers = self._tuning_scores([as_input(part) for part in self._parts(positives)], magnitudes)
-        ood_images = (
-            [as_input(part) for part in self._parts(negatives)]
-            if negatives is not None
-            else [
-                self._perturbed(as_input(part), of)
-                for part, of in zip(self._parts(positives), self._parts(labels), strict=True)
-            ]
-        )
-        ood_layers = self._tuning_scores(ood_images, magnitudes)
-        fits, trials = [], []
-        for id_scores, ood_scores in zip(id_layers, ood_layers, strict=True):
-            ood_half = len(ood_scores) // 2
-            fits.append(_regression(id_scores[:half], ood_scores[:ood_half]))
-            weights, bias = fits[-1]
-            id_logit, ood_logit = id_scores[half:] @ weights + bias, ood_scores[ood_half:] @ weights + bias
-            trials.append(float(evaluate(-id_logit, -ood_logit, "published")["fpr95"]))
-        best = trials.index(min(trials))
-        self._magnitude = magnitudes[best]
-        self._weights = torch.from_numpy(fits[best][0]).to(labels.device)
-        self._bias = float(fits[best][1])
+        positives = self._tuning_scores(self._batches(images.id.images), magnitudes)
+        negatives = self._tuning_scores(self._negatives(images), magnitudes)
+        trials = [_trial(of_id, of_ood) for of_id, of_ood in zip(positives, negatives, strict=True)]
+        best = min(range(len(trials)), key=lambda number: trials[number].fpr95)  # the first of equals
+        chosen, self._magnitude = trials[best], magnitudes[best]
+        self._weights, self._bias = torch.from_numpy(chosen.weights).to(images.id.labels.device), chosen.bias
         return {
             "negatives": self.parameters.negatives,
             "magnitude": self._magnitude,
             "weights": self._weights.tolist(),
             "bias": self._bias,
-            "fpr95": trials[best],
-            "tried": dict(zip(map(str, magnitudes), trials, strict=True)),
+            "fpr95": chosen.fpr95,
+            "tried": {str(magnitude): trial.fpr95 for magnitude, trial in zip(magnitudes, trials, strict=True)},
         }
 
     def score(self, images: Tensor) -> Tensor:
@@ -283,6 +266,8 @@ class Mahalanobis(Detector):
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             confidences = self._confidences(images)
+            if not all(each.requires_grad for each in confidences):
+                raise not_differentiable()
             gradients = [torch.autograd.grad(each.sum(), images, retain_graph=True)[0] for each in confidences]
         return [step_direction(-gradient) for gradient in gradients]
 
@@ -299,8 +284,15 @@ class Mahalanobis(Detector):
     def _log_odds(self, layer_scores: Tensor) -> Tensor:
         return layer_scores @ self._weights + self._bias
 
-    def _parts(self, whole: Tensor) -> Sequence[Tensor]:
-        return torch.split(whole, batch_size(whole.device))
+    def _batches(self, pixels: Tensor) -> list[Tensor]:
+        return [as_input(part) for part in torch.split(pixels, batch_size(pixels.device))]
+
+    def _negatives(self, images: TuningImages) -> list[Tensor]:
+        """What stands in for OOD images, in batches."""
+        if self.parameters.negatives == "outliers":
+            return self._batches(images.outliers)
+        labels = torch.split(images.id.labels, batch_size(images.id.labels.device))
+        return [self._perturbed(*part) for part in zip(self._batches(images.id.images), labels, strict=True)]
 
     def _perturbed(self, images: Tensor, labels: Tensor) -> Tensor:
         """ID images a step up the loss of their own label, clipped to [0, 1]: stand-ins for OOD images."""
@@ -309,7 +301,7 @@ class Mahalanobis(Detector):
         )
         return (images + NOISE * step_direction(gradient)).clamp(0, 1)
 
-    def _tuning_scores(self, parts: Sequence[Tensor], magnitudes: Sequence[float]) -> list[np.ndarray]:
+    def _tuning_scores(self, parts: Sequence[Tensor], magnitudes: Sequence[float]) -> list[npt.NDArray[np.float64]]:
         """For every magnitude, scores (N, taps); the directions are the same for all."""
         rows: list[list[Tensor]] = [[] for _ in magnitudes]
         for images in parts:
@@ -320,12 +312,26 @@ class Mahalanobis(Detector):
         return [torch.cat(row).numpy() for row in rows]
 
 
-def _regression(id_scores: "np.ndarray[Any, Any]", ood_scores: "np.ndarray[Any, Any]") -> tuple[Any, float]:
-    """Weights and bias of P(OOD) by scikit-learn's cross-validated regression with its defaults, features unscaled."""
-    labels = np.r_[np.zeros(len(id_scores)), np.ones(len(ood_scores))]
+class _Trial(NamedTuple):
+    """Weights and bias of the log-odds of OOD, and what they gave on images they were not fitted to."""
+
+    weights: npt.NDArray[np.float64]
+    bias: float
+    fpr95: float
+
+
+def _trial(id_scores: npt.NDArray[np.float64], ood_scores: npt.NDArray[np.float64]) -> _Trial:
+    """Fit P(OOD) to the first halves of tap scores (N, taps), try it on the second halves.
+
+    By scikit-learn's cross-validated regression with its defaults, scores unscaled.
+    """
+    id_half, ood_half = len(id_scores) // 2, len(ood_scores) // 2
+    labels = np.repeat([0, 1], [id_half, ood_half])
     with warnings.catch_warnings():
         # Raw distances make lbfgs stop at its limit of steps; the reference takes what it has got by then.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        fitted = LogisticRegressionCV().fit(np.r_[id_scores, ood_scores], labels)
-    return np.asarray(fitted.coef_[0]), float(fitted.intercept_[0])
+        fitted = LogisticRegressionCV().fit(np.r_[id_scores[:id_half], ood_scores[:ood_half]], labels)
+    weights, bias = np.asarray(fitted.coef_[0], np.float64), float(fitted.intercept_[0])
+    kept, passed = (-(scores @ weights + bias) for scores in (id_scores[id_half:], ood_scores[ood_half:]))
+    return _Trial(weights, bias, float(evaluate(kept, passed, "published")["fpr95"]))

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pandas as pd
 from tabulate import tabulate
 
+from oodbench import honesty
 from oodbench.detector import Detector
 from oodbench.errors import unknown
 from oodbench.metrics import METRICS, accuracy, curve, evaluate, fpr_at
@@ -54,7 +55,7 @@ def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convent
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector.
     """
-    columns = [*MEASURED, "convention", "operating_point", *OF_CELL, *OF_GROUP, "cell"]
+    columns = [*MEASURED, "convention", "operating_point", *honesty.MEANING, *OF_CELL, *OF_GROUP, "cell"]
     return pd.DataFrame([row for cell in cells for row in _rows(cell, detectors, convention)], columns=columns)
 
 
@@ -103,6 +104,7 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
         for group in (group for group in groups if group.role == "ood"):
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}
             about = {**shared, **of_group, "task": group.task, "ood": group.image_set, "n_ood": len(group.scores)}
+            about |= honesty.shares(group.extras)
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
                 values["fpr95"] = fpr_at(curve(id_scores, view(group.scores)), operating_point)
@@ -171,6 +173,13 @@ def _footnotes(frame: pd.DataFrame) -> str:
     cells = frame.drop_duplicates("cell")
     for _, cell in cells[cells["operating_point"].notna()].iterrows():
         lines.append(f"FPR@95 of {_label(cell)} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
+    for keys, part in scores.groupby(["cell", "task"], sort=False):
+        mean_shares = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.MEANING}
+        if said := honesty.warnings(mean_shares):
+            name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
+            lines.append(
+                f"FLAG {name}, {task}: {'; '.join(said)}. The row may show a weak attack, not a robust detector."
+            )
     lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)

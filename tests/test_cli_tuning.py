@@ -78,6 +78,32 @@ def test_a_failing_detector_is_named_and_the_others_are_done(oodbench, tmp_path)
     ]
 
 
+DEAF = """
+from oodbench.detectors.msp import MSP
+
+
+class Deaf(MSP):
+    '''MSP whose published attack climbs a constant.'''
+
+    name = "deaf"
+
+    def published_objective(self, images):
+        return 0 * images.sum((1, 2, 3))
+"""
+
+
+def test_an_attack_that_stood_still_is_flagged_under_the_table(oodbench, tmp_path):
+    (tmp_path / "deaf.py").write_text(DEAF)
+    quick = ("--set", "epochs=1", "--set", "linf.steps=2", "--limit", "60", "--suite", "digits-adv")
+    code, out, err = oodbench("run", "--detector", "deaf", "--detector", "msp", "--plugin", "deaf.py", *quick)
+    assert code == 0, err
+    flags = [line for line in out.splitlines() if "FLAG" in line]
+    assert len(flags) == 1
+    assert "FLAG deaf (seed 1" in flags[0]
+    assert "no gradient at the start of the attack on 100% of the images" in flags[0]
+    assert "nothing better than the clean image for 100% of the images" in flags[0]
+
+
 def test_rows_in_the_published_convention_say_whose_threshold_they_use(oodbench):
     code, _, err = oodbench("run", "--detector", "rowl", "--detector", "msp", *QUICK)
     assert code == 0, err

@@ -174,6 +174,15 @@ def test_refuses_a_tap_that_the_network_lacks(case):
         fit([detector], TapsNetwork(case), 3, evidence(case))
 
 
+def test_refuses_a_network_without_gradients(case):
+    class Rounding(TapsNetwork):
+        def represent(self, images):
+            return super().represent(images.detach())
+
+    with pytest.raises(OodbenchError, match="not differentiable"):
+        fit([Mahalanobis()], Rounding(case), 3, evidence(case))
+
+
 def test_refuses_a_class_without_images(case):
     with pytest.raises(OodbenchError, match="no ID training image is of class 3, 4"):
         fit([Mahalanobis()], TapsNetwork(case), 5, evidence(case))

@@ -177,9 +177,7 @@ def _footnotes(frame: pd.DataFrame) -> str:
         mean_shares = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.MEANING}
         if said := honesty.warnings(mean_shares):
             name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
-            lines.append(
-                f"FLAG {name}, {task}: {'; '.join(said)}. The row may show a weak attack, not a robust detector."
-            )
+            lines.append(f"FLAG {name}, {task}: {'; '.join(said)}. That may be a weak attack, not a robust detector.")
     lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)

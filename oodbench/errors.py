@@ -1,4 +1,4 @@
-"""The one exception that people are meant to read."""
+"""The exceptions that people are meant to read."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,10 @@ class OodbenchError(Exception):
     The message is one line: what was wrong, what was expected, what to do. The command line prints it without a
     traceback and exits with code 2.
     """
+
+
+class StorageError(OodbenchError):
+    """Nothing can be written, so nothing else is worth doing either."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OodbenchError:

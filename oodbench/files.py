@@ -6,14 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from oodbench.errors import OodbenchError
+from oodbench.errors import StorageError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Put `content` at `path` so that a reader, a kill or a full disk never meets half of it.
 
     Raises:
-        OodbenchError: the folder cannot be written, or the disk is full; nothing is left behind.
+        StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +33,13 @@ def write_atomic(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _cannot_write(path: Path, content: bytes, error: OSError) -> OodbenchError:
+def _cannot_write(path: Path, content: bytes, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OodbenchError(
+        return StorageError(
             f"the disk is full: {path} needs {len(content) / 2**20:.1f} MiB; free some space and run the same command "
             "again, it goes on where it stopped"
         )
-    return OodbenchError(f"cannot write {path}: {error.strerror}; choose another folder")
+    return StorageError(f"cannot write {path}: {error.strerror}; choose another folder")
 
 
 def digest(*parts: bytes | str) -> str:

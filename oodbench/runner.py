@@ -13,7 +13,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from oodbench import training
-from oodbench.errors import OodbenchError
+from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
@@ -36,20 +36,26 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group.
 
     Returns:
-        What was wrong with each detector that could not be fitted or scored, a line each; the others are done.
+        What was wrong with each detector that could not be trained, fitted or scored, a line each; the others are done.
 
     Raises:
-        OodbenchError: training failed, or results cannot be written.
+        StorageError: results cannot be written.
     """
     failures: list[str] = []
     for plan in plans:
         for network_plan in plan.networks:
             if network_plan.needed:
-                say(f"{plan.suite.name}: {', '.join(cell.detector.name for cell in network_plan.cells)}")
-                network = _network(request, plan, network_plan, say)
-                run = _NetworkRun(request, plan, network_plan, network)
-                run.score_all()
-                failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
+                names = ", ".join(cell.detector.name for cell in network_plan.cells)
+                say(f"{plan.suite.name}: {names}")
+                try:
+                    run = _NetworkRun(request, plan, network_plan, _network(request, plan, network_plan, say))
+                    run.score_all()
+                except StorageError:
+                    raise
+                except OodbenchError as error:
+                    failures.append(f"{plan.suite.name}: {names}: {error}")
+                else:
+                    failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
     return failures
 
 
@@ -115,6 +121,8 @@ class _NetworkRun:
         """What `work` gives for all `cells` at once; if it fails, for each alone, giving up those that fail again."""
         try:
             return list(zip(cells, work(cells), strict=True))
+        except StorageError:
+            raise
         except OodbenchError as error:
             if len(cells) > 1:
                 return [pair for cell in cells for pair in self._survivors([cell], work)]

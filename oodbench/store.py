@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from oodbench.errors import OodbenchError
+from oodbench.errors import OodbenchError, StorageError
 from oodbench.files import write_atomic
 
 SCHEMA = 1
@@ -180,7 +180,7 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OodbenchError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
 
 
 def _read(task: str, image_set: str, group: h5py.Group) -> Scores:

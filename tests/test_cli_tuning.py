@@ -12,8 +12,11 @@ from oodbench.store import cells
 QUICK = ("--set", "epochs=1", "--limit", "150", "--suite", "digits")
 
 BROKEN = """
+from dataclasses import dataclass
+
 import torch
 from oodbench.detector import Detector
+from oodbench.objective import Objective
 
 
 class Broken(Detector):
@@ -24,6 +27,21 @@ class Broken(Detector):
 
     def score_representation(self, representation):
         return torch.where(torch.arange(len(representation.logits)) == 3, torch.nan, 1.0)
+
+
+@dataclass(frozen=True)
+class Diverging(Objective):
+    def loss(self, network, batch, generator):
+        return super().loss(network, batch, generator) * float("nan")
+
+
+class Diverged(Broken):
+    '''Cannot be trained.'''
+
+    name = "diverged"
+
+    def objective(self):
+        return Diverging()
 
 
 class Unsettled(Broken):
@@ -64,12 +82,13 @@ def test_tuning_on_test_images_is_flagged_in_the_row(oodbench):
 def test_a_failing_detector_is_named_and_the_others_are_done(oodbench, tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(BROKEN)
-    names = ("broken", "unsettled", "msp", "energy")
+    names = ("diverged", "broken", "unsettled", "msp", "energy")
     chosen = [part for name in names for part in ("--detector", name)]
     code, out, err = oodbench("run", *chosen, "--plugin", plugin, *QUICK)
     assert code == 2
     assert "Traceback" not in err
     assert "digits: detector 'broken' gave NaN" in err
+    assert "digits: diverged: training diverged in epoch 0" in err
     assert "digits: unsettled: too few of everything" in err
     assert set(stored(tmp_path / "results")) == {"msp", "energy"}
     assert [line.split()[1] for line in out.splitlines() if line.startswith("| ") and "seed" in line] == [

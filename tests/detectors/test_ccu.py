@@ -149,6 +149,7 @@ def prepared():
     bright = torch.randint(128, 256, (200, 3, 2, 2), generator=generator, dtype=torch.uint8)
     network = OBJECTIVE.adapt(Classifier(), (3, 2, 2))
     OBJECTIVE.initialise(network, IDImages(dark, torch.arange(300) % 3), OutlierPool(bright, 0, ()), (), generator)
+    OBJECTIVE.after_step(network)  # as training does from its first step on: the theory needs wide outlier Gaussians
     return network.eval(), dark, bright
 
 

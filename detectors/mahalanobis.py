@@ -24,6 +24,7 @@ from oodbench.gradient import not_differentiable, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
+from oodbench.progress import progress
 
 from .odin import step_direction
 
@@ -304,11 +305,13 @@ class Mahalanobis(Detector):
     def _tuning_scores(self, parts: Sequence[Tensor], magnitudes: Sequence[float]) -> list[npt.NDArray[np.float64]]:
         """For every magnitude, scores (N, taps); the directions are the same for all."""
         rows: list[list[Tensor]] = [[] for _ in magnitudes]
-        for images in parts:
-            directions = self._directions(images)
-            with torch.no_grad():
-                for row, magnitude in zip(rows, magnitudes, strict=True):
-                    row.append(torch.stack(self._layer_scores(images, magnitude, directions), 1).cpu())
+        with progress(f"tuning {self.name}", sum(map(len, parts))) as advance:
+            for images in parts:
+                directions = self._directions(images)
+                with torch.no_grad():
+                    for row, magnitude in zip(rows, magnitudes, strict=True):
+                        row.append(torch.stack(self._layer_scores(images, magnitude, directions), 1).cpu())
+                advance(len(images))
         return [torch.cat(row).numpy() for row in rows]
 
 

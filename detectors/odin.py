@@ -17,6 +17,7 @@ from oodbench.gradient import value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
+from oodbench.progress import progress
 
 from .msp import MSP, log_odds_of_largest
 
@@ -116,10 +117,12 @@ class ODIN(MSP):
     def _scores_at_magnitudes(self, pixels: Tensor) -> Tensor:
         """Scores (magnitudes, N) of uint8 images; the direction is the same for every magnitude."""
         chunks = []
-        for part in torch.split(pixels, batch_size(pixels.device)):
-            images = as_input(part)
-            direction = self._direction(images)
-            with torch.no_grad():
-                rows = [self._score_logits(self.network(images - step * direction)) for step in MAGNITUDES]
-            chunks.append(torch.stack(rows).cpu())
+        with progress(f"tuning {self.name}", len(pixels)) as advance:
+            for part in torch.split(pixels, batch_size(pixels.device)):
+                images = as_input(part)
+                direction = self._direction(images)
+                with torch.no_grad():
+                    rows = [self._score_logits(self.network(images - step * direction)) for step in MAGNITUDES]
+                chunks.append(torch.stack(rows).cpu())
+                advance(len(part))
         return torch.cat(chunks, 1)

@@ -117,24 +117,9 @@ class ROWLFixed(ROWL):
     """ROWL with training attacks that work."""
 
     name = "rowl-fixed"
-
-    @dataclass(frozen=True)
-    class Parameters:
-        """Defaults of the code of Chen et al. 2021.
-
-        Attributes:
-            epsilon: radius of the attack during training, in 1/255.
-            step: of that attack, in 1/255.
-            steps: of that attack.
-        """
-
-        epsilon: int = 8
-        step: int = 2
-        steps: int = 5
-
-    parameters: Parameters
+    Parameters = TrainingAttack
+    parameters: TrainingAttack
 
     def objective(self) -> AttackedOpenWorld:
         """Every image, and every image attacked."""
-        p = self.parameters
-        return AttackedOpenWorld(attack=TrainingAttack(p.epsilon, p.step, p.steps))
+        return AttackedOpenWorld(attack=self.parameters)

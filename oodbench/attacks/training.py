@@ -26,6 +26,13 @@ class TrainingAttack:
     step: int = 2
     steps: int = 5
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 255 or self.step < 1 or self.steps < 1:
+            raise ValueError(
+                f"epsilon is {self.epsilon}, step {self.step}, steps {self.steps}: choose epsilon from 0 to 255 and "
+                "at least 1 of the others"
+            )
+
     def perturb(
         self, climbed: Callable[[Tensor], Tensor], network: Network, images: Tensor, generator: Generator
     ) -> Tensor:

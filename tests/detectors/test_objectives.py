@@ -156,6 +156,12 @@ def test_rowl_decides_by_argmax_over_all_outputs(toy, toy_images):
     assert ((decisions == -1) == (representation.logits.argmax(1) == 3).numpy()).all()
 
 
+@pytest.mark.parametrize("wrong", [dict(epsilon=-1), dict(epsilon=256), dict(step=0), dict(steps=0)])
+def test_a_training_attack_needs_a_ball_and_steps(wrong):
+    with pytest.raises(ValueError, match="choose epsilon from 0 to 255"):
+        ROWLFixed.Parameters(**wrong)
+
+
 @pytest.mark.parametrize("reject", [0, -1])
 def test_sofl_needs_a_reject_output(reject):
     with pytest.raises(ValueError, match="choose 1 or more"):

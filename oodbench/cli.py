@@ -12,6 +12,7 @@ from oodbench import __version__, networks, runner, settings, store, suitefile, 
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
+from oodbench.memory import keep_freed_memory
 from oodbench.metrics import CONVENTIONS
 from oodbench.objective import Objective
 from oodbench.passes import Passes
@@ -305,6 +306,7 @@ def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
 
 def main() -> NoReturn:
     """The `oodbench` command: exit code 0, 2 for a mistake that the user can mend, 130 when interrupted."""
+    keep_freed_memory()
     try:
         commands(standalone_mode=False)
     except click.ClickException as error:

@@ -1,0 +1,31 @@
+"""Memory that is freed and asked for again must not be faulted in again."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import resource, torch
+from oodbench.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(8 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+loose = faults()
+kept = keep_freed_memory()
+faults()  # the first block after the change is new
+print(int(kept), loose, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told")
+def test_freed_blocks_are_used_again():
+    ran = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    kept, loose, tight = map(int, ran.stdout.split())
+    assert kept == 1
+    assert tight < loose / 20

@@ -157,6 +157,11 @@ def fnr_at(points: Curve, threshold: float) -> float:
     return float(points.id_below[_position(points, threshold)] / points.n_id)
 
 
+def auroc_ties(points: Curve) -> float:
+    """P(ID = OOD): how far apart the AUROC is with all ties lost and with all of them won; 0 where none are."""
+    return float((np.diff(points.id_below) * np.diff(points.ood_below)).sum() / (points.n_id * points.n_ood))
+
+
 # Each metric below maps a curve to (...), one value for each resample of the curve's leading axes.
 
 

@@ -104,10 +104,11 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
         for group in (group for group in groups if group.role == "ood"):
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}
             about = {**shared, **of_group, "task": group.task, "ood": group.image_set, "n_ood": len(group.scores)}
-            about |= honesty.shares(group.extras)
+            points = curve(id_scores, view(group.scores))
+            about |= honesty.shares(points, group.extras)
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
-                values["fpr95"] = fpr_at(curve(id_scores, view(group.scores)), operating_point)
+                values["fpr95"] = fpr_at(points, operating_point)
             for metric, value in values.items():
                 yield {**about, "metric": metric, "value": value}
 
@@ -177,7 +178,7 @@ def _footnotes(frame: pd.DataFrame) -> str:
         mean_shares = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.MEANING}
         if said := honesty.warnings(mean_shares):
             name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
-            lines.append(f"FLAG {name}, {task}: {'; '.join(said)}. That may be a weak attack, not a robust detector.")
+            lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)

@@ -19,6 +19,8 @@ from oodbench.passes import Passes
 from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
 from oodbench.request import Request
+from oodbench.tasks.task import SIDES
+from oodbench.variation import parse_radii, vary
 
 INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""
@@ -127,6 +129,28 @@ def commands() -> None:
     help="A trained network for every detector, instead of training.",
 )
 @limit_option
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="N images of each OOD set, at even distances; rows say so and give intervals.",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="Only this task of the suite, or a kind of task that it lacks (linf-adaptive); repeatable.",
+)
+@click.option("--eps", "radii", metavar="E1,E2,...", help="Attack at each of these radii, in 1/255.")
+@click.option(
+    "--threat",
+    "side",
+    type=click.Choice(SIDES),
+    default="out",
+    show_default=True,
+    help="Whose images are attacked: OOD, ID or both.",
+)
 @set_option
 @plugin_option
 @click.option(
@@ -145,6 +169,10 @@ def run(
     out: Path,
     checkpoint: Path | None,
     limit: int | None,
+    images: int | None,
+    tasks: tuple[str, ...],
+    radii: str | None,
+    side: str,
     assignments: tuple[str, ...],
     plugins: tuple[Path, ...],
     rerun: str,
@@ -157,7 +185,7 @@ def run(
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
     request = Request(
-        suites=tuple(suitefile.load(name) for name in names),
+        suites=tuple(vary(suitefile.load(name), tasks, parse_radii(radii) if radii else (), side) for name in names),
         detectors=tuple(registry[name] for name in methods),
         seed=seed,
         device=_device(device),
@@ -165,6 +193,7 @@ def run(
         out=out,
         checkpoint=checkpoint,
         limit=limit,
+        images=images,
         settings=tuple(settings.parse(text) for text in assignments),
         again=rerun == "all",
     )

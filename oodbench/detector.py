@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from oodbench.gradient import PerImage
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
@@ -143,6 +144,19 @@ class Detector(ABC):
     def published_objective(self, images: Tensor) -> Tensor:
         """What the method's published attack climbs on OOD images (N,); the score itself unless the paper differs."""
         return self.score(images)
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """Other objectives worth climbing on OOD images, by name: what rises with the score and is easier to climb."""
+        return {}
+
+    def targets(self, images: Tensor) -> Tensor:
+        """One margin a class (N, T), for a score that is decided by the largest of them: each is climbed for itself."""
+        raise NotImplementedError(f"{self.name} has no targets")
+
+    @classmethod
+    def has_targets(cls) -> bool:
+        """Its score is decided by the largest of several margins."""
+        return cls.targets is not Detector.targets
 
     operating_point: ClassVar[float | None] = None
     """A fixed threshold on published scores, for a paper that does not report at 95 % of ID kept."""

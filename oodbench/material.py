@@ -86,6 +86,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
         tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
     else:
         tests = [catalogue.load(name, request.data) for name in (suite.id.test, *(ood.set for ood in suite.ood))]
+    tests = [tests[0], *(test.first(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.first(request.limit) for test in tests}
     _check_labels(images[suite.id.test], suite)
     _check_different(suite, images)

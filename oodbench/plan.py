@@ -21,7 +21,8 @@ from oodbench.request import Request
 from oodbench.settings import apply
 from oodbench.store import Cell
 from oodbench.suite import Suite
-from oodbench.tasks import ID_TASK, Clean
+from oodbench.tasks import ID_TASK, Clean, Task, constants
+from oodbench.tasks.versions import Versions
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
@@ -102,9 +103,9 @@ class SuitePlan:
         """The key of one group of scores: it changes whenever anything that moved the scores does."""
         return _group_key(self.suite, self.images, cell.key, network_digest, (task, image_set))
 
-    def is_clean(self, task: str) -> bool:
-        """Images are scored as they are, so detectors can share the pass."""
-        return task == ID_TASK or isinstance(self.suite.tasks[task], Clean)
+    def task(self, pair: Pair) -> Task:
+        """What is done to the image set of `pair`: nothing to the side that its threat leaves alone."""
+        return _task(self.suite, pair)
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
@@ -118,15 +119,29 @@ class SuitePlan:
                 total += epoch * self.suite.training.epochs
         if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in network.cells):
             total += Passes(forward=len(self.images[self.suite.id.train]))
-        shared = {pair for cell in network.cells for pair in cell.missing if self.is_clean(pair[0])}
-        total += Passes(forward=sum(len(self.images[image_set]) for _, image_set in shared))
+        searches = {search for cell in network.cells for search in self._searches(cell)}
+        total += Passes(forward=sum(self._looks(search) for search in searches))
         for cell in network.cells:
             if cell.missing and (tuning := cell.detector.tuning()):
                 total += tuning.passes * self.material.tuning_images(tuning, self.suite)
-            for task, image_set in cell.missing:
-                altering = Passes() if self.is_clean(task) else self.suite.tasks[task].passes()
-                total += (altering + cell.detector.own_passes()) * len(self.images[image_set])
+            for search in self._searches(cell):
+                total += cell.detector.own_passes() * self._looks(search)
+            for pair in cell.missing:
+                if self.task(pair).attacks():
+                    attack = self.task(pair).passes() + cell.detector.own_passes()
+                    total += attack * len(self.images[pair[1]])
         return total
+
+    def _searches(self, cell: CellPlan) -> set[tuple[Versions, str]]:
+        """Which versions of which image sets are looked at; once for all tasks that begin with the same."""
+        tasks = [(self.task(pair), pair[1]) for pair in cell.missing]
+        return {
+            (task.versions(), image_set) for task, image_set in tasks if len(task.versions()) > 1 or not task.attacks()
+        }
+
+    def _looks(self, search: tuple[Versions, str]) -> int:
+        versions, image_set = search
+        return len(versions) * len(self.images[image_set])
 
 
 def plan(request: Request, registry: Registry) -> list[SuitePlan]:
@@ -198,6 +213,7 @@ def _plan_cell(
         *learned_from,
         str(request.seed),
         str(request.limit),
+        str(request.images),
         str(scoring.VERSION),
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
@@ -208,7 +224,18 @@ def _plan_cell(
 
 
 def _wanted(suite: Suite) -> list[Pair]:
-    return [(ID_TASK, suite.id.test), *((task, ood.set) for task in suite.tasks for ood in suite.ood)]
+    wanted = [(ID_TASK, suite.id.test)]
+    for name, task in suite.tasks.items():
+        wanted += [(name, suite.id.test)] if task.side != "out" else []
+        wanted += [(name, ood.set) for ood in suite.ood]
+    return wanted
+
+
+def _task(suite: Suite, pair: Pair) -> Task:
+    name, image_set = pair
+    if name == ID_TASK or suite.tasks[name].side == ("out" if image_set == suite.id.test else "in"):
+        return Clean()
+    return suite.tasks[name]
 
 
 def _missing(
@@ -221,7 +248,14 @@ def _missing(
 
 def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, network_digest: str, pair: Pair) -> str:
     task, image_set = pair
-    return digest(cell_key, network_digest, task, images[suite.id.test].fingerprint, images[image_set].fingerprint)
+    return digest(
+        cell_key,
+        network_digest,
+        task,
+        json.dumps(constants(_task(suite, pair)), sort_keys=True),
+        images[suite.id.test].fingerprint,
+        images[image_set].fingerprint,
+    )
 
 
 def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int) -> Network:

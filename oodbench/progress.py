@@ -24,20 +24,20 @@ class Stopwatch:
 
 
 Advance = Callable[[int], None]
-"""Called with the number of images just finished."""
+"""Called with the number of images, or of passes, just finished."""
 
 
 @contextmanager
-def progress(doing: str, images: int) -> Iterator[Advance]:
-    """A line on standard error for work over a known number of `images`: rate and time left.
+def progress(doing: str, count: int, unit: str = "images") -> Iterator[Advance]:
+    """A line on standard error for work over a known `count` of images or passes: rate and time left.
 
     On a terminal the line moves and goes away; in a log it is written every ten seconds at most, and once at the end.
     """
     terminal = sys.stderr.isatty()
     line: tqdm[NoReturn] = tqdm(
-        total=images,
+        total=count,
         desc=doing,
-        unit=" images",
+        unit=f" {unit}",
         leave=not terminal,
         mininterval=0.1 if terminal else 10.0,
         delay=0.0 if terminal else 10.0,
@@ -48,7 +48,7 @@ def progress(doing: str, images: int) -> Iterator[Advance]:
     )
     with line:
 
-        def advance(count: int) -> None:
-            line.update(count)
+        def advance(more: int) -> None:
+            line.update(more)
 
         yield advance

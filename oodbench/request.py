@@ -23,6 +23,7 @@ class Request:
         out: results folder.
         checkpoint: a trained network for every detector, instead of training.
         limit: first images taken of each ID and OOD set; None for all.
+        images: images taken of each OOD set at even distances; None for all.
         settings: parameters changed for this run.
         again: do what is already there once more.
         validation: score held-out ID images against reserved outliers instead of the test sets.
@@ -36,6 +37,7 @@ class Request:
     out: Path
     checkpoint: Path | None = None
     limit: int | None = None
+    images: int | None = None
     settings: tuple[Setting, ...] = ()
     again: bool = False
     validation: bool = False

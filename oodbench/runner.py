@@ -9,22 +9,25 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
 from torch import Tensor
 
 from oodbench import training
+from oodbench.attacks.goal import Goal
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
-from oodbench.plan import CellPlan, NetworkPlan, SuitePlan, build_network, given_network
+from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan, build_network, given_network
 from oodbench.provenance import machine
 from oodbench.request import Request
-from oodbench.scoring import Scored, refuse_constant, score_altered, score_clean
+from oodbench.scoring import Attack, Scored, refuse_constant, score_attacked, score_versions
 from oodbench.store import Scores
-from oodbench.tasks import ID_TASK
+from oodbench.tasks import ID_TASK, constants
+from oodbench.tasks.versions import Versions
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
@@ -155,45 +158,83 @@ class _NetworkRun:
         return resident(self.plan.images[outliers.set].first(outliers.reserved), self.request.device).images
 
     def score_all(self) -> None:
-        """Every missing group of every cell; clean sets in one pass for all detectors."""
-        for task, image_set in self.plan.wanted():
-            images = self.plan.images[image_set]
-            cells = [cell for cell, missing in self.missing.items() if (task, image_set) in missing]
-            together = [cells] if cells and self.plan.is_clean(task) else [[cell] for cell in cells]
-            for some in together:
-                for cell, one in self._survivors(some, partial(self._score, task, images)):
-                    self._keep(cell, task, images, one)
+        """Every missing group of every cell; what does not depend on the detector in one pass for all."""
+        for pair in self.plan.wanted():
+            task, images = self.plan.task(pair), self.plan.images[pair[1]]
+            cells = [cell for cell, missing in self.missing.items() if pair in missing]
+            if not task.attacks():
+                for cell, one in self._search(task.versions(), images, cells):
+                    self._keep(cell, pair, images, one)
+                continue
+            starts = self._starts(task.versions(), images, cells)
+            for cell in [cell for cell in cells if cell in self.missing]:
+                for _, one in self._survivors([cell], partial(self._attack, pair, images, starts.get(cell))):
+                    self._keep(cell, pair, images, one)
 
-    def _score(self, task: str, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
-        device = self.request.device
-        if not self.plan.is_clean(task):
-            # The purpose has neither detector nor task in it: all are attacked from the same random starts, and a task
-            # that begins as another does draws what that one draws.
-            purpose = f"{self.request.seed}/{images.name}"
-            altering = self.plan.suite.tasks[task]
-            return [score_altered(cell.detector, images, altering, purpose, device) for cell in cells]
-        scored = score_clean([cell.detector for cell in cells], images, device)
-        if task == ID_TASK:
-            for cell, one in zip(cells, scored, strict=True):
-                refuse_constant(cell.detector, one.scores, images.name)
-        return scored
+    def _purpose(self, images: ImageSet) -> str:
+        # Neither detector nor task is in it: all are attacked from the same random starts, and a task that begins as
+        # another does draws what that one draws.
+        return f"{self.request.seed}/{images.name}"
 
-    def _keep(self, cell: CellPlan, task: str, images: ImageSet, scored: Scored) -> None:
-        suite = self.plan.suite
+    def _search(self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]) -> list[tuple[CellPlan, Scored]]:
+        """The highest scores among `versions` for all `cells`, whose extras say which they are."""
+
+        def score(some: Sequence[CellPlan]) -> list[Scored]:
+            detectors = [cell.detector for cell in some]
+            scored = score_versions(detectors, images, versions, self._purpose(images), self.request.device)
+            if images.name == self.plan.suite.id.test:
+                for detector, one in zip(detectors, scored, strict=True):
+                    refuse_constant(detector, one.scores, images.name)
+            return scored
+
+        return self._survivors(cells, score) if cells else []
+
+    def _starts(
+        self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]
+    ) -> dict[CellPlan, npt.NDArray[np.int64]]:
+        """Which version of each image an attack starts from, where there is a choice: as stored, else searched for."""
+        if len(versions) == 1:
+            return {}
+        stored = {cell: self._stored_choice(versions, images, cell) for cell in cells}
+        found = {cell: numbers for cell, numbers in stored.items() if numbers is not None}
+        searched = self._search(versions, images, [cell for cell in cells if cell not in found])
+        return found | {cell: one.extras["version"].astype(np.int64) for cell, one in searched}
+
+    def _stored_choice(self, versions: Versions, images: ImageSet, cell: CellPlan) -> npt.NDArray[np.int64] | None:
+        """The choice that a task made among the same versions without an attack behind it."""
+        for name, task in self.plan.suite.tasks.items():
+            if not task.attacks() and task.versions() == versions:
+                key = self.plan.group_key(cell, self.network_digest, name, images.name)
+                if cell.cell.key(name, images.name) == key:
+                    return cell.cell.group(name, images.name).extras["version"].astype(np.int64)
+        return None
+
+    def _attack(
+        self, pair: Pair, images: ImageSet, chosen: npt.NDArray[np.int64] | None, cells: Sequence[CellPlan]
+    ) -> list[Scored]:
+        (cell,) = cells
+        detector, task = cell.detector, self.plan.task(pair)
+        goal = Goal.of(detector) if pair[1] != self.plan.suite.id.test else Goal.against(detector)
+        attack = Attack(detector, task, goal, self._purpose(images), chosen)
+        return [score_attacked(attack, images, self.request.device)]
+
+    def _keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
+        suite, task = self.plan.suite, pair[0]
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
             Scores(
                 task=task,
                 image_set=images.name,
-                role="id" if task == ID_TASK else "ood",
+                role="id" if images.name == suite.id.test else "ood",
                 scores=scored.scores,
                 predictions=scored.predictions,
                 labels=images.labels,
-                indices=np.arange(len(images)),
+                indices=images.indices,
                 extras=scored.extras,
                 attributes={
                     "key": self.plan.group_key(cell, self.network_digest, task, images.name),
                     "threat": "" if task == ID_TASK else suite.tasks[task].threat(),
+                    "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
                     "source": images.source,
@@ -220,6 +261,7 @@ class _NetworkRun:
             "settings": " ".join(setting.text for setting in request.settings),
             "seed": request.seed,
             "limit": request.limit or 0,
+            "images": request.images or 0,
             "network": suite.network.name,
             "network_file": self.network_file.name,
             "network_digest": self.network_digest,

@@ -9,12 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Stopwatch, progress
 from oodbench.tasks.task import Task
+from oodbench.tasks.versions import Versions
 
 VERSION = 2
 """Bumped when the same network and images would give other scores; part of every result's key."""
@@ -37,56 +39,116 @@ class Scored:
     seconds: float = 0.0
 
 
-def score_clean(detectors: Sequence[Detector], images: ImageSet, device: torch.device) -> list[Scored]:
-    """Scores of `images` as they are, for fitted `detectors` over one network, in their order.
+def score_versions(
+    detectors: Sequence[Detector], images: ImageSet, versions: Versions, purpose: str, device: torch.device
+) -> list[Scored]:
+    """For each of the fitted `detectors` over one network, the highest score of each image among its `versions`.
+
+    A version is made once and goes through the network once for all detectors. Where there is more than the image
+    itself, the extras say which version it was (`version`) and what the image itself scored (`clean_score`).
 
     Raises:
         OodbenchError: a detector gave something else than one finite number an image.
     """
-    network = detectors[0].network
-    scores: list[list[Tensor]] = [[] for _ in detectors]
-    predictions: list[list[Tensor]] = [[] for _ in detectors]
-    clocks = [Stopwatch() for _ in detectors]
-    with progress(f"scoring {images.name}", len(images)) as advance, exact(network), torch.no_grad():
-        for batch, _ in batches(images, device):
-            representation = network.represent(batch)
-            for position, detector in enumerate(detectors):
-                with clocks[position]:
-                    scores[position].append(_score(detector, batch, representation, images.name))
-                    predictions[position].append(detector.predict(representation).cpu())
-            advance(len(batch))
-    return [
-        Scored(torch.cat(score).numpy(), torch.cat(prediction).numpy(), seconds=clock.seconds)
-        for score, prediction, clock in zip(scores, predictions, clocks, strict=True)
-    ]
+    network, doing = detectors[0].network, "scoring" if len(versions) == 1 else "corrupting"
+    best = [_Best() for _ in detectors]
+    with progress(f"{doing} {images.name}", len(images) * len(versions)) as advance, exact(network), torch.no_grad():
+        for pixels, indices in batches(images, device):
+            for number, version in enumerate(versions.of(pixels, indices, purpose)):
+                batch = as_input(version)
+                representation = network.represent(batch)
+                for detector, kept in zip(detectors, best, strict=True):
+                    with kept.clock:
+                        scores = _score(detector, batch, representation, images.name)
+                        kept.offer(number, scores, detector.predict(representation).cpu())
+                advance(len(batch))
+    return [kept.scored(extras=len(versions) > 1) for kept in best]
 
 
-def score_altered(detector: Detector, images: ImageSet, task: Task, purpose: str, device: torch.device) -> Scored:
-    """Scores of `images` after `task` has altered them against `detector`.
+class _Best:
+    """The first highest score of each image, batch after batch."""
+
+    def __init__(self) -> None:
+        self.clock = Stopwatch()
+        self._batches: list[dict[str, Tensor]] = []
+
+    def offer(self, number: int, scores: Tensor, predictions: Tensor) -> None:
+        """Scores and predictions (B,) of the version `number` of a batch; 0 begins the next batch."""
+        if number == 0:
+            none = torch.zeros(len(scores), dtype=torch.float64)
+            self._batches.append({"score": scores, "prediction": predictions, "clean": scores.clone(), "version": none})
+            return
+        kept = self._batches[-1]
+        better = scores > kept["score"]
+        for name, values in (("score", scores), ("prediction", predictions)):
+            kept[name][better] = values[better]
+        kept["version"][better] = number
+
+    def scored(self, extras: bool) -> Scored:
+        """All batches, with `version` and `clean_score` if `extras` are wanted."""
+        whole = {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in self._batches[0]}
+        more = {"version": whole["version"], "clean_score": whole["clean"]} if extras else {}
+        return Scored(whole["score"], whole["prediction"], more, self.clock.seconds)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One task against one detector.
+
+    Attributes:
+        detector: fitted.
+        task: what it does.
+        goal: of the detector.
+        purpose: names seed and image set.
+        chosen: the number of each image's version to start from (N,); None for the images themselves.
+    """
+
+    detector: Detector
+    task: Task
+    goal: Goal
+    purpose: str
+    chosen: npt.NDArray[np.int64] | None = None
+
+
+def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
+    """Scores of `images` after an attack on them.
 
     Raises:
-        OodbenchError: as `score_clean`.
+        OodbenchError: as `score_versions`.
     """
-    scores, predictions, extras, clock = [], [], [], Stopwatch()
-    with progress(f"attacking {images.name}", len(images)) as advance, exact(detector.network), clock:
-        for batch, indices in batches(images, device):
-            altered = task.alter(detector, batch, indices, purpose)
-            with torch.no_grad():
-                representation = detector.network.represent(altered.images)
-                scores.append(_score(detector, altered.images, representation, images.name))
-                predictions.append(detector.predict(representation).cpu())
+    detector, scores, predictions, extras, clock = attack.detector, [], [], [], Stopwatch()
+    task, versions = attack.task, attack.task.versions()
+    with (
+        progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
+        exact(detector.network),
+        clock,
+    ):
+        done = 0
+        for pixels, indices in batches(images, device, task.together * batch_size(device)):
+            if attack.chosen is not None:
+                numbers = attack.chosen[done : done + len(pixels)]
+                pixels = versions.chosen(pixels, indices, numbers, attack.purpose)
+            altered = task.alter(attack.goal.watched(advance), as_input(pixels), indices, attack.purpose)
+            for part in torch.split(altered.images, batch_size(device)):
+                with torch.no_grad():
+                    representation = detector.network.represent(part)
+                    scores.append(_score(detector, part, representation, images.name))
+                    predictions.append(detector.predict(representation).cpu())
+                advance(len(part))
             extras.append(altered.extras)
-            advance(len(batch))
+            done += len(pixels)
     together = {name: np.concatenate([part[name] for part in extras]) for name in extras[0]}
     return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), together, clock.seconds)
 
 
-def batches(images: ImageSet, device: torch.device) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
-    """Batches of `images` on the device, float (B, C, H, W) in [0, 1], with each image's index in the set."""
-    size = batch_size(device)
+def batches(
+    images: ImageSet, device: torch.device, size: int | None = None
+) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
+    """Batches of `images` on the device, uint8 (B, C, H, W), with each image's index in its whole set."""
+    size = size or batch_size(device)
     for start in range(0, len(images), size):
         pixels = torch.from_numpy(images.images[start : start + size]).to(device).permute(0, 3, 1, 2).contiguous()
-        yield as_input(pixels), np.arange(start, start + len(pixels))
+        yield pixels, images.indices[start : start + size]
 
 
 def _score(detector: Detector, batch: Tensor, representation: Representation, where: str) -> Tensor:

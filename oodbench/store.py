@@ -114,6 +114,15 @@ class Cell:
                 for image_set, group in image_sets.items()
             ]
 
+    def group(self, task: str, image_set: str) -> Scores:
+        """One group, which must be there.
+
+        Raises:
+            OodbenchError: as `attributes`, and where there is no such group.
+        """
+        with self._opened() as file:
+            return _read(task, image_set, file[f"{task}/{image_set}"])
+
     def add(self, scores: Scores, attributes: Attributes) -> None:
         """Land one group, in place of an earlier one of its name, and the `attributes` of the whole cell.
 

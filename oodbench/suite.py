@@ -144,14 +144,15 @@ class Suite:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the suite means: everything but its words and its detector parameters, which each result
-        records itself, so that a suite that learns of a new detector still compares with what it measured before.
+        """SHA-256 of what the suite means: everything but its words, its tasks and its detector parameters.
+
+        Each result records its task and its parameters itself, so that a suite that learns of a new task or detector
+        still compares with what it measured before.
         """
         meaning = {
             "id": asdict(self.id),
             "ood": [asdict(ood) for ood in self.ood],
             "network": asdict(self.network),
-            "tasks": {name: {"kind": task.kind, **asdict(task)} for name, task in self.tasks.items()},  # type: ignore[call-overload]
             "outliers": asdict(self.outliers) if self.outliers else None,
             "training": asdict(self.training) if self.training else None,
         }

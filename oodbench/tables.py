@@ -14,6 +14,7 @@ from oodbench.detector import Detector
 from oodbench.errors import unknown
 from oodbench.metrics import METRICS, accuracy, curve, evaluate, fpr_at
 from oodbench.store import Cell
+from oodbench.tasks import ID_TASK
 
 HEADINGS: Mapping[str, str] = {
     "accuracy": "ID accuracy ↑",
@@ -32,6 +33,7 @@ MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id
 OF_CELL = (
     "settings",
     "limit",
+    "images",
     "checkpoint",
     "suite_version",
     "suite_fingerprint",
@@ -87,7 +89,8 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
     def view(scores: Any) -> Any:
         return published.as_published(scores) if published else scores
 
-    for id_group in (group for group in groups if group.role == "id"):
+    attacked_id = {group.task: group for group in groups if group.role == "id"}
+    for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
         of_id = {column: id_group.attributes.get(column, "") for column in OF_GROUP}
         shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores)}
         share_right = accuracy(id_group.predictions, id_group.labels)
@@ -100,8 +103,8 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
             "value": share_right,
             "n_ood": 0,
         }
-        id_scores = view(id_group.scores)
         for group in (group for group in groups if group.role == "ood"):
+            id_scores = view(attacked_id.get(group.task, id_group).scores)
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}
             about = {**shared, **of_group, "task": group.task, "ood": group.image_set, "n_ood": len(group.scores)}
             points = curve(id_scores, view(group.scores))
@@ -153,6 +156,7 @@ def _label(cell: "pd.Series[Any]") -> str:
     notes = [f"seed {cell['seed']}"]
     notes += [str(cell["settings"])] if cell["settings"] else []
     notes += [f"first {cell['limit']} images"] if cell["limit"] else []
+    notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
     notes += ["tuned on ID test images"] if _tuned(cell).get("source") == "id-test" else []
     notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
     return f"{cell['detector']} ({', '.join(notes)})"

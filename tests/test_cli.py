@@ -21,7 +21,7 @@ from oodbench.images.packs import write_pack
 from oodbench.metrics import METRICS
 from oodbench.store import cells
 
-QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3")
+QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3", "--task", "clean", "--task", "linf")
 
 PLUGINS = """
 import torch

@@ -1,6 +1,6 @@
 """ImageSet: what every room of the house means by "a set of images"."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,12 +18,18 @@ class ImageSet:
         images: uint8 (N, H, W, 3), RGB.
         labels: int64 (N,); what they mean is up to the set, OOD sets may carry -1 everywhere.
         source: where the pixels come from, for people.
+        indices: int64 (N,), where each image stands in the whole set; counted from 0 if not given.
     """
 
     name: str
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     source: str
+    indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.indices):
+            object.__setattr__(self, "indices", np.arange(len(self.images)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -37,8 +43,7 @@ class ImageSet:
     def split(self, count: int) -> "tuple[ImageSet, ImageSet]":
         """The set without `count` images, and those: drawn at random, the same ones every time, in the set's order."""
         drawn = np.isin(np.arange(len(self)), np.random.default_rng(0).permutation(len(self))[:count])
-        rest = replace(self, images=self.images[~drawn], labels=self.labels[~drawn])
-        return rest, replace(self, images=self.images[drawn], labels=self.labels[drawn])
+        return self._only(~drawn), self._only(drawn)
 
     def called(self, name: str) -> "ImageSet":
         """The same images under another name."""
@@ -46,4 +51,13 @@ class ImageSet:
 
     def first(self, count: int | None) -> "ImageSet":
         """The first `count` images (all of them for None)."""
-        return self if count is None else replace(self, images=self.images[:count], labels=self.labels[:count])
+        return self if count is None else self._only(slice(count))
+
+    def spread(self, count: int | None) -> "ImageSet":
+        """`count` images at even distances (all of them for None), so a sorted set gives of every part its share."""
+        if count is None or count >= len(self):
+            return self
+        return self._only(np.arange(count) * len(self) // count)
+
+    def _only(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "ImageSet":
+        return replace(self, images=self.images[which], labels=self.labels[which], indices=self.indices[which])

@@ -1,13 +1,26 @@
-"""Tasks: how OOD images are altered before a detector scores them. ID images stay as they are."""
+"""Tasks: how images are altered before a detector scores them."""
 
 from collections.abc import Mapping
 
 from oodbench.tasks.adaptive import LinfAdaptive
 from oodbench.tasks.clean import Clean
+from oodbench.tasks.compositional import Compositional
+from oodbench.tasks.corruption import Corruption
 from oodbench.tasks.linf import Linf
-from oodbench.tasks.task import ID_TASK, Altered, Task
+from oodbench.tasks.task import ID_TASK, Altered, Task, constants
 
-KINDS: Mapping[str, type[Task]] = {task.kind: task for task in (Clean, Linf, LinfAdaptive)}
+KINDS: Mapping[str, type[Task]] = {task.kind: task for task in (Clean, Corruption, Linf, Compositional, LinfAdaptive)}
 """What a suite's `kind` may say."""
 
-__all__ = ["ID_TASK", "KINDS", "Altered", "Clean", "Linf", "LinfAdaptive", "Task"]
+__all__ = [
+    "ID_TASK",
+    "KINDS",
+    "Altered",
+    "Clean",
+    "Compositional",
+    "Corruption",
+    "Linf",
+    "LinfAdaptive",
+    "Task",
+    "constants",
+]

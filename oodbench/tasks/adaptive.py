@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from oodbench.attacks.apgd import apgd
+from oodbench.attacks.goal import Goal
 from oodbench.attacks.reducer import Reducer
-from oodbench.detector import Detector
 from oodbench.passes import Passes
 from oodbench.randomness import uniform_per_image
 from oodbench.tasks.task import Altered, Task
+from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,10 @@ class LinfAdaptive(Task):
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: choose one of {', '.join(map(repr, LEVELS))}")
 
-    def alter(self, detector: Detector, images: Tensor, indices: npt.NDArray[np.int64], purpose: str) -> Altered:
+    def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The best images found, the score before and after, which offer won, and where no gradient led anywhere."""
         budget = LEVELS[self.level]
-        reducer = Reducer(detector.score, images, self.epsilon)
+        reducer = Reducer(goal.score, images, self.epsilon)
 
         def draw(name: str, count: int) -> Tensor:
             """Uniform draws in [-1, 1], (count, N, C, H, W)."""
@@ -80,15 +79,15 @@ class LinfAdaptive(Task):
         radius = self.epsilon / 255
         for start in (*draw("corners", budget.corners).sign(), *draw("points", budget.corners)):
             reducer.offer(images + radius * start)
-        climbed = apgd(detector.score, images, epsilon=self.epsilon, iterations=budget.score, start=reducer.images)
+        climbed = apgd(goal.score, images, epsilon=self.epsilon, iterations=budget.score, start=reducer.images)
         reducer.offer(climbed.images)
         if budget.surrogate:
-            surrogate = detector.published_objective
+            surrogate = goal.published
             found = apgd(surrogate, images, epsilon=self.epsilon, iterations=budget.surrogate)
             reducer.offer(found.images)
         for start in draw("restarts", budget.restarts).sign():
             away = images + radius * start
-            found = apgd(detector.score, images, epsilon=self.epsilon, iterations=budget.restart, start=away)
+            found = apgd(goal.score, images, epsilon=self.epsilon, iterations=budget.restart, start=away)
             reducer.offer(found.images)
         extras = {
             "objective_before": reducer.before,

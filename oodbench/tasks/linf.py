@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.goal import Goal
 from oodbench.attacks.pgd import pgd, random_start
-from oodbench.detector import Detector
 from oodbench.passes import Passes
 from oodbench.randomness import uniform_per_image
-from oodbench.tasks.task import Altered, Task
+from oodbench.tasks.task import Altered, Task, attacked, check_side
+from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
@@ -19,13 +18,15 @@ class Linf(Task):
     """Each OOD image moves inside an L-infinity ball to where the detector takes it for ID.
 
     Projected gradient ascent from one random whole-level start; the best iterate by what is climbed is kept, the clean
-    image being a candidate. No labels. ID images stay clean.
+    image being a candidate. No labels. ID images stay clean unless `side` says otherwise; then they move to where the
+    detector takes them for OOD.
 
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
         steps: gradient steps.
         step: step size, in 1/255.
         objective: "published" climbs what the method's paper climbs, "adaptive" climbs the detector's own score.
+        side: "out" attacks OOD images, "in" ID images, "both" both.
     """
 
     kind = "linf"
@@ -34,6 +35,7 @@ class Linf(Task):
     steps: int = 40
     step: int = 1
     objective: str = "published"
+    side: str = "out"
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 255:
@@ -42,13 +44,14 @@ class Linf(Task):
             raise ValueError(f"steps is {self.steps} and step is {self.step}: an attack needs at least 1 of each")
         if self.objective not in ("published", "adaptive"):
             raise ValueError(f"objective is {self.objective!r}: choose 'published' or 'adaptive'")
+        check_side(self.side)
 
-    def alter(self, detector: Detector, images: Tensor, indices: npt.NDArray[np.int64], purpose: str) -> Altered:
+    def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The strongest images found, with the objective before and after, and where no gradient led anywhere."""
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
         found = pgd(
-            detector.published_objective if self.objective == "published" else detector.score,
+            goal.published if self.objective == "published" else goal.score,
             images,
             epsilon=self.epsilon,
             step=self.step,
@@ -65,6 +68,6 @@ class Linf(Task):
     def threat(self) -> str:
         """The ball, and what is climbed in it."""
         return (
-            f"OOD images attacked, L-infinity {self.epsilon}/255, {self.steps} steps of {self.step}/255, "
-            f"{self.objective} objective; ID clean"
+            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, {self.steps} steps of {self.step}/255, "
+            f"{self.objective} objective"
         )

@@ -1,19 +1,22 @@
-"""Task: the contract between the runner and what happens to OOD images."""
+"""Task: the contract between the runner and what happens to images before they are scored."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from oodbench.detector import Detector
+from oodbench.attacks.goal import Goal
 from oodbench.passes import Passes
+from oodbench.tasks.versions import Indices, Versions
 
 ID_TASK = "id"
 """The name under which clean ID test scores are kept; no task of a suite may take it."""
+
+SIDES = ("out", "in", "both")
+"""Who is attacked: OOD images, ID images or both."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +29,69 @@ class Altered:
     """
 
     images: Tensor
-    extras: Mapping[str, npt.NDArray[np.float64]]
+    extras: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
-class Task(ABC):
-    """How OOD images are altered. Subclasses are frozen dataclasses whose fields are what a suite may say of them."""
+class Task:
+    """How images are altered. Subclasses are frozen dataclasses whose fields are what a suite may say of them.
+
+    First each detector takes, of each OOD image, the version that it most takes for ID; then it is attacked from there.
+    A task that says nothing leaves images as they are.
+
+    Attributes:
+        kind: what a suite calls it.
+        side: who is attacked, one of `SIDES`.
+        together: batches of the usual size that `alter` is given at once.
+    """
 
     kind: ClassVar[str]
+    together: ClassVar[int] = 1
+    side: str = "out"
 
-    @abstractmethod
-    def alter(self, detector: Detector, images: Tensor, indices: npt.NDArray[np.int64], purpose: str) -> Altered:
+    def versions(self) -> Versions:
+        """What is tried before an attack; only the image itself, unless the task says otherwise."""
+        return Versions()
+
+    @classmethod
+    def attacks(cls) -> bool:
+        """It does something that depends on more than a choice of versions."""
+        return cls.alter is not Task.alter
+
+    def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The batch as it will be scored.
 
         Args:
-            detector: fitted; its network stands in evaluation mode with frozen weights.
+            goal: of a fitted detector whose network stands in evaluation mode with frozen weights.
             images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
             indices: (N,) of each image in its set; with `purpose` they seed what is random, image by image.
             purpose: names seed and image set.
         """
+        return Altered(images)
 
-    @abstractmethod
     def passes(self) -> Passes:
-        """What altering and scoring one image costs, in passes of the plain network."""
+        """What the attack on one image costs, and its score, in passes of the plain network."""
+        return Passes()
 
-    @abstractmethod
     def threat(self) -> str:
         """One phrase for people: who alters what, by how much."""
+        return "images as they are"
+
+
+def constants(task: Task) -> dict[str, Any]:
+    """What a task is, in JSON's types: its kind and all that a suite may say of it."""
+    return {"kind": task.kind, **asdict(task)}  # type: ignore[call-overload]
+
+
+def attacked(side: str) -> str:
+    """Whose images a threat moves, in words."""
+    return {
+        "out": "OOD images attacked; ID clean",
+        "in": "ID images attacked; OOD clean",
+        "both": "OOD and ID images attacked",
+    }[side]
+
+
+def check_side(side: str) -> None:
+    """ValueError for anything but one of `SIDES`."""
+    if side not in SIDES:
+        raise ValueError(f"side is {side!r}: choose one of {', '.join(map(repr, SIDES))}")

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from oodbench.attacks.goal import Goal
 from oodbench.fitting import Evidence, fit
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.metrics import evaluate
@@ -143,7 +144,7 @@ def test_higher_is_more_in_distribution(detector):
 
 @pytest.mark.parametrize("objective", ["published", "adaptive"])
 def test_an_attack_has_a_gradient_and_never_loses(detector, images, objective):
-    altered = Linf(epsilon=8, steps=5, step=2, objective=objective).alter(detector, images, np.arange(12), "x")
+    altered = Linf(epsilon=8, steps=5, step=2, objective=objective).alter(Goal.of(detector), images, np.arange(12), "x")
     # A published surrogate may be flat in places (Mahalanobis' is); the score itself may not.
     assert not altered.extras["stuck"].all()
     assert objective == "published" or not altered.extras["stuck"].any()

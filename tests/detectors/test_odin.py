@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from oodbench.attacks.goal import Goal
 from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
 from oodbench.errors import OodbenchError
 from oodbench.fitting import Evidence, fit
@@ -98,7 +99,7 @@ def test_a_network_without_gradients_is_refused():
     plain = ODIN(ODIN.Parameters(magnitude=0.0))
     fit([plain], Rounding(), 3)
     with pytest.raises(OodbenchError, match="not differentiable"):
-        Linf().alter(plain, pixels(4, 0) / 255, torch.arange(4).numpy(), "x")
+        Linf().alter(Goal.of(plain), pixels(4, 0) / 255, torch.arange(4).numpy(), "x")
 
 
 @pytest.mark.parametrize("wrong", [dict(magnitude=-0.1), dict(temperature=0.0), dict(tuning="outliers")])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from oodbench.attacks.goal import Goal
 from oodbench.detectors.msp import MSP
 from oodbench.fitting import fit
 from oodbench.passes import Passes
@@ -42,7 +43,7 @@ class SaturatedSigmoid(MSP):
 def attacked(cls, task, toy, images):
     detector = cls()
     fit([detector], toy("out3"), 3)
-    altered = task.alter(detector, images, np.arange(len(images)), "1/letters")
+    altered = task.alter(Goal.of(detector), images, np.arange(len(images)), "1/letters")
     with torch.no_grad():
         scores = detector.score(altered.images)
     return detector, altered, scores
@@ -90,8 +91,8 @@ def test_an_image_is_attacked_alike_in_any_company(toy, toy_images):
     detector = Plain()
     fit([detector], toy("out3"), 3)
     task, order = LinfAdaptive(8, "quick"), np.array([4, 0, 5])
-    together = task.alter(detector, toy_images, np.arange(6), "1/letters").images
-    assert torch.equal(task.alter(detector, toy_images[order], order, "1/letters").images, together[order])
+    together = task.alter(Goal.of(detector), toy_images, np.arange(6), "1/letters").images
+    assert torch.equal(task.alter(Goal.of(detector), toy_images[order], order, "1/letters").images, together[order])
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -102,7 +103,7 @@ def test_counted_cost_is_what_is_spent(toy, toy_images, level):
     detector.network.register_forward_hook(lambda *_: calls.append("forward"))
     represent = detector.network.represent
     detector.network.represent = lambda images: (calls.append("represent"), represent(images))[1]
-    LinfAdaptive(8, level).alter(detector, toy_images, np.arange(6), "x")
+    LinfAdaptive(8, level).alter(Goal.of(detector), toy_images, np.arange(6), "x")
     assert calls.count("represent") == LinfAdaptive(8, level).passes().forward - 1  # the last one is the score
     assert LinfAdaptive(8, "quick").passes() == Passes(1 + 4 + 1 + 1 + 41, 41)
 

@@ -1,0 +1,39 @@
+"""The worst corruption, then the L-infinity attack from there. Chen et al. 2021, arXiv:2006.15207."""
+
+from dataclasses import dataclass
+
+from oodbench.corruptions import CORRUPTIONS, SEVERITIES
+from oodbench.tasks.corruption import worst
+from oodbench.tasks.linf import Linf
+from oodbench.tasks.versions import Versions
+
+
+@dataclass(frozen=True)
+class Compositional(Linf):
+    """Each OOD image corrupted as `Corruption` does, then moved as `Linf` does inside the ball around that version.
+
+    The radius counts from the corrupted image; the two are not searched jointly.
+
+    Attributes:
+        types: as in `Corruption`.
+        severities: as in `Corruption`.
+    """
+
+    kind = "compositional"
+
+    types: tuple[str, ...] = tuple(CORRUPTIONS)
+    severities: tuple[int, ...] = SEVERITIES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.versions()  # which checks them
+        if self.side != "out":
+            raise ValueError(f"side is {self.side!r}: corruptions are searched for OOD images only, choose 'out'")
+
+    def versions(self) -> Versions:
+        """The image and its corruptions."""
+        return Versions(self.types, self.severities)
+
+    def threat(self) -> str:
+        """Both parts."""
+        return f"OOD images in the worst of {worst(self.versions())}, then: {super().threat()}"

@@ -1,0 +1,41 @@
+"""The worst of all common corruptions, image by image. Chen et al. 2021, arXiv:2006.15207."""
+
+from dataclasses import dataclass
+
+from oodbench.corruptions import CORRUPTIONS, SEVERITIES
+from oodbench.tasks.task import Task
+from oodbench.tasks.versions import Versions
+
+
+@dataclass(frozen=True)
+class Corruption(Task):
+    """Each OOD image in the version, of itself and all its corruptions, that the detector most takes for ID.
+
+    The search is by the detector's own score: a worst case over common corruptions against each detector, not a mean
+    over them. Of equal scores the first wins, the image as it is being the very first.
+
+    Attributes:
+        types: names from `oodbench.corruptions`.
+        severities: from 1 to 5.
+    """
+
+    kind = "corruption"
+
+    types: tuple[str, ...] = tuple(CORRUPTIONS)
+    severities: tuple[int, ...] = SEVERITIES
+
+    def __post_init__(self) -> None:
+        self.versions()  # which checks them
+
+    def versions(self) -> Versions:
+        """The image and its corruptions."""
+        return Versions(self.types, self.severities)
+
+    def threat(self) -> str:
+        """How many versions, and who chooses."""
+        return f"OOD images in the worst of {worst(self.versions())}; ID clean"
+
+
+def worst(versions: Versions) -> str:
+    """What is chosen among, in words."""
+    return f"{len(versions) - 1} corrupted versions and their own, by the detector's score"

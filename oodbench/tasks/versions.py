@@ -1,0 +1,65 @@
+"""Versions of an image that do not depend on the detector: the image itself, and its corruptions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt
+from oodbench.errors import unknown
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The image itself, numbered 0, then corruptions by severity and type, numbered from 1 in the order tried.
+
+    What is random in them is drawn per image, type and severity, so all detectors choose among the same versions,
+    whatever the batch. They are made when needed and not kept: 95 of them for 10,000 CIFAR images are 2.9 GB, while
+    making one costs a fraction of a CIFAR network's pass. All detectors over a network look at them together.
+
+    Attributes:
+        types: names from `oodbench.corruptions`.
+        severities: from 1 to 5.
+    """
+
+    types: tuple[str, ...] = ()
+    severities: tuple[int, ...] = SEVERITIES
+
+    def __post_init__(self) -> None:
+        for name in self.types:
+            if name not in CORRUPTIONS:
+                raise ValueError(str(unknown("corruption", name, CORRUPTIONS)))
+        if not self.severities or not set(self.severities) <= set(SEVERITIES):
+            raise ValueError(f"severities is {list(self.severities)}: choose some of {list(SEVERITIES)}")
+
+    def __len__(self) -> int:
+        return 1 + len(self._corruptions())
+
+    def of(self, pixels: Tensor, indices: Indices, purpose: str) -> Iterator[Tensor]:
+        """Every version of `pixels`, uint8 (N, 3, H, W), in order; uint8 of the same shape."""
+        yield pixels
+        for severity, name in self._corruptions():
+            yield corrupt(pixels, name, severity, _draws(indices, purpose, name, severity, pixels.device))
+
+    def chosen(self, pixels: Tensor, indices: Indices, numbers: npt.NDArray[np.int64], purpose: str) -> Tensor:
+        """For each of `pixels` the version of its number (N,); uint8 of the same shape."""
+        versions = pixels.clone()
+        for number, (severity, name) in enumerate(self._corruptions(), 1):
+            rows = np.flatnonzero(numbers == number)
+            if len(rows):
+                draws = _draws(indices[rows], purpose, name, severity, pixels.device)
+                places = torch.from_numpy(rows).to(pixels.device)
+                versions[places] = corrupt(pixels[places], name, severity, draws)
+        return versions
+
+    def _corruptions(self) -> list[tuple[int, str]]:
+        return [(severity, name) for severity in self.severities for name in self.types]
+
+
+def _draws(indices: Indices, purpose: str, name: str, severity: int, device: torch.device) -> CounterDraws:
+    return CounterDraws(indices, "corruption", purpose, name, severity, device=device)

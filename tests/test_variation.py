@@ -1,0 +1,62 @@
+"""Tasks as a run asks for them."""
+
+import pytest
+
+from oodbench import suitefile
+from oodbench.errors import OodbenchError
+from oodbench.tasks import Linf, LinfAdaptive
+from oodbench.variation import parse_radii, vary
+
+
+@pytest.fixture
+def suite():
+    return suitefile.load("digits-adv")
+
+
+def test_nothing_asked_leaves_the_suite_as_it_is(suite):
+    assert vary(suite, (), (), "out") == suite
+
+
+def test_some_tasks_only_in_the_order_asked_and_the_same_suite(suite):
+    varied = vary(suite, ("linf", "clean"), (), "out")
+    assert list(varied.tasks) == ["linf", "clean"]
+    assert varied.fingerprint == suite.fingerprint
+
+
+def test_a_kind_that_the_suite_lacks_takes_its_radius(suite):
+    assert vary(suite, ("linf-adaptive",), (), "out").tasks == {"linf-adaptive": LinfAdaptive(epsilon=32)}
+    plain = suitefile.load("digits")
+    assert vary(plain, ("linf-adaptive",), (), "out").tasks == {"linf-adaptive": LinfAdaptive()}
+
+
+def test_radii_multiply_the_attacks_and_leave_the_rest(suite):
+    varied = vary(suite, ("clean", "linf"), (0, 4), "out").tasks
+    assert list(varied) == ["clean", "linf-eps0", "linf-eps4"]
+    assert varied["linf-eps4"] == Linf(epsilon=4, steps=40, step=2)
+
+
+def test_a_threat_is_in_the_name_and_in_the_words(suite):
+    varied = vary(suite, ("clean", "linf"), (), "both").tasks
+    assert list(varied) == ["linf-both"]
+    assert varied["linf-both"].threat().startswith("OOD and ID images attacked")
+
+
+@pytest.mark.parametrize(
+    ("names", "radii", "side", "said"),
+    [
+        (("lnf",), (), "out", "did you mean 'linf'"),
+        (("clean",), (2,), "out", "--eps needs an attack"),
+        (("clean",), (), "in", "who is attacked can be chosen of none"),
+        (("compositional",), (), "both", "OOD images only"),
+    ],
+)
+def test_what_cannot_be_is_refused(suite, names, radii, side, said):
+    with pytest.raises(OodbenchError, match=said):
+        vary(suite, names, radii, side)
+
+
+def test_radii_as_people_write_them():
+    assert parse_radii("0, 2,2,16") == (0, 2, 16)
+    for wrong in ("", "-1", "256", "1.5", "a", "1,,2"):
+        with pytest.raises(OodbenchError, match="whole numbers from 0 to 255"):
+            parse_radii(wrong)

@@ -5,6 +5,7 @@ ranked by the network itself, those it finds hard (but not the very hardest) bec
 are attacked, and both halves are trained towards the extra output. Constants are those of the authors' code.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
+from oodbench.gradient import PerImage
 from oodbench.images.resident import OutlierPool
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, frozen
@@ -147,10 +149,30 @@ class MiningParameters:
             raise ValueError(f"q is {self.q}, but mining takes a quarter of its candidates: choose 0 to 0.75")
 
 
+def reject_margins(logits: Tensor, classes: int) -> Tensor:
+    """z_k - z_reject of each of the K `classes`, float64; logits (N, K + 1) to (N, K)."""
+    logits = logits.double()
+    return logits[:, :classes] - logits[:, classes:]
+
+
+def reject_ratio(logits: Tensor, classes: int) -> Tensor:
+    """max_k (z_k - z_reject) over the spread of the three largest logits, (N,): like DLR, arXiv:2003.01690."""
+    ranked = logits.double().sort(1, descending=True).values
+    return reject_margins(logits, classes).amax(1) / (ranked[:, 0] - ranked[:, min(2, classes)] + 1e-12)
+
+
 class OutlierClass(Detector):
     """A network with K + 1 outputs, scored by what it does not give to the last one."""
 
     grid = ("q", (0.0, 0.125, 0.25, 0.5, 0.75))
+
+    def targets(self, images: Tensor) -> Tensor:
+        """Margin of each class's logit over the outlier class's."""
+        return reject_margins(self.network(images), self.classes)
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """A ratio of margins, which does not care how large the logits are."""
+        return {"ratio": lambda images: reject_ratio(self.network(images), self.classes)}
 
     def score_representation(self, representation: Representation) -> Tensor:
         """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Detector, Scores, Tuning, TuningImages
 from oodbench.errors import OodbenchError
-from oodbench.gradient import not_differentiable, value_and_gradient
+from oodbench.gradient import PerImage, not_differentiable, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
@@ -225,6 +225,16 @@ class Mahalanobis(Detector):
     def score_representation(self, representation: Representation) -> Tensor:
         """Not possible: the steps need passes of their own."""
         raise TypeError("mahalanobis scores images, not representations: it steps first")
+
+    def targets(self, images: Tensor) -> Tensor:
+        """Minus the log-odds of OOD with every tap's distance to one class, without the steps, (N, K)."""
+        found = dict(enumerate(islice(self.network.taps(images), max(self._layers) + 1)))
+        distances = [squared_distances(pooled(found[tap]), *self._layers[tap]) for tap in self._layers]
+        return -(torch.stack([-0.5 * each for each in distances], 2) @ self._weights + self._bias)
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """The same score without the steps, which bend the gradient."""
+        return {"without steps": lambda images: -self._log_odds(torch.stack(self._layer_scores(images, 0.0), 1))}
 
     def published_objective(self, images: Tensor) -> Tensor:
         """log(1 + exp(1 - 2 P)) of the regression's P(OOD) without the steps, in the network's precision.

@@ -19,6 +19,10 @@ class MSP(Detector):
         """log(p / (1 - p)) of the largest softmax probability p: it orders images as p does and never saturates."""
         return log_odds_of_largest(representation.logits)
 
+    def targets(self, images: Tensor) -> Tensor:
+        """log(p_k / (1 - p_k)) of every class; the score is the largest."""
+        return log_odds(self.network(images)[:, : self.classes])
+
     def published_objective(self, images: Tensor) -> Tensor:
         """Cross-entropy to the uniform distribution, up to a constant: the attack of Chen et al. 2021 on MSP."""
         return cross_entropy_to_uniform(self.network(images))
@@ -35,6 +39,14 @@ def log_odds_of_largest(logits: Tensor) -> Tensor:
     largest, winner = logits.max(1)
     others = logits.scatter(1, winner[:, None], -torch.inf)
     return largest - others.logsumexp(1)
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """log(p_k / (1 - p_k)) of each p_k of softmax(logits), float64; logits (N, K) to (N, K)."""
+    logits = logits.double()
+    itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    others = logits[:, None].expand(-1, logits.shape[1], -1).masked_fill(itself, -torch.inf)
+    return logits - others.logsumexp(2)
 
 
 def cross_entropy_to_uniform(logits: Tensor) -> Tensor:

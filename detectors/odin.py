@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Tuning, TuningImages
-from oodbench.gradient import value_and_gradient
+from oodbench.gradient import PerImage, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
 from oodbench.progress import progress
 
-from .msp import MSP, log_odds_of_largest
+from .msp import MSP, log_odds, log_odds_of_largest
 
 MAGNITUDES = tuple(0.0002 * step for step in range(21))
 """What is tried, in this order; the first of the best wins."""
@@ -89,6 +89,15 @@ class ODIN(MSP):
         """Log-odds of the largest of softmax(z(x') / T) at the stepped images x'; (N,)."""
         stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
         return self._score_logits(self.network(stepped))
+
+    def targets(self, images: Tensor) -> Tensor:
+        """Log-odds of every class at the stepped images; the score is the largest."""
+        stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
+        return log_odds(self.network(stepped)[:, : self.classes].double() / self.parameters.temperature)
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """The same score without the step, which bends the gradient."""
+        return {"without step": lambda images: self._score_logits(self.network(images))} if self._magnitude else {}
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Not possible: the step needs a pass of its own."""

@@ -6,6 +6,7 @@ starts at +CE >= 0 while every attacked one stands at -CE <= 0. `rowl` trains as
 twice; `rowl-fixed` trains with an attack that works.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,13 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
+from oodbench.gradient import PerImage
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
 from oodbench.passes import Passes
 
-from .atom import cross_entropy_to_outlier
+from .atom import cross_entropy_to_outlier, reject_margins, reject_ratio
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,14 @@ class ROWL(Detector):
         """Margin of the likeliest ID class over the reject class: below 0 the image is rejected."""
         logits = representation.logits.double()
         return logits[:, : self.classes].amax(1) - logits[:, self.classes]
+
+    def targets(self, images: Tensor) -> Tensor:
+        """Margin of each class over the reject class; the score is the largest."""
+        return reject_margins(self.network(images), self.classes)
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """A ratio of margins, which does not care how large the logits are."""
+        return {"ratio": lambda images: reject_ratio(self.network(images), self.classes)}
 
     def predict(self, representation: Representation) -> Tensor:
         """The likeliest of all K + 1: K means rejected, and counts as a wrong class, as published."""

@@ -101,6 +101,11 @@ class SOFL(Detector):
         """log((1 - p) / p) of all reject outputs' probability p: the order of the published -p, without saturation."""
         return id_log_odds(representation.logits, self.classes)
 
+    def targets(self, images: Tensor) -> Tensor:
+        """Log-odds of each class against all reject outputs."""
+        logits: Tensor = self.network(images).double()
+        return logits[:, : self.classes] - logits[:, self.classes :].logsumexp(1, keepdim=True)
+
     def published_objective(self, images: Tensor) -> Tensor:
         """-log of the reject outputs' probability, which rises with the score."""
         logits: Tensor = self.network(images)

@@ -151,6 +151,14 @@ def commands() -> None:
     show_default=True,
     help="Whose images are attacked: OOD, ID or both.",
 )
+@click.option("--keep-images", is_flag=True, help="Store the attacked images with the scores.")
+@click.option(
+    "--checks",
+    type=click.Choice(["standard", "full"]),
+    default="standard",
+    show_default=True,
+    help="'full' tries each attack against others too: unbounded, longer, random search. Costs much.",
+)
 @set_option
 @plugin_option
 @click.option(
@@ -173,6 +181,8 @@ def run(
     tasks: tuple[str, ...],
     radii: str | None,
     side: str,
+    keep_images: bool,
+    checks: str,
     assignments: tuple[str, ...],
     plugins: tuple[Path, ...],
     rerun: str,
@@ -196,6 +206,8 @@ def run(
         images=images,
         settings=tuple(settings.parse(text) for text in assignments),
         again=rerun == "all",
+        keep_images=keep_images,
+        thorough=checks == "full",
     )
     plans = plan(request, registry)
     store.require_writable(out)

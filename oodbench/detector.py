@@ -146,7 +146,10 @@ class Detector(ABC):
         return self.score(images)
 
     def surrogates(self) -> Mapping[str, PerImage]:
-        """Other objectives worth climbing on OOD images, by name: what rises with the score and is easier to climb."""
+        """Other objectives worth climbing on OOD images, by name: what rises with the score and is easier to climb.
+
+        Asked when the method has been fitted.
+        """
         return {}
 
     def targets(self, images: Tensor) -> Tensor:

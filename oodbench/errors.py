@@ -12,6 +12,10 @@ class OodbenchError(Exception):
     """
 
 
+class NoGradientError(OodbenchError):
+    """What should be climbed cannot be differentiated; an attack that needs no gradient may still be possible."""
+
+
 class StorageError(OodbenchError):
     """Nothing can be written, so nothing else is worth doing either."""
 

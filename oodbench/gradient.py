@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
+from oodbench.errors import NoGradientError
 
 PerImage = Callable[[Tensor], Tensor]
 """Images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
@@ -17,7 +17,7 @@ def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tens
     Works inside `torch.no_grad()` too.
 
     Raises:
-        OodbenchError: `function` cannot be differentiated.
+        NoGradientError: `function` cannot be differentiated.
     """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
@@ -31,9 +31,9 @@ def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tens
     return value.detach(), gradient
 
 
-def not_differentiable() -> OodbenchError:
+def not_differentiable() -> NoGradientError:
     """What to say where gradients are asked for and there are none."""
-    return OodbenchError(
+    return NoGradientError(
         "no gradient comes back from the score to the images: the network or the detector is not differentiable "
         "(rounding, argmax, numpy or detach() on the way); leave detectors and tasks out that need gradients"
     )

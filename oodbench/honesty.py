@@ -1,43 +1,78 @@
 """Honesty flags: what scores and attacks show themselves of how far a number can be believed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from oodbench.metrics import Curve, auroc_ties
 
-TOLERATED = {"stuck": 0.01, "unmoved": 0.05, "ties": 0.001}
-"""Shares of the images, or of pairs of an ID and an OOD image, up to which nothing is said."""
 
-MEANING = {
-    "stuck": "no gradient at the start of the attack on {share:.0%} of the images, so it stood still there",
-    "unmoved": "the attack found nothing better than the clean image for {share:.0%} of the images",
-    "ties": "{share:.1%} of all pairs of an ID and an OOD image tie, and the AUROC is uncertain by as much",
+@dataclass(frozen=True)
+class Flag:
+    """Something that is measured, and said where there is too much of it.
+
+    Attributes:
+        tolerated: up to this nothing is said.
+        meaning: what is said; `{value}` is what was measured.
+    """
+
+    tolerated: float
+    meaning: str
+
+
+FLAGS: Mapping[str, Flag] = {
+    "outside": Flag(0.0, "{value:.1%} of the attacked images lie outside the ball or off the 8-bit grid"),
+    "blind": Flag(0.0, "no gradient comes back to the images, so there was random search alone: a weak attack"),
+    "stuck": Flag(0.01, "no gradient at the start of the attack on {value:.0%} of the images, so it stood still there"),
+    "broken": Flag(0.0, "the gradient at the start was not a number somewhere on {value:.0%} of the images"),
+    "unmoved": Flag(0.05, "the attack found nothing better than the clean image for {value:.0%} of the images"),
+    "guessed": Flag(0.01, "a random point beat the gradient on {value:.0%} of the images: the gradient misleads"),
+    "stalled": Flag(0.05, "the climb found nothing after its tenth step on {value:.0%} of the images"),
+    "ties": Flag(
+        0.001, "{value:.1%} of all pairs of an ID and an OOD image tie, and the AUROC is uncertain by as much"
+    ),
+    "gradient_error": Flag(0.05, "the gradient is off by {value:.0%} of what the score really does (median)"),
+    "unsteadiness": Flag(1e-4, "the score of one image changes by {value:.1e} of its range between two looks"),
+    "unbounded": Flag(-0.95, "even with everything allowed, the score is climbed on {value:.0%} of the images only"),
+    "steps": Flag(0.01, "500 steps pass {value:.1%} more of the ID images than 100: it has not converged"),
+    "square": Flag(0.01, "random search without gradients beats the attack on {value:.0%} of the images"),
+    "transfer": Flag(0.01, "images attacked for other detectors beat the attack on {value:.0%} of the images"),
 }
-"""What a flag says. A saturated score ties, and ties look like robustness."""
+"""What is measured of every attack, or on request (the last four). "unbounded" is stored negative: less is worse."""
+
+OF_IMAGES = ("outside", "blind", "stuck", "broken", "guessed", "stalled")
+"""Counted over what a task leaves about each image, 1 where it is so."""
 
 
-def shares(points: Curve, extras: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]]) -> dict[str, float]:
-    """The share that each flag counts; not a number where the task left nothing of the kind.
-
-    `ties`: pairs with equal scores. `stuck`: the gradient at the start was zero or not a number in every pixel.
-    `unmoved`: the objective at the end is that of the clean image.
+def measured(
+    points: Curve,
+    extras: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]],
+    attributes: Mapping[str, object],
+) -> dict[str, float]:
+    """What each of `FLAGS` is about; not a number where the task left nothing of the kind.
 
     Args:
         points: of the ID scores against the OOD scores.
         extras: what the task left about each OOD image.
+        attributes: of the group of scores; "check_NAME" was measured with the attack.
     """
-    found = dict.fromkeys(MEANING, float("nan")) | {"ties": auroc_ties(points)}
-    if "stuck" in extras:
-        found["stuck"] = float(np.mean(extras["stuck"]))
+    found = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
+    found |= {name: float(np.mean(extras[name])) for name in OF_IMAGES if name in extras}
     if {"objective_before", "objective_after"} <= extras.keys():
         found["unmoved"] = float(np.mean(extras["objective_after"] <= extras["objective_before"]))
+    for name in FLAGS:
+        if isinstance(value := attributes.get(f"check_{name}"), float):
+            found[name] = -value if FLAGS[name].tolerated < 0 else value
     return found
 
 
-def warnings(mean_shares: Mapping[str, float]) -> list[str]:
-    """What to say of shares above what is tolerated, a phrase each."""
-    return [
-        MEANING[flag].format(share=mean_shares[flag]) for flag, most in TOLERATED.items() if mean_shares[flag] > most
-    ]
+def warnings(means: Mapping[str, float]) -> list[str]:
+    """What to say of measurements above what is tolerated, a phrase each."""
+    return [flag.meaning.format(value=abs(means[name])) for name, flag in FLAGS.items() if means[name] > flag.tolerated]
+
+
+def worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Of two measurements of each flag the larger one; what is not a number counts for nothing."""
+    return {name: float(np.fmax(one[name], other[name])) for name in FLAGS}

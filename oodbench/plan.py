@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from oodbench import networks, scoring, training
+from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.files import digest
@@ -80,11 +81,13 @@ class SuitePlan:
         suite: with the run's settings applied.
         material: its images.
         networks: in the order in which they are trained.
+        thorough: each attack is judged by others as well.
     """
 
     suite: Suite
     material: Material
     networks: tuple[NetworkPlan, ...]
+    thorough: bool = False
 
     @property
     def images(self) -> Mapping[str, ImageSet]:
@@ -130,6 +133,7 @@ class SuitePlan:
                 if self.task(pair).attacks():
                     attack = self.task(pair).passes() + cell.detector.own_passes()
                     total += attack * len(self.images[pair[1]])
+                    total += THOROUGH * (min(len(self.images[pair[1]]), THOROUGH_IMAGES) if self.thorough else 0)
         return total
 
     def _searches(self, cell: CellPlan) -> set[tuple[Versions, str]]:
@@ -167,7 +171,7 @@ def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuiteP
         cell = _plan_cell(request, suite, detector, material.images, [given, *learned_from])
         cells.setdefault(detector.objective(), []).append(cell)
     planned = [_plan_network(request, suite, objective, material, tuple(group)) for objective, group in cells.items()]
-    return SuitePlan(suite, material, tuple(planned))
+    return SuitePlan(suite, material, tuple(planned), request.thorough)
 
 
 def _plan_network(

@@ -21,11 +21,18 @@ def uniform_per_image(
 
     Image i gets the same numbers whichever other images are drawn with it.
     """
-    low, high = _key(purpose)
     draws = np.empty((len(indices), *shape))
-    for row, index in zip(draws, indices, strict=True):
-        row[...] = np.random.Generator(np.random.Philox(key=[low, high ^ int(index)])).random(shape)
+    for row, generator in zip(draws, generators_per_image(indices, *purpose), strict=True):
+        row[...] = generator.random(shape)
     return draws
+
+
+def generators_per_image(
+    indices: Sequence[int] | npt.NDArray[np.int64], *purpose: int | str
+) -> list[np.random.Generator]:
+    """One counter-based generator (Philox) for each image index, whatever other images are asked for."""
+    low, high = _key(purpose)
+    return [np.random.Generator(np.random.Philox(key=[low, high ^ int(index)])) for index in indices]
 
 
 def _key(purpose: tuple[int | str, ...]) -> tuple[int, int]:

@@ -26,6 +26,8 @@ class Request:
         images: images taken of each OOD set at even distances; None for all.
         settings: parameters changed for this run.
         again: do what is already there once more.
+        keep_images: store what attacks made of the images.
+        thorough: judge each attack by others as well, see `oodbench.attacks.checks.thorough`.
         validation: score held-out ID images against reserved outliers instead of the test sets.
     """
 
@@ -40,4 +42,6 @@ class Request:
     images: int | None = None
     settings: tuple[Setting, ...] = ()
     again: bool = False
+    keep_images: bool = False
+    thorough: bool = False
     validation: bool = False

@@ -3,34 +3,40 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from filelock import FileLock
 from torch import Tensor
 
 from oodbench import training
+from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
 from oodbench.errors import OodbenchError, StorageError
+from oodbench.files import digest
 from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
-from oodbench.networks.network import Network
+from oodbench.networks.network import Network, as_input
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan, build_network, given_network
 from oodbench.provenance import machine
 from oodbench.request import Request
-from oodbench.scoring import Attack, Scored, refuse_constant, score_attacked, score_versions
+from oodbench.scoring import Attack, Scored, exact, refuse_constant, score_attacked, score_versions, thorough_checks
 from oodbench.store import Scores
-from oodbench.tasks import ID_TASK, constants
+from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
+
+LURES = 8
+"""ID images with the highest scores, at which attacks look."""
 
 T = TypeVar("T")
 
@@ -45,6 +51,7 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
         StorageError: results cannot be written.
     """
     failures: list[str] = []
+    runs: list[_NetworkRun] = []
     for plan in plans:
         for network_plan in plan.networks:
             if network_plan.needed:
@@ -59,6 +66,9 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     failures.append(f"{plan.suite.name}: {names}: {error}")
                 else:
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
+                    runs += [run] if request.thorough else []
+    for run in runs:
+        run.judge_by_others(runs)
     return failures
 
 
@@ -111,6 +121,7 @@ class _NetworkRun:
         self.network_file = network_plan.file
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []
+        self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
         self.missing: dict[CellPlan, frozenset[tuple[str, str]]] = {}
         for cell in network_plan.cells:
             missing = plan.wanted() if request.again else plan.missing(cell, self.network_digest)
@@ -213,10 +224,42 @@ class _NetworkRun:
         self, pair: Pair, images: ImageSet, chosen: npt.NDArray[np.int64] | None, cells: Sequence[CellPlan]
     ) -> list[Scored]:
         (cell,) = cells
-        detector, task = cell.detector, self.plan.task(pair)
-        goal = Goal.of(detector) if pair[1] != self.plan.suite.id.test else Goal.against(detector)
+        detector, task, device = cell.detector, self.plan.task(pair), self.request.device
+        goal = Goal.against(detector) if pair[1] == self.plan.suite.id.test else self._goal(cell, task)
         attack = Attack(detector, task, goal, self._purpose(images), chosen)
-        return [score_attacked(attack, images, self.request.device)]
+        scored = score_attacked(attack, images, device)
+        if self.request.thorough and pair[1] != self.plan.suite.id.test:
+            id_scores = cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
+            more = thorough_checks(attack, images, scored, id_scores, device)
+            scored = replace(scored, checks={**scored.checks, **more})
+            self.attacked[cell, pair] = scored.images
+        return [scored]
+
+    def judge_by_others(self, others: Sequence["_NetworkRun"]) -> None:
+        """Try on each detector what others of the run were attacked with, and note how often that does more."""
+        for (cell, pair), images in self.attacked.items():
+            donors = {
+                donor.detector.name: found
+                for run in others
+                if run.plan is self.plan
+                for (donor, same), found in run.attacked.items()
+                if same == pair and donor is not cell
+            }
+            attacked = as_input(torch.from_numpy(images).permute(0, 3, 1, 2).to(self.request.device))
+            with exact(self.network):
+                share = transferred(cell.detector.score, attacked, donors)
+            group = cell.cell.group(*pair)
+            checked = replace(group, attributes={**group.attributes, "check_transfer": share})
+            cell.cell.add(checked, self._cell_attributes(cell))
+
+    def _goal(self, cell: CellPlan, task: Task) -> Goal:
+        """With the ID images that score highest as lures, and an end where an image has passed enough of the others."""
+        id_images = self.plan.images[self.plan.suite.id.test]
+        id_scores = cell.cell.group(ID_TASK, id_images.name).scores
+        highest = np.argsort(-id_scores, kind="stable")[:LURES]
+        pixels = torch.from_numpy(id_images.images[highest]).permute(0, 3, 1, 2).to(self.request.device)
+        enough = float(np.quantile(id_scores, task.stops_at(), method="higher"))
+        return Goal.of(cell.detector, as_input(pixels), enough)
 
     def _keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
         suite, task = self.plan.suite, pair[0]
@@ -230,7 +273,7 @@ class _NetworkRun:
                 predictions=scored.predictions,
                 labels=images.labels,
                 indices=images.indices,
-                extras=scored.extras,
+                extras={**scored.extras, **({"images": scored.images} if self._keeps(scored) else {})},
                 attributes={
                     "key": self.plan.group_key(cell, self.network_digest, task, images.name),
                     "threat": "" if task == ID_TASK else suite.tasks[task].threat(),
@@ -239,12 +282,18 @@ class _NetworkRun:
                     "fingerprint": images.fingerprint,
                     "source": images.source,
                     "seconds": scored.seconds,
+                    "looks": scored.looks,
+                    "images_sha256": digest(scored.images.tobytes()) if scored.images.size else "",
+                    **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     **machine(self.request.device),
                 },
             ),
             self._cell_attributes(cell),
         )
+
+    def _keeps(self, scored: Scored) -> bool:
+        return self.request.keep_images and bool(scored.images.size)
 
     def _cell_attributes(self, cell: CellPlan) -> Mapping[str, str | int | float]:
         suite, request = self.plan.suite, self.request

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.checks import LOOKS, THOROUGH_IMAGES, gradient_error, thorough, unsteadiness
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
@@ -18,8 +19,12 @@ from oodbench.progress import Stopwatch, progress
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Versions
 
-VERSION = 2
+VERSION = 3
 """Bumped when the same network and images would give other scores; part of every result's key."""
+
+
+OFF_GRID = 1e-3
+"""How far from a whole level a float image of the 8-bit grid may lie, in levels."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,18 @@ class Scored:
         predictions: int64 (N,), among the ID classes.
         extras: what the task left about each image, arrays (N,).
         seconds: the detector's own work, without a pass that it shares.
+        checks: what was measured of the attack itself, by name.
+        images: uint8 (N, H, W, C), as they were scored after an attack; empty where nothing attacked.
+        looks: images that the attack looked at, one gradient counting as one look.
     """
 
     scores: npt.NDArray[np.float64]
     predictions: npt.NDArray[np.int64]
     extras: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     seconds: float = 0.0
+    checks: Mapping[str, float] = field(default_factory=dict)
+    images: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    looks: int = 0
 
 
 def score_versions(
@@ -117,28 +128,67 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         OodbenchError: as `score_versions`.
     """
     detector, scores, predictions, extras, clock = attack.detector, [], [], [], Stopwatch()
-    task, versions = attack.task, attack.task.versions()
+    task, versions, kept, checks, looks = attack.task, attack.task.versions(), [], {}, 0
     with (
         progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
         exact(detector.network),
         clock,
     ):
         done = 0
+
+        def seen(count: int) -> None:
+            nonlocal looks
+            looks += count
+            advance(count)
+
         for pixels, indices in batches(images, device, task.together * batch_size(device)):
             if attack.chosen is not None:
                 numbers = attack.chosen[done : done + len(pixels)]
                 pixels = versions.chosen(pixels, indices, numbers, attack.purpose)
-            altered = task.alter(attack.goal.watched(advance), as_input(pixels), indices, attack.purpose)
+            if not done:
+                some = as_input(pixels[:LOOKS])
+                checks = {
+                    "gradient_error": gradient_error(attack.goal.score, some),
+                    "unsteadiness": unsteadiness(attack.goal.score, some),
+                }
+            altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
+            levels = altered.images * 255
+            after = levels.round().to(torch.uint8)
+            kept.append(after.permute(0, 2, 3, 1).cpu().numpy())
+            moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
+            off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
+            outside = ((moved > getattr(task, "epsilon", 255)) | off_grid).double().cpu().numpy()
             for part in torch.split(altered.images, batch_size(device)):
                 with torch.no_grad():
                     representation = detector.network.represent(part)
                     scores.append(_score(detector, part, representation, images.name))
                     predictions.append(detector.predict(representation).cpu())
                 advance(len(part))
-            extras.append(altered.extras)
+            extras.append({**altered.extras, "outside": outside})
             done += len(pixels)
     together = {name: np.concatenate([part[name] for part in extras]) for name in extras[0]}
-    return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), together, clock.seconds)
+    return Scored(
+        torch.cat(scores).numpy(),
+        torch.cat(predictions).numpy(),
+        together,
+        clock.seconds,
+        checks,
+        np.concatenate(kept),
+        looks,
+    )
+
+
+def thorough_checks(
+    attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
+) -> Mapping[str, float]:
+    """See `oodbench.attacks.checks.thorough`, for the first images of an attack that was done."""
+    (pixels, indices), *_ = batches(images.first(THOROUGH_IMAGES), device, THOROUGH_IMAGES)
+    if attack.chosen is not None:
+        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[: len(pixels)], attack.purpose)
+    after = torch.from_numpy(scored.images[: len(pixels)]).permute(0, 3, 1, 2).to(device)
+    epsilon = getattr(attack.task, "epsilon", 255)
+    with exact(attack.detector.network):
+        return thorough(attack.goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
 
 
 def batches(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -29,6 +30,9 @@ HEADINGS: Mapping[str, str] = {
 
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
 """The first columns of a tidy frame; what moved the value follows to their right."""
+
+OF_ATTACK = ("looks", "retired")
+"""Passes an image on average, and the share of the images that were left alone early."""
 
 OF_CELL = (
     "settings",
@@ -57,7 +61,16 @@ def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convent
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector.
     """
-    columns = [*MEASURED, "convention", "operating_point", *honesty.MEANING, *OF_CELL, *OF_GROUP, "cell"]
+    columns = [
+        *MEASURED,
+        "convention",
+        "operating_point",
+        *OF_ATTACK,
+        *honesty.FLAGS,
+        *OF_CELL,
+        *OF_GROUP,
+        "cell",
+    ]
     return pd.DataFrame([row for cell in cells for row in _rows(cell, detectors, convention)], columns=columns)
 
 
@@ -108,7 +121,12 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
             of_group = {column: group.attributes.get(column, "") for column in OF_GROUP}
             about = {**shared, **of_group, "task": group.task, "ood": group.image_set, "n_ood": len(group.scores)}
             points = curve(id_scores, view(group.scores))
-            about |= honesty.shares(points, group.extras)
+            about |= honesty.measured(points, group.extras, group.attributes)
+            if group.task in attacked_id:
+                turned = attacked_id[group.task]
+                about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
+            about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
+            about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
                 values["fpr95"] = fpr_at(points, operating_point)
@@ -179,10 +197,13 @@ def _footnotes(frame: pd.DataFrame) -> str:
     for _, cell in cells[cells["operating_point"].notna()].iterrows():
         lines.append(f"FPR@95 of {_label(cell)} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
     for keys, part in scores.groupby(["cell", "task"], sort=False):
-        mean_shares = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.MEANING}
-        if said := honesty.warnings(mean_shares):
+        means = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.FLAGS}
+        if said := honesty.warnings(means):
             name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
             lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
+    attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
+    for keys, part in attacks.groupby(["cell", "task"], sort=False):
+        lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_cost(part)}.")
     lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)
@@ -191,6 +212,18 @@ def _footnotes(frame: pd.DataFrame) -> str:
 def _tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
     tuned: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
     return tuned
+
+
+def _about_cost(attack: pd.DataFrame) -> str:
+    """What an attack cost, and how much its early stops may hide."""
+    said = f"attacked with {attack['looks'].mean():.0f} passes an image on average"
+    retired = attack["retired"].mean()
+    if retired > 0:
+        said += (
+            f"; {retired:.0%} of the images were left alone beyond 99.9 % of the ID scores, so the AUROC could be "
+            f"{0.1 * retired:.2f} points lower at most"
+        )
+    return said
 
 
 def _about_tuning(tuned: Mapping[str, Any]) -> str:

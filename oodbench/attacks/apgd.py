@@ -1,12 +1,15 @@
 """APGD: ascent with momentum whose step size adapts to each image. Croce and Hein 2020, arXiv:2003.01690, algorithm 1.
 
-Every image has its own step size, counters and best point, so a batch may be put together in any way.
+Every image has its own step size, counters and best point, and its own place in the schedule: an image that is done
+leaves the batch and the next one takes its place.
 """
+
+from dataclasses import dataclass, fields
+from math import inf
 
 import torch
 from torch import Tensor
 
-from oodbench.attacks.pgd import Ascent
 from oodbench.gradient import PerImage, value_and_gradient
 
 MOMENTUM = 0.75
@@ -14,6 +17,58 @@ MOMENTUM = 0.75
 
 ENOUGH = 0.75
 """Share of the steps between two checkpoints that must have gone up."""
+
+EARLY = 10
+"""Iterations after which an ascent that finds nothing more is suspicious."""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """What an ascent found.
+
+    Attributes:
+        images: (N, C, H, W) in [0, 1], in the ball, not rounded to the 8-bit grid: whoever keeps them does that and
+            scores them again.
+        start: (N,) the objective where it began.
+        best: (N,) the objective at `images`.
+        stuck: (N,) bool: the gradient at the start was zero or not a number in every pixel.
+        broken: (N,) bool: the gradient at the start was not a number in some pixel.
+        stalled: (N,) bool: nothing better was found after iteration `EARLY`, and it was not enough.
+    """
+
+    images: Tensor
+    start: Tensor
+    best: Tensor
+    stuck: Tensor
+    broken: Tensor
+    stalled: Tensor
+
+
+@dataclass
+class _Slots:
+    """Images under way, a row each."""
+
+    rows: Tensor
+    current: Tensor
+    previous: Tensor
+    best: Tensor
+    best_direction: Tensor
+    step: Tensor
+    value: Tensor
+    best_value: Tensor
+    best_at_checkpoint: Tensor
+    went_up: Tensor
+    iteration: Tensor
+    improved: Tensor
+    cut: Tensor
+
+    def only(self, keep: Tensor) -> "_Slots":
+        """Those rows alone."""
+        return _Slots(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def with_more(self, more: "_Slots") -> "_Slots":
+        """These, then `more`."""
+        return _Slots(*(torch.cat([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self)))
 
 
 def checkpoints(iterations: int) -> list[int]:
@@ -25,60 +80,116 @@ def checkpoints(iterations: int) -> list[int]:
 
 
 def apgd(
-    objective: PerImage, images: Tensor, *, epsilon: float, iterations: int, start: Tensor | None = None
-) -> Ascent:
+    objective: PerImage,
+    images: Tensor,
+    *,
+    epsilon: float,
+    iterations: int,
+    start: Tensor | None = None,
+    enough: float = inf,
+    batch: int = 64,
+) -> Climb:
     """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
-
-    The points are not rounded to the 8-bit grid; whoever stores them does that and scores them again.
 
     Args:
         objective: no labels; must treat the images of a batch one by one.
         images: float (N, C, H, W) in [0, 1].
         epsilon: radius in 1/255 of pixel space.
-        iterations: gradient steps; costs iterations + 1 forward and backward passes.
+        iterations: gradient steps; costs iterations + 1 forward and backward passes at most.
         start: images to start from, projected first; None starts from `images`.
-
-    Returns:
-        `before` at `images` if they are the start, else at the start; the best point and its value; `stuck` where the
-        gradient at the start was zero or not a number in every pixel.
+        enough: an image stops where the objective reaches this.
+        batch: images at a time.
     """
     radius = epsilon / 255
     lowest, highest = (images - radius).clamp(min=0), (images + radius).clamp(max=1)
-
-    def project(points: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(points, lowest), highest)
-
-    current = project(images if start is None else start)
-    value, direction = _climb(objective, current)
-    before, stuck = value.clone(), (direction == 0).flatten(1).all(1)
-    best, best_value, best_direction = current.clone(), value.clone(), direction.clone()
-    previous = current
-    step = current.new_full((len(images), 1, 1, 1), 2 * radius)
-    went_up = torch.zeros(len(images), device=images.device)
-    best_at_checkpoint, cut_at_checkpoint = best_value.clone(), torch.ones_like(stuck)
-    due, last = set(checkpoints(iterations)), 0
-    for iteration in range(1, iterations + 1):
-        stepped = project(current + step * direction)
-        share = MOMENTUM if iteration > 1 else 1.0
-        moved = project(current + share * (stepped - current) + (1 - share) * (current - previous))
-        previous, current, old_value = current, moved, value
-        value, direction = _climb(objective, current)
-        went_up += value > old_value
-        better = value > best_value
-        best[better], best_value[better], best_direction[better] = current[better], value[better], direction[better]
-        if iteration in due:
-            few = went_up < ENOUGH * (iteration - last)
-            stale = ~cut_at_checkpoint & (best_value <= best_at_checkpoint)
-            cut = few | stale
-            step[cut] /= 2
-            current, direction, value = current.clone(), direction.clone(), value.clone()
-            current[cut], direction[cut], value[cut] = best[cut], best_direction[cut], best_value[cut]
-            best_at_checkpoint, cut_at_checkpoint, last = best_value.clone(), cut, iteration
-            went_up.zero_()
-    return Ascent(best, before, best_value, stuck)
+    begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
+    due, since = _schedule(iterations, images.device)
+    numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
+    found = Climb(begin.clone(), *numbers, *flags)
+    waiting = torch.arange(len(images), device=images.device)
+    slots = _entering(waiting[:0], begin, radius)
+    while len(waiting) or len(slots.rows):
+        room = batch - len(slots.rows)
+        if room and len(waiting):
+            slots, waiting = slots.with_more(_entering(waiting[:room], begin, radius)), waiting[room:]
+        value, gradient = value_and_gradient(objective, slots.current)
+        value, direction = value.double().nan_to_num(-inf, inf, -inf), torch.sign(gradient).nan_to_num(0.0)
+        fresh = slots.iteration == 0
+        if fresh.any():
+            entered = slots.rows[fresh]
+            found.start[entered] = value[fresh]
+            found.stuck[entered] = (direction[fresh] == 0).flatten(1).all(1)
+            found.broken[entered] = gradient[fresh].isnan().flatten(1).any(1)
+        direction = _judged(slots, value, direction, due, since)
+        done = (slots.iteration == iterations) | (slots.best_value >= enough)
+        if done.any():
+            finished = slots.only(done)
+            found.images[finished.rows], found.best[finished.rows] = finished.best, finished.best_value
+            found.stalled[finished.rows] = (finished.improved <= EARLY) & (finished.best_value < enough)
+            slots, direction = slots.only(~done), direction[~done]
+        _move(slots, direction, lowest[slots.rows], highest[slots.rows])
+    return found
 
 
-def _climb(objective: PerImage, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Values, and the sign of the gradient with what is not a number taken for zero."""
-    value, gradient = value_and_gradient(objective, points)
-    return value, torch.sign(gradient).nan_to_num(0.0)
+def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """By iteration: whether the step size is reconsidered there, and how many steps ago it was before."""
+    due, since, last = torch.zeros(iterations + 1, dtype=torch.bool), torch.ones(iterations + 1), 0
+    for point in checkpoints(iterations):
+        due[point], since[point], last = True, point - last, point
+    return due.to(device), since.to(device)
+
+
+def _entering(rows: Tensor, begin: Tensor, radius: float) -> _Slots:
+    """Slots for images that begin."""
+    points = begin[rows]
+    lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=begin.device)
+    none = torch.zeros(len(rows), dtype=torch.int64, device=begin.device)
+    return _Slots(
+        rows=rows,
+        current=points,
+        previous=points,
+        best=points.clone(),
+        best_direction=torch.zeros_like(points),
+        step=points.new_full((len(rows), 1, 1, 1), 2 * radius),
+        value=lowest.clone(),
+        best_value=lowest.clone(),
+        best_at_checkpoint=lowest.clone(),
+        went_up=torch.zeros(len(rows), device=begin.device),
+        iteration=none,
+        improved=none.clone(),
+        cut=torch.ones(len(rows), dtype=torch.bool, device=begin.device),
+    )
+
+
+def _judged(slots: _Slots, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:
+    """Take note of the values at the current points; halve steps that lead nowhere and go back to the best point.
+
+    Returns:
+        The direction in which each image moves next.
+    """
+    fresh = slots.iteration == 0
+    slots.went_up += (value > slots.value) & ~fresh
+    better = (value > slots.best_value) | fresh
+    slots.best[better], slots.best_value[better] = slots.current[better], value[better]
+    slots.best_direction[better], slots.improved[better] = direction[better], slots.iteration[better]
+    slots.best_at_checkpoint[fresh] = value[fresh]
+    slots.value = value
+    at = due[slots.iteration]
+    few = slots.went_up < ENOUGH * since[slots.iteration]
+    stale = ~slots.cut & (slots.best_value <= slots.best_at_checkpoint)
+    cut = at & (few | stale)
+    slots.step[cut] /= 2
+    slots.current, slots.value = slots.current.clone(), slots.value.clone()
+    slots.current[cut], slots.value[cut] = slots.best[cut], slots.best_value[cut]
+    direction[cut] = slots.best_direction[cut]
+    slots.best_at_checkpoint[at], slots.cut[at], slots.went_up[at] = slots.best_value[at], cut[at], 0
+    return direction
+
+
+def _move(slots: _Slots, direction: Tensor, lowest: Tensor, highest: Tensor) -> None:
+    """One step along `direction`, with momentum from the second on."""
+    share = torch.where(slots.iteration > 0, MOMENTUM, 1.0).to(direction)[:, None, None, None]
+    stepped = torch.minimum(torch.maximum(slots.current + slots.step * direction, lowest), highest)
+    moved = slots.current + share * (stepped - slots.current) + (1 - share) * (slots.current - slots.previous)
+    slots.previous, slots.current = slots.current, torch.minimum(torch.maximum(moved, lowest), highest)
+    slots.iteration = slots.iteration + 1

@@ -1,112 +1,274 @@
 """The L-infinity attack that follows the detector's own score, in stages; each image keeps the best of them all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from oodbench.attacks.apgd import apgd
+from oodbench.attacks.apgd import Climb, apgd
 from oodbench.attacks.goal import Goal
 from oodbench.attacks.reducer import Reducer
+from oodbench.attacks.square import square
+from oodbench.errors import NoGradientError
+from oodbench.gradient import PerImage
+from oodbench.networks.network import batch_size
 from oodbench.passes import Passes
-from oodbench.randomness import uniform_per_image
-from oodbench.tasks.task import Altered, Task
+from oodbench.randomness import generators_per_image, uniform_per_image
+from oodbench.tasks.task import Altered, Task, attacked, check_side
 from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of each stage.
+    """How much of each stage, for an image that never gets far enough.
 
     Attributes:
-        corners: random corners of the ball that are tried as starts, and as many random points inside it.
+        starts: random corners of the ball, as many random points inside it, and as many points towards ID images.
         score: iterations of APGD on the score, from the best start.
-        surrogate: iterations of APGD on what the method's paper climbs, from the image itself.
+        surrogate: iterations of APGD on what the method's paper climbs and on each surrogate, from the image itself.
+        classes: targets that are tried, those with the largest margins.
+        target: iterations on each of them.
+        finalists: of them, those that went highest are climbed again.
+        final: iterations on each of those.
         restarts: further climbs of the score, each from a corner of its own.
         restart: iterations of each.
+        queries: of Square at the end.
+        blind: queries of Square where there is no gradient to follow.
     """
 
-    corners: int
+    starts: int
     score: int
-    surrogate: int
-    restarts: int
-    restart: int
+    surrogate: int = 0
+    classes: int = 0
+    target: int = 0
+    finalists: int = 0
+    final: int = 0
+    restarts: int = 0
+    restart: int = 0
+    queries: int = 0
+    blind: int = 1000
 
 
 LEVELS: Mapping[str, Budget] = {
-    "quick": Budget(corners=2, score=40, surrogate=0, restarts=0, restart=0),
-    "standard": Budget(corners=8, score=100, surrogate=50, restarts=4, restart=50),
-    "plus": Budget(corners=8, score=300, surrogate=150, restarts=12, restart=50),
+    "quick": Budget(starts=2, score=40, blind=200),
+    "standard": Budget(
+        starts=8, score=100, surrogate=50, classes=9, target=20, finalists=3, final=80, restarts=4, restart=50
+    ),
+    "plus": Budget(
+        starts=8,
+        score=300,
+        surrogate=150,
+        classes=9,
+        target=60,
+        finalists=3,
+        final=240,
+        restarts=12,
+        restart=50,
+        queries=5000,
+        blind=10_000,
+    ),
 }
+
+STAGES = ("image", "corner", "point", "lure", "contrast", "score", "surrogate", "target", "final", "restart", "square")
+"""What an image may owe its best version to, as numbered in the extras."""
+
+GUESSES = STAGES[1:5]
+"""Stages that follow no gradient: where they win, the gradient has failed."""
 
 
 @dataclass(frozen=True)
 class LinfAdaptive(Task):
     """Each OOD image moves inside an L-infinity ball to where the detector's score is highest.
 
-    Starts are the image itself, random corners and random points; APGD climbs the score from the best of them, then the
-    published objective from the image, then the score again from other corners. Whatever is found is rounded to the
-    8-bit grid and scored exactly, and the best is kept, so no stage can make the attack weaker. No labels. ID images
-    stay clean.
+    Starts are the image itself, random corners and points, points towards ID images and towards the image's mean; APGD
+    climbs the score from the best of them, then the published objective and the method's surrogates from the image,
+    then the margin of each likely class, then the score again from other corners. Whatever is found is rounded to the
+    8-bit grid and scored exactly, and the best is kept, so no stage can make the attack weaker. An image stops where
+    its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all of them. Without a gradient there
+    is random search alone. No labels. ID images stay clean unless `side` says otherwise.
 
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
         level: "quick", "standard" or "plus".
+        side: "out" attacks OOD images, "in" ID images, "both" both.
     """
 
     kind = "linf-adaptive"
+    together = 4
 
     epsilon: int = 8
     level: str = "standard"
+    side: str = "out"
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 255:
             raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: choose one of {', '.join(map(repr, LEVELS))}")
+        check_side(self.side)
+
+    def stops_at(self) -> float:
+        """Share of the ID scores that an image has to pass to be left alone."""
+        return 1.0 if self.level == "plus" else 0.999
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The best images found, the score before and after, which offer won, and where no gradient led anywhere."""
-        budget = LEVELS[self.level]
-        reducer = Reducer(goal.score, images, self.epsilon)
-
-        def draw(name: str, count: int) -> Tensor:
-            """Uniform draws in [-1, 1], (count, N, C, H, W)."""
-            uniform = uniform_per_image(indices, (count, *images.shape[1:]), self.kind, name, purpose)
-            return (2 * torch.from_numpy(uniform).to(images) - 1).movedim(1, 0)
-
-        radius = self.epsilon / 255
-        for start in (*draw("corners", budget.corners).sign(), *draw("points", budget.corners)):
-            reducer.offer(images + radius * start)
-        climbed = apgd(goal.score, images, epsilon=self.epsilon, iterations=budget.score, start=reducer.images)
-        reducer.offer(climbed.images)
-        if budget.surrogate:
-            surrogate = goal.published
-            found = apgd(surrogate, images, epsilon=self.epsilon, iterations=budget.surrogate)
-            reducer.offer(found.images)
-        for start in draw("restarts", budget.restarts).sign():
-            away = images + radius * start
-            found = apgd(goal.score, images, epsilon=self.epsilon, iterations=budget.restart, start=away)
-            reducer.offer(found.images)
-        extras = {
+        """The best images found; scores before and after, which stage won, and what went wrong on the way."""
+        budget, search = LEVELS[self.level], _Search(goal, images, indices, self.epsilon, purpose)
+        for stage, points in _starts(budget, search):
+            search.offer(stage, points, search.everything)
+        unharmed = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        extras = {"blind": ~unharmed, "stuck": ~unharmed, "broken": ~unharmed, "stalled": ~unharmed}
+        try:
+            rows = search.open()
+            climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
+            for name in ("stuck", "broken", "stalled"):
+                extras[name][rows] = getattr(climbed, name)
+            for objective in (goal.published, *goal.surrogates.values()) if budget.surrogate else ():
+                rows = search.open()
+                search.climb("surrogate", objective, rows, images[rows], budget.surrogate)
+            if goal.targets and budget.classes:
+                _climb_targets(budget, search, goal.targets)
+            for number in range(budget.restarts):
+                rows = search.open()
+                away = images[rows] + search.draw(f"restart {number}", rows).sign() * self.epsilon / 255
+                search.climb("restart", goal.score, rows, away, budget.restart)
+            queries = budget.queries
+        except NoGradientError:
+            extras["blind"], queries = unharmed, budget.blind
+        if queries:
+            search.square(queries)
+        reducer = search.reducer
+        retired = reducer.best >= goal.enough
+        extras |= {
             "objective_before": reducer.before,
             "objective_after": reducer.best,
-            "winner": reducer.winner,
-            "stuck": climbed.stuck,
+            "stage": search.stage,
+            "retired": retired,
+            "guessed": torch.isin(search.stage, search.stage.new_tensor([*map(STAGES.index, GUESSES)])) & ~retired,
         }
         return Altered(reducer.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 
     def passes(self) -> Passes:
-        """The clean image and its starts, the climbs and an exact score behind each, and the score."""
+        """The most that an image can cost, with one surrogate beside the published objective: many retire early."""
         budget = LEVELS[self.level]
-        climbs = [budget.score, *([budget.surrogate] if budget.surrogate else []), *[budget.restart] * budget.restarts]
-        scored = 1 + 2 * budget.corners + len(climbs) + 1
+        climbs = [budget.score, *([budget.surrogate] * 2 if budget.surrogate else [])]
+        climbs += [budget.restart] * budget.restarts
+        climbs += [budget.target] * budget.classes + [budget.final] * budget.finalists
+        scored = 1 + 3 * budget.starts + 1 + len(climbs) + bool(budget.classes) + budget.queries + 1
         return Passes(forward=scored) + sum((Passes(climb + 1, climb + 1) for climb in climbs), Passes())
 
     def threat(self) -> str:
         """The ball, and how hard it was searched."""
         return (
-            f"OOD images attacked, L-infinity {self.epsilon}/255, adaptive tier at level {self.level!r} on the "
-            "detector's own score; ID clean"
+            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, adaptive tier at level {self.level!r} on the "
+            "detector's own score"
         )
+
+
+class _Search:
+    """What is known of each image of a batch so far.
+
+    Attributes:
+        reducer: the best of each image.
+        stage: int64 (N,), which of `STAGES` found it.
+        everything: all rows.
+    """
+
+    def __init__(self, goal: Goal, images: Tensor, indices: Indices, epsilon: int, purpose: str) -> None:
+        self.goal, self.images, self.epsilon = goal, images, epsilon
+        self._indices, self._purpose = indices, purpose
+        self._size = batch_size(images.device)
+        self.reducer = Reducer(self._in_batches(goal.score), images, epsilon)
+        self.everything = torch.arange(len(images), device=images.device)
+        self.stage = torch.zeros_like(self.everything)
+
+    def open(self) -> Tensor:
+        """Rows of the images that have not got far enough."""
+        return self.everything[self.reducer.best < self.goal.enough]
+
+    def draw(self, name: str, rows: Tensor) -> Tensor:
+        """Uniform draws in [-1, 1) for some images, (R, C, H, W)."""
+        indices = self._indices[rows.cpu().numpy()]
+        uniform = uniform_per_image(indices, tuple(self.images.shape[1:]), LinfAdaptive.kind, name, self._purpose)
+        return (2 * torch.from_numpy(uniform) - 1).to(self.images)
+
+    def offer(self, stage: str, points: Tensor, rows: Tensor) -> Tensor:
+        """Exact scores (R,) of points found for some images; the better ones are kept."""
+        before = self.reducer.best.clone()
+        scores = self.reducer.offer(points, rows)
+        self.stage[self.reducer.best > before] = STAGES.index(stage)
+        return scores
+
+    def climb(
+        self, stage: str, objective: PerImage, rows: Tensor, start: Tensor, iterations: int
+    ) -> tuple[Climb, Tensor]:
+        """APGD for some images, what it found offered, and the exact scores of that, (R,)."""
+        found = apgd(
+            objective,
+            self.images[rows],
+            epsilon=self.epsilon,
+            iterations=iterations,
+            start=start,
+            # Only the score knows what is enough. A little beyond it: rounding to the grid costs something.
+            enough=self.goal.enough + 1e-3 * abs(self.goal.enough) if stage in ("score", "restart") else np.inf,
+            batch=self._size,
+        )
+        return found, self.offer(stage, found.images, rows)
+
+    def square(self, queries: int) -> None:
+        """Random search for the images that are left, from the image itself."""
+        rows = self.open()
+        generators = generators_per_image(self._indices[rows.cpu().numpy()], "square", self._purpose)
+        for part, some in zip(torch.split(rows, self._size), _split(generators, self._size), strict=True):
+            found = square(self.goal.score, self.images[part], epsilon=self.epsilon, queries=queries, generators=some)
+            self.offer("square", found.images, part)
+
+    def _in_batches(self, function: PerImage) -> PerImage:
+        return lambda images: torch.cat([function(part) for part in torch.split(images, self._size)])
+
+
+def _starts(budget: Budget, search: _Search) -> Iterator[tuple[str, Tensor]]:
+    """Points to begin from, each for all images, (N, C, H, W)."""
+    images, radius = search.images, search.epsilon / 255
+    for number in range(budget.starts):
+        yield "corner", images + radius * search.draw(f"corner {number}", search.everything).sign()
+        yield "point", images + radius * search.draw(f"point {number}", search.everything)
+    for lure in search.goal.lures[: budget.starts] if search.goal.lures is not None else ():
+        yield "lure", images + (lure - images).clamp(-radius, radius)
+    yield "contrast", images + (images.mean((1, 2, 3), keepdim=True) - images).clamp(-radius, radius)
+
+
+def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:
+    """The likeliest targets a little each; those that went highest once more, from where they got to."""
+    rows = search.open()
+    if not len(rows):
+        return
+    with torch.no_grad():
+        starts = search.reducer.images[rows]
+        margins = torch.cat([targets(part) for part in torch.split(starts, batch_size(starts.device))])
+    tried = margins.argsort(stable=True, dim=1, descending=True)[:, : budget.classes]
+    reached = torch.full(margins.shape, -torch.inf, dtype=torch.float64, device=margins.device)
+    points = {}
+    for target in range(margins.shape[1]):
+        some = (tried == target).any(1).nonzero()[:, 0]
+        if len(some):
+            climbed, scores = search.climb("target", _margin(targets, target), rows[some], starts[some], budget.target)
+            reached[some, target] = scores.double()
+            points[target] = (some, climbed.images)
+    best = reached.argsort(stable=True, dim=1, descending=True)[:, : budget.finalists]
+    still_open = search.reducer.best[rows] < search.goal.enough
+    for target, (some, found) in points.items():
+        again = (best[some] == target).any(1) & still_open[some]
+        if again.any():
+            chosen = rows[some[again]]
+            search.climb("final", _margin(targets, target), chosen, found[again], budget.final)
+
+
+def _margin(targets: PerImage, target: int) -> PerImage:
+    return lambda images: targets(images)[:, target]
+
+
+def _split(generators: list[np.random.Generator], size: int) -> list[list[np.random.Generator]]:
+    return [generators[start : start + size] for start in range(0, len(generators), size)]

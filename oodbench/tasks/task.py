@@ -68,6 +68,10 @@ class Task:
         """
         return Altered(images)
 
+    def stops_at(self) -> float:
+        """Share of the ID scores that an attacked image has to pass to be left alone."""
+        return 1.0
+
     def passes(self) -> Passes:
         """What the attack on one image costs, and its score, in passes of the plain network."""
         return Passes()

@@ -1,15 +1,20 @@
 """The adaptive tier: what holds of any attack, and defences that fool the published one."""
 
+import inspect
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from oodbench import honesty
+from oodbench.attacks.checks import gradient_error, unsteadiness
 from oodbench.attacks.goal import Goal
 from oodbench.detectors.msp import MSP
 from oodbench.fitting import fit
-from oodbench.passes import Passes
+from oodbench.metrics import curve
 from oodbench.tasks import Linf
-from oodbench.tasks.adaptive import LEVELS, LinfAdaptive
+from oodbench.tasks.adaptive import LEVELS, STAGES, LinfAdaptive
 
 
 class Plain(MSP):
@@ -74,8 +79,7 @@ def test_a_higher_level_is_never_weaker_and_beats_the_published_attack(toy, toy_
     assert standard.mean() > score_pgd.mean()
 
 
-# Logits times 1000 turn the score into a difference of two maxima, which gradients climb less well.
-@pytest.mark.parametrize(("masked", "short"), [(Scaled, 0.1), (GradientKiller, 0.02), (SaturatedSigmoid, 0.02)])
+@pytest.mark.parametrize(("masked", "short"), [(Scaled, 0.01), (GradientKiller, 0.01), (SaturatedSigmoid, 0.01)])
 def test_a_mask_that_fools_the_published_attack_does_not_fool_this_one(toy, toy_images, masked, short):
     unmasked = attacked(Plain, LinfAdaptive(8), toy, toy_images)[1]
     detector, _, reached = attacked(masked, LinfAdaptive(8), toy, toy_images)
@@ -96,19 +100,124 @@ def test_an_image_is_attacked_alike_in_any_company(toy, toy_images):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_counted_cost_is_what_is_spent(toy, toy_images, level):
+def test_no_image_costs_more_than_announced(toy, toy_images, level):
+    detector, seen = Plain(), []
+    fit([detector], toy("out3"), 3)
+    LinfAdaptive(8, level).alter(Goal.of(detector).watched(seen.append), toy_images, np.arange(6), "x")
+    assert sum(seen) <= len(toy_images) * LinfAdaptive(8, level).passes().forward
+    # Three classes where nine are announced, and no surrogate of its own.
+    assert sum(seen) > 0.5 * len(toy_images) * LinfAdaptive(8, level).passes().forward
+
+
+def test_an_image_that_is_far_enough_costs_no_more(toy, toy_images):
+    detector, seen = Plain(), []
+    fit([detector], toy("out3"), 3)
+    with torch.no_grad():
+        scores = detector.score(toy_images)
+    goal = replace(Goal.of(detector), enough=float(scores.median()))
+    altered = LinfAdaptive(8).alter(goal.watched(seen.append), toy_images, np.arange(6), "x")
+    assert (altered.extras["retired"] == (altered.extras["objective_after"] >= goal.enough)).all()
+    assert altered.extras["retired"][scores.numpy() >= goal.enough].all()
+    assert sum(seen) < 0.7 * len(toy_images) * LinfAdaptive(8).passes().forward
+
+
+def test_lures_are_followed_to_the_edge_of_the_ball(toy_images):
+    lure = toy_images[5:]
+
+    def near(images):
+        """Rises towards one image only, in steps that have no gradient."""
+        return -(images - lure).abs().flatten(1).mean(1).mul(200).round() + 0 * images.sum((1, 2, 3))
+
+    altered = LinfAdaptive(32, "quick").alter(Goal(near, near, lures=lure), toy_images[:5], np.arange(5), "x")
+    assert (altered.extras["stage"] == STAGES.index("lure")).all()
+    assert (altered.extras["guessed"] == 1).all()
+
+
+def test_without_a_gradient_there_is_random_search_and_it_is_said(toy, toy_images):
     detector = Plain()
     fit([detector], toy("out3"), 3)
-    calls = []
-    detector.network.register_forward_hook(lambda *_: calls.append("forward"))
-    represent = detector.network.represent
-    detector.network.represent = lambda images: (calls.append("represent"), represent(images))[1]
-    LinfAdaptive(8, level).alter(Goal.of(detector), toy_images, np.arange(6), "x")
-    assert calls.count("represent") == LinfAdaptive(8, level).passes().forward - 1  # the last one is the score
-    assert LinfAdaptive(8, "quick").passes() == Passes(1 + 4 + 1 + 1 + 41, 41)
+
+    def detached(images):
+        return detector.score(images).detach()
+
+    altered = LinfAdaptive(8, "quick").alter(Goal(detached, detached), toy_images, np.arange(6), "x")
+    assert (altered.extras["blind"] == 1).all()
+    assert altered.extras["objective_after"].mean() > altered.extras["objective_before"].mean()
 
 
-@pytest.mark.parametrize("wrong", [dict(epsilon=-1), dict(epsilon=256), dict(level="hard")])
+def test_a_gradient_that_is_not_a_number_is_flagged(toy, toy_images):
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+
+    def broken(images):
+        return detector.score(images) + 0 * torch.sqrt(images[:, 0, 0, 0] - images[:, 0, 0, 0])
+
+    altered = LinfAdaptive(8, "quick").alter(Goal(broken, broken), toy_images, np.arange(6), "x")
+    assert (altered.extras["broken"] == 1).all()
+
+
+class Quantised(MSP):
+    """Sees images in eight levels, which have no gradient."""
+
+    def score(self, images):
+        return super().score((images * 7).round() / 7 + 0 * images)
+
+
+class Noisy(MSP):
+    """Adds noise of its own to every image."""
+
+    def score(self, images):
+        return super().score(images + 0.05 * torch.randn_like(images))
+
+
+class Detached(MSP):
+    """Half of the gradient is lost on the way."""
+
+    def score(self, images):
+        return super().score(images) + 5 * images.detach().sum((1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("planted", "flag"),
+    [(Quantised, "guessed"), (Quantised, "stuck"), (Noisy, "unsteadiness"), (Detached, "gradient_error")],
+)
+def test_a_planted_fault_raises_its_flag(toy, toy_images, planted, flag):
+    detector, sound = planted(), Plain()
+    for each in (detector, sound):
+        fit([each], toy("out3"), 3)
+    goal = Goal.of(detector)
+    extras = LinfAdaptive(8, "quick").alter(goal, toy_images, np.arange(6), "x").extras
+    checks = {
+        "check_gradient_error": gradient_error(goal.score, toy_images),
+        "check_unsteadiness": unsteadiness(goal.score, toy_images),
+    }
+    found = honesty.measured(curve([1.0], [0.0]), extras, checks)
+    assert found[flag] > honesty.FLAGS[flag].tolerated
+    assert gradient_error(sound.score, toy_images) < 0.05
+    assert unsteadiness(sound.score, toy_images) < 1e-12
+
+
+def test_an_attack_that_picks_its_images_is_flagged(toy, toy_images):
+    """As one does that attacks an image only if its meaningless label is predicted: nothing here sees labels."""
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+    goal, task = Goal.of(detector), LinfAdaptive(8, "quick")
+    extras = dict(task.alter(goal, toy_images, np.arange(6), "x").extras)
+    extras["objective_after"][:3] = extras["objective_before"][:3]
+    assert honesty.measured(curve([1.0], [0.0]), extras, {})["unmoved"] == 0.5
+    assert "label" not in " ".join(inspect.signature(task.alter).parameters)
+
+
+def test_against_id_images_the_score_goes_down(toy, toy_images):
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+    for task in (Linf(8, side="in"), LinfAdaptive(8, "quick", side="in")):
+        altered = task.alter(Goal.against(detector), toy_images, np.arange(6), "x")
+        with torch.no_grad():
+            assert (detector.score(altered.images) < detector.score(toy_images)).all()
+
+
+@pytest.mark.parametrize("wrong", [dict(epsilon=-1), dict(epsilon=256), dict(level="hard"), dict(side="up")])
 def test_refuses_impossible_constants(wrong):
     with pytest.raises(ValueError, match="choose"):
         LinfAdaptive(**wrong)

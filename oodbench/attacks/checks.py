@@ -1,0 +1,128 @@
+"""Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.attacks.apgd import apgd
+from oodbench.attacks.goal import Goal
+from oodbench.attacks.square import square
+from oodbench.errors import NoGradientError
+from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.networks.network import as_input, batch_size
+from oodbench.passes import Passes
+from oodbench.randomness import generators_per_image, torch_generator
+
+LOOKS, DIRECTIONS = 64, 4
+"""Images and directions a gradient is measured at."""
+
+STRIDE = 0.1 / 255
+"""How far a difference quotient reaches to both sides, in pixel space."""
+
+THOROUGH = Passes(forward=500 + 100 + 5000, backward=600)
+"""About what `thorough` costs for each of its images."""
+
+THOROUGH_IMAGES = 100
+
+
+def gradient_error(score: PerImage, images: Tensor) -> float:
+    """Median relative error of the gradient along random directions, against a central difference.
+
+    A direction is the gradient's own sign in half of the pixels, drawn at random, and zero elsewhere: along it the
+    score moves enough to be told from rounding. Not a number where there is no gradient, or where it is zero.
+
+    Args:
+        score: as it is attacked.
+        images: (N, C, H, W) in [0, 1].
+    """
+    try:
+        _, gradient = value_and_gradient(score, images)
+    except NoGradientError:
+        return float("nan")
+    errors, generator = [], torch_generator("gradient check")
+    for _ in range(DIRECTIONS):
+        half = torch.rand(images.shape, generator=generator).to(images.device) < 0.5
+        direction = gradient.sign() * half
+        slope = (gradient * direction).flatten(1).sum(1).double()
+        with torch.no_grad():
+            rise = (score(images + STRIDE * direction) - score(images - STRIDE * direction)).double() / (2 * STRIDE)
+        steep = slope > 0
+        errors.append(((rise - slope).abs() / slope)[steep])
+    together = torch.cat(errors)
+    return float(together.median()) if len(together) else float("nan")
+
+
+def unsteadiness(score: PerImage, images: Tensor) -> float:
+    """Largest change of a score between two looks at the same images, the second in reverse order, over their
+    interquartile range: 0 where nothing is random and no image depends on its neighbours.
+    """
+    with torch.no_grad():
+        first, second = score(images).double(), score(images.flip(0)).double().flip(0)
+    low, high = torch.quantile(first, first.new_tensor([0.25, 0.75]))
+    return float((first - second).abs().max() / (high - low).clamp(min=1e-12))
+
+
+def thorough(
+    goal: Goal,
+    images: Tensor,
+    attacked: Tensor,
+    indices: npt.NDArray[np.int64],
+    epsilon: int,
+    id_scores: npt.NDArray[np.float64],
+    purpose: str,
+) -> Mapping[str, float]:
+    """What other attacks would have reached, on request since they cost much.
+
+    Returns:
+        unbounded: share of the images that pass the ID median when everything is allowed.
+        steps: how much more of the ID scores the images pass after 500 iterations than after 100, on average.
+        square: share of the images on which random search without gradients, 5,000 queries, beats the attack.
+
+    Args:
+        goal: of the detector.
+        images: (N, C, H, W) in [0, 1], before the attack.
+        attacked: the same after it.
+        indices: (N,) of each in its set.
+        epsilon: radius in 1/255.
+        id_scores: clean.
+        purpose: names seed and image set.
+    """
+    size, ranked = batch_size(images.device), np.sort(id_scores)
+
+    def passed(scores: Tensor) -> npt.NDArray[np.float64]:
+        """Share of the ID scores that each score is above."""
+        return np.searchsorted(ranked, scores.double().cpu().numpy()) / len(ranked)
+
+    with torch.no_grad():
+        reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
+    free = apgd(goal.score, images, epsilon=255, iterations=100, batch=size, enough=float(np.median(id_scores)))
+    short, long = (apgd(goal.score, images, epsilon=epsilon, iterations=count, batch=size) for count in (100, 500))
+    generators = generators_per_image(indices, "square check", purpose)
+    blind = square(goal.score, images, epsilon=epsilon, queries=5000, generators=generators)
+    return {
+        "unbounded": float((free.best >= float(np.median(id_scores))).double().mean()),
+        "steps": float((passed(long.best) - passed(short.best)).mean()),
+        "square": float((blind.after > reached).double().mean()),
+    }
+
+
+def transferred(score: PerImage, attacked: Tensor, donors: Mapping[str, npt.NDArray[np.uint8]]) -> float:
+    """Share of the images on which what another detector was attacked with scores higher than the attack's own result.
+
+    Args:
+        score: of the detector that is judged.
+        attacked: (N, C, H, W) in [0, 1], its own attacked images.
+        donors: by name, uint8 (N, H, W, C), the same images attacked for other detectors.
+    """
+    size = batch_size(attacked.device)
+
+    def scored(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([score(part) for part in torch.split(images, size)])
+
+    own = scored(attacked)
+    others = [scored(as_input(torch.from_numpy(each).permute(0, 3, 1, 2)).to(attacked)) for each in donors.values()]
+    return float((torch.stack(others).amax(0) > own).double().mean()) if others else float("nan")

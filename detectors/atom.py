@@ -18,6 +18,7 @@ from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
 from oodbench.gradient import PerImage
 from oodbench.images.resident import OutlierPool
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, frozen
 from oodbench.passes import Passes
@@ -169,6 +170,10 @@ class OutlierClass(Detector):
     def targets(self, images: Tensor) -> Tensor:
         """Margin of each class's logit over the outlier class's."""
         return reject_margins(self.network(images), self.classes)
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """Logsumexp of the most that each class's logit can lie above the outlier class's."""
+        return bounds.differences[:, : self.classes, self.classes].logsumexp(1)
 
     def surrogates(self) -> Mapping[str, PerImage]:
         """A ratio of margins, which does not care how large the logits are."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from oodbench.detector import Detector
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation
 
 
@@ -33,6 +34,10 @@ class Energy(Detector):
     def score_representation(self, representation: Representation) -> Tensor:
         """T logsumexp(z / T), the paper's -E (equation 4)."""
         return energy(representation.logits[:, : self.classes], self.parameters.temperature)
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """The energy of the highest logits."""
+        return energy(bounds.high[:, : self.classes], self.parameters.temperature)
 
 
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from oodbench.detector import Detector
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation
 
 
@@ -15,3 +16,7 @@ class MaxLogit(Detector):
     def score_representation(self, representation: Representation) -> Tensor:
         """max_k z_k."""
         return representation.logits[:, : self.classes].double().amax(1)
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """The highest that any logit can be."""
+        return bounds.high[:, : self.classes].amax(1)

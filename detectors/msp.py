@@ -6,6 +6,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from oodbench.detector import Detector, Scores
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation
 
 
@@ -22,6 +23,10 @@ class MSP(Detector):
     def targets(self, images: Tensor) -> Tensor:
         """log(p_k / (1 - p_k)) of every class; the score is the largest."""
         return log_odds(self.network(images)[:, : self.classes])
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """max_k -logsumexp of the lowest that the other logits can lie above z_k."""
+        return log_odds_bound(bounds.differences[:, : self.classes, : self.classes])
 
     def published_objective(self, images: Tensor) -> Tensor:
         """Cross-entropy to the uniform distribution, up to a constant: the attack of Chen et al. 2021 on MSP."""
@@ -47,6 +52,12 @@ def log_odds(logits: Tensor) -> Tensor:
     itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
     others = logits[:, None].expand(-1, logits.shape[1], -1).masked_fill(itself, -torch.inf)
     return logits - others.logsumexp(2)
+
+
+def log_odds_bound(differences: Tensor) -> Tensor:
+    """The most that max_k log(p_k / (1 - p_k)) can be, (N,), where z_j - z_k is at most `differences`, (N, K, K)."""
+    itself = torch.eye(differences.shape[1], dtype=torch.bool, device=differences.device)
+    return (-(-differences).masked_fill(itself, -torch.inf).logsumexp(2)).amax(1)
 
 
 def cross_entropy_to_uniform(logits: Tensor) -> Tensor:

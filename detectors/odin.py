@@ -15,11 +15,12 @@ from torch.nn.functional import cross_entropy
 from oodbench.detector import Tuning, TuningImages
 from oodbench.gradient import PerImage, value_and_gradient
 from oodbench.metrics import evaluate
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
 from oodbench.progress import progress
 
-from .msp import MSP, log_odds, log_odds_of_largest
+from .msp import MSP, log_odds, log_odds_bound, log_odds_of_largest
 
 MAGNITUDES = tuple(0.0002 * step for step in range(21))
 """What is tried, in this order; the first of the best wins."""
@@ -94,6 +95,16 @@ class ODIN(MSP):
         """Log-odds of every class at the stepped images; the score is the largest."""
         stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
         return log_odds(self.network(stepped)[:, : self.classes].double() / self.parameters.temperature)
+
+    @property
+    def widening(self) -> float:  # type: ignore[override]
+        """The step."""
+        return self._magnitude
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """As for MSP, at the temperature."""
+        differences = bounds.differences[:, : self.classes, : self.classes]
+        return log_odds_bound(differences / self.parameters.temperature)
 
     def surrogates(self) -> Mapping[str, PerImage]:
         """The same score without the step, which bends the gradient."""

@@ -18,6 +18,7 @@ from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
 from oodbench.gradient import PerImage
 from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
 from oodbench.passes import Passes
@@ -104,6 +105,10 @@ class ROWL(Detector):
     def targets(self, images: Tensor) -> Tensor:
         """Margin of each class over the reject class; the score is the largest."""
         return reject_margins(self.network(images), self.classes)
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """The most that any class's logit can lie above the reject class's."""
+        return bounds.differences[:, : self.classes, self.classes].amax(1)
 
     def surrogates(self) -> Mapping[str, PerImage]:
         """A ratio of margins, which does not care how large the logits are."""

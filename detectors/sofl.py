@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Detector, Scores
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
 
@@ -105,6 +106,10 @@ class SOFL(Detector):
         """Log-odds of each class against all reject outputs."""
         logits: Tensor = self.network(images).double()
         return logits[:, : self.classes] - logits[:, self.classes :].logsumexp(1, keepdim=True)
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """Logsumexp over the classes of the most that each can lie above all reject outputs together."""
+        return (-(-bounds.differences[:, : self.classes, self.classes :]).logsumexp(2)).logsumexp(1)
 
     def published_objective(self, images: Tensor) -> Tensor:
         """-log of the reject outputs' probability, which rises with the score."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oodbench.gradient import PerImage
 from oodbench.images.resident import IDImages
+from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
 from oodbench.passes import Passes
@@ -160,6 +161,18 @@ class Detector(ABC):
     def has_targets(cls) -> bool:
         """Its score is decided by the largest of several margins."""
         return cls.targets is not Detector.targets
+
+    widening: float = 0.0
+    """How far the score itself moves each pixel, in [0, 1] units: bounds must hold there too."""
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """The most the score can be, (N,), for logits within `bounds`; no attack may ever exceed it."""
+        raise NotImplementedError(f"{self.name} has no bound")
+
+    @classmethod
+    def has_bound(cls) -> bool:
+        """Its score can be bounded by bounds of the logits."""
+        return cls.upper_bound is not Detector.upper_bound
 
     operating_point: ClassVar[float | None] = None
     """A fixed threshold on published scores, for a paper that does not report at 95 % of ID kept."""

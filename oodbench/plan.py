@@ -25,6 +25,9 @@ from oodbench.suite import Suite
 from oodbench.tasks import ID_TASK, Clean, Task, constants
 from oodbench.tasks.versions import Versions
 
+BOUNDS = 5
+"""About what bounds of an image cost, in passes: two in double precision, and the image's own."""
+
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
 
@@ -94,13 +97,13 @@ class SuitePlan:
         """Image sets by name."""
         return self.material.images
 
-    def wanted(self) -> list[Pair]:
+    def wanted(self, cell: CellPlan) -> list[Pair]:
         """Every (task, image set) of a cell, in the order in which they are done."""
-        return _wanted(self.suite)
+        return _wanted(self.suite, type(cell.detector))
 
     def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
         """What a cell's file lacks, or has from another network."""
-        return _missing(self.suite, self.images, cell.cell, cell.key, network_digest)
+        return _missing(self.suite, self.images, cell.cell, cell.key, network_digest, self.wanted(cell))
 
     def group_key(self, cell: CellPlan, network_digest: str, task: str, image_set: str) -> str:
         """The key of one group of scores: it changes whenever anything that moved the scores does."""
@@ -130,7 +133,9 @@ class SuitePlan:
             for search in self._searches(cell):
                 total += cell.detector.own_passes() * self._looks(search)
             for pair in cell.missing:
-                if self.task(pair).attacks():
+                if self.task(pair).certifies:
+                    total += Passes(forward=BOUNDS) * len(self.images[pair[1]])
+                elif self.task(pair).attacks():
                     attack = self.task(pair).passes() + cell.detector.own_passes()
                     total += attack * len(self.images[pair[1]])
                     total += THOROUGH * (min(len(self.images[pair[1]]), THOROUGH_IMAGES) if self.thorough else 0)
@@ -140,7 +145,9 @@ class SuitePlan:
         """Which versions of which image sets are looked at; once for all tasks that begin with the same."""
         tasks = [(self.task(pair), pair[1]) for pair in cell.missing]
         return {
-            (task.versions(), image_set) for task, image_set in tasks if len(task.versions()) > 1 or not task.attacks()
+            (task.versions(), image_set)
+            for task, image_set in tasks
+            if not task.certifies and (len(task.versions()) > 1 or not task.attacks())
         }
 
     def _looks(self, search: tuple[Versions, str]) -> int:
@@ -222,14 +229,18 @@ def _plan_cell(
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
     if request.again or not cell.path.is_file():
-        return CellPlan(detector, cell, key, tuple(_wanted(suite)))
+        return CellPlan(detector, cell, key, tuple(_wanted(suite, type(detector))))
     made_with = str(cell.attributes()["network_digest"])
-    return CellPlan(detector, cell, key, tuple(_missing(suite, images, cell, key, made_with)))
+    return CellPlan(
+        detector, cell, key, tuple(_missing(suite, images, cell, key, made_with, _wanted(suite, type(detector))))
+    )
 
 
-def _wanted(suite: Suite) -> list[Pair]:
+def _wanted(suite: Suite, detector: type[Detector]) -> list[Pair]:
     wanted = [(ID_TASK, suite.id.test)]
     for name, task in suite.tasks.items():
+        if task.certifies and not detector.has_bound():
+            continue
         wanted += [(name, suite.id.test)] if task.side != "out" else []
         wanted += [(name, ood.set) for ood in suite.ood]
     return wanted
@@ -243,11 +254,14 @@ def _task(suite: Suite, pair: Pair) -> Task:
 
 
 def _missing(
-    suite: Suite, images: Mapping[str, ImageSet], cell: Cell, cell_key: str, network_digest: str
+    suite: Suite,
+    images: Mapping[str, ImageSet],
+    cell: Cell,
+    cell_key: str,
+    network_digest: str,
+    wanted: Sequence[Pair],
 ) -> list[Pair]:
-    return [
-        pair for pair in _wanted(suite) if cell.key(*pair) != _group_key(suite, images, cell_key, network_digest, pair)
-    ]
+    return [pair for pair in wanted if cell.key(*pair) != _group_key(suite, images, cell_key, network_digest, pair)]
 
 
 def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, network_digest: str, pair: Pair) -> str:

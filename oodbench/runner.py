@@ -27,7 +27,16 @@ from oodbench.networks.network import Network, as_input
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan, build_network, given_network
 from oodbench.provenance import machine
 from oodbench.request import Request
-from oodbench.scoring import Attack, Scored, exact, refuse_constant, score_attacked, score_versions, thorough_checks
+from oodbench.scoring import (
+    Attack,
+    Scored,
+    exact,
+    refuse_constant,
+    score_attacked,
+    score_certified,
+    score_versions,
+    thorough_checks,
+)
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
@@ -124,7 +133,7 @@ class _NetworkRun:
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
         self.missing: dict[CellPlan, frozenset[tuple[str, str]]] = {}
         for cell in network_plan.cells:
-            missing = plan.wanted() if request.again else plan.missing(cell, self.network_digest)
+            missing = plan.wanted(cell) if request.again else plan.missing(cell, self.network_digest)
             if missing:
                 self.missing[cell] = frozenset(missing)
         self.fitted = dict(self._survivors(list(self.missing), self._fit))
@@ -170,9 +179,14 @@ class _NetworkRun:
 
     def score_all(self) -> None:
         """Every missing group of every cell; what does not depend on the detector in one pass for all."""
-        for pair in self.plan.wanted():
+        for pair in dict.fromkeys(pair for cell in list(self.missing) for pair in self.plan.wanted(cell)):
             task, images = self.plan.task(pair), self.plan.images[pair[1]]
             cells = [cell for cell, missing in self.missing.items() if pair in missing]
+            if task.certifies:
+                for cell in cells:
+                    for _, one in self._survivors([cell], partial(self._certify, pair, images)):
+                        self._keep(cell, pair, images, one)
+                continue
             if not task.attacks():
                 for cell, one in self._search(task.versions(), images, cells):
                     self._keep(cell, pair, images, one)
@@ -235,19 +249,22 @@ class _NetworkRun:
             self.attacked[cell, pair] = scored.images
         return [scored]
 
+    def _certify(self, pair: Pair, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
+        radius = int(getattr(self.plan.task(pair), "epsilon", 0))
+        return [score_certified(cell.detector, images, radius, self.request.device) for cell in cells]
+
     def judge_by_others(self, others: Sequence["_NetworkRun"]) -> None:
         """Try on each detector what others of the run were attacked with, and note how often that does more."""
         for (cell, pair), images in self.attacked.items():
-            donors = {
-                donor.detector.name: found
+            donors = [
+                found
                 for run in others
                 if run.plan is self.plan
                 for (donor, same), found in run.attacked.items()
                 if same == pair and donor is not cell
-            }
-            attacked = as_input(torch.from_numpy(images).permute(0, 3, 1, 2).to(self.request.device))
+            ]
             with exact(self.network):
-                share = transferred(cell.detector.score, attacked, donors)
+                share = transferred(cell.detector.score, images, donors, self.request.device)
             group = cell.cell.group(*pair)
             checked = replace(group, attributes={**group.attributes, "check_transfer": share})
             cell.cell.add(checked, self._cell_attributes(cell))

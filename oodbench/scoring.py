@@ -14,6 +14,7 @@ from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Stopwatch, progress
 from oodbench.tasks.task import Task
@@ -22,6 +23,9 @@ from oodbench.tasks.versions import Versions
 VERSION = 3
 """Bumped when the same network and images would give other scores; part of every result's key."""
 
+
+ROUNDING = 1e-5
+"""Share by which float32 scores may exceed bounds computed in float64; bounds are raised by it."""
 
 OFF_GRID = 1e-3
 """How far from a whole level a float image of the 8-bit grid may lie, in levels."""
@@ -176,6 +180,24 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         np.concatenate(kept),
         looks,
     )
+
+
+def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
+    """Upper bounds of the scores over L-infinity balls of `radius`/255 around `images`, and predictions at the centers.
+
+    Raises:
+        OodbenchError: the network does something through which no bounds are known, or a bound is not finite.
+    """
+    bounder, scores, predictions, clock = Bounder(detector.network), [], [], Stopwatch()
+    with progress(f"bounding {images.name}", len(images)) as advance, clock, torch.no_grad():
+        for pixels, _ in batches(images, device):
+            levels = pixels.double()
+            low, high = (levels - radius).clamp(min=0) / 255, (levels + radius).clamp(max=255) / 255
+            found = detector.upper_bound(bounder.bounds(low - detector.widening, high + detector.widening))
+            scores.append(checked(detector, found + ROUNDING * (1 + found.abs()), len(pixels), images.name))
+            predictions.append(detector.predict(detector.network.represent(as_input(pixels))).cpu())
+            advance(len(pixels))
+    return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), seconds=clock.seconds)
 
 
 def thorough_checks(

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from oodbench import honesty
 from oodbench.detector import Detector
 from oodbench.errors import unknown
-from oodbench.metrics import METRICS, accuracy, curve, evaluate, fpr_at
+from oodbench.metrics import METRICS, accuracy, bootstrap, curve, evaluate, fpr_at
 from oodbench.store import Cell
 from oodbench.tasks import ID_TASK
 
@@ -65,6 +65,8 @@ def tidy(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]], convent
         *MEASURED,
         "convention",
         "operating_point",
+        "low",
+        "high",
         *OF_ATTACK,
         *honesty.FLAGS,
         *OF_CELL,
@@ -130,8 +132,13 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
                 values["fpr95"] = fpr_at(points, operating_point)
+            # A subset stands for the whole set: how far off it may be belongs to it.
+            intervals = (
+                bootstrap(id_scores, view(group.scores), convention=convention) if attributes.get("images") else {}
+            )
             for metric, value in values.items():
-                yield {**about, "metric": metric, "value": value}
+                low, high = intervals.get(metric, (float("nan"), float("nan")))
+                yield {**about, "metric": metric, "value": value, "low": low, "high": high}
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
@@ -201,6 +208,8 @@ def _footnotes(frame: pd.DataFrame) -> str:
         if said := honesty.warnings(means):
             name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
             lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
+    for keys, part in scores[scores["low"].notna()].groupby(["cell", "task"], sort=False):
+        lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_intervals(part)}.")
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     for keys, part in attacks.groupby(["cell", "task"], sort=False):
         lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_cost(part)}.")
@@ -212,6 +221,16 @@ def _footnotes(frame: pd.DataFrame) -> str:
 def _tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
     tuned: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
     return tuned
+
+
+def _about_intervals(part: pd.DataFrame) -> str:
+    """95 % intervals of a subset's leading metrics; over several sets the mean of theirs, as if all erred together."""
+    bounds = part.groupby("metric")[["low", "high"]].mean() * 100
+    said = [
+        f"{HEADINGS[metric].split()[0]} {bounds['low'][metric]:.2f} to {bounds['high'][metric]:.2f}"
+        for metric in ("fpr95", "auroc")
+    ]
+    return f"95 % interval over images {' and '.join(said)}"
 
 
 def _about_cost(attack: pd.DataFrame) -> str:

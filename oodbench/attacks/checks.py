@@ -1,6 +1,6 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,13 @@ LOOKS, DIRECTIONS = 64, 4
 STRIDE = 0.1 / 255
 """How far a difference quotient reaches to both sides, in pixel space."""
 
-THOROUGH = Passes(forward=500 + 100 + 5000, backward=600)
-"""About what `thorough` costs for each of its images."""
-
 THOROUGH_IMAGES = 100
+
+LONG, SHORT, QUERIES = 500, 100, 5000
+"""Iterations that are compared, and queries of random search."""
+
+THOROUGH = Passes(forward=LONG + 2 * SHORT + QUERIES, backward=LONG + 2 * SHORT)
+"""About what `thorough` costs for each of its images."""
 
 
 def gradient_error(score: PerImage, images: Tensor) -> float:
@@ -99,9 +102,9 @@ def thorough(
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
     free = apgd(goal.score, images, epsilon=255, iterations=100, batch=size, enough=float(np.median(id_scores)))
-    short, long = (apgd(goal.score, images, epsilon=epsilon, iterations=count, batch=size) for count in (100, 500))
+    short, long = (apgd(goal.score, images, epsilon=epsilon, iterations=count, batch=size) for count in (SHORT, LONG))
     generators = generators_per_image(indices, "square check", purpose)
-    blind = square(goal.score, images, epsilon=epsilon, queries=5000, generators=generators)
+    blind = square(goal.score, images, epsilon=epsilon, queries=QUERIES, generators=generators)
     return {
         "unbounded": float((free.best >= float(np.median(id_scores))).double().mean()),
         "steps": float((passed(long.best) - passed(short.best)).mean()),
@@ -109,20 +112,26 @@ def thorough(
     }
 
 
-def transferred(score: PerImage, attacked: Tensor, donors: Mapping[str, npt.NDArray[np.uint8]]) -> float:
+def transferred(
+    score: PerImage, attacked: npt.NDArray[np.uint8], donors: Sequence[npt.NDArray[np.uint8]], device: torch.device
+) -> float:
     """Share of the images on which what another detector was attacked with scores higher than the attack's own result.
 
     Args:
         score: of the detector that is judged.
-        attacked: (N, C, H, W) in [0, 1], its own attacked images.
-        donors: by name, uint8 (N, H, W, C), the same images attacked for other detectors.
+        attacked: uint8 (N, H, W, C), its own attacked images.
+        donors: the same images as they were attacked for other detectors.
+        device: where it runs.
+
+    Returns:
+        Not a number without donors.
     """
-    size = batch_size(attacked.device)
 
-    def scored(images: Tensor) -> Tensor:
+    def scored(images: npt.NDArray[np.uint8]) -> Tensor:
+        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
         with torch.no_grad():
-            return torch.cat([score(part) for part in torch.split(images, size)])
+            return torch.cat([score(as_input(part)) for part in torch.split(pixels, batch_size(device))])
 
-    own = scored(attacked)
-    others = [scored(as_input(torch.from_numpy(each).permute(0, 3, 1, 2)).to(attacked)) for each in donors.values()]
-    return float((torch.stack(others).amax(0) > own).double().mean()) if others else float("nan")
+    if not donors:
+        return float("nan")
+    return float((torch.stack([scored(each) for each in donors]).amax(0) > scored(attacked)).double().mean())

@@ -41,10 +41,12 @@ class Task:
     Attributes:
         kind: what a suite calls it.
         side: who is attacked, one of `SIDES`.
+        certifies: it bounds scores instead of altering images.
         together: batches of the usual size that `alter` is given at once.
     """
 
     kind: ClassVar[str]
+    certifies: ClassVar[bool] = False
     together: ClassVar[int] = 1
     side: str = "out"
 

@@ -1,0 +1,34 @@
+"""A guarantee in place of an attack: no image in the ball scores higher than this."""
+
+from dataclasses import dataclass
+
+from oodbench.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Certified(Task):
+    """Each OOD image gets an upper bound of the detector's score over an L-infinity ball around it.
+
+    The AUROC over these bounds is guaranteed: no attack whatever can push it lower (GAUC, Bitterwolf et al. 2020,
+    arXiv:2007.08473). Bounds are intervals, which are wide in networks not trained for them: zero says that nothing is
+    guaranteed, not that there is an attack. Detectors without a bound have no row.
+
+    Attributes:
+        epsilon: radius, in 1/255 of pixel space.
+    """
+
+    kind = "certified"
+    certifies = True
+
+    epsilon: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 255:
+            raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
+
+    def threat(self) -> str:
+        """What is guaranteed."""
+        return (
+            f"no attack within L-infinity {self.epsilon}/255 on OOD images can do worse, by interval bounds (0: the "
+            "bounds are too wide to say anything); ID clean"
+        )

@@ -1,0 +1,82 @@
+"""Checks of an attack: what they say of one that did nothing, and of one that did its best."""
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.attacks import checks
+from oodbench.attacks.apgd import apgd
+from oodbench.attacks.checks import gradient_error, thorough, transferred, unsteadiness
+from oodbench.attacks.goal import Goal
+from oodbench.detectors.msp import MSP
+from oodbench.fitting import fit
+
+
+@pytest.fixture
+def detector(toy):
+    fitted = MSP()
+    fit([fitted], toy("out3"), 3)
+    return fitted
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name, fewer in (("LONG", 60), ("SHORT", 30), ("QUERIES", 100)):
+        monkeypatch.setattr(checks, name, fewer)
+
+
+def best(detector, images, iterations=60):
+    found = apgd(detector.score, images, epsilon=8, iterations=iterations).images
+    return (found * 255).round() / 255
+
+
+def test_an_attack_that_did_nothing_is_beaten_by_all_and_a_good_one_by_none(detector, toy_images, quick):
+    id_scores = np.linspace(-5, 2, 50)
+    common = (np.arange(6), 8, id_scores, "1/letters")
+    nothing = thorough(Goal.of(detector), toy_images, toy_images, *common)
+    good = thorough(Goal.of(detector), toy_images, best(detector, toy_images), *common)
+    assert nothing["square"] == 1
+    assert good["square"] < 0.2
+    assert good["unbounded"] == 1
+    assert 0 <= good["steps"] < 0.05
+
+
+def test_images_made_for_a_twin_beat_only_a_worse_attack(detector, toy_images):
+    clean, attacked = (
+        (images * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
+        for images in (toy_images, best(detector, toy_images))
+    )
+    device = torch.device("cpu")
+    assert transferred(detector.score, clean, [clean, attacked], device) == 1
+    assert transferred(detector.score, attacked, [clean, attacked], device) == 0
+    assert np.isnan(transferred(detector.score, attacked, [], device))
+
+
+def test_a_score_that_cannot_be_climbed_even_with_everything_allowed(toy_images, quick):
+    def capped(images):
+        return images.mean((1, 2, 3)).clamp(max=0.1)
+
+    found = thorough(Goal(capped, capped), toy_images, toy_images, np.arange(6), 8, np.array([0.2, 0.3]), "x")
+    assert found["unbounded"] == 0
+
+
+def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):
+    def half(images):
+        return images.sum((1, 2, 3)) + images.detach().sum((1, 2, 3))
+
+    # The slope is half of the rise: the rise is off by as much as the slope itself.
+    assert gradient_error(half, toy_images) == pytest.approx(1, rel=1e-6)
+    assert gradient_error(lambda images: images.square().sum((1, 2, 3)), toy_images) < 1e-6
+    assert np.isnan(gradient_error(lambda images: images.detach().sum((1, 2, 3)), toy_images))
+    assert np.isnan(gradient_error(lambda images: 0 * images.sum((1, 2, 3)), toy_images))
+
+
+def test_unsteady_is_what_is_random_or_looks_at_its_neighbours(toy_images):
+    def centred(images):
+        """As batch norm in train mode does."""
+        sums = images.sum((1, 2, 3))
+        return sums - sums[:3].mean()
+
+    assert unsteadiness(lambda images: images.sum((1, 2, 3)), toy_images) == 0
+    assert unsteadiness(centred, toy_images) > 0.01
+    assert unsteadiness(lambda images: torch.rand(len(images)), toy_images) > 0.01

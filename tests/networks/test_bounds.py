@@ -1,0 +1,146 @@
+"""Interval bounds: exact where that is known, sound against whatever is tried, and refused where nothing is known."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from oodbench import networks
+from oodbench.attacks.apgd import apgd
+from oodbench.detectors.atom import ATOM
+from oodbench.detectors.energy import Energy
+from oodbench.detectors.maxlogit import MaxLogit
+from oodbench.detectors.msp import MSP
+from oodbench.detectors.odin import ODIN
+from oodbench.detectors.rowl import ROWL
+from oodbench.detectors.sofl import SOFL
+from oodbench.errors import OodbenchError
+from oodbench.fitting import fit
+from oodbench.networks.bounds import Bounder
+from oodbench.networks.network import Network, Representation
+
+K = 4
+
+
+class Everything(Network):
+    """Every operation that bounds are known through, on 3 x 8 x 8 images."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__((0.5,) * 3, (0.25,) * 3)
+        self.conv1, self.bn1 = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.conv2, self.conv3 = nn.Conv2d(6, 6, 3, padding=1, groups=2), nn.Conv2d(12, 8, 1)
+        self.hidden, self.fc = nn.Linear(8, 16), nn.Linear(16, outputs)
+
+    def represent(self, images):
+        first = F.relu(self.bn1(self.conv1(self.normalise(images))))
+        second = first + self.conv2(first)
+        joined = self.conv3(torch.cat((first, second), 1))
+        pooled = F.avg_pool2d(F.max_pool2d(joined, 2), 2)
+        features = F.relu(self.hidden(torch.flatten(F.adaptive_avg_pool2d(pooled, 1), 1)))
+        return Representation(self.fc(features), features, (joined,))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    made = Everything(K + 1)
+    nn.init.uniform_(made.bn1.running_var, 0.5, 2)
+    nn.init.normal_(made.bn1.weight)
+    return made.eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def ball(images, radius):
+    return (images - radius).clamp(0, 1), (images + radius).clamp(0, 1)
+
+
+def test_without_a_radius_the_bound_is_the_logits(network, images):
+    found = Bounder(network).bounds(images, images)
+    with torch.no_grad():
+        logits = network(images).double()
+    torch.testing.assert_close(found.high, logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.differences, logits[:, :, None] - logits[:, None], atol=1e-5, rtol=1e-5)
+
+
+def test_one_linear_layer_is_bounded_exactly():
+    class Line(Network):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def represent(self, images):
+            features = images.flatten(1)
+            return Representation(self.fc(features), features, ())
+
+    line = Line()
+    with torch.no_grad():
+        line.fc.weight.copy_(torch.tensor([[1.0, -2.0, 0.0], [1.0, 0.0, 3.0]]))
+        line.fc.bias.copy_(torch.tensor([0.5, 0.0]))
+    center = torch.tensor([[[[0.5]], [[0.5]], [[0.5]]]])
+    found = Bounder(line).bounds(center - 0.1, center + 0.1)
+    # z_0 = 0.5 - 1 + 0.5 = 0 +- 0.3, z_1 = 2 +- 0.4; z_0 - z_1 = -2 x_1 - 3 x_2 + 0.5 = -2 +- 0.5, not +- 0.7.
+    torch.testing.assert_close(found.high, torch.tensor([[0.3, 2.4]]).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.differences[0, 0, 1], torch.tensor(-1.5).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.differences[0, 1, 0], torch.tensor(2.5).double(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("radius", [0.5 / 255, 8 / 255, 1.0])
+def test_no_point_of_the_ball_is_beyond_the_bounds(network, images, radius):
+    low, high = ball(images, radius)
+    found, generator = Bounder(network).bounds(low, high), torch.Generator().manual_seed(2)
+    for attempt in range(40):
+        share = torch.rand(images.shape, generator=generator)
+        points = low + (high - low) * (share.round() if attempt % 2 else share)
+        with torch.no_grad():
+            logits = network(points).double()
+        assert (logits <= found.high + 1e-4).all()
+        assert (logits[:, :, None] - logits[:, None] <= found.differences + 1e-4).all()
+
+
+DETECTORS = {
+    "msp": (MSP(), K),
+    "odin": (ODIN(ODIN.Parameters(magnitude=0.01, temperature=10.0)), K),
+    "energy": (Energy(), K),
+    "maxlogit": (MaxLogit(), K),
+    "atom": (ATOM(), K + 1),
+    "rowl": (ROWL(), K + 1),
+    "sofl": (SOFL(SOFL.Parameters(reject=2)), K + 2),
+}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("radius", [0, 1, 8])
+def test_no_attack_exceeds_a_detectors_bound(images, name, radius):
+    """C16: the climb ends below the bound, and at radius 0 the bound is the score."""
+    detector, outputs = DETECTORS[name]
+    torch.manual_seed(3)
+    fit([detector], Everything(outputs), K)
+    low, high = ball(images, radius / 255)
+    bound = detector.upper_bound(Bounder(detector.network).bounds(low - detector.widening, high + detector.widening))
+    climbed = apgd(detector.score, images, epsilon=radius, iterations=30)
+    assert (climbed.best <= bound + 1e-4).all()
+    if radius == 0 and not detector.widening:
+        torch.testing.assert_close(climbed.best, bound, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "small-cnn"])
+def test_the_networks_of_the_house_are_bounded(name):
+    network = networks.build(name, K, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0).eval()
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    found = Bounder(network).bounds(*ball(images, 1e-4))
+    with torch.no_grad():
+        assert (network(images).double() <= found.high + 1e-4).all()
+    assert found.high.isfinite().all()
+
+
+def test_an_operation_without_a_rule_is_named():
+    class Soft(Everything):
+        def represent(self, images):
+            return super().represent(F.gelu(images))
+
+    with pytest.raises(OodbenchError, match="no interval bounds are known through gelu"):
+        Bounder(Soft(K).eval()).bounds(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))

@@ -1,0 +1,115 @@
+"""What a run may ask of attacks: kept images, subsets, radii, sides, checks."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from oodbench.attacks import checks
+from oodbench.detectors.msp import MSP
+from oodbench.files import digest
+from oodbench.fitting import fit
+from oodbench.images import builtin
+from oodbench.networks import build, checkpoints
+from oodbench.networks.network import as_input
+from oodbench.scoring import exact
+from oodbench.store import cells
+
+QUICK = ("run", "--suite", "digits-adv", "--set", "epochs=1", "--limit", "40", "--detector", "msp")
+
+
+def frame_of(oodbench):
+    out = oodbench("table", "results", "--format", "csv")[1]
+    return pd.read_csv(io.StringIO(out), keep_default_na=False, na_values=["nan"])
+
+
+def test_kept_images_score_again_what_they_scored(oodbench, tmp_path):
+    code, _, err = oodbench(*QUICK, "--task", "linf", "--set", "linf.steps=3", "--keep-images")
+    assert code == 0, err
+    (cell,) = cells(tmp_path / "results")
+    network = build("small-cnn", 10, mean=(0.5,) * 3, std=(0.5,) * 3, seed=0)
+    (file,) = (tmp_path / "results" / "networks").glob("*.safetensors")
+    checkpoints.load(network, file)
+    detector = MSP()
+    fit([detector], network.eval(), 10)
+    clean = builtin.make("letters").images[:40].astype(int)
+    group = cell.group("linf", "letters")
+    images = group.extras["images"]
+    assert images.dtype == np.uint8
+    assert 0 < np.abs(images.astype(int) - clean).max() <= 32
+    assert group.attributes["images_sha256"] == digest(images.tobytes())
+    with exact(network), torch.no_grad():
+        again = detector.score(as_input(torch.from_numpy(images).permute(0, 3, 1, 2)))
+    np.testing.assert_allclose(again, group.scores, atol=1e-4)
+
+
+def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_path):
+    code, out, err = oodbench(*QUICK, "--task", "linf", "--set", "linf.steps=2", "--images", "8")
+    assert code == 0, err
+    (cell,) = cells(tmp_path / "results")
+    group = cell.group("linf", "letters")
+    assert "images" not in group.extras
+    assert group.indices.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert len(cell.group("id", "digits-test").scores) == 40
+    assert "8 of each OOD set" in out
+    assert "95 % interval" in out
+
+
+def test_a_subset_is_attacked_as_it_is_in_the_whole(oodbench, tmp_path):
+    for more in ((), ("--images", "8")):
+        assert oodbench(*QUICK, "--task", "linf", "--set", "linf.steps=2", *more)[0] == 0
+    groups = [cell.group("linf", "letters") for cell in cells(tmp_path / "results")]
+    part, whole = sorted(groups, key=lambda group: len(group.scores))
+    np.testing.assert_allclose(part.scores, whole.scores[part.indices], atol=1e-4)
+
+
+def test_a_curve_over_radii_begins_with_the_clean_images(oodbench):
+    code, _, err = oodbench(*QUICK, "--task", "clean", "--task", "linf", "--eps", "0,8,64")
+    assert code == 0, err
+    frame = frame_of(oodbench)
+    auroc = frame[frame.metric == "auroc"].groupby("task", sort=False)["value"].mean()
+    assert list(auroc.index) == ["clean", "linf-eps0", "linf-eps8", "linf-eps64"]
+    assert auroc["linf-eps0"] == pytest.approx(auroc["clean"], abs=1e-9)
+    assert auroc["linf-eps64"] < auroc["linf-eps8"] < auroc["clean"]
+
+
+def test_attacked_on_both_sides_is_worse_than_on_one(oodbench):
+    common = (*QUICK, "--set", "epochs=8", "--task", "clean", "--task", "linf")
+    for side in ("out", "in", "both"):
+        name = "linf" if side == "out" else f"linf-{side}"
+        code, out, err = oodbench(*common, "--threat", side, "--set", f"{name}.steps=5", "--set", f"{name}.epsilon=8")
+        assert code == 0, err
+    assert "linf-both: OOD and ID images attacked" in out
+    frame = frame_of(oodbench)
+    auroc = frame[frame.metric == "auroc"].groupby("task")["value"].mean()
+    assert auroc["linf-both"] < min(auroc["linf"], auroc["linf-in"])
+    assert auroc["linf-in"] < auroc["clean"]
+
+
+def test_full_checks_try_others_and_say_so(oodbench, tmp_path, monkeypatch):
+    for name, fewer in (("LONG", 20), ("SHORT", 10), ("QUERIES", 60)):
+        monkeypatch.setattr(checks, name, fewer)
+    command = (*QUICK, "--limit", "6", "--detector", "energy", "--task", "linf", "--set", "linf.steps=1")
+    code, _, err = oodbench(*command, "--set", "linf.epsilon=4", "--checks", "full")
+    assert code == 0, err
+    for cell in cells(tmp_path / "results"):
+        attributes = cell.group("linf", "letters").attributes
+        assert {f"check_{name}" for name in ("unbounded", "steps", "square", "transfer")} <= attributes.keys()
+        assert all(0 <= attributes[f"check_{name}"] <= 1 for name in ("unbounded", "square", "transfer"))
+
+
+def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):
+    names = ("certified", "linf", "clean")
+    tasks = [word for name in names for word in ("--task", name)]
+    settings = ["--set", "linf.epsilon=1", "--set", "certified.epsilon=1", "--set", "linf.objective=adaptive"]
+    code, out, err = oodbench(*QUICK, "--detector", "knn", "--set", "knn.k=5", *tasks, *settings)
+    assert code == 0, err
+    assert "certified: no attack within L-infinity 1/255 on OOD images can do worse" in out
+    frame = frame_of(oodbench)
+    assert set(frame[frame.task == "certified"].detector) == {"msp"}  # knn has no bound and no row
+    (cell,) = [cell for cell in cells(tmp_path / "results") if "msp" in str(cell.path)]
+    clean, attacked, bound = (cell.group(name, "letters").scores for name in ("clean", "linf", "certified"))
+    assert (clean <= bound).all()
+    assert (attacked <= bound).all()

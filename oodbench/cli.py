@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,9 +10,13 @@ import click
 import torch
 
 from oodbench import __version__, networks, runner, settings, store, suitefile, tables, tuning
+from oodbench.corruptions import CORRUPTIONS
+from oodbench.corruptions.gallery import gallery
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
+from oodbench.files import write_atomic
 from oodbench.images import catalogue
+from oodbench.images.sheet import Picture, sheet
 from oodbench.memory import keep_freed_memory
 from oodbench.metrics import CONVENTIONS
 from oodbench.objective import Objective
@@ -19,6 +24,7 @@ from oodbench.passes import Passes
 from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
 from oodbench.request import Request
+from oodbench.tasks import KINDS, Task
 from oodbench.tasks.task import SIDES
 from oodbench.variation import parse_radii, vary
 
@@ -325,14 +331,16 @@ def table(results: Path, form: str, by: str, convention: str, plugins: tuple[Pat
 
 
 @commands.command("list", cls=_Examples, examples=("oodbench list detectors", "oodbench list images"))
-@click.argument("what", type=click.Choice(["detectors", "suites", "images", "networks"]))
+@click.argument("what", type=click.Choice(["detectors", "suites", "tasks", "corruptions", "images", "networks"]))
 @data_option
 @plugin_option
 def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
-    """What can be named: detectors, suites, images or networks."""
+    """What can be named: detectors, suites, tasks, corruptions, images or networks."""
     lines: dict[str, Callable[[], dict[str, str]]] = {
         "detectors": lambda: _detector_lines(plugins),
         "suites": lambda: {name: suitefile.load(name).title for name in suitefile.names()},
+        "tasks": lambda: {name: _summary(kind) for name, kind in KINDS.items()},
+        "corruptions": lambda: {name: corruption.description for name, corruption in CORRUPTIONS.items()},
         "images": lambda: {name: catalogue.describe(name, data) for name in catalogue.names(data)},
         "networks": lambda: {name: networks.describe(name) for name in networks.names()},
     }
@@ -343,6 +351,40 @@ def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
         click.echo(f"{name:{width}}  {first}")
         for line in others:
             click.echo(f"{'':{width}}  {line}")
+
+
+@commands.group(cls=_Group, examples=("oodbench data show letters", "oodbench data show letters --corrupted 0"))
+def data() -> None:
+    """Look at image sets."""
+
+
+@data.command(
+    cls=_Examples,
+    examples=(
+        "oodbench data show digits-test --count 50",
+        "oodbench data show letters --corrupted 3 --out versions.png",
+    ),
+)
+@click.argument("name")
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, at even distances.")
+@click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
+@data_option
+def show(name: str, count: int, corrupted: int | None, out: Path | None, data: Path) -> None:
+    """Draw a contact sheet of an image set: people should look at what they measure on."""
+    images = catalogue.load(name, data)
+    if corrupted is None:
+        some = images.spread(count)
+        captions = [str(index) for index in some.indices]
+        pictures = [Picture(pixels, caption) for pixels, caption in zip(some.images, captions, strict=True)]
+        drawn = sheet(pictures, 10, f"{name}: {len(some)} of {len(images)} images. {images.source}")
+    elif corrupted < len(images):
+        drawn = gallery(images.images[corrupted], f"{name}, image {corrupted}, under 19 corruptions")
+    else:
+        raise OodbenchError(f"{name} has no image {corrupted}: choose 0 to {len(images) - 1}")
+    file = out or Path(f"{name}.png")
+    write_atomic(file, drawn)
+    click.echo(file)
 
 
 def main() -> NoReturn:
@@ -398,6 +440,13 @@ def _announce(plans: list[SuitePlan], request: Request) -> None:
             click.echo(f"  {names}: {todo}", err=True)
     total = sum((each.passes() for each in plans), Passes())
     click.echo(f"seed {request.seed}, device {request.device}; about {total} of the network, in images", err=True)
+
+
+def _summary(kind: type[Task]) -> str:
+    """The first sentence of its docstring, and what a suite may say of it."""
+    sentence = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
+    settings_of = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+    return f"{sentence}\nsays: {settings_of or 'nothing'}"
 
 
 def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:

@@ -10,13 +10,22 @@ import click
 import torch
 
 from oodbench import __version__, networks, runner, settings, store, suitefile, tables, tuning
+from oodbench.cli.data import data
+from oodbench.cli.options import (
+    Examples,
+    Group,
+    data_option,
+    device_option,
+    limit_option,
+    out_option,
+    plugin_option,
+    seed_option,
+    set_option,
+)
 from oodbench.corruptions import CORRUPTIONS
-from oodbench.corruptions.gallery import gallery
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
-from oodbench.files import write_atomic
 from oodbench.images import catalogue
-from oodbench.images.sheet import Picture, sheet
 from oodbench.memory import keep_freed_memory
 from oodbench.metrics import CONVENTIONS
 from oodbench.objective import Objective
@@ -32,67 +41,8 @@ INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""
 
 
-class _Examples(click.Command):
-    """A command whose help ends with two lines that run as they stand."""
-
-    def __init__(self, *args: Any, examples: tuple[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = examples
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_paragraph()
-        formatter.write("Examples:\n" + "".join(f"  {example}\n" for example in self.examples))
-
-
-class _Group(_Examples, click.Group):
-    """The command itself."""
-
-
-plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Python file that defines detectors; repeatable.",
-)
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    envvar="OODBENCH_DATA",
-    show_envvar=True,
-    help="Folder of image packs (HDF5).",
-)
-
-
-seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
-)
-device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run."
-)
-out_option = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
-)
-limit_option = click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Only the first N images of each ID and OOD set; rows say so.",
-)
-set_option = click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change a parameter: epochs=1, atom.q=0.25, linf.steps=10; repeatable.",
-)
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     examples=("oodbench list detectors", "oodbench run --suite digits-adv --detector msp --detector atom"),
 )
@@ -102,7 +52,7 @@ def commands() -> None:
 
 
 @commands.command(
-    cls=_Examples,
+    cls=Examples,
     examples=(
         "oodbench run --suite digits --detector msp",
         "oodbench run --suite digits-adv --detector msp --detector atom --limit 100",
@@ -228,7 +178,7 @@ def run(
 
 
 @commands.command(
-    cls=_Examples,
+    cls=Examples,
     examples=(
         "oodbench tune --suite digits-adv --detector atom",
         "oodbench tune --suite digits --detector knn --over k=1,10,50",
@@ -296,7 +246,7 @@ def tune(
 
 
 @commands.command(
-    cls=_Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
+    cls=Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
 )
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
@@ -330,7 +280,7 @@ def table(results: Path, form: str, by: str, convention: str, plugins: tuple[Pat
     click.echo(frame.to_csv(index=False) if form == "csv" else tables.render(frame, by), nl=form != "csv")
 
 
-@commands.command("list", cls=_Examples, examples=("oodbench list detectors", "oodbench list images"))
+@commands.command("list", cls=Examples, examples=("oodbench list detectors", "oodbench list images"))
 @click.argument("what", type=click.Choice(["detectors", "suites", "tasks", "corruptions", "images", "networks"]))
 @data_option
 @plugin_option
@@ -353,45 +303,14 @@ def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
             click.echo(f"{'':{width}}  {line}")
 
 
-@commands.group(cls=_Group, examples=("oodbench data show letters", "oodbench data show letters --corrupted 0"))
-def data() -> None:
-    """Look at image sets."""
-
-
-@data.command(
-    cls=_Examples,
-    examples=(
-        "oodbench data show digits-test --count 50",
-        "oodbench data show letters --corrupted 3 --out versions.png",
-    ),
-)
-@click.argument("name")
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, at even distances.")
-@click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
-@data_option
-def show(name: str, count: int, corrupted: int | None, out: Path | None, data: Path) -> None:
-    """Draw a contact sheet of an image set: people should look at what they measure on."""
-    images = catalogue.load(name, data)
-    if corrupted is None:
-        some = images.spread(count)
-        captions = [str(index) for index in some.indices]
-        pictures = [Picture(pixels, caption) for pixels, caption in zip(some.images, captions, strict=True)]
-        drawn = sheet(pictures, 10, f"{name}: {len(some)} of {len(images)} images. {images.source}")
-    elif corrupted < len(images):
-        drawn = gallery(images.images[corrupted], f"{name}, image {corrupted}, under 19 corruptions")
-    else:
-        raise OodbenchError(f"{name} has no image {corrupted}: choose 0 to {len(images) - 1}")
-    file = out or Path(f"{name}.png")
-    write_atomic(file, drawn)
-    click.echo(file)
+commands.add_command(data)
 
 
 def main() -> NoReturn:
-    """The `oodbench` command: exit code 0, 2 for a mistake that the user can mend, 130 when interrupted."""
+    """The `oodbench` command: exit code 0, 1 for a failed check, 2 for a user's mistake, 130 when interrupted."""
     keep_freed_memory()
     try:
-        commands(standalone_mode=False)
+        code = commands(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -401,7 +320,8 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\noodbench: interrupted; the same command goes on where this one stopped", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
+    # A command that found something wrong leaves with click's Exit, which comes back as a number here.
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,65 @@
+"""What several commands share: options, and help that ends with examples."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Examples(click.Command):
+    """A command whose help ends with two lines that run as they stand."""
+
+    def __init__(self, *args: Any, examples: tuple[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write("Examples:\n" + "".join(f"  {example}\n" for example in self.examples))
+
+
+class Group(Examples, click.Group):
+    """The command itself."""
+
+
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Python file that defines detectors; repeatable.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    envvar="OODBENCH_DATA",
+    show_envvar=True,
+    help="Folder of image packs (HDF5).",
+)
+
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run."
+)
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
+)
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the first N images of each ID and OOD set; rows say so.",
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a parameter: epochs=1, atom.q=0.25, linf.steps=10; repeatable.",
+)

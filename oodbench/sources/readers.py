@@ -1,0 +1,203 @@
+"""Formats in which public image sets come, to arrays. Files are hostile: nothing in them is ever executed."""
+
+import gzip
+import io
+import pickle
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from scipy.io import loadmat
+
+from oodbench.errors import OodbenchError
+from oodbench.sources.archives import LARGEST, members
+from oodbench.sources.source import Pixels, Reader
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+Image.MAX_IMAGE_PIXELS = 100_000_000
+
+
+def cifar(batches: Sequence[str], labels: str) -> Reader:
+    """CIFAR's archive of pickled batches.
+
+    Args:
+        batches: names of the batches, in order.
+        labels: what the labels are called in them.
+    """
+    return partial(_cifar, batches=tuple(batches), labels=labels)
+
+
+def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> Pixels:
+    (path,) = paths
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, content in members(path):
+        batch = name.rpartition("/")[2]
+        if batch in batches and batch not in found:
+            found[batch] = _unpickled(content, f"{path}: {name}")
+    if missing := [batch for batch in batches if batch not in found]:
+        raise OodbenchError(f"{path} has no {missing[0]}: it is not the archive it should be")
+    pixels = np.concatenate([np.asarray(found[batch]["data"], np.uint8) for batch in batches])
+    classes = np.concatenate([np.asarray(found[batch][labels], np.int64) for batch in batches])
+    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), classes
+
+
+class _Harmless(pickle.Unpickler):
+    """Knows arrays and what Python 2 wrote for text; everything else is refused before it is built."""
+
+    KNOWN = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.KNOWN:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _unpickled(content: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        found = _Harmless(io.BytesIO(content), encoding="latin1").load()
+    except Exception as error:  # a hostile pickle may raise anything
+        raise OodbenchError(f"{where} is not a batch of CIFAR images ({error}): fetch the archive again") from error
+    if not isinstance(found, dict) or not isinstance(found.get("data"), np.ndarray):
+        raise OodbenchError(f"{where} holds no array 'data': it is not a batch of CIFAR images")
+    return found
+
+
+def svhn(each: int | None = None) -> Reader:
+    """SVHN's Matlab file; label 10 means the digit 0.
+
+    Args:
+        each: the first so many images of every digit, in the file's order; None for all.
+    """
+    return partial(_svhn, each=each)
+
+
+def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
+    (path,) = paths
+    try:
+        found = loadmat(path, variable_names=["X", "y"])
+        pixels, labels = found["X"], found["y"].ravel().astype(np.int64) % 10
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[2:] != (3, len(labels)):
+            raise ValueError(f"X is {pixels.dtype} {pixels.shape} and y has {len(labels)} labels")
+    except Exception as error:  # scipy raises many kinds on a damaged file
+        raise OodbenchError(f"{path} is not a file of SVHN images ({error}): fetch it again") from error
+    images = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
+    if each is not None:
+        chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(10)]))
+        images, labels = images[chosen], labels[chosen]
+    return images, labels
+
+
+def pictures(pattern: str, side: int, listed: str | None = None, labelled: bool = False) -> Reader:
+    """Image files in archives or folders, in the order of their names.
+
+    Each is resized so that its shorter side is `side` (Pillow's bilinear filter, with antialiasing), and its middle cut
+    out: the transform of Chen et al. 2021 for all folder sets, so a 36 x 36 image is resized and not cropped.
+
+    Args:
+        pattern: regular expression that an image's whole name matches.
+        side: of the result, in pixels.
+        listed: file below `lists/` (gzip) with the names to take, without folders; None for all.
+        labelled: number the folders, in order of their names, as labels; else all labels are -1.
+    """
+    return partial(_pictures, pattern=re.compile(pattern), side=side, listed=listed, labelled=labelled)
+
+
+def _pictures(
+    paths: Sequence[Path], *, pattern: re.Pattern[str], side: int, listed: str | None, labelled: bool
+) -> Pixels:
+    wanted = _list(listed) if listed else None
+    found: dict[str, npt.NDArray[np.uint8]] = {}
+    for path in paths:
+        for name, content in in_folder(path) if path.is_dir() else members(path):
+            if not pattern.fullmatch(name) or (wanted is not None and name.rpartition("/")[2] not in wanted):
+                continue
+            found[name] = squared(content, side, f"{path}: {name}")
+    names = sorted(found)
+    if not names:
+        raise OodbenchError(f"{paths[0]} holds no image whose name matches {pattern.pattern}")
+    if wanted is not None and len(names) < len(wanted):
+        raise OodbenchError(f"{paths[0]} holds {len(names)} of the {len(wanted)} images that the set consists of")
+    folders = sorted({_folder(name) for name in names})
+    labels = [folders.index(_folder(name)) if labelled else -1 for name in names]
+    return np.stack([found[name] for name in names]), np.asarray(labels, np.int64)
+
+
+def squared(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
+    """An image file as uint8 (side, side, 3), see `pictures`."""
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OodbenchError(f"{where} is not a whole image ({error}): remove it, or fetch its archive again") from error
+    width, height = image.size
+    shorter = min(width, height)
+    if shorter != side:
+        image = image.resize((side * width // shorter, side * height // shorter), Image.Resampling.BILINEAR)
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+def in_folder(folder: Path) -> Iterable[tuple[str, bytes]]:
+    """Name below `folder` and content of every image file in it."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def array(count: int | None = None) -> Reader:
+    """A NumPy file of images, uint8 (N, H, W, 3); the first `count` of them."""
+    return partial(_array, count=count)
+
+
+def _array(paths: Sequence[Path], *, count: int | None) -> Pixels:
+    (path,) = paths
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)[:count]
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(f"it holds {images.dtype} {images.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise OodbenchError(f"{path} is not an array of 8-bit RGB images ({error})") from error
+    return np.ascontiguousarray(images), np.full(len(images), -1, np.int64)
+
+
+def idx(paths: Sequence[Path]) -> Pixels:
+    """MNIST's pair of gzipped files, images and labels; grey is repeated in three channels."""
+    images, labels = (_idx(path) for path in paths)
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise OodbenchError(f"{paths[0]} and {paths[1]} hold {images.shape} and {labels.shape}: which is no pair")
+    return np.repeat(images[..., None], 3, axis=3), labels.astype(np.int64)
+
+
+def _idx(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(LARGEST)
+        axes = content[3]
+        shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise OodbenchError(f"{path} is not a gzipped idx file of bytes ({error}): fetch it again") from error
+
+
+def _list(name: str) -> frozenset[str]:
+    content = (files("oodbench.sources") / "lists" / name).read_bytes()
+    return frozenset(gzip.decompress(content).decode().split())
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

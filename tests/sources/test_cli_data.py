@@ -1,0 +1,152 @@
+"""`oodbench data`, from a server on this machine to a score."""
+
+import hashlib
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oodbench import suitefile
+from oodbench.images.builtin import BUILTINS
+from oodbench.images.packs import read_pack
+from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources.readers import pictures
+
+COUNT = 12
+
+
+def archive(seed=0):
+    random, file = np.random.default_rng(seed), io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for number in range(COUNT):
+            content = io.BytesIO()
+            Image.fromarray(random.integers(0, 256, (40, 48, 3), np.uint8)).save(content, "PNG")
+            info = tarfile.TarInfo(f"photos/{number:02}.png")
+            info.size = len(content.getvalue())
+            tar.addfile(info, io.BytesIO(content.getvalue()))
+    return file.getvalue()
+
+
+@pytest.fixture
+def photos(served, published):
+    content = archive()
+    served.files["/photos.tar.gz"] = content
+    file = RemoteFile(
+        (f"{served.url}/gone.tar.gz", f"{served.url}/photos.tar.gz"),
+        f"sha256:{hashlib.sha256(content).hexdigest()}",
+        len(content),
+    )
+    published("photos", Source("Photographs", (file,), pictures(r"photos/.*\.png", 32), COUNT, "free", "A note."))
+    return content
+
+
+def test_fetched_verified_listed_and_scored(oodbench, tmp_path, photos, served):
+    code, out, err = oodbench("data", "fetch", "photos")
+    assert code == 0, err
+    assert "12 images in data/photos.h5" in out
+    pack = read_pack(tmp_path / "data" / "photos.h5", "photos")
+    assert pack.images.shape == (COUNT, 32, 32, 3)
+    assert served.url in pack.source
+    assert oodbench("data", "fetch", "photos")[1] == "photos: data/photos.h5 is there already\n"
+    assert oodbench("data", "verify")[:2] == (0, f"good  photos: 12 images, fingerprint {pack.fingerprint[:16]}\n")
+    assert "present  photos: Photographs; 12 images" in oodbench("data", "list")[1]
+    (tmp_path / "mine.toml").write_text(
+        'extends = "digits"\nversion = 1\nood = [{set = "photos", distance = "far"}]\n', encoding="utf-8"
+    )
+    quick = ("--suite", "mine.toml", "--detector", "msp", "--set", "epochs=1", "--limit", "50")
+    code, out, err = oodbench("run", *quick)
+    assert code == 0, err
+    assert "photos (far, 12 images)" in out
+
+
+def test_a_run_says_what_to_fetch(oodbench):
+    code, _, err = oodbench("run", "--suite", "cifar10", "--detector", "msp")
+    assert code == 2
+    assert "`oodbench data fetch cifar10-t" in err
+
+
+def test_an_archive_of_other_content_is_never_a_pack(oodbench, tmp_path, photos, served):
+    served.files["/photos.tar.gz"] = archive(seed=1)
+    code, _, err = oodbench("data", "fetch", "photos")
+    assert code == 2
+    assert "expected sha256" in err
+    assert not (tmp_path / "data" / "photos.h5").exists()
+
+
+def test_another_number_of_images_is_never_a_pack(oodbench, tmp_path, photos, published):
+    source = SOURCES["photos"]
+    published("photos", Source(source.title, source.files, source.read, COUNT + 1, "free"))
+    code, _, err = oodbench("data", "fetch", "photos")
+    assert code == 2
+    assert "should have 13 images and 12 were read" in err
+    assert not (tmp_path / "data" / "photos.h5").exists()
+
+
+def test_one_that_fails_does_not_stop_the_others(oodbench, tmp_path, photos):
+    code, _, err = oodbench("data", "fetch", "nothing", "photos")
+    assert code == 2
+    assert "unknown public image set 'nothing'" in err
+    assert (tmp_path / "data" / "photos.h5").is_file()
+
+
+def test_a_folder_of_ones_own_becomes_a_pack(oodbench, tmp_path):
+    for folder, level in (("cats", 10), ("dogs", 200)):
+        for number in range(2):
+            path = tmp_path / "pets" / folder / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48), (level, level, number)).save(path)
+    code, out, err = oodbench("data", "pack", "pets", "pets", "--size", "16")
+    assert code == 0, err
+    assert out == "data/pets.h5\n"
+    pack = read_pack(tmp_path / "data" / "pets.h5", "pets")
+    assert pack.images.shape == (4, 16, 16, 3)
+    assert pack.labels.tolist() == [0, 0, 1, 1]
+    assert pack.images[2, 0, 0].tolist() == [200, 200, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pack", "nowhere", "mine"), "there is no nowhere"),
+        (("pack", ".", "Mine"), "cannot be the name of a pack"),
+        (("pack", ".", "letters"), "cannot be the name of a pack"),
+        (("pack", ".", "mine"), "holds no image files"),
+        (("fetch",), "nothing to fetch"),
+        (("fetch", "cifar10-tset"), "did you mean 'cifar10-test'"),
+    ],
+)
+def test_what_cannot_be_is_refused(oodbench, arguments, said):
+    code, _, err = oodbench("data", *arguments)
+    assert code == 2
+    assert said in err
+
+
+def test_a_bad_pack_is_found_out(oodbench, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "textures.h5").write_bytes(b"not HDF5")
+    code, out, _ = oodbench("data", "verify")
+    assert code == 1
+    assert out.startswith("BAD   textures")
+
+
+def test_every_name_in_every_suite_has_a_source():
+    for name in suitefile.names():
+        suite = suitefile.load(name)
+        named = {suite.id.train, suite.id.test, *(ood.set for ood in suite.ood)}
+        named |= {suite.outliers.set} if suite.outliers else set()
+        assert named - {None} <= {*SOURCES, *BUILTINS}, name
+
+
+def test_sources_say_what_people_need():
+    for name, source in SOURCES.items():
+        assert suitefile.NAME.fullmatch(name)
+        assert name not in BUILTINS
+        assert source.title
+        assert source.terms
+        assert source.count > 0
+        for file in source.files:
+            kind, _, value = file.digest.partition(":")
+            assert (kind, len(value)) in {("md5", 32), ("sha256", 64)}
+            assert all(url.startswith(("http://", "https://")) for url in file.urls)

@@ -1,8 +1,10 @@
 """Stored scores to one tidy frame, and the frame to a printed table. Nothing is measured again here."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +32,12 @@ HEADINGS: Mapping[str, str] = {
 
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
 """The first columns of a tidy frame; what moved the value follows to their right."""
+
+RADIUS = re.compile(r"(.+)-eps(\d+)")
+"""Tasks of a curve over radii, as `oodbench.variation` calls them."""
+
+RISE = 0.001
+"""By how much an AUROC may rise with the radius before it is said."""
 
 OF_ATTACK = ("looks", "retired")
 """Passes an image on average, and the share of the images that were left alone early."""
@@ -210,6 +218,7 @@ def _footnotes(frame: pd.DataFrame) -> str:
             lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     for keys, part in scores[scores["low"].notna()].groupby(["cell", "task"], sort=False):
         lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_intervals(part)}.")
+    lines += _rising_curves(scores)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     for keys, part in attacks.groupby(["cell", "task"], sort=False):
         lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_cost(part)}.")
@@ -221,6 +230,25 @@ def _footnotes(frame: pd.DataFrame) -> str:
 def _tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
     tuned: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
     return tuned
+
+
+def _rising_curves(scores: pd.DataFrame) -> list[str]:
+    """A larger ball holds the smaller one, so no AUROC can truly rise with the radius: a line for each that does."""
+    aurocs = scores[scores.metric == "auroc"].groupby(["cell", "task"], sort=False)["value"].mean()
+    curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for (cell, task), value in cast("Iterable[tuple[tuple[str, str], float]]", aurocs.items()):
+        if match := RADIUS.fullmatch(task):
+            curves.setdefault((cell, match[1]), []).append((int(match[2]), value))
+    labels = _labels(scores)
+    lines = []
+    for (cell, task), points in curves.items():
+        rises = [after - before for (_, before), (_, after) in pairwise(sorted(points))]
+        if max(rises, default=0.0) > RISE:
+            lines.append(
+                f"FLAG {labels[cell]}, {task}: the AUROC rises with the radius by {100 * max(rises):.2f} points "
+                "somewhere, which no best attack does: the optimiser fails."
+            )
+    return lines
 
 
 def _about_intervals(part: pd.DataFrame) -> str:

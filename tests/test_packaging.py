@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oodbench import cli
+from oodbench import cli, suitefile
 from oodbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
@@ -119,7 +119,7 @@ def test_somebody_elses_package_stands_in_list_and_run(tmp_path):
 
 def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     detector, pack = blocks("python")
-    (suite,) = blocks("toml")
+    suite, own = blocks("toml")
     monkeypatch.chdir(tmp_path)
     Path("entropy.py").write_text(detector)
     Path("mine.toml").write_text(suite)
@@ -132,6 +132,8 @@ def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     assert caught.value.code == 0, err
     assert "entropy (seed 1" in out
     assert "L-infinity 64/255" in out
+    Path("birds.toml").write_text(own)
+    assert [ood.set for ood in suitefile.load("birds.toml").ood] == ["boats"]
     exec(compile(pack, "README", "exec"), {})  # our own README
     assert Path("data/mine.h5").is_file()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import pandas as pd
 import torch
 
 from oodbench import __version__, networks, runner, settings, store, suitefile, tables, tuning
@@ -33,6 +34,8 @@ from oodbench.passes import Passes
 from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
 from oodbench.request import Request
+from oodbench.sources.trained import checkpoint as find_checkpoint
+from oodbench.sources.trained import surprise
 from oodbench.tasks import KINDS, Task
 from oodbench.tasks.task import SIDES
 from oodbench.variation import parse_radii, vary
@@ -80,9 +83,8 @@ def commands() -> None:
 @out_option
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A trained network for every detector, instead of training.",
+    metavar="FILE|NAME",
+    help="A trained network for every detector, instead of training: a file, or a name of `oodbench data list`.",
 )
 @limit_option
 @click.option(
@@ -131,7 +133,7 @@ def run(
     device: str,
     data: Path,
     out: Path,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     limit: int | None,
     images: int | None,
     tasks: tuple[str, ...],
@@ -157,7 +159,7 @@ def run(
         device=_device(device),
         data=data,
         out=out,
-        checkpoint=checkpoint,
+        checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
         limit=limit,
         images=images,
         settings=tuple(settings.parse(text) for text in assignments),
@@ -171,7 +173,10 @@ def run(
     failures = runner.execute(request, plans, say=lambda line: click.echo(line, err=True))
     cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
     if there := [cell for cell in cells if cell.path.is_file()]:
-        click.echo(tables.render(tables.tidy(there, {})))
+        frame = tables.tidy(there, {})
+        click.echo(tables.render(frame))
+        for said in _surprises(checkpoint, plans, frame):
+            click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
     if failures:
         raise OodbenchError("\n".join(failures))
@@ -343,6 +348,17 @@ def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:
             f"`oodbench list detectors` has them"
         )
     return detector.grid
+
+
+def _surprises(checkpoint: str | None, plans: list[SuitePlan], frame: pd.DataFrame) -> list[str]:
+    """What is odd about the accuracy of a trained network that has a name."""
+    if checkpoint is None:
+        return []
+    right = frame[(frame.metric == "accuracy") & (frame.limit == 0)]
+    tests = {each.suite.name: each.suite.id.test for each in plans}
+    rows = zip(right["suite"].astype(str), right["value"].astype(float), strict=True)
+    found = [surprise(checkpoint, tests[suite], accuracy) for suite, accuracy in rows]
+    return sorted({said for said in found if said})
 
 
 def _announce(plans: list[SuitePlan], request: Request) -> None:

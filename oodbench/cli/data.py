@@ -13,7 +13,9 @@ from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.sheet import Picture, sheet
 from oodbench.sources import SOURCES
+from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.fetch import fetch, pack_folder, verify
+from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.store import require_writable
 from oodbench.suite import Suite
 
@@ -28,9 +30,9 @@ def data() -> None:
 @data_option
 def list_(suite: str | None, data: Path) -> None:
     """What there is: present or not, how large, under which terms, from where."""
-    wanted = _needed(suitefile.load(suite)) if suite else [*SOURCES, *BUILTINS]
+    wanted = _needed(suitefile.load(suite)) if suite else [*SOURCES, *BUILTINS, *TRAINED, *ASSETS]
     for name in wanted:
-        present = name in BUILTINS or (data / f"{name}.h5").is_file()
+        present = name in BUILTINS or _place(name, data).is_file()
         click.echo(f"{'present' if present else 'missing'}  {name}: {_about(name)}")
 
 
@@ -41,7 +43,7 @@ def list_(suite: str | None, data: Path) -> None:
 @click.option("--suite", "suites", multiple=True, metavar="NAME|FILE", help="All that this suite needs; repeatable.")
 @data_option
 def fetch_(names: tuple[str, ...], suites: tuple[str, ...], data: Path) -> None:
-    """Download public image sets, verify them, and write them as packs.
+    """Download public image sets, verify them, and write them as packs; or trained networks.
 
     An interrupted download goes on where it stopped. What is there already is left alone.
     """
@@ -58,7 +60,12 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], data: Path) -> None:
     failures = []
     for name in wanted:
         try:
-            fetch(name, data, say=click.echo)
+            if name in ASSETS:
+                click.echo(f"{name}: {fetch_asset(name, data)}")
+            elif name in TRAINED:
+                click.echo(f"{name}: {fetch_trained(name, data)}")
+            else:
+                fetch(name, data, say=click.echo)
         except OodbenchError as error:
             failures.append(str(error))
     if failures:
@@ -133,7 +140,19 @@ def _needed(suite: Suite) -> list[str]:
     return list(dict.fromkeys(name for name in sets if name))
 
 
+def _place(name: str, data: Path) -> Path:
+    if name in ASSETS:
+        return data / ASSETS[name].folder / ASSETS[name].files[-1].name
+    return data / FOLDER / TRAINED[name].file.name if name in TRAINED else data / f"{name}.h5"
+
+
 def _about(name: str) -> str:
+    if name in ASSETS:
+        return f"{ASSETS[name].title}; {ASSETS[name].terms}"
+    if name in TRAINED:
+        network = TRAINED[name]
+        right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
+        return f"{network.title}; {right}; {network.file.size / 1e6:.1f} MB; {network.terms}. --checkpoint {name}"
     if name in BUILTINS:
         return f"built in; {BUILTINS[name].description}"
     if name not in SOURCES:

@@ -4,7 +4,7 @@ Nineteen types in five severities, on batches, where the images are; 8-bit image
 as the published ones. Constants are those of the two sources for 32 x 32 and for 224 x 224 images.
 """
 
-from oodbench.corruptions.catalogue import CORRUPTIONS, SEVERITIES, Corruption, corrupt
+from oodbench.corruptions.catalogue import CORRUPTIONS, SEVERITIES, Corruption, corrupt, with_photographs
 from oodbench.corruptions.draws import CounterDraws, Draws
 
-__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "CounterDraws", "Draws", "corrupt"]
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "CounterDraws", "Draws", "corrupt", "with_photographs"]

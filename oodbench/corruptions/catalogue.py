@@ -1,7 +1,9 @@
 """Every corruption with its constants, and the one function that applies them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from oodbench.corruptions import blur, digital, noise, weather
 from oodbench.corruptions.draws import Draws
+from oodbench.corruptions.frost import photographs
 from oodbench.errors import OodbenchError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -156,7 +159,16 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 """In the order in which the reference code of Chen et al. 2021, arXiv:2006.15207, tries them."""
 
 
-def corrupt(pixels: Tensor, name: str, severity: int, draws: Draws) -> Tensor:
+def with_photographs(folder: Path) -> Mapping[str, Corruption]:
+    """`CORRUPTIONS` with frost from the public photographs in `folder`, see `corruptions.frost.photographs`."""
+    panes = partial(photographs, folder)
+    frosted = replace(CORRUPTIONS["frost"], function=partial(weather.frost, panes=panes))
+    return {**CORRUPTIONS, "frost": frosted}
+
+
+def corrupt(
+    pixels: Tensor, name: str, severity: int, draws: Draws, catalogue: Mapping[str, Corruption] = CORRUPTIONS
+) -> Tensor:
     """`pixels`, uint8 (N, 3, H, W), under one corruption; uint8 of the same shape, on the same device.
 
     Args:
@@ -164,12 +176,13 @@ def corrupt(pixels: Tensor, name: str, severity: int, draws: Draws) -> Tensor:
         name: one of `CORRUPTIONS`.
         severity: one of `SEVERITIES`.
         draws: for these images, used up.
+        catalogue: the corruptions, if others than `CORRUPTIONS`.
 
     Raises:
         OodbenchError: no such corruption or severity, or something else than 8-bit colour images.
     """
-    if name not in CORRUPTIONS:
-        raise unknown("corruption", name, CORRUPTIONS)
+    if name not in catalogue:
+        raise unknown("corruption", name, catalogue)
     if severity not in SEVERITIES:
         raise OodbenchError(f"severity is {severity}: choose one of {', '.join(map(str, SEVERITIES))}")
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
@@ -177,7 +190,7 @@ def corrupt(pixels: Tensor, name: str, severity: int, draws: Draws) -> Tensor:
             f"corruptions take 8-bit RGB images (N, 3, H, W), and these are {pixels.dtype} of shape "
             f"{tuple(pixels.shape)}: convert them first"
         )
-    chosen = CORRUPTIONS[name]
+    chosen = catalogue[name]
     constants = chosen.small if min(pixels.shape[2:]) < SMALL_SIDE else chosen.large
     levels = chosen.function(pixels, draws, *constants[severity - 1])
     return levels if levels.dtype == torch.uint8 else levels.to(torch.uint8)

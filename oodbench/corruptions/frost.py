@@ -1,14 +1,23 @@
-"""Frost on a window pane, drawn: the photographs that others use carry no licence that anybody has found."""
+"""Frost on a window pane: drawn, since the photographs that others use carry no licence that anybody has found.
 
+Or those photographs themselves, where somebody has fetched them.
+"""
+
+import hashlib
+import io
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 from scipy.spatial import KDTree
 from torch import Tensor
+
+from oodbench.errors import OodbenchError
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,15 @@ PANES = (
 )
 """The five photographs that the public ImageNet-C code draws from (of six that it ships), measured."""
 
+PHOTOGRAPHS = {
+    "frost1.png": "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755",
+    "frost2.png": "fe211a89b336999c207a852ce05818d4545d0b57c5beadd824b4cc9d9a9b6137",
+    "frost3.png": "2d0d50b4a9bb213f38b024ef7768731bb83cc08d2f26b5766bbc167cdfa0e504",
+    "frost4.jpg": "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e",
+    "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
+}
+"""Their names there, in the order in which they are drawn from, and their SHA-256."""
+
 SMALL = 0.2
 """What it shrinks them by for 32 x 32 images."""
 
@@ -45,6 +63,32 @@ def textures(small: bool) -> tuple[Tensor, ...]:
         torch.from_numpy(_texture(number, pane, int(pane.size[0] * shrink), int(pane.size[1] * shrink)))
         for number, pane in enumerate(PANES)
     )
+
+
+def photographs(folder: Path, small: bool) -> tuple[Tensor, ...]:
+    """The five public photographs, uint8 (3, H, W), from where `oodbench data fetch frost-photographs` put them.
+
+    For `small` images every fifth pixel is taken, which is what the public code's resizing to a fifth comes to.
+
+    Raises:
+        OodbenchError: one is missing or is another file.
+    """
+    return tuple(_photograph(folder / name, digest, small) for name, digest in PHOTOGRAPHS.items())
+
+
+@lru_cache
+def _photograph(path: Path, digest: str, small: bool) -> Tensor:
+    if not path.is_file():
+        raise OodbenchError(
+            f"there is no frost photograph {path}: `oodbench data fetch frost-photographs`, or leave `frost` out"
+        )
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise OodbenchError(f"{path} is not the public photograph of that name: remove it and fetch it again")
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    every = round(1 / SMALL)
+    return pixels[:, every // 2 :: every, every // 2 :: every].contiguous() if small else pixels
 
 
 def _texture(seed: int, pane: Pane, height: int, width: int) -> npt.NDArray[np.uint8]:

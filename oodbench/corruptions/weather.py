@@ -1,5 +1,7 @@
 """Weather on the lens: snow, frost, fog and spatter."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
@@ -48,14 +50,16 @@ def snow(
     return on_pixel_scale(whitened + flakes + flakes.rot90(2, (2, 3)))
 
 
-def frost(pixels: Tensor, draws: Draws, keep: float, cover: float) -> Tensor:
+def frost(
+    pixels: Tensor, draws: Draws, keep: float, cover: float, panes: Callable[[bool], tuple[Tensor, ...]] = textures
+) -> Tensor:
     """`keep` of the image and `cover` of a random part of one of five frost textures."""
     height, width = pixels.shape[2:]
     small = width < 100
     which = draws.integers(0, 5, 1)[:, 0]
     place = draws.uniform(2)
     images = pixels.double()
-    for number, texture in enumerate(textures(small)):
+    for number, texture in enumerate(panes(small)):
         rows = (which == number).nonzero()[:, 0]
         if len(rows):
             texture = texture.to(pixels.device)

@@ -13,6 +13,7 @@ from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.download import download
 from oodbench.sources.readers import in_folder, pictures
 from oodbench.sources.source import Pixels, Source
+from oodbench.sources.trained import TRAINED
 
 DOWNLOADS = "downloads"
 """Where, below the data folder, archives are kept as they came."""
@@ -33,7 +34,7 @@ def fetch(name: str, data: Path, say: Callable[[str], None]) -> Path:
         OodbenchError: no such source, or what went wrong on the way.
     """
     if name not in SOURCES:
-        raise unknown("public image set", name, SOURCES)
+        raise unknown("public image set", name, {*SOURCES, *TRAINED})
     source, pack = SOURCES[name], data / f"{name}.h5"
     if pack.is_file():
         say(f"{name}: {pack} is there already")

@@ -22,16 +22,18 @@ class RemoteFile:
         urls: where it is, first choice first.
         digest: "md5:..." or "sha256:..." as its publisher, or a library that checks it, gives it.
         size: in bytes, about; for people.
+        saved_as: what it is called on disk; the last part of its address if not given.
     """
 
     urls: tuple[str, ...]
     digest: str
     size: int
+    saved_as: str = ""
 
     @property
     def name(self) -> str:
         """What it is called on disk."""
-        return self.urls[0].rpartition("/")[2]
+        return self.saved_as or self.urls[0].rpartition("/")[2]
 
 
 @dataclass(frozen=True)

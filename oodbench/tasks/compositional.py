@@ -17,12 +17,14 @@ class Compositional(Linf):
     Attributes:
         types: as in `Corruption`.
         severities: as in `Corruption`.
+        frost: as in `Corruption`.
     """
 
     kind = "compositional"
 
     types: tuple[str, ...] = tuple(CORRUPTIONS)
     severities: tuple[int, ...] = SEVERITIES
+    frost: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,7 +34,7 @@ class Compositional(Linf):
 
     def versions(self) -> Versions:
         """The image and its corruptions."""
-        return Versions(self.types, self.severities)
+        return Versions(self.types, self.severities, self.frost)
 
     def threat(self) -> str:
         """Both parts."""

@@ -17,19 +17,21 @@ class Corruption(Task):
     Attributes:
         types: names from `oodbench.corruptions`.
         severities: from 1 to 5.
+        frost: folder with the public frost photographs; frost is drawn where none is given.
     """
 
     kind = "corruption"
 
     types: tuple[str, ...] = tuple(CORRUPTIONS)
     severities: tuple[int, ...] = SEVERITIES
+    frost: str = ""
 
     def __post_init__(self) -> None:
         self.versions()  # which checks them
 
     def versions(self) -> Versions:
         """The image and its corruptions."""
-        return Versions(self.types, self.severities)
+        return Versions(self.types, self.severities, self.frost)
 
     def threat(self) -> str:
         """How many versions, and who chooses."""
@@ -38,4 +40,5 @@ class Corruption(Task):
 
 def worst(versions: Versions) -> str:
     """What is chosen among, in words."""
-    return f"{len(versions) - 1} corrupted versions and their own, by the detector's score"
+    frost = " (frost from photographs)" if versions.frost else ""
+    return f"{len(versions) - 1} corrupted versions{frost} and their own, by the detector's score"

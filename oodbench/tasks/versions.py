@@ -1,14 +1,22 @@
 """Versions of an image that do not depend on the detector: the image itself, and its corruptions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt
+from oodbench.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    Corruption,
+    CounterDraws,
+    corrupt,
+    with_photographs,
+)
 from oodbench.errors import unknown
 
 Indices = npt.NDArray[np.int64]
@@ -25,10 +33,12 @@ class Versions:
     Attributes:
         types: names from `oodbench.corruptions`.
         severities: from 1 to 5.
+        frost: folder with the public frost photographs; frost is drawn where none is given.
     """
 
     types: tuple[str, ...] = ()
     severities: tuple[int, ...] = SEVERITIES
+    frost: str = ""
 
     def __post_init__(self) -> None:
         for name in self.types:
@@ -44,7 +54,8 @@ class Versions:
         """Every version of `pixels`, uint8 (N, 3, H, W), in order; uint8 of the same shape."""
         yield pixels
         for severity, name in self._corruptions():
-            yield corrupt(pixels, name, severity, _draws(indices, purpose, name, severity, pixels.device))
+            draws = _draws(indices, purpose, name, severity, pixels.device)
+            yield corrupt(pixels, name, severity, draws, self._catalogue())
 
     def chosen(self, pixels: Tensor, indices: Indices, numbers: npt.NDArray[np.int64], purpose: str) -> Tensor:
         """For each of `pixels` the version of its number (N,); uint8 of the same shape."""
@@ -54,8 +65,11 @@ class Versions:
             if len(rows):
                 draws = _draws(indices[rows], purpose, name, severity, pixels.device)
                 places = torch.from_numpy(rows).to(pixels.device)
-                versions[places] = corrupt(pixels[places], name, severity, draws)
+                versions[places] = corrupt(pixels[places], name, severity, draws, self._catalogue())
         return versions
+
+    def _catalogue(self) -> Mapping[str, Corruption]:
+        return with_photographs(Path(self.frost)) if self.frost else CORRUPTIONS
 
     def _corruptions(self) -> list[tuple[int, str]]:
         return [(severity, name) for severity in self.severities for name in self.types]

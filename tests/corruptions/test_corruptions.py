@@ -1,11 +1,14 @@
+import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt
+from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt, frost, with_photographs
 from oodbench.corruptions.blur import _followed
 from oodbench.corruptions.frost import textures
 from oodbench.errors import OodbenchError
@@ -148,6 +151,25 @@ def test_all_five_frosts_are_used_and_look_like_frost() -> None:
         assert len(drawn) == 5
         assert len({int(texture.sum()) for texture in drawn}) == 5
         assert all(min(texture.shape[1:]) > (32 if small else 224) for texture in drawn)
+
+
+def test_photographs_in_place_of_drawn_frost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = {}
+    for number in range(5):
+        path = tmp_path / f"frost{number}.png"
+        Image.new("RGB", (200 + number, 190), (0, 0, 10 * number + 100)).save(path)
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(frost, "PHOTOGRAPHS", digests)
+    black = torch.zeros(60, 3, 32, 32, dtype=torch.uint8)
+    version = corrupt(black, "frost", 1, CounterDraws(range(60), "panes"), with_photographs(tmp_path))
+    assert version[:, :2].max() == 0
+    assert set(version[:, 2].unique().tolist()) == {int(0.2 * (10 * number + 100)) for number in range(5)}
+    (tmp_path / "frost4.png").write_bytes(b"another")
+    frost._photograph.cache_clear()
+    with pytest.raises(OodbenchError, match="is not the public photograph"):
+        corrupt(black, "frost", 1, CounterDraws(range(60), "panes"), with_photographs(tmp_path))
+    with pytest.raises(OodbenchError, match="oodbench data fetch frost-photographs"):
+        corrupt(black, "frost", 1, CounterDraws(range(60), "panes"), with_photographs(tmp_path / "none"))
 
 
 def test_bad_input() -> None:

@@ -150,3 +150,29 @@ def test_sources_say_what_people_need():
             kind, _, value = file.digest.partition(":")
             assert (kind, len(value)) in {("md5", 32), ("sha256", 64)}
             assert all(url.startswith(("http://", "https://")) for url in file.urls)
+
+
+def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypatch):
+    from safetensors.torch import save
+
+    from oodbench.networks import build
+    from oodbench.sources.trained import TRAINED, Trained
+
+    content = save(build("small-cnn", 10, seed=0).state_dict())
+    served.files["/net.safetensors"] = content
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    file = RemoteFile((f"{served.url}/net.safetensors",), digest, len(content), "mine.safetensors")
+    monkeypatch.setitem(TRAINED, "mine", Trained("Untrained", file, "small-cnn", "digits-test", 0.99, "free"))
+    command = ("run", "--suite", "digits", "--detector", "msp", "--checkpoint", "mine", "--images", "20")
+    code, _, err = oodbench(*command)
+    assert code == 2
+    assert "`oodbench data fetch mine`" in err
+    assert oodbench("data", "fetch", "mine")[:2] == (0, "mine: data/networks/mine.safetensors\n")
+    assert "present  mine: Untrained; 99.00% right on digits-test" in oodbench("data", "list")[1]
+    code, out, err = oodbench(*command)
+    assert code == 0, err
+    assert "checkpoint mine.safetensors" in out
+    assert "WARNING: mine should be right on 99.00% of digits-test" in err
+    code, _, err = oodbench(*command[:5], "--checkpoint", "nowhere.pt")
+    assert code == 2
+    assert "there is no checkpoint nowhere.pt" in err

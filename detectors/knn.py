@@ -1,5 +1,6 @@
 """KNN: distance to the k-th nearest training image. Sun et al. 2022, arXiv:2204.06507."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn.functional import normalize
 
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
+from oodbench.gradient import PerImage
 from oodbench.networks.network import Network, Representation
 
 
@@ -51,6 +53,10 @@ class KNN(Detector):
                 f"lower it with --set {self.name}.k=..., or give more images"
             )
 
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """Minus the mean distance to all k neighbours: which of them is the k-th changes all the time."""
+        return {"all neighbours": self._closeness}
+
     def score_representation(self, representation: Representation) -> Tensor:
         """-||f - f_k|| of unit vectors (section 3)."""
         features = normalize(representation.features)
@@ -59,3 +65,11 @@ class KNN(Detector):
         # Which neighbour is found in float32; how far it is, exactly.
         distances: Tensor = torch.linalg.vector_norm(features.double() - self._bank[neighbour].double(), dim=1)
         return -distances
+
+    def _closeness(self, images: Tensor) -> Tensor:
+        features = normalize(self.network.represent(images).features)
+        with torch.no_grad():
+            neighbours = (features.to(self._bank) @ self._bank.T).topk(self.parameters.k, dim=1).indices
+        distances = torch.linalg.vector_norm(features.double()[:, None] - self._bank[neighbours].double(), dim=2)
+        mean: Tensor = distances.mean(1)
+        return -mean

@@ -30,6 +30,9 @@ HEADINGS: Mapping[str, str] = {
 }
 """Metrics in table order, with an arrow towards better."""
 
+LEADING = ("fpr95", "auroc")
+"""Metrics that are given with intervals."""
+
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
 """The first columns of a tidy frame; what moved the value follows to their right."""
 
@@ -161,17 +164,28 @@ def _table(frame: pd.DataFrame, by: str) -> str:
     sets = scores.groupby("task")["ood"].agg(set)
     labels = _labels(frame)
     level = ["ood"] if by == "ood" else []
+    subset = bool(scores["low"].notna().any())
     rows = []
     for keys, part in scores.groupby(["cell", "task", *level], sort=False):
         cell, task, *ood = cast(tuple[str, ...], keys)
         complete = by == "ood" or set(part["ood"]) == sets[task]
         means = part.groupby("metric")["value"].mean() * 100
         values = [f"{means[metric]:.2f}" if complete else "incomplete" for metric in METRICS]
-        rows.append([labels[cell], task, *ood, *values, f"{accuracies[cell] * 100:.2f}"])
+        rows.append([labels[cell], task, *ood, *values, f"{accuracies[cell] * 100:.2f}", *(_intervals(part) * subset)])
     texts = ["detector", "task", *(["OOD set"] if level else [])]
     numbers = [HEADINGS[metric] for metric in (*METRICS, "accuracy")]
+    numbers += [f"{HEADINGS[metric].split()[0]}, 95 % interval" for metric in LEADING] * subset
     alignment = ["left"] * len(texts) + ["right"] * len(numbers)
     return tabulate(rows, headers=[*texts, *numbers], tablefmt="github", disable_numparse=True, colalign=alignment)
+
+
+def _intervals(part: pd.DataFrame) -> list[str]:
+    """Where the leading metrics of a subset may lie, in percent; nothing where all images were taken."""
+    bounds = part.groupby("metric")[["low", "high"]].mean() * 100
+    return [
+        "" if bounds["low"].isna()[metric] else f"{bounds['low'][metric]:.2f} to {bounds['high'][metric]:.2f}"
+        for metric in LEADING
+    ]
 
 
 def _labels(frame: pd.DataFrame) -> dict[str, str]:
@@ -216,12 +230,14 @@ def _footnotes(frame: pd.DataFrame) -> str:
         if said := honesty.warnings(means):
             name, task = _label(part.iloc[0]), cast(tuple[str, str], keys)[1]
             lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
-    for keys, part in scores[scores["low"].notna()].groupby(["cell", "task"], sort=False):
-        lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_intervals(part)}.")
+    if scores["low"].notna().any():
+        lines.append(
+            "95 % intervals are over images (1,000 bootstrap resamples); over several sets they are the mean of theirs, "
+            "as if all erred together."
+        )
     lines += _rising_curves(scores)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
-    for keys, part in attacks.groupby(["cell", "task"], sort=False):
-        lines.append(f"{_label(part.iloc[0])}, {keys[1]}: {_about_cost(part)}.")
+    lines += [f"{task}: {_about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     lines += [f"{_label(cell)}: {_about_tuning(_tuned(cell))}." for _, cell in cells.iterrows() if _tuned(cell)]
     lines.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return "\n".join(f"- {line}" for line in lines)
@@ -251,23 +267,15 @@ def _rising_curves(scores: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _about_intervals(part: pd.DataFrame) -> str:
-    """95 % intervals of a subset's leading metrics; over several sets the mean of theirs, as if all erred together."""
-    bounds = part.groupby("metric")[["low", "high"]].mean() * 100
-    said = [
-        f"{HEADINGS[metric].split()[0]} {bounds['low'][metric]:.2f} to {bounds['high'][metric]:.2f}"
-        for metric in ("fpr95", "auroc")
-    ]
-    return f"95 % interval over images {' and '.join(said)}"
-
-
 def _about_cost(attack: pd.DataFrame) -> str:
     """What an attack cost, and how much its early stops may hide."""
-    said = f"attacked with {attack['looks'].mean():.0f} passes an image on average"
-    retired = attack["retired"].mean()
+    means = attack.groupby("cell")[["looks", "retired"]].mean()
+    least, most = round(means["looks"].min()), round(means["looks"].max())
+    said = f"attacked with {least if least == most else f'{least} to {most}'} passes an image on average"
+    retired = means["retired"].max()
     if retired > 0:
         said += (
-            f"; {retired:.0%} of the images were left alone beyond 99.9 % of the ID scores, so the AUROC could be "
+            f"; up to {retired:.0%} of the images were left alone beyond 99.9 % of the ID scores, so an AUROC could be "
             f"{0.1 * retired:.2f} points lower at most"
         )
     return said

@@ -54,7 +54,7 @@ def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_p
     assert group.indices.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
     assert len(cell.group("id", "digits-test").scores) == 40
     assert "8 of each OOD set" in out
-    assert "95 % interval" in out
+    assert "AUROC, 95 % interval" in out
 
 
 def test_a_subset_is_attacked_as_it_is_in_the_whole(oodbench, tmp_path):

@@ -232,8 +232,8 @@ def _footnotes(frame: pd.DataFrame) -> str:
             lines.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     if scores["low"].notna().any():
         lines.append(
-            "95 % intervals are over images (1,000 bootstrap resamples); over several sets they are the mean of theirs, "
-            "as if all erred together."
+            "95 % intervals are over images (1,000 bootstrap resamples); over several sets the mean of theirs, as if "
+            "all erred together."
         )
     lines += _rising_curves(scores)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])

@@ -1,0 +1,38 @@
+"""What a table says below itself, from frames made by hand."""
+
+import pandas as pd
+
+from oodbench.tables import _about_cost, _rising_curves
+
+CELL = dict(cell="msp/seed1-abc", detector="msp", seed=1, settings="", limit=0, images=0, tuned="", checkpoint="")
+
+
+def aurocs(**by_task):
+    rows = [{**CELL, "task": task, "metric": "auroc", "value": value} for task, value in by_task.items()]
+    return pd.DataFrame(rows)
+
+
+def curve(*values):
+    return aurocs(**{f"linf-eps{radius}": value for radius, value in zip((0, 1, 2, 16), values, strict=True)})
+
+
+def test_a_curve_that_falls_is_not_flagged():
+    assert _rising_curves(curve(0.9, 0.5, 0.5005, 0.1)) == []
+    assert _rising_curves(aurocs(clean=0.9, linf=0.1)) == []
+
+
+def test_a_curve_that_rises_is_flagged_in_the_order_of_radii():
+    (line,) = _rising_curves(curve(0.9, 0.5, 0.1, 0.3))
+    assert line.startswith("FLAG msp (seed 1), linf: the AUROC rises with the radius by 20.00 points")
+
+
+def test_what_an_attack_cost_and_what_its_stops_hide():
+    rows = [
+        {"cell": "a", "looks": 40.0, "retired": 0.0},
+        {"cell": "a", "looks": 60.0, "retired": 0.2},
+        {"cell": "b", "looks": 900.0, "retired": 0.0},
+    ]
+    said = _about_cost(pd.DataFrame(rows))
+    assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")
+    assert "0.01 points lower at most" in said
+    assert _about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"

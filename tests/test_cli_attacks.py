@@ -113,3 +113,12 @@ def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):
     clean, attacked, bound = (cell.group(name, "letters").scores for name in ("clean", "linf", "certified"))
     assert (clean <= bound).all()
     assert (attacked <= bound).all()
+
+
+def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_path):
+    for more in ((), ("--set", "linf.steps=2")):
+        assert oodbench(*QUICK, "--limit", "10", "--task", "linf", *more)[0] == 0
+    assert len(cells(tmp_path / "results")) == 2
+    table = oodbench("table", "results")[1]
+    assert "msp (seed 1, epochs=1, first 10 images)" in table
+    assert "msp (seed 1, epochs=1 linf.steps=2, first 10 images)" in table

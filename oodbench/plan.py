@@ -216,7 +216,7 @@ def _plan_network(
 def _plan_cell(
     request: Request, suite: Suite, detector: Detector, images: Mapping[str, ImageSet], learned_from: Sequence[str]
 ) -> CellPlan:
-    # Results of a task whose constants were changed for one run stand beside those of the suite's own, never among them.
+    # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
     retasked = [setting.text for setting in request.settings if setting.name.rpartition(".")[0] in suite.tasks]
     key = digest(
         suite.fingerprint,

@@ -361,7 +361,7 @@ def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.commands.runner, "execute", interrupt)
+    monkeypatch.setattr(cli.verbs.runner, "execute", interrupt)
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
     assert code == 130
     assert "goes on where" in err

@@ -48,7 +48,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
     (wheel,) = distributions.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for expected in (
-        "oodbench/cli/commands.py",
+        "oodbench/cli/verbs.py",
         "oodbench/sources/lists/places365-test-10000.txt.gz",
         "oodbench/py.typed",
         "oodbench/detectors/atom.py",

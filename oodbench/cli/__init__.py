@@ -1,5 +1,5 @@
 """The command line."""
 
-from oodbench.cli.commands import commands, main
+from oodbench.cli.verbs import commands, main
 
 __all__ = ["commands", "main"]

@@ -162,30 +162,34 @@ def reject_ratio(logits: Tensor, classes: int) -> Tensor:
     return reject_margins(logits, classes).amax(1) / (ranked[:, 0] - ranked[:, min(2, classes)] + 1e-12)
 
 
-class OutlierClass(Detector):
-    """A network with K + 1 outputs, scored by what it does not give to the last one."""
-
-    grid = ("q", (0.0, 0.125, 0.25, 0.5, 0.75))
+class RejectClass(Detector):
+    """A network with K + 1 outputs, the last of which rejects: what attacks on its score may climb."""
 
     def targets(self, images: Tensor) -> Tensor:
         """Margin of each class's logit over the outlier class's."""
         return reject_margins(self.network(images), self.classes)
 
-    def upper_bound(self, bounds: LogitBounds) -> Tensor:
-        """Logsumexp of the most that each class's logit can lie above the outlier class's."""
-        return bounds.differences[:, : self.classes, self.classes].logsumexp(1)
-
     def surrogates(self) -> Mapping[str, PerImage]:
         """A ratio of margins, which does not care how large the logits are."""
         return {"ratio": lambda images: reject_ratio(self.network(images), self.classes)}
 
-    def score_representation(self, representation: Representation) -> Tensor:
-        """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""
-        return id_log_odds(representation.logits)
-
     def published_objective(self, images: Tensor) -> Tensor:
         """Cross-entropy to the outlier class, which rises with the score."""
         return cross_entropy_to_outlier(self.network(images))
+
+
+class OutlierClass(RejectClass):
+    """A network with K + 1 outputs, scored by what it does not give to the last one."""
+
+    grid = ("q", (0.0, 0.125, 0.25, 0.5, 0.75))
+
+    def upper_bound(self, bounds: LogitBounds) -> Tensor:
+        """Logsumexp of the most that each class's logit can lie above the outlier class's."""
+        return bounds.differences[:, : self.classes, self.classes].logsumexp(1)
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""
+        return id_log_odds(representation.logits)
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

@@ -96,8 +96,7 @@ class ODIN(MSP):
         stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
         return log_odds(self.network(stepped)[:, : self.classes].double() / self.parameters.temperature)
 
-    @property
-    def widening(self) -> float:  # type: ignore[override]
+    def widening(self) -> float:
         """The step."""
         return self._magnitude
 

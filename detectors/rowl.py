@@ -6,7 +6,6 @@ starts at +CE >= 0 while every attacked one stands at -CE <= 0. `rowl` trains as
 twice; `rowl-fixed` trains with an attack that works.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +14,14 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
-from oodbench.detector import Detector, Scores
-from oodbench.gradient import PerImage
+from oodbench.detector import Scores
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
 from oodbench.passes import Passes
 
-from .atom import cross_entropy_to_outlier, reject_margins, reject_ratio
+from .atom import RejectClass, reject_margins
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class AttackedOpenWorld(OpenWorld):
         return super().epoch_passes(id_count) + self.attack.passes() * id_count
 
 
-class ROWL(Detector):
+class ROWL(RejectClass):
     """A network with a reject class, whose decision is the argmax; trained as published, without a working attack."""
 
     name = "rowl"
@@ -99,28 +97,15 @@ class ROWL(Detector):
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Margin of the likeliest ID class over the reject class: below 0 the image is rejected."""
-        logits = representation.logits.double()
-        return logits[:, : self.classes].amax(1) - logits[:, self.classes]
-
-    def targets(self, images: Tensor) -> Tensor:
-        """Margin of each class over the reject class; the score is the largest."""
-        return reject_margins(self.network(images), self.classes)
+        return reject_margins(representation.logits, self.classes).amax(1)
 
     def upper_bound(self, bounds: LogitBounds) -> Tensor:
         """The most that any class's logit can lie above the reject class's."""
         return bounds.differences[:, : self.classes, self.classes].amax(1)
 
-    def surrogates(self) -> Mapping[str, PerImage]:
-        """A ratio of margins, which does not care how large the logits are."""
-        return {"ratio": lambda images: reject_ratio(self.network(images), self.classes)}
-
     def predict(self, representation: Representation) -> Tensor:
         """The likeliest of all K + 1: K means rejected, and counts as a wrong class, as published."""
         return representation.logits.argmax(1)
-
-    def published_objective(self, images: Tensor) -> Tensor:
-        """Cross-entropy to the reject class, which rises with the score."""
-        return cross_entropy_to_outlier(self.network(images))
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

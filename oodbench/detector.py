@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from oodbench.gradient import PerImage
@@ -154,24 +155,23 @@ class Detector(ABC):
         return {}
 
     def targets(self, images: Tensor) -> Tensor:
-        """One margin a class (N, T), for a score that is decided by the largest of them: each is climbed for itself."""
-        raise NotImplementedError(f"{self.name} has no targets")
+        """Margins (N, T), where the largest of them decides the score: each is climbed for itself. T is 0 otherwise."""
+        return images.new_empty((len(images), 0))
 
-    @classmethod
-    def has_targets(cls) -> bool:
-        """Its score is decided by the largest of several margins."""
-        return cls.targets is not Detector.targets
-
-    widening: float = 0.0
-    """How far the score itself moves each pixel, in [0, 1] units: bounds must hold there too."""
+    def widening(self) -> float:
+        """How far the score itself moves each pixel, in [0, 1] units: bounds must hold there too."""
+        return 0.0
 
     def upper_bound(self, bounds: LogitBounds) -> Tensor:
-        """The most the score can be, (N,), for logits within `bounds`; no attack may ever exceed it."""
-        raise NotImplementedError(f"{self.name} has no bound")
+        """The most the score can be, (N,), for logits within `bounds`; no attack may ever exceed it.
+
+        Infinity, which is always true, where the method knows nothing better; the certified task leaves those out.
+        """
+        return torch.full((len(bounds.high),), torch.inf, dtype=torch.float64, device=bounds.high.device)
 
     @classmethod
     def has_bound(cls) -> bool:
-        """Its score can be bounded by bounds of the logits."""
+        """It knows a bound below infinity."""
         return cls.upper_bound is not Detector.upper_bound
 
     operating_point: ClassVar[float | None] = None

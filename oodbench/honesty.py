@@ -29,6 +29,9 @@ FLAGS: Mapping[str, Flag] = {
     "broken": Flag(0.0, "the gradient at the start was not a number somewhere on {value:.0%} of the images"),
     "unmoved": Flag(0.05, "the attack found nothing better than the clean image for {value:.0%} of the images"),
     "guessed": Flag(0.01, "a random point beat the gradient on {value:.0%} of the images: the gradient misleads"),
+    "outguessed": Flag(
+        0.01, "a random point of the ball, or one towards ID images, beats the attack on {value:.0%} of the images"
+    ),
     "stalled": Flag(0.05, "the climb found nothing after its tenth step on {value:.0%} of the images"),
     "ties": Flag(
         0.001, "{value:.1%} of all pairs of an ID and an OOD image tie, and the AUROC is uncertain by as much"

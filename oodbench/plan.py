@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from oodbench import networks, scoring, training
@@ -27,6 +27,9 @@ from oodbench.tasks.versions import Versions
 
 BOUNDS = 5
 """About what bounds of an image cost, in passes: two in double precision, and the image's own."""
+
+JUDGED = "check_transfer"
+"""What is last noted of an attack that others were tried against."""
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
@@ -84,13 +87,13 @@ class SuitePlan:
         suite: with the run's settings applied.
         material: its images.
         networks: in the order in which they are trained.
-        thorough: each attack is judged by others as well.
+        asked: what the run wants of each attack beside its scores, as named in the results.
     """
 
     suite: Suite
     material: Material
     networks: tuple[NetworkPlan, ...]
-    thorough: bool = False
+    asked: frozenset[str] = frozenset()
 
     @property
     def images(self) -> Mapping[str, ImageSet]:
@@ -103,7 +106,7 @@ class SuitePlan:
 
     def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
         """What a cell's file lacks, or has from another network."""
-        return _missing(self.suite, self.images, cell.cell, cell.key, network_digest, self.wanted(cell))
+        return _missing(self.suite, self.images, cell, network_digest, self.asked)
 
     def group_key(self, cell: CellPlan, network_digest: str, task: str, image_set: str) -> str:
         """The key of one group of scores: it changes whenever anything that moved the scores does."""
@@ -138,7 +141,8 @@ class SuitePlan:
                 elif self.task(pair).attacks():
                     attack = self.task(pair).passes() + cell.detector.own_passes()
                     total += attack * len(self.images[pair[1]])
-                    total += THOROUGH * (min(len(self.images[pair[1]]), THOROUGH_IMAGES) if self.thorough else 0)
+                    if JUDGED in self.asked:
+                        total += THOROUGH * min(len(self.images[pair[1]]), THOROUGH_IMAGES)
         return total
 
     def _searches(self, cell: CellPlan) -> set[tuple[Versions, str]]:
@@ -178,7 +182,7 @@ def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuiteP
         cell = _plan_cell(request, suite, detector, material.images, [given, *learned_from])
         cells.setdefault(detector.objective(), []).append(cell)
     planned = [_plan_network(request, suite, objective, material, tuple(group)) for objective, group in cells.items()]
-    return SuitePlan(suite, material, tuple(planned), request.thorough)
+    return SuitePlan(suite, material, tuple(planned), _asked(request))
 
 
 def _plan_network(
@@ -231,12 +235,16 @@ def _plan_cell(
         str(scoring.VERSION),
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
+    everything = CellPlan(detector, cell, key, tuple(_wanted(suite, type(detector))))
     if request.again or not cell.path.is_file():
-        return CellPlan(detector, cell, key, tuple(_wanted(suite, type(detector))))
+        return everything
     made_with = str(cell.attributes()["network_digest"])
-    return CellPlan(
-        detector, cell, key, tuple(_missing(suite, images, cell, key, made_with, _wanted(suite, type(detector))))
-    )
+    return replace(everything, missing=tuple(_missing(suite, images, everything, made_with, _asked(request))))
+
+
+def _asked(request: Request) -> frozenset[str]:
+    """What `request` wants of each attack beside its scores."""
+    return frozenset(["images"] * request.keep_images + [JUDGED] * request.thorough)
 
 
 def _wanted(suite: Suite, detector: type[Detector]) -> list[Pair]:
@@ -257,14 +265,18 @@ def _task(suite: Suite, pair: Pair) -> Task:
 
 
 def _missing(
-    suite: Suite,
-    images: Mapping[str, ImageSet],
-    cell: Cell,
-    cell_key: str,
-    network_digest: str,
-    wanted: Sequence[Pair],
+    suite: Suite, images: Mapping[str, ImageSet], planned: CellPlan, network_digest: str, asked: frozenset[str]
 ) -> list[Pair]:
-    return [pair for pair in wanted if cell.key(*pair) != _group_key(suite, images, cell_key, network_digest, pair)]
+    """Groups that a cell's file lacks, has with another key, or has of an attack without what is asked of it."""
+
+    def complete(pair: Pair) -> bool:
+        if planned.cell.key(*pair) != _group_key(suite, images, planned.key, network_digest, pair):
+            return False
+        of_attack = asked if _task(suite, pair).attacks() else frozenset()
+        # ID images are not judged by other attacks: they have no scores to pass.
+        return of_attack - ({JUDGED} if pair[1] == suite.id.test else set()) <= planned.cell.names(*pair)
+
+    return [pair for pair in _wanted(suite, type(planned.detector)) if not complete(pair)]
 
 
 def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, network_digest: str, pair: Pair) -> str:

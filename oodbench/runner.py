@@ -250,8 +250,8 @@ class _NetworkRun:
         return [scored]
 
     def _certify(self, pair: Pair, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
-        radius = int(getattr(self.plan.task(pair), "epsilon", 0))
-        return [score_certified(cell.detector, images, radius, self.request.device) for cell in cells]
+        radius, device = self.plan.task(pair).epsilon, self.request.device
+        return [score_certified(cell.detector, images, radius, device) for cell in cells]
 
     def judge_by_others(self, others: Sequence["_NetworkRun"]) -> None:
         """Try on each detector what others of the run were attacked with, and note how often that does more."""
@@ -300,6 +300,7 @@ class _NetworkRun:
                     "source": images.source,
                     "seconds": scored.seconds,
                     "looks": scored.looks,
+                    "stops_at": self.plan.task(pair).stops_at(),
                     "images_sha256": digest(scored.images.tobytes()) if scored.images.size else "",
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.attacks.checks import LOOKS, THOROUGH_IMAGES, gradient_error, thorough, unsteadiness
+from oodbench.attacks.checks import LOOKS, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
@@ -156,12 +156,17 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
                     "unsteadiness": unsteadiness(attack.goal.score, some),
                 }
             altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
+            if not done:
+                best = altered.images[:LOOKS]
+                checks["outguessed"] = outguessed(
+                    attack.goal, some, best, indices[:LOOKS], task.epsilon, attack.purpose
+                )
             levels = altered.images * 255
             after = levels.round().to(torch.uint8)
             kept.append(after.permute(0, 2, 3, 1).cpu().numpy())
             moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
             off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-            outside = ((moved > getattr(task, "epsilon", 255)) | off_grid).double().cpu().numpy()
+            outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
             for part in torch.split(altered.images, batch_size(device)):
                 with torch.no_grad():
                     representation = detector.network.represent(part)
@@ -193,7 +198,8 @@ def score_certified(detector: Detector, images: ImageSet, radius: int, device: t
         for pixels, _ in batches(images, device):
             levels = pixels.double()
             low, high = (levels - radius).clamp(min=0) / 255, (levels + radius).clamp(max=255) / 255
-            found = detector.upper_bound(bounder.bounds(low - detector.widening, high + detector.widening))
+            step = detector.widening()
+            found = detector.upper_bound(bounder.bounds(low - step, high + step))
             scores.append(checked(detector, found + ROUNDING * (1 + found.abs()), len(pixels), images.name))
             predictions.append(detector.predict(detector.network.represent(as_input(pixels))).cpu())
             advance(len(pixels))
@@ -208,7 +214,7 @@ def thorough_checks(
     if attack.chosen is not None:
         pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[: len(pixels)], attack.purpose)
     after = torch.from_numpy(scored.images[: len(pixels)]).permute(0, 3, 1, 2).to(device)
-    epsilon = getattr(attack.task, "epsilon", 255)
+    epsilon = attack.task.epsilon
     with exact(attack.detector.network):
         return thorough(attack.goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
 

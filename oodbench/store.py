@@ -123,6 +123,14 @@ class Cell:
         with self._opened() as file:
             return _read(task, image_set, file[f"{task}/{image_set}"])
 
+    def names(self, task: str, image_set: str) -> frozenset[str]:
+        """Names of the extras and attributes of a group; none where there is no such file or group."""
+        if not self.path.is_file():
+            return frozenset()
+        with self._opened() as file:
+            group = file.get(f"{task}/{image_set}")
+            return frozenset([*group["extras"], *group.attrs]) if group else frozenset()
+
     def add(self, scores: Scores, attributes: Attributes) -> None:
         """Land one group, in place of an earlier one of its name, and the `attributes` of the whole cell.
 

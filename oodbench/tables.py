@@ -42,8 +42,8 @@ RADIUS = re.compile(r"(.+)-eps(\d+)")
 RISE = 0.001
 """By how much an AUROC may rise with the radius before it is said."""
 
-OF_ATTACK = ("looks", "retired")
-"""Passes an image on average, and the share of the images that were left alone early."""
+OF_ATTACK = ("looks", "retired", "hidden")
+"""Passes an image on average, the share of the images that were left alone early, and the AUROC that this may hide."""
 
 OF_CELL = (
     "settings",
@@ -139,6 +139,7 @@ def _rows(cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) 
                 turned = attacked_id[group.task]
                 about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
             about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
+            about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
             about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
@@ -269,14 +270,13 @@ def _rising_curves(scores: pd.DataFrame) -> list[str]:
 
 def _about_cost(attack: pd.DataFrame) -> str:
     """What an attack cost, and how much its early stops may hide."""
-    means = attack.groupby("cell")[["looks", "retired"]].mean()
+    means = attack.groupby("cell")[["looks", "retired", "hidden"]].mean()
     least, most = round(means["looks"].min()), round(means["looks"].max())
     said = f"attacked with {least if least == most else f'{least} to {most}'} passes an image on average"
-    retired = means["retired"].max()
-    if retired > 0:
+    if means["retired"].max() > 0:
         said += (
-            f"; up to {retired:.0%} of the images were left alone beyond 99.9 % of the ID scores, so an AUROC could be "
-            f"{0.1 * retired:.2f} points lower at most"
+            f"; up to {means['retired'].max():.0%} of the images were left alone when they had passed enough ID "
+            f"scores, so an AUROC could be {100 * means['hidden'].max():.2f} points lower at most"
         )
     return said
 

@@ -61,9 +61,9 @@ def _named(suite: Suite, name: str) -> Task:
     if name not in KINDS:
         raise unknown("task", name, {*suite.tasks, *KINDS})
     kind = KINDS[name]
-    radius = next((task.epsilon for task in suite.tasks.values() if hasattr(task, "epsilon")), None)
-    takes_radius = radius is not None and "epsilon" in {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(epsilon=radius) if takes_radius else kind()  # type: ignore[call-arg]
+    radius = next((task.epsilon for task in suite.tasks.values() if _has(task, "epsilon")), None)
+    task = kind()
+    return task if radius is None or not _has(task, "epsilon") else replace(task, epsilon=radius)  # type: ignore[type-var]
 
 
 def _turned(task: Task, side: str) -> Task:

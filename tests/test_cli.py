@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -365,54 +364,3 @@ def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
     assert code == 130
     assert "goes on where" in err
-
-
-def test_lists(oodbench, tmp_path, plugin):
-    write_pack(
-        tmp_path / "data" / "textures.h5",
-        ImageSet("textures", np.zeros((1, 4, 4, 3), np.uint8), np.zeros(1, np.int64), "x"),
-    )
-    detectors = oodbench("list", "detectors")[1]
-    for part in (
-        "arXiv:2006.15207",
-        "needs a training of its own with outliers; tuned on held-out ID images and reserved outliers, q by",
-        "needs a plainly trained network, a fit on ID training images; tuned on held-out ID images\n",
-        "parameters: magnitude=None, temperature=1000.0, tuning=heldout",
-    ):
-        assert part in detectors
-    assert "largest" in oodbench("list", "detectors", "--plugin", plugin)[1]
-    assert "digits-adv" in oodbench("list", "suites")[1]
-    assert "densenet-bc-100-12" in oodbench("list", "networks")[1]
-    images = oodbench("list", "images")[1]
-    assert "digits-test" in images
-    assert "textures" in images
-
-
-def test_table_of_nothing_says_what_to_type(oodbench):
-    code, _, err = oodbench("table", "nowhere")
-    assert code == 2
-    assert "oodbench run" in err
-
-
-@pytest.mark.parametrize("verb", [None, "run", "table", "tune", "list"])
-def test_every_help_ends_with_two_lines_that_run(oodbench, verb):
-    code, out, _ = oodbench(*([verb] if verb else []), "--help")
-    assert code == 0
-    examples = out.rstrip().splitlines()[-2:]
-    if verb == "table":
-        run(oodbench, "--detector", "msp")
-    for example in examples:
-        program, *arguments = example.split()
-        assert program == "oodbench"
-        quick = ["--limit", "60", "--set", "epochs=1"] if arguments[0] in ("run", "tune") else []
-        assert oodbench(*arguments, *quick)[0] == 0
-
-
-def test_python_m_is_the_command():
-    shown = subprocess.run([sys.executable, "-m", "oodbench", "--version"], capture_output=True, text=True, check=True)
-    assert shown.stdout.startswith("oodbench, version ")
-
-
-def test_the_repository_has_no_results_in_it():
-    tracked = subprocess.run(["git", "ls-files", "results"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    assert all(name.startswith(("results/README.md", "results/reference/")) for name in tracked.stdout.split())

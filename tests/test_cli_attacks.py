@@ -72,6 +72,8 @@ def test_a_curve_over_radii_begins_with_the_clean_images(oodbench):
     auroc = frame[frame.metric == "auroc"].groupby("task", sort=False)["value"].mean()
     assert list(auroc.index) == ["clean", "linf-eps0", "linf-eps8", "linf-eps64"]
     assert auroc["linf-eps0"] == pytest.approx(auroc["clean"], abs=1e-9)
+    # Nothing was attacked, so nothing failed to move.
+    assert set(frame[frame.task == "linf-eps0"]["unmoved"]) == {""}
     assert auroc["linf-eps64"] < auroc["linf-eps8"] < auroc["clean"]
 
 
@@ -122,3 +124,72 @@ def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_p
     table = oodbench("table", "results")[1]
     assert "msp (seed 1, epochs=1, first 10 images)" in table
     assert "msp (seed 1, epochs=1 linf.steps=2, first 10 images)" in table
+
+
+def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):
+    for name, fewer in (("LONG", 12), ("SHORT", 6), ("QUERIES", 5)):
+        monkeypatch.setattr(checks, name, fewer)
+    command = (*QUICK, "--limit", "6", "--task", "clean", "--task", "linf", "--set", "linf.steps=2")
+    assert oodbench(*command)[0] == 0
+    (cell,) = cells(tmp_path / "results")
+    scores = cell.group("linf", "letters").scores
+    for more, name in ((["--keep-images"], "images"), (["--keep-images", "--checks", "full"], "check_square")):
+        assert name not in cell.names("linf", "letters")
+        code, _, err = oodbench(*command, *more)
+        assert code == 0, err
+        assert "score 4 image sets" in err  # the attacks alone
+        assert name in cell.names("linf", "letters")
+        assert "everything is there already" in oodbench(*command, *more)[2]
+    np.testing.assert_allclose(cell.group("linf", "letters").scores, scores, atol=1e-5)
+
+
+BLIND = """
+from oodbench.detectors.msp import MSP
+
+class Blind(MSP):
+    '''MSP on eight levels, by numpy: no gradient comes back.'''
+
+    name = "blind"
+
+    def score(self, images):
+        return super().score(images.detach().mul(7).round().div(7))
+
+    def published_objective(self, images):
+        return self.score(images)
+"""
+
+
+def test_without_a_gradient_random_search_alone_is_told(oodbench, tmp_path):
+    (tmp_path / "blind.py").write_text(BLIND)
+    command = (*QUICK[:-2], "--limit", "6", "--detector", "blind", "--plugin", "blind.py")
+    code, out, err = oodbench(*command, "--task", "linf-adaptive", "--set", "linf-adaptive.level=quick")
+    assert code == 0, err
+    assert "no gradient comes back to the images, so there was random search alone" in out
+    code, _, err = oodbench(*command, "--task", "linf")
+    assert code == 2
+    assert "no gradient comes back from the score to the images" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--task", "linf", "--set", "linf.epsilon=-1"), "epsilon is -1"),
+        (("--task", "linf", "--set", "linf.epsilon=256"), "epsilon is 256"),
+        (("--task", "linf-adaptive", "--set", "linf-adaptive.epsilon=256"), "epsilon is 256"),
+        (("--task", "certified", "--set", "certified.epsilon=-1"), "epsilon is -1"),
+        (("--task", "compositional", "--set", "compositional.epsilon=300"), "epsilon is 300"),
+        (("--task", "linf", "--set", "linf.steps=0"), "needs at least 1 of each"),
+        (("--task", "corruption", "--set", "corruption.types=['fogg']"), "did you mean 'fog'"),
+        (("--task", "corruption", "--set", "corruption.severities=[6]"), "severities is [6]"),
+        (("--task", "corruption", "--set", "corruption.frost=nowhere"), "oodbench data fetch frost-photographs"),
+        (("--task", "linff"), "did you mean 'linf'"),
+        (("--task", "linf", "--eps", "-1"), "whole numbers from 0 to 255"),
+        (("--task", "linf", "--eps", "256"), "whole numbers from 0 to 255"),
+        (("--task", "linf-adaptive", "--set", "linf-adaptive.level=hard"), "level is 'hard'"),
+    ],
+)
+def test_impossible_attacks_are_refused(oodbench, tmp_path, arguments, said):
+    code, _, err = oodbench(*QUICK, *arguments)
+    assert code == 2
+    assert said in err
+    assert not (tmp_path / "results" / "networks").exists()  # before anything is trained

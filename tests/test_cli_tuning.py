@@ -113,7 +113,7 @@ class Deaf(MSP):
 
 def test_an_attack_that_stood_still_is_flagged_under_the_table(oodbench, tmp_path):
     (tmp_path / "deaf.py").write_text(DEAF)
-    quick = ("--set", "epochs=1", "--set", "linf.steps=2", "--limit", "60", "--suite", "digits-adv", "--task", "linf")
+    quick = ("--set", "epochs=1", "--set", "linf.steps=20", "--limit", "60", "--suite", "digits-adv", "--task", "linf")
     code, out, err = oodbench("run", "--detector", "deaf", "--detector", "msp", "--plugin", "deaf.py", *quick)
     assert code == 0, err
     flags = [line for line in out.splitlines() if "FLAG" in line]

@@ -28,9 +28,9 @@ def test_a_curve_that_rises_is_flagged_in_the_order_of_radii():
 
 def test_what_an_attack_cost_and_what_its_stops_hide():
     rows = [
-        {"cell": "a", "looks": 40.0, "retired": 0.0},
-        {"cell": "a", "looks": 60.0, "retired": 0.2},
-        {"cell": "b", "looks": 900.0, "retired": 0.0},
+        {"cell": "a", "looks": 40.0, "retired": 0.0, "hidden": 0.0},
+        {"cell": "a", "looks": 60.0, "retired": 0.2, "hidden": 0.0002},
+        {"cell": "b", "looks": 900.0, "retired": 0.0, "hidden": 0.0},
     ]
     said = _about_cost(pd.DataFrame(rows))
     assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")

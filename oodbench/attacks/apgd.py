@@ -10,6 +10,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from oodbench.attacks.ascent import EARLY, Ascent, ball, nowhere
 from oodbench.gradient import PerImage, value_and_gradient
 
 MOMENTUM = 0.75
@@ -17,31 +18,6 @@ MOMENTUM = 0.75
 
 ENOUGH = 0.75
 """Share of the steps between two checkpoints that must have gone up."""
-
-EARLY = 10
-"""Iterations after which an ascent that finds nothing more is suspicious."""
-
-
-@dataclass(frozen=True)
-class Climb:
-    """What an ascent found.
-
-    Attributes:
-        images: (N, C, H, W) in [0, 1], in the ball, not rounded to the 8-bit grid: whoever keeps them does that and
-            scores them again.
-        start: (N,) the objective where it began.
-        best: (N,) the objective at `images`.
-        stuck: (N,) bool: the gradient at the start was zero or not a number in every pixel.
-        broken: (N,) bool: the gradient at the start was not a number in some pixel.
-        stalled: (N,) bool: nothing better was found after iteration `EARLY`, and it was not enough.
-    """
-
-    images: Tensor
-    start: Tensor
-    best: Tensor
-    stuck: Tensor
-    broken: Tensor
-    stalled: Tensor
 
 
 @dataclass
@@ -88,7 +64,7 @@ def apgd(
     start: Tensor | None = None,
     enough: float = inf,
     batch: int = 64,
-) -> Climb:
+) -> Ascent:
     """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
 
     Args:
@@ -99,13 +75,20 @@ def apgd(
         start: images to start from, projected first; None starts from `images`.
         enough: an image stops where the objective reaches this.
         batch: images at a time.
+
+    Returns:
+        Images that are not rounded to the 8-bit grid: whoever keeps them does that and scores them again. `before` is
+        the objective at the start; an image that has reached `enough` has not stalled.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
     """
     radius = epsilon / 255
-    lowest, highest = (images - radius).clamp(min=0), (images + radius).clamp(max=1)
+    lowest, highest = ball(images, epsilon)
     begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
     due, since = _schedule(iterations, images.device)
     numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
-    found = Climb(begin.clone(), *numbers, *flags)
+    found = Ascent(begin.clone(), *numbers, *flags)
     waiting = torch.arange(len(images), device=images.device)
     slots = _entering(waiting[:0], begin, radius)
     while len(waiting) or len(slots.rows):
@@ -117,15 +100,15 @@ def apgd(
         fresh = slots.iteration == 0
         if fresh.any():
             entered = slots.rows[fresh]
-            found.start[entered] = value[fresh]
-            found.stuck[entered] = (direction[fresh] == 0).flatten(1).all(1)
-            found.broken[entered] = gradient[fresh].isnan().flatten(1).any(1)
+            found.before[entered] = value[fresh]
+            found.stuck[entered], found.broken[entered] = nowhere(gradient[fresh])
         direction = _judged(slots, value, direction, due, since)
         done = (slots.iteration == iterations) | (slots.best_value >= enough)
         if done.any():
             finished = slots.only(done)
-            found.images[finished.rows], found.best[finished.rows] = finished.best, finished.best_value
-            found.stalled[finished.rows] = (finished.improved <= EARLY) & (finished.best_value < enough)
+            found.images[finished.rows], found.after[finished.rows] = finished.best, finished.best_value
+            idle = (finished.improved <= EARLY) & (iterations > EARLY)
+            found.stalled[finished.rows] = idle & (finished.best_value < enough)
             slots, direction = slots.only(~done), direction[~done]
         _move(slots, direction, lowest[slots.rows], highest[slots.rows])
     return found

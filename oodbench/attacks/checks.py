@@ -9,6 +9,8 @@ from torch import Tensor
 
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.goal import Goal
+from oodbench.attacks.guesses import guesses
+from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
 from oodbench.errors import NoGradientError
 from oodbench.gradient import PerImage, value_and_gradient
@@ -18,6 +20,9 @@ from oodbench.randomness import generators_per_image, torch_generator
 
 LOOKS, DIRECTIONS = 64, 4
 """Images and directions a gradient is measured at."""
+
+GUESSES = 8
+"""Corners, as many points and as many lures that an attack is held against."""
 
 STRIDE = 0.1 / 255
 """How far a difference quotient reaches to both sides, in pixel space."""
@@ -68,6 +73,33 @@ def unsteadiness(score: PerImage, images: Tensor) -> float:
     return float((first - second).abs().max() / (high - low).clamp(min=1e-12))
 
 
+def outguessed(
+    goal: Goal,
+    images: Tensor,
+    attacked: Tensor,
+    indices: npt.NDArray[np.int64],
+    epsilon: int,
+    purpose: str,
+) -> float:
+    """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
+
+    Args:
+        goal: of the detector.
+        images: (N, C, H, W) in [0, 1], before the attack.
+        attacked: the same after it.
+        indices: (N,) of each in its set.
+        epsilon: radius in 1/255.
+        purpose: names seed and image set.
+    """
+    reducer = Reducer(goal.score, images, epsilon)
+    for _, points in guesses(
+        images, indices, epsilon=epsilon, count=GUESSES, lures=goal.lures, purpose=f"check/{purpose}"
+    ):
+        reducer.offer(points)
+    with torch.no_grad():
+        return float((reducer.best > goal.score(attacked)).double().mean())
+
+
 def thorough(
     goal: Goal,
     images: Tensor,
@@ -106,8 +138,8 @@ def thorough(
     generators = generators_per_image(indices, "square check", purpose)
     blind = square(goal.score, images, epsilon=epsilon, queries=QUERIES, generators=generators)
     return {
-        "unbounded": float((free.best >= float(np.median(id_scores))).double().mean()),
-        "steps": float((passed(long.best) - passed(short.best)).mean()),
+        "unbounded": float((free.after >= float(np.median(id_scores))).double().mean()),
+        "steps": float((passed(long.after) - passed(short.after)).mean()),
         "square": float((blind.after > reached).double().mean()),
     }
 

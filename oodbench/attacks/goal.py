@@ -18,7 +18,7 @@ class Goal:
         score: what counts; (N, C, H, W) to (N,), exact and unsaturated.
         published: what the method's paper climbs.
         surrogates: other objectives worth climbing, by name.
-        targets: (N, C, H, W) to (N, T), one margin a class whose maximum decides the score; None where there are none.
+        targets: (N, C, H, W) to (N, T), margins whose maximum decides the score; None, or T = 0, where there are none.
         lures: (M, C, H, W) images that score high; starts are put between an image and these.
         enough: a score from which on more changes next to nothing.
     """
@@ -33,8 +33,7 @@ class Goal:
     @classmethod
     def of(cls, detector: Detector, lures: Tensor | None = None, enough: float = inf) -> "Goal":
         """To be taken for ID by a fitted `detector`: what OOD images are moved for."""
-        targets = detector.targets if detector.has_targets() else None
-        return cls(detector.score, detector.published_objective, detector.surrogates(), targets, lures, enough)
+        return cls(detector.score, detector.published_objective, detector.surrogates(), detector.targets, lures, enough)
 
     @classmethod
     def against(cls, detector: Detector) -> "Goal":

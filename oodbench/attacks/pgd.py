@@ -1,28 +1,10 @@
 """Projected gradient ascent on the 8-bit grid, as the reference code of Chen et al. 2021 does it."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from oodbench.attacks.ascent import EARLY, Ascent, nowhere, require_unit_range
 from oodbench.gradient import PerImage, value_and_gradient
-
-
-@dataclass(frozen=True)
-class Ascent:
-    """What an ascent found.
-
-    Attributes:
-        images: (N, C, H, W) in [0, 1], on the 8-bit grid where the input was.
-        before: (N,) the objective at the input.
-        after: (N,) the objective at `images`; never below `before`.
-        stuck: (N,) bool: the gradient at the start was zero or not a number in every pixel, so sign steps went nowhere.
-    """
-
-    images: Tensor
-    before: Tensor
-    after: Tensor
-    stuck: Tensor
 
 
 def random_start(uniform: Tensor, epsilon: int) -> Tensor:
@@ -45,7 +27,14 @@ def pgd(
         step: in 1/255.
         steps: gradient steps; costs steps + 2 forward and steps backward passes.
         start: first perturbation in 1/255, clipped to the ball; None starts from the images themselves.
+
+    Returns:
+        Images on the 8-bit grid where the input was; `before` is the objective at the input.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
     """
+    require_unit_range(images)
     levels = images * 255
     on_grid = levels.round()
     # u/255*255 is not u in floating point; images that lie on the grid are treated as exact.
@@ -54,22 +43,25 @@ def pgd(
     with torch.no_grad():
         before = objective(levels / 255)
     best, after = levels.clone(), before.clone()
-    stuck = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    stuck = broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
-    def keep_better(candidates: Tensor, values: Tensor) -> None:
+    def keep_better(candidates: Tensor, values: Tensor, iteration: int) -> None:
         better = values > after
         after[better] = values[better]
         best[better] = candidates[better]
+        improved[better] = iteration
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
         value, gradient = value_and_gradient(objective, current / 255)
-        keep_better(current, value)
+        keep_better(current, value, iteration)
         direction = torch.sign(gradient).nan_to_num(0.0)
         if iteration == 0:
-            stuck = (direction == 0).flatten(1).all(1)
+            stuck, broken = nowhere(gradient)
         current = torch.clamp(current + step * direction, lowest, highest)
     with torch.no_grad():
-        keep_better(current, objective(current / 255))
+        keep_better(current, objective(current / 255), steps)
     perturbed = levels + (best - levels).round()
-    return Ascent((perturbed / 255).clamp(0, 1), before, after, stuck)
+    stalled = (improved <= EARLY) & (steps > EARLY)
+    return Ascent((perturbed / 255).clamp(0, 1), before, after, stuck, broken, stalled)

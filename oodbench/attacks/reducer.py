@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from oodbench.attacks.ascent import require_unit_range
 from oodbench.gradient import PerImage
 
 
@@ -18,6 +19,9 @@ class Reducer:
         images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
         epsilon: radius of the L-infinity ball in whole levels of 1/255.
 
+    Raises:
+        OodbenchError: images outside [0, 1].
+
     Attributes:
         before: (N,) scores of `images`.
         best: (N,) scores of the best candidates.
@@ -25,6 +29,7 @@ class Reducer:
     """
 
     def __init__(self, score: PerImage, images: Tensor, epsilon: int) -> None:
+        require_unit_range(images)
         self._score, self._epsilon = score, epsilon
         self._levels = (images * 255).round()
         self._best_levels = self._levels.clone()

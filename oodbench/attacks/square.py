@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from oodbench.attacks.pgd import Ascent
+from oodbench.attacks.ascent import Ascent, require_unit_range
 from oodbench.gradient import PerImage
 
 FIRST_SHARE = 0.8
@@ -40,8 +40,12 @@ def square(
         generators: one for each image.
 
     Returns:
-        The best points, which lie in corners of the ball; `stuck` is False everywhere, there being no gradient.
+        The best points, which lie in corners of the ball; no flags, there being no gradient.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
     """
+    require_unit_range(images)
     count, channels, height, width = images.shape
     radius = epsilon / 255
 
@@ -62,7 +66,8 @@ def square(
             proposed = (images + radius * signs((channels, 1, 1))).clamp(0, 1)
             candidates = torch.where(inside, proposed, best)
             _keep_better(best, after, candidates, objective(candidates))
-    return Ascent(best, before, after, torch.zeros(count, dtype=torch.bool, device=images.device))
+    unknown = torch.zeros(count, dtype=torch.bool, device=images.device)
+    return Ascent(best, before, after, stuck=unknown, broken=unknown, stalled=unknown)
 
 
 def _windows(corners: "np.typing.NDArray[np.int64]", side: int, height: int, width: int) -> Tensor:

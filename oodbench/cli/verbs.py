@@ -1,8 +1,7 @@
 """The verbs: parse, call one function, print."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,8 +9,9 @@ import click
 import pandas as pd
 import torch
 
-from oodbench import __version__, networks, runner, settings, store, suitefile, tables, tuning
+from oodbench import __version__, runner, settings, store, suitefile, tables, tuning
 from oodbench.cli.data import data
+from oodbench.cli.listing import list_
 from oodbench.cli.options import (
     Examples,
     Group,
@@ -23,20 +23,16 @@ from oodbench.cli.options import (
     seed_option,
     set_option,
 )
-from oodbench.corruptions import CORRUPTIONS
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
-from oodbench.images import catalogue
 from oodbench.memory import keep_freed_memory
 from oodbench.metrics import CONVENTIONS
-from oodbench.objective import Objective
 from oodbench.passes import Passes
 from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
 from oodbench.request import Request
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
-from oodbench.tasks import KINDS, Task
 from oodbench.tasks.task import SIDES
 from oodbench.variation import parse_radii, vary
 
@@ -285,30 +281,8 @@ def table(results: Path, form: str, by: str, convention: str, plugins: tuple[Pat
     click.echo(frame.to_csv(index=False) if form == "csv" else tables.render(frame, by), nl=form != "csv")
 
 
-@commands.command("list", cls=Examples, examples=("oodbench list detectors", "oodbench list images"))
-@click.argument("what", type=click.Choice(["detectors", "suites", "tasks", "corruptions", "images", "networks"]))
-@data_option
-@plugin_option
-def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
-    """What can be named: detectors, suites, tasks, corruptions, images or networks."""
-    lines: dict[str, Callable[[], dict[str, str]]] = {
-        "detectors": lambda: _detector_lines(plugins),
-        "suites": lambda: {name: suitefile.load(name).title for name in suitefile.names()},
-        "tasks": lambda: {name: _summary(kind) for name, kind in KINDS.items()},
-        "corruptions": lambda: {name: corruption.description for name, corruption in CORRUPTIONS.items()},
-        "images": lambda: {name: catalogue.describe(name, data) for name in catalogue.names(data)},
-        "networks": lambda: {name: networks.describe(name) for name in networks.names()},
-    }
-    described = lines[what]()
-    width = max(map(len, described), default=0)
-    for name, description in described.items():
-        first, *others = description.splitlines()
-        click.echo(f"{name:{width}}  {first}")
-        for line in others:
-            click.echo(f"{'':{width}}  {line}")
-
-
 commands.add_command(data)
+commands.add_command(list_)
 
 
 def main() -> NoReturn:
@@ -376,36 +350,3 @@ def _announce(plans: list[SuitePlan], request: Request) -> None:
             click.echo(f"  {names}: {todo}", err=True)
     total = sum((each.passes() for each in plans), Passes())
     click.echo(f"seed {request.seed}, device {request.device}; about {total} of the network, in images", err=True)
-
-
-def _summary(kind: type[Task]) -> str:
-    """The first sentence of its docstring, and what a suite may say of it."""
-    sentence = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
-    settings_of = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
-    return f"{sentence}\nsays: {settings_of or 'nothing'}"
-
-
-def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
-    registry = discover(plugins)
-    return {name: _about_detector(registry[name]) for name in registry.names()}
-
-
-def _about_detector(cls: type[Detector]) -> str:
-    detector = cls()
-    objective, tuning_wanted = detector.objective(), detector.tuning()
-    training = "a training of its own" if objective != Objective() else "a plainly trained network"
-    needs = [f"{training} with outliers" if objective.uses_outliers else training]
-    needs += ["a fit on ID training images"] if detector.observes() else []
-    tuned = "nothing"
-    if tuning_wanted:
-        tuned = "held-out ID images" + (" and reserved outliers" if tuning_wanted.outliers else "")
-    elif cls.grid:
-        tuned = f"held-out ID images and reserved outliers, {cls.grid[0]} by `oodbench tune`"
-    parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
-    return "\n".join(
-        [
-            f"{(cls.__doc__ or '').strip().splitlines()[0]} {cls.paper}",
-            f"needs {', '.join(needs)}; tuned on {tuned}",
-            f"parameters: {parameters or 'none'}",
-        ]
-    )

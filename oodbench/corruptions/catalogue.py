@@ -11,13 +11,11 @@ from torch import Tensor
 
 from oodbench.corruptions import blur, digital, noise, weather
 from oodbench.corruptions.draws import Draws
+from oodbench.corruptions.filters import is_small
 from oodbench.corruptions.frost import photographs
 from oodbench.errors import OodbenchError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
-
-SMALL_SIDE = 100
-"""Images with a shorter side get the constants for 32 x 32, others those for 224 x 224."""
 
 Levels = tuple[tuple[Any, ...], ...]
 
@@ -191,6 +189,6 @@ def corrupt(
             f"{tuple(pixels.shape)}: convert them first"
         )
     chosen = catalogue[name]
-    constants = chosen.small if min(pixels.shape[2:]) < SMALL_SIDE else chosen.large
+    constants = chosen.small if is_small(pixels) else chosen.large
     levels = chosen.function(pixels, draws, *constants[severity - 1])
     return levels if levels.dtype == torch.uint8 else levels.to(torch.uint8)

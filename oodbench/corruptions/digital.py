@@ -126,12 +126,11 @@ def _sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tens
     top, left = rows.floor(), columns.floor()
     lower, right = (rows - top)[:, None], (columns - left)[:, None]
     flat = images.flatten(2)
-    total: Tensor | int = 0
+    total = torch.zeros_like(flat[:, :, :1, None] * lower)
     for down, weight_down in ((0, 1 - lower), (1, lower)):
         for over, weight_over in ((0, 1 - right), (1, right)):
             row = inside(top.long() + down, height, border)
             column = inside(left.long() + over, width, border)
             places = (row * width + column).flatten(1)[:, None].expand(-1, images.shape[1], -1)
             total = total + flat.gather(2, places).view(*images.shape[:2], *rows.shape[1:]) * weight_down * weight_over
-    assert isinstance(total, Tensor)
     return total.to(images.dtype)

@@ -7,6 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
+SMALL_SIDE = 100
+"""Images with a shorter side are corrupted as 32 x 32 ones are, others as 224 x 224."""
+
+
+def is_small(images: Tensor) -> bool:
+    """The constants for 32 x 32 images are those for `images`, (N, C, H, W)."""
+    return min(images.shape[2:]) < SMALL_SIDE
+
 
 def on_unit_scale(pixels: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """`pixels`, uint8, in [0, 1]."""

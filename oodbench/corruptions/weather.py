@@ -11,6 +11,7 @@ from oodbench.corruptions.filters import (
     correlate,
     extend,
     gaussian,
+    is_small,
     luma,
     moved,
     on_pixel_scale,
@@ -55,11 +56,10 @@ def frost(
 ) -> Tensor:
     """`keep` of the image and `cover` of a random part of one of five frost textures."""
     height, width = pixels.shape[2:]
-    small = width < 100
     which = draws.integers(0, 5, 1)[:, 0]
     place = draws.uniform(2)
     images = pixels.double()
-    for number, texture in enumerate(panes(small)):
+    for number, texture in enumerate(panes(is_small(pixels))):
         rows = (which == number).nonzero()[:, 0]
         if len(rows):
             texture = texture.to(pixels.device)

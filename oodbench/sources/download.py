@@ -57,6 +57,8 @@ def download(file: RemoteFile, folder: Path) -> Path:
             return target
         said.append(f"{url}: {_wrong(part, found, file)}")
         part.unlink()
+    if part.is_file() and not part.stat().st_size:
+        part.unlink()
     raise OodbenchError(
         f"{file.name} could not be fetched: {'; '.join(said)}. Try again later, or put the file into {folder} yourself"
     )

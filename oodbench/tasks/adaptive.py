@@ -1,13 +1,15 @@
 """The L-infinity attack that follows the detector's own score, in stages; each image keeps the best of them all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from oodbench.attacks.apgd import Climb, apgd
+from oodbench.attacks import guesses
+from oodbench.attacks.apgd import apgd
+from oodbench.attacks.ascent import Ascent
 from oodbench.attacks.goal import Goal
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
@@ -15,8 +17,8 @@ from oodbench.errors import NoGradientError
 from oodbench.gradient import PerImage
 from oodbench.networks.network import batch_size
 from oodbench.passes import Passes
-from oodbench.randomness import generators_per_image, uniform_per_image
-from oodbench.tasks.task import Altered, Task, attacked, check_side
+from oodbench.randomness import generators_per_image
+from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
 from oodbench.tasks.versions import Indices
 
 
@@ -71,11 +73,8 @@ LEVELS: Mapping[str, Budget] = {
     ),
 }
 
-STAGES = ("image", "corner", "point", "lure", "contrast", "score", "surrogate", "target", "final", "restart", "square")
+STAGES = ("image", *guesses.KINDS, "score", "surrogate", "target", "final", "restart", "square")
 """What an image may owe its best version to, as numbered in the extras."""
-
-GUESSES = STAGES[1:5]
-"""Stages that follow no gradient: where they win, the gradient has failed."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ class LinfAdaptive(Task):
     side: str = "out"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 255:
-            raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
+        check_radius(self.epsilon)
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: choose one of {', '.join(map(repr, LEVELS))}")
         check_side(self.side)
@@ -116,10 +114,14 @@ class LinfAdaptive(Task):
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The best images found; scores before and after, which stage won, and what went wrong on the way."""
         budget, search = LEVELS[self.level], _Search(goal, images, indices, self.epsilon, purpose)
-        for stage, points in _starts(budget, search):
-            search.offer(stage, points, search.everything)
-        unharmed = torch.ones(len(images), dtype=torch.bool, device=images.device)
-        extras = {"blind": ~unharmed, "stuck": ~unharmed, "broken": ~unharmed, "stalled": ~unharmed}
+        for kind, points in guesses.guesses(
+            images, indices, epsilon=self.epsilon, count=budget.starts, lures=goal.lures, purpose=purpose
+        ):
+            search.offer(kind, points, search.everything)
+        extras = {
+            name: torch.zeros(len(images), dtype=torch.bool, device=images.device)
+            for name in ("blind", "stuck", "broken", "stalled")
+        }
         try:
             rows = search.open()
             climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
@@ -132,21 +134,23 @@ class LinfAdaptive(Task):
                 _climb_targets(budget, search, goal.targets)
             for number in range(budget.restarts):
                 rows = search.open()
-                away = images[rows] + search.draw(f"restart {number}", rows).sign() * self.epsilon / 255
+                drawn = guesses.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
+                away = images[rows] + drawn.sign() * self.epsilon / 255
                 search.climb("restart", goal.score, rows, away, budget.restart)
             queries = budget.queries
         except NoGradientError:
-            extras["blind"], queries = unharmed, budget.blind
+            extras["blind"][:], queries = True, budget.blind
         if queries:
             search.square(queries)
         reducer = search.reducer
         retired = reducer.best >= goal.enough
+        blindly = search.stage.new_tensor([STAGES.index(kind) for kind in guesses.KINDS])
         extras |= {
             "objective_before": reducer.before,
             "objective_after": reducer.best,
             "stage": search.stage,
             "retired": retired,
-            "guessed": torch.isin(search.stage, search.stage.new_tensor([*map(STAGES.index, GUESSES)])) & ~retired,
+            "guessed": torch.isin(search.stage, blindly) & ~retired,
         }
         return Altered(reducer.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 
@@ -188,11 +192,10 @@ class _Search:
         """Rows of the images that have not got far enough."""
         return self.everything[self.reducer.best < self.goal.enough]
 
-    def draw(self, name: str, rows: Tensor) -> Tensor:
-        """Uniform draws in [-1, 1) for some images, (R, C, H, W)."""
-        indices = self._indices[rows.cpu().numpy()]
-        uniform = uniform_per_image(indices, tuple(self.images.shape[1:]), LinfAdaptive.kind, name, self._purpose)
-        return (2 * torch.from_numpy(uniform) - 1).to(self.images)
+    def indices_of(self, rows: Tensor) -> Indices:
+        """Where some images stand in their set, (R,)."""
+        indices: Indices = self._indices[rows.cpu().numpy()]
+        return indices
 
     def offer(self, stage: str, points: Tensor, rows: Tensor) -> Tensor:
         """Exact scores (R,) of points found for some images; the better ones are kept."""
@@ -203,7 +206,7 @@ class _Search:
 
     def climb(
         self, stage: str, objective: PerImage, rows: Tensor, start: Tensor, iterations: int
-    ) -> tuple[Climb, Tensor]:
+    ) -> tuple[Ascent, Tensor]:
         """APGD for some images, what it found offered, and the exact scores of that, (R,)."""
         found = apgd(
             objective,
@@ -220,24 +223,13 @@ class _Search:
     def square(self, queries: int) -> None:
         """Random search for the images that are left, from the image itself."""
         rows = self.open()
-        generators = generators_per_image(self._indices[rows.cpu().numpy()], "square", self._purpose)
+        generators = generators_per_image(self.indices_of(rows), "square", self._purpose)
         for part, some in zip(torch.split(rows, self._size), _split(generators, self._size), strict=True):
             found = square(self.goal.score, self.images[part], epsilon=self.epsilon, queries=queries, generators=some)
             self.offer("square", found.images, part)
 
     def _in_batches(self, function: PerImage) -> PerImage:
         return lambda images: torch.cat([function(part) for part in torch.split(images, self._size)])
-
-
-def _starts(budget: Budget, search: _Search) -> Iterator[tuple[str, Tensor]]:
-    """Points to begin from, each for all images, (N, C, H, W)."""
-    images, radius = search.images, search.epsilon / 255
-    for number in range(budget.starts):
-        yield "corner", images + radius * search.draw(f"corner {number}", search.everything).sign()
-        yield "point", images + radius * search.draw(f"point {number}", search.everything)
-    for lure in search.goal.lures[: budget.starts] if search.goal.lures is not None else ():
-        yield "lure", images + (lure - images).clamp(-radius, radius)
-    yield "contrast", images + (images.mean((1, 2, 3), keepdim=True) - images).clamp(-radius, radius)
 
 
 def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:

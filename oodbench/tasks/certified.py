@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oodbench.tasks.task import Task
+from oodbench.tasks.task import Task, check_radius
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Certified(Task):
     epsilon: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 255:
-            raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
+        check_radius(self.epsilon)
 
     def threat(self) -> str:
         """What is guaranteed."""

@@ -9,7 +9,7 @@ from oodbench.attacks.goal import Goal
 from oodbench.attacks.pgd import pgd, random_start
 from oodbench.passes import Passes
 from oodbench.randomness import uniform_per_image
-from oodbench.tasks.task import Altered, Task, attacked, check_side
+from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
 from oodbench.tasks.versions import Indices
 
 
@@ -38,8 +38,7 @@ class Linf(Task):
     side: str = "out"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 255:
-            raise ValueError(f"epsilon is {self.epsilon}, but it counts levels of 1/255: choose 0 to 255")
+        check_radius(self.epsilon)
         if self.steps < 1 or self.step < 1:
             raise ValueError(f"steps is {self.steps} and step is {self.step}: an attack needs at least 1 of each")
         if self.objective not in ("published", "adaptive"):
@@ -47,7 +46,7 @@ class Linf(Task):
         check_side(self.side)
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The strongest images found, with the objective before and after, and where no gradient led anywhere."""
+        """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
         found = pgd(
@@ -58,7 +57,13 @@ class Linf(Task):
             steps=self.steps,
             start=start,
         )
-        extras = {"objective_before": found.before, "objective_after": found.after, "stuck": found.stuck}
+        extras = {
+            "objective_before": found.before,
+            "objective_after": found.after,
+            "stuck": found.stuck,
+            "broken": found.broken,
+            "stalled": found.stalled,
+        }
         return Altered(found.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 
     def passes(self) -> Passes:

@@ -40,6 +40,7 @@ class Task:
 
     Attributes:
         kind: what a suite calls it.
+        epsilon: radius of the ball in which images move, in 1/255 of pixel space; 0 where none does.
         side: who is attacked, one of `SIDES`.
         certifies: it bounds scores instead of altering images.
         together: batches of the usual size that `alter` is given at once.
@@ -48,16 +49,16 @@ class Task:
     kind: ClassVar[str]
     certifies: ClassVar[bool] = False
     together: ClassVar[int] = 1
+    epsilon: int = 0
     side: str = "out"
 
     def versions(self) -> Versions:
         """What is tried before an attack; only the image itself, unless the task says otherwise."""
         return Versions()
 
-    @classmethod
-    def attacks(cls) -> bool:
-        """It does something that depends on more than a choice of versions."""
-        return cls.alter is not Task.alter
+    def attacks(self) -> bool:
+        """Images move inside a ball, after the choice of a version."""
+        return self.epsilon > 0 and not self.certifies
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The batch as it will be scored.
@@ -95,6 +96,12 @@ def attacked(side: str) -> str:
         "in": "ID images attacked; OOD clean",
         "both": "OOD and ID images attacked",
     }[side]
+
+
+def check_radius(epsilon: int) -> None:
+    """ValueError for anything but 0 to 255 levels."""
+    if not 0 <= epsilon <= 255:
+        raise ValueError(f"epsilon is {epsilon}, but it counts levels of 1/255: choose 0 to 255")
 
 
 def check_side(side: str) -> None:

@@ -17,6 +17,7 @@ from oodbench.corruptions import (
     corrupt,
     with_photographs,
 )
+from oodbench.corruptions.frost import photographs
 from oodbench.errors import unknown
 
 Indices = npt.NDArray[np.int64]
@@ -34,6 +35,10 @@ class Versions:
         types: names from `oodbench.corruptions`.
         severities: from 1 to 5.
         frost: folder with the public frost photographs; frost is drawn where none is given.
+
+    Raises:
+        ValueError: an unknown type or severity.
+        OodbenchError: a photograph is missing or another one.
     """
 
     types: tuple[str, ...] = ()
@@ -46,6 +51,8 @@ class Versions:
                 raise ValueError(str(unknown("corruption", name, CORRUPTIONS)))
         if not self.severities or not set(self.severities) <= set(SEVERITIES):
             raise ValueError(f"severities is {list(self.severities)}: choose some of {list(SEVERITIES)}")
+        if self.frost:
+            photographs(Path(self.frost), small=True)  # which finds out now what is missing
 
     def __len__(self) -> int:
         return 1 + len(self._corruptions())

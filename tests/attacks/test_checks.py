@@ -80,3 +80,13 @@ def test_unsteady_is_what_is_random_or_looks_at_its_neighbours(toy_images):
     assert unsteadiness(lambda images: images.sum((1, 2, 3)), toy_images) == 0
     assert unsteadiness(centred, toy_images) > 0.01
     assert unsteadiness(lambda images: torch.rand(len(images)), toy_images) > 0.01
+
+
+def test_an_attack_must_not_lose_against_guesses(detector, toy_images):
+    goal = Goal.of(detector, lures=toy_images[:2])
+    common = (np.arange(6), 8, "1/letters")
+    assert checks.outguessed(goal, toy_images, toy_images, *common) > 0.8
+    assert checks.outguessed(goal, toy_images, best(detector, toy_images), *common) == 0
+    # An image that scores less than before has lost against itself.
+    inverted = Goal(lambda images: -detector.score(images), detector.score)
+    assert checks.outguessed(inverted, toy_images, best(detector, toy_images), *common) == 1

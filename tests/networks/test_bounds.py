@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from oodbench import networks
 from oodbench.attacks.apgd import apgd
+from oodbench.detector import Detector
 from oodbench.detectors.atom import ATOM
 from oodbench.detectors.energy import Energy
 from oodbench.detectors.maxlogit import MaxLogit
@@ -120,11 +121,12 @@ def test_no_attack_exceeds_a_detectors_bound(images, name, radius):
     torch.manual_seed(3)
     fit([detector], Everything(outputs), K)
     low, high = ball(images, radius / 255)
-    bound = detector.upper_bound(Bounder(detector.network).bounds(low - detector.widening, high + detector.widening))
+    step = detector.widening()
+    bound = detector.upper_bound(Bounder(detector.network).bounds(low - step, high + step))
     climbed = apgd(detector.score, images, epsilon=radius, iterations=30)
-    assert (climbed.best <= bound + 1e-4).all()
-    if radius == 0 and not detector.widening:
-        torch.testing.assert_close(climbed.best, bound, atol=1e-4, rtol=1e-4)
+    assert (climbed.after <= bound + 1e-4).all()
+    if radius == 0 and not step:
+        torch.testing.assert_close(climbed.after, bound, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "small-cnn"])
@@ -144,3 +146,12 @@ def test_an_operation_without_a_rule_is_named():
 
     with pytest.raises(OodbenchError, match="no interval bounds are known through gelu"):
         Bounder(Soft(K).eval()).bounds(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))
+
+
+def test_a_detector_that_knows_no_bound_claims_none(network, images):
+    class Unbounded(MSP):
+        upper_bound = Detector.upper_bound
+
+    assert not Unbounded.has_bound()
+    bounds = Bounder(network).bounds(images, images)
+    assert (Unbounded().upper_bound(bounds) == torch.inf).all()

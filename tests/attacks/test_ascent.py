@@ -1,0 +1,57 @@
+"""What holds of every attack: the ball, and images that lie where a radius means something."""
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.attacks.apgd import apgd
+from oodbench.attacks.ascent import ball
+from oodbench.attacks.pgd import pgd
+from oodbench.attacks.reducer import Reducer
+from oodbench.attacks.square import square
+from oodbench.errors import OodbenchError
+
+
+def total(images):
+    return images.sum((1, 2, 3))
+
+
+def test_the_ball_is_cut_at_black_and_white():
+    low, high = ball(torch.tensor([[[[0.0, 0.5, 1.0]]]]), 51)
+    torch.testing.assert_close(low, torch.tensor([[[[0.0, 0.3, 0.8]]]]))
+    torch.testing.assert_close(high, torch.tensor([[[[0.2, 0.7, 1.0]]]]))
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, 255.0, float("nan")])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda images: pgd(total, images, epsilon=8, step=1, steps=1),
+        lambda images: apgd(total, images, epsilon=8, iterations=1),
+        lambda images: square(total, images, epsilon=8, queries=1, generators=[np.random.default_rng(0)]),
+        lambda images: Reducer(total, images, 8),
+    ],
+    ids=["pgd", "apgd", "square", "reducer"],
+)
+def test_images_outside_the_unit_range_are_refused(attack, wrong):
+    with pytest.raises(OodbenchError, match=r"they must lie in \[0, 1\]; divide 8-bit values by 255"):
+        attack(torch.full((1, 3, 4, 4), wrong))
+
+
+def test_no_images_are_no_mistake():
+    assert len(apgd(total, torch.empty(0, 3, 4, 4), epsilon=8, iterations=3).images) == 0
+
+
+def test_pgd_says_where_the_gradient_is_no_number_and_where_the_climb_stalls():
+    def objective(images):
+        """A slope, a slope beside a pixel without a number, and a plateau just above the image."""
+        slope, broken, plateau = images[:, :, 0].sum((1, 2)).unbind()
+        broken = broken + 0 * torch.sqrt(images[1, 0, 1, 1] - images[1, 0, 1, 1])
+        return torch.stack([slope, broken, plateau.clamp(max=0.5 * 3 * 2 + 0.01)])
+
+    found = pgd(objective, torch.full((3, 3, 2, 2), 0.5), epsilon=40, step=1, steps=30)
+    assert found.broken.tolist() == [False, True, False]
+    assert found.stuck.tolist() == [False, False, False]
+    assert found.stalled.tolist() == [False, False, True]
+    few = pgd(objective, torch.full((3, 3, 2, 2), 0.5), epsilon=40, step=1, steps=5)
+    assert not few.stalled.any()  # too few steps to say

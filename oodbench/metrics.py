@@ -139,6 +139,12 @@ def in_distribution_report(
     return InDistributionReport(float(np.mean(~accepted)), float(np.mean(right)), float(np.mean(accepted & right)))
 
 
+def threshold_at_95(id_scores: npt.ArrayLike) -> float:
+    """The largest score that keeps at least 95 % of the ID images, whose scores are (N,): where `fpr95` is taken."""
+    scores = np.sort(np.asarray(id_scores, np.float64))
+    return float(scores[len(scores) * 5 // 100])
+
+
 def published_threshold(points: Curve) -> float:
     """The ID score at rank round(0.05 n), half to even: what the reference code of Chen et al. 2021 rejects up to."""
     return float(points.thresholds[_published_rank(points).item()])
@@ -213,20 +219,28 @@ def published_fpr95(points: Curve) -> Floats:
 
 def published_aupr_in(points: Curve) -> Floats:
     """Trapezoid area under precision over recall, ID positive, closed by the corner (0, 0)."""
-    kept, passed = _above(points.id_below), _above(points.ood_below)
-    return -np.asarray(np.trapezoid(_share(kept, kept + passed), kept / points.n_id, axis=-1))
+    return _area(_above(points.id_below), _above(points.ood_below), points.n_id, corner=0.0)
 
 
 def published_aupr_out(points: Curve) -> Floats:
     """Trapezoid area under precision over recall, OOD positive, opened by the corner (0, 0)."""
-    caught, rejected = points.ood_below, points.id_below
-    return np.asarray(np.trapezoid(_share(caught, caught + rejected), caught / points.n_ood, axis=-1))
+    return _area(points.ood_below, points.id_below, points.n_ood, corner=0.0)
 
 
 def published_detection_error(points: Curve) -> Floats:
     """The least share of all images, ID and OOD, on the wrong side of a threshold."""
     wrong = points.id_below + _above(points.ood_below)
     return np.asarray(wrong.min(-1) / (points.n_id + points.n_ood))
+
+
+def openood_aupr_in(points: Curve) -> Floats:
+    """Trapezoid area under precision over recall, ID positive, from the corner (recall 0, precision 1)."""
+    return _area(_above(points.id_below), _above(points.ood_below), points.n_id, corner=1.0)
+
+
+def openood_aupr_out(points: Curve) -> Floats:
+    """Trapezoid area under precision over recall, OOD positive, from the corner (recall 0, precision 1)."""
+    return _area(points.ood_below, points.id_below, points.n_ood, corner=1.0)
 
 
 Metric = Callable[[Curve], Floats]
@@ -248,8 +262,17 @@ CONVENTIONS: Mapping[str, Mapping[str, Metric]] = {
         "aupr_out": published_aupr_out,
         "detection_error": published_detection_error,
     },
+    "openood": {
+        "fpr95_oodpos": fpr95_oodpos,
+        "fpr95": fpr95,
+        "auroc": auroc,
+        "aupr_in": openood_aupr_in,
+        "aupr_out": openood_aupr_out,
+        "detection_error": detection_error,
+    },
 }
-"""The same metrics as two communities compute them; "published" is the reference code of Chen et al. 2021."""
+"""The same metrics as communities compute them, the leading ones first; "published" is the reference code of Chen et
+al. 2021, "openood" is OpenOOD v1.5, whose only FPR@95 is `fpr95_oodpos`."""
 
 CHUNK = 2**17
 """Images that a bootstrap draws at a time: some MiB, which stay in the cache."""
@@ -300,6 +323,12 @@ def _at(below: Counts, position: Counts) -> Counts:
 
 def _above(below: Counts) -> Counts:
     return below[..., -1:] - below
+
+
+def _area(hits: Counts, misses: Counts, total: int, corner: float) -> Floats:
+    """Area under precision over recall for counts (..., T + 1) at each threshold; `corner` is the precision of none."""
+    precision = np.where(hits + misses > 0, _share(hits, hits + misses), corner)
+    return np.asarray(np.abs(np.trapezoid(precision, hits / total, axis=-1)))
 
 
 def _share(part: Counts, whole: Counts) -> Floats:

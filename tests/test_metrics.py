@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from oodbench import metrics
 from oodbench.errors import OodbenchError
@@ -65,6 +65,20 @@ def test_in_distribution_report_is_the_reference(golden, index):
     assert report.fnr * 100 == pytest.approx(expected["FNR"], abs=0.005)
     assert report.accuracy * 100 == pytest.approx(expected["Acc"], abs=0.005)
     assert report.end_to_end_accuracy * 100 == pytest.approx(expected["EndToEndAcc"], abs=0.005)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scores, scores)
+def test_openood_convention_is_what_it_calls_of_scikit_learn(id_scores, ood_scores):
+    ours = evaluate(id_scores, ood_scores, "openood")
+    is_ood = np.r_[np.zeros(len(id_scores)), np.ones(len(ood_scores))]
+    confidence = np.r_[id_scores, ood_scores]
+    for metric, positive, values in (("aupr_in", 1 - is_ood, confidence), ("aupr_out", is_ood, -confidence)):
+        precision, recall, _ = precision_recall_curve(positive, values)
+        assert ours[metric] == pytest.approx(auc(recall, precision), abs=1e-12)
+    fpr, tpr, _ = roc_curve(is_ood, -confidence, drop_intermediate=False)
+    assert ours["fpr95_oodpos"] == pytest.approx(fpr[np.argmax(20 * tpr >= 19 - 1e-9)], abs=1e-12)
+    assert next(iter(ours)) == "fpr95_oodpos"
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,7 +146,7 @@ def test_extremes(convention):
     assert evaluate([1.0, 2], [5.0, 6, 7], convention)["fpr95"] == 1
     equal = evaluate([3.0] * 4, [3.0] * 7, convention)
     assert equal["auroc"] == 0.5
-    assert equal["fpr95"] == (1 if convention == "default" else 0)  # a strict threshold rejects every tie
+    assert equal["fpr95"] == (0 if convention == "published" else 1)  # a strict threshold rejects every tie
     assert set(equal) == set(METRICS)
 
 

@@ -1,3 +1,25 @@
 """oodbench: does an out-of-distribution detector hold up, also when someone attacks it?"""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oodbench.api import evaluate, run
+    from oodbench.tables import load_results
+
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "evaluate", "load_results", "run"]
+
+_HOMES = {"evaluate": "oodbench.api", "load_results": "oodbench.tables", "run": "oodbench.api"}
+"""Where each name for notebooks lives: imported when it is first asked for, so that `import oodbench` costs nothing."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

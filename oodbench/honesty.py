@@ -1,7 +1,8 @@
 """Honesty flags: what scores and attacks show themselves of how far a number can be believed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,9 @@ FLAGS: Mapping[str, Flag] = {
 }
 """What is measured of every attack, or on request (the last four). "unbounded" is stored negative: less is worse."""
 
+RISE = 0.001
+"""By how much an AUROC may rise with the radius before it is said."""
+
 OF_IMAGES = ("outside", "blind", "stuck", "broken", "guessed", "stalled")
 """Counted over what a task leaves about each image, 1 where it is so."""
 
@@ -69,6 +73,23 @@ def measured(
         if isinstance(value := attributes.get(f"check_{name}"), float):
             found[name] = -value if FLAGS[name].tolerated < 0 else value
     return found
+
+
+def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:
+    """What to say of curves over radii whose AUROC rises: a larger ball holds the smaller one, so none truly does.
+
+    Args:
+        curves: by name, (radius in 1/255, AUROC) in any order.
+    """
+    said = {}
+    for name, points in curves.items():
+        rise = max((after - before for (_, before), (_, after) in pairwise(sorted(points))), default=0.0)
+        if rise > RISE:
+            said[name] = (
+                f"the AUROC rises with the radius by {100 * rise:.2f} points somewhere, which no best attack does: the "
+                "optimiser fails"
+            )
+    return said
 
 
 def warnings(means: Mapping[str, float]) -> list[str]:

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from oodbench.tables import _about_cost, _rising_curves
+from oodbench.tables.notes import _rising_curves, about_cost
 
+CALLED = {"msp/seed1-abc": "msp (seed 1)"}
 CELL = dict(cell="msp/seed1-abc", detector="msp", seed=1, settings="", limit=0, images=0, tuned="", checkpoint="")
 
 
@@ -17,12 +18,12 @@ def curve(*values):
 
 
 def test_a_curve_that_falls_is_not_flagged():
-    assert _rising_curves(curve(0.9, 0.5, 0.5005, 0.1)) == []
-    assert _rising_curves(aurocs(clean=0.9, linf=0.1)) == []
+    assert _rising_curves(curve(0.9, 0.5, 0.5005, 0.1), CALLED) == []
+    assert _rising_curves(aurocs(clean=0.9, linf=0.1), CALLED) == []
 
 
 def test_a_curve_that_rises_is_flagged_in_the_order_of_radii():
-    (line,) = _rising_curves(curve(0.9, 0.5, 0.1, 0.3))
+    (line,) = _rising_curves(curve(0.9, 0.5, 0.1, 0.3), CALLED)
     assert line.startswith("FLAG msp (seed 1), linf: the AUROC rises with the radius by 20.00 points")
 
 
@@ -32,7 +33,7 @@ def test_what_an_attack_cost_and_what_its_stops_hide():
         {"cell": "a", "looks": 60.0, "retired": 0.2, "hidden": 0.0002},
         {"cell": "b", "looks": 900.0, "retired": 0.0, "hidden": 0.0},
     ]
-    said = _about_cost(pd.DataFrame(rows))
+    said = about_cost(pd.DataFrame(rows))
     assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")
     assert "0.01 points lower at most" in said
-    assert _about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"
+    assert about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"

@@ -1,0 +1,218 @@
+"""Measured against reference: which figures hold, which are worse, and which cannot be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oodbench import tables
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
+from oodbench.metrics import CONVENTIONS
+from oodbench.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
+from oodbench.store import Cell
+from oodbench.tables import View
+from oodbench.tables.summary import MEAN, SUITE, lower_is_better, summarise
+
+METRICS = ("fpr95", "fpr95_oodpos", "auroc", "accuracy")
+"""What a reference of measured figures holds of each cell."""
+
+TOLERANCE = 1e-4
+"""For figures of a given network. Rounding differs between machines and swaps a pair of images now and then: an AUROC
+moves by one in n_id * n_ood for each, an FPR by a whole image or not at all."""
+
+TRAINED = {"fpr95": 0.05, "fpr95_oodpos": 0.05, "auroc": 0.05, "accuracy": 0.014}
+"""For figures of a network that was trained in the run, which differ a little from machine to machine."""
+
+SLACK = 1e-9
+"""Fractions go through text: this much is no difference."""
+
+
+class Status(StrEnum):
+    """What came of one figure, worst first."""
+
+    FAIL = "fail"
+    NOT_COMPARABLE = "not comparable"
+    MISSING = "missing"
+    BETTER = "better"
+    PASS = "pass"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of a reference against what was measured.
+
+    Attributes:
+        name: of the figure: suite, detector, seed, task, OOD set, metric, and whatever sets it apart.
+        status: what came of it.
+        expected: the reference's value, a fraction.
+        measured: NaN where nothing was compared.
+        beyond: by how much it lies outside what is tolerated; 0 inside.
+        why: what is tolerated, or what keeps the two from being compared.
+    """
+
+    name: str
+    status: Status
+    expected: float
+    measured: float
+    beyond: float
+    why: str
+
+    @property
+    def said(self) -> str:
+        """For people, in percent."""
+        if isnan(self.measured):
+            return f"{self.name}: {self.why}"
+        return f"{self.name}: {100 * self.measured:.4g}, expected {100 * self.expected:.4g} {self.why}"
+
+
+def check(cells: Sequence[Cell], reference: pd.DataFrame, detectors: Mapping[str, type[Detector]]) -> list[Verdict]:
+    """A verdict for each row of a reference, the worst first.
+
+    A row is compared with the one figure of the same name if both agree in all that the row says of
+    `oodbench.reference.CONDITIONS`. It passes within its tolerance or, where it has none, its interval. Beyond it, a
+    worse value fails, and a better one does if the row says "both" under `sides`.
+
+    Args:
+        cells: what was measured.
+        reference: rows of `oodbench.reference`.
+        detectors: by name; asked how their papers print scores for rows in the published convention.
+
+    Raises:
+        OodbenchError: results cannot be read, nothing can be compared, or a convention or detector is unknown.
+    """
+    verdicts: list[Verdict] = []
+    for convention, rows in reference.groupby("convention", sort=False):
+        if str(convention) in CONVENTIONS:
+            measured = figures(tables.tidy(cells, detectors, str(convention)))
+            verdicts += [_verdict(row, _alike(row, measured)) for _, row in rows.iterrows()]
+        else:
+            verdicts += [_uncompared(row, f"in convention {convention!r}, unknown here") for _, row in rows.iterrows()]
+    if all(verdict.status is Status.MISSING for verdict in verdicts):
+        raise OodbenchError(
+            f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
+            "reference; `oodbench check --update` writes one from these results"
+        )
+    order = list(Status)
+    return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
+
+
+def figures(frame: pd.DataFrame) -> pd.DataFrame:
+    """A tidy frame in a reference's columns; means over each suite's OOD sets stand beside the sets' own figures."""
+    parts = []
+    for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
+        parts += [cell, *(_means(cell, task) for _, task in cell[cell["ood"] != ""].groupby("task", sort=False))]
+    every = pd.concat(parts, ignore_index=True)
+    every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
+    every["data"] = every["source"]
+    every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
+    texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
+    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[list(COLUMNS)]
+
+
+def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
+    """A reference with what was measured in place of the rows of the same names, and behind the others.
+
+    Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
+    them, since only the former has the same weights everywhere. What a row tolerates stays as it is; new rows tolerate
+    `TOLERANCE` and one image, or `TRAINED`, to either side.
+
+    Args:
+        reference: rows of `oodbench.reference`; None to begin one.
+        frame: tidy, in the default convention.
+
+    Raises:
+        OodbenchError: two results have one name.
+    """
+    measured = figures(frame)
+    given = measured["checkpoint"] != ""
+    of_mean = measured["ood"].str.startswith(MEAN)
+    kept = measured["metric"].isin(METRICS) & ((measured["ood"] == "") | (given ^ of_mean))
+    rows = measured[kept].copy()
+    rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
+    rows[["low", "high"]] = nan
+    rows["tolerance"] = [_tolerated(row) for _, row in rows.iterrows()]
+    rows["sides"] = "both"
+    new = pd.MultiIndex.from_frame(rows[[*IDENTITY, "convention"]])
+    if new.has_duplicates:
+        name = _name(rows[new.duplicated()].iloc[0])
+        raise OodbenchError(f"two results have the name {name}: a reference holds one; move the older file away")
+    if reference is None:
+        return rows
+    keys = pd.MultiIndex.from_frame(reference[[*IDENTITY, "convention"]])
+    stated = reference.set_axis(keys).loc[keys.isin(new), ["tolerance", "low", "high", "sides", "note"]]
+    rows = rows.set_axis(new)
+    rows.loc[stated.index, list(stated.columns)] = stated
+    return pd.concat([reference[~keys.isin(new)], rows], ignore_index=True)
+
+
+def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:
+    """Rows for the mean over all OOD sets of one cell and task; none where a set is missing."""
+    whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
+    values = {entry.metric: entry.value for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View())}
+    counted = int(task.drop_duplicates("ood")["n_ood"].sum())
+    rows = whole.assign(value=pd.Series(values), ood=f"{MEAN}all", n_ood=counted, source="", low=nan, high=nan)
+    there: pd.DataFrame = rows[rows["value"].notna()].reset_index(drop=True)
+    return there
+
+
+def _tolerated(row: "pd.Series[Any]") -> float:
+    n_id, n_ood = float(row["n_id"]), max(float(row["n_ood"]), 1.0)
+    given = {"fpr95": 1 / n_ood, "fpr95_oodpos": 1 / n_id, "auroc": max(TOLERANCE, 2 / (n_id * n_ood))}
+    return given.get(row["metric"], TOLERANCE) if row["checkpoint"] else TRAINED[row["metric"]]
+
+
+def _alike(row: "pd.Series[Any]", measured: pd.DataFrame) -> pd.DataFrame:
+    """What was measured under a reference row's name; a seed that it does not say may be any."""
+    named = [name for name in IDENTITY if name != "seed" or row["seed"]]
+    same = pd.Series(True, index=measured.index)
+    for name in named:
+        same &= measured[name] == row[name]
+    return measured[same]
+
+
+def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
+    if found.empty:
+        return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, "not measured here")
+    if len(found) > 1:
+        return _uncompared(row, f"{len(found)} results have this name; keep one")
+    one = found.iloc[0]
+    for name in CONDITIONS:
+        said = row[name]
+        if said not in ("", None) and said == said and said != one[name]:
+            return _uncompared(row, f"another {name.replace('_', ' ')}: {_short(one[name])}, not {_short(said)}")
+    low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
+    low, high = (row["low"], row["high"]) if isnan(low) else (low, high)
+    if isnan(low) or isnan(high):
+        return _uncompared(row, "the reference states neither a tolerance nor an interval")
+    value = float(one["value"])
+    beyond = max(low - value, value - high)
+    range_of = f"({100 * max(low, 0):.4g} to {100 * min(high, 1):.4g})"
+    if beyond <= SLACK:
+        return Verdict(_name(row), Status.PASS, row["value"], value, 0.0, range_of)
+    worse = (value > high) == lower_is_better(row["metric"])
+    status = Status.FAIL if worse or row["sides"] == "both" else Status.BETTER
+    return Verdict(_name(row), status, row["value"], value, beyond, range_of)
+
+
+def _uncompared(row: "pd.Series[Any]", why: str) -> Verdict:
+    return Verdict(_name(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
+
+
+def _name(row: "pd.Series[Any]") -> str:
+    notes = [f"seed {row['seed']}"] if row["seed"] else []
+    notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
+    notes += [f"first {row['limit']:.0f} images"] if row["limit"] else []
+    notes += [f"{row['images']:.0f} of each OOD set"] if row["images"] else []
+    place = [str(row[name]) for name in ("task", "ood", "metric") if row[name]]
+    about = f" ({', '.join(notes)})" if notes else ""
+    return " ".join([f"{row['suite']} {row['detector']}{about}".strip(), *place])
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

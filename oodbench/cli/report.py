@@ -1,0 +1,35 @@
+"""`oodbench report`: results as a page."""
+
+from pathlib import Path
+
+import click
+
+from oodbench import store
+from oodbench.cli.options import Examples, data_option
+from oodbench.files import write_atomic
+from oodbench.report import boards, render
+
+
+@click.command(
+    cls=Examples,
+    examples=("oodbench report results/ -o report.html", "oodbench report results/digits-adv -o digits.html"),
+)
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page.",
+)
+@data_option
+def report(results: Path, output: Path, data: Path) -> None:
+    """Write a results folder as one HTML page that opens offline.
+
+    Images that passed for ID are shown where they were kept (`oodbench run --keep-images`) and where the images before
+    the attack are built in or in the data folder.
+    """
+    page = render(boards(store.cells(results), data))
+    write_atomic(output, page)
+    click.echo(f"{output.resolve()}: {len(page) / 2**20:.1f} MiB, opens in any browser")

@@ -1,0 +1,89 @@
+"""`oodbench table` and `oodbench check`: what stored scores say, and whether they still say it."""
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from oodbench import reference, store, tables
+from oodbench.cli.options import Examples, plugin_option
+from oodbench.errors import OodbenchError
+from oodbench.metrics import CONVENTIONS
+from oodbench.registry import discover
+from oodbench.tables.layout import STYLES
+
+TIDY = ("csv", "json")
+
+results_argument = click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+
+
+@click.command(
+    cls=Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
+)
+@results_argument
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([*STYLES, *TIDY]),
+    default="github",
+    show_default=True,
+    help="csv and json are tidy: one metric a row, fractions, all provenance unless --by asks for means.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["task", "ood", "mean"]),
+    help="One mean over OOD sets (task, the default), a row each set (ood), or each mean of the suite: near, far, ...",
+)
+@click.option(
+    "--sets", multiple=True, metavar="NAME", help="Only this OOD set, or a mean's: near, far, paper; repeatable."
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, such as fpr95; repeatable.")
+@click.option("--sort", metavar="METRIC", default="", help="Best first by this metric, within each task.")
+@click.option(
+    "--seeds",
+    type=click.Choice(["mean", "each"]),
+    default="mean",
+    show_default=True,
+    help="Mean and deviation over training seeds, or a line each.",
+)
+@click.option("--intervals", is_flag=True, help="95 % bootstrap intervals over images for all rows.")
+@click.option(
+    "--convention",
+    type=click.Choice(sorted(CONVENTIONS)),
+    default="default",
+    show_default=True,
+    help="How metrics are computed: 'published' as Chen et al. 2021, 'openood' as OpenOOD v1.5.",
+)
+@click.option("--compare", metavar="FILE|published", help="Figures of this reference beside the measured ones.")
+@plugin_option
+def table(
+    results: Path,
+    form: str,
+    by: str | None,
+    sets: tuple[str, ...],
+    metrics: tuple[str, ...],
+    sort: str,
+    seeds: str,
+    intervals: bool,
+    convention: str,
+    compare: str | None,
+    plugins: tuple[Path, ...],
+) -> None:
+    """Compute metrics from the scores in a results folder and print them."""
+    registry = discover(plugins)
+    detectors = {name: registry[name] for name in registry.names()}
+    view = tables.View(by or "task", sets, metrics, seeds, sort)
+    view.shown(convention)  # a misspelt metric is named before anything is computed
+    frame = tables.tidy(store.cells(results), detectors, convention, intervals)
+    if form in TIDY:
+        if compare:
+            raise OodbenchError("--compare is for tables that people read: leave it out, or --format github")
+        found = tables.flat(frame, view) if by else tables.chosen(frame, view)
+        click.echo(_tidy_text(found, form), nl=form != "csv")
+        return
+    figures = tables.Published(reference.read(Path(compare))) if compare else None
+    click.echo(tables.render(frame, view, form, figures))
+
+
+def _tidy_text(frame: pd.DataFrame, form: str) -> str:
+    return frame.to_csv(index=False) if form == "csv" else str(frame.to_json(orient="records", indent=1))

@@ -1,0 +1,45 @@
+"use strict";
+
+/** An element. Text always goes in as text: no name can become markup. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+/** Text for people who listen. */
+const unseen = (text) => make("span", { class: "unseen" }, text);
+
+/** A labelled select; `changed` is told the chosen value. */
+function select(label, values, chosen, changed) {
+  const options = values.map((value) => make("option", { value, selected: value === chosen }, value));
+  const box = make("select", { onchange: (event) => changed(event.target.value) }, ...options);
+  return make("label", {}, label, box);
+}
+
+/** A table in a box of its own, which scrolls where it is too wide for the page, by keyboard too. */
+function scrolling(label, table) {
+  return make("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
+}
+
+/** A fraction in percent. */
+const percent = (value, digits = 2) => (100 * value).toFixed(digits);
+
+/** Names in a sentence. */
+const listed = (names) => names.join(", ");
+
+const METRICS = {
+  fpr95: { title: "FPR@95", lower: true },
+  fpr95_oodpos: { title: "FPR@95 OOD+", lower: true },
+  auroc: { title: "AUROC", lower: false },
+  aupr_in: { title: "AUPR-in", lower: false },
+  aupr_out: { title: "AUPR-out", lower: false },
+  detection_error: { title: "detection error", lower: true },
+};
+
+const arrow = (metric) => (METRICS[metric].lower ? "↓" : "↑");

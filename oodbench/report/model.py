@@ -1,0 +1,119 @@
+"""What a report shows, as plain data. A board is one suite on the same images, a row is one cell of results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oodbench.report.curves import Histogram, Roc
+from oodbench.report.sheets import Sheet
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric as a fraction in [0, 1]; `low` and `high` bound its 95 % interval where a subset was measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One task against one OOD set, for one row.
+
+    Attributes:
+        task: how images were altered.
+        ood: the image set.
+        n_ood: its images.
+        metrics: every metric by name.
+        threshold: the score that keeps 95 % of ID.
+        roc: of ID against OOD under the task.
+        histogram: series "id", "ood" (under the task) and, where it was measured too, "clean" (OOD as it is).
+    """
+
+    task: str
+    ood: str
+    n_ood: int
+    metrics: Mapping[str, Value]
+    threshold: float
+    roc: Roc
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell: a detector with a seed and settings.
+
+    Attributes:
+        name: the detector, and whatever sets it apart from the others of its board.
+        detector: its name.
+        paper: where it comes from.
+        accuracy: of the classifier on ID images.
+        id_set: the ID image set.
+        n_id: its images.
+        constants: what each task is, as stored.
+        threats: the same in words.
+        means: FPR@95 and AUROC by task and view; None where sets are missing that others of the board have.
+        panels: everything measured.
+        flags: by task, what the attacks' own measurements warn of.
+        sheets: images that passed, by task.
+        provenance: what it rests on, in words, by heading.
+    """
+
+    name: str
+    detector: str
+    paper: str
+    accuracy: float
+    id_set: str
+    n_id: int
+    constants: Mapping[str, Mapping[str, Any]]
+    threats: Mapping[str, str]
+    means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
+    panels: Sequence[Panel]
+    flags: Mapping[str, Sequence[str]]
+    sheets: Mapping[str, Sheet]
+    provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A column of a board.
+
+    Attributes:
+        name: of the task.
+        threats: in words; more than one where rows differ, and then their values are not to be compared.
+        clean: images are as they are.
+        attack: images were moved inside a ball.
+        curve: the task without its radius, where it is one of a curve over radii; else empty.
+        radius: in 1/255; 0 elsewhere.
+    """
+
+    name: str
+    threats: Sequence[str]
+    clean: bool
+    attack: bool
+    curve: str
+    radius: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows over the same images.
+
+    Attributes:
+        suite: by name.
+        extent: its version, and how much of it.
+        summary: what was measured, a sentence.
+        basis: what the values rest on, by heading.
+        views: OOD sets by what values may be averaged over: all of them, near, far, each.
+        tasks: in the order in which they were first added.
+        rows: in the order of their files.
+    """
+
+    suite: str
+    extent: str
+    summary: str
+    basis: Mapping[str, str]
+    views: Mapping[str, Sequence[str]]
+    tasks: Sequence[Task]
+    rows: Sequence[Row]

@@ -1,0 +1,234 @@
+"""One cell to one row: its values, the curves behind them, what passed, what is flagged and what it rests on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oodbench import honesty, tables
+from oodbench.metrics import curve, threshold_at_95
+from oodbench.report.curves import histogram, roc
+from oodbench.report.model import Panel, Row, Value
+from oodbench.report.sheets import Attacked, Originals, sheet
+from oodbench.store import Cell, Scores
+from oodbench.tasks import ID_TASK, KINDS
+from oodbench.variation import curve_of
+
+LEADING = ("fpr95", "auroc")
+"""Metrics of a leaderboard."""
+
+REQUIRED = frozenset(
+    ["suite", "suite_version", "suite_fingerprint", "detector", "seed", "limit", "images", "network", "network_digest"]
+)
+"""Attributes of a cell that a page cannot do without."""
+
+OF_GROUP = {
+    "measured": "date",
+    "oodbench": "oodbench",
+    "torch": "torch",
+    "python": "python",
+    "device": "device",
+    "hardware": "hardware",
+}
+"""Headings of what is the same in most groups of a cell, and the attributes they stand for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell and its metrics; its scores are read when its row is made, so that one cell is in memory at a time."""
+
+    cell: Cell
+    attributes: Mapping[str, Any]
+    frame: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Metrics without those of ID alone."""
+        return self.frame[self.frame["metric"] != "accuracy"]
+
+
+def read(cell: Cell) -> Result:
+    """A cell and its metrics.
+
+    Raises:
+        OodbenchError: the cell is damaged.
+        KeyError: it lacks what every run writes.
+    """
+    attributes = cell.attributes()
+    if missing := sorted(REQUIRED - attributes.keys()):
+        raise KeyError(", ".join(missing))
+    return Result(cell, attributes, tables.tidy([cell], {}))
+
+
+def row(
+    result: Result,
+    name: str,
+    views: Mapping[str, Sequence[str]],
+    expected: Mapping[str, set[str]],
+    originals: Originals,
+    share: int,
+) -> Row:
+    """What a board shows of `result`.
+
+    Args:
+        result: with a score of an OOD image at least.
+        name: of the row.
+        views: OOD sets by what values are averaged over.
+        expected: OOD sets that some row of the board has, by task.
+        originals: where images before an attack come from.
+        share: bytes that each of its sheets may take.
+
+    Raises:
+        OodbenchError: the cell is damaged.
+    """
+    groups, scores = _Groups(result.cell.read()), result.scores
+    id_group = groups.id_of(ID_TASK)
+    by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
+    before = partial(originals.of, str(result.attributes["network"]))
+    return Row(
+        name=name,
+        detector=str(result.attributes["detector"]),
+        paper=str(result.attributes.get("paper", "")),
+        accuracy=float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0]),
+        id_set=id_group.image_set,
+        n_id=len(id_group.scores),
+        constants=groups.constants,
+        threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
+        means={
+            task: {view: _means(part, expected[task] & set(sets)) for view, sets in views.items()}
+            for task, part in by_task.items()
+        },
+        panels=[_panel(groups, group, scores) for group in groups.ood],
+        flags=_flags(by_task),
+        sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
+        provenance=_provenance(result, groups),
+    )
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The groups of one cell."""
+
+    groups: Sequence[Scores]
+
+    @property
+    def ood(self) -> list[Scores]:
+        """Those of OOD images."""
+        return [group for group in self.groups if group.role == "ood"]
+
+    def id_of(self, task: str) -> Scores:
+        """ID scores that `task` is held against: attacked ones where it attacks them."""
+        found = {group.task: group for group in self.groups if group.role == "id"}
+        return found.get(task, found[ID_TASK])
+
+    @cached_property
+    def constants(self) -> dict[str, Mapping[str, Any]]:
+        """What each task is."""
+        return {group.task: json.loads(str(group.attributes.get("constants") or "{}")) for group in self.ood}
+
+    def clean(self, image_set: str) -> Scores | None:
+        """Scores of the images as they are, where they were measured."""
+        for group in self.ood:
+            if group.image_set == image_set and self.constants[group.task].get("kind") == "clean":
+                return group
+        return None
+
+    def attacked(self) -> Iterator[tuple[str, list[Attacked]]]:
+        """Tasks that move OOD images inside a ball, with the sets they were done to."""
+        for task, about in self.constants.items():
+            kind = KINDS.get(about.get("kind", ""))
+            if kind and not kind.certifies and about.get("epsilon") and about.get("side") != "in":
+                yield (
+                    task,
+                    [
+                        Attacked(group, self.id_of(task).scores, self.clean(group.image_set))
+                        for group in self.ood
+                        if group.task == task
+                    ],
+                )
+
+
+def _means(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
+    """Unweighted over `sets`; None where one of them is missing."""
+    chosen = part[part["ood"].isin(sets)]
+    if not sets or set(chosen["ood"]) != sets:
+        return None
+    means = chosen.groupby("metric")[["value", "low", "high"]].mean()
+    return {metric: _value(means.loc[metric]) for metric in LEADING}
+
+
+def _value(numbers: Any) -> Value:
+    """From a row of a frame with value, low and high."""
+    if pd.isna(numbers["low"]):
+        return Value(float(numbers["value"]))
+    return Value(float(numbers["value"]), float(numbers["low"]), float(numbers["high"]))
+
+
+def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
+    id_scores, clean = groups.id_of(group.task).scores, groups.clean(group.image_set)
+    series = {"id": id_scores, "ood": group.scores}
+    if clean is not None and clean is not group:
+        series["clean"] = clean.scores
+    own = scores[(scores["task"] == group.task) & (scores["ood"] == group.image_set)].set_index("metric")
+    return Panel(
+        task=group.task,
+        ood=group.image_set,
+        n_ood=len(group.scores),
+        metrics={str(metric): _value(own.loc[metric]) for metric in own.index},
+        threshold=threshold_at_95(id_scores),
+        roc=roc(curve(id_scores, group.scores)),
+        histogram=histogram(series),
+    )
+
+
+def _flags(by_task: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """What the measurements of each attack warn of, and curves over radii that rise."""
+    flags = {}
+    for task, part in by_task.items():
+        each = part.drop_duplicates("ood")
+        flags[task] = honesty.warnings({flag: float(each[flag].mean()) for flag in honesty.FLAGS})
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for task, part in by_task.items():
+        if point := curve_of(task):
+            averaged = part[(part["metric"] == "auroc") & ~part["ood"].isin(tables.aside(part))]
+            curves.setdefault(point[0], []).append((point[1], float(averaged["value"].mean())))
+    flags |= {f"{task} over radii": [said] for task, said in honesty.rising(curves).items()}
+    return {task: said for task, said in flags.items() if said}
+
+
+def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
+    about = result.attributes
+    network = f"{about['network']}, {about.get('network_file', '')}, digest {str(about['network_digest'])[:16]}"
+    found = {
+        "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
+        "detector": f"{about['detector']}: {about.get('paper', '')}",
+        "parameters": str(about.get("parameters", "")),
+        "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
+        "seed": str(about["seed"]),
+        "changed for this run": str(about.get("settings", "")),
+        "network": network,
+        "checkpoint": Path(str(about.get("checkpoint", ""))).name,
+    }
+    for heading, name in OF_GROUP.items():
+        values = sorted({str(group.attributes[name]) for group in groups.ood if name in group.attributes})
+        found[heading] = f"{values[0]} to {values[-1]}" if heading == "measured" and values[1:] else "; ".join(values)
+    sources = {
+        group.image_set: f"{group.image_set}: {len(group.scores)} images, {group.attributes.get('source', '')}, "
+        f"fingerprint {str(group.attributes.get('fingerprint', ''))[:16]}"
+        for group in groups.groups
+    }
+    found["images"] = "\n".join(sources.values())
+    found["tasks"] = "\n".join(f"{task}: {json.dumps(constants)}" for task, constants in groups.constants.items())
+    found["cost of attacks"] = "\n".join(_costs(result.scores))
+    found["file"] = "/".join(result.cell.path.parts[-3:])
+    return {heading: text for heading, text in found.items() if text}
+
+
+def _costs(scores: pd.DataFrame) -> Iterator[str]:
+    """What each attack cost, and how much its early stops may hide."""
+    for task, part in scores[scores["looks"] > 0].groupby("task", sort=False):
+        yield f"{task}: {tables.about_cost(part.drop_duplicates('ood'))}"

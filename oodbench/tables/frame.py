@@ -1,0 +1,204 @@
+"""Stored scores to one tidy frame: a metric a row, with all that moved it. Nothing is measured again here."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from oodbench import honesty, store
+from oodbench.detector import Detector
+from oodbench.errors import OodbenchError, unknown
+from oodbench.metrics import accuracy, bootstrap, curve, evaluate, fpr_at
+from oodbench.registry import discover
+from oodbench.store import Cell, Scores
+from oodbench.tasks import ID_TASK
+
+MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
+"""The first columns of a tidy frame; what moved the value follows to their right."""
+
+OF_ATTACK = ("looks", "retired", "hidden")
+"""Passes an image on average, the share of the images that were left alone early, and the AUROC that this may hide."""
+
+OF_CELL = (
+    "settings",
+    "limit",
+    "images",
+    "checkpoint",
+    "suite_version",
+    "suite_fingerprint",
+    "means",
+    "parameters",
+    "tuned",
+    "network",
+    "network_digest",
+)
+OF_GROUP = (
+    "distance",
+    "threat",
+    "constants",
+    "fingerprint",
+    "source",
+    "device",
+    "hardware",
+    "torch",
+    "oodbench",
+    "date",
+)
+COLUMNS = (
+    *MEASURED,
+    "convention",
+    "operating_point",
+    "low",
+    "high",
+    "epsilon",
+    *OF_ATTACK,
+    *honesty.FLAGS,
+    *OF_CELL,
+    "id_set",
+    *OF_GROUP,
+    "cell",
+)
+
+
+def load_results(
+    path: str | Path = "results",
+    *,
+    convention: str = "default",
+    intervals: bool = False,
+    plugins: Sequence[str | Path] = (),
+) -> pd.DataFrame:
+    """Everything in a results folder as one tidy frame: one row a (cell, task, image set, metric).
+
+    A cell is one detector on one suite with one seed. Metrics are computed from the stored scores on each call. ID
+    accuracy stands in rows of its own (metric "accuracy", task "id", no OOD set). A text or number that a result does
+    not have is "" or NaN.
+
+    Columns, in this order:
+        suite, detector, seed, task, ood: what was measured; `ood` is one image set, means are the reader's to take.
+        metric, value: a name of `oodbench.metrics.METRICS` or "accuracy", and a fraction in [0, 1].
+        n_id, n_ood: images behind it.
+        convention, operating_point: of the metric, see `oodbench.metrics`; a fixed threshold where a paper has one.
+        low, high: 95 % bootstrap interval over images, where a subset was scored (`--images`) or `intervals` is set.
+        epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
+        looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
+        one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
+        settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
+        suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
+        means: JSON, the sets behind each mean that the suite names.
+        parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
+        network, network_digest: by name, and SHA-256 of its weights.
+        id_set: image set of the ID scores.
+        distance, threat, constants: "near" or "far"; the task in words and as JSON.
+        fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
+        device, hardware, torch, oodbench, date: of the scoring.
+        cell: DETECTOR/FILE, the same in all rows of a cell of one suite.
+
+    Args:
+        path: a results folder, as `oodbench run` leaves it.
+        convention: "default", "published" (Chen et al. 2021) or "openood" (OpenOOD v1.5).
+        intervals: give every metric an interval; costs about a second for 10,000 images.
+        plugins: files that define detectors; asked how their papers print scores when `convention` is "published".
+
+    Raises:
+        OodbenchError: there are no results, a file is damaged, foreign or of a newer schema, a cell is there twice, or
+            the convention or, for "published", a detector is unknown.
+    """
+    registry = discover([Path(plugin) for plugin in plugins])
+    detectors = {name: registry[name] for name in registry.names()}
+    return tidy(store.cells(Path(path)), detectors, convention, intervals)
+
+
+def tidy(
+    cells: Sequence[Cell],
+    detectors: Mapping[str, type[Detector]],
+    convention: str = "default",
+    intervals: bool = False,
+) -> pd.DataFrame:
+    """The frame of `load_results` for some `cells`.
+
+    Args:
+        cells: what to show.
+        detectors: by name; asked how their papers print scores when `convention` is "published".
+        convention: of the metrics, see `oodbench.metrics`.
+        intervals: for all sets, not only for subsets.
+
+    Raises:
+        OodbenchError: an unknown convention or, for "published", an unknown detector; one cell twice.
+    """
+    seen: dict[tuple[str, str], Path] = {}
+    for cell in cells:
+        other = seen.setdefault((str(cell.attributes()["suite"]), _name(cell)), cell.path)
+        if other != cell.path:
+            raise OodbenchError(
+                f"{other} and {cell.path} are results of the same run: a mean would count both; name one folder"
+            )
+    rows = [row for cell in cells for row in _rows(cell, detectors, convention, intervals)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(
+    cell: Cell, detectors: Mapping[str, type[Detector]], convention: str, intervals: bool
+) -> Iterator[dict[str, Any]]:
+    attributes = cell.attributes()
+    groups = cell.read()
+    name = attributes["detector"]
+    of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
+    of_cell["cell"] = _name(cell)
+    published = _published(str(name), detectors) if convention == "published" else None
+    operating_point = published.operating_point if published else None
+    of_cell["operating_point"] = operating_point
+
+    def view(scores: Any) -> Any:
+        return published.as_published(scores) if published else scores
+
+    attacked_id = {group.task: group for group in groups if group.role == "id"}
+    for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
+        shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores), "id_set": id_group.image_set}
+        share_right = accuracy(id_group.predictions, id_group.labels)
+        yield {
+            **shared,
+            **_of_group(id_group),
+            "ood": "",
+            "metric": "accuracy",
+            "value": share_right,
+            "n_ood": 0,
+        }
+        for group in (group for group in groups if group.role == "ood"):
+            id_scores = view(attacked_id.get(group.task, id_group).scores)
+            about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
+            points = curve(id_scores, view(group.scores))
+            about |= honesty.measured(points, group.extras, group.attributes)
+            if group.task in attacked_id:
+                turned = attacked_id[group.task]
+                about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
+            about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
+            about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
+            about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)
+            values = evaluate(id_scores, view(group.scores), convention)
+            if operating_point is not None:
+                values["fpr95"] = fpr_at(points, operating_point)
+            # A subset stands for the whole set: how far off it may be belongs to it.
+            wanted = intervals or attributes.get("images")
+            bounds = bootstrap(id_scores, view(group.scores), convention=convention) if wanted else {}
+            for metric, value in values.items():
+                low, high = bounds.get(metric, (float("nan"), float("nan")))
+                yield {**about, "metric": metric, "value": value, "low": low, "high": high}
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.path.parent.name}/{cell.path.stem}"
+
+
+def _of_group(group: Scores) -> dict[str, Any]:
+    about = {column: group.attributes.get(column, "") for column in OF_GROUP}
+    constants = json.loads(str(about["constants"]) or "{}")
+    return {**about, "task": group.task, "epsilon": constants.get("epsilon", 0)}
+
+
+def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
+    if name not in detectors:
+        raise unknown("detector", name, detectors)
+    return detectors[name]

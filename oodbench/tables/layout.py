@@ -1,0 +1,194 @@
+"""A tidy frame to a printed table: markdown, LaTeX, HTML or plain text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from math import isnan
+from typing import cast
+
+import pandas as pd
+from tabulate import tabulate
+
+from oodbench.metrics import CONVENTIONS
+from oodbench.tables.notes import footnotes
+from oodbench.tables.published import Published
+from oodbench.tables.summary import MEAN, OF_ID, SUITE, Entry, View, lines, lower_is_better, selected, summarise
+
+HEADINGS: Mapping[str, str] = {
+    "accuracy": "ID accuracy ↑",
+    "fpr95": "FPR@95 ↓",
+    "fpr95_oodpos": "FPR@95 OOD+ ↓",
+    "auroc": "AUROC ↑",
+    "aupr_in": "AUPR-in ↑",
+    "aupr_out": "AUPR-out ↑",
+    "detection_error": "detection error ↓",
+}
+"""Metrics in table order, with an arrow towards better."""
+
+FIRST, LAST = "\ue000", "\ue001"
+"""Around what is to be bold while a table is laid out: letters of no language, which survive any escaping."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one kind of text is written.
+
+    Attributes:
+        table: tabulate's name of it.
+        bold: before and after the best value of a column.
+        frame: around title, table and notes, with these names.
+        note: around each note.
+        escapes: tabulate escapes what stands in the table.
+        signs: what stands in for characters that the format cannot hold.
+    """
+
+    table: str
+    bold: tuple[str, str]
+    frame: str
+    note: str
+    escapes: bool = False
+    signs: Mapping[str, str] = field(default_factory=dict)
+
+
+ARROWS = {"↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$"}
+STYLES: Mapping[str, Style] = {
+    "github": Style("github", ("**", "**"), "### {title}\n\n{table}\n\n{notes}", "- {note}"),
+    "plain": Style("simple", ("", "*"), "{title}\n\n{table}\n* best of its task and sets\n\n{notes}", "- {note}"),
+    "latex": Style("latex_booktabs", ("\\textbf{", "}"), "% {title}\n{table}\n{notes}", "% {note}", True, ARROWS),
+    "html": Style("html", ("<b>", "</b>"), "<h3>{title}</h3>\n{table}\n<ul>\n{notes}\n</ul>", "<li>{note}</li>", True),
+}
+"""What people read; the tidy forms, csv and json, are pandas' own."""
+
+
+def render(
+    frame: pd.DataFrame, view: View | None = None, form: str = "github", published: Published | None = None
+) -> str:
+    """A tidy frame for people, in percent: one table a suite, the best of each column bold, what it rests on below.
+
+    Args:
+        frame: from `tidy`.
+        view: what of it is shown; means over each suite's OOD sets if left out.
+        form: one of `STYLES`.
+        published: figures to stand beside the measured ones.
+
+    Raises:
+        OodbenchError: a set, mean or metric is not known.
+    """
+    parts = []
+    for keys, part in frame.groupby(SUITE, sort=False):
+        name, version, fingerprint = cast(tuple[str, int, str], keys)
+        title = f"{name} (version {version}, fingerprint {fingerprint[:8]})"
+        parts.append(_part(part, title, view or View(), STYLES[form], published))
+    return "\n\n".join(parts)
+
+
+def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """What `render` would show, one metric a row, as fractions: the suite, the convention, an `Entry`, and `n_seeds`.
+
+    Raises:
+        OodbenchError: as `render`.
+    """
+    rows: list[dict[str, object]] = []
+    for keys, part in frame.groupby(SUITE, sort=False):
+        named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
+        named |= {"convention": part["convention"].iloc[0]}
+        for entry in summarise(part, view):
+            rows.append({**named, **asdict(entry), "n_seeds": len(entry.cells), "missing": " ".join(entry.missing)})
+    return pd.DataFrame(rows).drop(columns="cells")
+
+
+def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """The rows of a tidy frame that `view` shows, as they are: nothing is averaged.
+
+    Raises:
+        OodbenchError: as `render`.
+    """
+    parts = []
+    for _, part in frame.groupby(SUITE, sort=False):
+        sets = ["", *(selected(part, view.sets) if view.sets else part["ood"].unique())]
+        metrics = view.shown(str(part["convention"].iloc[0]))
+        parts.append(part[part["ood"].isin(sets) & part["metric"].isin(metrics)])
+    return pd.concat(parts)
+
+
+def _part(frame: pd.DataFrame, title: str, view: View, style: Style, published: Published | None) -> str:
+    summary = summarise(frame, view)
+    table = _table(frame, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
+    said = footnotes(frame, summary, lines(frame, view.seeds))
+    said += published.notes(frame, summary) if published else []
+    rows, headings = table.to_numpy().tolist(), list(table.columns)
+    text = tabulate(rows, headings, tablefmt=style.table, disable_numparse=True, colalign=_sides(headings))
+    for mark, sign in {**dict(zip((FIRST, LAST), style.bold, strict=True)), **style.signs}.items():
+        text = text.replace(mark, sign)
+    written = [escape(note, quote=False) if style.table == "html" else note for note in said]
+    notes = "\n".join(style.note.format(note=note) for note in written)
+    title = escape(title, quote=False) if style.table == "html" else title
+    return style.frame.format(title=title, table=text, notes=notes)
+
+
+def _table(
+    frame: pd.DataFrame, summary: Sequence[Entry], view: View, marks: tuple[str, str], published: Published | None
+) -> pd.DataFrame:
+    """The cells of the table as text, the best ones between `marks`; columns are headings."""
+    convention = str(frame["convention"].iloc[0])
+    metrics = view.shown(convention)
+    bounded = any(not isnan(entry.low) for entry in summary)
+    best = _best(summary)
+    rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
+    for entry in summary:
+        rows.setdefault((entry.line, *entry.place), {})[entry.metric] = entry
+    beside = any(not entry.ood.startswith(MEAN) for entry in summary)
+    over = "OOD set" if view.by == "ood" else "mean over" if view.by == "mean" or beside else ""
+    table = []
+    for (line, task, ood), found in rows.items():
+        row = {"detector": line, "task": task}
+        row |= {over: ood.removeprefix(MEAN)} if over else {}
+        for metric in metrics:
+            entry = found[metric]
+            leads = best.get((*entry.place, metric)) == _printed(entry.value)
+            row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
+            if published and metric != OF_ID:
+                figure = published.figure(frame, entry)
+                row[f"{HEADINGS[metric].rpartition(' ')[0]} published"] = "" if figure is None else _printed(figure)
+        for metric in metrics if bounded else ():
+            if metric in _leading(convention):
+                row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def _sides(headings: Sequence[str]) -> list[str]:
+    """Numbers to the right, words to the left."""
+    return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
+
+
+def _leading(convention: str) -> tuple[str, str]:
+    """Metrics that are given with intervals."""
+    return next(iter(CONVENTIONS[convention])), "auroc"
+
+
+def _text(entry: Entry) -> str:
+    if entry.missing:
+        return "incomplete"
+    return _printed(entry.value) + (f" ± {_printed(entry.sd)}" if len(entry.cells) > 1 else "")
+
+
+def _printed(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _interval(entry: Entry) -> str:
+    return "" if isnan(entry.low) else f"{_printed(entry.low)} to {_printed(entry.high)}"
+
+
+def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str], str]:
+    """The best value, as printed, of each (task, set or mean, metric) that several lines compete for."""
+    rivals: dict[tuple[str, str, str], list[float]] = {}
+    for entry in summary:
+        rivals.setdefault((*entry.place, entry.metric), []).append(entry.value)
+    best = {}
+    for (task, ood, metric), values in rivals.items():
+        known = [value for value in values if not isnan(value)]
+        if len(values) > 1 and known:
+            best[task, ood, metric] = _printed(min(known) if lower_is_better(metric) else max(known))
+    return best

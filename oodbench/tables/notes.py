@@ -1,0 +1,134 @@
+"""What a table says below itself: what it rests on, and how far it can be believed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from oodbench import honesty
+from oodbench.tables.summary import ASIDE, OF_ID, Entry, aside, behind, means, tuned
+from oodbench.variation import curve_of
+
+
+def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """What must be known of a table, a sentence or two each.
+
+    Args:
+        frame: tidy, of one suite and convention.
+        summary: of `frame`, what the table shows.
+        called: what the line of each cell is called.
+    """
+    scores = frame[frame.metric != OF_ID]
+    cells = frame.drop_duplicates("cell")
+    notes = [_about_counts(frame, summary), _about_convention(frame)]
+    notes += [
+        f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
+    ]
+    notes += _missing(frame, summary, called)
+    if any(len(entry.cells) > 1 for entry in summary):
+        notes.append("±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images.")
+    for _, cell in cells[cells["operating_point"].notna()].iterrows():
+        name = called[str(cell["cell"])]
+        notes.append(f"FPR@95 of {name} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
+    for keys, part in scores.groupby(["cell", "task"], sort=False):
+        flags = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.FLAGS}
+        if said := honesty.warnings(flags):
+            name, task = _one_cell(part.iloc[0], called), cast(tuple[str, str], keys)[1]
+            notes.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
+    if scores["low"].notna().any():
+        notes.append(
+            "95 % intervals are over images (1,000 bootstrap resamples); over several sets or seeds the mean of "
+            "theirs, as if all erred together."
+        )
+    notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
+    attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
+    notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
+    notes += [
+        f"{_one_cell(cell, called)}: {_about_tuning(tuned(cell))}." for _, cell in cells.iterrows() if tuned(cell)
+    ]
+    notes.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
+    return notes
+
+
+def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
+    """Means over which sets, of how many images, of how much of them."""
+    scores = frame[frame.metric != OF_ID]
+    shown = {name for entry in summary for name in behind(frame, entry.ood)}
+    averaged = shown - set(aside(frame)) if len(shown) > 1 else shown
+    sets = []
+    for ood, part in scores[scores["ood"].isin(shown)].groupby("ood", sort=False):
+        sets.append(f"{ood} ({part['distance'].iloc[0]}, {_counts(part['n_ood'])} images)")
+    said = f"Percent; mean over {len(averaged)} OOD sets, unweighted: " if len(averaged) > 1 else "Percent; "
+    said += f"{', '.join(sets)}; {_counts(frame['n_id'])} ID images."
+    left_out = [name for name in means(frame)["all"] if name not in shown]
+    said += f" Left out of the suite's OOD sets: {', '.join(left_out)}." if left_out else ""
+    limits = sorted({int(limit) for limit in frame["limit"] if limit})
+    return said + (f" Only the first {' or '.join(map(str, limits))} of each set (--limit)." if limits else "")
+
+
+def _counts(numbers: "pd.Series[int]") -> str:
+    return " or ".join(str(number) for number in sorted(set(numbers)))
+
+
+def _about_convention(frame: pd.DataFrame) -> str:
+    return (
+        f"Convention {frame['convention'].iloc[0]!r}; FPR@95 is the share of OOD accepted where 95 % of ID is kept, "
+        "OOD+ the share of ID rejected where 95 % of OOD is caught."
+    )
+
+
+def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """What keeps a row from a mean, and detectors that have no OOD scores at all."""
+    gaps: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in summary:
+        if entry.missing:
+            gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(entry.missing))
+    again = "the same run again goes on there"
+    notes = [f"Missing: {line}, {task}: {', '.join(names)}; {again}." for (line, task), names in gaps.items()]
+    bare = [name for cell, name in called.items() if (frame[frame["cell"] == cell]["metric"] == OF_ID).all()]
+    return notes + [f"Missing: {name}: all OOD sets; {again}." for name in bare]
+
+
+def _one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:
+    """A cell among those of its line."""
+    name = called[str(cell["cell"])]
+    return name if list(called.values()).count(name) == 1 else f"{name}, seed {cell['seed']}"
+
+
+def _rising_curves(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """A line for each cell and attack whose AUROC rises with the radius."""
+    aurocs = scores[scores.metric == "auroc"].groupby(["cell", "task"], sort=False)["value"].mean()
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for (cell, task), value in cast("Iterable[tuple[tuple[str, str], float]]", aurocs.items()):
+        if point := curve_of(task):
+            curves.setdefault(f"{called[cell]}, {point[0]}", []).append((point[1], value))
+    return [f"FLAG {name}: {said}." for name, said in honesty.rising(curves).items()]
+
+
+def about_cost(attack: pd.DataFrame) -> str:
+    """What an attack cost, and how much its early stops may hide: over the cells of `attack`, rows of a tidy frame."""
+    averages = attack.groupby("cell")[["looks", "retired", "hidden"]].mean()
+    least, most = round(averages["looks"].min()), round(averages["looks"].max())
+    said = f"attacked with {least if least == most else f'{least} to {most}'} passes an image on average"
+    if averages["retired"].max() > 0:
+        said += (
+            f"; up to {averages['retired'].max():.0%} of the images were left alone when they had passed enough ID "
+            f"scores, so an AUROC could be {100 * averages['hidden'].max():.2f} points lower at most"
+        )
+    return said
+
+
+def _about_tuning(found: Mapping[str, Any]) -> str:
+    """What was tuned, on what, with which result."""
+    source = {"heldout": "held out of training", "id-test": "of the ID test set, which is a leak"}[found["source"]]
+    outliers = f" and {found['outliers']} reserved outliers" if found["outliers"] else ""
+    chosen = {name: value for name, value in found.items() if name not in ("source", "id_images", "outliers", "tried")}
+    return f"tuned on {found['id_images']} images {source}{outliers}: " + ", ".join(
+        f"{name} {_short(value)}" for name, value in chosen.items()
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value)) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

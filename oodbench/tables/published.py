@@ -1,0 +1,58 @@
+"""Published figures beside measured ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from oodbench.metrics import CONVENTIONS
+from oodbench.tables.summary import Entry, behind
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of a reference, looked up for what was measured.
+
+    A figure stands beside a number that has its ID set, network, detector, task, radius, OOD sets, metric and
+    convention. What it was trained on and how often may differ, so it is shown, never subtracted.
+
+    Attributes:
+        rows: of `oodbench.reference`.
+    """
+
+    rows: pd.DataFrame
+
+    def figure(self, frame: pd.DataFrame, entry: Entry) -> float | None:
+        """The published value beside one number of a table of `frame`, tidy and of one suite, as a fraction."""
+        found = self._beside(frame, entry)
+        return None if found.empty else float(found["value"].iloc[0])
+
+    def notes(self, frame: pd.DataFrame, summary: Sequence[Entry]) -> list[str]:
+        """Whose the figures beside `summary` are, and which could only be shown in another convention."""
+        said: list[str] = []
+        for entry in summary:
+            for _, row in self._beside(frame, entry)[:1].iterrows():
+                said.append(f"published: {row['reference']}{f'; {row.note}' if row['note'] else ''}.")
+        for _, cell in frame[frame["ood"] != ""].drop_duplicates(["cell", "task"]).iterrows():
+            for name in self._alike(cell)["convention"].unique():
+                if name in CONVENTIONS and name != cell["convention"]:
+                    said.append(f"Published figures in convention {name!r} are not shown: say --convention {name}.")
+        return list(dict.fromkeys(said)) or ["published: no figure is known for what was measured here."]
+
+    def _beside(self, frame: pd.DataFrame, entry: Entry) -> pd.DataFrame:
+        """Rows for what an entry measures."""
+        cell = frame[(frame["cell"] == entry.cells[0]) & (frame["task"] == entry.task)].iloc[0]
+        found = self._alike(cell)
+        found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
+        sets = set(behind(frame, entry.ood))
+        same: pd.DataFrame = found[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
+        return same
+
+    def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:
+        """Rows for a detector, network, task and radius on an ID set, whatever the OOD sets, metric and convention."""
+        rows = self.rows
+        same = (rows["id_set"] == cell["id_set"]) & (rows["detector"] == cell["detector"])
+        same &= (rows["task"] == cell["task"]) & (rows["epsilon"] == cell["epsilon"])
+        alike: pd.DataFrame = rows[same & (rows["network"] == cell["network"])]
+        return alike

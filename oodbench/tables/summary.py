@@ -1,0 +1,274 @@
+"""A tidy frame to the lines of a table: means over OOD sets, then mean and deviation over seeds."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isnan, nan
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from oodbench.errors import OodbenchError, unknown
+from oodbench.metrics import CONVENTIONS
+
+SUITE = ["suite", "suite_version", "suite_fingerprint"]
+"""Rows that differ in one of these never meet in one mean."""
+
+LIKE_SEEDS = [
+    "detector",
+    "settings",
+    "limit",
+    "images",
+    "checkpoint",
+    "parameters",
+    "operating_point",
+    "tuning_source",
+]
+"""Cells that are equal in all of these are seeds of one line."""
+
+OF_ID = "accuracy"
+"""The metric that knows no OOD set."""
+
+ASIDE = "aside"
+"""The distance of an OOD set that is shown beside the means."""
+
+MEAN = "mean:"
+"""In front of the name of a mean, where a column could hold a set's name as well; no set's name has a colon."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a frame is shown.
+
+    Attributes:
+        by: "task" for one mean, "ood" for a row each set, "mean" for each mean that the suite knows. OOD sets that
+            stand aside have rows of their own, unless `sets` says what is shown.
+        sets: OOD sets, or names of the suite's means, which are averaged and shown; all if empty.
+        metrics: shown, in this order; all of the convention, and ID accuracy, if empty.
+        seeds: "mean" for one line for all seeds of a detector, "each" for a line each.
+        sort: metric by which lines are ordered within a task and set, best first; as stored if empty.
+    """
+
+    by: str = "task"
+    sets: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    seeds: str = "mean"
+    sort: str = ""
+
+    def shown(self, convention: str) -> list[str]:
+        """The metrics of a table in `convention`, in order.
+
+        Raises:
+            OodbenchError: there is no metric of that name.
+        """
+        known = [*CONVENTIONS[convention], OF_ID]
+        for name in (*self.metrics, *([self.sort] if self.sort else [])):
+            if name not in known:
+                raise unknown("metric", name, known)
+        return list(dict.fromkeys(self.metrics)) or known
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table, as a fraction.
+
+    Attributes:
+        line: what its row is called.
+        task: by name.
+        ood: an OOD set, or `MEAN` and the name of a mean.
+        metric: by name.
+        value: mean over OOD sets and seeds; NaN where a set is missing.
+        sd: over seeds, of the means over sets (n - 1); NaN for one seed.
+        low: of the interval over images, averaged as the value is; NaN where there is none.
+        high: likewise.
+        missing: sets that are not there yet.
+        detector: by name.
+        cells: behind the number, one a seed.
+    """
+
+    line: str
+    task: str
+    ood: str
+    metric: str
+    value: float
+    sd: float
+    low: float
+    high: float
+    missing: tuple[str, ...]
+    detector: str
+    cells: tuple[str, ...]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where lines compete: the task, and the set or mean."""
+        return self.task, self.ood
+
+
+def lines(frame: pd.DataFrame, seeds: str = "mean") -> dict[str, str]:
+    """What the line of each cell is called; cells that only differ in their seed share one, unless `seeds` is "each".
+
+    Args:
+        frame: tidy, of one suite.
+        seeds: see `View`.
+    """
+    cells = frame.drop_duplicates("cell")
+    cells = cells.assign(tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()])
+    grouped: list[pd.DataFrame] = []
+    for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
+        together = seeds == "mean" and group["seed"].is_unique
+        grouped += [group] if together else [group.iloc[[row]] for row in range(len(group))]
+    texts = [label(group.iloc[0], sorted(group["seed"])) for group in grouped]
+    counts = Counter(texts)
+    called: dict[str, str] = {}
+    for text, group in zip(texts, grouped, strict=True):
+        names = [str(cell) for cell in group["cell"]]
+        # The same settings, but other code or data behind them: the key in the file's name tells them apart.
+        text = f"{text} {names[0].rpartition('-')[2][:6]}" if counts[text] > 1 else text
+        called |= dict.fromkeys(names, text)
+    return {str(cell): called[str(cell)] for cell in cells["cell"]}
+
+
+def label(cell: "pd.Series[Any]", seeds: Sequence[int]) -> str:
+    """A detector and whatever sets it apart."""
+    notes = [f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"]
+    notes += [str(cell["settings"])] if cell["settings"] else []
+    notes += [f"first {cell['limit']} images"] if cell["limit"] else []
+    notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
+    notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
+    notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
+    return f"{cell['detector']} ({', '.join(notes)})"
+
+
+def tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
+    """What a detector was tuned on and what came of it; empty where nothing was tuned."""
+    found: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
+    return found
+
+
+def means(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """OOD sets behind each mean, of a frame of one suite: as its suite says, or all that there are."""
+    known: dict[str, list[str]] = {}
+    for text in frame["means"].unique():
+        known |= json.loads(str(text) or "{}")
+    every = frame[(frame["ood"] != "") & (frame["distance"] != ASIDE)]
+    return known or {"all": list(dict.fromkeys(every["ood"]))}
+
+
+def aside(frame: pd.DataFrame) -> list[str]:
+    """The OOD sets that have rows of their own and enter no mean but those that name them."""
+    return list(dict.fromkeys(frame.loc[frame["distance"] == ASIDE, "ood"]))
+
+
+def selected(frame: pd.DataFrame, sets: Sequence[str]) -> list[str]:
+    """The OOD sets that `sets`, names of sets or of means, stand for; those of the mean "all" if it is empty.
+
+    Raises:
+        OodbenchError: the suite has neither a set nor a mean of that name.
+    """
+    known = means(frame)
+    every = list(dict.fromkeys([*known["all"], *frame.loc[frame["ood"] != "", "ood"]]))
+    chosen = []
+    for name in sets or ["all"]:
+        if name not in known and name not in every:
+            raise unknown(f"OOD set or mean of suite {frame['suite'].iloc[0]!r}", name, [*known, *every])
+        chosen += known.get(name, [name])
+    return list(dict.fromkeys(chosen))
+
+
+def behind(frame: pd.DataFrame, ood: str) -> list[str]:
+    """The OOD sets behind a set's name, or behind `MEAN` and the names of means or sets with "+" between them."""
+    if not ood.startswith(MEAN):
+        return [ood]
+    known = means(frame)
+    return [name for part in ood.removeprefix(MEAN).split("+") for name in known.get(part, [part])]
+
+
+def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
+    """What a table shows of a tidy frame of one suite and convention: an entry a (line, task, set or mean, metric).
+
+    Raises:
+        OodbenchError: a set or metric is not known.
+    """
+    called = lines(frame, view.seeds)
+    wanted = {*view.shown(str(frame["convention"].iloc[0])), view.sort}
+    found: dict[tuple[str, str, str, str], list[Entry]] = {}
+    for cell, task, part, groups in _cells(frame, view):
+        for ood, names in groups.items():
+            for entry in _entries(part, called[cell], task, ood, names):
+                if entry.metric in wanted:
+                    found.setdefault((entry.line, task, ood, entry.metric), []).append(entry)
+    return _sorted([_over_seeds(entries) for entries in found.values()], view.sort)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Error rates should be low, all else high."""
+    return metric.startswith("fpr") or metric == "detection_error"
+
+
+def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, list[str]]]]:
+    """Each cell, each of its tasks, what was measured there, and the sets behind each row that is shown of it."""
+    chosen, known = selected(frame, view.sets), means(frame)
+    groups = {
+        "task": {MEAN + ("+".join(view.sets) or "all"): chosen},
+        "ood": {name: [name] for name in chosen},
+        "mean": {MEAN + name: sets for name, sets in known.items() if set(sets) <= set(chosen)},
+    }[view.by]
+    groups |= {} if view.sets else {name: [name] for name in aside(frame)}
+    if not groups:
+        raise OodbenchError(
+            f"--sets {' '.join(view.sets)} leaves no mean of the suite whole: leave it out, or --by ood"
+        )
+    accuracies = frame[frame["metric"] == OF_ID]
+    scores = frame[frame["metric"] != OF_ID].groupby(["cell", "task"], sort=False)
+    for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.DataFrame]]", scores):
+        yield cell, task, pd.concat([part, accuracies[accuracies["cell"] == cell]]), groups
+
+
+def _entries(cell: pd.DataFrame, line: str, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
+    """Each metric of one cell and task, averaged over the sets called `names`."""
+    scores = cell[cell["ood"].isin(names)]
+    there = set(scores["ood"])
+    missing = tuple(name for name in names if name not in there)
+    detector, name = str(cell["detector"].iloc[0]), str(cell["cell"].iloc[0])
+    for metric in dict.fromkeys(cell["metric"]):
+        part = cell[cell["metric"] == OF_ID] if metric == OF_ID else scores[scores["metric"] == metric]
+        gone = () if metric == OF_ID else missing
+        value, low, high = (nan if gone else _mean(part[column]) for column in ("value", "low", "high"))
+        yield Entry(line, task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
+
+
+def _over_seeds(entries: Sequence[Entry]) -> Entry:
+    """One line's seeds together."""
+    values = [entry.value for entry in entries]
+    return replace(
+        entries[0],
+        value=fmean(values),
+        sd=float(np.std(values, ddof=1)) if len(values) > 1 else nan,
+        low=fmean(entry.low for entry in entries),
+        high=fmean(entry.high for entry in entries),
+        missing=tuple(dict.fromkeys(name for entry in entries for name in entry.missing)),
+        cells=tuple(cell for entry in entries for cell in entry.cells),
+    )
+
+
+def _mean(column: "pd.Series[Any]") -> float:
+    return float(np.mean(column.to_numpy(dtype=np.float64)))
+
+
+def _sorted(entries: list[Entry], metric: str) -> list[Entry]:
+    """Tasks and sets together and their lines by a metric, best first; lines without a value last."""
+    if not metric:
+        return entries
+    sign = 1 if lower_is_better(metric) else -1
+    ranks = {(entry.line, *entry.place): sign * entry.value for entry in entries if entry.metric == metric}
+    places = list(dict.fromkeys(entry.place for entry in entries))
+
+    def rank(entry: Entry) -> tuple[int, float]:
+        value = ranks[entry.line, *entry.place]
+        return places.index(entry.place), inf if isnan(value) else value
+
+    return sorted(entries, key=rank)

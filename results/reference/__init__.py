@@ -1,0 +1,1 @@
+"""Reference figures, published and measured: CSV files, read by `oodbench.reference`."""

@@ -1,0 +1,160 @@
+"""What stands on a board: values as the metrics have them, and only what may be compared."""
+
+import numpy as np
+import pytest
+
+from oodbench.errors import OodbenchError
+from oodbench.metrics import bootstrap, evaluate
+from oodbench.report import boards
+from oodbench.store import Cell, Scores
+
+
+def test_values_are_the_metrics_of_the_stored_scores(made, data):
+    cell = made(tasks=("clean", "linf"))
+    ((board,), (row,)) = (found := boards([cell], data)), found[0].rows
+    stored = {(group.task, group.image_set): group.scores for group in cell.read()}
+    expected = {
+        image_set: evaluate(stored["id", "ids"], stored["linf", image_set]) for image_set in ("cats", "dogs", "noise")
+    }
+    linf = row.means["linf"]
+    assert linf["cats"]["fpr95"].value == expected["cats"]["fpr95"]
+    assert linf["near sets"] == linf["cats"]
+    far = [expected[image_set]["auroc"] for image_set in ("dogs", "noise")]
+    assert linf["far sets"]["auroc"].value == pytest.approx(np.mean(far))
+    assert linf["all sets"]["fpr95"].value == pytest.approx(np.mean([each["fpr95"] for each in expected.values()]))
+    (panel,) = [panel for panel in row.panels if (panel.task, panel.ood) == ("linf", "dogs")]
+    assert {name: metric.value for name, metric in panel.metrics.items()} == expected["dogs"]
+    assert set(panel.histogram.counts) == {"id", "ood", "clean"}
+    assert panel.histogram.counts["clean"] != panel.histogram.counts["ood"]
+    assert (row.id_set, row.n_id, panel.n_ood) == ("ids", 40, 40)
+    assert [task.name for task in board.tasks if task.attack] == ["linf"]
+    assert [task.name for task in board.tasks if task.clean] == ["clean"]
+
+
+def test_a_subset_has_its_intervals(made, data):
+    cell = made(images=40)
+    ((board,)) = boards([cell], data)
+    stored = {(group.task, group.image_set): group.scores for group in cell.read()}
+    low, high = bootstrap(stored["id", "ids"], stored["clean", "cats"])["fpr95"]
+    value = board.rows[0].means["clean"]["cats"]["fpr95"]
+    assert (value.low, value.high) == (low, high)
+    assert "95 %" in board.basis["intervals"]
+    assert board.extent == "version 1, 40 images of each OOD set"
+
+
+def test_a_mean_over_fewer_sets_than_others_have_is_none(made, data):
+    whole, part = made("whole"), made("partial", sets=("cats",))
+    ((board,)) = boards([whole, part], data)
+    by_name = {row.name: row for row in board.rows}
+    assert by_name["partial"].means["clean"]["all sets"] is None
+    assert by_name["partial"].means["clean"]["cats"] is not None
+    assert by_name["whole"].means["clean"]["all sets"] is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"limit": 10}, {"images": 40}, {"suite_fingerprint": "0" * 64}, {"suite": "others"}, {"suite_version": 2}],
+)
+def test_what_may_not_be_compared_stands_on_boards_apart(made, data, change):
+    found = boards([made(), made("other", **change), made("third")], data)
+    assert sorted(sorted(row.name for row in board.rows) for board in found) == [["other"], ["third", "toy"]]
+
+
+def test_names_say_what_sets_rows_apart_and_nothing_else(made, data):
+    cells = [
+        made(settings="epochs=1"),
+        made(seed=2, settings="epochs=1"),
+        made("other", settings="epochs=1", checkpoint="/home/her/secret/net.pth"),
+        made("tuner", settings="epochs=1", tuned='{"source": "id-test"}'),
+    ]
+    ((board,)) = boards(cells, data)
+    assert [row.name for row in board.rows] == [
+        "toy (seed 1)",
+        "toy (seed 2)",
+        "other (seed 1, checkpoint net.pth)",
+        "tuner (seed 1, tuned on ID test images)",
+    ]
+    assert board.rows[2].provenance["checkpoint"] == "net.pth"
+
+
+def test_rows_with_the_same_settings_are_told_apart_by_their_keys(made, data):
+    ((board,)) = boards([made(file="seed1-abcdef123456"), made(file="seed1-fedcba123456")], data)
+    assert [row.name for row in board.rows] == ["toy abcdef", "toy fedcba"]
+
+
+def changed(cell, task, image_set, **changes):
+    """The cell with one group's attributes or extras changed."""
+    group = cell.group(task, image_set)
+    fields = {name: getattr(group, name) for name in Scores.__dataclass_fields__}
+    fields["attributes"] = {**group.attributes, **changes.pop("attributes", {})}
+    fields["extras"] = {**group.extras, **changes.pop("extras", {})}
+    cell.add(Scores(**{**fields, **changes}), cell.attributes())
+
+
+def test_a_task_done_differently_is_said(made, data):
+    one, other = made(), made("other")
+    changed(other, "linf", "cats", attributes={"threat": "half as strong"})
+    ((board,)) = boards([one, other], data)
+    threats = {task.name: task.threats for task in board.tasks}
+    assert threats["clean"] == ["as in clean"]
+    assert sorted(threats["linf"]) == ["as in linf", "half as strong"]
+
+
+def test_flags_are_those_of_the_measurements(made, data):
+    cell = made()
+    for image_set in ("cats", "dogs", "noise"):
+        changed(cell, "linf", image_set, attributes={"check_gradient_error": 0.5})
+    ((board,)) = boards([cell], data)
+    assert board.rows[0].flags == {"linf": ["the gradient is off by 50% of what the score really does (median)"]}
+
+
+def test_a_curve_over_radii_is_one_and_a_rising_one_is_flagged(made, data):
+    falling = made("falling", tasks=("linf-eps0", "linf-eps8", "linf-eps16"))
+    rising = made("rising", tasks=("linf-eps16", "linf-eps8", "linf-eps0"))
+    ((board,)) = boards([falling, rising], data)
+    assert {(task.curve, task.radius) for task in board.tasks} == {("linf", 0), ("linf", 8), ("linf", 16)}
+    flags = {row.name: row.flags for row in board.rows}
+    assert flags["falling"] == {}
+    assert "rises with the radius" in flags["rising"]["linf over radii"][0]
+
+
+def test_attacked_id_images_are_what_an_attack_on_them_is_held_against(made, data):
+    cell = made(tasks=("clean",))
+    turned = cell.group("id", "ids")
+    worse = Scores("clean", "ids", "id", turned.scores - 9, turned.predictions, turned.labels, turned.indices)
+    cell.add(worse, cell.attributes())
+    ((board,)) = boards([cell], data)
+    assert board.rows[0].means["clean"]["cats"]["auroc"].value < 0.1
+
+
+def test_a_run_stopped_before_its_first_task_leaves_no_row(made, data):
+    begun = made("begun", tasks=())
+    assert [row.name for row in boards([begun, made()], data)[0].rows] == ["toy"]
+    with pytest.raises(OodbenchError, match="no OOD image has a score yet"):
+        boards([begun], data)
+
+
+def test_a_file_that_no_run_wrote_is_named(made, data, tmp_path):
+    cell = made()
+    attributes = cell.attributes()
+    del attributes["suite"]
+    foreign = Cell(tmp_path / "foreign.h5")
+    foreign.add(cell.group("id", "ids"), attributes)
+    with pytest.raises(OodbenchError, match=r"foreign\.h5 is no result of `oodbench run` .*suite"):
+        boards([foreign], data)
+    changed(cell, "linf", "cats", attributes={"constants": "{"})
+    with pytest.raises(OodbenchError, match="is no result of"):
+        boards([cell], data)
+
+
+def test_a_set_aside_is_a_view_of_its_own_and_in_no_other(made, data):
+    cell = made()
+    for task in ("clean", "linf"):
+        changed(cell, task, "noise", attributes={"distance": "aside"})
+    (board,) = boards([cell], data)
+    assert board.views["all sets"] == ["cats", "dogs"]
+    assert board.views["noise"] == ["noise"]
+    assert not any("aside" in view for view in board.views)
+    (row,) = board.rows
+    both = [panel.metrics["auroc"].value for panel in row.panels if panel.task == "clean" and panel.ood != "noise"]
+    assert row.means["clean"]["all sets"]["auroc"].value == pytest.approx(sum(both) / 2)

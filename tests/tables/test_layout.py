@@ -1,0 +1,171 @@
+"""What people read: formats, the best in bold, figures beside figures, and what stands below."""
+
+import io
+import json
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from oodbench import reference
+from oodbench.tables import Published, View, render, tidy
+
+SIX = ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
+
+
+@pytest.fixture
+def frame(tmp_path, stored):
+    cells = [
+        stored(tmp_path, detector="msp", ood=[("a", [0.0, 1.0, 9.5, 9.5]), ("b", [9.5] * 4)]),
+        stored(tmp_path, detector="atom", ood=[("a", [0.0, 1.0, 0.0, 0.0]), ("b", [9.5] * 4)]),
+    ]
+    return tidy(cells, {})
+
+
+def rows(text):
+    return [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_best_of_each_task_set_and_metric_is_bold(frame):
+    heading, _, *body = rows(render(frame, View(by="ood", metrics=("fpr95", "auroc"))))
+    assert heading == ["detector", "task", "OOD set", "FPR@95 ↓", "AUROC ↑"]
+    assert ["msp (seed 1)", "linf", "a", "50.00", "50.00"] in body
+    assert ["atom (seed 1)", "linf", "a", "**0.00**", "**100.00**"] in body
+    assert ["msp (seed 1)", "linf", "b", "**100.00**", "**0.00**"] in body  # equals share it
+
+
+def test_one_detector_is_no_contest(frame):
+    assert "**" not in render(frame[frame.detector == "msp"])
+
+
+def test_latex_compiles_to_booktabs_with_notes_as_comments(frame):
+    text = render(frame.replace("linf", "linf_32"), View(metrics=("fpr95",)), "latex")
+    lines = text.splitlines()
+    assert "\\toprule" in lines
+    assert "\\bottomrule" in lines
+    assert any("linf\\_32" in line and "\\textbf{50.00} \\\\" in line for line in lines)
+    assert "FPR@95 $\\downarrow$" in text
+    end = lines.index("\\end{tabular}")
+    assert all(line.startswith("% ") for line in [lines[0], *lines[end + 1 :]])
+    assert not any(letter in text for letter in "↓\ue000\ue001")
+
+
+def test_html_escapes_names_and_marks_the_best(frame):
+    class Tags(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.tags, self.bold = [], []
+
+        def handle_starttag(self, tag, attrs):
+            self.tags.append(tag)
+
+        def handle_data(self, data):
+            if self.tags[-1] == "b":
+                self.bold.append(data.strip())
+
+    hostile = frame.replace({"detector": {"msp": "<script>"}, "threat": {"attacked": "a < b & c"}})
+    parsed = Tags()
+    parsed.feed(render(hostile, View(metrics=("fpr95",)), "html"))
+    assert "script" not in parsed.tags
+    assert "50.00" in parsed.bold
+    assert {"h3", "table", "ul", "li"} <= set(parsed.tags)
+
+
+def test_notes_say_what_the_numbers_rest_on(tmp_path, stored):
+    means = json.dumps({"all": ["a", "b"]})
+    cells = [
+        stored(tmp_path, ood=[("a", [0.0, 1.0]), ("b", [1.0] * 5)], means=means),
+        stored(tmp_path, detector="atom", ood=[("a", [0.0])], limit=7, means=means),
+        stored(tmp_path, detector="oe", ood=[], means=means),
+    ]
+    text = render(tidy(cells, {}), View())
+    for part in (
+        "version 2, fingerprint ffffffff",
+        "mean over 2 OOD sets, unweighted: a (near, 1 or 2 images), b (near, 5 images); 8 ID images",
+        "Only the first 7 of each set (--limit)",
+        "Convention 'default'",
+        "Missing: atom (seed 1, first 7 images), linf: b;",
+        "Missing: oe (seed 1): all OOD sets;",
+        "Measured on a machine, torch 2.0.",
+    ):
+        assert part in text
+    assert "incomplete" in text
+
+
+def test_mixed_fingerprints_never_meet(tmp_path, stored):
+    cells = [stored(tmp_path), stored(tmp_path, detector="atom", suite_fingerprint="e" * 64)]
+    text = render(tidy(cells, {}))
+    assert text.count("### digits (version 2") == 2
+    assert "**" not in text
+
+
+def test_seeds_are_apart_from_intervals(tmp_path, stored):
+    cells = [stored(tmp_path, seed=seed, ood=[("a", [0.0, x, 9.5, 9.5])]) for seed, x in ((1, 0.0), (2, 9.5))]
+    text = render(tidy(cells, {}, intervals=True), View(metrics=("fpr95",)))
+    heading, _, row = rows(text)
+    assert heading[2:] == ["FPR@95 ↓", "FPR@95, 95 % interval"]
+    assert row[:3] == ["msp (2 seeds)", "linf", "62.50 ± 17.68"]
+    low, high = (float(part) for part in row[3].split(" to "))
+    assert low < 62.5 < high
+    assert "standard deviation over training seeds" in text
+
+
+def cifar(tmp_path, stored, **about):
+    means = json.dumps({"all": SIX, "far": SIX, "paper": SIX})
+    sets = [(name, [0.0, 1.0, 9.5, 9.5]) for name in SIX]
+    about = {"suite": "cifar10-adv", "network": "densenet-bc-100-12", "means": means, "task": "clean", **about}
+    cell = stored(tmp_path, ood=sets, **about)
+    frame = tidy([cell], {"msp": type("D", (), {"operating_point": None, "as_published": lambda x: x})}, "published")
+    return frame.assign(id_set="cifar10-test")
+
+
+def test_the_papers_figure_stands_beside_the_measured_one(tmp_path, stored):
+    frame = cifar(tmp_path, stored)
+    text = render(frame, View(metrics=("fpr95", "auroc")), published=Published(reference.shipped("published")))
+    heading, _, row = rows(text)
+    assert heading[2:] == ["FPR@95 ↓", "FPR@95 published", "AUROC ↑", "AUROC published"]
+    assert (row[3], row[5]) == ("50.54", "91.79")
+    assert "published: Chen et al. 2021, arXiv:2006.15207, Table 2; trained with 80 Million Tiny Images" in text
+
+
+def test_no_figure_beside_other_sets_networks_radii_or_conventions(tmp_path, stored):
+    def shown(frame, view=None):
+        return render(frame, view or View(), published=Published(reference.shipped("published")))
+
+    frame = cifar(tmp_path, stored)
+    assert "50.54" in shown(frame)
+    assert "50.54" not in shown(frame, View(sets=("textures", "isun")))
+    assert "50.54" not in shown(frame.assign(network="resnet18"))
+    assert "50.54" not in shown(frame.assign(epsilon=8))
+    other = shown(frame.assign(convention="default"))
+    assert "50.54" not in other
+    assert "Published figures in convention 'published' are not shown: say --convention published." in other
+
+
+def test_csv_and_json_are_rows_or_means(oodbench, tmp_path, stored):
+    stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 9.5, 9.5]), ("b", [9.5] * 4)])
+    tidy_rows = pd.read_csv(io.StringIO(oodbench("table", "--format", "csv", "--metric", "fpr95", "--sets", "a")[1]))
+    assert list(tidy_rows["value"]) == [0.5]
+    averaged = json.loads(oodbench("table", "--format", "json", "--by", "task", "--metric", "fpr95")[1])
+    assert [(row["ood"], row["value"], row["n_seeds"], row["convention"]) for row in averaged] == [
+        ("mean:all", 0.75, 1, "default")
+    ]
+    code, _, err = oodbench("table", "--format", "csv", "--compare", "published")
+    assert code == 2
+    assert "--compare is for tables" in err
+
+
+def test_the_command_prints_every_format_and_names_mistakes(oodbench, tmp_path, stored):
+    stored(tmp_path / "results")
+    for form in ("github", "plain", "latex", "html"):
+        code, out, _ = oodbench("table", "--format", form, "--convention", "openood", "--compare", "published")
+        assert code == 0
+        assert "no figure is known" in out
+    for arguments, told in (
+        (["--metric", "auroch"], "did you mean 'auroc'"),
+        (["--sets", "lettters"], "did you mean 'letters'"),
+        (["--compare", "nothing.csv"], "cannot read the reference"),
+    ):
+        code, out, err = oodbench("table", *arguments)
+        assert (code, out) == (2, "")
+        assert told in err

@@ -1,0 +1,189 @@
+"""Verdicts on hand-made scores, the file that is updated, and what CI systems are given."""
+
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from oodbench.check import Status, check, updated
+from oodbench.errors import OodbenchError
+from oodbench.reference import parse, read, write
+from oodbench.tables import tidy
+
+
+@pytest.fixture
+def measured(tmp_path, stored):
+    """A cell with FPR@95 1/2 and AUROC 1/2 on "a"; its checkpoint pins the network."""
+    return stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 9.5, 9.5])], checkpoint="nets/plain.safetensors")
+
+
+@pytest.fixture
+def known(measured):
+    return updated(None, tidy([measured], {}))
+
+
+def verdict(cells, reference, metric="fpr95", **changes):
+    """Of the one row of a metric, changed."""
+    (row,) = reference.index[reference["metric"] == metric]
+    return check(cells, reference.loc[[row]].assign(**changes), {})[0]
+
+
+def test_what_was_measured_passes_against_itself(measured, known):
+    verdicts = check([measured], known, {})
+    assert {each.status for each in verdicts} == {Status.PASS}
+    assert set(known["metric"]) == {"fpr95", "fpr95_oodpos", "auroc", "accuracy"}
+    assert set(known["checkpoint"]) == {"plain.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "tolerance", "sides", "status", "beyond"),
+    [
+        ("fpr95", 0.5, 0.0, "", Status.PASS, 0),
+        ("fpr95", 0.4, 0.1, "", Status.PASS, 0),
+        ("fpr95", 0.3, 0.1, "", Status.FAIL, 0.1),  # measured 0.5: more OOD images pass
+        ("fpr95", 0.7, 0.1, "", Status.BETTER, 0.1),
+        ("fpr95", 0.7, 0.1, "both", Status.FAIL, 0.1),
+        ("auroc", 0.7, 0.1, "", Status.FAIL, 0.1),  # measured 0.5: lower is worse here
+        ("auroc", 0.3, 0.1, "", Status.BETTER, 0.1),
+        ("accuracy", 0.9, 0.01, "", Status.FAIL, 0.015),  # measured 7/8
+    ],
+)
+def test_only_worse_than_tolerated_fails(measured, known, metric, value, tolerance, sides, status, beyond):
+    found = verdict([measured], known, metric, value=value, tolerance=tolerance, sides=sides)
+    assert found.status is status
+    assert found.beyond == pytest.approx(beyond)
+
+
+def test_an_interval_counts_where_there_is_no_tolerance(measured, known):
+    nothing = float("nan")
+    assert verdict([measured], known, tolerance=nothing, low=0.45, high=0.6).status is Status.PASS
+    assert verdict([measured], known, tolerance=nothing, low=0.2, high=0.49).status is Status.FAIL
+    neither = verdict([measured], known, tolerance=nothing)
+    assert neither.status is Status.NOT_COMPARABLE
+    assert "neither a tolerance nor an interval" in neither.why
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("suite_version", "3"),
+        ("suite_fingerprint", "e" * 64),
+        ("id_set", "other"),
+        ("network_digest", "0" * 64),
+        ("parameters", '{"q": 1}'),
+        ("constants", "{}"),
+        ("n_ood", 5),
+        ("convention", "energy-ood"),
+    ],
+)
+def test_other_conditions_are_not_comparable_and_say_why(measured, known, column, value):
+    found = verdict([measured], known, value=0.0, **{column: value})
+    assert found.status is Status.NOT_COMPARABLE
+    assert column.replace("_", " ") in found.why
+    unsaid = verdict([measured], known, **({column: ""} if column != "n_ood" else {column: float("nan")}))
+    assert unsaid.status is (Status.NOT_COMPARABLE if column == "convention" else Status.PASS)
+
+
+def test_two_results_of_one_name_are_not_comparable(measured, known, stored, tmp_path):
+    again = stored(tmp_path / "results", key="cd", ood=[("a", [0.0] * 4)], checkpoint="nets/plain.safetensors")
+    assert verdict([measured, again], known).status is Status.NOT_COMPARABLE
+    with pytest.raises(OodbenchError, match="two results have the name digits msp"):
+        updated(known, tidy([measured, again], {}))
+
+
+def test_what_was_not_measured_is_missing_and_all_of_it_an_error(measured, known, stored, tmp_path):
+    assert verdict([measured], pd.concat([known, known.assign(seed="2")]).iloc[[1]]).status is Status.PASS
+    verdicts = check([measured], pd.concat([known, known.assign(seed="2")]), {})
+    assert sorted(each.status for each in verdicts) == sorted(["pass"] * len(known) + ["missing"] * len(known))
+    with pytest.raises(OodbenchError, match="none of the reference's"):
+        check([measured], known.assign(seed="2"), {})
+
+
+def test_the_worst_stands_first(measured, known):
+    changed = known.assign(value=[0.875, 0.45, 0.2, 0.9], tolerance=0.01, sides="both")
+    verdicts = check([measured], changed, {})
+    beyond = [each.beyond for each in verdicts]
+    assert beyond == sorted(beyond, reverse=True)
+    assert verdicts[0].status is Status.FAIL
+    assert verdicts[-1].status is Status.PASS
+
+
+def test_a_trained_network_gives_means_without_its_digest(tmp_path, stored):
+    cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)])
+    rows = updated(None, tidy([cell], {}))
+    assert set(rows["ood"]) == {"", "mean:all"}
+    (row,) = rows[rows["metric"] == "fpr95"].itertuples()
+    assert (row.value, row.n_ood, row.network_digest) == (0.5, 8, "")
+    retrained = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], network_digest="0" * 64)
+    assert {each.status for each in check([retrained], rows, {})} == {Status.PASS}
+
+
+def test_a_mean_that_lacks_a_set_is_missing(tmp_path, stored):
+    means = '{"all": ["a", "b"]}'
+    rows = updated(None, tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)], {}))
+    half = stored(tmp_path / "half", ood=[("a", [9.5] * 4)], means=means)
+    statuses = {each.status for each in check([half], rows, {})}
+    assert statuses == {Status.PASS, Status.MISSING}
+
+
+def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, stored, tmp_path):
+    theirs = known.assign(detector="theirs")
+    loose = known.assign(tolerance=0.25, sides="", note="checked by eye")
+    again = stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 1.0, 9.5])], checkpoint="nets/plain.safetensors")
+    rows = updated(pd.concat([theirs, loose], ignore_index=True), tidy([again], {}))
+    assert len(rows) == 2 * len(known)
+    mine = rows[rows["detector"] == "msp"].set_index("metric")
+    assert mine.loc["fpr95", "value"] == 0.25
+    assert set(mine["tolerance"]) == {0.25}
+    assert set(mine["note"]) == {"checked by eye"}
+    pd.testing.assert_frame_equal(
+        rows[rows["detector"] == "theirs"].reset_index(drop=True), theirs.reset_index(drop=True)
+    )
+
+
+def test_the_command_from_update_to_regression(oodbench, tmp_path, measured, stored):
+    code, out, err = oodbench("check", "results", "--reference", "mine.csv", "--update")
+    assert code == 0, err
+    assert "mine.csv: 4 figures, 4 of them new" in out
+    code, out, _ = oodbench("check", "results", "--reference", "mine.csv", "--strict")
+    assert code == 0
+    assert out.splitlines()[-1] == "4 figures: 4 pass"
+
+    stored(tmp_path / "results", ood=[("a", [9.5] * 4)], checkpoint="nets/plain.safetensors")
+    code, out, _ = oodbench("check", "--reference", "mine.csv", "--junit", "x/check.xml", "--format", "github")
+    assert code == 1
+    assert out.startswith("FAIL  digits msp (seed 1, plain.safetensors) linf a ")
+    annotations = [line for line in out.splitlines() if line.startswith("::error title=oodbench check::fail: ")]
+    assert len(annotations) == 2  # FPR@95 and AUROC; all ID images were rejected before, too
+    cases = ElementTree.parse(tmp_path / "x" / "check.xml").getroot().findall(".//testcase")
+    assert len(cases) == 4
+    assert sum(case.find("failure") is not None for case in cases) == 2
+
+
+def test_what_cannot_be_compared_fails_only_where_that_is_asked(oodbench, tmp_path, measured, known):
+    write(known.assign(suite_fingerprint="e" * 64), tmp_path / "old.csv")
+    code, out, _ = oodbench("check", "--reference", "old.csv", "--junit", "check.xml")
+    assert code == 0
+    assert "not comparable  digits msp" in out
+    assert "another suite fingerprint" in out
+    assert ElementTree.parse(tmp_path / "check.xml").getroot().find("testsuite").get("skipped") == "4"
+    assert oodbench("check", "--reference", "old.csv", "--strict")[0] == 1
+
+
+def test_mistakes_are_told_with_code_2_and_change_nothing(oodbench, tmp_path, measured, known):
+    write(known, tmp_path / "mine.csv")
+    (tmp_path / "short.csv").write_text("suite,detector\ndigits,msp\n")
+    before = (tmp_path / "short.csv").read_bytes()
+    for arguments, told in (
+        (["--reference", "short.csv"], "short.csv lacks the columns"),
+        (["--reference", "short.csv", "--update"], "short.csv lacks the columns"),
+        (["--reference", "none.csv"], "cannot read the reference"),
+        (["--reference", "published", "--update"], "comes with oodbench"),
+        (["nowhere", "--reference", "mine.csv"], "there are no results"),
+        ([], "Missing option '--reference'"),
+    ):
+        code, out, err = oodbench("check", *arguments)
+        assert (code, out) == (2, ""), arguments
+        assert told in err
+    assert (tmp_path / "short.csv").read_bytes() == before
+    assert read(tmp_path / "mine.csv").equals(parse((tmp_path / "mine.csv").read_text(), ""))

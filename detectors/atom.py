@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Detector, Scores
 from oodbench.gradient import PerImage
-from oodbench.images.resident import OutlierPool
+from oodbench.images.resident import OutlierPool, Selection
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, frozen
@@ -69,18 +69,18 @@ class MinedOutliers(Objective):
     q: float = 0.125
     weight: float = 1.0
 
-    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Tensor:
-        """The epoch's mined outliers, two for each ID image, shuffled; uint8 (M, C, H, W), augmented once."""
+    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Selection:
+        """The epoch's mined outliers, two for each ID image, shuffled, augmented once."""
         wanted = self._wanted(id_count)
         candidates = _candidates(pool, POOL_FACTOR * wanted, generator)
         with frozen(network), torch.no_grad(), progress("mining", len(candidates)) as advance:
             id_likeness = []
-            for chunk in torch.split(candidates, batch_size(candidates.device)):
+            for chunk in candidates.in_turn(batch_size(pool.images.device, pool.images.shape[-1])):
                 # Log-odds order images as the probability does, without the ties that float32 makes near 1.
                 id_likeness.append(id_log_odds(network(as_input(chunk))))
                 advance(len(chunk))
         mined = most_informative(-torch.cat(id_likeness), wanted, self.q)
-        return candidates[mined[torch.randperm(wanted, generator=generator).to(mined.device)]]
+        return candidates[mined.cpu()[torch.randperm(wanted, generator=generator)]]
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(ID) + weight * CE(outliers to the last output); both share batch statistics."""
@@ -122,15 +122,15 @@ class AttackedOutliers(MinedOutliers):
         return super().epoch_passes(id_count) + self.attack.passes() * (self._wanted(id_count) // 2)
 
 
-def _candidates(pool: OutlierPool, count: int, generator: Generator) -> Tensor:
+def _candidates(pool: OutlierPool, count: int, generator: Generator) -> Selection:
     """`count` consecutive outliers behind the reserved ones; a window that has gone once round starts elsewhere."""
     size = len(pool.images)
     windows = []
     while count > 0:
         start = int(torch.randint(pool.reserved, size, (), generator=generator))
-        windows.append(pool.consecutive(start, min(count, size), generator))
+        windows.append(torch.arange(start, start + min(count, size)) % size)
         count -= size
-    return torch.cat(windows)
+    return pool.picked(torch.cat(windows), generator)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ from .msp import MSP, log_odds_of_largest
 METRIC_IMAGES = 50_000
 """ID images that the metric is taken from."""
 
+MOST_DIMENSIONS = 64 * 64 * 3
+"""Of an image: the metric's matrix has this many rows and columns, 1.2 GB in double precision."""
+
 OUT_IMAGES = 401 * 50
 """Outliers that their mixture is fitted to, from the front of the set."""
 
@@ -152,11 +155,19 @@ class CCUNetwork(Network):
         base_model: the classifier.
         image_shape: (C, H, W) of the images.
         components: of each mixture.
+
+    Raises:
+        OodbenchError: images are so large that their metric, a square matrix, would fill the memory.
     """
 
     def __init__(self, base_model: Network, image_shape: tuple[int, int, int], components: int) -> None:
         super().__init__()
         dimensions = int(np.prod(image_shape))
+        if dimensions > MOST_DIMENSIONS:
+            raise OodbenchError(
+                f"ccu measures distances between pixels, and {image_shape[1]} x {image_shape[2]} images have "
+                f"{dimensions:,} of them where {MOST_DIMENSIONS:,} are bearable: leave ccu out, or take smaller images"
+            )
         self.base_model = base_model
         self.metric = Metric(dimensions)
         self.mm = Mixture(components, dimensions)
@@ -223,12 +234,12 @@ class CertifiedUncertainty(Objective):
         """Metric and ID mixture from one augmented pass over ID images, the other from the first outliers."""
         assert isinstance(network, CCUNetwork) and pool is not None  # adapt and the plan see to it
         order = torch.randperm(len(id_images), generator=generator).to(id_images.labels.device)
-        shuffled = id_images[order[:METRIC_IMAGES]].images
+        shuffled = id_images.images[order[:METRIC_IMAGES]]
         seen = as_input(augment.augment(shuffled, augmentations, generator)).flatten(1)
         network.metric.fit(seen)
         network.mm.fit(seen, network.metric, generator)
         outliers = pool.consecutive(0, min(OUT_IMAGES, len(pool.images)), generator)
-        network.mm_out.fit(as_input(outliers).flatten(1), network.metric, generator)
+        network.mm_out.fit(as_input(outliers.all()).flatten(1), network.metric, generator)
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """Half the loss on ID images plus half that on outliers; both share batch statistics."""

@@ -202,12 +202,12 @@ class Mahalanobis(Detector):
         if len(images.id) < 20:
             raise OodbenchError(f"{self.name}: {len(images.id)} ID images to tune on; 20 are the least, 1000 are usual")
         magnitudes = MAGNITUDES if self.parameters.magnitude is None else (self.parameters.magnitude,)
-        positives = self._tuning_scores(self._batches(images.id.images), magnitudes)
+        positives = self._tuning_scores(self._batches(images.id), magnitudes)
         negatives = self._tuning_scores(self._negatives(images), magnitudes)
         trials = [_trial(of_id, of_ood) for of_id, of_ood in zip(positives, negatives, strict=True)]
         best = min(range(len(trials)), key=lambda number: trials[number].fpr95)  # the first of equals
         chosen, self._magnitude = trials[best], magnitudes[best]
-        self._weights, self._bias = torch.from_numpy(chosen.weights).to(images.id.labels.device), chosen.bias
+        self._weights, self._bias = torch.from_numpy(chosen.weights).to(images.labels.device), chosen.bias
         return {
             "negatives": self.parameters.negatives,
             "magnitude": self._magnitude,
@@ -296,14 +296,15 @@ class Mahalanobis(Detector):
         return layer_scores @ self._weights + self._bias
 
     def _batches(self, pixels: Tensor) -> list[Tensor]:
-        return [as_input(part) for part in torch.split(pixels, batch_size(pixels.device))]
+        return [as_input(part) for part in torch.split(pixels, batch_size(pixels.device, pixels.shape[-1]))]
 
     def _negatives(self, images: TuningImages) -> list[Tensor]:
         """What stands in for OOD images, in batches."""
         if self.parameters.negatives == "outliers":
             return self._batches(images.outliers)
-        labels = torch.split(images.id.labels, batch_size(images.id.labels.device))
-        return [self._perturbed(*part) for part in zip(self._batches(images.id.images), labels, strict=True)]
+        batches = self._batches(images.id)
+        labels = torch.split(images.labels, [len(batch) for batch in batches])
+        return [self._perturbed(*part) for part in zip(batches, labels, strict=True)]
 
     def _perturbed(self, images: Tensor, labels: Tensor) -> Tensor:
         """ID images a step up the loss of their own label, clipped to [0, 1]: stand-ins for OOD images."""

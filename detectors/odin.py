@@ -76,7 +76,7 @@ class ODIN(MSP):
 
     def tune(self, images: TuningImages) -> Mapping[str, Any]:
         """Take the magnitude with the lowest FPR at 95 % of the ID images kept."""
-        scores = [self._scores_at_magnitudes(pixels).numpy() for pixels in (images.id.images, images.outliers)]
+        scores = [self._scores_at_magnitudes(pixels).numpy() for pixels in (images.id, images.outliers)]
         trials = [float(evaluate(of_id, of_ood, "published")["fpr95"]) for of_id, of_ood in zip(*scores, strict=True)]
         best = trials.index(min(trials))
         self._magnitude = MAGNITUDES[best]
@@ -137,7 +137,7 @@ class ODIN(MSP):
         """Scores (magnitudes, N) of uint8 images; the direction is the same for every magnitude."""
         chunks = []
         with progress(f"tuning {self.name}", len(pixels)) as advance:
-            for part in torch.split(pixels, batch_size(pixels.device)):
+            for part in torch.split(pixels, batch_size(pixels.device, pixels.shape[-1])):
                 images = as_input(part)
                 direction = self._direction(images)
                 with torch.no_grad():

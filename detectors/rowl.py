@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
 from oodbench.detector import Scores
-from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.images.resident import IDImages, OutlierPool, together
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
@@ -43,7 +43,7 @@ class OpenWorld(Objective):
         start = int(torch.randint(len(pool.images), (), generator=generator))
         outliers = pool.as_they_are(start, len(id_images) // classes)
         labels = id_images.labels.new_full((len(outliers),), classes)
-        return IDImages(torch.cat([id_images.images, outliers]), torch.cat([id_images.labels, labels]))
+        return IDImages(together(id_images.images, outliers), torch.cat([id_images.labels, labels]))
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(images) + CE(disguised images), in one forward pass."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from oodbench.gradient import PerImage
-from oodbench.images.resident import IDImages
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
@@ -51,9 +50,16 @@ class Tuning:
 
 @dataclass(frozen=True)
 class TuningImages:
-    """What it gets: ID images with labels, and reserved `outliers`, uint8 (M, C, H, W); none where not asked for."""
+    """What it gets, on the device.
 
-    id: IDImages
+    Attributes:
+        id: ID images, uint8 (N, C, H, W).
+        labels: theirs, int64 (N,).
+        outliers: reserved ones, uint8 (M, C, H, W); none where not asked for.
+    """
+
+    id: Tensor
+    labels: Tensor
     outliers: Tensor
 
 

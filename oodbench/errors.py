@@ -20,9 +20,14 @@ class StorageError(OodbenchError):
     """Nothing can be written, so nothing else is worth doing either."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> OodbenchError:
-    """The error for a `name` that is not among the `known` ones of its `kind`, with the nearest one suggested."""
+def unknown(kind: str, name: str, known: Iterable[str], more: str = "") -> OodbenchError:
+    """The error for a `name` that is not among the `known` ones of its `kind`, with the nearest one suggested.
+
+    `more` says what else there would have been.
+    """
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return OodbenchError(f"unknown {kind} {name!r}: {hint}known: {', '.join(known) or 'none'}")
+    return OodbenchError(
+        f"unknown {kind} {name!r}: {hint}known: {', '.join([*known, *filter(None, [more])]) or 'none'}"
+    )

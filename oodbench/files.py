@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from oodbench.errors import StorageError
@@ -15,31 +17,48 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
+    with atomic(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def atomic(path: Path, size: int = 0) -> Iterator[Path]:
+    """A temporary file beside `path` to write to, which becomes `path` when the block ends well.
+
+    Args:
+        path: its folder is made if need be.
+        size: bytes that it will have, if known, for the message about a full disk.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
     except OSError as error:
-        raise _cannot_write(path, content, error) from error
+        raise _cannot_write(path, size, error) from error
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, content, error) from error
+        raise _cannot_write(path, size, error) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _cannot_write(path: Path, content: bytes, error: OSError) -> StorageError:
+def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        needs = f" needs {size / 2**20:.1f} MiB" if size else " needs more than there is"
         return StorageError(
-            f"the disk is full: {path} needs {len(content) / 2**20:.1f} MiB; free some space and run the same command "
-            "again, it goes on where it stopped"
+            f"the disk is full: {path}{needs}; free some space and run the same command again, it goes on where it "
+            "stopped"
         )
-    return StorageError(f"cannot write {path}: {error.strerror}; choose another folder")
+    return StorageError(f"cannot write {path}: {error.strerror or error}; choose another folder")
 
 
 def digest(*parts: bytes | str) -> str:

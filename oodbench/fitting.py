@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.errors import OodbenchError
-from oodbench.images.resident import IDImages
+from oodbench.images.resident import IDImages, Pixels
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.progress import Stopwatch, progress
 from oodbench.randomness import torch_generator
@@ -30,7 +29,7 @@ class Evidence:
     train: IDImages | None = None
     heldout: IDImages | None = None
     id_test: IDImages | None = None
-    outliers: Tensor | None = None
+    outliers: Pixels | None = None
 
 
 NOTHING = Evidence()
@@ -83,15 +82,14 @@ def _show(
         raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
     if len(train) < classes:
         raise OodbenchError(f"{names}: there are {len(train)} ID training images for {classes} classes; give more")
-    size = batch_size(train.images.device)
+    batches = torch.split(torch.arange(len(train)), batch_size(train.images.device, train.images.shape[-1]))
     with progress("fitting", len(train)) as advance, torch.no_grad():
-        for start in range(0, len(train), size):
-            batch = train[start : start + size]
-            representation = network.represent(as_input(batch.images))
+        for pixels, labels in train.in_turn(batches):
+            representation = network.represent(as_input(pixels))
             for detector in observers:
                 with clocks[detector]:
-                    detector.observe(representation, batch.labels)
-            advance(len(batch))
+                    detector.observe(representation, labels)
+            advance(len(pixels))
 
 
 def _tune(detector: Detector, evidence: Evidence) -> dict[str, Any]:
@@ -110,11 +108,11 @@ def _tuning_images(name: str, wanted: Tuning, evidence: Evidence) -> TuningImage
             f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N"
         )
     order = torch.randperm(len(found), generator=torch_generator("tuning"))[: wanted.images]
-    chosen = found[order.to(found.labels.device)]
+    chosen, labels = found.images[order], found.labels[order]
     if not wanted.outliers:
-        return TuningImages(chosen, chosen.images[:0])
+        return TuningImages(chosen, labels, chosen[:0])
     if evidence.outliers is None or not len(evidence.outliers):
         raise OodbenchError(
             f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N"
         )
-    return TuningImages(chosen, evidence.outliers[: wanted.images])
+    return TuningImages(chosen, labels, evidence.outliers[: wanted.images])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from oodbench import networks
 from oodbench.detector import Detector, Tuning
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
@@ -69,10 +70,12 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
         OodbenchError: a set is missing, broken or does not fit the others, or the suite keeps nothing of a kind that a
             detector learns from.
     """
+    trains = request.checkpoint is None
     for detector in detectors:
+        if trains:
+            _check_training(detector, suite)
         _check_evidence(detector, suite)
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
-    trains = request.checkpoint is None
     learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
     exposes = trains and any(detector.objective().uses_outliers for detector in detectors)
     images: dict[str, ImageSet] = {}
@@ -80,17 +83,45 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     if suite.id.train and (trains or learns or request.validation):
         images[suite.id.train], heldout = _load_train(request, suite)
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
-        images[suite.outliers.set] = _load_outliers(request, suite.outliers)
+        images[suite.outliers.set] = _load_outliers(request, suite, suite.outliers)
     if request.validation and heldout and suite.outliers:
         reserved = images[suite.outliers.set].first(suite.outliers.reserved)
         tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
     else:
-        tests = [catalogue.load(name, request.data) for name in (suite.id.test, *(ood.set for ood in suite.ood))]
+        _require_tests(request, suite)
+        tests = [_load(request, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
     tests = [tests[0], *(test.first(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.first(request.limit) for test in tests}
     _check_labels(images[suite.id.test], suite)
     _check_different(suite, images)
     return Material(images, heldout)
+
+
+def _require_tests(request: Request, suite: Suite) -> None:
+    """Name all test sets that are missing at once; a single one says what to do itself when it is loaded."""
+    there = catalogue.names(request.data)
+    missing = [name for name in (suite.id.test, *(ood.set for ood in suite.tested)) if name not in there]
+    if len(missing) < 2:
+        return
+    present = [ood.set for ood in suite.tested if ood.set in there]
+    instead = f", or keep to what is there with {' '.join(f'--only {name}' for name in present)}" if present else ""
+    raise OodbenchError(
+        f"image sets {', '.join(missing)} are missing from {request.data.absolute()}: try `oodbench data fetch "
+        f"{' '.join(missing)}`, say where packs are with --data DIR or OODBENCH_DATA{instead}"
+    )
+
+
+def _check_training(detector: Detector, suite: Suite) -> None:
+    if suite.training is None or suite.id.train is None:
+        raise OodbenchError(
+            f"suite {suite.name!r} does not say how to train a network for {detector.name!r}: give a trained one with "
+            "--checkpoint FILE, or add [training] and a train set under [id]"
+        )
+    if detector.objective().uses_outliers and suite.outliers is None:
+        raise OodbenchError(
+            f"detector {detector.name!r} trains with outliers and suite {suite.name!r} has none: add [outliers] with a "
+            "set"
+        )
 
 
 def _check_evidence(detector: Detector, suite: Suite) -> None:
@@ -113,9 +144,14 @@ def _check_evidence(detector: Detector, suite: Suite) -> None:
         )
 
 
+def _load(request: Request, suite: Suite, name: str) -> ImageSet:
+    """The set called `name`; if it is photographs, as the suite's network takes them."""
+    return catalogue.load(name, request.data, networks.preprocessing(suite.network.name))
+
+
 def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
     """The ID training set without what is held out, and that."""
-    whole = catalogue.load(str(suite.id.train), request.data)
+    whole = _load(request, suite, str(suite.id.train))
     _check_labels(whole, suite)
     if len(whole) - suite.id.heldout < suite.id.classes:
         raise OodbenchError(
@@ -126,8 +162,8 @@ def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | No
     return rest.first(request.limit), heldout.first(request.limit) if len(heldout) else None
 
 
-def _load_outliers(request: Request, outliers: Outliers) -> ImageSet:
-    whole = catalogue.load(outliers.set, request.data)
+def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageSet:
+    whole = _load(request, suite, outliers.set)
     if len(whole) <= outliers.reserved:
         raise OodbenchError(
             f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "
@@ -154,7 +190,7 @@ def _check_different(suite: Suite, images: Mapping[str, ImageSet]) -> None:
                 f"images of {other.name!r} are {sizes[0]} and those of {id_test.name!r} {sizes[1]} pixels: size alone "
                 "would tell them apart; resize them to one size"
             )
-    for ood in suite.ood:
+    for ood in suite.tested:
         if images[ood.set].fingerprint == id_test.fingerprint:
             raise OodbenchError(
                 f"OOD set {ood.set!r} and ID set {id_test.name!r} of suite {suite.name!r} are the same images: "

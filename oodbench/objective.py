@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network
 from oodbench.passes import Passes
 
@@ -45,8 +45,8 @@ class Objective:
         """What one step minimises: a scalar. `network` is in train mode; `generator` is a CPU one."""
         return cross_entropy(network(batch.images), batch.labels)
 
-    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Tensor:
-        """The epoch's outliers, uint8 (M, C, H, W), in the order in which steps take `outlier_batch` of them.
+    def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Selection:
+        """The epoch's outliers, in the order in which steps take `outlier_batch` of them.
 
         Here: a stream, consecutive images from one random place (the reference code of Chen et al. 2021 for whatever
         does not mine).

@@ -2,24 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oodbench import networks, scoring, training
+from oodbench import scoring, training
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
 from oodbench.files import digest
 from oodbench.images.imageset import ImageSet
 from oodbench.material import Material, gather, validation_suite
-from oodbench.networks import checkpoints
-from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.passes import Passes
 from oodbench.registry import Registry, source_digest
 from oodbench.request import Request
 from oodbench.settings import apply
+from oodbench.start import build_network, checkpoint_digest, given_network, start_digest
 from oodbench.store import Cell
 from oodbench.suite import Suite
 from oodbench.tasks import ID_TASK, Clean, Task, constants
@@ -174,7 +171,7 @@ def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuiteP
     suite, detectors = apply(request.settings, original, request.detectors)
     if request.validation:
         suite = validation_suite(suite)
-    given = _checkpoint_digest(request)
+    given = checkpoint_digest(request)
     material = gather(request, suite, detectors)
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
@@ -192,23 +189,16 @@ def _plan_network(
         planned = NetworkPlan(objective, request.checkpoint, True, cells)
         given_network(request, suite, objective, material.shape(suite))
         return planned
-    names = " and ".join(repr(cell.detector.name) for cell in cells)
-    if suite.training is None or suite.id.train is None:
-        raise OodbenchError(
-            f"suite {suite.name!r} does not say how to train a network for {names}: give a trained one with "
-            "--checkpoint FILE, or add [training] and a train set under [id]"
-        )
-    uses_outliers = objective.uses_outliers
-    if uses_outliers and suite.outliers is None:
-        raise OodbenchError(f"{names} train with outliers and suite {suite.name!r} has none: add [outliers] with a set")
+    assert suite.id.train is not None  # `gather` refuses to go without
     used = [material.images[suite.id.train].fingerprint]
-    if uses_outliers and suite.outliers:
+    if objective.uses_outliers and suite.outliers:
         used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
     recipe = [
         objective.identity,
         source_digest(type(objective), Objective),
         repr(suite.network),
-        repr(build_network(suite, objective, material.shape(suite), request.seed)),
+        repr(build_network(request, suite, objective, material.shape(suite))),
+        start_digest(request, suite),
         repr(suite.training),
         str(request.seed),
     ]
@@ -253,7 +243,7 @@ def _wanted(suite: Suite, detector: type[Detector]) -> list[Pair]:
         if task.certifies and not detector.has_bound():
             continue
         wanted += [(name, suite.id.test)] if task.side != "out" else []
-        wanted += [(name, ood.set) for ood in suite.ood]
+        wanted += [(name, ood.set) for ood in suite.tested]
     return wanted
 
 
@@ -289,39 +279,3 @@ def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, netw
         images[suite.id.test].fingerprint,
         images[image_set].fingerprint,
     )
-
-
-def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int) -> Network:
-    """The suite's network for an objective, with fresh weights that depend on `seed` only; images are (C, H, W)."""
-    return objective.adapt(_plain_network(suite, objective, seed), shape)
-
-
-def given_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
-    """The network of the run's checkpoint, with what the objective keeps beside it where the checkpoint has that.
-
-    Raises:
-        OodbenchError: the checkpoint is of another network, or broken.
-    """
-    assert request.checkpoint is not None
-    plain = _plain_network(suite, objective, request.seed)
-    adapted = objective.adapt(_plain_network(suite, objective, request.seed), shape)
-    if type(adapted) is not type(plain):
-        with suppress(OodbenchError):
-            checkpoints.load(adapted, request.checkpoint)
-            return adapted
-    checkpoints.load(plain, request.checkpoint)
-    return plain
-
-
-def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
-    spec = suite.network
-    outputs = suite.id.classes + objective.reject_outputs
-    return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
-
-
-def _checkpoint_digest(request: Request) -> str:
-    if request.checkpoint is None:
-        return ""
-    if not request.checkpoint.is_file():
-        raise OodbenchError(f"there is no checkpoint {request.checkpoint}: give --checkpoint the path of a file")
-    return digest(request.checkpoint.read_bytes())

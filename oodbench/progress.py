@@ -28,8 +28,8 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress(doing: str, count: int, unit: str = "images") -> Iterator[Advance]:
-    """A line on standard error for work over a known `count` of images or passes: rate and time left.
+def progress(doing: str, count: int | None, unit: str = "images") -> Iterator[Advance]:
+    """A line on standard error for work over `count` images or passes, if that is known: rate and time left.
 
     On a terminal the line moves and goes away; in a log it is written every ten seconds at most, and once at the end.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
 from oodbench.settings import Setting
 from oodbench.suite import Suite
 
@@ -45,3 +46,20 @@ class Request:
     keep_images: bool = False
     thorough: bool = False
     validation: bool = False
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        OodbenchError: it is none of these, or torch sees no such GPU.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise OodbenchError(f"--device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
+    found = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= found:
+        raise OodbenchError(f"--device {name} asks for a GPU and torch sees {found}: use --device auto, or cpu")
+    return torch.device(name)

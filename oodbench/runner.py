@@ -12,19 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from filelock import FileLock
-from torch import Tensor
 
 from oodbench import training
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
 from oodbench.errors import OodbenchError, StorageError
-from oodbench.files import digest
 from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
-from oodbench.images.resident import OutlierPool, resident
+from oodbench.images.resident import OutlierPool, Pixels, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input
-from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan, build_network, given_network
+from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.provenance import machine
 from oodbench.request import Request
 from oodbench.scoring import (
@@ -37,6 +35,7 @@ from oodbench.scoring import (
     score_versions,
     thorough_checks,
 )
+from oodbench.start import build_network, given_network
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
@@ -86,7 +85,7 @@ def _network(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: 
     suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
     if network_plan.given:
         return given_network(request, suite, objective, shape).to(request.device).eval()
-    network = build_network(suite, objective, shape, request.seed).to(request.device)
+    network = build_network(request, suite, objective, shape).to(request.device)
     file = network_plan.file
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.parent / f".{file.stem}.lock"):
@@ -171,7 +170,7 @@ class _NetworkRun:
             outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
         )
 
-    def _reserved(self) -> Tensor | None:
+    def _reserved(self) -> Pixels | None:
         outliers = self.plan.suite.outliers
         if outliers is None:
             return None
@@ -240,7 +239,8 @@ class _NetworkRun:
         (cell,) = cells
         detector, task, device = cell.detector, self.plan.task(pair), self.request.device
         goal = Goal.against(detector) if pair[1] == self.plan.suite.id.test else self._goal(cell, task)
-        attack = Attack(detector, task, goal, self._purpose(images), chosen)
+        keep = self.request.keep_images or self.request.thorough
+        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep)
         scored = score_attacked(attack, images, device)
         if self.request.thorough and pair[1] != self.plan.suite.id.test:
             id_scores = cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
@@ -274,7 +274,7 @@ class _NetworkRun:
         id_images = self.plan.images[self.plan.suite.id.test]
         id_scores = cell.cell.group(ID_TASK, id_images.name).scores
         highest = np.argsort(-id_scores, kind="stable")[:LURES]
-        pixels = torch.from_numpy(id_images.images[highest]).permute(0, 3, 1, 2).to(self.request.device)
+        pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(self.request.device)
         enough = float(np.quantile(id_scores, task.stops_at(), method="higher"))
         return Goal.of(cell.detector, as_input(pixels), enough)
 
@@ -301,7 +301,7 @@ class _NetworkRun:
                     "seconds": scored.seconds,
                     "looks": scored.looks,
                     "stops_at": self.plan.task(pair).stops_at(),
-                    "images_sha256": digest(scored.images.tobytes()) if scored.images.size else "",
+                    "images_sha256": scored.images_sha256,
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     **machine(self.request.device),
@@ -319,6 +319,7 @@ class _NetworkRun:
             "suite": suite.name,
             "suite_version": suite.version,
             "suite_fingerprint": suite.fingerprint,
+            "means": json.dumps(suite.means),
             "classes": suite.id.classes,
             "detector": cell.detector.name,
             "paper": cell.detector.paper,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
+from oodbench.images.photographs import Photographs
+from oodbench.images.streaming import Streamed
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Stopwatch, progress
@@ -41,7 +44,8 @@ class Scored:
         extras: what the task left about each image, arrays (N,).
         seconds: the detector's own work, without a pass that it shares.
         checks: what was measured of the attack itself, by name.
-        images: uint8 (N, H, W, C), as they were scored after an attack; empty where nothing attacked.
+        images: uint8 (N, H, W, C), as they were scored after an attack; empty where they were not to be kept.
+        images_sha256: of all of them, kept or not; "" where nothing attacked.
         looks: images that the attack looked at, one gradient counting as one look.
     """
 
@@ -51,6 +55,7 @@ class Scored:
     seconds: float = 0.0
     checks: Mapping[str, float] = field(default_factory=dict)
     images: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    images_sha256: str = ""
     looks: int = 0
 
 
@@ -116,6 +121,7 @@ class Attack:
         goal: of the detector.
         purpose: names seed and image set.
         chosen: the number of each image's version to start from (N,); None for the images themselves.
+        keep: the attacked images are wanted, and not only their scores.
     """
 
     detector: Detector
@@ -123,6 +129,7 @@ class Attack:
     goal: Goal
     purpose: str
     chosen: npt.NDArray[np.int64] | None = None
+    keep: bool = False
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
@@ -133,6 +140,7 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     """
     detector, scores, predictions, extras, clock = attack.detector, [], [], [], Stopwatch()
     task, versions, kept, checks, looks = attack.task, attack.task.versions(), [], {}, 0
+    content = sha256()
     with (
         progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
         exact(detector.network),
@@ -145,7 +153,8 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
             looks += count
             advance(count)
 
-        for pixels, indices in batches(images, device, task.together * batch_size(device)):
+        size = batch_size(device, images.images.shape[1])
+        for pixels, indices in batches(images, device, task.together * size):
             if attack.chosen is not None:
                 numbers = attack.chosen[done : done + len(pixels)]
                 pixels = versions.chosen(pixels, indices, numbers, attack.purpose)
@@ -163,11 +172,14 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
                 )
             levels = altered.images * 255
             after = levels.round().to(torch.uint8)
-            kept.append(after.permute(0, 2, 3, 1).cpu().numpy())
+            stored = after.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            content.update(stored.tobytes())
+            if attack.keep:
+                kept.append(stored)
             moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
             off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
             outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
-            for part in torch.split(altered.images, batch_size(device)):
+            for part in torch.split(altered.images, size):
                 with torch.no_grad():
                     representation = detector.network.represent(part)
                     scores.append(_score(detector, part, representation, images.name))
@@ -182,7 +194,8 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         together,
         clock.seconds,
         checks,
-        np.concatenate(kept),
+        np.concatenate(kept) if kept else np.empty(0, np.uint8),
+        content.hexdigest(),
         looks,
     )
 
@@ -223,8 +236,14 @@ def batches(
     images: ImageSet, device: torch.device, size: int | None = None
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Batches of `images` on the device, uint8 (B, C, H, W), with each image's index in its whole set."""
-    size = size or batch_size(device)
-    for start in range(0, len(images), size):
+    size = size or batch_size(device, images.images.shape[1])
+    starts = range(0, len(images), size)
+    if isinstance(images.images, Photographs):
+        rows = torch.split(torch.arange(len(images)), size)
+        for start, pixels in zip(starts, Streamed(images.images, device).in_turn(rows), strict=True):
+            yield pixels, images.indices[start : start + size]
+        return
+    for start in starts:
         pixels = torch.from_numpy(images.images[start : start + size]).to(device).permute(0, 3, 1, 2).contiguous()
         yield pixels, images.indices[start : start + size]
 

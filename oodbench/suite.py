@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oodbench import networks
-from oodbench.errors import unknown
+from oodbench.errors import OodbenchError, unknown
 from oodbench.files import digest
 from oodbench.images.augment import AUGMENTATIONS
 from oodbench.tasks.task import Task
 
-DISTANCES = ("near", "far")
+DISTANCES = ("near", "far", "aside")
+MEANS = ("all", "near", "far")
+"""Means over OOD sets that every suite has."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,17 @@ class IDSets:
 
 @dataclass(frozen=True)
 class OODSet:
-    """One out-of-distribution test set, `near` or `far` from the ID classes."""
+    """One out-of-distribution test set, `near` or `far` from the ID classes.
+
+    One that is `aside` has rows of its own in tables and enters no mean.
+    """
 
     set: str
     distance: str
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
-            raise ValueError(f"distance is {self.distance!r}: choose 'near' or 'far'")
+            raise ValueError(f"distance is {self.distance!r}: choose 'near', 'far' or 'aside'")
 
 
 @dataclass(frozen=True)
@@ -73,15 +78,23 @@ class Outliers:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network by name, and the channel mean and deviation it takes away inside, in [0, 1] units."""
+    """A network by name, and the channel mean and deviation it takes away inside, in [0, 1] units.
+
+    Mean and deviation are the network's own where none are given: 0 and 1, or what timm has.
+    """
 
     name: str
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in networks.names():
-            raise ValueError(str(unknown("network", self.name, networks.names())))
+        try:
+            networks.require(self.name)
+        except OodbenchError as error:
+            raise ValueError(str(error)) from error
+        mean, std = networks.normalisation(self.name)
+        object.__setattr__(self, "mean", self.mean or mean)
+        object.__setattr__(self, "std", self.std or std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std are three numbers each, std above 0")
 
@@ -97,6 +110,7 @@ class Recipe:
         momentum: of SGD.
         weight_decay: on all parameters.
         augment: applied to each ID image.
+        start: trained network, by name or file, whose weights are the first; "" to draw them.
     """
 
     epochs: int
@@ -105,11 +119,16 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     augment: tuple[str, ...] = ()
+    start: str = ""
 
     def __post_init__(self) -> None:
         _check_augmentations(self.augment)
         if self.epochs < 1 or self.learning_rate <= 0:
             raise ValueError(f"epochs is {self.epochs}, learning_rate {self.learning_rate}: both must be above 0")
+
+    def meaning(self) -> dict[str, Any]:
+        """What it sets, in JSON's types; what came later than the first results only where it is used."""
+        return {name: value for name, value in asdict(self).items() if name != "start" or value}
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,10 @@ class Suite:
         outliers: for methods that train with some.
         training: None where networks come as checkpoints.
         detectors: parameters by detector name, over the method's own defaults.
+        named_means: OOD sets by the name of the mean that a table takes over them, such as "paper". One that names
+            sets which the suite lacks, as a suite that extends another may inherit it, is left out of `means`.
+        only: OOD sets that a run keeps to; all if empty. The suite stays what it is: results on some of its sets are
+            results on the suite.
     """
 
     name: str
@@ -141,10 +164,27 @@ class Suite:
     outliers: Outliers | None
     training: Recipe | None
     detectors: Mapping[str, Mapping[str, Any]]
+    named_means: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> tuple[OODSet, ...]:
+        """The OOD sets that a run scores."""
+        return tuple(ood for ood in self.ood if not self.only or ood.set in self.only)
+
+    @property
+    def means(self) -> dict[str, list[str]]:
+        """OOD sets behind each mean that a table may show: those of `MEANS` that have any, and the suite's own."""
+        every = [ood.set for ood in self.ood]
+        found = {"all": [ood.set for ood in self.ood if ood.distance != "aside"]}
+        for distance in ("near", "far"):
+            found[distance] = [ood.set for ood in self.ood if ood.distance == distance]
+        found |= {name: list(sets) for name, sets in self.named_means.items() if set(sets) <= set(every)}
+        return {name: sets for name, sets in found.items() if sets}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the suite means: everything but its words, its tasks and its detector parameters.
+        """SHA-256 of what the suite means: everything but its words, its means, its tasks and its detector parameters.
 
         Each result records its task and its parameters itself, so that a suite that learns of a new task or detector
         still compares with what it measured before.
@@ -154,7 +194,7 @@ class Suite:
             "ood": [asdict(ood) for ood in self.ood],
             "network": asdict(self.network),
             "outliers": asdict(self.outliers) if self.outliers else None,
-            "training": asdict(self.training) if self.training else None,
+            "training": self.training.meaning() if self.training else None,
         }
         return digest(json.dumps(meaning, sort_keys=True))
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from oodbench.declare import DeclarationError, build, check_known, coerce
 from oodbench.errors import OodbenchError, unknown
-from oodbench.suite import IDSets, NetworkSpec, OODSet, Outliers, Recipe, Suite
+from oodbench.suite import MEANS, IDSets, NetworkSpec, OODSet, Outliers, Recipe, Suite
 from oodbench.tasks import ID_TASK, KINDS, Task
 
-ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outliers", "training", "detectors")
+ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outliers", "training", "detectors", "means")
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -97,6 +97,7 @@ def _assemble(name: str, table: Mapping[str, Any]) -> Suite:
         outliers=_section(Outliers, table, "outliers") if "outliers" in table else None,
         training=_section(Recipe, table, "training") if "training" in table else None,
         detectors={detector: _as_table(entries, ["detectors", detector]) for detector, entries in detectors.items()},
+        named_means=_means(_as_table(table.get("means", {}), ["means"])),
     )
     _check_disjoint(suite)
     return suite
@@ -124,10 +125,17 @@ def _tasks(table: Mapping[str, Any]) -> dict[str, Task]:
     return tasks
 
 
+def _means(table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    for name in table:
+        if name in MEANS or not NAME.fullmatch(name):
+            raise DeclarationError(["means", name], f"choose another name than {', '.join(MEANS)}, of a-z, 0-9, - _ .")
+    return {name: coerce(sets, tuple[str, ...], ["means", name]) for name, sets in table.items()}
+
+
 def _check_disjoint(suite: Suite) -> None:
     sets = [ood.set for ood in suite.ood]
-    if not sets:
-        raise DeclarationError(["ood"], "there is no OOD set; add [[ood]] with a set and a distance")
+    if all(ood.distance == "aside" for ood in suite.ood):
+        raise DeclarationError(["ood"], "there is no OOD set but those aside; add [[ood]] with a set and a distance")
     for ood in sets:
         if ood in (suite.id.test, suite.id.train):
             raise DeclarationError(["ood"], f"{ood!r} is the suite's ID set as well; ID and OOD must differ")

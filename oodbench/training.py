@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 from torch.optim import SGD
 
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
 from oodbench.images.augment import augment
-from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network, as_input
 from oodbench.objective import Batch, Objective
 from oodbench.progress import progress
 from oodbench.randomness import torch_generator
 from oodbench.suite import Recipe
 
-VERSION = 1
+VERSION = 2
 """Bumped when the same inputs would train to other weights, so that networks of an older loop are not taken for new."""
 
 
@@ -114,15 +114,15 @@ def _batches(
     network: Network, objective: Objective, recipe: Recipe, data: TrainingData, generator: Generator
 ) -> Iterator[Batch]:
     """One epoch: ID images in random order, augmented, beside the epoch's outliers in theirs."""
-    count = len(data.id)
-    outliers: Tensor = data.id.images[:0]
+    none = data.id.images[:0]
+    outliers = Selection(none, torch.empty(0, dtype=torch.int64))
     if data.outliers is not None and objective.outlier_batch:
-        outliers = objective.epoch_outliers(network, data.outliers, count, generator)
-    order = torch.randperm(count, generator=generator).to(data.id.images.device)
-    for step, chosen in enumerate(torch.split(order, objective.id_batch)):
-        images = augment(data.id.images[chosen], recipe.augment, generator)
-        beside = outliers[step * objective.outlier_batch : (step + 1) * objective.outlier_batch]
-        yield Batch(as_input(images), data.id.labels[chosen], as_input(beside))
+        outliers = objective.epoch_outliers(network, data.outliers, len(data.id), generator)
+    order = torch.randperm(len(data.id), generator=generator)
+    beside = outliers.in_turn(max(1, objective.outlier_batch))
+    for pixels, labels in data.id.in_turn(torch.split(order, objective.id_batch)):
+        images = augment(pixels, recipe.augment, generator)
+        yield Batch(as_input(images), labels, as_input(next(beside, none)))
 
 
 def _keep(network: Network, optimizer: SGD, epochs_done: int, path: Path) -> None:

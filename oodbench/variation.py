@@ -1,5 +1,6 @@
-"""What a run may ask of a suite's tasks: which of them, at which radius, against whom."""
+"""What a run may ask of a suite: some of its OOD sets, some of its tasks, at which radius, against whom."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -23,6 +24,25 @@ def parse_radii(text: str) -> tuple[int, ...]:
             f"--eps {text!r} is not a list of whole numbers from 0 to 255: write for instance --eps 2,4,8"
         )
     return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def curve_of(task: str) -> tuple[str, int] | None:
+    """The name of a curve over radii and the radius in 1/255, for a task that `vary` made for one of several radii."""
+    named = re.fullmatch(r"(.+)-eps(\d+)", task)
+    return (named[1], int(named[2])) if named else None
+
+
+def restrict(suite: Suite, sets: Sequence[str]) -> Suite:
+    """The suite of a run that keeps to some of its OOD sets; to all if `sets` is empty.
+
+    Raises:
+        OodbenchError: the suite has no such set.
+    """
+    known = [ood.set for ood in suite.ood]
+    for name in sets:
+        if name not in known:
+            raise unknown(f"OOD set of suite {suite.name!r}", name, known)
+    return replace(suite, only=tuple(dict.fromkeys(sets)))
 
 
 def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) -> Suite:

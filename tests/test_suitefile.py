@@ -139,7 +139,7 @@ def test_detector_parameters_do_not_change_the_fingerprint(write):
         ("[tasks.clean]", "[tasks.claen]", ["unknown kind of task 'claen'", "did you mean 'clean'"]),
         ("[tasks.harder]", "[tasks.id]", ["give the task another name"]),
         ("[tasks.clean]", "[taks.clean]", ["taks", "did you mean 'tasks'"]),
-        ('distance = "near"', 'distance = "close"', ["'near' or 'far'"]),
+        ('distance = "near"', 'distance = "close"', ["'near', 'far' or 'aside'"]),
         ('set = "letters"', 'set = "digits-test"', ["'digits-test'", "ID set as well"]),
         ('set = "letters"', 'set = "digits-train"', ["ID set as well"]),
         ('train = "digits-train"', 'train = "digits-test"', ["test images would be trained on"]),
@@ -183,3 +183,37 @@ def test_unknown_names(write):
     assert "did you mean 'digits-adv'" in refusal("digits-avd")
     assert "no suite file" in refusal("nowhere/mine.toml")
     assert "a-z" in refusal(write(GOOD, "My Suite.toml"))
+
+
+def test_means_are_near_far_all_and_what_the_suite_names():
+    means = suitefile.load("cifar10-adv").means
+    assert list(means) == ["all", "far", "paper"]
+    assert means["paper"] == ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
+    assert suitefile.load("cifar100").means["paper"] == means["paper"]
+    assert suitefile.load("svhn").means["paper"][-1] == "cifar10-test"
+    assert suitefile.load("digits").means == {
+        "all": ["letters", "photo-patches", "smooth-noise", "uniform-noise"],
+        "near": ["letters"],
+        "far": ["photo-patches", "smooth-noise", "uniform-noise"],
+    }
+
+
+def test_a_mean_over_sets_that_a_suite_lacks_is_not_inherited(tmp_path):
+    extending = 'extends = "cifar10"\nversion = 1\n[[ood]]\nset = "textures"\ndistance = "far"\n'
+    (tmp_path / "one.toml").write_text(extending)
+    assert suitefile.load(str(tmp_path / "one.toml")).means == {"all": ["textures"], "far": ["textures"]}
+
+
+def test_a_mean_changes_no_fingerprint_and_takes_no_name_that_is_taken(tmp_path):
+    named = 'extends = "digits"\nversion = 2\n[means]\nglyphs = ["letters"]\n'
+    (tmp_path / "mine.toml").write_text(named)
+    mine = suitefile.load(str(tmp_path / "mine.toml"))
+    assert mine.means["glyphs"] == ["letters"]
+    assert mine.fingerprint == suitefile.load("digits").fingerprint
+    for wrong, told in (("near", "choose another name than all, near, far"), ("a:b", "choose another name")):
+        (tmp_path / "mine.toml").write_text(named.replace("glyphs", f'"{wrong}"'))
+        with pytest.raises(OodbenchError, match=told):
+            suitefile.load(str(tmp_path / "mine.toml"))
+    (tmp_path / "mine.toml").write_text(named.replace('["letters"]', '"letters"'))
+    with pytest.raises(OodbenchError, match="expected a list"):
+        suitefile.load(str(tmp_path / "mine.toml"))

@@ -125,7 +125,7 @@ def thorough(
         id_scores: clean.
         purpose: names seed and image set.
     """
-    size, ranked = batch_size(images.device), np.sort(id_scores)
+    size, ranked = batch_size(images.device, images.shape[-1]), np.sort(id_scores)
 
     def passed(scores: Tensor) -> npt.NDArray[np.float64]:
         """Share of the ID scores that each score is above."""
@@ -162,7 +162,8 @@ def transferred(
     def scored(images: npt.NDArray[np.uint8]) -> Tensor:
         pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
         with torch.no_grad():
-            return torch.cat([score(as_input(part)) for part in torch.split(pixels, batch_size(device))])
+            parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
+            return torch.cat([score(as_input(part)) for part in parts])
 
     if not donors:
         return float("nan")

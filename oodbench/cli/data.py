@@ -1,6 +1,8 @@
 """`oodbench data`: image sets from the public or one's own, looked at and checked."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlparse
 
 import click
 
@@ -14,8 +16,11 @@ from oodbench.images.builtin import BUILTINS
 from oodbench.images.sheet import Picture, sheet
 from oodbench.sources import SOURCES
 from oodbench.sources.assets import ASSETS, fetch_asset
-from oodbench.sources.fetch import fetch, pack_folder, verify
+from oodbench.sources.fetch import fetch
+from oodbench.sources.own import pack_files, pack_pixels
+from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
+from oodbench.sources.verify import verify
 from oodbench.store import require_writable
 from oodbench.suite import Suite
 
@@ -25,12 +30,29 @@ def data() -> None:
     """Image sets: fetch public ones, pack your own, verify and look at them."""
 
 
-@data.command("list", cls=Examples, examples=("oodbench data list", "oodbench data list --suite cifar10"))
+KINDS: Mapping[str, tuple[Mapping[str, object], ...]] = {
+    "images": (SOURCES, BUILTINS),
+    "networks": (TRAINED,),
+    "assets": (ASSETS,),
+}
+"""What there is, by the word that `list` takes."""
+
+FILES: Mapping[str, tuple[RemoteFile, ...]] = {
+    **{name: source.files for name, source in SOURCES.items()},
+    **{name: (network.file,) for name, network in TRAINED.items()},
+    **{name: asset.files for name, asset in ASSETS.items()},
+}
+"""What has to be fetched for each of them."""
+
+
+@data.command("list", cls=Examples, examples=("oodbench data list networks", "oodbench data list --suite cifar10"))
+@click.argument("kind", type=click.Choice([*KINDS]), required=False)
 @click.option("--suite", metavar="NAME|FILE", help="Only what this suite needs.")
 @data_option
-def list_(suite: str | None, data: Path) -> None:
-    """What there is: present or not, how large, under which terms, from where."""
-    wanted = _needed(suitefile.load(suite)) if suite else [*SOURCES, *BUILTINS, *TRAINED, *ASSETS]
+def list_(kind: str | None, suite: str | None, data: Path) -> None:
+    """What there is: present or not, how large, under which terms, from where; all kinds, or one."""
+    wanted = [name for one in ([kind] if kind else KINDS) for known in KINDS[one] for name in known]
+    wanted = _needed(suitefile.load(suite)) if suite else wanted
     for name in wanted:
         present = name in BUILTINS or _place(name, data).is_file()
         click.echo(f"{'present' if present else 'missing'}  {name}: {_about(name)}")
@@ -41,22 +63,26 @@ def list_(suite: str | None, data: Path) -> None:
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--suite", "suites", multiple=True, metavar="NAME|FILE", help="All that this suite needs; repeatable.")
+@click.option("--unverified", is_flag=True, help="Take files too that nobody has published a digest of; packs say so.")
+@click.option(
+    "--count", type=click.IntRange(min=1), metavar="N", help="N images, of a set that is a choice out of many."
+)
 @data_option
-def fetch_(names: tuple[str, ...], suites: tuple[str, ...], data: Path) -> None:
+def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, count: int | None, data: Path) -> None:
     """Download public image sets, verify them, and write them as packs; or trained networks.
 
-    An interrupted download goes on where it stopped. What is there already is left alone.
+    An interrupted download goes on where it stopped. What is there already is left alone. Files that take a login are
+    put into the folder `downloads` of the data folder by hand; `oodbench data list` says where to get them.
     """
     needed = [name for suite in suites for name in _needed(suitefile.load(suite))]
     wanted = dict.fromkeys([*names, *(name for name in needed if name not in BUILTINS)])
     if not wanted:
         raise OodbenchError("nothing to fetch: name an image set of `oodbench data list`, or --suite NAME")
     require_writable(data)
-    missing = [name for name in wanted if not (data / f"{name}.h5").is_file() and name in SOURCES]
-    files = {file for name in missing for file in SOURCES[name].files}
-    click.echo(
-        f"to download: {sum(file.size for file in files) / 1e6:,.0f} MB at most, for {', '.join(missing)}", err=True
-    )
+    missing = [name for name in wanted if name in FILES and not _place(name, data).is_file()]
+    files = dict.fromkeys(file for name in missing for file in FILES[name])
+    if missing:
+        click.echo(f"to fetch: {_about_size([*files])} at most, for {', '.join(missing)}", err=True)
     failures = []
     for name in wanted:
         try:
@@ -65,7 +91,7 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], data: Path) -> None:
             elif name in TRAINED:
                 click.echo(f"{name}: {fetch_trained(name, data)}")
             else:
-                fetch(name, data, say=click.echo)
+                fetch(name, data, click.echo, unverified, count)
         except OodbenchError as error:
             failures.append(str(error))
     if failures:
@@ -74,24 +100,31 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], data: Path) -> None:
 
 @data.command(
     cls=Examples,
-    examples=("oodbench data pack ~/photos mine --size 32", "oodbench data pack scans.zip scans --size 32"),
+    examples=(
+        "oodbench data pack ~/photos mine --size 32",
+        "oodbench data pack ~/photos mine --files",
+        "oodbench data pack train_32x32.mat house-numbers",
+    ),
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("name")
 @click.option(
-    "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of the images, in pixels."
+    "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of image files, in pixels."
 )
+@click.option("--files", is_flag=True, help="Keep image files as they are: each network resizes them its own way.")
 @data_option
-def pack(path: Path, name: str, size: int, data: Path) -> None:
-    """Make a pack of the image files in a folder or an archive, for suites to name.
+def pack(path: Path, name: str, size: int, files: bool, data: Path) -> None:
+    """Make a pack of one's own images, for suites to name.
 
-    The shorter side is resized (bilinear, antialiased) and the middle cut out; folders become labels, in order of
-    their names.
+    PATH is a folder or an archive (tar, zip) of image files, whose folders become labels in the order of their names;
+    the shorter side is resized (bilinear, antialiased) and the middle cut out, unless --files keeps them for networks
+    of timm. Or a file of arrays, whose size is kept: SVHN's .mat, .npy, .npz (images, labels), idx, a batch of CIFAR's.
     """
     if not suitefile.NAME.fullmatch(name) or name in BUILTINS:
         raise OodbenchError(f"{name!r} cannot be the name of a pack: use a-z, 0-9, - _ . and no built-in set's name")
     require_writable(data)
-    click.echo(pack_folder(path.expanduser(), name, size, data))
+    path = path.expanduser()
+    click.echo(pack_files(path, name, data) if files else pack_pixels(path, name, size, data))
 
 
 @data.command("verify", cls=Examples, examples=("oodbench data verify", "oodbench data verify cifar10-test"))
@@ -123,10 +156,12 @@ def show(name: str, count: int, corrupted: int | None, out: Path | None, data: P
     if corrupted is None:
         some = images.spread(count)
         captions = [str(index) for index in some.indices]
-        pictures = [Picture(pixels, caption) for pixels, caption in zip(some.images, captions, strict=True)]
+        pictures = [Picture(pixels, caption) for pixels, caption in zip(some.pixels(), captions, strict=True)]
         drawn = sheet(pictures, 10, f"{name}: {len(some)} of {len(images)} images. {images.source}")
     elif corrupted < len(images):
-        drawn = gallery(images.images[corrupted], f"{name}, image {corrupted}, under 19 corruptions")
+        drawn = gallery(
+            images.pixels(slice(corrupted, corrupted + 1))[0], f"{name}, image {corrupted}, under 19 corruptions"
+        )
     else:
         raise OodbenchError(f"{name} has no image {corrupted}: choose 0 to {len(images) - 1}")
     file = out or Path(f"{name}.png")
@@ -150,13 +185,44 @@ def _about(name: str) -> str:
     if name in ASSETS:
         return f"{ASSETS[name].title}; {ASSETS[name].terms}"
     if name in TRAINED:
-        network = TRAINED[name]
-        right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
-        return f"{network.title}; {right}; {network.file.size / 1e6:.1f} MB; {network.terms}. --checkpoint {name}"
+        return _about_network(name)
     if name in BUILTINS:
         return f"built in; {BUILTINS[name].description}"
     if name not in SOURCES:
         return "no public source is known: put its pack into the data folder"
     source = SOURCES[name]
+    count = f"{source.count:,} images" if source.count is not None else "as many images as its list names"
+    proof = "" if source.proven else " Nobody publishes a digest: --unverified."
     note = f" {source.note}" if source.note else ""
-    return f"{source.title}; {source.count:,} images, {source.size / 1e6:,.0f} MB to download; {source.terms}.{note}"
+    return f"{source.title}; {count}, {_about_size(source.files)}{_hosts(source.files)}; {source.terms}.{note}{proof}"
+
+
+def _about_network(name: str) -> str:
+    network = TRAINED[name]
+    right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
+    right += f" (says {network.source})" if network.accuracy and network.source else ""
+    part = f", of whose SHA-256 {network.file.abridged} digits are known" if network.file.abridged else ""
+    normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
+    size = _about_size([network.file]) + _hosts([network.file])
+    return (
+        f"{network.title}; {network.network}, {normalised}; {right}; {size}{part}; {network.terms}. --checkpoint {name}"
+    )
+
+
+def _hosts(files: Sequence[RemoteFile]) -> str:
+    hosts = dict.fromkeys(urlparse(url).netloc for file in files for url in file.urls)
+    return f" from {' or '.join(hosts)}" if hosts else ""
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def _about_size(files: Sequence[RemoteFile]) -> str:
+    """How much there is to download, and what has to be brought by hand; sizes are round figures."""
+    known = sum(file.size for file in files if file.size is not None and file.urls) / 1e6
+    unknown = any(file.size is None for file in files if file.urls)
+    parts = [f"about {known:,.0f} MB to download" if known >= 1 else "less than 1 MB to download"] if known else []
+    parts += [f"{'more' if known else 'a download'} of a size not known"] if unknown else []
+    parts += [f"{file.name} by hand ({file.where})" for file in files if not file.urls]
+    return " and ".join(parts) or "nothing to download"

@@ -10,21 +10,29 @@ from oodbench import networks, suitefile
 from oodbench.cli.options import Examples, data_option, plugin_option
 from oodbench.corruptions import CORRUPTIONS
 from oodbench.detector import Detector
+from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.objective import Objective
 from oodbench.registry import discover
+from oodbench.suite import DISTANCES
 from oodbench.tasks import KINDS, Task
 
 
 @click.command("list", cls=Examples, examples=("oodbench list detectors", "oodbench list images"))
 @click.argument("what", type=click.Choice(["detectors", "suites", "tasks", "corruptions", "images", "networks"]))
+@click.option("--format", "form", type=click.Choice(["text", "github"]), default="text", help="Of suites: a table.")
 @data_option
 @plugin_option
-def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
+def list_(what: str, form: str, data: Path, plugins: tuple[Path, ...]) -> None:
     """What can be named: detectors, suites, tasks, corruptions, images or networks."""
+    if form == "github":
+        if what != "suites":
+            raise OodbenchError("--format github is for suites: leave it out")
+        click.echo(suite_table())
+        return
     lines: dict[str, Callable[[], dict[str, str]]] = {
         "detectors": lambda: _detector_lines(plugins),
-        "suites": lambda: {name: suitefile.load(name).title for name in suitefile.names()},
+        "suites": lambda: {name: _title(name) for name in suitefile.names()},
         "tasks": lambda: {name: _summary(kind) for name, kind in KINDS.items()},
         "corruptions": lambda: {name: corruption.description for name, corruption in CORRUPTIONS.items()},
         "images": lambda: {name: catalogue.describe(name, data) for name in catalogue.names(data)},
@@ -37,6 +45,27 @@ def list_(what: str, data: Path, plugins: tuple[Path, ...]) -> None:
         click.echo(f"{name:{width}}  {first}")
         for line in others:
             click.echo(f"{'':{width}}  {line}")
+
+
+def suite_table() -> str:
+    """The suites that ship with oodbench as a table in GitHub markdown: what is held against what, by which network."""
+    rows = []
+    for suite in map(suitefile.load, suitefile.names()):
+        sets = {distance: [f"`{ood.set}`" for ood in suite.ood if ood.distance == distance] for distance in DISTANCES}
+        held = "; ".join(f"{distance}: {', '.join(named)}" for distance, named in sets.items() if named)
+        outliers = f"`{suite.outliers.set}`" if suite.outliers else "none"
+        network, tasks = f"`{suite.network.name}`", ", ".join(suite.tasks)
+        rows.append([f"`{suite.name}`", f"`{suite.id.test}`", held, outliers, network, tasks])
+    headers = ["suite", "ID test images", "OOD test images", "outliers", "network", "tasks"]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headers, ["---"] * len(headers), *rows))
+
+
+def _title(name: str) -> str:
+    """What a suite is, or what is wrong with it: the others can be listed all the same."""
+    try:
+        return suitefile.load(name).title
+    except OodbenchError as error:
+        return str(error)
 
 
 def _summary(kind: type[Task]) -> str:

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import click
 import pandas as pd
-import torch
 
 from oodbench import __version__, runner, settings, store, suitefile, tables, tuning
+from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.listing import list_
 from oodbench.cli.options import (
@@ -23,18 +23,19 @@ from oodbench.cli.options import (
     seed_option,
     set_option,
 )
+from oodbench.cli.report import report
+from oodbench.cli.results import table
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.memory import keep_freed_memory
-from oodbench.metrics import CONVENTIONS
 from oodbench.passes import Passes
 from oodbench.plan import SuitePlan, plan
 from oodbench.registry import discover
-from oodbench.request import Request
+from oodbench.request import Request, choose_device
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
 from oodbench.tasks.task import SIDES
-from oodbench.variation import parse_radii, vary
+from oodbench.variation import parse_radii, restrict, vary
 
 INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""
@@ -96,6 +97,7 @@ def commands() -> None:
     metavar="NAME",
     help="Only this task of the suite, or a kind of task that it lacks (linf-adaptive); repeatable.",
 )
+@click.option("--only", multiple=True, metavar="SET", help="Only this OOD set of the suite; repeatable.")
 @click.option("--eps", "radii", metavar="E1,E2,...", help="Attack at each of these radii, in 1/255.")
 @click.option(
     "--threat",
@@ -133,6 +135,7 @@ def run(
     limit: int | None,
     images: int | None,
     tasks: tuple[str, ...],
+    only: tuple[str, ...],
     radii: str | None,
     side: str,
     keep_images: bool,
@@ -148,11 +151,12 @@ def run(
     registry = discover(plugins)
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
+    asked = [restrict(suitefile.load(name), only) for name in names]
     request = Request(
-        suites=tuple(vary(suitefile.load(name), tasks, parse_radii(radii) if radii else (), side) for name in names),
+        suites=tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked),
         detectors=tuple(registry[name] for name in methods),
         seed=seed,
-        device=_device(device),
+        device=choose_device(device),
         data=data,
         out=out,
         checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
@@ -170,7 +174,7 @@ def run(
     cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
     if there := [cell for cell in cells if cell.path.is_file()]:
         frame = tables.tidy(there, {})
-        click.echo(tables.render(frame))
+        click.echo(tables.render(frame, tables.View(sets=only)))
         for said in _surprises(checkpoint, plans, frame):
             click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
@@ -222,7 +226,7 @@ def tune(
         suites=(suitefile.load(suite),),
         detectors=(registry[detector],),
         seed=seed,
-        device=_device(device),
+        device=choose_device(device),
         data=data,
         out=out,
         limit=limit,
@@ -246,43 +250,11 @@ def tune(
     )
 
 
-@commands.command(
-    cls=Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
-)
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["github", "csv"]),
-    default="github",
-    show_default=True,
-    help="csv is tidy: one metric a row, fractions.",
-)
-@click.option(
-    "--by",
-    type=click.Choice(["task", "ood"]),
-    default="task",
-    show_default=True,
-    help="Mean over OOD sets, or a row each.",
-)
-@click.option(
-    "--convention",
-    type=click.Choice(sorted(CONVENTIONS)),
-    default="default",
-    show_default=True,
-    help="'published' computes metrics as the ATOM paper did.",
-)
-@plugin_option
-def table(results: Path, form: str, by: str, convention: str, plugins: tuple[Path, ...]) -> None:
-    """Compute metrics from the scores in a results folder and print them."""
-    registry = discover(plugins)
-    detectors = {name: registry[name] for name in registry.names()}
-    frame = tables.tidy(store.cells(results), detectors, convention)
-    click.echo(frame.to_csv(index=False) if form == "csv" else tables.render(frame, by), nl=form != "csv")
-
-
+commands.add_command(check)
 commands.add_command(data)
 commands.add_command(list_)
+commands.add_command(report)
+commands.add_command(table)
 
 
 def main() -> NoReturn:
@@ -301,18 +273,6 @@ def main() -> NoReturn:
         sys.exit(INTERRUPTED)
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
-        raise OodbenchError(f"--device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
-    found = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= found:
-        raise OodbenchError(f"--device {name} asks for a GPU and torch sees {found}: use --device auto, or cpu")
-    return torch.device(name)
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

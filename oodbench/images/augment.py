@@ -1,6 +1,8 @@
 """Augmentation of uint8 batches where they live: random crop after zero padding, horizontal flip."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Generator, Tensor
@@ -10,29 +12,72 @@ PADDING = 4
 """Zero pixels on each side before a random crop back to the image's own size."""
 
 
-def crop(images: Tensor, generator: Generator) -> Tensor:
-    """Each image padded by `PADDING` zeros and cropped back at a random place; uint8 (N, C, H, W)."""
-    count, _, height, width = images.shape
-    padded = pad(images, (PADDING, PADDING, PADDING, PADDING))
-    offsets = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
-    rows = (offsets[0] + torch.arange(height)).to(images.device)
-    columns = (offsets[1] + torch.arange(width)).to(images.device)
-    image = torch.arange(count, device=images.device)
-    picked = padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
+class Augmentation(Protocol):
+    """What was drawn for each of N images: it can be taken apart like them, and applied to them any number of times."""
+
+    def __getitem__(self, which: Tensor | slice) -> Self:
+        """The same for some of the images."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`images`, uint8 (N, C, H, W), as they were drawn to become."""
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """Each image mirrored left to right with probability one half; uint8 (N, C, H, W)."""
-    mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+@dataclass(frozen=True)
+class Crop:
+    """Padded by `PADDING` zeros and cropped back where `corners`, int64 (2, N), say: rows and columns."""
+
+    corners: Tensor
+
+    @classmethod
+    def draw(cls, count: int, generator: Generator) -> Self:
+        """Everywhere alike."""
+        return cls(torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)[:, :, 0])
+
+    def __getitem__(self, which: Tensor | slice) -> "Crop":
+        return Crop(self.corners[:, which])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        count, _, height, width = images.shape
+        padded = pad(images, (PADDING, PADDING, PADDING, PADDING))
+        rows = (self.corners[0][:, None] + torch.arange(height)).to(images.device)
+        columns = (self.corners[1][:, None] + torch.arange(width)).to(images.device)
+        image = torch.arange(count, device=images.device)
+        picked = padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return picked.permute(0, 3, 1, 2)
 
 
-AUGMENTATIONS: Mapping[str, Callable[[Tensor, Generator], Tensor]] = {"crop": crop, "flip": flip}
+@dataclass(frozen=True)
+class Flip:
+    """Left to right where `mirrored`, bool (N,), says so."""
+
+    mirrored: Tensor
+
+    @classmethod
+    def draw(cls, count: int, generator: Generator) -> Self:
+        """With probability one half."""
+        return cls(torch.rand(count, generator=generator) < 0.5)
+
+    def __getitem__(self, which: Tensor | slice) -> "Flip":
+        return Flip(self.mirrored[which])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.where(self.mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
+
+
+AUGMENTATIONS: Mapping[str, Callable[[int, Generator], Augmentation]] = {"crop": Crop.draw, "flip": Flip.draw}
+
+
+def draw(names: Sequence[str], count: int, generator: Generator) -> tuple[Augmentation, ...]:
+    """The named augmentations for `count` images, drawn in turn from a CPU `generator`.
+
+    Raises:
+        KeyError: no such augmentation.
+    """
+    return tuple(AUGMENTATIONS[name](count, generator) for name in names)
 
 
 def augment(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
     """`images`, uint8 (N, C, H, W), through the named augmentations in turn, drawn from a CPU `generator`."""
-    for name in names:
-        images = AUGMENTATIONS[name](images, generator)
+    for augmentation in draw(names, len(images), generator):
+        images = augmentation(images)
     return images

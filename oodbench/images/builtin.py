@@ -16,6 +16,9 @@ TRAIN_DIGITS = 1297
 TEST_SIZE = 500
 """Images of each drawn OOD test set."""
 
+NOISE_SIZE = 10_000
+"""Images of each noise set of CIFAR's suites."""
+
 TEST_LETTERS = "ACEFHJKLMNPRTUVWXY"
 """Capitals that are no digits in disguise (B, D, G, I, O, Q, S, Z are)."""
 
@@ -53,12 +56,12 @@ def _photo_patches(name: str) -> ImageSet:
     return ImageSet(name, pixels, _unlabelled(TEST_SIZE), "scikit-learn sample image flower.jpg (CC BY 2.0)")
 
 
-def _smooth_noise(name: str) -> ImageSet:
-    return ImageSet(name, drawing.smooth_noise(TEST_SIZE, np.random.default_rng(103)), _unlabelled(TEST_SIZE), DRAWN)
-
-
-def _uniform_noise(name: str) -> ImageSet:
-    return ImageSet(name, drawing.uniform_noise(TEST_SIZE, np.random.default_rng(104)), _unlabelled(TEST_SIZE), DRAWN)
+def _noise(draw: Callable[[int, np.random.Generator], drawing.Pixels], count: int, seed: int) -> Builtin:
+    sentence = (draw.__doc__ or "").splitlines()[0].rstrip(".")
+    return Builtin(
+        f"{count:,} images of noise: {sentence[0].lower()}{sentence[1:]}",
+        lambda name: ImageSet(name, draw(count, np.random.default_rng(seed)), _unlabelled(count), DRAWN),
+    )
 
 
 def _digits_outliers(name: str) -> ImageSet:
@@ -95,8 +98,11 @@ BUILTINS: Mapping[str, Builtin] = {
     "digits-test": Builtin("handwritten digits, the other 500", lambda name: _digits(name, slice(TRAIN_DIGITS, None))),
     "letters": Builtin("capitals drawn in the digits' resolution", _letters),
     "photo-patches": Builtin("patches of a photograph of a flower", _photo_patches),
-    "smooth-noise": Builtin("blurred uniform noise, stretched to the full range", _smooth_noise),
-    "uniform-noise": Builtin("uniform noise", _uniform_noise),
+    "smooth-noise": _noise(drawing.smooth_noise, TEST_SIZE, 103),
+    "uniform-noise": _noise(drawing.uniform_noise, TEST_SIZE, 104),
+    "smooth-noise-10k": _noise(drawing.smooth_noise, NOISE_SIZE, 105),
+    "uniform-noise-10k": _noise(drawing.uniform_noise, NOISE_SIZE, 106),
+    "gaussian-noise-10k": _noise(drawing.gaussian_noise, NOISE_SIZE, 107),
     "digits-outliers": Builtin(
         "20,000 glyphs, photograph patches, blobs and noises of other kinds than the test sets'", _digits_outliers
     ),

@@ -6,7 +6,8 @@ from pathlib import Path
 from oodbench.errors import OodbenchError
 from oodbench.images.builtin import BUILTINS, make
 from oodbench.images.imageset import ImageSet
-from oodbench.images.packs import read_pack
+from oodbench.images.packs import PREPROCESSING, read_pack
+from oodbench.images.preprocessing import Preprocessing
 
 
 def names(data: Path) -> list[str]:
@@ -20,8 +21,8 @@ def describe(name: str, data: Path) -> str:
     return f"built in: {BUILTINS[name].description}" if name in BUILTINS else f"pack {data / name}.h5"
 
 
-def load(name: str, data: Path) -> ImageSet:
-    """The set called `name`: built in, or the pack `<data>/<name>.h5`.
+def load(name: str, data: Path, preprocessing: Preprocessing = PREPROCESSING) -> ImageSet:
+    """The set called `name`: built in, or the pack `<data>/<name>.h5`; `preprocessing` is for packs of image files.
 
     Raises:
         OodbenchError: there is no such set, with where it was looked for; or its pack is broken.
@@ -40,4 +41,4 @@ def load(name: str, data: Path) -> ImageSet:
             f"image set {name!r} is missing: {hint}there is no {path.absolute()}; try `oodbench data fetch {name}`, "
             "put the pack there, or say where packs are with --data DIR or OODBENCH_DATA"
         )
-    return read_pack(path, name)
+    return read_pack(path, name, preprocessing)

@@ -60,12 +60,21 @@ def photo_patches(photo: str, count: int, generator: np.random.Generator) -> Pix
 
 
 def uniform_noise(count: int, generator: np.random.Generator) -> Pixels:
-    """Every channel of every pixel uniform over 0 to 255."""
+    """Every channel of every pixel uniform over 0 to 255 (Liang et al. 2018, arXiv:1706.02690)."""
     return generator.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
+def gaussian_noise(count: int, generator: np.random.Generator) -> Pixels:
+    """Every channel of every pixel N(1/2, 1), cut off at 0 and 1 (Liang et al. 2018, arXiv:1706.02690)."""
+    noise = generator.standard_normal((count, SIZE, SIZE, 3), dtype=np.float32) + np.float32(0.5)
+    return np.round(noise.clip(0, 1) * 255).astype(np.uint8)
+
+
 def smooth_noise(count: int, generator: np.random.Generator) -> Pixels:
-    """Uniform noise, blurred by 1 to 2.5 pixels, stretched to the full range (Hein et al. 2019, arXiv:1812.05720)."""
+    """Uniform noise, blurred by 1 to 2.5 pixels, stretched to the full range (Hein et al. 2019, arXiv:1812.05720).
+
+    They begin half of their images with shuffled pixels of training images instead.
+    """
     noise = uniform_noise(count, generator).astype(float)
     sigmas = generator.uniform(1, 2.5, count)
     blurred = [gaussian_filter(image, (sigma, sigma, 0)) for image, sigma in zip(noise, sigmas, strict=True)]

@@ -7,22 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.files import digest
+from oodbench.images.photographs import Photographs
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images in memory, in a fixed order.
+    """Images in a fixed order.
 
     Attributes:
         name: what suites call it.
-        images: uint8 (N, H, W, 3), RGB.
+        images: uint8 (N, H, W, 3), RGB: in memory, or photographs that are decoded when they are looked at.
         labels: int64 (N,); what they mean is up to the set, OOD sets may carry -1 everywhere.
         source: where the pixels come from, for people.
         indices: int64 (N,), where each image stands in the whole set; counted from 0 if not given.
     """
 
     name: str
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | Photographs
     labels: npt.NDArray[np.int64]
     source: str
     indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -36,9 +37,18 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shape, pixels and labels: two sets with the same fingerprint are the same images."""
-        pixels = np.ascontiguousarray(self.images)
-        return digest(str(pixels.shape), pixels.tobytes(), np.ascontiguousarray(self.labels).tobytes())
+        """SHA-256 over shape, pixels and labels: two sets with the same fingerprint are the same images.
+
+        Of photographs, the encoded files and what is done to them stand for the pixels.
+        """
+        labels = np.ascontiguousarray(self.labels).tobytes()
+        if isinstance(self.images, Photographs):
+            return digest(str(self.images.shape), *self.images.identity, labels)
+        return digest(str(self.images.shape), np.ascontiguousarray(self.images).tobytes(), labels)
+
+    def pixels(self, which: npt.NDArray[np.int64] | slice = slice(None)) -> npt.NDArray[np.uint8]:
+        """The images at positions `which`, uint8 (n, H, W, 3), decoded if need be."""
+        return np.asarray(self.images[which])
 
     def split(self, count: int) -> "tuple[ImageSet, ImageSet]":
         """The set without `count` images, and those: drawn at random, the same ones every time, in the set's order."""

@@ -1,7 +1,9 @@
-"""Image packs: an image set as one HDF5 file, `images` uint8 (N, H, W, 3) and `labels` int64 (N,)."""
+"""Image packs: an image set as one HDF5 file, `images` uint8 (N, H, W, 3) and `labels` int64 (N,).
 
-import io
-from collections.abc import Mapping
+A pack of image files instead of pixels is described in `oodbench.images.photographs`.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import h5py
@@ -9,27 +11,71 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
-from oodbench.files import write_atomic
+from oodbench.files import atomic
 from oodbench.images.imageset import ImageSet
+from oodbench.images.photographs import Photographs
+from oodbench.images.preprocessing import Preprocessing
 
 REPACK = "write it again with oodbench.images.packs.write_pack"
+REPACK_FILES = "write it again with oodbench.images.photographs.write_photographs"
+PREPROCESSING = Preprocessing()
 CHUNK = 256
 """Images that are compressed together."""
 
 
 def write_pack(path: Path, images: ImageSet, about: Mapping[str, str] | None = None) -> None:
     """Write `images` to `path`, whole or not at all; `about` becomes file attributes (split, note, classes as JSON)."""
-    content = io.BytesIO()
-    with h5py.File(content, "w") as pack:
-        chunks = (min(CHUNK, len(images)), *images.images.shape[1:])
-        pack.create_dataset("images", data=images.images, chunks=chunks, compression="lzf")
-        pack.create_dataset("labels", data=images.labels)
-        pack.attrs.update({**(about or {}), "name": images.name, "source": images.source})
-    write_atomic(path, content.getvalue())
+    write_parts(path, images.name, [(images.pixels(), images.labels)], images.source, about)
 
 
-def read_pack(path: Path, name: str) -> ImageSet:
+def write_parts(
+    path: Path,
+    name: str,
+    parts: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]],
+    source: str,
+    about: Mapping[str, str] | None = None,
+) -> int:
+    """Write a set that may be larger than the memory, some images at a time; the pack is whole or not there.
+
+    Args:
+        path: of the pack.
+        name: of the set.
+        parts: images, uint8 (n, H, W, 3), and labels, int64 (n,), as they come.
+        source: where they come from, for people.
+        about: further attributes of the file.
+
+    Returns:
+        How many images there were.
+
+    Raises:
+        OodbenchError: there were none.
+        StorageError: the disk is full or cannot be written.
+    """
+    count = 0
+    with atomic(path) as temporary, h5py.File(temporary, "w") as pack:
+        for images, labels in parts:
+            if not count:
+                shape = images.shape[1:]
+                options = {"chunks": (CHUNK, *shape), "compression": "lzf"}
+                pack.create_dataset("images", (0, *shape), np.uint8, maxshape=(None, *shape), **options)
+                pack.create_dataset("labels", (0,), np.int64, maxshape=(None,))
+            for dataset, more in (("images", images), ("labels", labels)):
+                pack[dataset].resize(count + len(images), axis=0)
+                pack[dataset][count:] = more
+            count += len(images)
+        if not count:
+            raise OodbenchError(f"there are no images for {path}: nothing was written")
+        pack.attrs.update({**(about or {}), "name": name, "source": source})
+    return count
+
+
+def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSING) -> ImageSet:
     """The image set in a pack, called `name`. A pack without labels gives -1 for each.
+
+    Args:
+        path: of the pack.
+        name: of the set.
+        preprocessing: what is done to image files; pixels are taken as they are.
 
     Raises:
         OodbenchError: what is wrong with the file.
@@ -38,11 +84,24 @@ def read_pack(path: Path, name: str) -> ImageSet:
         raise OodbenchError(f"there is no image pack {path}")
     try:
         with h5py.File(path, "r", locking=False) as pack:
-            images = _images(path, pack)
+            images = _photographs(path, pack, preprocessing) if "files" in pack else _images(path, pack)
             labels = _labels(path, pack, len(images))
             return ImageSet(name, images, labels, str(pack.attrs.get("source", path.name)))
     except (OSError, RuntimeError, KeyError) as error:
         raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
+
+
+def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> Photographs:
+    data, ends = _own_dataset(path, pack, "files"), _own_dataset(path, pack, "ends")
+    if data is None or data.dtype != np.uint8 or data.ndim != 1 or ends is None or ends.dtype.kind not in "iu":
+        raise OodbenchError(f"{path} is not a pack of image files: it needs 'files' and 'ends'; {REPACK_FILES}")
+    edges = np.concatenate([[0], ends[()].astype(np.int64).ravel()])
+    if len(edges) < 2 or (np.diff(edges) <= 0).any() or edges[-1] != len(data):
+        raise OodbenchError(f"{path}: 'ends' does not say where each of its image files ends; {REPACK_FILES}")
+    content = str(pack.attrs.get("sha256", ""))
+    if not content:
+        raise OodbenchError(f"{path} does not say the SHA-256 of its image files; {REPACK_FILES}")
+    return Photographs(path, content, edges[1:], np.arange(len(edges) - 1), preprocessing)
 
 
 def _images(path: Path, pack: h5py.File) -> npt.NDArray[np.uint8]:

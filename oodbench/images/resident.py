@@ -1,20 +1,26 @@
-"""Images on the device, as uint8, where training and fitting read them."""
+"""Images where training and fitting read them: on the device as uint8, or streamed to it if they are photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from oodbench.images.augment import augment
+from oodbench.errors import OodbenchError
+from oodbench.images.augment import Augmentation, draw
 from oodbench.images.imageset import ImageSet
+from oodbench.images.photographs import Photographs
+from oodbench.images.streaming import Streamed
+
+Pixels = Tensor | Streamed
+"""Images, uint8 (N, C, H, W); rows of either are a tensor on the device."""
 
 
 @dataclass(frozen=True)
 class IDImages:
     """ID `images`, uint8 (N, C, H, W), and their `labels`, int64 (N,)."""
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
 
     def __len__(self) -> int:
@@ -22,6 +28,67 @@ class IDImages:
 
     def __getitem__(self, rows: Tensor | slice) -> "IDImages":
         return IDImages(self.images[rows], self.labels[rows])
+
+    def in_turn(self, groups: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of each of `groups`, int64 rows (B,)."""
+        yield from zip(in_turn(self.images, groups), (self.labels[rows] for rows in groups), strict=True)
+
+
+def in_turn(images: Pixels, groups: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The images of each of `groups`, int64 rows (B,), uint8 (B, C, H, W) on the device."""
+    if isinstance(images, Streamed):
+        yield from images.in_turn(groups)
+        return
+    for rows in groups:
+        yield images[rows.to(images.device)]
+
+
+def together(images: Pixels, more: Tensor) -> Tensor:
+    """Both in one tensor.
+
+    Raises:
+        OodbenchError: `images` are photographs, which do not fit into one.
+    """
+    if isinstance(images, Streamed):
+        raise OodbenchError(
+            "this method trains on one tensor of all images, and a set of photographs makes none: "
+            "name an ID set whose pack holds pixels"
+        )
+    return torch.cat([images, more])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Images picked out of others, each with its augmentation drawn; made only when they are asked for.
+
+    Attributes:
+        images: to pick from.
+        rows: int64 (M,) on the CPU.
+        augmentations: applied in turn.
+    """
+
+    images: Pixels
+    rows: Tensor
+    augmentations: tuple[Augmentation, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Tensor | slice) -> "Selection":
+        which = which.cpu() if isinstance(which, Tensor) else which
+        return Selection(self.images, self.rows[which], tuple(drawn[which] for drawn in self.augmentations))
+
+    def in_turn(self, size: int) -> Iterator[Tensor]:
+        """All of them, uint8 (B, C, H, W) on the device, `size` at a time."""
+        parts = [self[start : start + size] for start in range(0, len(self), size)]
+        for pixels, part in zip(in_turn(self.images, [part.rows for part in parts]), parts, strict=True):
+            for augmentation in part.augmentations:
+                pixels = augmentation(pixels)
+            yield pixels
+
+    def all(self) -> Tensor:
+        """All of them at once, uint8 (M, C, H, W) on the device."""
+        return next(self.in_turn(len(self))) if len(self) else self.images[:0]
 
 
 @dataclass(frozen=True)
@@ -34,20 +101,26 @@ class OutlierPool:
         augmentations: names from `oodbench.images.augment`.
     """
 
-    images: Tensor
+    images: Pixels
     reserved: int
     augmentations: Sequence[str]
 
-    def consecutive(self, start: int, count: int, generator: Generator) -> Tensor:
+    def consecutive(self, start: int, count: int, generator: Generator) -> Selection:
         """`count` neighbours in the set's order from `start`, past the end from the front again, each augmented."""
-        return augment(self.as_they_are(start, count), self.augmentations, generator)
+        return self.picked(torch.arange(start, start + count) % len(self.images), generator)
+
+    def picked(self, rows: Tensor, generator: Generator) -> Selection:
+        """The images in `rows`, int64 (M,), each augmented."""
+        return Selection(self.images, rows, draw(self.augmentations, len(rows), generator))
 
     def as_they_are(self, start: int, count: int) -> Tensor:
-        """`consecutive` without augmentation."""
-        return self.images[(torch.arange(start, start + count) % len(self.images)).to(self.images.device)]
+        """What `consecutive` gives without augmentation, at once."""
+        return Selection(self.images, torch.arange(start, start + count) % len(self.images)).all()
 
 
 def resident(images: ImageSet, device: torch.device) -> IDImages:
-    """The whole set on the device, channels first."""
-    pixels = torch.from_numpy(images.images).to(device).permute(0, 3, 1, 2).contiguous()
-    return IDImages(pixels, torch.from_numpy(images.labels).to(device))
+    """The set for training and fitting: all of it on the device, channels first, unless it is photographs."""
+    labels = torch.from_numpy(images.labels).to(device)
+    if isinstance(images.images, Photographs):
+        return IDImages(Streamed(images.images, device), labels)
+    return IDImages(torch.from_numpy(images.images).to(device).permute(0, 3, 1, 2).contiguous(), labels)

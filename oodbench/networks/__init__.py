@@ -1,31 +1,73 @@
 """Networks by name, normalisation inside; checkpoints."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from types import ModuleType
 
 import torch
 
 from oodbench.errors import unknown
+from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.densenet import DenseNet
 from oodbench.networks.network import Network
+from oodbench.networks.resnet import ResNet
 from oodbench.networks.smallcnn import SmallCNN
 from oodbench.networks.wideresnet import WideResNet
 
 _NETWORKS: dict[str, Callable[[int, tuple[float, ...], tuple[float, ...]], Network]] = {
     "densenet-bc-100-12": DenseNet,
     "wideresnet-40-4": WideResNet,
+    "wideresnet-40-2": partial(WideResNet, width=2),
+    "resnet18-32x32": ResNet,
     "small-cnn": SmallCNN,
 }
 
 _DESCRIPTIONS = {
     "densenet-bc-100-12": "DenseNet-BC, depth 100, growth 12, for 32x32 images: 0.8 M parameters, 342 features",
     "wideresnet-40-4": "WideResNet, depth 40, width 4, for 32x32 images: 8.9 M parameters, 256 features",
+    "wideresnet-40-2": "WideResNet, depth 40, width 2, for 32x32 images: 2.2 M parameters, 128 features",
+    "resnet18-32x32": "ResNet-18 with a stem for 32x32 images, as OpenOOD has it: 11.2 M parameters, 512 features",
     "small-cnn": "three strided convolutions and a linear layer, for 32x32 images: 0.07 M parameters, 1024 features",
 }
 
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Channel mean and deviation, in [0, 1] units."""
+
+_SIDE = 32
+"""Of the images that the networks which come with oodbench are made for."""
+
+
 def names() -> list[str]:
-    """The networks that `build` knows."""
+    """The networks that come with oodbench. Those of timm are known too, and are many."""
     return list(_NETWORKS)
+
+
+def require(name: str) -> None:
+    """Nothing, if `build` knows the network `name`.
+
+    Raises:
+        OodbenchError: neither oodbench nor timm has it.
+    """
+    if name not in _NETWORKS and not _of_timm().known(name):
+        raise unknown("network", name, {*_NETWORKS, *_alike(name)}, "and every network of timm, by its name there")
+
+
+def normalisation(name: str) -> Normalisation:
+    """What the network `name` takes from each channel unless a suite says otherwise: nothing, or what timm has."""
+    if name in _NETWORKS:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    found: Normalisation = _of_timm().normalisation(name)
+    return found
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """How image files become the input of the network `name`: whole at 32 pixels, or as timm has it."""
+    if name in _NETWORKS:
+        return Preprocessing(side=_SIDE, crop=1.0)
+    found: Preprocessing = _of_timm().preprocessing(name)
+    return found
 
 
 def describe(name: str) -> str:
@@ -49,7 +91,7 @@ def build(
     """The untrained network `name`, in train mode, on the CPU.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or timm's.
         outputs: number of logits, a reject class included.
         mean: subtracted from each RGB channel, in [0, 1] units.
         std: divides each RGB channel.
@@ -59,10 +101,23 @@ def build(
     Raises:
         OodbenchError: no such network.
     """
-    if name not in _NETWORKS:
-        raise unknown("network", name, _NETWORKS)
+    require(name)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             # Not torch.manual_seed: that one also seeds the accelerators, whose state is not put back here.
             torch.default_generator.manual_seed(seed)
-        return _NETWORKS[name](outputs, mean, std)
+        if name in _NETWORKS:
+            return _NETWORKS[name](outputs, mean, std)
+        network: Network = _of_timm().TimmNetwork(name, outputs, mean, std)
+        return network
+
+
+def _of_timm() -> ModuleType:
+    # timm takes seconds to import, and suites of small images do without it.
+    from oodbench.networks import of_timm
+
+    return of_timm
+
+
+def _alike(name: str) -> list[str]:
+    return get_close_matches(name, _of_timm().names(), n=3)

@@ -93,10 +93,31 @@ def load(network: Network, path: Path) -> None:
         OodbenchError: the file cannot be read, belongs to another architecture or number of outputs, or has weights
             that are not finite.
     """
+    _put(network, read(path), path)
+
+
+def begin(network: Network, path: Path) -> None:
+    """Let `network` begin with the weights from `path`, which may have fewer outputs.
+
+    The further outputs (a reject class, say) keep the weights they were drawn with; a last layer that has more outputs
+    than the network's means other classes and is left out.
+
+    Raises:
+        OodbenchError: as `load`.
+    """
+    wanted, found = network.state_dict(), read(path)
+    for name in _head_entries(network):
+        if name in found and found[name].shape[1:] == wanted[name].shape[1:]:
+            given = found[name] if len(found[name]) <= len(wanted[name]) else found[name][:0]
+            found[name] = torch.cat([given.to(wanted[name].dtype), wanted[name].cpu()[len(given) :]])
+    _put(network, found, path)
+
+
+def _put(network: Network, weights: Mapping[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
     counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    found = counters | _base_of(read(path), wanted)
-    _require_same_architecture(wanted, found, path)
+    found = counters | _base_of(weights, wanted)
+    _require_same_architecture(wanted, found, path, _head_entries(network))
     cast = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
     for name, tensor in cast.items():
         if not tensor.isfinite().all():
@@ -113,7 +134,19 @@ def weights_digest(network: Network) -> str:
     return digest(*parts)
 
 
-def _require_same_architecture(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+def _head_entries(network: Network) -> frozenset[str]:
+    """Names of the last layer's weights: where only these differ, the number of outputs does."""
+    try:
+        head = list(network.head.parameters())
+    except OodbenchError:
+        return frozenset()
+    entries = network.state_dict(keep_vars=True).items()
+    return frozenset(name for name, weight in entries if any(weight is one for one in head))
+
+
+def _require_same_architecture(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path, heads: frozenset[str]
+) -> None:
     """Raise unless both have the same names and shapes, and types that can be cast."""
     another = f"checkpoint {path} is of another architecture:"
     advice = "name the network that it was trained as, or give another checkpoint"
@@ -127,7 +160,7 @@ def _require_same_architecture(wanted: Mapping[str, Tensor], found: Mapping[str,
     if differing:
         name = differing[0]
         has, needs = tuple(found[name].shape), tuple(wanted[name].shape)
-        if all(other.startswith("fc.") for other in differing) and len(has) == len(needs) and has[1:] == needs[1:]:
+        if all(other in heads for other in differing) and len(has) == len(needs) and has[1:] == needs[1:]:
             raise OodbenchError(
                 f"checkpoint {path} has {has[0]} outputs, the network needs {needs[0]}: give a checkpoint trained for "
                 "the same classes, and with a reject class if and only if the detector has one"
@@ -139,11 +172,11 @@ def _require_same_architecture(wanted: Mapping[str, Tensor], found: Mapping[str,
             raise OodbenchError(f"checkpoint {path} holds {name!r} as {tensor.dtype}, the network as {dtype}; {advice}")
 
 
-def _base_of(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _base_of(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A plain network's weights out of a network that keeps more beside it, "base_model." in the reference code."""
     prefix = "base_model."
     if any(name.startswith(prefix) for name in wanted) or not any(name.startswith(prefix) for name in found):
-        return found
+        return dict(found)
     return {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
 
 

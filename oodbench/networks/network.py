@@ -57,30 +57,41 @@ class Network(nn.Module, ABC):
 
     @property
     def head(self) -> nn.Linear:
-        """The layer that makes logits of features, called `fc` in the networks that come with oodbench.
+        """The layer that makes logits of features.
 
         Raises:
             OodbenchError: the network ends in something else.
         """
-        last = getattr(self, "fc", None)
+        last = self.last_layer()
         if not isinstance(last, nn.Linear):
             raise OodbenchError(
-                f"{type(self).__name__} does not end in a linear layer called `fc`: leave detectors out that rework "
-                "features before the last layer"
+                f"{type(self).__name__} does not end in one linear layer: leave detectors out that rework features "
+                "before the last layer, or name another network"
             )
         return last
+
+    def last_layer(self) -> nn.Module | None:
+        """What stands behind the features; `fc` in the networks that come with oodbench."""
+        return getattr(self, "fc", None)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images with the channel mean taken away and the channel deviation divided out."""
         return (images - self.mean) / self.std
 
 
-def batch_size(device: torch.device) -> int:
-    """Images at a time where no gradient step is taken: fixed for a kind of device, since rounding may depend on it.
+SMALL = 64
+"""Pixels, up to which a side is that of a small image."""
 
-    On a CPU, activations of more than a few dozen images leave the cache: DenseNet was three times slower at 256.
+
+def batch_size(device: torch.device, side: int) -> int:
+    """Images of `side` pixels at a time where no gradient step is taken.
+
+    Fixed for a kind of device, since rounding may depend on it. On a CPU, activations of more than a few dozen small
+    images leave the cache: DenseNet was three times slower at 256.
     """
-    return 64 if device.type == "cpu" else 512
+    if side <= SMALL:
+        return 64 if device.type == "cpu" else 512
+    return 16 if device.type == "cpu" else 128
 
 
 def as_input(pixels: Tensor) -> Tensor:

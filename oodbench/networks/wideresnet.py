@@ -1,6 +1,7 @@
-"""WideResNet-40-4: Zagoruyko & Komodakis 2016, arXiv:1605.07146, with the entry names of the reference code of ATOM.
+"""WideResNet-40: Zagoruyko & Komodakis 2016, arXiv:1605.07146, with the entry names of the reference code of ATOM.
 
-Checkpoints published with Chen et al. 2021 (arXiv:2006.15207) load without renaming.
+Checkpoints published with Chen et al. 2021 (arXiv:2006.15207) load without renaming, and so do those of Outlier
+Exposure (Hendrycks et al. 2019) and of the energy score (Liu et al. 2020), whose networks are of width 2.
 """
 
 from collections.abc import Iterator
@@ -15,27 +16,33 @@ LAYERS = 6  # a group; (depth 40 - 4) / (3 groups x 2 convolutions a layer)
 
 
 class WideResNet(Network):
-    """WideResNet of depth 40 and width 4, for 32x32 images.
+    """WideResNet of depth 40, for 32x32 images.
 
-    `represent` gives 256 features and the taps (16, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8): the stem and
-    the three groups, the last one before the final batch norm and ReLU.
+    `represent` gives, at width 4, 256 features and the taps (16, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8): the
+    stem and the three groups, the last one before the final batch norm and ReLU. At width 2 all but the stem have half
+    as many channels.
 
     Args:
         outputs: number of logits.
         mean: subtracted from each RGB channel, in [0, 1] units.
         std: divides each RGB channel.
+        width: how many times as wide as the narrowest.
     """
 
     def __init__(
-        self, outputs: int, mean: tuple[float, ...] = (0.0, 0.0, 0.0), std: tuple[float, ...] = (1.0, 1.0, 1.0)
+        self,
+        outputs: int,
+        mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+        std: tuple[float, ...] = (1.0, 1.0, 1.0),
+        width: int = 4,
     ) -> None:
         super().__init__(mean, std)
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.block1 = Group(16, 64, stride=1)
-        self.block2 = Group(64, 128, stride=2)
-        self.block3 = Group(128, 256, stride=2)
-        self.bn1 = nn.BatchNorm2d(256)
-        self.fc = nn.Linear(256, outputs)
+        self.block1 = Group(16, 16 * width, stride=1)
+        self.block2 = Group(16 * width, 32 * width, stride=2)
+        self.block3 = Group(32 * width, 64 * width, stride=2)
+        self.bn1 = nn.BatchNorm2d(64 * width)
+        self.fc = nn.Linear(64 * width, outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]

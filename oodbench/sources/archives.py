@@ -1,15 +1,18 @@
-"""Members of archives, one after the other, in memory: nothing is ever written where an archive says."""
+"""Members of archives, in memory: nothing is ever written where an archive says."""
 
+import io
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from oodbench.errors import OodbenchError
 
 LARGEST = 256 * 2**20
-"""Bytes that one member may have; the largest real one is a batch of CIFAR images of 155 MB."""
+"""Bytes that one member may have where it is read whole; the largest real one is a batch of CIFAR of 155 MB."""
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -21,29 +24,99 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         OodbenchError: the file is no such archive, is damaged, or holds a member that is too large.
     """
-    try:
+    for name, stream in streams(path):
+        with whole(path):
+            content = stream.read(LARGEST + 1)
+        yield name, _bounded(content, path, name)
+
+
+def streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """As `members`, each to be read from before the next one is asked for; read inside `whole`.
+
+    Raises:
+        OodbenchError: the file is no such archive, or is damaged.
+    """
+    with whole(path):
         if zipfile.is_zipfile(path):
             yield from _of_zip(path)
         else:
             yield from _of_tar(path)
+
+
+class Bounded(io.RawIOBase):
+    """A member's stream that ends in an error where it unpacks to more than `most` bytes: archives may be bombs.
+
+    Raises:
+        OodbenchError: on reading beyond that.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int, where: str) -> None:
+        self._stream, self._left, self._said = stream, most, f"{where} unpacks to more than {most >> 20} MiB"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._stream.read(len(buffer))
+        self._left -= len(read)
+        if self._left < 0:
+            raise OodbenchError(f"{self._said}: this is not the archive it should be")
+        buffer[: len(read)] = read
+        return len(read)
+
+
+@contextmanager
+def random_access(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """The names of all regular files in a zip or an uncompressed tar archive, and what reads the one of a name.
+
+    Raises:
+        OodbenchError: as `members`.
+    """
+    with whole(path):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as of_zip:
+                names = [member.filename for member in of_zip.infolist() if not member.is_dir()]
+                yield names, lambda name: _read(of_zip.open(name), path, name)
+        else:
+            with tarfile.open(path, "r:") as of_tar:
+                found = {member.name: member for member in of_tar if member.isreg()}
+                yield list(found), lambda name: _read(of_tar.extractfile(found[name]), path, name)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """What is read in here comes out of the archive `path`, so an error means that it is damaged.
+
+    Raises:
+        OodbenchError: it is.
+    """
+    try:
+        yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise OodbenchError(f"{path} is not a whole archive ({error}): remove it and fetch it again") from error
 
 
-def _of_zip(path: Path) -> Iterator[tuple[str, bytes]]:
+def _of_zip(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir():
                 with archive.open(member) as stream:
-                    yield member.filename, _bounded(stream.read(LARGEST + 1), path, member.filename)
+                    yield member.filename, stream
 
 
-def _of_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+def _of_tar(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             stream = archive.extractfile(member) if member.isreg() else None
             if stream:
-                yield member.name, _bounded(stream.read(LARGEST + 1), path, member.name)
+                yield member.name, stream
+
+
+def _read(stream: IO[bytes] | None, path: Path, name: str) -> bytes:
+    if stream is None:
+        raise OodbenchError(f"{path}: {name} is not a regular file")
+    with stream:
+        return _bounded(stream.read(LARGEST + 1), path, name)
 
 
 def _bounded(content: bytes, path: Path, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Every public image set that suites name, as small as its suites see it.
+"""Every public image set that suites name: here those of 32 pixels, as small as their suites see them.
 
 Digests are those that torchvision and other libraries check; counts and subsets are those of Chen et al. 2021,
 arXiv:2006.15207, where it uses a set.
@@ -6,15 +6,14 @@ arXiv:2006.15207, where it uses a set.
 
 from collections.abc import Mapping
 
+from oodbench.sources.large import DTD, LARGE
+from oodbench.sources.openood import OPENOOD
+from oodbench.sources.pools import POOLS
 from oodbench.sources.readers import array, cifar, idx, pictures, svhn
-from oodbench.sources.source import RemoteFile, Source
+from oodbench.sources.source import Source
+from oodbench.sources.source import remote_file as _file
 
 IMAGES = r".*\.(jpg|jpeg|png|JPEG)"
-
-
-def _file(url: str, digest: str, megabytes: float, *mirrors: str) -> RemoteFile:
-    return RemoteFile((url, *mirrors), digest, int(megabytes * 1e6))
-
 
 _CIFAR10 = _file(
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a", 170.5
@@ -67,13 +66,7 @@ SOURCES: Mapping[str, Source] = {
     ),
     "textures": Source(
         "Describable Textures, all 47 classes, at 32 pixels (Cimpoi et al. 2014)",
-        (
-            _file(
-                "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
-                "md5:fff73e5086ae6bdbea199a49dfb8a4c1",
-                625.2,
-            ),
-        ),
+        (DTD,),
         pictures(r"dtd/images/.*\.jpg", 32, labelled=True),
         5_640,
         "for research",
@@ -175,5 +168,8 @@ SOURCES: Mapping[str, Source] = {
         "drawn from a data set that its authors have withdrawn",
         "CIFAR's classes were taken out by its authors.",
     ),
+    **POOLS,
+    **LARGE,
+    **OPENOOD,
 }
 """By the name that suites use."""

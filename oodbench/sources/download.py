@@ -26,18 +26,27 @@ SLACK = 4
 """A file may be larger than its declared size, which is a round figure, by this factor before it is refused."""
 
 
-def download(file: RemoteFile, folder: Path) -> Path:
+def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     """`file` in `folder`, verified; not downloaded again if it is there.
 
     What was received of it stays in a `.part` file, and the next call goes on from there.
 
+    Args:
+        file: which one.
+        folder: where to.
+        unverified: take a file that has no published digest.
+
     Raises:
-        OodbenchError: no mirror has the right file, with what each of them said.
+        OodbenchError: no mirror has the right file, with what each of them said; it takes a login and is not there; or
+            nothing proves what it is.
         StorageError: the disk is full or cannot be written.
     """
+    demand(file, folder, unverified)
     target = folder / file.name
+    if not file.urls:
+        return _brought(file, target)
     if target.is_file():
-        if _digest(target, file) == file.digest:
+        if _right(target, file) and not _is_page(target):
             return target
         target.unlink()
     part = target.with_name(f"{target.name}.part")
@@ -51,17 +60,38 @@ def download(file: RemoteFile, folder: Path) -> Path:
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             said.append(f"{url}: {getattr(error, 'reason', None) or error}")
             continue
-        found = _digest(part, file)
-        if found == file.digest:
+        if _right(part, file) and not _is_page(part):
             part.replace(target)
             return target
-        said.append(f"{url}: {_wrong(part, found, file)}")
+        said.append(f"{url}: {_wrong(part, file)}")
         part.unlink()
     if part.is_file() and not part.stat().st_size:
         part.unlink()
     raise OodbenchError(
         f"{file.name} could not be fetched: {'; '.join(said)}. Try again later, or put the file into {folder} yourself"
     )
+
+
+def demand(file: RemoteFile, folder: Path, unverified: bool) -> None:
+    """What can be said before anything is downloaded.
+
+    Raises:
+        OodbenchError: nothing proves what the file is, and that was not allowed; or it takes a login and is not there.
+    """
+    if not file.urls and not (folder / file.name).is_file():
+        raise OodbenchError(f"{file.name} cannot be downloaded ({file.where}): put it into {folder}")
+    if not file.proven and not unverified:
+        raise OodbenchError(
+            f"nobody publishes a digest of {file.name}, so nothing proves that what comes is what it should be: say "
+            "--unverified to take it all the same, and what its digest is gets recorded"
+        )
+
+
+def _brought(file: RemoteFile, target: Path) -> Path:
+    """A file that a person put there; it is theirs, so it is never removed."""
+    if _is_page(target) or not _right(target, file):
+        raise OodbenchError(f"{target} is not the right file: {_wrong(target, file)}; get it again ({file.where})")
+    return target
 
 
 def _receive(url: str, part: Path, file: RemoteFile) -> None:
@@ -93,19 +123,20 @@ def _receive_once(url: str, part: Path, file: RemoteFile) -> None:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             there = 0  # the server does not resume: from the beginning
         length = response.headers.get("Content-Length")
-        total = there + int(length) if length else file.size
+        whole = there + int(length) if length else None
+        total = whole or file.size
         with progress(f"fetching {file.name}", total, "bytes") as advance, part.open("ab" if there else "wb") as disk:
             advance(there)
-            while block := response.read(BLOCK):
+            while block := response.read1(BLOCK):  # what is there: a slow server is seen to be slow
                 with _storing(part):
                     disk.write(block)
                     disk.flush()
                 there += len(block)
                 advance(len(block))
-                if there > SLACK * file.size + BLOCK:
+                if file.size is not None and there > SLACK * file.size + BLOCK:
                     raise OSError(f"it is larger than the {file.size:,} bytes that were expected")
-        if length and there < total:
-            raise http.client.IncompleteRead(b"", total - there)
+        if whole is not None and there < whole:
+            raise http.client.IncompleteRead(b"", whole - there)
 
 
 @contextmanager
@@ -117,16 +148,30 @@ def _storing(part: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {part}: {error.strerror}; choose another --data folder") from error
 
 
-def _digest(path: Path, file: RemoteFile) -> str:
-    """The digest of a file, of the kind that is known of it, in the same form."""
-    kind = file.digest.partition(":")[0]
+def found_digest(path: Path, kind: str) -> str:
+    """What a file's digest really is, as "sha256:..." or of another kind; for the kind "size" its size in bytes."""
+    if kind == "size":
+        return f"size:{path.stat().st_size}"
     with path.open("rb") as stream:
         return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
 
 
-def _wrong(part: Path, found: str, file: RemoteFile) -> str:
-    with part.open("rb") as stream:
-        start = stream.read(512).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+def _right(path: Path, file: RemoteFile) -> bool:
+    """It has the known digest, or the known digits of it; a file of which nothing is known is never wrong."""
+    kind = file.digest.partition(":")[0]
+    if not kind:
+        return True
+    found = found_digest(path, kind)
+    return found.startswith(file.digest) if file.abridged else found == file.digest
+
+
+def _wrong(path: Path, file: RemoteFile) -> str:
+    if _is_page(path):
         return "a web page came instead of the file"
-    return f"its digest is {found}, expected {file.digest}"
+    found = found_digest(path, file.digest.partition(":")[0])
+    return f"its digest is {found}, expected {file.digest}{'...' if file.abridged else ''}"
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))

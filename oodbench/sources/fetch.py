@@ -1,34 +1,36 @@
-"""Public image sets into packs, and packs checked against what they should be."""
+"""Public image sets into packs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from oodbench.errors import OodbenchError, unknown
 from oodbench.images.imageset import ImageSet
-from oodbench.images.packs import read_pack, write_pack
+from oodbench.images.packs import write_pack, write_parts
+from oodbench.images.photographs import write_photographs
+from oodbench.progress import progress
 from oodbench.sources.catalogue import SOURCES
-from oodbench.sources.download import download
-from oodbench.sources.readers import in_folder, pictures
-from oodbench.sources.source import Pixels, Source
+from oodbench.sources.download import demand, download, found_digest
+from oodbench.sources.source import ImageFiles, Parts, Pixels, RemoteFile, Source
 from oodbench.sources.trained import TRAINED
 
 DOWNLOADS = "downloads"
 """Where, below the data folder, archives are kept as they came."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a pack is what it should be, and what there is to say."""
-
-    good: bool
-    said: str
-
-
-def fetch(name: str, data: Path, say: Callable[[str], None]) -> Path:
+def fetch(
+    name: str, data: Path, say: Callable[[str], None], unverified: bool = False, count: int | None = None
+) -> Path:
     """The pack of a public image set in the data folder: downloaded, verified, read and written, whole or not at all.
+
+    Args:
+        name: of the set.
+        data: the data folder.
+        say: told what happens.
+        unverified: take files that have no published digest.
+        count: so many images instead of the default, where a set leaves that open.
 
     Raises:
         OodbenchError: no such source, or what went wrong on the way.
@@ -36,53 +38,98 @@ def fetch(name: str, data: Path, say: Callable[[str], None]) -> Path:
     if name not in SOURCES:
         raise unknown("public image set", name, {*SOURCES, *TRAINED})
     source, pack = SOURCES[name], data / f"{name}.h5"
+    if count is not None:
+        source = _of_size(name, source, count)
     if pack.is_file():
         say(f"{name}: {pack} is there already")
         return pack
-    files = [download(file, data / DOWNLOADS) for file in source.files]
+    for file in source.files:
+        demand(file, data / DOWNLOADS, unverified)
+    files = [download(file, data / DOWNLOADS, unverified) for file in source.files]
+    digests = [_recorded(path, file, say) for path, file in zip(files, source.files, strict=True)]
     say(f"{name}: reading {', '.join(file.name for file in files)}")
-    images, labels = source.read(files)
-    _check(name, source, (images, labels))
-    about = {"terms": source.terms, "note": source.note, "digests": " ".join(file.digest for file in source.files)}
-    write_pack(pack, ImageSet(name, images, labels, f"{source.title}; {source.files[0].urls[0]}"), about)
-    say(f"{name}: {len(images):,} images in {pack}; the archive in {data / DOWNLOADS} may be removed")
+    about = {"terms": source.terms, "note": source.note, "digests": " ".join(digests)}
+    written = _write(pack, name, source, source.read(files), about)
+    say(f"{name}: {written:,} images in {pack}; what is in {data / DOWNLOADS} may be removed")
     return pack
 
 
-def pack_folder(path: Path, name: str, side: int, data: Path) -> Path:
-    """A pack of the image files below a folder or in an archive, resized to `side`; folders become labels.
+def check_pixels(name: str, source: Source, pixels: Pixels) -> None:
+    """Are there as many images as the set has, and not the same all over?
 
     Raises:
-        OodbenchError: nothing is there, or an image is broken.
+        OodbenchError: no.
     """
-    if not path.exists():
-        raise OodbenchError(f"there is no {path}: give a folder of images, or a tar or zip archive of them")
-    if path.is_dir() and not any(True for _ in in_folder(path)):
-        raise OodbenchError(f"{path} holds no image files (jpg, png, bmp, webp)")
-    images, labels = pictures(r".*\.(jpg|jpeg|png|bmp|webp|JPG|JPEG|PNG)", side, labelled=True)([path])
-    target = data / f"{name}.h5"
-    write_pack(target, ImageSet(name, images, labels, f"{path.name}, shorter side resized to {side}, middle cut out"))
-    return target
-
-
-def verify(name: str, data: Path) -> Verdict:
-    """Is the pack of a public image set whole and what it should be?"""
-    pack = data / f"{name}.h5"
-    try:
-        images = read_pack(pack, name)
-        if name in SOURCES:
-            _check(name, SOURCES[name], (images.images, images.labels))
-    except OodbenchError as error:
-        return Verdict(False, str(error))
-    return Verdict(True, f"{len(images):,} images, fingerprint {images.fingerprint[:16]}")
-
-
-def _check(name: str, source: Source, pixels: Pixels) -> None:
     images, labels = pixels
-    if len(images) != source.count or len(labels) != len(images):
-        raise OodbenchError(
-            f"{name} should have {source.count:,} images and {len(images):,} were read: its archive is not what "
-            "it was; nothing was written"
-        )
+    check_count(name, source, len(images))
+    if len(labels) != len(images):
+        raise OodbenchError(f"{name} has {len(images):,} images and {len(labels):,} labels; nothing was written")
     if len(images) > 1 and np.all(images == images[0]):
         raise OodbenchError(f"all images of {name} are the same: its archive is not what it was; nothing was written")
+
+
+def check_count(name: str, source: Source, found: int) -> None:
+    """Are there as many images as the set has, where that is known?
+
+    Raises:
+        OodbenchError: no.
+    """
+    if source.count is not None and found != source.count:
+        raise OodbenchError(
+            f"{name} should have {source.count:,} images and {found:,} were read: its archive is not what it was; "
+            "nothing was written"
+        )
+
+
+def _write(pack: Path, name: str, source: Source, found: Pixels | Parts | ImageFiles, about: dict[str, str]) -> int:
+    origin = f"{source.title}; {source.files[0].urls[0] if source.files[0].urls else source.files[0].where}"
+    if isinstance(found, ImageFiles):
+        return write_photographs(pack, _counted_files(name, source, found), origin, about)
+    if isinstance(found, Parts):
+        return write_parts(pack, name, _counted_parts(name, source, found), origin, about)
+    check_pixels(name, source, found)
+    write_pack(pack, ImageSet(name, *found, origin), about)
+    return len(found[0])
+
+
+def _counted_files(name: str, source: Source, found: ImageFiles) -> Iterator[tuple[str, bytes, int]]:
+    """As they come; that there were too few or too many is an error at their end, before the pack is in its place."""
+    count = 0
+    with progress(f"packing {name}", source.count) as advance:
+        for photograph in found.files:
+            yield photograph
+            count += 1
+            advance(1)
+    check_count(name, source, count)
+
+
+def _counted_parts(name: str, source: Source, found: Parts) -> Iterator[Pixels]:
+    """As `_counted_files`."""
+    count = 0
+    with progress(f"packing {name}", source.count) as advance:
+        for images, labels in found.batches:
+            yield images, labels
+            count += len(images)
+            advance(len(images))
+    check_count(name, source, count)
+
+
+def _of_size(name: str, source: Source, count: int) -> Source:
+    if source.sized is None:
+        of_size = ", ".join(other for other, one in SOURCES.items() if one.sized)
+        raise OodbenchError(f"{name} is what it is: leave --count out; it is for {of_size}")
+    return replace(source, count=count, read=source.sized(count))
+
+
+def _recorded(path: Path, file: RemoteFile, say: Callable[[str], None]) -> str:
+    """What is kept of a file's digest, and said where it was not published."""
+    if file.proven and not file.abridged:
+        return file.digest
+    found = found_digest(path, "sha256" if file.digest.partition(":")[0] != "size" else "size")
+    if file.proven:
+        return f"{found} (its first {file.abridged} digits are published)"
+    say(
+        f"{path.name} is {found}. It is recorded in the pack, so that others can see whether they have the same file; "
+        "that it is the right one, nobody has published a digest to prove"
+    )
+    return f"{found} (found, not published)"

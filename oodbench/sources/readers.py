@@ -8,20 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.io import loadmat
 
 from oodbench.errors import OodbenchError
+from oodbench.images.preprocessing import opened
 from oodbench.sources.archives import LARGEST, members
 from oodbench.sources.source import Pixels, Reader
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+GZIPPED = b"\x1f\x8b"
+"""First bytes of every gzipped file."""
 
-Image.MAX_IMAGE_PIXELS = 100_000_000
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def cifar(batches: Sequence[str], labels: str) -> Reader:
@@ -40,7 +42,7 @@ def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> P
     for name, content in members(path):
         batch = name.rpartition("/")[2]
         if batch in batches and batch not in found:
-            found[batch] = _unpickled(content, f"{path}: {name}")
+            found[batch] = unpickled(io.BytesIO(content), f"{path}: {name}")
     if missing := [batch for batch in batches if batch not in found]:
         raise OodbenchError(f"{path} has no {missing[0]}: it is not the archive it should be")
     pixels = np.concatenate([np.asarray(found[batch]["data"], np.uint8) for batch in batches])
@@ -49,12 +51,14 @@ def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> P
 
 
 class _Harmless(pickle.Unpickler):
-    """Knows arrays and what Python 2 wrote for text; everything else is refused before it is built."""
+    """Knows arrays, their numbers, and what Python 2 wrote for text; everything else is refused before it is built."""
 
     KNOWN = frozenset(
         {
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy._core.multiarray", "scalar"),
             ("numpy", "ndarray"),
             ("numpy", "dtype"),
             ("_codecs", "encode"),
@@ -67,13 +71,18 @@ class _Harmless(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _unpickled(content: bytes, where: str) -> Mapping[str, Any]:
+def unpickled(stream: IO[bytes], where: str) -> Mapping[str, Any]:
+    """A pickled batch of images: a dict with an array `data`, and nothing in it that could run.
+
+    Raises:
+        OodbenchError: it is something else.
+    """
     try:
-        found = _Harmless(io.BytesIO(content), encoding="latin1").load()
+        found = _Harmless(stream, encoding="latin1").load()
     except Exception as error:  # a hostile pickle may raise anything
-        raise OodbenchError(f"{where} is not a batch of CIFAR images ({error}): fetch the archive again") from error
+        raise OodbenchError(f"{where} is not a batch of images ({error}): fetch the archive again") from error
     if not isinstance(found, dict) or not isinstance(found.get("data"), np.ndarray):
-        raise OodbenchError(f"{where} holds no array 'data': it is not a batch of CIFAR images")
+        raise OodbenchError(f"{where} holds no array 'data': it is not a batch of images")
     return found
 
 
@@ -120,7 +129,7 @@ def pictures(pattern: str, side: int, listed: str | None = None, labelled: bool 
 def _pictures(
     paths: Sequence[Path], *, pattern: re.Pattern[str], side: int, listed: str | None, labelled: bool
 ) -> Pixels:
-    wanted = _list(listed) if listed else None
+    wanted = names_listed(listed) if listed else None
     found: dict[str, npt.NDArray[np.uint8]] = {}
     for path in paths:
         for name, content in in_folder(path) if path.is_dir() else members(path):
@@ -139,11 +148,7 @@ def _pictures(
 
 def squared(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
     """An image file as uint8 (side, side, 3), see `pictures`."""
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OodbenchError(f"{where} is not a whole image ({error}): remove it, or fetch its archive again") from error
+    image = opened(content, where)
     width, height = image.size
     shorter = min(width, height)
     if shorter != side:
@@ -176,7 +181,7 @@ def _array(paths: Sequence[Path], *, count: int | None) -> Pixels:
 
 
 def idx(paths: Sequence[Path]) -> Pixels:
-    """MNIST's pair of gzipped files, images and labels; grey is repeated in three channels."""
+    """MNIST's pair of files, gzipped or not, images and labels; grey is repeated in three channels."""
     images, labels = (_idx(path) for path in paths)
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise OodbenchError(f"{paths[0]} and {paths[1]} hold {images.shape} and {labels.shape}: which is no pair")
@@ -185,18 +190,23 @@ def idx(paths: Sequence[Path]) -> Pixels:
 
 def _idx(path: Path) -> npt.NDArray[np.uint8]:
     try:
-        with gzip.open(path) as stream:
+        with path.open("rb") as file:
+            gzipped = file.read(2) == GZIPPED
+        with gzip.open(path) if gzipped else path.open("rb") as stream:
             content = stream.read(LARGEST)
         axes = content[3]
         shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise OodbenchError(f"{path} is not a gzipped idx file of bytes ({error}): fetch it again") from error
+        raise OodbenchError(f"{path} is not an idx file of bytes ({error}): fetch it again") from error
 
 
-def _list(name: str) -> frozenset[str]:
+def names_listed(name: str | None) -> frozenset[str]:
+    """What the list `name` (gzip, below `lists/`) holds, without folders; nothing for None."""
+    if name is None:
+        return frozenset()
     content = (files("oodbench.sources") / "lists" / name).read_bytes()
-    return frozenset(gzip.decompress(content).decode().split())
+    return frozenset(entry.rpartition("/")[2] for entry in gzip.decompress(content).decode().split())
 
 
 def _folder(name: str) -> str:

@@ -1,6 +1,6 @@
 """Source: what is known of a public image set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,25 +15,77 @@ Reader = Callable[[Sequence[Path]], Pixels]
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Images of a set that may be larger than the memory, some at a time, in the set's order."""
+
+    batches: Iterator[Pixels]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as they are, one at a time: name, content and label (-1 where there is none), in the set's order."""
+
+    files: Iterator[tuple[str, bytes, int]]
+
+
+AnyReader = Callable[[Sequence[Path]], Pixels | Parts | ImageFiles]
+"""As `Reader`, also for sets that are not held in memory."""
+
+HEX = {"md5": 32, "sha256": 64}
+"""Digits of a whole digest."""
+
+
+@dataclass(frozen=True)
 class RemoteFile:
-    """A file to download.
+    """A file to download, or to be fetched by hand.
 
     Attributes:
-        urls: where it is, first choice first.
-        digest: "md5:..." or "sha256:..." as its publisher, or a library that checks it, gives it.
-        size: in bytes, about; for people.
+        urls: where it is, first choice first; none where it takes a login.
+        digest: "md5:..." or "sha256:..." as its publisher, or a library that checks it, gives it; of a SHA-256 the
+            first digits will do. "" where none is published, "size:..." where nothing but the exact size in bytes is
+            known and the file is too large to be hashed for nothing: neither proves what the file is.
+        size: in bytes, about; for people, and a limit to what is received. None where it is not known.
         saved_as: what it is called on disk; the last part of its address if not given.
+        where: for a file without an address, where a person has it from: "from ..., after a login".
     """
 
     urls: tuple[str, ...]
     digest: str
-    size: int
+    size: int | None
     saved_as: str = ""
+    where: str = ""
 
     @property
     def name(self) -> str:
         """What it is called on disk."""
         return self.saved_as or self.urls[0].rpartition("/")[2]
+
+    @property
+    def proven(self) -> bool:
+        """Its digest shows whether it is the right file."""
+        return self.digest.partition(":")[0] in HEX
+
+    @property
+    def abridged(self) -> int:
+        """How many digits of its digest are known, if not all of them; else 0."""
+        kind, _, digits = self.digest.partition(":")
+        return len(digits) if kind in HEX and len(digits) < HEX[kind] else 0
+
+
+def remote_file(url: str, digest: str, megabytes: float | None, *mirrors: str, saved_as: str = "") -> RemoteFile:
+    """A file at `url`, or the same at a mirror, of about so many megabytes."""
+    return RemoteFile((url, *mirrors), digest, None if megabytes is None else int(megabytes * 1e6), saved_as)
+
+
+def drive_file(identifier: str, saved_as: str, megabytes: float | None = None) -> RemoteFile:
+    """A file on Google Drive, for which no digest is published."""
+    url = f"https://drive.usercontent.google.com/download?id={identifier}&export=download&confirm=t"
+    return remote_file(url, "", megabytes, saved_as=saved_as)
+
+
+def file_by_hand(name: str, digest: str, megabytes: float | None, where: str) -> RemoteFile:
+    """A file that takes a login: people fetch it themselves."""
+    return RemoteFile((), digest, None if megabytes is None else int(megabytes * 1e6), name, where)
 
 
 @dataclass(frozen=True)
@@ -42,21 +94,29 @@ class Source:
 
     Attributes:
         title: one line: what it is and which part of it.
-        files: what to download.
+        files: to download.
         read: makes images of them.
-        count: how many images there must be.
+        count: how many images there must be; None where no source that says it was found.
         terms: licence or terms of use, as far as they are known.
         note: what a user should know before believing a number on it.
+        sized: makes the reader of another number of images than the default; None where the set is what it is.
     """
 
     title: str
     files: tuple[RemoteFile, ...]
-    read: Reader
-    count: int
+    read: AnyReader
+    count: int | None
     terms: str
     note: str = ""
+    sized: Callable[[int], AnyReader] | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes to download."""
-        return sum(file.size for file in self.files)
+    def size(self) -> int | None:
+        """Bytes to download, about; None where a file's size is not known."""
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def proven(self) -> bool:
+        """All its files have published digests."""
+        return all(file.proven for file in self.files)

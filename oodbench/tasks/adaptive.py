@@ -183,7 +183,7 @@ class _Search:
     def __init__(self, goal: Goal, images: Tensor, indices: Indices, epsilon: int, purpose: str) -> None:
         self.goal, self.images, self.epsilon = goal, images, epsilon
         self._indices, self._purpose = indices, purpose
-        self._size = batch_size(images.device)
+        self._size = batch_size(images.device, images.shape[-1])
         self.reducer = Reducer(self._in_batches(goal.score), images, epsilon)
         self.everything = torch.arange(len(images), device=images.device)
         self.stage = torch.zeros_like(self.everything)
@@ -239,7 +239,9 @@ def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:
         return
     with torch.no_grad():
         starts = search.reducer.images[rows]
-        margins = torch.cat([targets(part) for part in torch.split(starts, batch_size(starts.device))])
+        margins = torch.cat(
+            [targets(part) for part in torch.split(starts, batch_size(starts.device, starts.shape[-1]))]
+        )
     tried = margins.argsort(stable=True, dim=1, descending=True)[:, : budget.classes]
     reached = torch.full(margins.shape, -torch.inf, dtype=torch.float64, device=margins.device)
     points = {}

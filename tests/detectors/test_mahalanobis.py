@@ -213,5 +213,5 @@ def test_perturbed_negatives_climb_the_loss_of_their_label(fitted, toy_images):
 
 def test_tuning_images_can_be_given_by_hand(fitted, case):
     images = evidence(case)
-    tuned = fitted.tune(TuningImages(images.heldout, images.outliers))
+    tuned = fitted.tune(TuningImages(images.heldout.images, images.heldout.labels, images.outliers))
     assert tuned["fpr95"] <= 1

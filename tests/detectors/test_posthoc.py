@@ -229,7 +229,7 @@ def test_rmds_says_what_it_lacks():
 
 
 def test_a_network_without_a_linear_head_is_named():
-    with pytest.raises(OodbenchError, match="FeatureNetwork does not end in a linear layer"):
+    with pytest.raises(OodbenchError, match="FeatureNetwork does not end in one linear layer"):
         learned(ViM(), random_features(), head=torch.nn.Sequential(torch.nn.Linear(5, 3)))
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from oodbench.images.augment import PADDING, augment, crop, flip
+from oodbench.images.augment import PADDING, augment
 
 
 def images(count=200):
@@ -11,7 +11,7 @@ def images(count=200):
 
 def test_a_crop_is_a_window_of_the_padded_image():
     before = images()
-    after = crop(before, torch.Generator().manual_seed(0))
+    after = augment(before, ["crop"], torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(before, (PADDING,) * 4)
     offsets = set()
     for image, frame in zip(after, padded, strict=True):
@@ -28,7 +28,7 @@ def test_a_crop_is_a_window_of_the_padded_image():
 
 def test_a_flip_mirrors_about_half_of_the_images():
     before = images()
-    after = flip(before, torch.Generator().manual_seed(0))
+    after = augment(before, ["flip"], torch.Generator().manual_seed(0))
     mirrored = torch.tensor([torch.equal(new, old.flip(2)) for new, old in zip(after, before, strict=True)])
     kept = torch.tensor([torch.equal(new, old) for new, old in zip(after, before, strict=True)])
     assert (mirrored ^ kept).all()

@@ -129,7 +129,7 @@ def test_no_attack_exceeds_a_detectors_bound(images, name, radius):
         torch.testing.assert_close(climbed.after, bound, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "small-cnn"])
+@pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "resnet18-32x32", "small-cnn"])
 def test_the_networks_of_the_house_are_bounded(name):
     network = networks.build(name, K, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0).eval()
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))

@@ -295,3 +295,27 @@ def first_images(archive: Path, count: int) -> tuple[Tensor, Tensor]:
             pixels.append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB")))
             labels.append(int(Path(member.name).stem.split("_")[1]))
     return as_input(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)), torch.tensor(labels)
+
+
+def test_training_may_begin_with_weights_of_fewer_outputs(tmp_path: Path) -> None:
+    given, network, fresh = small(10, seed=1), small(11, seed=2), small(11, seed=2)
+    checkpoints.save(given, tmp_path / "ten.safetensors", {})
+    checkpoints.begin(network, tmp_path / "ten.safetensors")
+    assert torch.equal(network.conv1.weight, given.conv1.weight)
+    assert torch.equal(network.fc.weight[:10], given.fc.weight)
+    assert torch.equal(network.fc.weight[10:], fresh.fc.weight[10:])
+    assert torch.equal(network.fc.bias[:10], given.fc.bias)
+
+
+def test_a_last_layer_of_more_outputs_means_other_classes(tmp_path: Path) -> None:
+    given, network, fresh = small(10, seed=1), small(7, seed=2), small(7, seed=2)
+    checkpoints.save(given, tmp_path / "ten.safetensors", {})
+    checkpoints.begin(network, tmp_path / "ten.safetensors")
+    assert torch.equal(network.conv1.weight, given.conv1.weight)
+    assert torch.equal(network.fc.weight, fresh.fc.weight)
+
+
+def test_training_cannot_begin_with_another_architecture(tmp_path: Path) -> None:
+    checkpoints.save(small(), tmp_path / "small.safetensors", {})
+    with pytest.raises(OodbenchError, match="another architecture"):
+        checkpoints.begin(densenet(), tmp_path / "small.safetensors")

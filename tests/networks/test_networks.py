@@ -186,7 +186,38 @@ def test_normalisation_is_the_first_step_and_not_in_checkpoints(network: Network
 
 
 def name_of(network: Network) -> str:
-    return next(name for name in networks.names() if type(networks.build(name, 1)) is type(network))
+    built = {name: networks.build(name, 1) for name in networks.names()}
+    return next(name for name, one in built.items() if (type(one), one.head.in_features) == alike(network))
+
+
+def alike(network: Network) -> tuple[type, int]:
+    return type(network), network.head.in_features
+
+
+def test_wideresnet_of_width_two_has_the_entries_of_width_four_at_half_the_channels() -> None:
+    two, four = networks.build("wideresnet-40-2", 10), networks.build("wideresnet-40-4", 10)
+    assert list(two.state_dict()) == list(four.state_dict())
+    assert sum(p.numel() for p in two.parameters()) == 2_243_546  # as pytorch-ood's network of that name has
+    taps = two.represent(torch.rand(1, 3, 32, 32)).taps
+    assert [tuple(tap.shape[1:]) for tap in taps] == [(16, 32, 32), (32, 32, 32), (64, 16, 16), (128, 8, 8)]
+
+
+def test_resnet_has_the_entries_of_openood() -> None:
+    network = networks.build("resnet18-32x32", 10)
+    stored = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    convolutions = {"conv1"} | {
+        f"layer{group}.{block}.conv{i}" for group in range(1, 5) for block in (0, 1) for i in (1, 2)
+    }
+    norms = {name.replace("conv", "bn") for name in convolutions}
+    convolutions |= {f"layer{group}.0.shortcut.0" for group in (2, 3, 4)}
+    norms |= {f"layer{group}.0.shortcut.1" for group in (2, 3, 4)}
+    expected = {f"{name}.weight" for name in convolutions} | {f"{name}.{part}" for name in norms for part in stored}
+    assert set(network.state_dict()) == expected | {"fc.weight", "fc.bias"}
+    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+    logits, features, taps = network.represent(torch.rand(2, 3, 32, 32))
+    shapes = [(64, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    assert [tuple(tap.shape[1:]) for tap in taps] == shapes
+    assert logits.shape == (2, 10) and features.shape == (2, 512) and features.min() >= 0
 
 
 def test_small_cnn_has_three_activations_and_keeps_positions() -> None:
@@ -221,9 +252,10 @@ def test_without_seed_the_caller_seeds() -> None:
 
 
 def test_every_name_has_a_line() -> None:
-    assert networks.names() == ["densenet-bc-100-12", "wideresnet-40-4", "small-cnn"]
-    lines = [networks.describe(name) for name in networks.names()]
-    assert len(set(lines)) == 3 and all(line and "\n" not in line for line in lines)
+    own = ["densenet-bc-100-12", "wideresnet-40-4", "wideresnet-40-2", "resnet18-32x32", "small-cnn"]
+    assert networks.names()[: len(own)] == own
+    lines = [networks.describe(name) for name in own]
+    assert len(set(lines)) == len(own) and all(line and "\n" not in line for line in lines)
 
 
 @pytest.mark.parametrize("call", [lambda name: networks.build(name, 10), networks.describe], ids=["build", "describe"])

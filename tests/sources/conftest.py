@@ -1,11 +1,16 @@
 """A server on 127.0.0.1 that can break in all the ways that the net does."""
 
+import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+PIECE = 100
 
 
 @dataclass
@@ -16,6 +21,8 @@ class Served:
         url: where it is.
         files: by path.
         broken: by path, how many times it breaks off halfway.
+        manner: of breaking off: "close", "reset" (without a goodbye), or "stall" (nothing more comes).
+        pace: seconds between pieces of `PIECE` bytes, for a server that trickles.
         answers: by path, what it answers instead, status and content.
         resumes: it understands ranges.
         asked: path and range of every request.
@@ -24,6 +31,8 @@ class Served:
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
+    manner: str = "close"
+    pace: float = 0.0
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     resumes: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -52,20 +61,34 @@ def served():
                     it.broken[self.path] -= 1
                     sent = rest[: len(rest) // 2]
                 self.reply(206 if start else 200, rest, sent)
+                if len(sent) < len(rest):
+                    self.break_off()
 
         def reply(self, status, content, sent):
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(sent)
+            size = PIECE if it.pace else len(sent) or 1
+            for place in range(0, len(sent), size):
+                self.wfile.write(sent[place : place + size])
+                time.sleep(it.pace)
+
+        def break_off(self):
+            if it.manner == "stall":
+                stopped.wait(5)
+            if it.manner == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
 
         def log_message(self, *_):
             pass
 
+    stopped = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     it = Served(f"http://127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield it
+    stopped.set()
     server.shutdown()
     server.server_close()
 

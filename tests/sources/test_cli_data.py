@@ -2,17 +2,23 @@
 
 import hashlib
 import io
+import re
 import tarfile
 
+import h5py
 import numpy as np
 import pytest
+from archive_making import jpeg, written, zip_bytes
 from PIL import Image
 
-from oodbench import suitefile
+from oodbench import networks, suitefile
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import read_pack
 from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources.outliers import tiny_images
+from oodbench.sources.photographs import photographs
 from oodbench.sources.readers import pictures
+from oodbench.sources.trained import TRAINED
 
 COUNT = 12
 
@@ -131,12 +137,12 @@ def test_a_bad_pack_is_found_out(oodbench, tmp_path):
     assert out.startswith("BAD   textures")
 
 
-def test_every_name_in_every_suite_has_a_source():
-    for name in suitefile.names():
-        suite = suitefile.load(name)
-        named = {suite.id.train, suite.id.test, *(ood.set for ood in suite.ood)}
-        named |= {suite.outliers.set} if suite.outliers else set()
-        assert named - {None} <= {*SOURCES, *BUILTINS}, name
+@pytest.mark.parametrize("name", suitefile.names())
+def test_every_name_in_every_suite_has_a_source(name):
+    suite = suitefile.load(name)
+    named = {suite.id.train, suite.id.test, *(ood.set for ood in suite.ood)}
+    named |= {suite.outliers.set} if suite.outliers else set()
+    assert named - {None} <= {*SOURCES, *BUILTINS}
 
 
 def test_sources_say_what_people_need():
@@ -145,11 +151,13 @@ def test_sources_say_what_people_need():
         assert name not in BUILTINS
         assert source.title
         assert source.terms
-        assert source.count > 0
+        assert source.count is None or source.count > 0
         for file in source.files:
             kind, _, value = file.digest.partition(":")
-            assert (kind, len(value)) in {("md5", 32), ("sha256", 64)}
+            assert (kind, len(value)) in {("md5", 32), ("sha256", 64)} or (kind in ("", "size") and not file.proven)
             assert all(url.startswith(("http://", "https://")) for url in file.urls)
+            assert file.urls or file.where
+            assert "?" not in file.name
 
 
 def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypatch):
@@ -162,17 +170,96 @@ def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypa
     served.files["/net.safetensors"] = content
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     file = RemoteFile((f"{served.url}/net.safetensors",), digest, len(content), "mine.safetensors")
-    monkeypatch.setitem(TRAINED, "mine", Trained("Untrained", file, "small-cnn", "digits-test", 0.99, "free"))
+    monkeypatch.setitem(
+        TRAINED, "mine", Trained("Untrained", file, "small-cnn", "digits-test", 0.99, "free", (0.5,) * 3, (0.5,) * 3)
+    )
     command = ("run", "--suite", "digits", "--detector", "msp", "--checkpoint", "mine", "--images", "20")
     code, _, err = oodbench(*command)
     assert code == 2
     assert "`oodbench data fetch mine`" in err
     assert oodbench("data", "fetch", "mine")[:2] == (0, "mine: data/networks/mine.safetensors\n")
-    assert "present  mine: Untrained; 99.00% right on digits-test" in oodbench("data", "list")[1]
+    listed = oodbench("data", "list", "networks")[1]
+    assert "present  mine: Untrained; small-cnn, mean 0.5000 0.5000 0.5000, std" in listed
+    assert "99.00% right on digits-test" in listed
+    assert "cifar10-test:" not in listed
     code, out, err = oodbench(*command)
     assert code == 0, err
     assert "checkpoint mine.safetensors" in out
     assert "WARNING: mine should be right on 99.00% of digits-test" in err
     code, _, err = oodbench(*command[:5], "--checkpoint", "nowhere.pt")
     assert code == 2
-    assert "there is no checkpoint nowhere.pt" in err
+    assert "there is no trained network nowhere.pt" in err
+
+
+@pytest.fixture
+def scenes(served, published):
+    """Photographs behind an address that nobody publishes a digest for."""
+    content = zip_bytes([(f"scenes/{number}.jpg", jpeg(number)) for number in range(4)])
+    served.files["/scenes.zip"] = content
+    file = RemoteFile((f"{served.url}/scenes.zip",), "", None)
+    published("scenes", Source("Scenes", (file,), photographs(), 4, "free"))
+    return content
+
+
+def test_photographs_that_nobody_vouches_for(oodbench, tmp_path, scenes):
+    code, _, err = oodbench("data", "fetch", "scenes")
+    assert code == 2
+    assert "nobody publishes a digest of scenes.zip" in err
+    listed = oodbench("data", "list")[1]
+    assert re.search(r"4 images, a download of a size not known from 127\.0\.0\.1:\d+; free\. Nobody publishes", listed)
+    code, out, err = oodbench("data", "fetch", "scenes", "--unverified")
+    assert code == 0, err
+    digest = hashlib.sha256(scenes).hexdigest()
+    assert f"scenes.zip is sha256:{digest}. It is recorded in the pack" in out
+    with h5py.File(tmp_path / "data" / "scenes.h5") as pack:
+        assert pack.attrs["digests"] == f"sha256:{digest} (found, not published)"
+        assert len(pack["labels"]) == 4
+    assert oodbench("data", "verify")[:2] == (0, "good  scenes: 4 photographs\n")
+
+
+def test_photographs_are_counted_before_there_is_a_pack(oodbench, tmp_path, scenes, published):
+    source = SOURCES["scenes"]
+    published("scenes", Source(source.title, source.files, source.read, 5, "free"))
+    code, _, err = oodbench("data", "fetch", "scenes", "--unverified")
+    assert code == 2
+    assert "should have 5 images and 4 were read" in err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["downloads"]
+
+
+def test_a_pack_of_photographs_that_was_tampered_with_is_found_out(oodbench, tmp_path, scenes):
+    assert oodbench("data", "fetch", "scenes", "--unverified")[0] == 0
+    with h5py.File(tmp_path / "data" / "scenes.h5", "a") as pack:
+        pack["files"][:100] = 0
+    code, out, _ = oodbench("data", "verify", "scenes")
+    assert code == 1
+    assert out.startswith("BAD   scenes: ")
+    assert "file 0 is not an image" in out
+
+
+def test_a_file_by_hand_and_a_number_of_images(oodbench, tmp_path, published):
+    content = np.arange(12 * 3072, dtype=np.uint32).astype(np.uint8).tobytes()
+    file = RemoteFile((), f"size:{len(content)}", len(content), "tiny.bin", "for those who still have it")
+    published("tiny", Source("Tiny", (file,), tiny_images(6), 6, "WITHDRAWN", "", tiny_images))
+    code, _, err = oodbench("data", "fetch", "tiny", "--unverified")
+    assert code == 2
+    assert "tiny.bin cannot be downloaded (for those who still have it): put it into data/downloads" in err
+    written(tmp_path / "data" / "downloads" / "tiny.bin", content)
+    code, out, err = oodbench("data", "fetch", "tiny", "--unverified", "--count", "3")
+    assert code == 0, err
+    assert "tiny: 3 images in data/tiny.h5" in out
+    assert len(read_pack(tmp_path / "data" / "tiny.h5", "tiny")) == 3
+    assert oodbench("data", "verify", "tiny")[0] == 0
+    code, _, err = oodbench("data", "fetch", "cifar10-test", "--count", "3")
+    assert code == 2
+    assert "leave --count out" in err
+
+
+def test_trained_networks_are_of_networks_that_can_be_built():
+    for name, network in TRAINED.items():
+        networks.require(network.network)
+        assert len(network.mean) == len(network.std) == 3
+        assert network.on in SOURCES
+        assert network.file.proven
+        assert suitefile.NAME.fullmatch(name)
+    names = [network.file.name for network in TRAINED.values()]
+    assert len(set(names)) == len(names)

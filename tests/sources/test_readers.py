@@ -75,7 +75,7 @@ class Evil:
 @pytest.mark.parametrize("content", [b"not a pickle", pickle.dumps([1]), pickle.dumps({"data": "text"})])
 def test_other_pickles_are_refused(tmp_path, content):
     path = tar(tmp_path / "c.tar.gz", [("test_batch", content)])
-    with pytest.raises(OodbenchError, match="not a batch of CIFAR images"):
+    with pytest.raises(OodbenchError, match="not a batch of images"):
         cifar(["test_batch"], "labels")([path])
 
 
@@ -248,5 +248,5 @@ def test_idx(tmp_path):
     with pytest.raises(OodbenchError, match="which is no pair"):
         idx([tmp_path / "i.gz", idx_file(tmp_path / "l.gz", labels[:2])])
     (tmp_path / "i.gz").write_bytes(b"x" * 50)
-    with pytest.raises(OodbenchError, match="not a gzipped idx file"):
+    with pytest.raises(OodbenchError, match="not an idx file"):
         idx([tmp_path / "i.gz", tmp_path / "l.gz"])

@@ -1,0 +1,126 @@
+"""Photographs: image files of any size in one HDF5 file, decoded only when they are looked at.
+
+`files` uint8 (B,), one encoded image behind the other; `ends` int64 (N,), where each of them ends; `labels` int64 (N,);
+`names` (N,), for people. Sets of this kind are larger than memory, so nothing here ever holds all of one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.errors import OodbenchError
+from oodbench.files import atomic
+from oodbench.images.preprocessing import Preprocessing
+
+CHUNK = 4 << 20
+"""Bytes of a chunk of `files`: larger than HDF5's cache, so that one image is read without its chunk."""
+
+Rows = npt.NDArray[np.int64]
+
+
+def write_photographs(
+    path: Path,
+    photographs: Iterable[tuple[str, bytes, int]],
+    source: str,
+    about: Mapping[str, str] | None = None,
+) -> int:
+    """Write image files to `path`, whole or not at all, as they come; how many there were.
+
+    Args:
+        path: of the pack.
+        photographs: name, content and label of each, in the order that the set is defined in.
+        source: where they come from, for people.
+        about: further attributes of the file.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+        OodbenchError: there is none.
+    """
+    names, ends, labels, content = [], [], [], sha256()
+    with atomic(path) as temporary, h5py.File(temporary, "w") as pack:
+        data = pack.create_dataset("files", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,))
+        for name, file, label in photographs:
+            start = data.shape[0]
+            data.resize((start + len(file),))
+            data[start:] = np.frombuffer(file, np.uint8)
+            content.update(len(file).to_bytes(8, "little") + file)
+            names.append(name)
+            ends.append(start + len(file))
+            labels.append(label)
+        if not names:
+            raise OodbenchError(f"there is no image to write to {path}")
+        pack["ends"], pack["labels"] = np.asarray(ends, np.int64), np.asarray(labels, np.int64)
+        pack.create_dataset("names", data=names, dtype=h5py.string_dtype())
+        pack.attrs.update({**(about or {}), "name": path.stem, "source": source, "sha256": content.hexdigest()})
+    return len(names)
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Some rows of a pack of image files, as an array of uint8 (N, side, side, 3) that is decoded on demand.
+
+    A slice or an array of positions gives these rows, still undecoded; `numpy.asarray` decodes.
+
+    Attributes:
+        path: of the pack.
+        content: SHA-256 over its image files, as noted when it was written.
+        ends: where each file of the pack ends, int64 (M,).
+        rows: of the pack, int64 (N,).
+        preprocessing: how files become squares.
+    """
+
+    path: Path
+    content: str
+    ends: Rows
+    rows: Rows
+    preprocessing: Preprocessing
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, side, side, 3)."""
+        return len(self.rows), self.preprocessing.side, self.preprocessing.side, 3
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> "Photographs":
+        return replace(self, rows=self.rows[which])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.uint8]:
+        pixels = np.empty(self.shape, np.uint8)
+        for square, file, row in zip(pixels, self.files(), self.rows, strict=True):
+            square[...] = self.preprocessing(file, f"{self.path}: image {row}")
+        return pixels
+
+    def files(self) -> Iterator[bytes]:
+        """The encoded images, one after the other.
+
+        Raises:
+            OodbenchError: the pack is damaged.
+        """
+        try:
+            with h5py.File(self.path, "r", locking=False) as pack:
+                data = pack["files"]
+                for row in self.rows:
+                    yield data[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
+        except (OSError, RuntimeError, KeyError) as error:
+            raise OodbenchError(f"{self.path} is not a whole HDF5 file ({error}); copy it again") from error
+
+    @cached_property
+    def identity(self) -> tuple[str, bytes, str]:
+        """What the decoded pixels depend on."""
+        return self.content, self.rows.tobytes(), repr(self.preprocessing)
+
+    def damaged(self) -> str | None:
+        """What is wrong with the pack's image files, all of which are read; None if they are as they were written."""
+        content = sha256()
+        for file in replace(self, rows=np.arange(len(self.ends))).files():
+            content.update(len(file).to_bytes(8, "little") + file)
+        return None if content.hexdigest() == self.content else f"{self.path}: its image files are not what they were"

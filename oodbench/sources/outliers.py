@@ -1,0 +1,111 @@
+"""Large sets of auxiliary outliers, some images at a time."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.errors import OodbenchError
+from oodbench.sources.archives import Bounded, streams, whole
+from oodbench.sources.readers import names_listed, unpickled
+from oodbench.sources.source import Parts, Pixels
+
+PartsReader = Callable[[Sequence[Path]], Parts]
+
+BATCHES = 10
+"""Pickled batches of downsampled ImageNet's training images."""
+
+LARGEST_BATCH = 2 << 30
+"""Bytes that one of them may have; at 64 pixels they have 1.6 GB."""
+
+TINY_IMAGES = 79_302_017
+TINY_BYTES = 3 * 32 * 32
+AT_A_TIME = 10_240
+SEED = 8
+"""Of the random records that stand in for images of CIFAR's classes."""
+
+
+def downsampled(side: int) -> PartsReader:
+    """Downsampled ImageNet's training images in the order of their batches: Chrabaszcz et al. 2017, arXiv:1707.08819.
+
+    Labels are numbered from 1 in the files and from 0 here.
+
+    Args:
+        side: of the images, in pixels.
+    """
+    return partial(_downsampled, side=side)
+
+
+def _downsampled(paths: Sequence[Path], *, side: int) -> Parts:
+    return Parts(_downsampled_batches(paths, side))
+
+
+def _downsampled_batches(paths: Sequence[Path], side: int) -> Iterator[Pixels]:
+    """Each archive holds its batches in the order of their numbers, or they are refused: order is part of a set."""
+    number = 1
+    for path in paths:
+        for name, stream in streams(path):
+            if "train_data_batch_" not in name:
+                continue
+            if name.rpartition("/")[2] != f"train_data_batch_{number}":
+                raise OodbenchError(f"{path} has {name} where train_data_batch_{number} should be")
+            with whole(path):
+                where = f"{path}: {name}"
+                batch = unpickled(io.BufferedReader(Bounded(stream, LARGEST_BATCH, where)), where)
+            yield _of_batch(batch["data"], batch.get("labels"), side, f"{path}: {name}")
+            number += 1
+    if number <= BATCHES:
+        raise OodbenchError(f"{', '.join(path.name for path in paths)} hold {number - 1} of the {BATCHES} batches")
+
+
+def _of_batch(rows: npt.NDArray[np.uint8], labels: object, side: int, where: str) -> Pixels:
+    numbers = np.asarray(labels)
+    if rows.dtype != np.uint8 or rows.shape != (len(numbers), 3 * side * side) or numbers.dtype.kind not in "iu":
+        raise OodbenchError(
+            f"{where} holds {rows.dtype} {rows.shape}, which are no images of {side} pixels with labels"
+        )
+    return rows.reshape(-1, 3, side, side).transpose(0, 2, 3, 1), numbers.astype(np.int64) - 1
+
+
+def tiny_images(count: int) -> PartsReader:
+    """`count` of the 80 Million Tiny Images from their flat file, at even distances.
+
+    The file is sorted by noun, so all nouns have their share. Images of CIFAR's classes, which a list names, are
+    replaced by random others, as Chen et al. 2021 do; the last record is left out, which their reader never reaches.
+    """
+    return partial(_tiny_images, count=count)
+
+
+def _tiny_images(paths: Sequence[Path], *, count: int) -> Parts:
+    (path,) = paths
+    total = path.stat().st_size // TINY_BYTES
+    if count > total - 1:
+        raise OodbenchError(f"{path} holds {total:,} images: choose a --count of at most {total - 1:,}")
+    overlap = np.unique([int(number) - 1 for number in names_listed("tinyimages-cifar-overlap.txt.gz")])
+    chosen = tiny_selection(total - 1, count, overlap)
+    return Parts(_of_records(path, chosen))
+
+
+def tiny_selection(total: int, count: int, overlap: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which of `total` records: at even distances, those in `overlap` (sorted) replaced by random others outside it."""
+    random = np.random.default_rng(SEED)
+    chosen = np.arange(count) * total // count
+    while len(barred := np.flatnonzero(np.isin(chosen, overlap))):
+        chosen[barred] = random.integers(0, total, len(barred))
+    return chosen
+
+
+def _of_records(path: Path, chosen: npt.NDArray[np.int64]) -> Iterator[Pixels]:
+    with path.open("rb", buffering=0) as file:
+        for start in range(0, len(chosen), AT_A_TIME):
+            some = np.empty((len(chosen[start : start + AT_A_TIME]), TINY_BYTES), np.uint8)
+            for row, record in zip(some, chosen[start:], strict=False):
+                # Not mapped into memory: the kernel then reads ahead around every page, 25 times as slow when measured.
+                file.seek(int(record) * TINY_BYTES)
+                if file.readinto(row.data) != TINY_BYTES:
+                    raise OodbenchError(f"{path} ends before record {record}: it is not the file it should be")
+            # Each is stored column by column: byte = row + 32 * column + 1024 * channel.
+            yield some.reshape(-1, 3, 32, 32).transpose(0, 3, 2, 1), np.full(len(some), -1, np.int64)

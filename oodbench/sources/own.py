@@ -1,0 +1,130 @@
+"""One's own images, in whatever format they come, as packs."""
+
+from collections.abc import Iterable
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+
+from oodbench.errors import OodbenchError
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import write_pack
+from oodbench.images.photographs import write_photographs
+from oodbench.progress import progress
+from oodbench.sources.archives import members
+from oodbench.sources.photographs import checked
+from oodbench.sources.readers import SUFFIXES, array, idx, in_folder, pictures, svhn, unpickled
+from oodbench.sources.source import Pixels
+
+IMAGES = r".*\.(jpg|jpeg|png|bmp|webp|JPG|JPEG|PNG)"
+
+IDX, IDX_LABELS = "-images-idx3-ubyte", "-labels-idx1-ubyte"
+"""What MNIST calls its files of images, and those of their labels beside them."""
+
+PICKLED = b"\x80"
+"""First byte of every pickle since its second protocol."""
+
+
+def pack_pixels(path: Path, name: str, side: int, data: Path) -> Path:
+    """A pack of the images in a folder, an archive or a file of arrays.
+
+    Image files are resized so that their shorter side is `side`, and their middle is cut out; folders become labels.
+    Arrays keep their size: SVHN's `.mat`, `.npy` and `.npz` (uint8 (N, H, W, 3) as `images`, integers as `labels`),
+    MNIST's idx, one pickled batch of CIFAR's.
+
+    Raises:
+        OodbenchError: nothing is there, or it is broken.
+    """
+    _require(path)
+    (images, labels), said = _arrays(path), path.name
+    if not len(images):
+        images, labels = pictures(IMAGES, side, labelled=True)([path])
+        said = f"{path.name}, shorter side resized to {side}, middle cut out"
+    target = data / f"{name}.h5"
+    write_pack(target, ImageSet(name, images, labels, said))
+    return target
+
+
+def pack_files(path: Path, name: str, data: Path) -> Path:
+    """A pack of the image files in a folder or an archive, as they are; folders become labels.
+
+    Raises:
+        OodbenchError: nothing is there, or an image is broken.
+    """
+    _require(path)
+    names = sorted(found for found, _ in _files(path))
+    folders = sorted({found.rpartition("/")[0] for found in names})
+    target = data / f"{name}.h5"
+    with progress(f"packing {name}", len(names)) as advance:
+
+        def labelled() -> Iterable[tuple[str, bytes, int]]:
+            for found, content in _files(path):
+                yield found, checked(content, f"{path}: {found}"), folders.index(found.rpartition("/")[0])
+                advance(1)
+
+        write_photographs(target, labelled(), path.name)
+    return target
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise OodbenchError(f"there is no {path}: give a folder of images, an archive of them, or a file of arrays")
+    if path.is_dir() and not any(True for _ in in_folder(path)):
+        raise OodbenchError(f"{path} holds no image files (jpg, png, bmp, webp)")
+
+
+def _files(path: Path) -> Iterable[tuple[str, bytes]]:
+    found = in_folder(path) if path.is_dir() else members(path)
+    return ((name, content) for name, content in found if name.lower().endswith(SUFFIXES))
+
+
+def _arrays(path: Path) -> Pixels:
+    """What a file of arrays holds; nothing if it is a folder, or an archive of image files."""
+    if path.is_file():
+        if path.suffix == ".mat":
+            return svhn()([path])
+        if path.suffix == ".npy":
+            return array()([path])
+        if path.suffix == ".npz":
+            return _npz(path)
+        if IDX in path.name:
+            return idx([path, _labels_of(path)])
+        with path.open("rb") as file:
+            if file.read(1) == PICKLED:
+                return _batch(path)
+    return np.empty((0, 0, 0, 3), np.uint8), np.empty(0, np.int64)
+
+
+def _labels_of(path: Path) -> Path:
+    labels = path.with_name(path.name.replace(IDX, IDX_LABELS))
+    if not labels.is_file():
+        raise OodbenchError(f"{path} has its labels in {labels.name}, which is not beside it: put it there")
+    return labels
+
+
+def _npz(path: Path) -> Pixels:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "images" not in arrays:
+                raise ValueError(f"it holds {', '.join(arrays) or 'nothing'} and no 'images'")
+            images = arrays["images"]
+            labels = arrays["labels"] if "labels" in arrays else np.full(len(images), -1)
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+                raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
+            if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)):
+                raise ValueError(f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)")
+    except (OSError, ValueError, EOFError) as error:
+        raise OodbenchError(f"{path} is not an archive of arrays ({error})") from error
+    return images, labels.ravel().astype(np.int64)
+
+
+def _batch(path: Path) -> Pixels:
+    with path.open("rb") as file:
+        found = unpickled(file, str(path))
+    rows = found["data"]
+    side = isqrt(rows.shape[-1] // 3) if rows.ndim == 2 else 0
+    labels = next((found[key] for key in ("labels", "fine_labels") if key in found), None)
+    known = np.full(len(rows), -1) if labels is None else np.asarray(labels)
+    if rows.dtype != np.uint8 or not side or rows.shape[1] != 3 * side * side or known.shape != (len(rows),):
+        raise OodbenchError(f"{path} holds {rows.dtype} {rows.shape} and {known.shape} labels: no batch of images")
+    return np.ascontiguousarray(rows.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)), known.astype(np.int64)

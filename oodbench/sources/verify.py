@@ -1,0 +1,48 @@
+"""Packs checked against what they should be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oodbench.errors import OodbenchError
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import read_pack
+from oodbench.images.photographs import Photographs
+from oodbench.sources.catalogue import SOURCES
+from oodbench.sources.fetch import check_count, check_pixels
+from oodbench.sources.photographs import checked
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a pack is what it should be, and what there is to say."""
+
+    good: bool
+    said: str
+
+
+def verify(name: str, data: Path) -> Verdict:
+    """Is the pack of a public image set whole and what it should be?"""
+    pack = data / f"{name}.h5"
+    try:
+        images = read_pack(pack, name)
+        said = _of_photographs if isinstance(images.images, Photographs) else _of_pixels
+        return Verdict(True, said(images, pack))
+    except OodbenchError as error:
+        return Verdict(False, str(error))
+
+
+def _of_pixels(images: ImageSet, pack: Path) -> str:
+    if images.name in SOURCES and SOURCES[images.name].sized is None:
+        check_pixels(images.name, SOURCES[images.name], (images.pixels(), images.labels))
+    return f"{len(images):,} images, fingerprint {images.fingerprint[:16]}"
+
+
+def _of_photographs(images: ImageSet, pack: Path) -> str:
+    assert isinstance(images.images, Photographs)
+    for number, content in enumerate(images.images.files()):
+        checked(content, f"{pack}: file {number}")
+    if damage := images.images.damaged():
+        raise OodbenchError(f"{damage}; fetch it again")
+    if images.name in SOURCES:
+        check_count(images.name, SOURCES[images.name], len(images))
+    return f"{len(images):,} photographs"

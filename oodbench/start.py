@@ -1,0 +1,79 @@
+"""The network that a suite names: as training finds it, or as a checkpoint gives it."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from oodbench import networks
+from oodbench.errors import OodbenchError
+from oodbench.files import digest
+from oodbench.networks import checkpoints
+from oodbench.networks.network import Network
+from oodbench.objective import Objective
+from oodbench.request import Request
+from oodbench.sources import trained
+from oodbench.suite import Suite
+
+
+def build_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
+    """The suite's network for an objective as training finds it; images are (C, H, W).
+
+    Its weights are those that the suite's recipe starts from, the others depend on the run's seed only.
+
+    Raises:
+        OodbenchError: the weights to start from are missing, or of another network.
+    """
+    plain = _plain_network(suite, objective, request.seed)
+    if start := _start(request, suite):
+        checkpoints.begin(plain, start)
+    return objective.adapt(plain, shape)
+
+
+def given_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
+    """The network of the run's checkpoint, with what the objective keeps beside it where the checkpoint has that.
+
+    Raises:
+        OodbenchError: the checkpoint is of another network, or broken.
+    """
+    assert request.checkpoint is not None
+    plain = _plain_network(suite, objective, request.seed)
+    adapted = objective.adapt(_plain_network(suite, objective, request.seed), shape)
+    if type(adapted) is not type(plain):
+        with suppress(OodbenchError):
+            checkpoints.load(adapted, request.checkpoint)
+            return adapted
+    checkpoints.load(plain, request.checkpoint)
+    return plain
+
+
+def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
+    spec = suite.network
+    outputs = suite.id.classes + objective.reject_outputs
+    return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
+
+
+def _start(request: Request, suite: Suite) -> Path | None:
+    named = suite.training.start if suite.training else ""
+    return trained.checkpoint(named, request.data) if named else None
+
+
+def start_digest(request: Request, suite: Suite) -> str:
+    """SHA-256 of the weights that training starts from; "" where they are drawn.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
+    start = _start(request, suite)
+    return digest(start.read_bytes()) if start else ""
+
+
+def checkpoint_digest(request: Request) -> str:
+    """SHA-256 of the run's checkpoint; "" without one.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
+    if request.checkpoint is None:
+        return ""
+    if not request.checkpoint.is_file():
+        raise OodbenchError(f"there is no checkpoint {request.checkpoint}: give --checkpoint the path of a file")
+    return digest(request.checkpoint.read_bytes())

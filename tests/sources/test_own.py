@@ -1,0 +1,121 @@
+"""One's own images, in every format that `oodbench data pack` takes."""
+
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+from archive_making import jpeg, png, tar_bytes, written, zip_bytes
+from scipy.io import savemat
+
+from oodbench.errors import OodbenchError
+from oodbench.images.packs import read_pack
+from oodbench.sources.own import pack_files, pack_pixels
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+LABELS = np.array([3, 1, 0, 2, 1])
+
+
+def as_mat(path):
+    savemat(path / "x.mat", {"X": PIXELS.transpose(1, 2, 3, 0), "y": LABELS[:, None]})
+    return path / "x.mat"
+
+
+def as_npz(path):
+    np.savez_compressed(path / "x.npz", images=PIXELS, labels=LABELS)
+    return path / "x.npz"
+
+
+def as_batch(path):
+    rows = PIXELS.transpose(0, 3, 1, 2).reshape(5, -1)
+    return written(path / "data_batch_1", pickle.dumps({"data": rows, "labels": LABELS.tolist()}))
+
+
+@pytest.mark.parametrize("write", [as_mat, as_npz, as_batch])
+def test_arrays_keep_their_pixels_and_labels(tmp_path, write):
+    found = read_pack(pack_pixels(write(tmp_path), "mine", 32, tmp_path / "data"), "mine")
+    assert np.array_equal(found.images, PIXELS)
+    assert found.labels.tolist() == LABELS.tolist()
+
+
+def test_an_array_without_labels(tmp_path):
+    np.save(tmp_path / "x.npy", PIXELS)
+    found = read_pack(pack_pixels(tmp_path / "x.npy", "mine", 32, tmp_path), "mine")
+    assert np.array_equal(found.images, PIXELS)
+    assert set(found.labels) == {-1}
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_idx_finds_the_labels_beside_it(tmp_path, pack):
+    grey = PIXELS[..., 0]
+    images = bytes([0, 0, 8, 3]) + np.array([5, 8, 8], ">u4").tobytes() + grey.tobytes()
+    path = written(tmp_path / "t10k-images-idx3-ubyte", pack(images))
+    with pytest.raises(OodbenchError, match="labels in t10k-labels-idx1-ubyte, which is not beside it"):
+        pack_pixels(path, "mine", 32, tmp_path)
+    labels = bytes([0, 0, 8, 1]) + np.array([5], ">u4").tobytes() + LABELS.astype(np.uint8).tobytes()
+    written(tmp_path / "t10k-labels-idx1-ubyte", pack(labels))
+    found = read_pack(pack_pixels(path, "mine", 32, tmp_path), "mine")
+    assert np.array_equal(found.images, np.repeat(grey[..., None], 3, 3))
+    assert found.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("archive", [tar_bytes, zip_bytes, None])
+def test_files_are_kept_as_they_are(tmp_path, archive):
+    entries = [("cats/1.jpg", jpeg(1, (50, 40))), ("dogs/2.png", png(PIXELS[0])), ("dogs/readme.txt", b"no image")]
+    path = tmp_path / "pets"
+    for name, content in entries if archive is None else []:
+        written(path / name, content)
+    if archive:
+        written(path, archive(entries))
+    found = read_pack(pack_files(path, "pets", tmp_path / "data"), "pets")
+    assert list(found.images.files()) == [content for _, content in entries[:2]]
+    assert found.labels.tolist() == [0, 1]
+
+
+class Runs:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.npz", b"no archive", "not an archive of arrays"),
+        ("x.npy", b"no array", "not an array of 8-bit RGB images"),
+        ("x.mat", b"no matrix", "not a file of SVHN images"),
+        ("x-images-idx3-ubyte", bytes(20), "labels in x-labels-idx1-ubyte"),
+        ("batch", pickle.dumps(Runs()), "asks for builtins.print"),
+        ("batch", pickle.dumps({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}), "no batch of images"),
+        ("batch", pickle.dumps({"data": PIXELS.reshape(5, -1), "labels": [0, 1]}), "no batch of images"),
+        ("x.tar", b"no archive", "not a whole archive"),
+    ],
+)
+def test_what_is_broken_is_named_and_leaves_nothing(tmp_path, capsys, name, content, said):
+    path = written(tmp_path / name, content)
+    with pytest.raises(OodbenchError, match=said) as caught:
+        pack_pixels(path, "mine", 32, tmp_path / "data")
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "data").exists()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x": PIXELS}, "it holds x and no 'images'"),
+        ({"images": PIXELS / 255}, "images are float64"),
+        ({"images": PIXELS, "labels": LABELS[:3]}, "expected integers"),
+        ({"images": np.array([{}])}, "not an archive of arrays"),
+    ],
+)
+def test_archives_of_other_arrays_are_refused(tmp_path, arrays, said):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(OodbenchError, match=said):
+        pack_pixels(tmp_path / "x.npz", "mine", 32, tmp_path)
+
+
+def test_a_damaged_image_among_files_is_named(tmp_path):
+    path = written(tmp_path / "x.zip", zip_bytes([("a/1.jpg", jpeg()), ("a/2.jpg", b"text")]))
+    with pytest.raises(OodbenchError, match=r"x.zip: a/2.jpg is not an image"):
+        pack_files(path, "mine", tmp_path / "data")
+    assert not list((tmp_path / "data").glob("*"))

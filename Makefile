@@ -4,12 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PLAIN := --checkpoint results/reference/networks/digits-plain.safetensors
+ATOM := --checkpoint results/reference/networks/digits-atom.safetensors
+POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo figures check test bench lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
+	@echo "make figures scores and attacks with the committed networks (minutes)"
+	@echo "make check   demo and figures against results/reference/measured.csv"
 	@echo "make test    the tests"
+	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (hours)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  ruff format"
 	@echo "make clean   remove the environment and caches, not the results"
@@ -18,13 +24,27 @@ demo: $(INSTALLED)
 	$(BIN)/oodbench run --suite digits-adv --detector msp --detector atom
 	$(BIN)/oodbench table results/
 
+figures: $(INSTALLED)
+	$(BIN)/oodbench run --suite digits-adv $(POSTHOC:%=--detector %) --task clean $(PLAIN)
+	$(BIN)/oodbench run --suite digits-adv --detector msp --task linf $(PLAIN)
+	$(BIN)/oodbench run --suite digits-adv --detector atom --task clean --task linf $(ATOM)
+	$(BIN)/oodbench run --suite digits-adv --detector msp --task corruption --task compositional --limit 100 $(PLAIN)
+	$(BIN)/oodbench run --suite digits-adv --detector atom --task corruption --task compositional --limit 100 $(ATOM)
+
+check: demo figures
+	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --strict
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python -m benchmarks
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy oodbench detectors suites
+	$(BIN)/mypy oodbench detectors suites benchmarks
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

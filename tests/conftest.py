@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from oodbench import cli
 from oodbench.networks.network import Network, Representation
+from oodbench.store import Cell, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 """Vectors produced by executing the reference code of Chen et al. 2021 (ATOM); data only."""
@@ -63,3 +65,35 @@ def oodbench(monkeypatch, capsys, tmp_path):
         return caught.value.code, out, err
 
     return call
+
+
+def store_cell(
+    folder, detector="msp", seed=1, task="linf", ood=(("letters", (0.0, 1.0, 2.5, 9.0)),), key="ab", aside=(), **about
+):
+    """A cell with eight ID images that score 2 to 9 and are all recognised but one; `aside` names OOD sets."""
+    cell = Cell(folder / about.get("suite", "digits") / detector / f"seed{seed}-{key * 6}.h5")
+    attributes = {"suite": "digits", "suite_version": 2, "suite_fingerprint": "f" * 64, "detector": detector}
+    attributes |= {"seed": seed, "parameters": "{}", "network": "small-cnn", "network_digest": "d" * 64}
+    attributes |= {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "tuned": "{}", **about}
+
+    def add(task, name, role, scores, **more):
+        numbers = np.arange(len(scores))
+        labels, predictions = np.where(numbers == 3, 1, 0), np.zeros(len(scores), np.int64)
+        made = {"torch": "2.0", "hardware": "a machine", "date": "2026-01-01T00:00:00+00:00", **more}
+        cell.add(
+            Scores(task, name, role, np.asarray(scores, float), predictions, labels, numbers, attributes=made),
+            attributes,
+        )
+
+    add("id", "digits-test", "id", np.arange(2.0, 10.0), constants="", source="scanned by hand")
+    for name, scores in ood:
+        constants = json.dumps({"kind": task, "epsilon": 32 if task == "linf" else 0})
+        distance = "aside" if name in aside else "near"
+        add(task, name, "ood", scores, constants=constants, source="drawn", distance=distance, threat="attacked")
+    return cell
+
+
+@pytest.fixture(scope="session")
+def stored():
+    """Writes a small cell with hand-made scores: `store_cell`."""
+    return store_cell

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def test_the_csv_is_tidy(oodbench):
     assert set(scored.n_ood) == {60}
     assert set(frame.limit) == {60}
     assert set(frame.settings) == {"epochs=2 linf.steps=3"}
+    assert set(frame.means.map(lambda text: str(json.loads(text)["near"]))) == {"['letters']"}
 
 
 def test_what_is_there_is_not_done_again_unless_asked(oodbench, tmp_path):
@@ -185,8 +187,9 @@ def test_seeds_and_settings_stand_side_by_side(oodbench, tmp_path):
     run(oodbench, "--detector", "ntom", "--set", "q=0.5")
     assert len(cells(tmp_path / "results")) == 3
     _, out, _ = oodbench("table", "results")
-    assert "seed 2" in out
-    assert "q=0.5" in out
+    assert "| ntom (2 seeds, epochs=2" in out
+    assert "| ntom (seed 1, q=0.5 epochs=2" in out
+    assert "| ntom (seed 2, epochs=2" in oodbench("table", "results", "--seeds", "each")[1]
     scores = [cell.read()[0].scores.tolist() for cell in cells(tmp_path / "results")]
     assert scores[0] != scores[1] != scores[2]
 
@@ -269,7 +272,7 @@ def test_own_packs_and_a_checkpoint(oodbench, tmp_path):
         (["--detector", "msp", "--set", "epochs"], "name=value"),
         (["--detector", "msp", "--device", "cuda:7"], "--device auto, or cpu"),
         (["--detector", "msp", "--device", "tpu"], "choose auto, cpu"),
-        (["--detector", "msp", "--checkpoint", "none.safetensors"], "no checkpoint none.safetensors"),
+        (["--detector", "msp", "--checkpoint", "none.safetensors"], "no trained network none.safetensors"),
         (["--detector", "msp", "--plugin", "none.py"], "no plugin file none.py"),
         (["--detector", "msp", "--limit", "0"], "limit"),
         (["--detector", "msp", "--seed", "-1"], "seed"),
@@ -364,3 +367,42 @@ def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
     assert code == 130
     assert "goes on where" in err
+
+
+def test_some_sets_first_and_the_others_later_make_one_row(oodbench, tmp_path):
+    quick = ("run", "--suite", "digits", "--detector", "msp", "--set", "epochs=1", "--limit", "20")
+    code, out, err = oodbench(*quick, "--only", "letters", "--only", "smooth-noise")
+    assert code == 0, err
+    assert "mean over 2 OOD sets, unweighted: letters (near, 20 images), smooth-noise (far, 20 images)" in out
+    assert "Left out of the suite's OOD sets: photo-patches, uniform-noise." in out
+    assert "incomplete" in oodbench("table", "results")[1]
+    code, out, err = oodbench(*quick)
+    assert code == 0, err
+    assert "mean over 4 OOD sets" in out
+    assert "incomplete" not in out
+    assert len(list((tmp_path / "results" / "digits" / "msp").glob("*.h5"))) == 1
+
+
+def test_all_missing_sets_are_named_at_once(oodbench, tmp_path):
+    suite = 'extends = "digits"\nversion = 1\nood = [{set = "letters", distance = "near"}'
+    (tmp_path / "mine.toml").write_text(
+        suite + "".join(f', {{set = "{name}", distance = "far"}}' for name in "ab") + "]"
+    )
+    code, _, err = oodbench("run", "--suite", "mine.toml", "--detector", "msp")
+    assert code == 2
+    assert "image sets a, b are missing from" in err
+    assert "`oodbench data fetch a b`" in err
+    assert "keep to what is there with --only letters" in err
+
+
+def test_a_suite_that_cannot_train_says_so_before_it_asks_for_images(oodbench, tmp_path):
+    code, _, err = oodbench("run", "--suite", "imagenet", "--detector", "msp")
+    assert code == 2
+    assert "suite 'imagenet' does not say how to train a network for 'msp': give a trained one with --checkpoint" in err
+    (tmp_path / "bare.toml").write_text(
+        'version = 1\nid = {train = "digits-train", test = "digits-test", classes = 10}\n'
+        'ood = [{set = "letters", distance = "near"}]\nnetwork = {name = "small-cnn"}\ntraining = {epochs = 1}\n'
+    )
+    code, _, err = oodbench("run", "--suite", "bare.toml", "--detector", "oe")
+    assert code == 2
+    assert "detector 'oe' trains with outliers and suite 'bare' has none: add [outliers]" in err

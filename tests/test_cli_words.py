@@ -55,12 +55,12 @@ def test_table_of_nothing_says_what_to_type(oodbench):
     assert "oodbench run" in err
 
 
-@pytest.mark.parametrize("verb", [None, "run", "table", "tune", "list", "data"])
+@pytest.mark.parametrize("verb", [None, "run", "table", "check", "tune", "list", "data"])
 def test_every_help_ends_with_two_lines_that_run(oodbench, verb):
     code, out, _ = oodbench(*([verb] if verb else []), "--help")
     assert code == 0
     examples = out.rstrip().splitlines()[-2:]
-    if verb == "table":
+    if verb in ("table", "check"):
         assert oodbench("run", "--suite", "digits", "--detector", "msp", "--limit", "60", "--set", "epochs=1")[0] == 0
     for example in examples:
         program, *arguments = example.split()

@@ -101,9 +101,9 @@ def test_tuning_comes_last_from_the_images_that_were_asked_for():
     tuned = fitted.tuned
     assert tuned == {"source": "heldout", "id_images": 8, "outliers": 8, "chosen": 1}
     assert observer.calls[-2:] == ["settle", "tune"]
-    chosen = observer.tuning_images.id
-    assert set(chosen.images[:, 0, 0, 0].tolist()) <= set(range(100, 130))
-    assert torch.equal(chosen.labels, (chosen.images[:, 0, 0, 0].long() - 100) % 2)
+    chosen = observer.tuning_images
+    assert set(chosen.id[:, 0, 0, 0].tolist()) <= set(range(100, 130))
+    assert torch.equal(chosen.labels, (chosen.id[:, 0, 0, 0].long() - 100) % 2)
     assert observer.tuning_images.outliers[:, 0, 0, 0].tolist() == list(range(200, 208))
 
 
@@ -113,7 +113,7 @@ def test_test_images_are_drawn_from_the_whole_set_and_the_same_each_time():
     for _ in range(2):
         observer = Observer(Observer.Parameters("id-test", 10))
         fit([observer], Mean(), 2, evidence)
-        drawn.append(observer.tuning_images.id.images[:, 0, 0, 0])
+        drawn.append(observer.tuning_images.id[:, 0, 0, 0])
         assert len(observer.tuning_images.outliers) == 0
     assert torch.equal(*drawn)
     assert drawn[0].max() - drawn[0].min() > 30

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from oodbench import cli, suitefile
+from oodbench.cli.listing import suite_table
 from oodbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
@@ -50,11 +51,20 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
     for expected in (
         "oodbench/cli/verbs.py",
         "oodbench/sources/lists/places365-test-10000.txt.gz",
+        "oodbench/sources/lists/openimage-o-openood-validation.txt.gz",
         "oodbench/py.typed",
+        "oodbench/report/page.html",
+        "oodbench/report/page.css",
+        "oodbench/report/page.js",
+        "oodbench/report/vendor/plot.umd.min.js",
+        "oodbench/report/vendor/plot.LICENSE",
         "oodbench/detectors/atom.py",
         "oodbench/suites/digits-adv.toml",
+        "oodbench/figures/published.csv",
+        "oodbench/figures/measured.csv",
     ):
         assert expected in names
+    assert not [name for name in names if name.endswith(".safetensors")]
     assert {name.split("/")[0] for name in names} == {"oodbench", "oodbench-0.1.0.dist-info"}
 
 
@@ -119,7 +129,7 @@ def test_somebody_elses_package_stands_in_list_and_run(tmp_path):
 
 def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     detector, pack = blocks("python")
-    suite, own = blocks("toml")
+    suite, fine_tuned, own = blocks("toml")
     monkeypatch.chdir(tmp_path)
     Path("entropy.py").write_text(detector)
     Path("mine.toml").write_text(suite)
@@ -132,10 +142,16 @@ def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     assert caught.value.code == 0, err
     assert "entropy (seed 1" in out
     assert "L-infinity 64/255" in out
+    Path("fine-tuned.toml").write_text(fine_tuned)
+    assert suitefile.load("fine-tuned.toml").training.start == "resnet50-imagenet"
     Path("birds.toml").write_text(own)
     assert [ood.set for ood in suitefile.load("birds.toml").ood] == ["boats"]
     exec(compile(pack, "README", "exec"), {})  # our own README
     assert Path("data/mine.h5").is_file()
+
+
+def test_readmes_table_of_suites_is_what_the_suites_say():
+    assert f"\n\n{suite_table()}\n\n" in (ROOT / "README.md").read_text()
 
 
 def test_readme_names_every_detector():

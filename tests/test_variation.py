@@ -5,7 +5,7 @@ import pytest
 from oodbench import suitefile
 from oodbench.errors import OodbenchError
 from oodbench.tasks import Linf, LinfAdaptive
-from oodbench.variation import parse_radii, vary
+from oodbench.variation import curve_of, parse_radii, restrict, vary
 
 
 @pytest.fixture
@@ -21,6 +21,15 @@ def test_some_tasks_only_in_the_order_asked_and_the_same_suite(suite):
     varied = vary(suite, ("linf", "clean"), (), "out")
     assert list(varied.tasks) == ["linf", "clean"]
     assert varied.fingerprint == suite.fingerprint
+
+
+def test_tasks_of_a_curve_know_their_radius(suite):
+    varied = vary(suite, ("clean", "linf"), (0, 16), "both")
+    assert {name: curve_of(name) for name in varied.tasks} == {
+        "linf-both-eps0": ("linf-both", 0),
+        "linf-both-eps16": ("linf-both", 16),
+    }
+    assert [curve_of(name) for name in suite.tasks] == [None] * len(suite.tasks)
 
 
 def test_a_kind_that_the_suite_lacks_takes_its_radius(suite):
@@ -60,3 +69,13 @@ def test_radii_as_people_write_them():
     for wrong in ("", "-1", "256", "1.5", "a", "1,,2"):
         with pytest.raises(OodbenchError, match="whole numbers from 0 to 255"):
             parse_radii(wrong)
+
+
+def test_a_run_may_keep_to_some_sets_of_the_same_suite(suite):
+    restricted = restrict(suite, ("letters",))
+    assert [ood.set for ood in restricted.tested] == ["letters"]
+    assert restricted.fingerprint == suite.fingerprint
+    assert restricted.means == suite.means
+    assert restrict(suite, ()).tested == suite.ood
+    with pytest.raises(OodbenchError, match="unknown OOD set of suite 'digits-adv' 'leters': did you mean 'letters'"):
+        restrict(suite, ("leters",))

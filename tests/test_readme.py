@@ -1,0 +1,133 @@
+"""The README's examples: what it computes, and the commands it hands to a CI system, in their order."""
+
+import doctest
+import re
+import shlex
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+import oodbench as package
+from oodbench import runner
+from oodbench.networks import build, checkpoints
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+QUICK = ["--set", "epochs=1", "--set", "linf.steps=2", "--set", "compositional.steps=2", "--limit", "30"]
+
+
+def section(heading):
+    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def blocks(language, heading):
+    return re.findall(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
+
+
+def commands(heading):
+    """What stands in lines of their own, and in the steps of a workflow."""
+    lines = re.findall(r"^(?:\s*- run: )?(oodbench .*?)(?:\s+#.*)?$", section(heading), re.MULTILINE)
+    return [shlex.split(line)[1:] for line in lines]
+
+
+def test_numbers_are_what_they_are_said_to_be():
+    runner = doctest.DocTestRunner()
+    for number, example in enumerate(blocks("pycon", "Columns and conventions")):
+        runner.run(doctest.DocTestParser().get_doctest(example, {}, f"README, example {number}", "README.md", 0))
+    assert runner.summarize().attempted == 7
+    assert runner.summarize().failed == 0
+
+
+def test_every_table_that_is_shown_can_be_made(oodbench, stored, tmp_path):
+    stored(tmp_path / "results", task="clean")
+    asked = commands("Columns and conventions")
+    assert len(asked) == 4
+    for arguments in asked:
+        code, out, err = oodbench(*arguments)
+        assert code == 0, err
+        assert "msp (seed 1)" in out
+
+
+def test_the_ci_file_guards_what_was_written_once(oodbench, tmp_path):
+    (detector,) = blocks("python", "Add a detector")
+    (tmp_path / "entropy.py").write_text(detector)
+    asked = commands("CI use")
+    assert [arguments[0] for arguments in asked] == ["run", "check", "run", "check"]
+    for arguments in asked:
+        code, out, err = oodbench(*arguments, *(QUICK if arguments[0] == "run" else []))
+        assert code == 0, err
+    assert re.fullmatch(r"(\d+) figures: \1 pass", out.splitlines()[-1])
+    reference = pd.read_csv(tmp_path / "reference.csv")
+    reference["value"] = 1 - reference["value"]
+    reference["tolerance"] = 0.0
+    reference.to_csv(tmp_path / "reference.csv", index=False)
+    code, out, _ = oodbench(*asked[-1])
+    assert code == 1
+    assert "::error title=oodbench check::" in out
+    assert (tmp_path / "check.xml").is_file()
+
+
+def test_the_version_to_cite_is_this_one():
+    (bibtex,) = blocks("bibtex", "How to cite")
+    assert f"version = {{{package.__version__}}}" in bibtex
+
+
+CODE = "".join(code for language, code in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL) if not language)
+EVERY = list(dict.fromkeys(re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", CODE, re.MULTILINE)))
+"""Every command that stands in a line of its own."""
+
+PUBLIC = ("data fetch", "data show textures", "--suite imagenet")
+"""Commands that need what the net or the user's own disk has."""
+
+
+def toml_files():
+    """Suites in the README by the file that they are said to be."""
+    found = re.findall(r"```toml\n(?:# (\S+\.toml).*\n)?((?:.*\n)*?)```", README)
+    return {name or "mine.toml": text for name, text in found}
+
+
+@pytest.fixture
+def reader(oodbench, tmp_path, stored, monkeypatch):
+    """Somebody who has done what the README says up to here, and has no net."""
+    (detector,) = blocks("python", "Add a detector")
+    (tmp_path / "entropy.py").write_text(detector)
+    for name, text in toml_files().items():
+        (tmp_path / name).write_text(text)
+    for red, place in enumerate(("birds", "boats", "planes")):
+        for number in range(10):
+            folder = tmp_path / "photos" / place / str(number)
+            folder.mkdir(parents=True)
+            Image.new("RGB", (40, 36), (80 * red, 20 * number, 90)).save(folder / "1.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("birds-test", "boats"):
+        assert oodbench("data", "pack", tmp_path / "photos" / name.removesuffix("-test"), name)[0] == 0
+    checkpoints.save(build("densenet-bc-100-12", 10, seed=0), tmp_path / "birds.safetensors", {})
+    stored(tmp_path / "results", task="clean")
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    return oodbench
+
+
+def unreachable(*_, **__):
+    raise urllib.error.URLError("no net here")
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
+    arguments = shlex.split(command)[1:]
+    if "all" in arguments:
+        monkeypatch.setattr(runner, "execute", lambda *_, **__: [])  # planned to the last pass, and left at that
+    if arguments[0] == "run":
+        arguments += ["--limit", "4"] + (["--set", "epochs=1"] if "digits" in command else [])
+    if "full" in arguments:
+        arguments += ["--set", "linf.steps=2"]
+    if arguments[0] == "tune":
+        arguments += ["--limit", "40", "--set", "epochs=1"]
+    code, _, err = reader(*arguments)
+    if any(part in command for part in PUBLIC):
+        assert code in (0, 2), err
+        assert code == 0 or re.search("could not be fetched|data fetch|into data/downloads|Nobody publishes|login", err)
+    else:
+        assert code == 0, err

@@ -22,7 +22,6 @@ from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, frozen
 from oodbench.passes import Passes
-from oodbench.progress import progress
 
 POOL_FACTOR = 4
 """Candidates ranked for each outlier wanted."""
@@ -73,14 +72,12 @@ class MinedOutliers(Objective):
         """The epoch's mined outliers, two for each ID image, shuffled, augmented once."""
         wanted = self._wanted(id_count)
         candidates = _candidates(pool, POOL_FACTOR * wanted, generator)
-        with frozen(network), torch.no_grad(), progress("mining", len(candidates)) as advance:
-            id_likeness = []
-            for chunk in candidates.in_turn(batch_size(pool.images.device, pool.images.shape[-1])):
-                # Log-odds order images as the probability does, without the ties that float32 makes near 1.
-                id_likeness.append(id_log_odds(network(as_input(chunk))))
-                advance(len(chunk))
-        mined = most_informative(-torch.cat(id_likeness), wanted, self.q)
-        return candidates[mined.cpu()[torch.randperm(wanted, generator=generator)]]
+        size = batch_size(pool.images.device, pool.images.shape[-1])
+        with frozen(network), torch.no_grad():
+            # Log-odds order images as the probability does, without the ties that float32 makes near 1.
+            id_likeness = pool.measured(candidates, lambda some: id_log_odds(network(as_input(some))), size, "mining")
+        mined = most_informative(-id_likeness, wanted, self.q)
+        return candidates[mined[torch.randperm(wanted, generator=generator)]]
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(ID) + weight * CE(outliers to the last output); both share batch statistics."""

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from oodbench import honesty, runner, settings, store, suitefile, tables
+from oodbench import compute, honesty, runner, settings, store, suitefile, tables
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
@@ -25,6 +25,7 @@ from oodbench.request import Request, choose_device
 from oodbench.scoring import OFF_GRID
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.tasks import KINDS, Task
+from oodbench.team import gathered
 from oodbench.variation import restrict, vary
 
 Images = npt.NDArray[Any] | Tensor
@@ -55,6 +56,9 @@ def run(
     keep_images: bool = False,
     thorough: bool = False,
     again: bool = False,
+    precision: str = "auto",
+    tf32: bool = False,
+    compiled: bool = False,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train, attack and score detectors on suites, as `oodbench run` does; what is there already is not done again.
@@ -78,6 +82,9 @@ def run(
         keep_images: store the attacked images with the scores.
         thorough: try each attack against others, too, as `--checks full` does.
         again: do what is already there once more.
+        precision: of training and mining: "auto", "float32" or "bf16".
+        tf32: attack and score in TF32 on a GPU.
+        compiled: put networks through `torch.compile`.
         say: told what is being done, a line at a time.
 
     Returns:
@@ -89,27 +96,30 @@ def run(
     registry = discover([Path(plugin) for plugin in plugins])
     names = [suites] if isinstance(suites, str) else suites
     methods = [detectors] if isinstance(detectors, str) else detectors
-    request = Request(
-        suites=tuple(vary(restrict(suitefile.load(name), only), tasks, radii, threat) for name in names),
-        detectors=tuple(registry[name] for name in methods),
-        seed=seed,
-        device=choose_device(device),
-        data=Path(data),
-        out=Path(out),
-        checkpoint=find_checkpoint(str(checkpoint), Path(data)) if checkpoint else None,
-        limit=limit,
-        images=images,
-        settings=tuple(settings.Setting(name, value) for name, value in (parameters or {}).items()),
-        keep_images=keep_images,
-        thorough=thorough,
-        again=again,
-    )
-    plans = plan(request, registry)
-    store.require_writable(request.out)
-    if failures := runner.execute(request, plans, say):
-        raise OodbenchError("\n".join(failures))
-    cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
-    return tables.tidy(cells, {name: registry[name] for name in registry.names()})
+    with gathered(choose_device(device)) as (team, own_device):
+        request = Request(
+            suites=tuple(vary(restrict(suitefile.load(name), only), tasks, radii, threat) for name in names),
+            detectors=tuple(registry[name] for name in methods),
+            seed=seed,
+            device=own_device,
+            data=Path(data),
+            out=Path(out),
+            checkpoint=find_checkpoint(str(checkpoint), Path(data)) if checkpoint else None,
+            limit=limit,
+            images=images,
+            settings=tuple(settings.Setting(name, value) for name, value in (parameters or {}).items()),
+            keep_images=keep_images,
+            thorough=thorough,
+            again=again,
+            compute=compute.choose(precision, tf32, compiled, own_device),
+            team=team,
+        )
+        plans = team.together(lambda: plan(request, registry))
+        team.first(lambda: store.require_writable(request.out))
+        if failures := runner.execute(request, plans, say if team.leads else lambda _: None):
+            raise OodbenchError("\n".join(failures))
+        cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
+        return team.first(lambda: tables.tidy(cells, {name: registry[name] for name in registry.names()}))
 
 
 def evaluate(

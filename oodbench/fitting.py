@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.errors import OodbenchError
 from oodbench.images.resident import IDImages, Pixels
-from oodbench.networks.network import Network, as_input, batch_size
+from oodbench.memory import Portions
+from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Stopwatch, progress
 from oodbench.randomness import torch_generator
 from oodbench.scoring import exact
@@ -83,13 +86,18 @@ def _show(
     if len(train) < classes:
         raise OodbenchError(f"{names}: there are {len(train)} ID training images for {classes} classes; give more")
     batches = torch.split(torch.arange(len(train)), batch_size(train.images.device, train.images.shape[-1]))
+    portions = Portions()
     with progress("fitting", len(train)) as advance, torch.no_grad():
         for pixels, labels in train.in_turn(batches):
-            representation = network.represent(as_input(pixels))
-            for detector in observers:
-                with clocks[detector]:
-                    detector.observe(representation, labels)
+            for representation, known in portions.each(len(pixels), partial(_seen, network, pixels, labels)):
+                for detector in observers:
+                    with clocks[detector]:
+                        detector.observe(representation, known)
             advance(len(pixels))
+
+
+def _seen(network: Network, pixels: Tensor, labels: Tensor, which: slice) -> tuple[Representation, Tensor]:
+    return network.represent(as_input(pixels[which])), labels[which]
 
 
 def _tune(detector: Detector, evidence: Evidence) -> dict[str, Any]:

@@ -1,6 +1,14 @@
-"""How the process keeps its memory."""
+"""How the process keeps its memory, and what becomes of work that does not fit into the device's."""
 
 import ctypes
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+from oodbench.errors import OodbenchError
+
+T = TypeVar("T")
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -21,3 +29,38 @@ def keep_freed_memory() -> bool:
         return False
     settings = {M_MMAP_THRESHOLD: 2**30, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**26}
     return all(mallopt(name, value) == 1 for name, value in settings.items())
+
+
+class Portions:
+    """Images in parts as small as the device's memory asks for: what does not fit is halved, then and later on."""
+
+    def __init__(self) -> None:
+        self._most: int | None = None
+
+    def each(self, count: int, work: Callable[[slice], T]) -> Iterator[T]:
+        """What `work` gives for `count` images, part after part; it is called again for a part that did not fit.
+
+        Raises:
+            OodbenchError: not even one image fits.
+        """
+        start = 0
+        while start < count:
+            stop = min(count, start + (self._most or count))
+            try:
+                found = work(slice(start, stop))
+            except torch.OutOfMemoryError as error:
+                if stop - start == 1:
+                    raise OodbenchError(
+                        "not even one image at a time fits into the GPU's memory: end what else runs there, or use "
+                        "--device cpu"
+                    ) from error
+                self._most = (stop - start + 1) // 2
+                fits = False
+            else:
+                fits = True
+            if not fits:
+                # Not before the error is gone, which holds on to everything that was being computed.
+                torch.cuda.empty_cache()
+                continue
+            yield found
+            start = stop

@@ -201,6 +201,8 @@ def _plan_network(
         start_digest(request, suite),
         repr(suite.training),
         str(request.seed),
+        *request.compute.moves_weights(),
+        *([f"{request.team.size} processes"] if request.team.size > 1 else []),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
@@ -223,6 +225,7 @@ def _plan_cell(
         str(request.limit),
         str(request.images),
         str(scoring.VERSION),
+        *request.compute.moves_scores(),
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
     everything = CellPlan(detector, cell, key, tuple(_wanted(suite, type(detector))))

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 
+from oodbench.compute import EXACT, Compute
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.settings import Setting
 from oodbench.suite import Suite
+from oodbench.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Request:
         keep_images: store what attacks made of the images.
         thorough: judge each attack by others as well, see `oodbench.attacks.checks.thorough`.
         validation: score held-out ID images against reserved outliers instead of the test sets.
+        compute: precision of training and scores, and whether networks are compiled.
+        team: the processes that work on it together.
     """
 
     suites: tuple[Suite, ...]
@@ -46,6 +50,8 @@ class Request:
     keep_images: bool = False
     thorough: bool = False
     validation: bool = False
+    compute: Compute = EXACT
+    team: Team = ALONE
 
 
 def choose_device(name: str) -> torch.device:

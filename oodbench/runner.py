@@ -1,7 +1,6 @@
-"""Carrying out a plan: train, fit, score every task and set, store."""
+"""Carrying out a plan: have networks trained, fit, score every task and set, store."""
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -11,37 +10,33 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 
-from oodbench import training
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
 from oodbench.images.imageset import ImageSet
-from oodbench.images.resident import OutlierPool, Pixels, resident
+from oodbench.images.resident import Pixels, resident
 from oodbench.networks import checkpoints
-from oodbench.networks.network import Network, as_input
+from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.provenance import machine
+from oodbench.provide import Say, provide
 from oodbench.request import Request
 from oodbench.scoring import (
     Attack,
     Scored,
     exact,
+    joined,
     refuse_constant,
     score_attacked,
     score_certified,
     score_versions,
     thorough_checks,
 )
-from oodbench.start import build_network, given_network
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
-
-Say = Callable[[str], None]
-"""Told what is being done, a line at a time."""
 
 LURES = 8
 """ID images with the highest scores, at which attacks look."""
@@ -51,6 +46,8 @@ T = TypeVar("T")
 
 def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
     """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group.
+
+    A team of processes trains, corrupts and attacks together; its first process alone reads and writes results.
 
     Returns:
         What was wrong with each detector that could not be trained, fitted or scored, a line each; the others are done.
@@ -62,11 +59,11 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     runs: list[_NetworkRun] = []
     for plan in plans:
         for network_plan in plan.networks:
-            if network_plan.needed:
+            if request.team.first(partial(_needed, network_plan)):
                 names = ", ".join(cell.detector.name for cell in network_plan.cells)
                 say(f"{plan.suite.name}: {names}")
                 try:
-                    run = _NetworkRun(request, plan, network_plan, _network(request, plan, network_plan, say))
+                    run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
                     run.score_all()
                 except StorageError:
                     raise
@@ -80,45 +77,8 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     return failures
 
 
-def _network(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
-    """The trained network of a plan: read where it exists, else trained and kept. Two processes train it once."""
-    suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
-    if network_plan.given:
-        return given_network(request, suite, objective, shape).to(request.device).eval()
-    network = build_network(request, suite, objective, shape).to(request.device)
-    file = network_plan.file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.parent / f".{file.stem}.lock"):
-        if not file.is_file():
-            _train(request, plan, network_plan, network)
-            say(f"network kept in {file}")
-    # Read back after training too, so that a first run and a resumed one score the very same weights.
-    checkpoints.load(network, file)
-    return network.eval()
-
-
-def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
-    suite, file = plan.suite, network_plan.file
-    assert suite.training is not None and suite.id.train is not None  # a plan without them does not train
-    outliers = None
-    if network_plan.objective.uses_outliers and suite.outliers:
-        pool = resident(plan.images[suite.outliers.set], request.device)
-        outliers = OutlierPool(pool.images, suite.outliers.reserved, suite.outliers.augment)
-    data = training.TrainingData(resident(plan.images[suite.id.train], request.device), outliers)
-    unfinished = file.with_suffix(".unfinished")
-    started = time.monotonic()
-    training.train(network, network_plan.objective, suite.training, data, request.seed, unfinished)
-    provenance = {
-        "objective": network_plan.objective.identity,
-        "network": repr(suite.network),
-        "recipe": repr(suite.training),
-        "id_train": suite.id.train,
-        "seed": str(request.seed),
-        "seconds": f"{time.monotonic() - started:.1f}",
-        **machine(request.device),
-    }
-    checkpoints.save(network, file, provenance)
-    unfinished.unlink(missing_ok=True)
+def _needed(network_plan: NetworkPlan) -> bool:
+    return network_plan.needed
 
 
 class _NetworkRun:
@@ -132,10 +92,12 @@ class _NetworkRun:
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
         self.missing: dict[CellPlan, frozenset[tuple[str, str]]] = {}
         for cell in network_plan.cells:
-            missing = plan.wanted(cell) if request.again else plan.missing(cell, self.network_digest)
-            if missing:
+            if missing := request.team.first(partial(self._missing, cell)):
                 self.missing[cell] = frozenset(missing)
         self.fitted = dict(self._survivors(list(self.missing), self._fit))
+
+    def _missing(self, cell: CellPlan) -> list[Pair]:
+        return self.plan.wanted(cell) if self.request.again else self.plan.missing(cell, self.network_digest)
 
     def _survivors(
         self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
@@ -154,7 +116,8 @@ class _NetworkRun:
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
-        return fit(detectors, self.network, self.plan.suite.id.classes, self._evidence(cells))
+        classes, evidence = self.plan.suite.id.classes, self._evidence(cells)
+        return self.request.team.together(lambda: fit(detectors, self.network, classes, evidence))
 
     def _evidence(self, cells: Sequence[CellPlan]) -> Evidence:
         """What these cells' detectors may learn from, and no more of it on the device than they ask for."""
@@ -200,12 +163,26 @@ class _NetworkRun:
         # another does draws what that one draws.
         return f"{self.request.seed}/{images.name}"
 
+    def _shared(self, images: ImageSet, together: int, work: Callable[[ImageSet, slice], list[Scored]]) -> list[Scored]:
+        """What `work` says of all `images`, each process of the team looking at its part of them.
+
+        Args:
+            images: all of them.
+            together: batches of the usual size that `work` looks at at once.
+            work: this process's part of the images, and where that stands among all, to what several detectors say.
+        """
+        team, unit = self.request.team, together * batch_size(self.request.device, images.images.shape[1])
+        mine = team.share(len(images), unit)
+        found = team.all(lambda: work(images.part(mine), mine) if mine.start < mine.stop else [])
+        return [joined(of_one) for of_one in zip(*filter(None, found), strict=True)]
+
     def _search(self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]) -> list[tuple[CellPlan, Scored]]:
         """The highest scores among `versions` for all `cells`, whose extras say which they are."""
 
         def score(some: Sequence[CellPlan]) -> list[Scored]:
             detectors = [cell.detector for cell in some]
-            scored = score_versions(detectors, images, versions, self._purpose(images), self.request.device)
+            purpose, device = self._purpose(images), self.request.device
+            scored = self._shared(images, 1, lambda mine, _: score_versions(detectors, mine, versions, purpose, device))
             if images.name == self.plan.suite.id.test:
                 for detector, one in zip(detectors, scored, strict=True):
                     refuse_constant(detector, one.scores, images.name)
@@ -219,8 +196,8 @@ class _NetworkRun:
         """Which version of each image an attack starts from, where there is a choice: as stored, else searched for."""
         if len(versions) == 1:
             return {}
-        stored = {cell: self._stored_choice(versions, images, cell) for cell in cells}
-        found = {cell: numbers for cell, numbers in stored.items() if numbers is not None}
+        stored = self.request.team.first(lambda: [self._stored_choice(versions, images, cell) for cell in cells])
+        found = {cell: numbers for cell, numbers in zip(cells, stored, strict=True) if numbers is not None}
         searched = self._search(versions, images, [cell for cell in cells if cell not in found])
         return found | {cell: one.extras["version"].astype(np.int64) for cell, one in searched}
 
@@ -241,17 +218,23 @@ class _NetworkRun:
         goal = Goal.against(detector) if pair[1] == self.plan.suite.id.test else self._goal(cell, task)
         keep = self.request.keep_images or self.request.thorough
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep)
-        scored = score_attacked(attack, images, device)
+        (scored,) = self._shared(
+            images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
+        )
         if self.request.thorough and pair[1] != self.plan.suite.id.test:
-            id_scores = cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
-            more = thorough_checks(attack, images, scored, id_scores, device)
+            more = self.request.team.first(
+                lambda: thorough_checks(attack, images, scored, self._id_scores(cell), device)
+            )
             scored = replace(scored, checks={**scored.checks, **more})
             self.attacked[cell, pair] = scored.images
         return [scored]
 
     def _certify(self, pair: Pair, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
         radius, device = self.plan.task(pair).epsilon, self.request.device
-        return [score_certified(cell.detector, images, radius, device) for cell in cells]
+        detectors = [cell.detector for cell in cells]
+        return self._shared(
+            images, 1, lambda mine, _: [score_certified(detector, mine, radius, device) for detector in detectors]
+        )
 
     def judge_by_others(self, others: Sequence["_NetworkRun"]) -> None:
         """Try on each detector what others of the run were attacked with, and note how often that does more."""
@@ -263,22 +246,33 @@ class _NetworkRun:
                 for (donor, same), found in run.attacked.items()
                 if same == pair and donor is not cell
             ]
-            with exact(self.network):
-                share = transferred(cell.detector.score, images, donors, self.request.device)
-            group = cell.cell.group(*pair)
-            checked = replace(group, attributes={**group.attributes, "check_transfer": share})
-            cell.cell.add(checked, self._cell_attributes(cell))
+            self.request.team.first(partial(self._judge, cell, pair, images, donors))
+
+    def _judge(
+        self, cell: CellPlan, pair: Pair, images: npt.NDArray[np.uint8], donors: list[npt.NDArray[np.uint8]]
+    ) -> None:
+        with exact(self.network):
+            share = transferred(cell.detector.score, images, donors, self.request.device)
+        group = cell.cell.group(*pair)
+        checked = replace(group, attributes={**group.attributes, "check_transfer": share})
+        cell.cell.add(checked, self._cell_attributes(cell))
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
         """With the ID images that score highest as lures, and an end where an image has passed enough of the others."""
         id_images = self.plan.images[self.plan.suite.id.test]
-        id_scores = cell.cell.group(ID_TASK, id_images.name).scores
+        id_scores = self.request.team.first(lambda: self._id_scores(cell))
         highest = np.argsort(-id_scores, kind="stable")[:LURES]
         pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(self.request.device)
         enough = float(np.quantile(id_scores, task.stops_at(), method="higher"))
         return Goal.of(cell.detector, as_input(pixels), enough)
 
+    def _id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
+        return cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
+
     def _keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
+        self.request.team.first(lambda: self._store(cell, pair, images, scored))
+
+    def _store(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
         suite, task = self.plan.suite, pair[0]
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
@@ -304,6 +298,8 @@ class _NetworkRun:
                     "images_sha256": scored.images_sha256,
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "compute": self.request.compute.text,
+                    "processes": self.request.team.size,
                     **machine(self.request.device),
                 },
             ),

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -14,14 +15,15 @@ from oodbench.attacks.checks import LOOKS, THOROUGH_IMAGES, gradient_error, outg
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
-from oodbench.images.imageset import ImageSet
+from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
+from oodbench.memory import Portions
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
-from oodbench.progress import Stopwatch, progress
+from oodbench.progress import Advance, Stopwatch, progress
 from oodbench.tasks.task import Task
-from oodbench.tasks.versions import Versions
+from oodbench.tasks.versions import Indices, Versions
 
 VERSION = 3
 """Bumped when the same network and images would give other scores; part of every result's key."""
@@ -45,7 +47,7 @@ class Scored:
         seconds: the detector's own work, without a pass that it shares.
         checks: what was measured of the attack itself, by name.
         images: uint8 (N, H, W, C), as they were scored after an attack; empty where they were not to be kept.
-        images_sha256: of all of them, kept or not; "" where nothing attacked.
+        digests: SHA-256 of each of them, kept or not, uint8 (N, 32); empty where nothing attacked.
         looks: images that the attack looked at, one gradient counting as one look.
     """
 
@@ -55,8 +57,27 @@ class Scored:
     seconds: float = 0.0
     checks: Mapping[str, float] = field(default_factory=dict)
     images: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-    images_sha256: str = ""
+    digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     looks: int = 0
+
+    @property
+    def images_sha256(self) -> str:
+        """As `oodbench.images.imageset.images_digest` gives it for the attacked images; "" where nothing attacked."""
+        return sha256(self.digests.tobytes()).hexdigest() if self.digests.size else ""
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """What was said of a whole set, from what was said of its parts, in their order; checks are the first part's."""
+    return Scored(
+        scores=np.concatenate([part.scores for part in parts]),
+        predictions=np.concatenate([part.predictions for part in parts]),
+        extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
+        seconds=sum(part.seconds for part in parts),
+        checks=parts[0].checks,
+        images=np.concatenate([part.images for part in parts]),
+        digests=np.concatenate([part.digests for part in parts]),
+        looks=sum(part.looks for part in parts),
+    )
 
 
 def score_versions(
@@ -71,44 +92,60 @@ def score_versions(
         OodbenchError: a detector gave something else than one finite number an image.
     """
     network, doing = detectors[0].network, "scoring" if len(versions) == 1 else "corrupting"
-    best = [_Best() for _ in detectors]
+    parts: list[list[Scored]] = []
+    portions = Portions()
     with progress(f"{doing} {images.name}", len(images) * len(versions)) as advance, exact(network), torch.no_grad():
         for pixels, indices in batches(images, device):
-            for number, version in enumerate(versions.of(pixels, indices, purpose)):
-                batch = as_input(version)
-                representation = network.represent(batch)
-                for detector, kept in zip(detectors, best, strict=True):
-                    with kept.clock:
-                        scores = _score(detector, batch, representation, images.name)
-                        kept.offer(number, scores, detector.predict(representation).cpu())
-                advance(len(batch))
-    return [kept.scored(extras=len(versions) > 1) for kept in best]
+            work = partial(_best, detectors, versions, pixels, indices, purpose, images.name, advance)
+            parts += portions.each(len(pixels), work)
+    return [joined(of_one) for of_one in zip(*parts, strict=True)]
+
+
+def _best(
+    detectors: Sequence[Detector],
+    versions: Versions,
+    pixels: Tensor,
+    indices: Indices,
+    purpose: str,
+    where: str,
+    advance: Advance,
+    which: slice,
+) -> list[Scored]:
+    """For each detector, the first highest score among the versions of some of `pixels`, uint8 (B, C, H, W)."""
+    kept = [_Best() for _ in detectors]
+    for version in versions.of(pixels[which], indices[which], purpose):
+        batch = as_input(version)
+        representation = detectors[0].network.represent(batch)
+        for detector, best in zip(detectors, kept, strict=True):
+            with best.clock:
+                scores = _score(detector, batch, representation, where)
+                best.offer(scores, detector.predict(representation).cpu())
+        advance(len(batch))
+    return [best.scored() for best in kept]
 
 
 class _Best:
-    """The first highest score of each image, batch after batch."""
+    """The first highest score of each image of a batch."""
 
     def __init__(self) -> None:
         self.clock = Stopwatch()
-        self._batches: list[dict[str, Tensor]] = []
+        self._offers = 0
 
-    def offer(self, number: int, scores: Tensor, predictions: Tensor) -> None:
-        """Scores and predictions (B,) of the version `number` of a batch; 0 begins the next batch."""
-        if number == 0:
-            none = torch.zeros(len(scores), dtype=torch.float64)
-            self._batches.append({"score": scores, "prediction": predictions, "clean": scores.clone(), "version": none})
-            return
-        kept = self._batches[-1]
-        better = scores > kept["score"]
-        for name, values in (("score", scores), ("prediction", predictions)):
-            kept[name][better] = values[better]
-        kept["version"][better] = number
+    def offer(self, scores: Tensor, predictions: Tensor) -> None:
+        """Scores and predictions (B,) of the next version; the image itself comes first."""
+        if not self._offers:
+            self._score, self._prediction, self._clean = scores, predictions, scores.clone()
+            self._version = torch.zeros(len(scores), dtype=torch.float64)
+        else:
+            better = scores > self._score
+            self._score[better], self._prediction[better] = scores[better], predictions[better]
+            self._version[better] = self._offers
+        self._offers += 1
 
-    def scored(self, extras: bool) -> Scored:
-        """All batches, with `version` and `clean_score` if `extras` are wanted."""
-        whole = {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in self._batches[0]}
-        more = {"version": whole["version"], "clean_score": whole["clean"]} if extras else {}
-        return Scored(whole["score"], whole["prediction"], more, self.clock.seconds)
+    def scored(self) -> Scored:
+        """With `version` and `clean_score` among the extras where there was more than the image itself."""
+        more = {"version": self._version.numpy(), "clean_score": self._clean.numpy()} if self._offers > 1 else {}
+        return Scored(self._score.numpy(), self._prediction.numpy(), more, self.clock.seconds)
 
 
 @dataclass(frozen=True)
@@ -131,6 +168,10 @@ class Attack:
     chosen: npt.NDArray[np.int64] | None = None
     keep: bool = False
 
+    def of(self, which: slice) -> "Attack":
+        """The same for some of the images."""
+        return self if self.chosen is None else replace(self, chosen=self.chosen[which])
+
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
     """Scores of `images` after an attack on them.
@@ -138,66 +179,72 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     Raises:
         OodbenchError: as `score_versions`.
     """
-    detector, scores, predictions, extras, clock = attack.detector, [], [], [], Stopwatch()
-    task, versions, kept, checks, looks = attack.task, attack.task.versions(), [], {}, 0
-    content = sha256()
+    task, portions = attack.task, Portions()
+    parts: list[Scored] = []
+    size = task.together * batch_size(device, images.images.shape[1])
     with (
         progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
-        exact(detector.network),
-        clock,
+        exact(attack.detector.network),
     ):
         done = 0
-
-        def seen(count: int) -> None:
-            nonlocal looks
-            looks += count
-            advance(count)
-
-        size = batch_size(device, images.images.shape[1])
-        for pixels, indices in batches(images, device, task.together * size):
+        for pixels, indices in batches(images, device, size):
             if attack.chosen is not None:
                 numbers = attack.chosen[done : done + len(pixels)]
-                pixels = versions.chosen(pixels, indices, numbers, attack.purpose)
-            if not done:
-                some = as_input(pixels[:LOOKS])
-                checks = {
-                    "gradient_error": gradient_error(attack.goal.score, some),
-                    "unsteadiness": unsteadiness(attack.goal.score, some),
-                }
-            altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
-            if not done:
-                best = altered.images[:LOOKS]
-                checks["outguessed"] = outguessed(
-                    attack.goal, some, best, indices[:LOOKS], task.epsilon, attack.purpose
-                )
-            levels = altered.images * 255
-            after = levels.round().to(torch.uint8)
-            stored = after.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            content.update(stored.tobytes())
-            if attack.keep:
-                kept.append(stored)
-            moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
-            off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-            outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
-            for part in torch.split(altered.images, size):
-                with torch.no_grad():
-                    representation = detector.network.represent(part)
-                    scores.append(_score(detector, part, representation, images.name))
-                    predictions.append(detector.predict(representation).cpu())
-                advance(len(part))
-            extras.append({**altered.extras, "outside": outside})
+                pixels = task.versions().chosen(pixels, indices, numbers, attack.purpose)
+            work = partial(_attacked, attack, pixels, indices, images.name, advance, not done)
+            parts += portions.each(len(pixels), work)
             done += len(pixels)
-    together = {name: np.concatenate([part[name] for part in extras]) for name in extras[0]}
+    return joined(parts)
+
+
+def _attacked(
+    attack: Attack, pixels: Tensor, indices: Indices, where: str, advance: Advance, first: bool, which: slice
+) -> Scored:
+    """Scores of some of `pixels`, uint8 (B, C, H, W), after an attack on them; the `first` are checked, too."""
+    pixels, indices = pixels[which], indices[which]
+    detector, task, clock, looks = attack.detector, attack.task, Stopwatch(), 0
+
+    def seen(count: int) -> None:
+        nonlocal looks
+        looks += count
+        advance(count)
+
+    with clock:
+        altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
+        checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
+        levels = altered.images * 255
+        after = levels.round().to(torch.uint8)
+        stored = after.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
+        off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
+        outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
+        scores, predictions = [], []
+        for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
+            with torch.no_grad():
+                representation = detector.network.represent(part)
+                scores.append(_score(detector, part, representation, where))
+                predictions.append(detector.predict(representation).cpu())
+            advance(len(part))
     return Scored(
         torch.cat(scores).numpy(),
         torch.cat(predictions).numpy(),
-        together,
+        {**altered.extras, "outside": outside},
         clock.seconds,
         checks,
-        np.concatenate(kept) if kept else np.empty(0, np.uint8),
-        content.hexdigest(),
+        stored if attack.keep else np.empty(0, np.uint8),
+        image_digests(stored),
         looks,
     )
+
+
+def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
+    """What a few images, float (B, C, H, W) before and after the attack, tell of it."""
+    goal, epsilon = attack.goal, attack.task.epsilon
+    return {
+        "gradient_error": gradient_error(goal.score, before),
+        "unsteadiness": unsteadiness(goal.score, before),
+        "outguessed": outguessed(goal, before, after, indices[: len(before)], epsilon, attack.purpose),
+    }
 
 
 def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
@@ -206,17 +253,26 @@ def score_certified(detector: Detector, images: ImageSet, radius: int, device: t
     Raises:
         OodbenchError: the network does something through which no bounds are known, or a bound is not finite.
     """
-    bounder, scores, predictions, clock = Bounder(detector.network), [], [], Stopwatch()
-    with progress(f"bounding {images.name}", len(images)) as advance, clock, torch.no_grad():
+    bounder, portions = Bounder(detector.network), Portions()
+    parts: list[Scored] = []
+    with progress(f"bounding {images.name}", len(images)) as advance, torch.no_grad():
         for pixels, _ in batches(images, device):
-            levels = pixels.double()
-            low, high = (levels - radius).clamp(min=0) / 255, (levels + radius).clamp(max=255) / 255
-            step = detector.widening()
-            found = detector.upper_bound(bounder.bounds(low - step, high + step))
-            scores.append(checked(detector, found + ROUNDING * (1 + found.abs()), len(pixels), images.name))
-            predictions.append(detector.predict(detector.network.represent(as_input(pixels))).cpu())
+            work = partial(_certified, detector, bounder, pixels, radius, images.name)
+            parts += portions.each(len(pixels), work)
             advance(len(pixels))
-    return Scored(torch.cat(scores).numpy(), torch.cat(predictions).numpy(), seconds=clock.seconds)
+    return joined(parts)
+
+
+def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int, where: str, which: slice) -> Scored:
+    """Bounds for some of `pixels`, uint8 (B, C, H, W)."""
+    clock, levels = Stopwatch(), pixels[which].double()
+    with clock:
+        low, high = (levels - radius).clamp(min=0) / 255, (levels + radius).clamp(max=255) / 255
+        step = detector.widening()
+        found = detector.upper_bound(bounder.bounds(low - step, high + step))
+        bounds = checked(detector, found + ROUNDING * (1 + found.abs()), len(levels), where)
+        predictions = detector.predict(detector.network.represent(as_input(pixels[which]))).cpu()
+    return Scored(bounds.numpy(), predictions.numpy(), seconds=clock.seconds)
 
 
 def thorough_checks(
@@ -281,11 +337,11 @@ def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: 
 
 @contextmanager
 def exact(network: Network) -> Iterator[None]:
-    """Full float32 on the device and weights without gradients inside: how attacks and final scores are computed."""
+    """How attacks and final scores are computed: no gradients of weights, and float32 unless the network says TF32."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = network.tf32
     try:
         yield
     finally:

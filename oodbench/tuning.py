@@ -10,6 +10,7 @@ from tabulate import tabulate
 from oodbench import runner, tables
 from oodbench.errors import OodbenchError
 from oodbench.plan import SuitePlan, plan
+from oodbench.provide import Say
 from oodbench.registry import Registry
 from oodbench.request import Request
 from oodbench.settings import Setting
@@ -47,7 +48,7 @@ def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]
     return [(each, plan(each, registry)[0]) for each in requests]
 
 
-def trial(request: Request, planned: SuitePlan, value: Any, say: runner.Say) -> Trial:
+def trial(request: Request, planned: SuitePlan, value: Any, say: Say) -> Trial:
     """Carry one of them out.
 
     Raises:

@@ -1,7 +1,6 @@
 """What a run may ask of attacks: kept images, subsets, radii, sides, checks."""
 
 import io
-from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from oodbench.attacks import checks
 from oodbench.detectors.msp import MSP
 from oodbench.fitting import fit
 from oodbench.images import builtin
+from oodbench.images.imageset import images_digest
 from oodbench.networks import build, checkpoints
 from oodbench.networks.network import as_input
 from oodbench.scoring import exact
@@ -39,7 +39,7 @@ def test_kept_images_score_again_what_they_scored(oodbench, tmp_path):
     images = group.extras["images"]
     assert images.dtype == np.uint8
     assert 0 < np.abs(images.astype(int) - clean).max() <= 32
-    assert group.attributes["images_sha256"] == sha256(images.tobytes()).hexdigest()
+    assert group.attributes["images_sha256"] == images_digest(images)
     with exact(network), torch.no_grad():
         again = detector.score(as_input(torch.from_numpy(images).permute(0, 3, 1, 2)))
     np.testing.assert_allclose(again, group.scores, atol=1e-4)

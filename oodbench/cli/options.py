@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from oodbench.compute import PRECISIONS
+
 
 class Examples(click.Command):
     """A command whose help ends with two lines that run as they stand."""
@@ -62,4 +64,16 @@ set_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     help="Change a parameter: epochs=1, atom.q=0.25, linf.steps=10; repeatable.",
+)
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="Of training and mining; auto is bf16 on a GPU, float32 on a CPU.",
+)
+tf32_option = click.option("--tf32", is_flag=True, help="Attack and score in TF32 on a GPU: faster, other rounding.")
+compile_option = click.option(
+    "--compile", "compiled", is_flag=True, help="Put networks through torch.compile; pays for itself on long runs."
 )

@@ -8,20 +8,23 @@ from typing import Any, NoReturn
 import click
 import pandas as pd
 
-from oodbench import __version__, runner, settings, store, suitefile, tables, tuning
+from oodbench import __version__, compute, runner, settings, store, suitefile, tables, tuning
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.listing import list_
 from oodbench.cli.options import (
     Examples,
     Group,
+    compile_option,
     data_option,
     device_option,
     limit_option,
     out_option,
     plugin_option,
+    precision_option,
     seed_option,
     set_option,
+    tf32_option,
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
@@ -35,6 +38,7 @@ from oodbench.request import Request, choose_device
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
 from oodbench.tasks.task import SIDES
+from oodbench.team import gathered, quiet_followers
 from oodbench.variation import parse_radii, restrict, vary
 
 INTERRUPTED = 130
@@ -107,6 +111,9 @@ def commands() -> None:
     show_default=True,
     help="Whose images are attacked: OOD, ID or both.",
 )
+@precision_option
+@tf32_option
+@compile_option
 @click.option("--keep-images", is_flag=True, help="Store the attacked images with the scores.")
 @click.option(
     "--checks",
@@ -138,6 +145,9 @@ def run(
     only: tuple[str, ...],
     radii: str | None,
     side: str,
+    precision: str,
+    tf32: bool,
+    compiled: bool,
     keep_images: bool,
     checks: str,
     assignments: tuple[str, ...],
@@ -152,11 +162,12 @@ def run(
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
     asked = [restrict(suitefile.load(name), only) for name in names]
+    team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
     request = Request(
         suites=tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked),
         detectors=tuple(registry[name] for name in methods),
         seed=seed,
-        device=choose_device(device),
+        device=own_device,
         data=data,
         out=out,
         checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
@@ -166,13 +177,15 @@ def run(
         again=rerun == "all",
         keep_images=keep_images,
         thorough=checks == "full",
+        compute=compute.choose(precision, tf32, compiled, own_device),
+        team=team,
     )
-    plans = plan(request, registry)
-    store.require_writable(out)
+    plans = team.together(lambda: plan(request, registry))
+    team.first(lambda: store.require_writable(out))
     _announce(plans, request)
     failures = runner.execute(request, plans, say=lambda line: click.echo(line, err=True))
     cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
-    if there := [cell for cell in cells if cell.path.is_file()]:
+    if team.leads and (there := [cell for cell in cells if cell.path.is_file()]):
         frame = tables.tidy(there, {})
         click.echo(tables.render(frame, tables.View(sets=only)))
         for said in _surprises(checkpoint, plans, frame):
@@ -201,6 +214,9 @@ def run(
 @data_option
 @out_option
 @limit_option
+@precision_option
+@tf32_option
+@compile_option
 @set_option
 @plugin_option
 def tune(
@@ -212,6 +228,9 @@ def tune(
     data: Path,
     out: Path,
     limit: int | None,
+    precision: str,
+    tf32: bool,
+    compiled: bool,
     assignments: tuple[str, ...],
     plugins: tuple[Path, ...],
 ) -> None:
@@ -222,18 +241,21 @@ def tune(
     """
     registry = discover(plugins)
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
+    team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
     request = Request(
         suites=(suitefile.load(suite),),
         detectors=(registry[detector],),
         seed=seed,
-        device=choose_device(device),
+        device=own_device,
         data=data,
         out=out,
         limit=limit,
         settings=tuple(settings.parse(text) for text in assignments),
+        compute=compute.choose(precision, tf32, compiled, own_device),
+        team=team,
     )
-    planned = tuning.plans(request, registry, name, values)
-    store.require_writable(out)
+    planned = team.together(lambda: tuning.plans(request, registry, name, values))
+    team.first(lambda: store.require_writable(out))
     for each, plan_of_value in planned:
         _announce([plan_of_value], each)
     trials = [
@@ -260,19 +282,24 @@ commands.add_command(table)
 def main() -> NoReturn:
     """The `oodbench` command: exit code 0, 1 for a failed check, 2 for a user's mistake, 130 when interrupted."""
     keep_freed_memory()
+    with quiet_followers():
+        sys.exit(_outcome())
+
+
+def _outcome() -> int:
     try:
         code = commands(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OodbenchError as error:
         click.echo(f"oodbench: {error}", err=True)
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("\noodbench: interrupted; the same command goes on where this one stopped", err=True)
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

@@ -2,12 +2,24 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 
 from oodbench.files import digest
 from oodbench.images.photographs import Photographs
+
+
+def images_digest(images: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 (hex) over the SHA-256 of each of `images`, uint8 (N, H, W, C), in their order."""
+    return sha256(image_digests(images).tobytes()).hexdigest()
+
+
+def image_digests(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """SHA-256 of each of `images`, uint8 (N, H, W, C), row by row: uint8 (N, 32)."""
+    raw = b"".join(sha256(image.tobytes()).digest() for image in images)
+    return np.frombuffer(raw, np.uint8).reshape(len(images), 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +74,10 @@ class ImageSet:
     def first(self, count: int | None) -> "ImageSet":
         """The first `count` images (all of them for None)."""
         return self if count is None else self._only(slice(count))
+
+    def part(self, which: slice) -> "ImageSet":
+        """The images at the positions `which`."""
+        return self._only(which)
 
     def spread(self, count: int | None) -> "ImageSet":
         """`count` images at even distances (all of them for None), so a sorted set gives of every part its share."""

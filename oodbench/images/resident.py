@@ -1,7 +1,8 @@
 """Images where training and fitting read them: on the device as uint8, or streamed to it if they are photographs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
@@ -11,6 +12,9 @@ from oodbench.images.augment import Augmentation, draw
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
+from oodbench.memory import Portions
+from oodbench.progress import progress
+from oodbench.team import ALONE, Team
 
 Pixels = Tensor | Streamed
 """Images, uint8 (N, C, H, W); rows of either are a tensor on the device."""
@@ -80,7 +84,11 @@ class Selection:
 
     def in_turn(self, size: int) -> Iterator[Tensor]:
         """All of them, uint8 (B, C, H, W) on the device, `size` at a time."""
-        parts = [self[start : start + size] for start in range(0, len(self), size)]
+        return self.in_groups(torch.split(torch.arange(len(self)), size) if len(self) else ())
+
+    def in_groups(self, groups: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Those at each of `groups`, int64 positions (B,): uint8 (B, C, H, W) on the device."""
+        parts = [self[group] for group in groups]
         for pixels, part in zip(in_turn(self.images, [part.rows for part in parts]), parts, strict=True):
             for augmentation in part.augmentations:
                 pixels = augmentation(pixels)
@@ -99,11 +107,13 @@ class OutlierPool:
         images: uint8 (N, C, H, W), in the set's own order.
         reserved: how many images at the front are kept for validation; mining skips them.
         augmentations: names from `oodbench.images.augment`.
+        team: the processes that look at them together.
     """
 
     images: Pixels
     reserved: int
     augmentations: Sequence[str]
+    team: Team = ALONE
 
     def consecutive(self, start: int, count: int, generator: Generator) -> Selection:
         """`count` neighbours in the set's order from `start`, past the end from the front again, each augmented."""
@@ -113,9 +123,30 @@ class OutlierPool:
         """The images in `rows`, int64 (M,), each augmented."""
         return Selection(self.images, rows, draw(self.augmentations, len(rows), generator))
 
+    def measured(self, selection: Selection, measure: Callable[[Tensor], Tensor], size: int, doing: str) -> Tensor:
+        """What `measure` says of each selected image, (M,), each process looking at its part of them.
+
+        Args:
+            selection: of the pool, the same in all processes.
+            measure: uint8 (B, C, H, W) to one value an image (B,).
+            size: images at a time.
+            doing: a word for people.
+        """
+        mine, portions = selection[self.team.share(len(selection), size)], Portions()
+        found: list[Tensor] = [torch.empty(0)]
+        with progress(doing, len(mine)) as advance:
+            for pixels in mine.in_turn(size):
+                found += portions.each(len(pixels), partial(_measured, measure, pixels))
+                advance(len(pixels))
+        return torch.cat(self.team.all(lambda: torch.cat(found).cpu()))
+
     def as_they_are(self, start: int, count: int) -> Tensor:
         """What `consecutive` gives without augmentation, at once."""
         return Selection(self.images, torch.arange(start, start + count) % len(self.images)).all()
+
+
+def _measured(measure: Callable[[Tensor], Tensor], pixels: Tensor, which: slice) -> Tensor:
+    return measure(pixels[which]).cpu()
 
 
 def resident(images: ImageSet, device: torch.device) -> IDImages:

@@ -33,10 +33,14 @@ class Network(nn.Module, ABC):
     Args:
         mean: subtracted from each RGB channel, in [0, 1] units.
         std: divides each RGB channel.
+
+    Attributes:
+        tf32: attacks and scores may round products to TF32 on a GPU.
     """
 
     mean: Tensor
     std: Tensor
+    tf32: bool = False
 
     def __init__(self, mean: tuple[float, ...] = (0.0, 0.0, 0.0), std: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
         super().__init__()

@@ -15,7 +15,6 @@ from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
 from oodbench.fitting import fit
 
-
 # The reference scored in float32, in which the logits of out4 and out5 depend on the order of summation: four orders
 # and float64 lie up to 2.3e-5 apart, relative to the scores. How scores come from logits is held to 1e-6 below.
 SUMMATION = 5e-5

@@ -78,9 +78,7 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         "id_train": suite.id.train,
         "seed": str(request.seed),
         "seconds": f"{time.monotonic() - started:.1f}",
-        "compute": request.compute.text,
-        "processes": str(team.size),
-        **machine(request.device),
+        **machine(request.device, team.size, request.compute.text),
     }
 
     def keep() -> None:

@@ -87,6 +87,7 @@ class _NetworkRun:
     def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
         self.request, self.plan, self.network = request, plan, network
         self.network_file = network_plan.file
+        self.compute = replace(request.compute, bf16=False) if network_plan.given else request.compute
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
@@ -298,9 +299,7 @@ class _NetworkRun:
                     "images_sha256": scored.images_sha256,
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "compute": self.request.compute.text,
-                    "processes": self.request.team.size,
-                    **machine(self.request.device),
+                    **machine(self.request.device, self.request.team.size, self.compute.text),
                 },
             ),
             self._cell_attributes(cell),

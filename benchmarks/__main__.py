@@ -20,7 +20,7 @@ from oodbench.memory import keep_freed_memory
 from oodbench.provenance import machine
 from oodbench.request import choose_device
 
-GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory")
+GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate")
 """Each is measured by the file of its name."""
 
 FORMATS = ("github", "plain", "json")

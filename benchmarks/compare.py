@@ -38,7 +38,7 @@ class Row:
         group: the file that measured it.
         what: the harness's side.
         against: the other side.
-        kind: "cost" is what over against, "speed-up" against over what.
+        kind: "cost" is what over against, "speed-up" against over what, "share" a rate over another.
         ratio: of their times, or of their peaks of memory.
         target: a cost is met at or below it, a speed-up at or above; None where nothing is promised.
         note: sizes, and whatever else the figure rests on.

@@ -10,6 +10,7 @@ from benchmarks.attack import input_gradient
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OUTLIERS, TRAIN, Setting, images
 from oodbench import training
+from oodbench.compute import EXACT, Compute
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks.network import Network
@@ -28,22 +29,30 @@ def measure(setting: Setting) -> Iterator[Row]:
     for name, count in setting.sizes.trained.items():
         network = setting.network(name, CLASSES + objective.reject_outputs)
         id_images = images(TRAIN, count, seed=5)
-        epoch = _epoch(setting, objective, network, id_images)
+        epoch = epoch_of(setting, name, id_images)
         bare = _bare(setting, objective, network, id_images)
         times = interleaved([epoch, bare], setting.sizes.repetitions, setting.device)
         note = f"{count} ID images: {objective.epoch_passes(count)}"
         yield Row("training", f"atom, an epoch, {name}", "these passes alone", "cost", Ratio.of(*times), 1.15, note)
 
 
-def _epoch(setting: Setting, objective: Objective, network: Network, id_images: ImageSet) -> Work:
-    wanted = len(id_images) * objective.outlier_batch // objective.id_batch
+def outliers_of(objective: Objective, id_count: int) -> int:
+    """Outliers trained on in an epoch over `id_count` ID images."""
+    return id_count * objective.outlier_batch // objective.id_batch
+
+
+def epoch_of(setting: Setting, name: str, id_images: ImageSet, compute: Compute = EXACT) -> Work:
+    """An epoch of ATOM over `id_images` through the training loop, from the same weights each time it is called."""
+    objective = setting.registry["atom"]().objective()
+    network = setting.network(name, CLASSES + objective.reject_outputs)
+    wanted = outliers_of(objective, len(id_images))
     pool = resident(images(OUTLIERS, POOL * wanted, seed=6), setting.device).images
     data = training.TrainingData(resident(id_images, setting.device), OutlierPool(pool, 0, AUGMENTATIONS))
     recipe = Recipe(epochs=1, learning_rate=1e-4, augment=AUGMENTATIONS)
     unfinished = setting.new_folder() / "unfinished"
 
     def epoch() -> None:
-        training.train(copy.deepcopy(network), objective, recipe, data, seed=1, unfinished=unfinished)
+        training.train(copy.deepcopy(network), objective, recipe, data, seed=1, unfinished=unfinished, compute=compute)
         unfinished.unlink()
 
     return epoch
@@ -53,7 +62,7 @@ def _bare(setting: Setting, objective: Objective, network: Network, id_images: I
     network = copy.deepcopy(network)
     labels = torch.from_numpy(id_images.labels).to(setting.device)
     whole = torch.cat(setting.tensors(id_images))
-    wanted = len(id_images) * objective.outlier_batch // objective.id_batch
+    wanted = outliers_of(objective, len(id_images))
     rounds = POOL * wanted // len(id_images)
     pool = setting.tensors(id_images) * rounds
     steps = [

@@ -51,7 +51,7 @@ def test_repetitions_are_interleaved_behind_a_warm_start():
 
 
 def test_the_quick_table():
-    groups = ["metrics", "scoring", "attack", "training"]
+    groups = ["metrics", "scoring", "attack", "training", "rate"]
     asked = [word for group in groups for word in ("--only", group)]
     result = CliRunner().invoke(main, ["--quick", "--format", "json", *asked], catch_exceptions=False)
     assert result.exit_code == 0
@@ -66,6 +66,7 @@ def test_the_quick_table():
         ("scoring", "cost", 1.30),
         ("attack", "cost", 1.10),
         ("training", "cost", 1.15),
+        ("rate", "share", None),
     }
     for row in found["rows"]:
         ratio = row["ratio"]

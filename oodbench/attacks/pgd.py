@@ -42,15 +42,17 @@ def pgd(
     lowest, highest = (levels - epsilon).clamp(min=0), (levels + epsilon).clamp(max=255)
     with torch.no_grad():
         before = objective(levels / 255)
-    best, after = levels.clone(), before.clone()
+    best, after = levels, before
     stuck = broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def keep_better(candidates: Tensor, values: Tensor, iteration: int) -> None:
+        # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
+        nonlocal best, after, improved
         better = values > after
-        after[better] = values[better]
-        best[better] = candidates[better]
-        improved[better] = iteration
+        after = torch.where(better, values, after)
+        best = torch.where(better[:, None, None, None], candidates, best)
+        improved = improved.masked_fill(better, iteration)
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):

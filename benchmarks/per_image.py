@@ -6,6 +6,7 @@ function takes an image, uint8 (H, W, 3), a generator and the type's constants, 
 
 import io
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,13 +78,17 @@ def glass_blur(image: Pixels, generator: Generator, sigma: float, reach: int, ro
 
 def motion_blur(image: Pixels, generator: Generator, radius: int, sigma: float) -> Levels:
     """A one-sided Gaussian along a line."""
-    angle = np.deg2rad(generator.uniform(-45, 45))
+    return _moved(image.astype(np.float64), radius, sigma, generator.uniform(-45, 45))
+
+
+def _moved(levels: Levels, radius: int, sigma: float, degrees: float) -> Levels:
+    angle = np.deg2rad(degrees)
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     kernel = np.zeros((4 * radius + 1, 4 * radius + 1))
     down, across = (np.ceil(steps * part - 0.5).astype(int) for part in (np.sin(angle), np.cos(angle)))
     np.add.at(kernel, (2 * radius + down, 2 * radius + across), weights / weights.sum())
-    return np.asarray(cv2.filter2D(image.astype(np.float64), -1, kernel, borderType=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.filter2D(levels, -1, kernel, borderType=cv2.BORDER_REPLICATE))
 
 
 def zoom_blur(image: Pixels, generator: Generator, stop: float, step: float) -> Levels:
@@ -94,13 +99,63 @@ def zoom_blur(image: Pixels, generator: Generator, stop: float, step: float) -> 
     return np.asarray(255 * np.clip(total / (len(factors) + 1), 0, 1))
 
 
-def _zoomed(levels: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
+def _zoomed(levels: npt.NDArray[Any], factor: float) -> npt.NDArray[Any]:
     side = len(levels)
     cut = int(np.ceil(side / factor))
     top = (side - cut) // 2
     larger = zoom(levels[top : top + cut, top : top + cut], (factor, factor, 1), order=1)
     trim = (len(larger) - side) // 2
     return np.asarray(larger[trim : trim + side, trim : trim + side])
+
+
+def snow(
+    image: Pixels,
+    generator: Generator,
+    mean: float,
+    sigma: float,
+    factor: float,
+    threshold: float,
+    radius: int,
+    blur: float,
+    keep: float,
+) -> Levels:
+    """Flakes blurred by motion, and the same turned by half, over a whitened image."""
+    height, width = image.shape[:2]
+    flakes = _zoomed(generator.normal(mean, sigma, (height, width, 1)), factor)[..., 0]
+    flakes[flakes < threshold] = 0
+    flakes = (255 * np.clip(flakes, 0, 1)).astype(np.uint8).astype(np.float64)
+    flakes = _moved(flakes, radius, blur, generator.uniform(-135, -45)).astype(np.uint8) / 255
+    levels = (image / 255).astype(np.float32)
+    grey = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)[..., None]
+    whitened = keep * levels + (1 - keep) * np.maximum(levels, grey * 1.5 + 0.5)
+    return np.asarray(255 * np.clip(whitened + (flakes + np.rot90(flakes, 2))[..., None], 0, 1))
+
+
+def spatter(
+    image: Pixels,
+    generator: Generator,
+    mean: float,
+    sigma: float,
+    blur: float,
+    threshold: float,
+    mix: float,
+    mud: float,
+) -> Levels:
+    """Drops of water, or of mud, on the lens."""
+    levels = image / 255
+    liquid = gaussian(generator.normal(mean, sigma, image.shape[:2]), sigma=blur)
+    liquid[liquid < threshold] = 0
+    if mud:
+        cover = gaussian((liquid > threshold).astype(np.float64), sigma=mix)
+        cover[cover < 0.8] = 0
+        return np.asarray(255 * np.clip(levels * (1 - cover[..., None]) + cover[..., None] * MUD, 0, 1))
+    drops = (255 * np.clip(liquid, 0, 1)).astype(np.uint8)
+    distance = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
+    _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)
+    relief = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    relief = cv2.filter2D(relief, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
+    wet = drops * cv2.blur(relief, (3, 3)).astype(np.float32)
+    return np.asarray(255 * np.clip(levels + mix * (wet / max(float(wet.max()), 1e-9))[..., None] * WATER, 0, 1))
 
 
 def frost(image: Pixels, generator: Generator, keep: float, cover: float) -> Levels:
@@ -194,6 +249,9 @@ def jpeg(image: Pixels, generator: Generator, quality: int) -> Levels:
     return np.asarray(Image.open(file), np.float64)
 
 
+WATER, MUD = np.array([175, 238, 238]) / 255, np.array([63, 42, 20]) / 255
+"""Colours of drops, RGB."""
+
 _FROSTS = [texture.permute(1, 2, 0).contiguous().numpy() for texture in textures(True)]
 
 TYPES: Mapping[str, Callable[..., Levels]] = {
@@ -204,6 +262,7 @@ TYPES: Mapping[str, Callable[..., Levels]] = {
     "glass-blur": glass_blur,
     "motion-blur": motion_blur,
     "zoom-blur": zoom_blur,
+    "snow": snow,
     "frost": frost,
     "fog": fog,
     "brightness": brightness,
@@ -213,6 +272,7 @@ TYPES: Mapping[str, Callable[..., Levels]] = {
     "jpeg": jpeg,
     "speckle-noise": speckle_noise,
     "gaussian-blur": gaussian_blur,
+    "spatter": spatter,
     "saturate": saturate,
 }
-"""By oodbench's name; all but snow and spatter."""
+"""By oodbench's name."""

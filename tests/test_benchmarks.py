@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 FIXED = ("defocus-blur", "zoom-blur", "brightness", "contrast", "pixelate", "jpeg", "gaussian-blur", "saturate")
 DRAWN = ("gaussian-noise", "shot-noise", "impulse-noise", "speckle-noise", "fog", "frost", "motion-blur", "elastic")
+DRAWN += ("snow", "spatter")
 
 
 def test_ratios_are_taken_repetition_by_repetition():

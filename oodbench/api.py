@@ -1,6 +1,6 @@
 """What notebooks call: a run, and the evaluation of a score that lives in somebody's own code."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from oodbench import compute, honesty, runner, settings, store, suitefile, tables
+from oodbench import compute, honesty, settings, store, suitefile, sweep, tables
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
 from oodbench.metrics import bootstrap, curve
 from oodbench.metrics import evaluate as all_metrics
 from oodbench.networks.network import as_input, batch_size
-from oodbench.plan import plan
+from oodbench.plan import plan_seeds
 from oodbench.registry import discover
 from oodbench.request import Request, choose_device
 from oodbench.scoring import OFF_GRID
@@ -40,7 +40,7 @@ def run(
     suites: str | Sequence[str],
     detectors: str | Sequence[str],
     *,
-    seed: int = 1,
+    seed: int | Iterable[int] = 1,
     device: str = "auto",
     data: str | Path = "data",
     out: str | Path = "results",
@@ -59,6 +59,9 @@ def run(
     precision: str = "auto",
     tf32: bool = False,
     compiled: bool = False,
+    engine: str = "sequential",
+    address: str = sweep.LOCAL,
+    cpus: int = 1,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train, attack and score detectors on suites, as `oodbench run` does; what is there already is not done again.
@@ -66,7 +69,7 @@ def run(
     Args:
         suites: names or TOML files, one or several.
         detectors: names, one or several.
-        seed: of training and attacks.
+        seed: of training and attacks; several as in `range(5)`.
         device: "auto", "cpu", "cuda" or "cuda:N".
         data: folder of image packs.
         out: results folder.
@@ -85,6 +88,9 @@ def run(
         precision: of training and mining: "auto", "float32" or "bf16".
         tf32: attack and score in TF32 on a GPU.
         compiled: put networks through `torch.compile`.
+        engine: "sequential": here, one thing after the other; "ray": as the tasks of a Ray cluster.
+        address: of the Ray cluster, see `oodbench.sweep.Cluster`.
+        cpus: of each Ray task.
         say: told what is being done, a line at a time.
 
     Returns:
@@ -93,14 +99,21 @@ def run(
     Raises:
         OodbenchError: something asked for is not there or not possible, or a detector failed; the others are done.
     """
-    registry = discover([Path(plugin) for plugin in plugins])
+    if engine not in sweep.ENGINES:
+        raise unknown("engine", engine, sweep.ENGINES)
+    files = [Path(plugin) for plugin in plugins]
+    cluster = sweep.Cluster(address, device, cpus, files) if engine == "ray" else None
+    seeds = tuple(seed) if isinstance(seed, Iterable) else (seed,)
+    if not seeds:
+        raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
+    registry = discover(files)
     names = [suites] if isinstance(suites, str) else suites
     methods = [detectors] if isinstance(detectors, str) else detectors
-    with gathered(choose_device(device)) as (team, own_device):
+    with gathered(choose_device("cpu" if cluster else device)) as (team, own_device):
         request = Request(
             suites=tuple(vary(restrict(suitefile.load(name), only), tasks, radii, threat) for name in names),
             detectors=tuple(registry[name] for name in methods),
-            seed=seed,
+            seed=seeds[0],
             device=own_device,
             data=Path(data),
             out=Path(out),
@@ -114,12 +127,13 @@ def run(
             compute=compute.choose(precision, tf32, compiled, own_device),
             team=team,
         )
-        plans = team.together(lambda: plan(request, registry))
+        planned = team.together(lambda: plan_seeds(request, seeds, registry))
         team.first(lambda: store.require_writable(request.out))
-        if failures := runner.execute(request, plans, say if team.leads else lambda _: None):
+        heard = say if team.leads else lambda _: None
+        if failures := sweep.on_ray(planned, cluster, heard) if cluster else sweep.in_turn(planned, heard):
             raise OodbenchError("\n".join(failures))
-        cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
-        return team.first(lambda: tables.tidy(cells, {name: registry[name] for name in registry.names()}))
+        by_name = {name: registry[name] for name in registry.names()}
+        return team.first(lambda: tables.tidy(sweep.cells(planned), by_name))
 
 
 def evaluate(

@@ -66,6 +66,11 @@ class NetworkPlan:
     cells: tuple[CellPlan, ...]
 
     @property
+    def names(self) -> str:
+        """Its detectors, for people."""
+        return ", ".join(cell.detector.name for cell in self.cells)
+
+    @property
     def needed(self) -> bool:
         """Something is left to score with it."""
         return any(cell.missing for cell in self.cells)
@@ -115,19 +120,29 @@ class SuitePlan:
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
-        return sum((self._passes(network) for network in self.networks), Passes())
+        return sum((self._training(network) + self._scoring(network.cells) for network in self.networks), Passes())
 
-    def _passes(self, network: NetworkPlan) -> Passes:
+    def passes_apart(self) -> Passes:
+        """The same where each cell is done by itself: no pass is shared but those of training."""
+        scoring = (self._scoring([cell]) for network in self.networks for cell in network.cells)
+        return sum(scoring, sum((self._training(network) for network in self.networks), Passes()))
+
+    def _training(self, network: NetworkPlan) -> Passes:
         total = Passes()
         if network.to_train and self.suite.training and self.suite.id.train:
             for phase in network.objective.phases():
                 epoch = phase.epoch_passes(len(self.images[self.suite.id.train]))
                 total += epoch * self.suite.training.epochs
-        if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in network.cells):
+        return total
+
+    def _scoring(self, cells: Sequence[CellPlan]) -> Passes:
+        """Of cells over one network, which share what does not depend on the detector."""
+        total = Passes()
+        if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in cells):
             total += Passes(forward=len(self.images[self.suite.id.train]))
-        searches = {search for cell in network.cells for search in self._searches(cell)}
+        searches = {search for cell in cells for search in self._searches(cell)}
         total += Passes(forward=sum(self._looks(search) for search in searches))
-        for cell in network.cells:
+        for cell in cells:
             if cell.missing and (tuning := cell.detector.tuning()):
                 total += tuning.passes * self.material.tuning_images(tuning, self.suite)
             for search in self._searches(cell):
@@ -156,6 +171,10 @@ class SuitePlan:
         return len(versions) * len(self.images[image_set])
 
 
+Planned = tuple[Request, Sequence[SuitePlan]]
+"""A request and what is to be done for it."""
+
+
 def plan(request: Request, registry: Registry) -> list[SuitePlan]:
     """Everything `request` asks for, validated; nothing is written.
 
@@ -165,14 +184,31 @@ def plan(request: Request, registry: Registry) -> list[SuitePlan]:
     return [_plan_suite(request, suite, registry) for suite in request.suites]
 
 
-def _plan_suite(request: Request, original: Suite, registry: Registry) -> SuitePlan:
+def plan_seeds(request: Request, seeds: Sequence[int], registry: Registry) -> list[Planned]:
+    """`plan` for each of `seeds` in place of the request's own; all share the images in memory.
+
+    Raises:
+        OodbenchError: as `plan`.
+    """
+    planned: list[Planned] = []
+    materials: Sequence[Material | None] = [None for _ in request.suites]
+    for seed in seeds:
+        seeded = replace(request, seed=seed)
+        gathered = zip(seeded.suites, materials, strict=True)
+        plans = [_plan_suite(seeded, suite, registry, material) for suite, material in gathered]
+        materials = [each.material for each in plans]
+        planned.append((seeded, plans))
+    return planned
+
+
+def _plan_suite(request: Request, original: Suite, registry: Registry, material: Material | None = None) -> SuitePlan:
     for name in original.detectors:
         registry[name]  # a misspelt table of parameters would be silently ignored otherwise
     suite, detectors = apply(request.settings, original, request.detectors)
     if request.validation:
         suite = validation_suite(suite)
     given = checkpoint_digest(request)
-    material = gather(request, suite, detectors)
+    material = material or gather(request, suite, detectors)
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
         learned_from = material.learned_from(detector, suite)

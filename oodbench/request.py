@@ -1,5 +1,6 @@
 """What somebody asked for, as plain data."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,25 @@ class Request:
     validation: bool = False
     compute: Compute = EXACT
     team: Team = ALONE
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from numbers and ranges that include their ends: `0-4`, `0,2,5`, `0-2,7`.
+
+    Raises:
+        OodbenchError: something else.
+    """
+    found: dict[int, None] = {}
+    for part in text.split(","):
+        matched = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        first, last = (int(matched[1]), int(matched[2] or matched[1])) if matched else (1, 0)
+        if first > last:
+            raise OodbenchError(
+                f"--seeds {text!r}: {part.strip()!r} is neither a number nor a range upwards: write for instance "
+                "--seeds 0-4 or --seeds 0,2,7"
+            )
+        found |= dict.fromkeys(range(first, last + 1))
+    return tuple(found)
 
 
 def choose_device(name: str) -> torch.device:

@@ -60,15 +60,14 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     for plan in plans:
         for network_plan in plan.networks:
             if request.team.first(partial(_needed, network_plan)):
-                names = ", ".join(cell.detector.name for cell in network_plan.cells)
-                say(f"{plan.suite.name}: {names}")
+                say(f"{plan.suite.name}: {network_plan.names}")
                 try:
                     run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
                     run.score_all()
                 except StorageError:
                     raise
                 except OodbenchError as error:
-                    failures.append(f"{plan.suite.name}: {names}: {error}")
+                    failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
                 else:
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
                     runs += [run] if request.thorough else []
@@ -79,6 +78,25 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
 
 def _needed(network_plan: NetworkPlan) -> bool:
     return network_plan.needed
+
+
+def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
+    """Train the networks that `plans` need and that are not there, and score nothing.
+
+    Returns:
+        What was wrong with each network that could not be trained, a line each.
+    """
+    failures: list[str] = []
+    for plan in plans:
+        for network_plan in plan.networks:
+            if network_plan.to_train:
+                try:
+                    provide(request, plan, network_plan, say)
+                except StorageError:
+                    raise
+                except OodbenchError as error:
+                    failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
+    return failures
 
 
 class _NetworkRun:

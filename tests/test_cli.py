@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oodbench import cli, files
+from oodbench import files, runner
 from oodbench.images.catalogue import load
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
@@ -363,7 +363,7 @@ def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.verbs.runner, "execute", interrupt)
+    monkeypatch.setattr(runner, "execute", interrupt)
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
     assert code == 130
     assert "goes on where" in err

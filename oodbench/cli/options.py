@@ -46,6 +46,9 @@ data_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
 )
+seeds_option = click.option(
+    "--seeds", metavar="0-4|0,2,7", help="Several seeds in place of one: numbers and ranges, ends included."
+)
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run."
 )
@@ -71,7 +74,7 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="Of training and mining; auto is bf16 on a GPU, float32 on a CPU.",
+    help="Of training and mining; auto is bf16 on a GPU of this machine, float32 on a CPU and with --engine ray.",
 )
 tf32_option = click.option("--tf32", is_flag=True, help="Attack and score in TF32 on a GPU: faster, other rounding.")
 compile_option = click.option(

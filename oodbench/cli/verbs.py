@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 import click
 import pandas as pd
+from click.core import ParameterSource
 
-from oodbench import __version__, compute, runner, settings, store, suitefile, tables, tuning
+from oodbench import __version__, compute, settings, store, suitefile, sweep, tables, tuning
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.listing import list_
@@ -23,6 +24,7 @@ from oodbench.cli.options import (
     plugin_option,
     precision_option,
     seed_option,
+    seeds_option,
     set_option,
     tf32_option,
 )
@@ -31,14 +33,14 @@ from oodbench.cli.results import table
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.memory import keep_freed_memory
-from oodbench.passes import Passes
-from oodbench.plan import SuitePlan, plan
+from oodbench.plan import Planned, plan_seeds
 from oodbench.registry import discover
-from oodbench.request import Request, choose_device
+from oodbench.request import Request, choose_device, parse_seeds
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
+from oodbench.suite import Suite
 from oodbench.tasks.task import SIDES
-from oodbench.team import gathered, quiet_followers
+from oodbench.team import gathered, launched, quiet_followers
 from oodbench.variation import parse_radii, restrict, vary
 
 INTERRUPTED = 130
@@ -79,6 +81,7 @@ def commands() -> None:
     help="Detector by name, or 'all'; repeatable.",
 )
 @seed_option
+@seeds_option
 @device_option
 @data_option
 @out_option
@@ -131,10 +134,26 @@ def commands() -> None:
     show_default=True,
     help="What to do of what is already there.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(sweep.ENGINES),
+    default="sequential",
+    show_default=True,
+    help="Here, one thing after the other; or as the tasks of a Ray cluster.",
+)
+@click.option(
+    "--address",
+    default=sweep.LOCAL,
+    show_default=True,
+    metavar="local|auto|HOST:PORT",
+    help="The Ray cluster: one for this run, the one that this machine belongs to, or another.",
+)
+@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of each Ray task.")
 def run(
     suites: tuple[str, ...],
     detectors: tuple[str, ...],
     seed: int,
+    seeds: str | None,
     device: str,
     data: Path,
     out: Path,
@@ -153,16 +172,26 @@ def run(
     assignments: tuple[str, ...],
     plugins: tuple[Path, ...],
     rerun: str,
+    engine: str,
+    address: str,
+    cpus: int,
 ) -> None:
     """Train, attack and score detectors on suites; scores land in the results folder.
 
     What is there already is not done again. Interrupt it at any time: the same command goes on where it stopped.
     """
+    if seeds and _given("seed"):
+        raise click.UsageError("--seed and --seeds exclude each other: give one of them")
+    if engine != "ray" and (_given("address") or _given("cpus")):
+        raise click.UsageError("--address and --cpus are for --engine ray")
+    if engine == "ray" and launched():
+        raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
+    cluster = sweep.Cluster(address, device, cpus, plugins) if engine == "ray" else None
     registry = discover(plugins)
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
     asked = [restrict(suitefile.load(name), only) for name in names]
-    team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
+    team, own_device = click.get_current_context().with_resource(gathered(choose_device("cpu" if cluster else device)))
     request = Request(
         suites=tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked),
         detectors=tuple(registry[name] for name in methods),
@@ -180,15 +209,14 @@ def run(
         compute=compute.choose(precision, tf32, compiled, own_device),
         team=team,
     )
-    plans = team.together(lambda: plan(request, registry))
+    planned = team.together(lambda: plan_seeds(request, parse_seeds(seeds) if seeds else (seed,), registry))
     team.first(lambda: store.require_writable(out))
-    _announce(plans, request)
-    failures = runner.execute(request, plans, say=lambda line: click.echo(line, err=True))
-    cells = [cell.cell for each in plans for network in each.networks for cell in network.cells]
-    if team.leads and (there := [cell for cell in cells if cell.path.is_file()]):
+    _announce(planned, cluster)
+    failures = sweep.on_ray(planned, cluster, _say) if cluster else sweep.in_turn(planned, _say)
+    if team.leads and (there := [cell for cell in sweep.cells(planned) if cell.path.is_file()]):
         frame = tables.tidy(there, {})
         click.echo(tables.render(frame, tables.View(sets=only)))
-        for said in _surprises(checkpoint, plans, frame):
+        for said in _surprises(checkpoint, request.suites, frame):
             click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
     if failures:
@@ -257,9 +285,9 @@ def tune(
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
     team.first(lambda: store.require_writable(out))
     for each, plan_of_value in planned:
-        _announce([plan_of_value], each)
+        _announce([(each, [plan_of_value])], None)
     trials = [
-        tuning.trial(each, plan_of_value, value, say=lambda line: click.echo(line, err=True))
+        tuning.trial(each, plan_of_value, value, _say)
         for (each, plan_of_value), value in zip(planned, values, strict=True)
     ]
     _, first = planned[0]
@@ -311,29 +339,39 @@ def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:
     return detector.grid
 
 
-def _surprises(checkpoint: str | None, plans: list[SuitePlan], frame: pd.DataFrame) -> list[str]:
+def _given(option: str) -> bool:
+    """Somebody typed it."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFrame) -> list[str]:
     """What is odd about the accuracy of a trained network that has a name."""
     if checkpoint is None:
         return []
     right = frame[(frame.metric == "accuracy") & (frame.limit == 0)]
-    tests = {each.suite.name: each.suite.id.test for each in plans}
+    tests = {suite.name: suite.id.test for suite in suites}
     rows = zip(right["suite"].astype(str), right["value"].astype(float), strict=True)
     found = [surprise(checkpoint, tests[suite], accuracy) for suite, accuracy in rows]
     return sorted({said for said in found if said})
 
 
-def _announce(plans: list[SuitePlan], request: Request) -> None:
-    for each in plans:
+def _announce(planned: Sequence[Planned], cluster: sweep.Cluster | None) -> None:
+    request, plans = planned[0]
+    for number, each in enumerate(plans):
         suite = each.suite
-        click.echo(
-            f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}",
-            err=True,
-        )
-        for network in each.networks:
-            names = ", ".join(cell.detector.name for cell in network.cells)
-            groups = sum(len(cell.missing) for cell in network.cells)
-            train = f"train for {suite.training.epochs} epochs, " if network.to_train and suite.training else ""
+        _say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
+        for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
+            groups = sum(len(cell.missing) for network in networks for cell in network.cells)
+            trained = sum(network.to_train for network in networks)
+            times = f"{trained} times " if trained > 1 else ""
+            train = f"train {times}for {suite.training.epochs} epochs, " if trained and suite.training else ""
             todo = f"{train}score {groups} image sets" if groups else "everything is there already"
-            click.echo(f"  {names}: {todo}", err=True)
-    total = sum((each.passes() for each in plans), Passes())
-    click.echo(f"seed {request.seed}, device {request.device}; about {total} of the network, in images", err=True)
+            _say(f"  {networks[0].names}: {todo}")
+    seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
+    processes = f", {request.team.size} processes" if request.team.size > 1 else ""
+    where = "a Ray cluster" if cluster else f"device {request.device.type}{processes}"
+    _say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")

@@ -89,6 +89,11 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
             return ImageSet(name, images, labels, str(pack.attrs.get("source", path.name)))
     except (OSError, RuntimeError, KeyError) as error:
         raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
+    except MemoryError as error:
+        raise OodbenchError(
+            f"the images of {path} do not fit into memory ({error}): pack fewer, or keep image files as they are "
+            "(`oodbench data pack --files`)"
+        ) from error
 
 
 def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> Photographs:

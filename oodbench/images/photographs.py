@@ -110,7 +110,7 @@ class Photographs:
                 data = pack["files"]
                 for row in self.rows:
                     yield data[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
-        except (OSError, RuntimeError, KeyError) as error:
+        except (OSError, RuntimeError, KeyError, MemoryError) as error:
             raise OodbenchError(f"{self.path} is not a whole HDF5 file ({error}); copy it again") from error
 
     @cached_property

@@ -1,6 +1,7 @@
 """Preprocessing: how an image file of any size becomes the square that a network takes."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,12 @@ from PIL import Image, UnidentifiedImageError
 from oodbench.errors import OodbenchError
 
 Image.MAX_IMAGE_PIXELS = 100_000_000
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF")
+"""What is opened, whatever a file is called: Pillow knows more, and hands some of it to other programs."""
+
+NARROWEST = 100
+"""How many times as long as wide an image may be: resized by its shorter side, a line of pixels would fill memory."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,32 @@ def opened(content: bytes, where: str) -> Image.Image:
         OodbenchError: it is no image, a damaged one, or one that unpacks to too many pixels; `where` says which.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _opened(content) as image:
             return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises nearly anything on a hostile file
         raise OodbenchError(f"{where} is not a whole image ({error}): remove it, or fetch its archive again") from error
+
+
+def checked(content: bytes, where: str) -> bytes:
+    """The content of a file if it is an image, as far as can be told without decoding it.
+
+    Raises:
+        OodbenchError: it is not; `where` says which.
+    """
+    try:
+        with _opened(content) as image:
+            image.verify()
+    except Exception as error:  # as above
+        raise OodbenchError(f"{where} is not an image ({error}): remove it, or fetch its archive again") from error
+    return content
+
+
+def _opened(content: bytes) -> Image.Image:
+    with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ValueError(f"nothing that {', '.join(FORMATS)} readers know") from None
+    if max(image.size) > NARROWEST * min(image.size):
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {NARROWEST} times as long as wide")
+    return image

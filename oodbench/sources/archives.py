@@ -14,6 +14,9 @@ from oodbench.errors import OodbenchError
 LARGEST = 256 * 2**20
 """Bytes that one member may have where it is read whole; the largest real one is a batch of CIFAR of 155 MB."""
 
+MOST_PACKED = 100
+"""How many times its size a file of arrays beyond `LARGEST` may unpack to; photographs hardly shrink at all."""
+
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every regular file in a tar (compressed or not) or zip archive, in its order.
@@ -63,6 +66,18 @@ class Bounded(io.RawIOBase):
             raise OodbenchError(f"{self._said}: this is not the archive it should be")
         buffer[: len(read)] = read
         return len(read)
+
+
+def refuse_bomb(path: Path, unpacked: int) -> None:
+    """A compressed file of arrays is not read if it says that it unpacks to so many bytes that it cannot be images.
+
+    Raises:
+        OodbenchError: it does.
+    """
+    if unpacked > max(LARGEST, MOST_PACKED * path.stat().st_size):
+        raise OodbenchError(
+            f"{path} unpacks to {unpacked >> 20:,} MiB, more than {MOST_PACKED} times its size: no images shrink so far"
+        )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
 from oodbench.sources.archives import Bounded, streams, whole
-from oodbench.sources.readers import names_listed, unpickled
+from oodbench.sources.pickles import pixels_of, unpickled
+from oodbench.sources.readers import names_listed
 from oodbench.sources.source import Parts, Pixels
 
 PartsReader = Callable[[Sequence[Path]], Parts]
@@ -55,19 +56,11 @@ def _downsampled_batches(paths: Sequence[Path], side: int) -> Iterator[Pixels]:
             with whole(path):
                 where = f"{path}: {name}"
                 batch = unpickled(io.BufferedReader(Bounded(stream, LARGEST_BATCH, where)), where)
-            yield _of_batch(batch["data"], batch.get("labels"), side, f"{path}: {name}")
+            images, labels = pixels_of(batch, "labels", side, where)
+            yield images, labels - 1
             number += 1
     if number <= BATCHES:
         raise OodbenchError(f"{', '.join(path.name for path in paths)} hold {number - 1} of the {BATCHES} batches")
-
-
-def _of_batch(rows: npt.NDArray[np.uint8], labels: object, side: int, where: str) -> Pixels:
-    numbers = np.asarray(labels)
-    if rows.dtype != np.uint8 or rows.shape != (len(numbers), 3 * side * side) or numbers.dtype.kind not in "iu":
-        raise OodbenchError(
-            f"{where} holds {rows.dtype} {rows.shape}, which are no images of {side} pixels with labels"
-        )
-    return rows.reshape(-1, 3, side, side).transpose(0, 2, 3, 1), numbers.astype(np.int64) - 1
 
 
 def tiny_images(count: int) -> PartsReader:

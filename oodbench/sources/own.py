@@ -1,5 +1,6 @@
 """One's own images, in whatever format they come, as packs."""
 
+import zipfile
 from collections.abc import Iterable
 from math import isqrt
 from pathlib import Path
@@ -10,10 +11,11 @@ from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.images.photographs import write_photographs
+from oodbench.images.preprocessing import checked
 from oodbench.progress import progress
-from oodbench.sources.archives import members
-from oodbench.sources.photographs import checked
-from oodbench.sources.readers import SUFFIXES, array, idx, in_folder, pictures, svhn, unpickled
+from oodbench.sources.archives import members, refuse_bomb
+from oodbench.sources.pickles import pixels_of, unpickled
+from oodbench.sources.readers import SUFFIXES, array, idx, in_folder, pictures, svhn
 from oodbench.sources.source import Pixels
 
 IMAGES = r".*\.(jpg|jpeg|png|bmp|webp|JPG|JPEG|PNG)"
@@ -104,6 +106,8 @@ def _labels_of(path: Path) -> Path:
 
 def _npz(path: Path) -> Pixels:
     try:
+        with zipfile.ZipFile(path) as archive:
+            refuse_bomb(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
             if "images" not in arrays:
                 raise ValueError(f"it holds {', '.join(arrays) or 'nothing'} and no 'images'")
@@ -113,7 +117,9 @@ def _npz(path: Path) -> Pixels:
                 raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
             if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)):
                 raise ValueError(f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)")
-    except (OSError, ValueError, EOFError) as error:
+    except OodbenchError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
         raise OodbenchError(f"{path} is not an archive of arrays ({error})") from error
     return images, labels.ravel().astype(np.int64)
 
@@ -122,9 +128,6 @@ def _batch(path: Path) -> Pixels:
     with path.open("rb") as file:
         found = unpickled(file, str(path))
     rows = found["data"]
-    side = isqrt(rows.shape[-1] // 3) if rows.ndim == 2 else 0
-    labels = next((found[key] for key in ("labels", "fine_labels") if key in found), None)
-    known = np.full(len(rows), -1) if labels is None else np.asarray(labels)
-    if rows.dtype != np.uint8 or not side or rows.shape[1] != 3 * side * side or known.shape != (len(rows),):
-        raise OodbenchError(f"{path} holds {rows.dtype} {rows.shape} and {known.shape} labels: no batch of images")
-    return np.ascontiguousarray(rows.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)), known.astype(np.int64)
+    labels = next((key for key in ("labels", "fine_labels") if key in found), "labels")
+    side = isqrt(rows.shape[1] // 3) if rows.ndim == 2 else 0
+    return pixels_of({labels: np.full(len(rows), -1), **found}, labels, side or 1, str(path))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
 from scipy.io import loadmat
 
 from oodbench.errors import OodbenchError
+from oodbench.images.preprocessing import checked
 from oodbench.sources.archives import LARGEST, members, random_access, whole
 from oodbench.sources.readers import names_listed
 from oodbench.sources.source import ImageFiles
@@ -88,16 +88,6 @@ def imagenet_train(paths: Sequence[Path]) -> ImageFiles:
                             yield name, checked(stream.read(LARGEST), f"{path}: {name}"), label
 
     return ImageFiles(files())
-
-
-def checked(content: bytes, where: str) -> bytes:
-    """The content of a file if it is an image, as far as can be told without decoding it."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.verify()
-    except Exception as error:  # Pillow raises nearly anything on a hostile file
-        raise OodbenchError(f"{where} is not an image ({error}): fetch its archive again") from error
-    return content
 
 
 def _development_kit(path: Path) -> tuple[list[str], Mapping[str, int]]:

@@ -2,22 +2,22 @@
 
 import gzip
 import io
-import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.resources import files
+from math import prod
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from oodbench.errors import OodbenchError
 from oodbench.images.preprocessing import opened
-from oodbench.sources.archives import LARGEST, members
+from oodbench.sources.archives import LARGEST, members, refuse_bomb
+from oodbench.sources.pickles import pixels_of, unpickled
 from oodbench.sources.source import Pixels, Reader
 
 GZIPPED = b"\x1f\x8b"
@@ -38,52 +38,16 @@ def cifar(batches: Sequence[str], labels: str) -> Reader:
 
 def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> Pixels:
     (path,) = paths
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Pixels] = {}
     for name, content in members(path):
         batch = name.rpartition("/")[2]
         if batch in batches and batch not in found:
-            found[batch] = unpickled(io.BytesIO(content), f"{path}: {name}")
+            where = f"{path}: {name}"
+            found[batch] = pixels_of(unpickled(io.BytesIO(content), where), labels, 32, where)
     if missing := [batch for batch in batches if batch not in found]:
         raise OodbenchError(f"{path} has no {missing[0]}: it is not the archive it should be")
-    pixels = np.concatenate([np.asarray(found[batch]["data"], np.uint8) for batch in batches])
-    classes = np.concatenate([np.asarray(found[batch][labels], np.int64) for batch in batches])
-    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), classes
-
-
-class _Harmless(pickle.Unpickler):
-    """Knows arrays, their numbers, and what Python 2 wrote for text; everything else is refused before it is built."""
-
-    KNOWN = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy.core.multiarray", "scalar"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.KNOWN:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def unpickled(stream: IO[bytes], where: str) -> Mapping[str, Any]:
-    """A pickled batch of images: a dict with an array `data`, and nothing in it that could run.
-
-    Raises:
-        OodbenchError: it is something else.
-    """
-    try:
-        found = _Harmless(stream, encoding="latin1").load()
-    except Exception as error:  # a hostile pickle may raise anything
-        raise OodbenchError(f"{where} is not a batch of images ({error}): fetch the archive again") from error
-    if not isinstance(found, dict) or not isinstance(found.get("data"), np.ndarray):
-        raise OodbenchError(f"{where} holds no array 'data': it is not a batch of images")
-    return found
+    images, classes = zip(*(found[batch] for batch in batches), strict=True)
+    return np.concatenate(images), np.concatenate(classes)
 
 
 def svhn(each: int | None = None) -> Reader:
@@ -98,10 +62,13 @@ def svhn(each: int | None = None) -> Reader:
 def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
     (path,) = paths
     try:
+        refuse_bomb(path, sum(prod(shape) for _, shape, _ in whosmat(path)))
         found = loadmat(path, variable_names=["X", "y"])
         pixels, labels = found["X"], found["y"].ravel().astype(np.int64) % 10
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[2:] != (3, len(labels)):
             raise ValueError(f"X is {pixels.dtype} {pixels.shape} and y has {len(labels)} labels")
+    except OodbenchError:
+        raise
     except Exception as error:  # scipy raises many kinds on a damaged file
         raise OodbenchError(f"{path} is not a file of SVHN images ({error}): fetch it again") from error
     images = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
@@ -175,7 +142,7 @@ def _array(paths: Sequence[Path], *, count: int | None) -> Pixels:
         images = np.load(path, mmap_mode="r", allow_pickle=False)[:count]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"it holds {images.dtype} {images.shape}")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises many kinds on a damaged header
         raise OodbenchError(f"{path} is not an array of 8-bit RGB images ({error})") from error
     return np.ascontiguousarray(images), np.full(len(images), -1, np.int64)
 

@@ -7,9 +7,9 @@ from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack
 from oodbench.images.photographs import Photographs
+from oodbench.images.preprocessing import checked
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.fetch import check_count, check_pixels
-from oodbench.sources.photographs import checked
 
 
 @dataclass(frozen=True)

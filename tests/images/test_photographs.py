@@ -1,5 +1,8 @@
 """Packs of image files: what goes in comes out undecoded, lazily, and every defect is named."""
 
+import struct
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.images import packs
 from oodbench.images.photographs import write_photographs
-from oodbench.images.preprocessing import Preprocessing, opened
+from oodbench.images.preprocessing import Preprocessing, checked, opened
 from oodbench.images.resident import resident
 from oodbench.images.streaming import Streamed
 
@@ -67,7 +70,9 @@ def test_subsets_stay_encoded_until_they_are_looked_at(pack, monkeypatch):
     whole = found.pixels()
     assert whole.shape == found.images.shape == (7, 16, 16, 3)
     looked_at = []
-    monkeypatch.setattr(Image, "open", lambda file, real=Image.open: looked_at.append(1) or real(file))
+    monkeypatch.setattr(
+        Image, "open", lambda *given, real=Image.open, **named: looked_at.append(1) or real(*given, **named)
+    )
     some = found.spread(3).first(2)
     assert len(some) == 2
     assert not looked_at
@@ -163,3 +168,39 @@ def test_a_truncated_pack_is_refused_before_or_while_reading(pack):
         found.pixels()
     with pytest.raises(OodbenchError, match="not a whole HDF5 file"):
         packs.read_pack(pack, "mine")
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+"""What Pillow would hand to Ghostscript, a program that files have taken over before."""
+
+
+def head_of_png(width, height):
+    """A PNG that claims a size, without the pixels."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", b""), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (POSTSCRIPT, "nothing that JPEG, PNG"),
+        (head_of_png(60_000, 60_000), "decompression bomb"),
+        (head_of_png(12_000, 9_000), "decompression bomb"),
+        (encoded(1, 101), "1 x 101 pixels, more than 100 times as long as wide"),
+        (encoded(4000, 2), "4000 x 2 pixels, more than 100 times"),
+    ],
+)
+def test_hostile_images_are_not_decoded(content, said):
+    for read in (opened, checked):
+        with pytest.raises(OodbenchError, match=rf"it is not an? (whole )?image \(.*{said}"):
+            read(content, "it")
+
+
+def test_a_pack_that_claims_more_than_memory_holds_is_refused(tmp_path):
+    with h5py.File(tmp_path / "p.h5", "w") as pack:
+        pack.create_dataset("images", (10**12, 64, 64, 3), np.uint8, chunks=(1, 64, 64, 3))
+    with pytest.raises(OodbenchError, match=r"the images of .*p\.h5 do not fit into memory"):
+        packs.read_pack(tmp_path / "p.h5", "p")

@@ -1,6 +1,7 @@
 """One's own images, in every format that `oodbench data pack` takes."""
 
 import gzip
+import io
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.io import savemat
 
 from oodbench.errors import OodbenchError
 from oodbench.images.packs import read_pack
+from oodbench.sources import archives
 from oodbench.sources.own import pack_files, pack_pixels
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
@@ -85,8 +87,8 @@ class Runs:
         ("x.mat", b"no matrix", "not a file of SVHN images"),
         ("x-images-idx3-ubyte", bytes(20), "labels in x-labels-idx1-ubyte"),
         ("batch", pickle.dumps(Runs()), "asks for builtins.print"),
-        ("batch", pickle.dumps({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}), "no batch of images"),
-        ("batch", pickle.dumps({"data": PIXELS.reshape(5, -1), "labels": [0, 1]}), "no batch of images"),
+        ("batch", pickle.dumps({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}), "no images of"),
+        ("batch", pickle.dumps({"data": PIXELS.reshape(5, -1), "labels": [0, 1]}), "no images of"),
         ("x.tar", b"no archive", "not a whole archive"),
     ],
 )
@@ -119,3 +121,41 @@ def test_a_damaged_image_among_files_is_named(tmp_path):
     with pytest.raises(OodbenchError, match=r"x.zip: a/2.jpg is not an image"):
         pack_files(path, "mine", tmp_path / "data")
     assert not list((tmp_path / "data").glob("*"))
+
+
+def header(shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(10**9, 64, 64, 3), (-5, 8, 8, 3)])
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_arrays_that_claim_what_they_do_not_hold_are_refused(tmp_path, kind, shape):
+    content = header(shape) + bytes(100)
+    path = written(tmp_path / f"x.{kind}", content if kind == "npy" else zip_bytes([("images.npy", content)]))
+    with pytest.raises(OodbenchError, match=r"x\.np. is not an ar"):
+        pack_pixels(path, "mine", 32, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-20], lambda whole: whole[:300] + b"?" + whole[301:]])
+def test_a_damaged_archive_of_arrays_is_refused(tmp_path, damage):
+    path = as_npz(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(OodbenchError, match="not an archive of arrays"):
+        pack_pixels(path, "mine", 32, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat"])
+def test_arrays_that_unpack_beyond_all_measure_are_not_read(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archives, "LARGEST", 1 << 16)
+    black = np.zeros((100, 32, 32, 3), np.uint8)
+    path = tmp_path / f"x.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, images=black)
+    else:
+        savemat(path, {"X": black.transpose(1, 2, 3, 0), "y": np.ones((100, 1))}, do_compression=True)
+    with pytest.raises(OodbenchError, match="more than 100 times its size"):
+        pack_pixels(path, "mine", 32, tmp_path)
+    monkeypatch.undo()
+    assert pack_pixels(path, "mine", 32, tmp_path).is_file()

@@ -7,8 +7,10 @@ from oodbench import networks
 from oodbench.detector import Detector, Tuning
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
+from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
 from oodbench.request import Request
+from oodbench.sources.verify import unlike
 from oodbench.suite import OODSet, Outliers, Suite
 
 
@@ -19,10 +21,12 @@ class Material:
     Attributes:
         images: by set name; ID training set (without the held out ones) and outliers only where something uses them.
         heldout: images held out of the ID training set; None where nothing uses them.
+        unlike: how sets differ from the public ones whose names they have, a line each.
     """
 
     images: Mapping[str, ImageSet]
     heldout: ImageSet | None
+    unlike: tuple[str, ...] = ()
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -94,7 +98,8 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     images |= {test.name: test.first(request.limit) for test in tests}
     _check_labels(images[suite.id.test], suite)
     _check_different(suite, images)
-    return Material(images, heldout)
+    found = [unlike(name, request.data) for name in images if name not in BUILTINS]
+    return Material(images, heldout, tuple(said for said in found if said))
 
 
 def _require_tests(request: Request, suite: Suite) -> None:

@@ -347,4 +347,5 @@ class _NetworkRun:
             "network_file": self.network_file.name,
             "network_digest": self.network_digest,
             "checkpoint": str(request.checkpoint or ""),
+            "unlike": "; ".join(self.plan.material.unlike),
         }

@@ -20,7 +20,7 @@ from oodbench.sources.fetch import fetch
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
-from oodbench.sources.verify import verify
+from oodbench.sources.verify import unlike, verify
 from oodbench.store import require_writable
 from oodbench.suite import Suite
 
@@ -50,12 +50,15 @@ FILES: Mapping[str, tuple[RemoteFile, ...]] = {
 @click.option("--suite", metavar="NAME|FILE", help="Only what this suite needs.")
 @data_option
 def list_(kind: str | None, suite: str | None, data: Path) -> None:
-    """What there is: present or not, how large, under which terms, from where; all kinds, or one."""
+    """What there is, how large, under which terms, from where; all kinds, or one.
+
+    A set is missing, present, or it differs: its pack has another number of images than the public set of its name.
+    """
     wanted = [name for one in ([kind] if kind else KINDS) for known in KINDS[one] for name in known]
     wanted = _needed(suitefile.load(suite)) if suite else wanted
     for name in wanted:
-        present = name in BUILTINS or _place(name, data).is_file()
-        click.echo(f"{'present' if present else 'missing'}  {name}: {_about(name)}")
+        state, said = _state(name, data)
+        click.echo(f"{state:7}  {name}: {said}{_about(name, data)}")
 
 
 @data.command(
@@ -181,7 +184,18 @@ def _place(name: str, data: Path) -> Path:
     return data / FOLDER / TRAINED[name].file.name if name in TRAINED else data / f"{name}.h5"
 
 
-def _about(name: str) -> str:
+def _state(name: str, data: Path) -> tuple[str, str]:
+    """A word about what is in the data folder, and what else there is to say of it."""
+    if name not in BUILTINS and not _place(name, data).is_file():
+        return "missing", ""
+    try:
+        said = unlike(name, data)
+    except OodbenchError as error:
+        return "broken", f"{error}. "
+    return ("differs", f"{said}. ") if said else ("present", "")
+
+
+def _about(name: str, data: Path) -> str:
     if name in ASSETS:
         return f"{ASSETS[name].title}; {ASSETS[name].terms}"
     if name in TRAINED:
@@ -189,12 +203,12 @@ def _about(name: str) -> str:
     if name in BUILTINS:
         return f"built in; {BUILTINS[name].description}"
     if name not in SOURCES:
-        return "no public source is known: put its pack into the data folder"
+        return "your own pack" if _place(name, data).is_file() else "no public set: `oodbench data pack` your images"
     source = SOURCES[name]
     count = f"{source.count:,} images" if source.count is not None else "as many images as its list names"
-    proof = "" if source.proven else " Nobody publishes a digest: --unverified."
+    proof = "" if source.proven else " Nobody publishes a digest: fetch it with --unverified."
     note = f" {source.note}" if source.note else ""
-    return f"{source.title}; {count}, {_about_size(source.files)}{_hosts(source.files)}; {source.terms}.{note}{proof}"
+    return f"{source.title}; {count}, {_about_size(source.files)}; {source.terms}.{note}{proof}"
 
 
 def _about_network(name: str) -> str:
@@ -203,7 +217,7 @@ def _about_network(name: str) -> str:
     right += f" (says {network.source})" if network.accuracy and network.source else ""
     part = f", of whose SHA-256 {network.file.abridged} digits are known" if network.file.abridged else ""
     normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
-    size = _about_size([network.file]) + _hosts([network.file])
+    size = _about_size([network.file])
     return (
         f"{network.title}; {network.network}, {normalised}; {right}; {size}{part}; {network.terms}. --checkpoint {name}"
     )
@@ -211,7 +225,12 @@ def _about_network(name: str) -> str:
 
 def _hosts(files: Sequence[RemoteFile]) -> str:
     hosts = dict.fromkeys(urlparse(url).netloc for file in files for url in file.urls)
-    return f" from {' or '.join(hosts)}" if hosts else ""
+    return f" from {' or '.join(hosts)}"
+
+
+def _by_hand(file: RemoteFile) -> str:
+    size = f"about {file.size / 1e6:,.0f} MB, " if file.size else ""
+    return f"{file.name} by hand ({size}{file.where})"
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -224,5 +243,5 @@ def _about_size(files: Sequence[RemoteFile]) -> str:
     unknown = any(file.size is None for file in files if file.urls)
     parts = [f"about {known:,.0f} MB to download" if known >= 1 else "less than 1 MB to download"] if known else []
     parts += [f"{'more' if known else 'a download'} of a size not known"] if unknown else []
-    parts += [f"{file.name} by hand ({file.where})" for file in files if not file.urls]
-    return " and ".join(parts) or "nothing to download"
+    online = [" and ".join(parts) + _hosts(files)] if parts else []
+    return " and ".join([*online, *(_by_hand(file) for file in files if not file.urls)]) or "nothing to download"

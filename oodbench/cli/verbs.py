@@ -364,6 +364,8 @@ def _announce(planned: Sequence[Planned], cluster: sweep.Cluster | None) -> None
     for number, each in enumerate(plans):
         suite = each.suite
         _say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
+        for said in each.material.unlike:
+            _say(f"  NOTE {said}: these rows compare with no others")
         for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
             groups = sum(len(cell.missing) for network in networks for cell in network.cells)
             trained = sum(network.to_train for network in networks)

@@ -96,6 +96,20 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
         ) from error
 
 
+def length(path: Path) -> int:
+    """How many images a pack has, none of which is read.
+
+    Raises:
+        OodbenchError: it is no pack.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as pack:
+            found = _own_dataset(path, pack, "ends" if "files" in pack else "images")
+            return len(found) if found is not None and found.ndim else 0
+    except (OSError, RuntimeError, KeyError) as error:
+        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
+
+
 def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> Photographs:
     data, ends = _own_dataset(path, pack, "files"), _own_dataset(path, pack, "ends")
     if data is None or data.dtype != np.uint8 or data.ndim != 1 or ends is None or ends.dtype.kind not in "iu":

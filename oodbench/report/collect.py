@@ -66,7 +66,7 @@ def _named(cell: Cell) -> Iterator[None]:
 
 def _board_key(result: Result) -> tuple[str, ...]:
     """Equal where values may stand in one column: same suite, same images."""
-    names = ("suite", "suite_version", "suite_fingerprint", "limit", "images")
+    names = ("suite", "suite_version", "suite_fingerprint", "limit", "images", "unlike")
     return tuple(str(result.attributes.get(name, "")) for name in names)
 
 
@@ -95,6 +95,7 @@ def _extent(attributes: Mapping[str, Any]) -> str:
     parts = [f"version {attributes['suite_version']}"]
     parts += [f"first {attributes['limit']} images of each set"] if attributes["limit"] else []
     parts += [f"{attributes['images']} images of each OOD set"] if attributes["images"] else []
+    parts += [str(attributes["unlike"])] if attributes.get("unlike") else []
     return ", ".join(parts)
 
 

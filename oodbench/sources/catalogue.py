@@ -8,12 +8,11 @@ from collections.abc import Mapping
 
 from oodbench.sources.large import DTD, LARGE
 from oodbench.sources.openood import OPENOOD
+from oodbench.sources.photographs import IMAGE_FILES
 from oodbench.sources.pools import POOLS
 from oodbench.sources.readers import array, cifar, idx, pictures, svhn
 from oodbench.sources.source import Source
 from oodbench.sources.source import remote_file as _file
-
-IMAGES = r".*\.(jpg|jpeg|png|JPEG)"
 
 _CIFAR10 = _file(
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a", 170.5
@@ -80,7 +79,7 @@ SOURCES: Mapping[str, Source] = {
                 4_700,
             ),
         ),
-        pictures(IMAGES, 32, listed="places365-test-10000.txt.gz"),
+        pictures(IMAGE_FILES, 32, listed="places365-test-10000.txt.gz"),
         10_000,
         "non-commercial use",
     ),
@@ -94,7 +93,7 @@ SOURCES: Mapping[str, Source] = {
                 "https://www.dropbox.com/s/fhtsw1m3qxlwj6h/LSUN.tar.gz?dl=1",
             ),
         ),
-        pictures(IMAGES, 32),
+        pictures(IMAGE_FILES, 32),
         10_000,
         _RESEARCH,
         "Crops of 36 pixels, resized here as the reference does.",
@@ -109,7 +108,7 @@ SOURCES: Mapping[str, Source] = {
                 "https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1",
             ),
         ),
-        pictures(IMAGES, 32),
+        pictures(IMAGE_FILES, 32),
         10_000,
         _RESEARCH,
         "Shrunk without antialiasing: artefacts alone tell these images from CIFAR's (Tack et al. 2020).",
@@ -124,7 +123,7 @@ SOURCES: Mapping[str, Source] = {
                 "https://www.dropbox.com/s/ssz7qxfqae0cca5/iSUN.tar.gz?dl=1",
             ),
         ),
-        pictures(IMAGES, 32),
+        pictures(IMAGE_FILES, 32),
         8_925,
         _RESEARCH,
         "Shrunk without antialiasing: artefacts alone tell these images from CIFAR's.",

@@ -63,9 +63,9 @@ def check_pixels(name: str, source: Source, pixels: Pixels) -> None:
     images, labels = pixels
     check_count(name, source, len(images))
     if len(labels) != len(images):
-        raise OodbenchError(f"{name} has {len(images):,} images and {len(labels):,} labels; nothing was written")
+        raise OodbenchError(f"{name} has {len(images):,} images and {len(labels):,} labels")
     if len(images) > 1 and np.all(images == images[0]):
-        raise OodbenchError(f"all images of {name} are the same: its archive is not what it was; nothing was written")
+        raise OodbenchError(f"all images of {name} are the same: this is not what the public set was")
 
 
 def check_count(name: str, source: Source, found: int) -> None:
@@ -76,8 +76,7 @@ def check_count(name: str, source: Source, found: int) -> None:
     """
     if source.count is not None and found != source.count:
         raise OodbenchError(
-            f"{name} should have {source.count:,} images and {found:,} were read: its archive is not what it was; "
-            "nothing was written"
+            f"{name} should have {source.count:,} images and {found:,} were read: this is not what the public set was"
         )
 
 

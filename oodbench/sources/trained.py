@@ -47,7 +47,7 @@ _CIFAR = ((0.49137255, 0.48235294, 0.44666667), (0.24705882, 0.24352941, 0.26156
 
 _CIFAR10 = ((0.4913, 0.4823, 0.4467), (0.247, 0.2435, 0.2616))
 _CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
-_NO_LICENCE = "the repository states none"
+_NO_LICENCE = "the repository states no licence"
 
 
 def _of_dice(set_name: str, digest: str, size: int) -> RemoteFile:

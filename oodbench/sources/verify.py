@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
-from oodbench.images.packs import read_pack
+from oodbench.images.packs import length, read_pack
 from oodbench.images.photographs import Photographs
 from oodbench.images.preprocessing import checked
 from oodbench.sources.catalogue import SOURCES
@@ -29,6 +29,21 @@ def verify(name: str, data: Path) -> Verdict:
         return Verdict(True, said(images, pack))
     except OodbenchError as error:
         return Verdict(False, str(error))
+
+
+def unlike(name: str, data: Path) -> str:
+    """How the pack in the data folder differs from the public set of its name; "" if it does not, or there is no such.
+
+    Only the number of images is looked at: what the pixels are, fingerprints tell.
+
+    Raises:
+        OodbenchError: it is no pack.
+    """
+    source, pack = SOURCES.get(name), data / f"{name}.h5"
+    if source is None or source.count is None or source.sized is not None or not pack.is_file():
+        return ""
+    found = length(pack)
+    return "" if found == source.count else f"{name} has {found:,} images, not the {source.count:,} of the public set"
 
 
 def _of_pixels(images: ImageSet, pack: Path) -> str:

@@ -27,6 +27,7 @@ OF_CELL = (
     "limit",
     "images",
     "checkpoint",
+    "unlike",
     "suite_version",
     "suite_fingerprint",
     "means",
@@ -86,6 +87,7 @@ def load_results(
         looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
         one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
+        unlike: which sets are not the public ones whose names they have.
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
         means: JSON, the sets behind each mean that the suite names.
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.

@@ -20,7 +20,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     """
     scores = frame[frame.metric != OF_ID]
     cells = frame.drop_duplicates("cell")
-    notes = [_about_counts(frame, summary), _about_convention(frame)]
+    notes = [_about_counts(frame, summary), *_about_images(cells), _about_convention(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
@@ -64,6 +64,12 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     said += f" Left out of the suite's OOD sets: {', '.join(left_out)}." if left_out else ""
     limits = sorted({int(limit) for limit in frame["limit"] if limit})
     return said + (f" Only the first {' or '.join(map(str, limits))} of each set (--limit)." if limits else "")
+
+
+def _about_images(cells: pd.DataFrame) -> list[str]:
+    """Which image sets only have the name of a public one."""
+    said = dict.fromkeys(one for text in cells["unlike"] for one in str(text).split("; ") if one)
+    return [f"Other images: {'; '.join(said)}: compare with no figure of those sets."] if said else []
 
 
 def _counts(numbers: "pd.Series[int]") -> str:

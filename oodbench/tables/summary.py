@@ -24,6 +24,7 @@ LIKE_SEEDS = [
     "limit",
     "images",
     "checkpoint",
+    "unlike",
     "parameters",
     "operating_point",
     "tuning_source",
@@ -140,6 +141,7 @@ def label(cell: "pd.Series[Any]", seeds: Sequence[int]) -> str:
     notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
     notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
     notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
+    notes += ["other images"] if cell["unlike"] else []
     return f"{cell['detector']} ({', '.join(notes)})"
 
 

@@ -4,17 +4,19 @@ import hashlib
 import io
 import re
 import tarfile
+import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from archive_making import jpeg, written, zip_bytes
+from archive_making import jpeg, png, tar_bytes, written, zip_bytes
 from PIL import Image
 
 from oodbench import networks, suitefile
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import read_pack
-from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources import SOURCES, RemoteFile, Source, archives
 from oodbench.sources.outliers import tiny_images
 from oodbench.sources.photographs import photographs
 from oodbench.sources.readers import pictures
@@ -135,6 +137,33 @@ def test_a_bad_pack_is_found_out(oodbench, tmp_path):
     code, out, _ = oodbench("data", "verify")
     assert code == 1
     assert out.startswith("BAD   textures")
+
+
+def test_a_part_of_a_set_under_its_name_is_used_and_said(oodbench, tmp_path, photos, published):
+    """People have parts of sets, and link them under the suite's name."""
+    assert oodbench("data", "fetch", "photos")[0] == 0
+    source = SOURCES["photos"]
+    published("photos", Source(source.title, source.files, source.read, 5640, "free"))
+    assert (
+        "differs  photos: photos has 12 images, not the 5,640 of the public set. Photogr" in oodbench("data", "list")[1]
+    )
+    assert oodbench("data", "verify")[:2] == (
+        1,
+        "BAD   photos: photos should have 5,640 images and 12 were read: this is not what the public set was\n",
+    )
+    (tmp_path / "mine.toml").write_text(
+        'extends = "digits"\nversion = 1\nood = [{set = "photos", distance = "far"}, '
+        '{set = "letters", distance = "near"}]'
+    )
+    quick = ("--suite", "mine.toml", "--detector", "msp", "--set", "epochs=1", "--only", "photos")
+    code, out, err = oodbench("run", *quick, "--limit", "50")
+    assert code == 0, err
+    assert "NOTE photos has 12 images, not the 5,640 of the public set" in err
+    assert "| msp (seed 1, epochs=1, first 50 images, other images) " in out
+    assert "Other images: photos has 12 images, not the 5,640 of the public set: compare with no figure of" in out
+    assert "Left out of the suite's OOD sets: letters." in out
+    (tmp_path / "data" / "photos.h5").write_bytes(b"not HDF5")
+    assert re.search(r"^broken   photos: .*photos\.h5 is not a whole HDF5 file", oodbench("data", "list")[1], re.M)
 
 
 @pytest.mark.parametrize("name", suitefile.names())
@@ -263,3 +292,44 @@ def test_trained_networks_are_of_networks_that_can_be_built():
         assert suitefile.NAME.fullmatch(name)
     names = [network.file.name for network in TRAINED.values()]
     assert len(set(names)) == len(names)
+
+
+LARGE = 1 << 20
+DRAWN = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+def deflated(entries):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+HOSTILE = {
+    "up and away": lambda: tar_bytes([("../up.png", png(DRAWN)), ("/tmp/oodbench-up.png", png(DRAWN))], "w:gz"),
+    "bomb": lambda: tar_bytes([("0.png", bytes(LARGE + 1))], "w:gz"),
+    "zip bomb": lambda: deflated([("0.png", bytes(LARGE + 1))]),
+    "bomb of an image": lambda: tar_bytes([("0.png", png(np.zeros((1, 5000, 3), np.uint8)))], "w:gz"),
+    "cut": lambda: tar_bytes([("0.png", png(DRAWN))], "w:gz")[:500],
+    "no archive": lambda: b"moved to another server\n" * 20,
+    "postscript": lambda: tar_bytes([("0.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")], "w:gz"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_archive_leaves_no_pack_and_nothing_outside(oodbench, tmp_path, served, published, monkeypatch, kind):
+    """Its digest is right: somebody published a bad file."""
+    monkeypatch.setattr(archives, "LARGEST", LARGE)
+    content = HOSTILE[kind]()
+    served.files["/a.bin"] = content
+    file = RemoteFile((f"{served.url}/a.bin",), f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+    published("hostile", Source("Hostile", (file,), pictures(r".*\.png", 32), 3, "free"))
+    code, out, err = oodbench("data", "fetch", "hostile")
+    assert code == 2
+    assert "Traceback" not in out + err
+    assert re.search(r"oodbench: (hostile should have 3 images and 2|.*a\.bin)", err)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
+        "data/downloads/a.bin"
+    ]
+    assert not Path("/tmp/oodbench-up.png").exists()

@@ -16,7 +16,7 @@ from oodbench.metrics import CONVENTIONS
 from oodbench.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.store import Cell
 from oodbench.tables import View
-from oodbench.tables.summary import MEAN, SUITE, lower_is_better, summarise
+from oodbench.tables.summary import MEAN, SUITE, behind, lower_is_better, summarise
 
 METRICS = ("fpr95", "fpr95_oodpos", "auroc", "accuracy")
 """What a reference of measured figures holds of each cell."""
@@ -102,7 +102,7 @@ def check(cells: Sequence[Cell], reference: pd.DataFrame, detectors: Mapping[str
 
 
 def figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """A tidy frame in a reference's columns; means over each suite's OOD sets stand beside the sets' own figures."""
+    """A tidy frame in a reference's columns; each of the suite's means stands beside the sets' own figures."""
     parts = []
     for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
         parts += [cell, *(_means(cell, task) for _, task in cell[cell["ood"] != ""].groupby("task", sort=False))]
@@ -130,8 +130,8 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
     """
     measured = figures(frame)
     given = measured["checkpoint"] != ""
-    of_mean = measured["ood"].str.startswith(MEAN)
-    kept = measured["metric"].isin(METRICS) & ((measured["ood"] == "") | (given ^ of_mean))
+    of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
+    kept = measured["metric"].isin(METRICS) & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
     rows = measured[kept].copy()
     rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
     rows[["low", "high"]] = nan
@@ -151,13 +151,19 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
 
 
 def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:
-    """Rows for the mean over all OOD sets of one cell and task; none where a set is missing."""
+    """Rows for each mean that the suite names, of one cell and task; none where one of the mean's sets is missing."""
     whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
-    values = {entry.metric: entry.value for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View())}
-    counted = int(task.drop_duplicates("ood")["n_ood"].sum())
-    rows = whole.assign(value=pd.Series(values), ood=f"{MEAN}all", n_ood=counted, source="", low=nan, high=nan)
-    there: pd.DataFrame = rows[rows["value"].notna()].reset_index(drop=True)
-    return there
+    sizes = task.drop_duplicates("ood").set_index("ood")["n_ood"]
+    values: dict[str, dict[str, float]] = {}
+    for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View(by="mean")):
+        if entry.ood.startswith(MEAN):
+            values.setdefault(entry.ood, {})[entry.metric] = entry.value
+    rows = [
+        whole.assign(value=pd.Series(of_mean), ood=ood, n_ood=int(sizes[behind(cell, ood)].sum()))
+        for ood, of_mean in values.items()
+        if set(behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
+    ]
+    return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
 
 
 def _tolerated(row: "pd.Series[Any]") -> float:

@@ -118,6 +118,20 @@ def test_a_trained_network_gives_means_without_its_digest(tmp_path, stored):
     assert {each.status for each in check([retrained], rows, {})} == {Status.PASS}
 
 
+def test_a_set_that_stands_aside_enters_no_mean(tmp_path, stored):
+    cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4), ("c", [9.5] * 3)], aside=["c"])
+    (row,) = updated(None, tidy([cell], {})).query("metric == 'fpr95'").itertuples()
+    assert (row.ood, row.value, row.n_ood) == ("mean:all", 0.5, 8)
+
+
+def test_every_mean_of_the_suite_can_be_held_against_a_reference(tmp_path, stored):
+    means = '{"all": ["a", "b"], "far": ["b"]}'
+    cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)
+    rows = updated(None, tidy([cell], {}))
+    assert set(rows["ood"]) == {"", "mean:all"}
+    assert verdict([cell], rows, ood="mean:far", value=0.0, n_ood=4, tolerance=0.1).measured == 0
+
+
 def test_a_mean_that_lacks_a_set_is_missing(tmp_path, stored):
     means = '{"all": ["a", "b"]}'
     rows = updated(None, tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)], {}))

@@ -175,7 +175,10 @@ def cells(folder: Path) -> list[Cell]:
     Raises:
         OodbenchError: there is none, or a file is damaged, foreign or of a newer schema.
     """
-    paths = sorted(path for path in folder.rglob("*.h5") if path.relative_to(folder).parts[0] != "reference")
+    if folder.is_file():
+        raise OodbenchError(f"{folder} is a file: name the folder that holds it")
+    files = (path for path in folder.rglob("*.h5") if path.is_file())
+    paths = sorted(path for path in files if path.relative_to(folder).parts[0] != "reference")
     if not paths:
         raise OodbenchError(
             f"there are no results in {folder}: make some with `oodbench run --suite digits-adv --detector msp`"

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from oodbench import reference
+from oodbench import reference, suitefile
 from oodbench.errors import OodbenchError
 from oodbench.reference import COLUMNS, parse, read, shipped, write
+from oodbench.registry import discover
 
 ROW = dict(
     suite="digits", detector="msp", task="linf", ood="letters", metric="auroc", convention="default", value="0.5"
@@ -62,11 +63,11 @@ def test_cells_of_the_papers_table(published, id_set, detector, task, fpr95, aur
 
 
 def test_figures_of_openood_and_energy_keep_their_convention(published):
-    openood = published[(published["convention"] == "openood") & (published["network"] == "resnet18")]
+    openood = published[(published["convention"] == "openood") & (published["network"] == "resnet18-32x32")]
     (row,) = openood[
-        (openood["id_set"] == "cifar10-test")
+        (openood["id_set"] == "openood-cifar10-id")
         & (openood["detector"] == "msp")
-        & (openood["ood"] == "mean:openood-near")
+        & (openood["ood"] == "mean:near")
         & (openood["metric"] == "fpr95_oodpos")
     ].itertuples()
     assert (row.value, row.sd, row.n_id) == pytest.approx((0.4817, 0.0392, 9000))
@@ -78,6 +79,21 @@ def test_figures_of_openood_and_energy_keep_their_convention(published):
         "auroc": 0.7956,
         "aupr_in": 0.9487,
     }
+
+
+def test_a_figure_can_stand_beside_what_its_suite_measures(published):
+    """It is looked up by these names, so a name that the suite does not have would hide it without a word."""
+    named = published[published["suite"] != ""]
+    assert set(named["suite"]) == {
+        *("svhn-adv", "cifar10-adv", "cifar100-adv", "cifar10-openood", "cifar100-openood", "imagenet-openood")
+    }
+    detectors = {*discover().names(), "mds", "mds-ensemble"}  # of OpenOOD, and not the `mahalanobis` here
+    for row in named.itertuples():
+        suite = suitefile.load(row.suite)
+        assert (row.id_set, row.network) == (suite.id.test, suite.network.name)
+        assert row.ood.removeprefix("mean:") in suite.means
+        assert row.epsilon == getattr(suite.tasks[row.task], "epsilon", 0)
+        assert row.detector in detectors
 
 
 def test_ten_leaderboard_figures_of_an_unstated_protocol(published):

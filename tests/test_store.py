@@ -275,6 +275,15 @@ def test_cells_are_found_below_a_folder_but_not_among_references(tmp_path: Path)
     assert cells(tmp_path / "reference") == [Cell(tmp_path / names[2])]
 
 
+def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "results" / "cell.h5")
+    cell.add(filled("blobs", 1), ATTRIBUTES)
+    (tmp_path / "results" / "folder.h5").mkdir()
+    assert cells(tmp_path / "results") == [cell]
+    with pytest.raises(OodbenchError, match=r"cell\.h5 is a file: name the folder that holds it"):
+        cells(cell.path)
+
+
 @pytest.mark.parametrize("name", ["empty", "absent"])
 def test_a_folder_without_results_says_what_to_type(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

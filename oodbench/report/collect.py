@@ -1,8 +1,7 @@
 """Stored results to boards: which rows may stand together, what they are called and what values are averaged over."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -37,31 +36,17 @@ def boards(cells: Sequence[Cell], data: Path) -> list[Board]:
         data: the folder in which images before an attack are looked for.
 
     Raises:
-        OodbenchError: a cell is damaged, or none holds a score of an OOD image.
+        OodbenchError: a cell is damaged or there twice, no run wrote it, or none holds a score of an OOD image.
     """
-    results = []
-    for cell in cells:
-        with _named(cell):
-            results.append(read(cell))
+    tables.require_distinct(cells)
     # A run that was stopped before its first task leaves nothing to show.
-    results = sorted((result for result in results if len(result.scores)), key=_board_key)
+    results = sorted((result for result in map(read, cells) if len(result.scores)), key=_board_key)
     if not results:
         raise OodbenchError("no OOD image has a score yet: let `oodbench run` finish one task at least")
     originals = Originals(data)
     attacks = sum(result.scores[result.scores["looks"] > 0]["task"].nunique() for result in results)
     share = BUDGET // max(1, attacks)
     return [_board(list(part), originals, share) for _, part in groupby(results, key=_board_key)]
-
-
-@contextmanager
-def _named(cell: Cell) -> Iterator[None]:
-    """A file that is of our format but lacks what a run writes is named, not met with a traceback."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise OodbenchError(
-            f"{cell.path} is no result of `oodbench run` ({type(error).__name__}: {error}): move it away"
-        ) from error
 
 
 def _board_key(result: Result) -> tuple[str, ...]:
@@ -75,10 +60,9 @@ def _board(results: Sequence[Result], originals: Originals, share: int) -> Board
     views = _views(scores)
     names = _names([result.attributes for result in results], [result.cell.path.stem for result in results])
     expected = {str(task): set(part["ood"]) for task, part in scores.groupby("task")}
-    rows = []
-    for result, name in zip(results, names, strict=True):
-        with _named(result.cell):
-            rows.append(make_row(result, name, views, expected, originals, share))
+    rows = [
+        make_row(result, name, views, expected, originals, share) for result, name in zip(results, names, strict=True)
+    ]
     return Board(
         str(results[0].attributes["suite"]),
         _extent(results[0].attributes),

@@ -1,9 +1,20 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
-from oodbench.tables.frame import load_results, tidy
+from oodbench.tables.frame import load_results, require_distinct, tidy
 from oodbench.tables.layout import chosen, flat, render
 from oodbench.tables.notes import about_cost
 from oodbench.tables.published import Published
 from oodbench.tables.summary import View, aside
 
-__all__ = ["Published", "View", "about_cost", "aside", "chosen", "flat", "load_results", "render", "tidy"]
+__all__ = [
+    "Published",
+    "View",
+    "about_cost",
+    "aside",
+    "chosen",
+    "flat",
+    "load_results",
+    "render",
+    "require_distinct",
+    "tidy",
+]

@@ -64,6 +64,15 @@ COLUMNS = (
 )
 
 
+REQUIRED = frozenset(
+    ["suite", "suite_version", "suite_fingerprint", "detector", "seed", "limit", "images", "network", "network_digest"]
+)
+"""Attributes of a cell without which nobody could say what its numbers are."""
+
+OF_JSON = ("means", "parameters", "tuned")
+"""Attributes of a cell that hold JSON objects, where they are there."""
+
+
 def load_results(
     path: str | Path = "results",
     *,
@@ -128,17 +137,27 @@ def tidy(
         intervals: for all sets, not only for subsets.
 
     Raises:
-        OodbenchError: an unknown convention or, for "published", an unknown detector; one cell twice.
+        OodbenchError: an unknown convention or, for "published", an unknown detector; one cell twice, or one that no
+            run wrote.
+    """
+    require_distinct(cells)
+    rows = [row for cell in cells for row in _rows(cell, detectors, convention, intervals)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def require_distinct(cells: Sequence[Cell]) -> None:
+    """See to it that no cell is there twice, as it is where a results folder was copied into another.
+
+    Raises:
+        OodbenchError: one is.
     """
     seen: dict[tuple[str, str], Path] = {}
     for cell in cells:
-        other = seen.setdefault((str(cell.attributes()["suite"]), _name(cell)), cell.path)
+        other = seen.setdefault((str(cell.attributes().get("suite", "")), _name(cell)), cell.path)
         if other != cell.path:
             raise OodbenchError(
                 f"{other} and {cell.path} are results of the same run: a mean would count both; name one folder"
             )
-    rows = [row for cell in cells for row in _rows(cell, detectors, convention, intervals)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _rows(
@@ -146,6 +165,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     attributes = cell.attributes()
     groups = cell.read()
+    if amiss := _amiss(attributes, groups):
+        raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it away")
     name = attributes["detector"]
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
     of_cell["cell"] = _name(cell)
@@ -188,6 +209,23 @@ def _rows(
             for metric, value in values.items():
                 low, high = bounds.get(metric, (float("nan"), float("nan")))
                 yield {**about, "metric": metric, "value": value, "low": low, "high": high}
+
+
+def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
+    """What a file of our format lacks of what every run writes; empty if nothing."""
+    if missing := sorted(REQUIRED - attributes.keys()):
+        return f"it does not say its {', '.join(missing)}"
+    if not any(group.role == "id" and group.task == ID_TASK for group in groups):
+        return "it has no scores of ID images"
+    texts = [attributes.get(name) for name in OF_JSON] + [group.attributes.get("constants") for group in groups]
+    for text in filter(None, texts):
+        try:
+            known = isinstance(json.loads(str(text)), dict)
+        except ValueError:
+            known = False
+        if not known:
+            return f"{str(text)[:40]!r} in it is no JSON object"
+    return ""
 
 
 def _name(cell: Cell) -> str:

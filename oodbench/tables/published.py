@@ -36,8 +36,9 @@ class Published:
                 said.append(f"published: {row['reference']}{f'; {row.note}' if row['note'] else ''}.")
         for _, cell in frame[frame["ood"] != ""].drop_duplicates(["cell", "task"]).iterrows():
             for name in self._alike(cell)["convention"].unique():
-                if name in CONVENTIONS and name != cell["convention"]:
-                    said.append(f"Published figures in convention {name!r} are not shown: say --convention {name}.")
+                if name != cell["convention"]:
+                    how = f"say --convention {name}" if name in CONVENTIONS else "oodbench does not compute as they do"
+                    said.append(f"Published figures in convention {name!r} are not shown: {how}.")
         return list(dict.fromkeys(said)) or ["published: no figure is known for what was measured here."]
 
     def _beside(self, frame: pd.DataFrame, entry: Entry) -> pd.DataFrame:

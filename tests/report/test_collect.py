@@ -142,6 +142,11 @@ def test_a_file_that_no_run_wrote_is_named(made, data, tmp_path):
     foreign.add(cell.group("id", "ids"), attributes)
     with pytest.raises(OodbenchError, match=r"foreign\.h5 is no result of `oodbench run` .*suite"):
         boards([foreign], data)
+    copied = Cell(tmp_path / "copy" / cell.path.parent.name / cell.path.name)
+    copied.path.parent.mkdir(parents=True)
+    copied.path.write_bytes(cell.path.read_bytes())
+    with pytest.raises(OodbenchError, match="results of the same run"):
+        boards([cell, copied], data)
     changed(cell, "linf", "cats", attributes={"constants": "{"})
     with pytest.raises(OodbenchError, match="is no result of"):
         boards([cell], data)

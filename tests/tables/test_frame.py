@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +55,28 @@ def test_what_is_no_results_folder_is_said(tmp_path, stored):
     (tmp_path / "cut.h5").write_bytes(cell.path.read_bytes()[:3000])
     with pytest.raises(OodbenchError, match=r"cannot read .*cut\.h5"):
         oodbench.load_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda file: file.attrs.pop("suite"), "it does not say its suite"),
+        (lambda file: file.attrs.pop("suite_fingerprint"), "it does not say its suite_fingerprint"),
+        (lambda file: file.attrs.update(means="{x"), "'{x' in it is no JSON object"),
+        (lambda file: file.attrs.update(tuned="[1]"), "no JSON object"),
+        (lambda file: file["linf/letters"].attrs.update(constants="8"), "no JSON object"),
+        (lambda file: file.pop("id"), "it has no scores of ID images"),
+    ],
+)
+def test_a_file_of_our_format_that_no_run_wrote_is_named(oodbench, tmp_path, stored, harm, told):
+    path = stored(tmp_path / "results").path
+    with h5py.File(path, "a") as file:
+        harm(file)
+    for arguments in (["table"], ["check", "--reference", "measured"], ["report"]):
+        code, out, err = oodbench(*arguments)
+        assert (code, out) == (2, "")
+        assert f"{path.relative_to(tmp_path)} is no result of `oodbench run` (" in err
+        assert told in err
 
 
 def test_one_cell_twice_would_count_twice(tmp_path, stored):

@@ -128,6 +128,23 @@ def test_the_papers_figure_stands_beside_the_measured_one(tmp_path, stored):
     assert "published: Chen et al. 2021, arXiv:2006.15207, Table 2; trained with 80 Million Tiny Images" in text
 
 
+def test_openoods_figures_stand_beside_its_splits(tmp_path, stored):
+    near, far = "openood-cifar10-cifar100", "openood-mnist"
+    means = json.dumps({"all": [near, far], "near": [near], "far": [far]})
+    ood = [(name, [0.0, 1.0, 9.5, 9.5]) for name in (near, far)]
+    cell = stored(tmp_path, ood=ood, suite="cifar10-openood", network="resnet18-32x32", means=means, task="clean")
+    frame = tidy([cell], {}, "openood").assign(id_set="openood-cifar10-id")
+    text = render(frame, View("mean", metrics=("fpr95_oodpos",)), published=Published(reference.shipped("published")))
+    assert [row[-2:] for row in rows(text)[2:]] == [["100.00", ""], ["100.00", "48.17"], ["100.00", "31.71"]]
+
+
+def test_figures_in_a_convention_that_is_not_ours_are_named(tmp_path, stored):
+    frame = cifar(tmp_path, stored, network="wideresnet-40-2")
+    text = render(frame, published=Published(reference.shipped("published")))
+    assert "Published figures in convention 'energy-ood' are not shown: oodbench does not compute as they do." in text
+    assert "no figure is known" not in text
+
+
 def test_no_figure_beside_other_sets_networks_radii_or_conventions(tmp_path, stored):
     def shown(frame, view=None):
         return render(frame, view or View(), published=Published(reference.shipped("published")))

@@ -4,9 +4,11 @@
 function initial(board) {
   const attacked = board.tasks.find((task) => task.attack && !task.curve);
   const task = attacked ?? board.tasks[0];
+  const views = Object.keys(board.views);
+  const whole = (view) => board.rows.some((row) => Object.values(row.means).some((means) => means[view]));
   return {
     text: "",
-    view: Object.keys(board.views)[0],
+    view: views.find(whole),
     tasks: new Set(board.tasks.filter((one) => !one.curve || board.tasks.every((other) => other.curve)).map((one) => one.name)),
     sort: { task: task.name, metric: "fpr95", ascending: true },
   };

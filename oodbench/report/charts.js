@@ -123,7 +123,7 @@ function overRadii(rows, tasks, view, metric, width) {
     symbol: { domain: names, range: symbols, legend: true },
     marks: [
       Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
-      Plot.line(points, { x: "radius", y: "value", stroke: "row", strokeWidth: 1.75 }),
+      Plot.line(points, { x: "radius", y: "value", z: "row", stroke: "row", strokeWidth: 1.75 }),
       Plot.dot(points, { x: "radius", y: "value", stroke: "row", fill: "var(--paper)", symbol: "row", r: 4.5, strokeWidth: 1.75 }),
       Plot.tip(points, Plot.pointer({ x: "radius", y: "value", fill: "var(--paper)", title: (point) => `${point.row}\nradius ${point.radius}/255\n${title} ${percent(point.value)} %` })),
     ],
@@ -169,8 +169,8 @@ function scoreHistograms(panel, width) {
   return Plot.plot({
     width,
     height: 66 * shown.length + 52,
-    marginLeft: 6,
-    marginRight: 6,
+    marginLeft: 20, // half a label of the axis: the outermost ones stand at its ends
+    marginRight: 20,
     marginTop: 8,
     marginBottom: 44,
     style: FONT,

@@ -17,15 +17,11 @@ from oodbench.report.sheets import BUDGET, Originals
 from oodbench.store import Cell
 from oodbench.variation import curve_of
 
-ALL = "all sets"
-"""The view that averages over every OOD set that does not stand aside."""
-
 APART = {
     "seed": "seed {}",
-    "settings": "{}",
     "checkpoint": "checkpoint {}",
 }
-"""What may set rows of one board apart, and how a name says it."""
+"""What may set rows of one detector apart, and how a name says it."""
 
 
 def boards(cells: Sequence[Cell], data: Path) -> list[Board]:
@@ -59,10 +55,7 @@ def _board(results: Sequence[Result], originals: Originals, share: int) -> Board
     scores = pd.concat([result.scores for result in results])
     views = _views(scores)
     names = _names([result.attributes for result in results], [result.cell.path.stem for result in results])
-    expected = {str(task): set(part["ood"]) for task, part in scores.groupby("task")}
-    rows = [
-        make_row(result, name, views, expected, originals, share) for result, name in zip(results, names, strict=True)
-    ]
+    rows = [make_row(result, name, views, originals, share) for result, name in zip(results, names, strict=True)]
     return Board(
         str(results[0].attributes["suite"]),
         _extent(results[0].attributes),
@@ -111,15 +104,15 @@ def _counted(count: int, what: str) -> str:
 
 
 def _views(scores: pd.DataFrame) -> dict[str, list[str]]:
-    """All sets but those aside, those of each distance if there are several, and each by itself."""
-    every = {str(ood): str(distance) for ood, distance in scores[["ood", "distance"]].itertuples(index=False)}
-    beside = tables.aside(scores)
-    distances = {ood: distance for ood, distance in every.items() if ood not in beside}
-    kinds = dict.fromkeys(distances.values())
-    views = {ALL: list(distances)}
-    if len(kinds) > 1:
-        views |= {f"{kind} sets": [ood for ood, distance in distances.items() if distance == kind] for kind in kinds}
-    return views | {ood: [ood] for ood in every}
+    """The means of the suite, those of the same sets once, and each set that was measured by itself.
+
+    A mean names all of its sets, measured or not: as in a table, what lacks one of them has no mean.
+    """
+    views: dict[str, list[str]] = {}
+    for name, sets in tables.means(scores).items():
+        if sets not in views.values():
+            views[f"{name} sets"] = sets
+    return views | {str(ood): [str(ood)] for ood in scores["ood"].unique()}
 
 
 def _tasks(rows: Sequence[Row]) -> list[Task]:
@@ -141,11 +134,14 @@ def _tasks(rows: Sequence[Row]) -> list[Task]:
 
 
 def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str]) -> list[str]:
-    """What each row is called: its detector, and whatever sets rows of the board apart."""
-    differing = [name for name in APART if len({each.get(name, "") for each in attributes}) > 1]
+    """What each row is called: its detector, what sets rows of one detector apart, settings unless all share them."""
+    changed = len({each.get("settings", "") for each in attributes}) > 1
     names = []
     for each in attributes:
+        rivals = [other for other in attributes if other["detector"] == each["detector"]]
+        differing = [name for name in APART if len({rival.get(name, "") for rival in rivals}) > 1]
         notes = [APART[name].format(Path(str(each[name])).name) for name in differing if each.get(name)]
+        notes += [str(each["settings"])] if changed and each.get("settings") else []
         notes += ["tuned on ID test images"] if '"source": "id-test"' in str(each.get("tuned", "")) else []
         names.append(f"{each['detector']} ({', '.join(notes)})" if notes else str(each["detector"]))
     shared = {name for name, count in Counter(names).items() if count > 1}

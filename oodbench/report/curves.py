@@ -18,6 +18,10 @@ BINS = 40
 TAIL = 0.005
 """Share of the scores at either end that the axis of a histogram leaves out; the outermost bars hold them."""
 
+REACH = 4
+"""How far beyond the ID scores the axis goes at most, in widths of what they cover: OOD scores may lie a thousand times
+as far apart, and all of ID would be one bar."""
+
 
 @dataclass(frozen=True)
 class Roc:
@@ -82,11 +86,19 @@ def _distances(x: Floats, y: Floats, start: tuple[float, float], end: tuple[floa
 
 
 def histogram(series: Mapping[str, Floats]) -> Histogram:
-    """Scores (N,) by series, all in the same bars."""
-    low, high = (float(bound) for bound in np.quantile(np.concatenate(list(series.values())), [TAIL, 1 - TAIL]))
+    """Scores (N,) by series, one of which is "id", all in the same bars."""
+    low, high = _ends(np.concatenate(list(series.values())))
+    id_low, id_high = _ends(series["id"])
+    if reach := REACH * (id_high - id_low):
+        low, high = max(low, id_low - reach), min(high, id_high + reach)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # bars that thin have no width in float64
         low, high = low - max(0.5, abs(low)), high + max(0.5, abs(high))
     counts = {
         name: np.histogram(np.clip(scores, low, high), BINS, (low, high))[0].tolist() for name, scores in series.items()
     }
     return Histogram(low, high, counts)
+
+
+def _ends(scores: Floats) -> tuple[float, float]:
+    low, high = np.quantile(scores, [TAIL, 1 - TAIL])
+    return float(low), float(high)

@@ -53,7 +53,7 @@ class Row:
         n_id: its images.
         constants: what each task is, as stored.
         threats: the same in words.
-        means: FPR@95 and AUROC by task and view; None where sets are missing that others of the board have.
+        means: FPR@95 and AUROC by task and view; None where one of the view's sets is missing.
         panels: everything measured.
         flags: by task, what the attacks' own measurements warn of.
         sheets: images that passed, by task.
@@ -105,7 +105,7 @@ class Board:
         extent: its version, and how much of it.
         summary: what was measured, a sentence.
         basis: what the values rest on, by heading.
-        views: OOD sets by what values may be averaged over: all of them, near, far, each.
+        views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, and each.
         tasks: in the order in which they were first added.
         rows: in the order of their files.
     """

@@ -134,7 +134,7 @@ function start({ oodbench, boards }) {
   showBoard(first, main);
   document.getElementById("colophon").append(
     make("p", {}, `Made by oodbench ${oodbench} from stored scores. Metrics in its default convention. ROC curves are thinned to within 0.2 % of the axis; ` +
-      "the outermost bars of a histogram hold the 0.5 % of the scores beyond them."),
+      "the outermost bars of a histogram hold all scores beyond them."),
     make("p", {}, "Charts by Observable Plot and D3 (ISC licence). This page loads nothing from elsewhere."),
   );
   themeButton(document.getElementById("theme"));

@@ -59,7 +59,6 @@ def row(
     result: Result,
     name: str,
     views: Mapping[str, Sequence[str]],
-    expected: Mapping[str, set[str]],
     originals: Originals,
     share: int,
 ) -> Row:
@@ -69,7 +68,6 @@ def row(
         result: with a score of an OOD image at least.
         name: of the row.
         views: OOD sets by what values are averaged over.
-        expected: OOD sets that some row of the board has, by task.
         originals: where images before an attack come from.
         share: bytes that each of its sheets may take.
 
@@ -89,10 +87,7 @@ def row(
         n_id=len(id_group.scores),
         constants=groups.constants,
         threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
-        means={
-            task: {view: _means(part, expected[task] & set(sets)) for view, sets in views.items()}
-            for task, part in by_task.items()
-        },
+        means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
         panels=[_panel(groups, group, scores) for group in groups.ood],
         flags=_flags(by_task),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
@@ -146,7 +141,7 @@ class _Groups:
 def _means(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
     """Unweighted over `sets`; None where one of them is missing."""
     chosen = part[part["ood"].isin(sets)]
-    if not sets or set(chosen["ood"]) != sets:
+    if set(chosen["ood"]) != sets:
         return None
     means = chosen.groupby("metric")[["value", "low", "high"]].mean()
     return {metric: _value(means.loc[metric]) for metric in LEADING}

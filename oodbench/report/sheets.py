@@ -165,7 +165,7 @@ def sheet(attacked: Sequence[Attacked], originals: Callable[[Scores], ImageSet],
     picks = islice((pick for pick in chain.from_iterable(turns) if pick), PICTURES)
     chosen = [(each, before.pixels(slice(at, at + 1))[0], at) for each, before, at in picks]
     largest = max((_change(before, each.group.extras["images"][at]) for each, before, at in chosen), default=0)
-    magnified = max(1, MIDDLE // max(largest, 1))
+    magnified = max(1, MIDDLE // largest) if largest else 1
     pictures: list[Picture] = []
     for each, before, at in chosen:
         source = data_uri(before, each.group.extras["images"][at].astype(np.uint8), magnified)

@@ -4,7 +4,7 @@ from oodbench.tables.frame import load_results, require_distinct, tidy
 from oodbench.tables.layout import chosen, flat, render
 from oodbench.tables.notes import about_cost
 from oodbench.tables.published import Published
-from oodbench.tables.summary import View, aside
+from oodbench.tables.summary import View, aside, means
 
 __all__ = [
     "Published",
@@ -14,6 +14,7 @@ __all__ = [
     "chosen",
     "flat",
     "load_results",
+    "means",
     "render",
     "require_distinct",
     "tidy",

@@ -25,6 +25,7 @@ ABOUT = {
     "network_file": "toy.safetensors",
     "network_digest": "d" * 64,
     "checkpoint": "",
+    "means": json.dumps({"all": ["cats", "dogs", "noise"], "near": ["cats"], "far": ["dogs", "noise"]}),
 }
 MACHINE = {"oodbench": "0.1.0", "torch": "2.0", "python": "3.11", "device": "cpu", "hardware": "abacus"}
 TASKS = {

@@ -16,6 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from oodbench.report import boards, render
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -204,6 +206,32 @@ def test_the_theme_follows_the_system_until_the_button_is_pressed(chromium, page
         assert paper(browser) == other
         button.click()
         assert paper(browser) == scheme
+
+
+def test_a_run_at_work_has_curves_of_single_points_and_means_that_are_incomplete(chromium, made, tmp_path):
+    cells = [made("able", tasks=("linf-eps0", "linf-eps8")), made("baker", tasks=("linf-eps0",))]
+    cells += [made("charlie", tasks=("linf-eps0",)), made("dog", tasks=("linf-eps0",), sets=("dogs",))]
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards(cells, tmp_path)))
+    with shown(chromium, path) as browser:
+        draw_everything(browser)
+        rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody tr")]
+        assert {row[0]: row[1] for row in rows}["dog"] == "incomplete"
+
+
+def test_results_on_some_sets_show_a_view_that_has_values(chromium, made, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards([made(sets=("cats",))], tmp_path)))
+    with shown(chromium, path) as browser:
+        box = browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")
+        assert Select(box).first_selected_option.text == "near sets"
+        assert "incomplete" not in browser.find_element(By.ID, "board").text
+
+
+def test_what_does_not_fit_a_telephone_is_said(chromium, page):
+    for width, told in ((390, True), (1280, False)):
+        with shown(chromium, page, width) as browser:
+            assert browser.find_element(By.CLASS_NAME, "sideways").is_displayed() is told
 
 
 def test_charts_far_down_wait_until_they_are_seen(chromium, page):

@@ -1,5 +1,7 @@
 """What stands on a board: values as the metrics have them, and only what may be compared."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -65,16 +67,20 @@ def test_names_say_what_sets_rows_apart_and_nothing_else(made, data):
         made(settings="epochs=1"),
         made(seed=2, settings="epochs=1"),
         made("other", settings="epochs=1", checkpoint="/home/her/secret/net.pth"),
+        made("other", settings="epochs=1"),
         made("tuner", settings="epochs=1", tuned='{"source": "id-test"}'),
     ]
     ((board,)) = boards(cells, data)
     assert [row.name for row in board.rows] == [
         "toy (seed 1)",
         "toy (seed 2)",
-        "other (seed 1, checkpoint net.pth)",
-        "tuner (seed 1, tuned on ID test images)",
+        "other (checkpoint net.pth)",
+        "other",
+        "tuner (tuned on ID test images)",
     ]
     assert board.rows[2].provenance["checkpoint"] == "net.pth"
+    ((board,)) = boards([made(settings="epochs=1"), made("other", seed=2, checkpoint="net.pth")], data)
+    assert [row.name for row in board.rows] == ["toy (epochs=1)", "other"]
 
 
 def test_rows_with_the_same_settings_are_told_apart_by_their_keys(made, data):
@@ -152,8 +158,31 @@ def test_a_file_that_no_run_wrote_is_named(made, data, tmp_path):
         boards([cell], data)
 
 
+def test_a_task_that_is_not_done_on_every_set_has_no_mean(made, data):
+    """Else one column would be over other sets than the next, and both be headed 'all sets'."""
+    begun, half = made(tasks=("clean",)), made("half", sets=("cats", "dogs"))
+    begun.add(half.group("linf", "cats"), begun.attributes())
+    (row,) = boards([begun], data)[0].rows
+    assert row.means["clean"]["all sets"] is not None
+    assert row.means["linf"]["all sets"] is None
+    assert row.means["linf"]["near sets"] == row.means["linf"]["cats"]
+    (board,) = boards([half], data)  # the suite has a third set, which no row of this board has
+    assert board.rows[0].means["clean"]["all sets"] is None
+    assert board.rows[0].means["clean"]["near sets"] is not None
+
+
+def test_a_mean_of_the_same_sets_is_one_view(made, data):
+    means = {"all": ["cats", "dogs"], "far": ["cats", "dogs"], "paper": ["dogs"]}
+    (board,) = boards([made(means=json.dumps(means))], data)
+    assert board.views == {
+        "all sets": ["cats", "dogs"],
+        "paper sets": ["dogs"],
+        **{name: [name] for name in ("cats", "dogs", "noise")},
+    }
+
+
 def test_a_set_aside_is_a_view_of_its_own_and_in_no_other(made, data):
-    cell = made()
+    cell = made(means='{"all": ["cats", "dogs"]}')
     for task in ("clean", "linf"):
         changed(cell, task, "noise", attributes={"distance": "aside"})
     (board,) = boards([cell], data)

@@ -69,6 +69,13 @@ def test_bars_hold_every_image_and_the_outermost_ones_the_tails():
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e20, 1e-300])
 def test_scores_that_are_all_the_same_have_bars_too(value):
-    drawn = histogram({"ood": np.full(5, value)})
+    drawn = histogram({"id": np.full(4, value), "ood": np.full(5, value)})
     assert drawn.low < value < drawn.high
-    assert sum(drawn.counts["ood"]) == 5
+    assert (sum(drawn.counts["id"]), sum(drawn.counts["ood"])) == (4, 5)
+
+
+def test_id_scores_fill_several_bars_however_far_away_ood_is():
+    drawn = histogram({"id": np.linspace(0, 1, 1001), "ood": np.linspace(-1e6, 0, 100)})
+    assert drawn.low == pytest.approx(0.005 - 4 * 0.99)
+    assert np.count_nonzero(drawn.counts["id"]) >= BINS // 6
+    assert drawn.counts["ood"][0] >= 99

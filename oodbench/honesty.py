@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +27,12 @@ class Flag:
 FLAGS: Mapping[str, Flag] = {
     "outside": Flag(0.0, "{value:.1%} of the attacked images lie outside the ball or off the 8-bit grid"),
     "blind": Flag(0.0, "no gradient comes back to the images, so there was random search alone: a weak attack"),
-    "stuck": Flag(0.01, "no gradient at the start of the attack on {value:.0%} of the images, so it stood still there"),
-    "broken": Flag(0.0, "the gradient at the start was not a number somewhere on {value:.0%} of the images"),
+    "stuck": Flag(0.01, "no gradient at the start of the attack on {value:.0%} of the images, so it could not climb"),
+    "broken": Flag(0.0, "the gradient was not a number somewhere on the way on {value:.0%} of the images"),
     "unmoved": Flag(0.05, "the attack found nothing better than the clean image for {value:.0%} of the images"),
-    "guessed": Flag(0.01, "a random point beat the gradient on {value:.0%} of the images: the gradient misleads"),
+    "guessed": Flag(
+        0.01, "random points or random search beat the gradient on {value:.0%} of the images: the gradient misleads"
+    ),
     "outguessed": Flag(
         0.01, "a random point of the ball, or one towards ID images, beats the attack on {value:.0%} of the images"
     ),
@@ -40,14 +43,21 @@ FLAGS: Mapping[str, Flag] = {
     "gradient_error": Flag(0.05, "the gradient is off by {value:.0%} of what the score really does (median)"),
     "unsteadiness": Flag(1e-4, "the score of one image changes by {value:.1e} of its range between two looks"),
     "unbounded": Flag(-0.95, "even with everything allowed, the score is climbed on {value:.0%} of the images only"),
+    "unbounded_auroc": Flag(0.01, "even with everything allowed, an AUROC of {value:.1%} is left"),
+    "radii": Flag(0.01, "the AUROC rises by {value:.1%} from one radius to a larger one, which no best attack does"),
     "steps": Flag(0.01, "500 steps pass {value:.1%} more of the ID images than 100: it has not converged"),
     "square": Flag(0.01, "random search without gradients beats the attack on {value:.0%} of the images"),
+    "square_gain": Flag(0.002, "with what random search found the AUROC would be lower by {value:.1%}"),
     "transfer": Flag(0.01, "images attacked for other detectors beat the attack on {value:.0%} of the images"),
+    "transfer_gain": Flag(0.002, "with images attacked for other detectors the AUROC would be lower by {value:.1%}"),
 }
-"""What is measured of every attack, or on request (the last four). "unbounded" is stored negative: less is worse."""
+"""What is measured of every attack, or on request (from "unbounded" on, which is stored negative: less is worse)."""
 
 RISE = 0.001
 """By how much an AUROC may rise with the radius before it is said."""
+
+STRONGEST_FIRST = ("certified", "linf-adaptive", "linf", "clean")
+"""Kinds of tasks of which none may leave more of an AUROC than a later one within its ball."""
 
 OF_IMAGES = ("outside", "blind", "stuck", "broken", "guessed", "stalled")
 """Counted over what a task leaves about each image, 1 where it is so."""
@@ -68,7 +78,9 @@ def measured(
     found = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
     found |= {name: float(np.mean(extras[name])) for name in OF_IMAGES if name in extras}
     if {"objective_before", "objective_after"} <= extras.keys():
-        found["unmoved"] = float(np.mean(extras["objective_after"] <= extras["objective_before"]))
+        still = extras["objective_after"] <= extras["objective_before"]
+        # An image that had passed enough ID images by itself was not to be moved.
+        found["unmoved"] = float(np.mean(still & (extras.get("retired", np.zeros(len(still))) == 0)))
     for name in FLAGS:
         if isinstance(value := attributes.get(f"check_{name}"), float):
             found[name] = -value if FLAGS[name].tolerated < 0 else value
@@ -88,6 +100,56 @@ def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:
             said[name] = (
                 f"the AUROC rises with the radius by {100 * rise:.2f} points somewhere, which no best attack does: the "
                 "optimiser fails"
+            )
+    return said
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a task leaves of the AUROC.
+
+    Attributes:
+        constants: of the task, its "kind" among them.
+        aurocs: by OOD set.
+    """
+
+    constants: Mapping[str, Any]
+    aurocs: Mapping[str, float]
+
+    def beyond(self, other: "Left") -> float:
+        """How much more it leaves than `other`, over the sets of both, if all that `other` may do is open to it too.
+
+        Not a number where the two do not compare.
+        """
+        kinds = [str(task.constants.get("kind")) for task in (self, other)]
+        sets = self.aurocs.keys() & other.aurocs.keys()
+        if not sets or not set(kinds) <= set(STRONGEST_FIRST) or not self._reaches(other):
+            return float("nan")
+        stronger, weaker = map(STRONGEST_FIRST.index, kinds)
+        more = float(np.mean([self.aurocs[name] - other.aurocs[name] for name in sets]))
+        return more if stronger < weaker else float("nan")
+
+    def _reaches(self, other: "Left") -> bool:
+        """Its ball holds the other's, on the same side."""
+        own, its = (
+            (int(task.constants.get("epsilon", 0)), task.constants.get("side", "out")) for task in (self, other)
+        )
+        return its[0] <= own[0] and (its[0] == 0 or own[1] in (its[1], "both"))
+
+
+def disordered(tasks: Mapping[str, Left]) -> dict[str, str]:
+    """What to say of tasks of one detector that leave more of the AUROC than weaker ones within their ball.
+
+    Args:
+        tasks: by name.
+    """
+    said = {}
+    for name, left in tasks.items():
+        beyond = {other: more for other, its in tasks.items() if (more := left.beyond(its)) > RISE}
+        if beyond:
+            said[name] = (
+                f"it leaves {100 * max(beyond.values()):.2f} points more of the AUROC than {' and '.join(beyond)}, "
+                "which it should outdo: it missed something"
             )
     return said
 

@@ -270,11 +270,13 @@ class _NetworkRun:
     def _judge(
         self, cell: CellPlan, pair: Pair, images: npt.NDArray[np.uint8], donors: list[npt.NDArray[np.uint8]]
     ) -> None:
+        id_scores = self._id_scores(cell)
+        enough = _enough(id_scores, self.plan.task(pair))
         with exact(self.network):
-            share = transferred(cell.detector.score, images, donors, self.request.device)
+            found = transferred(cell.detector.score, images, donors, id_scores, enough, self.request.device)
         group = cell.cell.group(*pair)
-        checked = replace(group, attributes={**group.attributes, "check_transfer": share})
-        cell.cell.add(checked, self._cell_attributes(cell))
+        checks = {f"check_{name}": value for name, value in found.items()}
+        cell.cell.add(replace(group, attributes={**group.attributes, **checks}), self._cell_attributes(cell))
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
         """With the ID images that score highest as lures, and an end where an image has passed enough of the others."""
@@ -282,8 +284,7 @@ class _NetworkRun:
         id_scores = self.request.team.first(lambda: self._id_scores(cell))
         highest = np.argsort(-id_scores, kind="stable")[:LURES]
         pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(self.request.device)
-        enough = float(np.quantile(id_scores, task.stops_at(), method="higher"))
-        return Goal.of(cell.detector, as_input(pixels), enough)
+        return Goal.of(cell.detector, as_input(pixels), _enough(id_scores, task))
 
     def _id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
         return cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
@@ -349,3 +350,8 @@ class _NetworkRun:
             "checkpoint": str(request.checkpoint or ""),
             "unlike": "; ".join(self.plan.material.unlike),
         }
+
+
+def _enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
+    """The score at which an image has passed so many of the others that a task leaves it alone."""
+    return float(np.quantile(id_scores, task.stops_at(), method="higher"))

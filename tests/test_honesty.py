@@ -48,10 +48,48 @@ def test_only_what_is_not_tolerated_is_said():
     quiet = {name: flag.tolerated for name, flag in honesty.FLAGS.items()}
     assert honesty.warnings(quiet) == []
     (said,) = honesty.warnings({**quiet, "stuck": 0.71})
-    assert said == "no gradient at the start of the attack on 71% of the images, so it stood still there"
+    assert said == "no gradient at the start of the attack on 71% of the images, so it could not climb"
 
 
 def test_of_two_attacks_the_worse_counts():
     one, other = dict.fromkeys(honesty.FLAGS, float("nan")), dict.fromkeys(honesty.FLAGS, 0.1)
     assert honesty.worse(one, other) == other
     assert honesty.worse(one | {"stuck": 0.2}, other)["stuck"] == 0.2
+
+
+def test_an_image_that_was_left_alone_is_not_one_that_could_not_be_moved():
+    extras = {"objective_before": np.array([9.0, 1.0]), "objective_after": np.array([9.0, 1.0])}
+    assert honesty.measured(APART, extras, {})["unmoved"] == 1
+    assert honesty.measured(APART, {**extras, "retired": np.array([1.0, 0.0])}, {})["unmoved"] == 0.5
+
+
+def left(kind, epsilon=0, side="out", **aurocs):
+    return honesty.Left({"kind": kind, "epsilon": epsilon, "side": side}, aurocs)
+
+
+def test_a_task_that_leaves_more_than_a_weaker_one_is_named():
+    tasks = {
+        "clean": left("clean", a=0.9, b=0.9),
+        "linf": left("linf", 8, a=0.5, b=0.3),
+        "mine": left("linf-adaptive", 8, a=0.5, b=0.3),
+        "certified": left("certified", 8, a=0.1, b=0.0),
+    }
+    assert honesty.disordered(tasks) == {}
+    assert honesty.disordered({**tasks, "mine": left("linf-adaptive", 8, a=0.52, b=0.34)}) == {
+        "mine": "it leaves 3.00 points more of the AUROC than linf, which it should outdo: it missed something"
+    }
+    assert list(honesty.disordered({**tasks, "certified": left("certified", 8, a=0.6, b=0.6)})) == ["certified"]
+    assert "than clean" in honesty.disordered({**tasks, "linf": left("linf", 8, a=0.95, b=0.9)})["linf"]
+
+
+@pytest.mark.parametrize(
+    "stronger",
+    [
+        left("linf-adaptive", 4, a=0.9),  # a smaller ball
+        left("linf-adaptive", 8, side="in", a=0.9),  # the other images
+        left("linf-adaptive", 8, b=0.9),  # another set
+        left("compositional", 8, a=0.9),  # not around the image itself
+    ],
+)
+def test_tasks_that_do_not_compare_are_not_held_against_each_other(stronger):
+    assert honesty.disordered({"one": stronger, "linf": left("linf", 8, a=0.1)}) == {}

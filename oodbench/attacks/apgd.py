@@ -10,7 +10,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, ball, nowhere
+from oodbench.attacks.ascent import EARLY, Ascent, ball, not_a_number, nowhere
 from oodbench.gradient import PerImage, value_and_gradient
 
 MOMENTUM = 0.75
@@ -101,7 +101,8 @@ def apgd(
         if fresh.any():
             entered = slots.rows[fresh]
             found.before[entered] = value[fresh]
-            found.stuck[entered], found.broken[entered] = nowhere(gradient[fresh])
+            found.stuck[entered] = nowhere(gradient[fresh])
+        found.broken[slots.rows] |= not_a_number(gradient)
         direction = _judged(slots, value, direction, due, since)
         done = (slots.iteration == iterations) | (slots.best_value >= enough)
         if done.any():

@@ -19,8 +19,8 @@ class Ascent:
         images: (N, C, H, W) in [0, 1], in the ball.
         before: (N,) the objective where it began.
         after: (N,) the objective at `images`; never below `before`.
-        stuck: (N,) bool: the gradient at the start was zero or not a number in every pixel, so steps went nowhere.
-        broken: (N,) bool: the gradient at the start was not a number in some pixel.
+        stuck: (N,) bool: the gradient at the start was zero, denormal or not a number in every pixel.
+        broken: (N,) bool: at some point of the climb the gradient was not a number in some pixel.
         stalled: (N,) bool: more than `EARLY` iterations, and nothing better after those.
     """
 
@@ -52,7 +52,14 @@ def ball(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return (images - radius).clamp(min=0), (images + radius).clamp(max=1)
 
 
-def nowhere(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """`stuck` and `broken`, (N,) each, of the gradient at the start."""
-    stuck = (torch.sign(gradient).nan_to_num(0.0) == 0).flatten(1).all(1)
-    return stuck, gradient.isnan().flatten(1).any(1)
+def nowhere(gradient: Tensor) -> Tensor:
+    """(N,) bool: there is nothing to follow in a gradient (N, C, H, W).
+
+    Denormal numbers count as zero: so close to underflow, which pixels have a sign at all is an accident.
+    """
+    return ~(gradient.abs() >= torch.finfo(gradient.dtype).tiny).flatten(1).any(1)
+
+
+def not_a_number(gradient: Tensor) -> Tensor:
+    """(N,) bool: a gradient (N, C, H, W) is not a number in some pixel."""
+    return gradient.isnan().flatten(1).any(1)

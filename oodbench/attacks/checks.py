@@ -1,6 +1,8 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import inf, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +34,13 @@ THOROUGH_IMAGES = 100
 LONG, SHORT, QUERIES = 500, 100, 5000
 """Iterations that are compared, and queries of random search."""
 
-THOROUGH = Passes(forward=LONG + 2 * SHORT + QUERIES, backward=LONG + 2 * SHORT)
+RADII = (0.25, 0.5, 2.0)
+"""Of the attack's own, the others at which the score is climbed."""
+
+TOP = 0.999
+"""Share of the ID scores that an unbounded climb tries to pass."""
+
+THOROUGH = Passes(forward=QUERIES) + Passes(1, 1) * (LONG + (2 + len(RADII)) * SHORT)
 """About what `thorough` costs for each of its images."""
 
 
@@ -83,6 +91,8 @@ def outguessed(
 ) -> float:
     """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
 
+    Where an image has got far enough nothing beats it.
+
     Args:
         goal: of the detector.
         images: (N, C, H, W) in [0, 1], before the attack.
@@ -97,7 +107,34 @@ def outguessed(
     ):
         reducer.offer(points)
     with torch.no_grad():
-        return float((reducer.best > goal.score(attacked)).double().mean())
+        return beaten(reducer.best, goal.score(attacked), goal.enough)
+
+
+def beaten(others: Tensor, reached: Tensor, enough: float) -> float:
+    """Share of the images on which the score `others` (N,) is above the score `reached` (N,).
+
+    From `enough` on a score does no more damage: an attack that stops there has not lost.
+    """
+    return float(((others > reached) & (reached < enough)).double().mean())
+
+
+class Ranks:
+    """How much of the ID images a score passes: its damage, in AUROC.
+
+    Args:
+        id_scores: (M,), clean.
+    """
+
+    def __init__(self, id_scores: npt.NDArray[np.float64]) -> None:
+        self._sorted = np.sort(id_scores)
+
+    def passed(self, scores: Tensor) -> npt.NDArray[np.float64]:
+        """Share of the ID scores that each of `scores` (N,) is above."""
+        return np.searchsorted(self._sorted, scores.double().cpu().numpy()) / len(self._sorted)
+
+    def gain(self, others: Tensor, reached: Tensor) -> float:
+        """By how much the AUROC falls if the score `others` (N,) replaces `reached` (N,) where it does more damage."""
+        return float(np.maximum(self.passed(others) - self.passed(reached), 0).mean())
 
 
 def thorough(
@@ -113,8 +150,11 @@ def thorough(
 
     Returns:
         unbounded: share of the images that pass the ID median when everything is allowed.
+        unbounded_auroc: what is left of the AUROC then.
+        radii: by how much the AUROC rises where it rises most from one radius to the next larger one.
         steps: how much more of the ID scores the images pass after 500 iterations than after 100, on average.
         square: share of the images on which random search without gradients, 5,000 queries, beats the attack.
+        square_gain: by how much the AUROC would be lower with what that found.
 
     Args:
         goal: of the detector.
@@ -125,38 +165,53 @@ def thorough(
         id_scores: clean.
         purpose: names seed and image set.
     """
-    size, ranked = batch_size(images.device, images.shape[-1]), np.sort(id_scores)
+    size, ranks = batch_size(images.device, images.shape[-1]), Ranks(id_scores)
 
-    def passed(scores: Tensor) -> npt.NDArray[np.float64]:
-        """Share of the ID scores that each score is above."""
-        return np.searchsorted(ranked, scores.double().cpu().numpy()) / len(ranked)
+    def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
+        found = apgd(goal.score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough)
+        return found.after
 
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
-    free = apgd(goal.score, images, epsilon=255, iterations=100, batch=size, enough=float(np.median(id_scores)))
-    short, long = (apgd(goal.score, images, epsilon=epsilon, iterations=count, batch=size) for count in (SHORT, LONG))
+    free = climbed(255, SHORT, enough=float(np.quantile(id_scores, TOP, method="higher")))
+    short, long = climbed(epsilon, SHORT), climbed(epsilon, LONG)
+    over_radii = {share: climbed(min(share * epsilon, 255), SHORT) for share in RADII} | {1.0: short}
+    damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
     generators = generators_per_image(indices, "square check", purpose)
     blind = square(goal.score, images, epsilon=epsilon, queries=QUERIES, generators=generators)
     return {
-        "unbounded": float((free.after >= float(np.median(id_scores))).double().mean()),
-        "steps": float((passed(long.after) - passed(short.after)).mean()),
-        "square": float((blind.after > reached).double().mean()),
+        "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
+        "unbounded_auroc": float(1 - ranks.passed(free).mean()),
+        "radii": float(max(less - more for less, more in pairwise(damage))),
+        "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
+        "square": beaten(blind.after, reached, goal.enough),
+        "square_gain": ranks.gain(blind.after, reached),
     }
 
 
 def transferred(
-    score: PerImage, attacked: npt.NDArray[np.uint8], donors: Sequence[npt.NDArray[np.uint8]], device: torch.device
-) -> float:
-    """Share of the images on which what another detector was attacked with scores higher than the attack's own result.
+    score: PerImage,
+    attacked: npt.NDArray[np.uint8],
+    donors: Sequence[npt.NDArray[np.uint8]],
+    id_scores: npt.NDArray[np.float64],
+    enough: float,
+    device: torch.device,
+) -> Mapping[str, float]:
+    """Would what other detectors were attacked with have done more damage?
 
     Args:
         score: of the detector that is judged.
         attacked: uint8 (N, H, W, C), its own attacked images.
         donors: the same images as they were attacked for other detectors.
+        id_scores: clean, of the detector that is judged.
+        enough: a score from which on more changes next to nothing.
         device: where it runs.
 
     Returns:
-        Not a number without donors.
+        transfer: share of the images on which one of the donors scores higher.
+        transfer_gain: by how much the AUROC would be lower with them.
+
+        Neither is a number without donors.
     """
 
     def scored(images: npt.NDArray[np.uint8]) -> Tensor:
@@ -166,5 +221,6 @@ def transferred(
             return torch.cat([score(as_input(part)) for part in parts])
 
     if not donors:
-        return float("nan")
-    return float((torch.stack([scored(each) for each in donors]).amax(0) > scored(attacked)).double().mean())
+        return {"transfer": nan, "transfer_gain": nan}
+    reached, best = scored(attacked), torch.stack([scored(each) for each in donors]).amax(0)
+    return {"transfer": beaten(best, reached, enough), "transfer_gain": Ranks(id_scores).gain(best, reached)}

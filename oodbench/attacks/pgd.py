@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, nowhere, require_unit_range
+from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere, require_unit_range
 from oodbench.gradient import PerImage, value_and_gradient
 
 
@@ -43,13 +43,13 @@ def pgd(
     with torch.no_grad():
         before = objective(levels / 255)
     best, after = levels, before
-    stuck = broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    stuck, broken = torch.zeros_like(before, dtype=torch.bool), before.isnan()
     improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def keep_better(candidates: Tensor, values: Tensor, iteration: int) -> None:
         # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
         nonlocal best, after, improved
-        better = values > after
+        better = (values > after) | (after.isnan() & ~values.isnan())
         after = torch.where(better, values, after)
         best = torch.where(better[:, None, None, None], candidates, best)
         improved = improved.masked_fill(better, iteration)
@@ -59,8 +59,8 @@ def pgd(
         value, gradient = value_and_gradient(objective, current / 255)
         keep_better(current, value, iteration)
         direction = torch.sign(gradient).nan_to_num(0.0)
-        if iteration == 0:
-            stuck, broken = nowhere(gradient)
+        stuck = nowhere(gradient) if iteration == 0 else stuck
+        broken = broken | not_a_number(gradient)
         current = torch.clamp(current + step * direction, lowest, highest)
     with torch.no_grad():
         keep_better(current, objective(current / 255), steps)

@@ -183,6 +183,8 @@ def _flags(by_task: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
             averaged = part[(part["metric"] == "auroc") & ~part["ood"].isin(tables.aside(part))]
             curves.setdefault(point[0], []).append((point[1], float(averaged["value"].mean())))
     flags |= {f"{task} over radii": [said] for task, said in honesty.rising(curves).items()}
+    for task, said in honesty.disordered(tables.left(pd.concat(by_task.values()))).items():
+        flags[task] = [*flags[task], said]
     return {task: said for task, said in flags.items() if said}
 
 

@@ -2,7 +2,7 @@
 
 from oodbench.tables.frame import load_results, require_distinct, tidy
 from oodbench.tables.layout import chosen, flat, render
-from oodbench.tables.notes import about_cost
+from oodbench.tables.notes import about_cost, left
 from oodbench.tables.published import Published
 from oodbench.tables.summary import View, aside, means
 
@@ -13,6 +13,7 @@ __all__ = [
     "aside",
     "chosen",
     "flat",
+    "left",
     "load_results",
     "means",
     "render",

@@ -1,5 +1,6 @@
 """What a table says below itself: what it rests on, and how far it can be believed."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
             "theirs, as if all erred together."
         )
     notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
+    notes += _disordered(scores[scores["distance"] != ASIDE], called)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [
@@ -109,6 +111,26 @@ def _rising_curves(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]
         if point := curve_of(task):
             curves.setdefault(f"{called[cell]}, {point[0]}", []).append((point[1], value))
     return [f"FLAG {name}: {said}." for name, said in honesty.rising(curves).items()]
+
+
+def _disordered(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """A line for each cell and attack that does less damage than a weaker one."""
+    return [
+        f"FLAG {called[str(cell)]}, {task}: {said}."
+        for cell, part in scores.groupby("cell", sort=False)
+        for task, said in honesty.disordered(left(part)).items()
+    ]
+
+
+def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
+    """What each task leaves of the AUROC of one cell, from its tidy frame."""
+    rows = scores[scores.metric == "auroc"]
+    return {
+        str(task): honesty.Left(
+            json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))
+        )
+        for task, part in rows.groupby("task", sort=False)
+    }
 
 
 def about_cost(attack: pd.DataFrame) -> str:

@@ -37,7 +37,7 @@ class Budget:
         restarts: further climbs of the score, each from a corner of its own.
         restart: iterations of each.
         queries: of Square at the end.
-        blind: queries of Square where there is no gradient to follow.
+        blind: queries of Square where there is no gradient to follow; these come on top.
     """
 
     starts: int
@@ -85,8 +85,9 @@ class LinfAdaptive(Task):
     climbs the score from the best of them, then the published objective and the method's surrogates from the image,
     then the margin of each likely class, then the score again from other corners. Whatever is found is rounded to the
     8-bit grid and scored exactly, and the best is kept, so no stage can make the attack weaker. An image stops where
-    its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all of them. Without a gradient there
-    is random search alone. No labels. ID images stay clean unless `side` says otherwise.
+    its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all of them. Where the score has no
+    gradient at an image there is random search, without any gradient nothing else. No labels. ID images stay clean
+    unless `side` says otherwise.
 
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
@@ -120,12 +121,12 @@ class LinfAdaptive(Task):
             search.offer(kind, points, search.everything)
         extras = {
             name: torch.zeros(len(images), dtype=torch.bool, device=images.device)
-            for name in ("blind", "stuck", "broken", "stalled")
+            for name in ("blind", "stuck", "stalled")
         }
         try:
             rows = search.open()
             climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
-            for name in ("stuck", "broken", "stalled"):
+            for name in ("stuck", "stalled"):
                 extras[name][rows] = getattr(climbed, name)
             for objective in (goal.published, *goal.surrogates.values()) if budget.surrogate else ():
                 rows = search.open()
@@ -137,25 +138,27 @@ class LinfAdaptive(Task):
                 drawn = guesses.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
                 away = images[rows] + drawn.sign() * self.epsilon / 255
                 search.climb("restart", goal.score, rows, away, budget.restart)
-            queries = budget.queries
         except NoGradientError:
-            extras["blind"][:], queries = True, budget.blind
-        if queries:
-            search.square(queries)
-        reducer = search.reducer
+            extras["blind"][:] = True
+        search.square(budget.blind, extras["blind"] | extras["stuck"])
+        search.square(budget.queries, ~extras["blind"] & ~extras["stuck"])
+        extras["broken"], reducer = search.broken, search.reducer
         retired = reducer.best >= goal.enough
-        blindly = search.stage.new_tensor([STAGES.index(kind) for kind in guesses.KINDS])
+        blindly = search.stage.new_tensor([STAGES.index(kind) for kind in (*guesses.KINDS, "square")])
         extras |= {
             "objective_before": reducer.before,
             "objective_after": reducer.best,
             "stage": search.stage,
             "retired": retired,
-            "guessed": torch.isin(search.stage, blindly) & ~retired,
+            "guessed": torch.isin(search.stage, blindly) & ~retired & ~extras["blind"],
         }
         return Altered(reducer.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 
     def passes(self) -> Passes:
-        """The most that an image can cost, with one surrogate beside the published objective: many retire early."""
+        """The most that an image with a gradient can cost, with one surrogate beside the published objective.
+
+        Many retire early.
+        """
         budget = LEVELS[self.level]
         climbs = [budget.score, *([budget.surrogate] * 2 if budget.surrogate else [])]
         climbs += [budget.restart] * budget.restarts
@@ -177,6 +180,7 @@ class _Search:
     Attributes:
         reducer: the best of each image.
         stage: int64 (N,), which of `STAGES` found it.
+        broken: (N,) bool: somewhere on a climb of the score or of a margin the gradient was not a number.
         everything: all rows.
     """
 
@@ -187,6 +191,7 @@ class _Search:
         self.reducer = Reducer(self._in_batches(goal.score), images, epsilon)
         self.everything = torch.arange(len(images), device=images.device)
         self.stage = torch.zeros_like(self.everything)
+        self.broken = torch.zeros_like(self.everything, dtype=torch.bool)
 
     def open(self) -> Tensor:
         """Rows of the images that have not got far enough."""
@@ -218,11 +223,16 @@ class _Search:
             enough=self.goal.enough + 1e-3 * abs(self.goal.enough) if stage in ("score", "restart") else np.inf,
             batch=self._size,
         )
+        if stage != "surrogate":  # a surrogate may have its holes: the score is climbed besides
+            self.broken[rows] |= found.broken
         return found, self.offer(stage, found.images, rows)
 
-    def square(self, queries: int) -> None:
-        """Random search for the images that are left, from the image itself."""
+    def square(self, queries: int, wanted: Tensor) -> None:
+        """Random search, from the image itself, for those of the `wanted` images (N,) bool that are left."""
         rows = self.open()
+        rows = rows[wanted[rows]]
+        if not queries or not len(rows):
+            return
         generators = generators_per_image(self.indices_of(rows), "square", self._purpose)
         for part, some in zip(torch.split(rows, self._size), _split(generators, self._size), strict=True):
             found = square(self.goal.score, self.images[part], epsilon=self.epsilon, queries=queries, generators=some)

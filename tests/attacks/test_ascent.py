@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.ascent import ball
+from oodbench.attacks.ascent import ball, nowhere
 from oodbench.attacks.pgd import pgd
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
@@ -55,3 +55,44 @@ def test_pgd_says_where_the_gradient_is_no_number_and_where_the_climb_stalls():
     assert found.stalled.tolist() == [False, False, True]
     few = pgd(objective, torch.full((3, 3, 2, 2), 0.5), epsilon=40, step=1, steps=5)
     assert not few.stalled.any()  # too few steps to say
+
+
+def holed(images):
+    """A slope that gives no number for a gradient from 0.51 on, well on the way; its values are sound."""
+    total = images.sum((1, 2, 3))
+    hole = torch.where(images.mean((1, 2, 3)) > 0.51, 0.0, 1.0)
+    return total + 0 * torch.sqrt(hole * total)
+
+
+@pytest.mark.parametrize(
+    "climb",
+    [
+        lambda images: pgd(holed, images, epsilon=8, step=1, steps=8),
+        lambda images: apgd(holed, images, epsilon=8, iterations=8),
+    ],
+    ids=["pgd", "apgd"],
+)
+def test_a_gradient_that_is_lost_on_the_way_is_told(climb):
+    images = torch.full((2, 3, 4, 4), 0.5)
+    images[1] = 0.1
+    found = climb(images)
+    assert found.broken.tolist() == [True, False]
+    assert not found.stuck.any()
+
+
+def test_an_objective_that_is_no_number_at_the_image_is_left_for_one_that_is():
+    def objective(images):
+        level = images.mean((1, 2, 3))
+        return torch.where(level > 0.5, level, level * float("nan"))
+
+    start = torch.full((1, 3, 4, 4), 4.0)
+    found = pgd(objective, torch.full((1, 3, 4, 4), 0.5), epsilon=8, step=1, steps=2, start=start)
+    assert found.broken.all()
+    assert found.after == pytest.approx(0.5 + 4 / 255)
+
+
+@pytest.mark.parametrize(("slope", "stuck"), [(0.0, True), (1e-40, True), (float("nan"), True), (1e-30, False)])
+def test_a_denormal_gradient_is_none(slope, stuck):
+    gradient = torch.zeros(1, 1, 2, 2)
+    gradient[0, 0, 0, 0] = slope
+    assert nowhere(gradient).tolist() == [stuck]

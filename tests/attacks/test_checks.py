@@ -1,5 +1,7 @@
 """Checks of an attack: what they say of one that did nothing, and of one that did its best."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,20 +38,34 @@ def test_an_attack_that_did_nothing_is_beaten_by_all_and_a_good_one_by_none(dete
     nothing = thorough(Goal.of(detector), toy_images, toy_images, *common)
     good = thorough(Goal.of(detector), toy_images, best(detector, toy_images), *common)
     assert nothing["square"] == 1
+    assert nothing["square_gain"] > 0.05
     assert good["square"] < 0.2
+    assert good["square_gain"] < 0.01
     assert good["unbounded"] == 1
+    assert good["unbounded_auroc"] < 0.01
+    assert good["radii"] <= 0
     assert 0 <= good["steps"] < 0.05
 
 
 def test_images_made_for_a_twin_beat_only_a_worse_attack(detector, toy_images):
+    ids = np.linspace(-5, 50, 100)
     clean, attacked = (
         (images * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
         for images in (toy_images, best(detector, toy_images))
     )
-    device = torch.device("cpu")
-    assert transferred(detector.score, clean, [clean, attacked], device) == 1
-    assert transferred(detector.score, attacked, [clean, attacked], device) == 0
-    assert np.isnan(transferred(detector.score, attacked, [], device))
+
+    def judged(own, donors, enough=np.inf):
+        return transferred(detector.score, own, donors, ids, enough, torch.device("cpu"))
+
+    worse = judged(clean, [clean, attacked])
+    with torch.no_grad():
+        before, after = (detector.score(torch.from_numpy(each).permute(0, 3, 1, 2) / 255) for each in (clean, attacked))
+    passed = [np.mean([[score > one for one in ids] for score in scores]) for scores in (before, after)]
+    assert worse == {"transfer": 1, "transfer_gain": pytest.approx(passed[1] - passed[0], abs=1e-3)}
+    assert judged(attacked, [clean, attacked]) == {"transfer": 0, "transfer_gain": 0}
+    assert all(np.isnan(value) for value in judged(attacked, []).values())
+    # An image that had got far enough was left alone with good reason.
+    assert judged(clean, [attacked], enough=float(before.min()))["transfer"] == 0
 
 
 def test_a_score_that_cannot_be_climbed_even_with_everything_allowed(toy_images, quick):
@@ -58,6 +74,29 @@ def test_a_score_that_cannot_be_climbed_even_with_everything_allowed(toy_images,
 
     found = thorough(Goal(capped, capped), toy_images, toy_images, np.arange(6), 8, np.array([0.2, 0.3]), "x")
     assert found["unbounded"] == 0
+    assert found["unbounded_auroc"] == 1
+
+
+def test_a_climb_that_does_worse_in_a_larger_ball_is_told(toy_images, quick, monkeypatch):
+    """A narrow peak a little above the image, and no slope around it: only the smaller steps see it."""
+    monkeypatch.setattr(checks, "SHORT", 2)
+    grey = torch.full_like(toy_images, 0.5)
+
+    def peak(images):
+        level = (images.mean((1, 2, 3)) - 0.5) * 255
+        return torch.relu(3 - (level - 2).abs()) + 0 * level
+
+    found = thorough(Goal(peak, peak), grey, grey, np.arange(6), 8, np.linspace(0, 3, 50), "x")
+    assert found["radii"] > 0.3
+
+
+def test_an_image_that_had_got_far_enough_is_not_beaten(detector, toy_images):
+    goal = Goal.of(detector, lures=toy_images[:2])
+    with torch.no_grad():
+        lowest = float(detector.score(toy_images).min())
+    common = (toy_images, toy_images, np.arange(6), 8, "1/letters")
+    assert checks.outguessed(goal, *common) > 0.8
+    assert checks.outguessed(replace(goal, enough=lowest), *common) == 0
 
 
 def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):

@@ -1,8 +1,10 @@
 """What a table says below itself, from frames made by hand."""
 
+import json
+
 import pandas as pd
 
-from oodbench.tables.notes import _rising_curves, about_cost
+from oodbench.tables.notes import _disordered, _rising_curves, about_cost
 
 CALLED = {"msp/seed1-abc": "msp (seed 1)"}
 CELL = dict(cell="msp/seed1-abc", detector="msp", seed=1, settings="", limit=0, images=0, tuned="", checkpoint="")
@@ -37,3 +39,12 @@ def test_what_an_attack_cost_and_what_its_stops_hide():
     assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")
     assert "0.01 points lower at most" in said
     assert about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"
+
+
+def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged():
+    frame = aurocs(clean=0.9, **{"linf": 0.2, "linf-adaptive": 0.25})
+    kinds = {"clean": "", "linf": 8, "linf-adaptive": 8}
+    frame["constants"] = [json.dumps({"kind": task, "epsilon": 8}) if kinds[task] else "" for task in frame.task]
+    frame["ood"] = "letters"
+    (line,) = _disordered(frame, CALLED)
+    assert line.startswith("FLAG msp (seed 1), linf-adaptive: it leaves 5.00 points more of the AUROC than linf")

@@ -221,3 +221,48 @@ def test_against_id_images_the_score_goes_down(toy, toy_images):
 def test_refuses_impossible_constants(wrong):
     with pytest.raises(ValueError, match="choose"):
         LinfAdaptive(**wrong)
+
+
+class Killed(MSP):
+    """The way back from the score gives zeros, as a gradient killer in front of the network does."""
+
+    def score(self, images):
+        return super().score(images.detach()) + 0 * images.sum((1, 2, 3))
+
+
+def test_where_the_gradient_is_killed_random_search_goes_on_and_it_is_said(toy, toy_images):
+    detector, seen = Killed(), []
+    fit([detector], toy("out3"), 3)
+    altered = LinfAdaptive(8, "quick").alter(Goal.of(detector).watched(seen.append), toy_images, np.arange(6), "x")
+    assert altered.extras["stuck"].all()
+    assert not altered.extras["blind"].any()
+    assert (altered.extras["stage"] == STAGES.index("square")).mean() > 0.5
+    assert (altered.extras["guessed"] == 1).all()
+    unmasked = attacked(Plain, LinfAdaptive(8, "quick"), toy, toy_images)[1].extras["objective_after"]
+    before, after = (altered.extras[f"objective_{when}"] for when in ("before", "after"))
+    assert (after - before).mean() > 0.7 * (unmasked - before).mean()
+    assert sum(seen) <= 6 * (LinfAdaptive(8, "quick").passes().forward + LEVELS["quick"].blind + 2)
+
+
+def test_nothing_is_left_to_do_when_all_images_are_far_enough(toy, toy_images):
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+    goal = replace(Goal.of(detector), enough=-1e3)
+    altered = LinfAdaptive(8, "plus").alter(goal, toy_images, np.arange(6), "x")
+    assert altered.extras["retired"].all()
+    assert not altered.extras["guessed"].any()
+
+
+def test_a_gradient_lost_on_the_way_is_flagged(toy, toy_images):
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+    with torch.no_grad():
+        clean = detector.score(toy_images)
+
+    def holed(images):
+        """No number for a gradient from a little above the images' own scores on."""
+        score = detector.score(images)
+        return score + 0 * torch.sqrt(torch.where(score > clean.max() + 0.01, 0.0, 1.0) * images.sum((1, 2, 3)))
+
+    altered = LinfAdaptive(8, "quick").alter(Goal(holed, holed), toy_images, np.arange(6), "x")
+    assert (altered.extras["broken"] > altered.extras["stuck"]).any()

@@ -1,6 +1,8 @@
 """What a run may ask of attacks: kept images, subsets, radii, sides, checks."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,50 @@ def test_kept_images_score_again_what_they_scored(oodbench, tmp_path):
     with exact(network), torch.no_grad():
         again = detector.score(as_input(torch.from_numpy(images).permute(0, 3, 1, 2)))
     np.testing.assert_allclose(again, group.scores, atol=1e-4)
+
+
+RESCORED = """
+extends = "digits-adv"
+version = 1
+ood = [{{set = "{name}", distance = "near"}}]
+"""
+
+
+def test_exported_attacked_images_score_again_without_an_attack(oodbench, tmp_path):
+    command = (*QUICK, "--detector", "energy", "--only", "letters", "--task", "linf", "--set", "linf.steps=3")
+    assert oodbench(*command, "--keep-images")[0] == 0
+    code, out, err = oodbench("data", "export", "results")
+    assert code == 0, err
+    (name,) = [Path(line.partition(":")[0]).stem for line in out.splitlines() if "for msp" in line]
+    assert name.startswith("letters-linf-msp-seed1-")
+    assert "L-infinity 32/255, 3 steps" in out
+    attacked = {cell.path.parent.name: cell.group("linf", "letters") for cell in cells(tmp_path / "results")}
+    (tmp_path / "again.toml").write_text(RESCORED.format(name=name))
+    suite = ("--suite", "again.toml", "--task", "clean", "--out", "again")
+    (network,) = (tmp_path / "results" / "networks").glob("*.safetensors")
+    code, _, err = oodbench(
+        "run", *suite, "--limit", "40", *QUICK[-2:], "--detector", "energy", "--checkpoint", network
+    )
+    assert code == 0, err
+    again = {cell.path.parent.name: cell.group("clean", name) for cell in cells(tmp_path / "again")}
+    np.testing.assert_allclose(again["msp"].scores, attacked["msp"].scores, atol=1e-4)
+    assert again["msp"].labels.tolist() == attacked["msp"].labels.tolist()
+    # Another detector sees what was made for the first one, not what was made for itself.
+    assert np.abs(again["energy"].scores - attacked["energy"].scores).max() > 1e-3
+
+
+def test_only_images_that_were_scored_are_exported(oodbench, tmp_path):
+    assert oodbench(*QUICK, "--limit", "6", "--only", "letters", "--task", "linf", "--set", "linf.steps=1")[0] == 0
+    code, _, err = oodbench("data", "export")
+    assert code == 2
+    assert "keeps no attacked images: attack with `oodbench run ... --keep-images`" in err
+    (cell,) = cells(tmp_path / "results")
+    group = cell.group("linf", "letters")
+    cell.add(replace(group, extras={"images": np.zeros((6, 32, 32, 3), np.uint8)}), cell.attributes())
+    code, _, err = oodbench("data", "export", cell.path)
+    assert code == 2
+    assert "linf on letters: the kept images are not those that were scored" in err
+    assert not list((tmp_path / "data").glob("*.h5"))
 
 
 def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_path):

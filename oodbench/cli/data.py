@@ -6,13 +6,15 @@ from urllib.parse import urlparse
 
 import click
 
-from oodbench import suitefile
+from oodbench import store, suitefile
+from oodbench.attacked import kept
 from oodbench.cli.options import Examples, Group, data_option
 from oodbench.corruptions.gallery import gallery
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
+from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
 from oodbench.sources import SOURCES
 from oodbench.sources.assets import ASSETS, fetch_asset
@@ -21,7 +23,7 @@ from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.sources.verify import unlike, verify
-from oodbench.store import require_writable
+from oodbench.store import Cell, require_writable
 from oodbench.suite import Suite
 
 
@@ -128,6 +130,32 @@ def pack(path: Path, name: str, size: int, files: bool, data: Path) -> None:
     require_writable(data)
     path = path.expanduser()
     click.echo(pack_files(path, name, data) if files else pack_pixels(path, name, size, data))
+
+
+@data.command(
+    cls=Examples,
+    examples=("oodbench data export results/", "oodbench data export results/digits-adv/atom --data adversarial"),
+)
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@data_option
+def export(results: Path, data: Path) -> None:
+    """Make packs of attacked images, to score again without attacking.
+
+    RESULTS is a results folder or a file of one, made with --keep-images. Each set of attacked images becomes a pack,
+    once its SHA-256 is that of the images that were scored; suites name it like any other set, and the task `clean`
+    scores it with any detector.
+    """
+    cells = [Cell(results)] if results.is_file() else store.cells(results)
+    require_writable(data)
+    found = 0
+    for cell in cells:
+        for one in kept(cell):
+            target = data / f"{one.images.name}.h5"
+            write_pack(target, one.images, one.about)
+            click.echo(f"{target}: {len(one.images)} images, {one.images.source}")
+            found += 1
+    if not found:
+        raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
 
 
 @data.command("verify", cls=Examples, examples=("oodbench data verify", "oodbench data verify cifar10-test"))

@@ -16,6 +16,7 @@ from oodbench import compute, honesty, settings, store, suitefile, sweep, tables
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
+from oodbench.gradient import PerImage
 from oodbench.metrics import bootstrap, curve
 from oodbench.metrics import evaluate as all_metrics
 from oodbench.networks.network import as_input, batch_size
@@ -174,7 +175,8 @@ def evaluate(
     task = _task(attack, epsilon)
     sets = ood_images if isinstance(ood_images, Mapping) else {"ood": ood_images}
     id_scores = _scores(function, _as_pixels(id_images, "id_images").to(where))
-    goal = Goal.of(score) if isinstance(score, Detector) else Goal(function, function)
+    objective = _as_objective(function)
+    goal = Goal.of(score) if isinstance(score, Detector) else Goal(objective, objective)
     rows: list[dict[str, Any]] = []
     for name, images in sets.items():
         pixels = _as_pixels(images, f"ood_images {name!r}").to(where)
@@ -220,6 +222,11 @@ def _as_pixels(images: Images, what: str) -> Tensor:
     raise OodbenchError(
         f"{what} are {given.dtype} {tuple(given.shape)}: give uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1]"
     )
+
+
+def _as_objective(function: Score) -> PerImage:
+    """What an attack climbs: a tensor, also where the score gives an array, which has no gradient."""
+    return lambda images: torch.as_tensor(function(images), device=images.device)
 
 
 def _scores(function: Score, images: Tensor) -> npt.NDArray[np.float64]:

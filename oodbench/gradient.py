@@ -35,5 +35,6 @@ def not_differentiable() -> NoGradientError:
     """What to say where gradients are asked for and there are none."""
     return NoGradientError(
         "no gradient comes back from the score to the images: the network or the detector is not differentiable "
-        "(rounding, argmax, numpy or detach() on the way); leave detectors and tasks out that need gradients"
+        "(rounding, argmax, numpy or detach() on the way); leave it out of tasks that need gradients: linf-adaptive "
+        "does without, by random search"
     )

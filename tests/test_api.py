@@ -110,6 +110,8 @@ def test_what_cannot_be_scored_is_told(arguments, told):
         ({"attack": "liNf", "epsilon": 8}, "did you mean 'linf'"),
         ({"attack": "corruption", "epsilon": 8}, "unknown attack"),
         ({"attack": "linf", "epsilon": 300}, "choose 0 to 255"),
+        ({"attack": "linf", "epsilon": -1}, "choose 0 to 255"),
+        ({"attack": "linf-adaptive", "epsilon": 2.5}, "whole levels of 1/255"),
         ({"convention": "publised"}, "did you mean 'published'"),
         ({"device": "tpu"}, "choose auto, cpu"),
     ],
@@ -118,6 +120,17 @@ def test_what_cannot_be_done_is_told(options, told):
     with pytest.raises(OodbenchError) as caught:
         oodbench.evaluate(brightness, DARK, BRIGHT, **options)
     assert told in str(caught.value)
+
+
+def test_a_score_that_is_an_array_is_searched_at_random():
+    def array(images):
+        return brightness(images).detach().numpy()
+
+    frame = oodbench.evaluate(array, DARK, grey([50, 55]), attack="linf-adaptive", epsilon=16)
+    assert value(frame, "auroc", task="linf-adaptive") == 1 - 2 / 8
+    assert set(frame[frame["task"] == "linf-adaptive"]["blind"]) == {1.0}
+    with pytest.raises(OodbenchError, match="linf-adaptive does without, by random search"):
+        oodbench.evaluate(array, DARK, BRIGHT, attack="linf", epsilon=16)
 
 
 def test_images_between_levels_are_scored_but_not_attacked():

@@ -227,6 +227,8 @@ def test_without_a_gradient_random_search_alone_is_told(oodbench, tmp_path):
         (("--task", "linf", "--set", "linf.steps=0"), "needs at least 1 of each"),
         (("--task", "corruption", "--set", "corruption.types=['fogg']"), "did you mean 'fog'"),
         (("--task", "corruption", "--set", "corruption.severities=[6]"), "severities is [6]"),
+        (("--task", "corruption", "--set", "corruption.types=[]"), "types is []: choose some of"),
+        (("--task", "compositional", "--set", "compositional.types=[]"), "types is []: choose some of"),
         (("--task", "corruption", "--set", "corruption.frost=nowhere"), "oodbench data fetch frost-photographs"),
         (("--task", "linff"), "did you mean 'linf'"),
         (("--task", "linf", "--eps", "-1"), "whole numbers from 0 to 255"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from oodbench.corruptions import CORRUPTIONS, SEVERITIES
-from oodbench.tasks.corruption import worst
+from oodbench.tasks.corruption import check_types, worst
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions
 
@@ -28,7 +28,8 @@ class Compositional(Linf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.versions()  # which checks them
+        check_types(self.types)
+        self.versions()  # which checks the rest
         if self.side != "out":
             raise ValueError(f"side is {self.side!r}: corruptions are searched for OOD images only, choose 'out'")
 

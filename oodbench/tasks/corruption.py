@@ -1,5 +1,6 @@
 """The worst of all common corruptions, image by image. Chen et al. 2021, arXiv:2006.15207."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oodbench.corruptions import CORRUPTIONS, SEVERITIES
@@ -27,7 +28,8 @@ class Corruption(Task):
     frost: str = ""
 
     def __post_init__(self) -> None:
-        self.versions()  # which checks them
+        check_types(self.types)
+        self.versions()  # which checks the rest
 
     def versions(self) -> Versions:
         """The image and its corruptions."""
@@ -36,6 +38,12 @@ class Corruption(Task):
     def threat(self) -> str:
         """How many versions, and who chooses."""
         return f"OOD images in the worst of {worst(self.versions())}; ID clean"
+
+
+def check_types(types: Sequence[str]) -> None:
+    """ValueError for none: there would be nothing to search."""
+    if not types:
+        raise ValueError(f"types is []: choose some of {', '.join(CORRUPTIONS)}")
 
 
 def worst(versions: Versions) -> str:

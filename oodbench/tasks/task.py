@@ -100,8 +100,8 @@ def attacked(side: str) -> str:
 
 def check_radius(epsilon: int) -> None:
     """ValueError for anything but 0 to 255 levels."""
-    if not 0 <= epsilon <= 255:
-        raise ValueError(f"epsilon is {epsilon}, but it counts levels of 1/255: choose 0 to 255")
+    if epsilon not in range(256):
+        raise ValueError(f"epsilon is {epsilon}, but it counts whole levels of 1/255: choose 0 to 255")
 
 
 def check_side(side: str) -> None:

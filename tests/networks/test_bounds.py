@@ -1,5 +1,6 @@
 """Interval bounds: exact where that is known, sound against whatever is tried, and refused where nothing is known."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,6 +8,8 @@ from torch.nn import functional as F
 
 from oodbench import networks
 from oodbench.attacks.apgd import apgd
+from oodbench.attacks.goal import Goal
+from oodbench.attacks.square import square
 from oodbench.detector import Detector
 from oodbench.detectors.atom import ATOM
 from oodbench.detectors.energy import Energy
@@ -19,6 +22,8 @@ from oodbench.errors import OodbenchError
 from oodbench.fitting import fit
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation
+from oodbench.tasks import Linf
+from oodbench.tasks.adaptive import LinfAdaptive
 
 K = 4
 
@@ -127,6 +132,36 @@ def test_no_attack_exceeds_a_detectors_bound(images, name, radius):
     assert (climbed.after <= bound + 1e-4).all()
     if radius == 0 and not step:
         torch.testing.assert_close(climbed.after, bound, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Linf(8),
+        Linf(8, objective="adaptive"),
+        LinfAdaptive(8, "standard"),
+        square,
+    ],
+    ids=["linf", "linf on the score", "linf-adaptive", "square"],
+)
+@pytest.mark.parametrize("name", ["msp", "energy", "atom"])
+def test_no_task_exceeds_a_detectors_bound(images, name, attack):
+    """C16 for everything that attacks: K + 1 classes, softmax and energy."""
+    detector, outputs = DETECTORS[name]
+    torch.manual_seed(3)
+    fit([detector], Everything(outputs), K)
+    images = (images * 255).round() / 255
+    bound = detector.upper_bound(Bounder(detector.network).bounds(*ball(images, 8 / 255)))
+    if attack is square:
+        generators = [np.random.default_rng(number) for number in range(len(images))]
+        reached = square(detector.score, images, epsilon=8, queries=50, generators=generators).after
+    else:
+        altered = attack.alter(Goal.of(detector, lures=images[:2]), images, np.arange(len(images)), "x")
+        with torch.no_grad():
+            reached = detector.score(altered.images)
+    with torch.no_grad():
+        assert reached.mean() > detector.score(images).mean()
+    assert (reached <= bound + 1e-4).all()
 
 
 @pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "resnet18-32x32", "small-cnn"])

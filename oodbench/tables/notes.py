@@ -42,7 +42,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
             "theirs, as if all erred together."
         )
     notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
-    notes += _disordered(scores[scores["distance"] != ASIDE], called)
+    notes += _disordered(scores, called)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [
@@ -123,8 +123,8 @@ def _disordered(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
 
 
 def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
-    """What each task leaves of the AUROC of one cell, from its tidy frame."""
-    rows = scores[scores.metric == "auroc"]
+    """What each task leaves of the AUROC of one cell, from its tidy frame; sets that stand aside do not count."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     return {
         str(task): honesty.Left(
             json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))

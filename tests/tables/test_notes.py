@@ -45,6 +45,7 @@ def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged():
     frame = aurocs(clean=0.9, **{"linf": 0.2, "linf-adaptive": 0.25})
     kinds = {"clean": "", "linf": 8, "linf-adaptive": 8}
     frame["constants"] = [json.dumps({"kind": task, "epsilon": 8}) if kinds[task] else "" for task in frame.task]
-    frame["ood"] = "letters"
-    (line,) = _disordered(frame, CALLED)
+    frame["ood"], frame["distance"] = "letters", "near"
+    far = frame.assign(ood="drawn", distance="aside", value=0.9)
+    (line,) = _disordered(pd.concat([frame, far]), CALLED)
     assert line.startswith("FLAG msp (seed 1), linf-adaptive: it leaves 5.00 points more of the AUROC than linf")

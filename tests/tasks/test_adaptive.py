@@ -177,9 +177,22 @@ class Detached(MSP):
         return super().score(images) + 5 * images.detach().sum((1, 2, 3))
 
 
+class Saturated(MSP):
+    """Ends in a float32 sigmoid, far out on its flat side."""
+
+    def score(self, images):
+        return torch.sigmoid(super().score(images).float() + 200)
+
+
 @pytest.mark.parametrize(
     ("planted", "flag"),
-    [(Quantised, "guessed"), (Quantised, "stuck"), (Noisy, "unsteadiness"), (Detached, "gradient_error")],
+    [
+        (Quantised, "guessed"),
+        (Quantised, "stuck"),
+        (Saturated, "stuck"),
+        (Noisy, "unsteadiness"),
+        (Detached, "gradient_error"),
+    ],
 )
 def test_a_planted_fault_raises_its_flag(toy, toy_images, planted, flag):
     detector, sound = planted(), Plain()

@@ -97,6 +97,8 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     tests = [tests[0], *(test.first(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.first(request.limit) for test in tests}
     _check_labels(images[suite.id.test], suite)
+    if suite.id.train in images:
+        _check_classes(images[suite.id.train], images[suite.id.test])
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
     return Material(images, heldout, tuple(said for said in found if said))
@@ -183,6 +185,16 @@ def _check_labels(images: ImageSet, suite: Suite) -> None:
         raise OodbenchError(
             f"ID set {images.name!r} has labels from {lowest} to {highest}, but suite {suite.name!r} has "
             f"{suite.id.classes} classes: labels must run from 0 to {suite.id.classes - 1}"
+        )
+
+
+def _check_classes(train: ImageSet, test: ImageSet) -> None:
+    """Labels count folders: where one lacks a folder that the other has, the same label means two classes."""
+    if train.classes and test.classes and train.classes != test.classes:
+        odd = sorted({*train.classes} ^ {*test.classes}) or ["their order"]
+        raise OodbenchError(
+            f"ID sets {train.name!r} and {test.name!r} have other classes ({', '.join(odd[:5])}), so their labels do "
+            "not mean the same: pack both from folders of the same names"
         )
 
 

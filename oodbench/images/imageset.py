@@ -32,6 +32,7 @@ class ImageSet:
         labels: int64 (N,); what they mean is up to the set, OOD sets may carry -1 everywhere.
         source: where the pixels come from, for people.
         indices: int64 (N,), where each image stands in the whole set; counted from 0 if not given.
+        classes: what the labels 0, 1, ... are called; empty where nobody said.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ImageSet:
     labels: npt.NDArray[np.int64]
     source: str
     indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.indices):

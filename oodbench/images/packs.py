@@ -3,6 +3,7 @@
 A pack of image files instead of pixels is described in `oodbench.images.photographs`.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
         with h5py.File(path, "r", locking=False) as pack:
             images = _photographs(path, pack, preprocessing) if "files" in pack else _images(path, pack)
             labels = _labels(path, pack, len(images))
-            return ImageSet(name, images, labels, str(pack.attrs.get("source", path.name)))
+            source, classes = str(pack.attrs.get("source", path.name)), _classes(str(pack.attrs.get("classes", "")))
+            return ImageSet(name, images, labels, source, classes=classes)
     except (OSError, RuntimeError, KeyError) as error:
         raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
     except MemoryError as error:
@@ -149,6 +151,15 @@ def _labels(path: Path, pack: h5py.File, count: int) -> npt.NDArray[np.int64]:
         raise OodbenchError(f"{path}: 'labels' is {data.dtype} {data.shape}, expected integers ({count},); {REPACK}")
     labels: npt.NDArray[np.int64] = data[()].astype(np.int64)
     return labels
+
+
+def _classes(text: str) -> tuple[str, ...]:
+    """Names of classes as JSON; none where it is something else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def _own_dataset(path: Path, pack: h5py.File, name: str) -> h5py.Dataset | None:

@@ -1,7 +1,9 @@
 """One's own images, in whatever format they come, as packs."""
 
+import json
+import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isqrt
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from oodbench.images.preprocessing import checked
 from oodbench.progress import progress
 from oodbench.sources.archives import members, refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled
-from oodbench.sources.readers import SUFFIXES, array, idx, in_folder, pictures, svhn
+from oodbench.sources.readers import array, idx, in_folder, pictures, svhn
 from oodbench.sources.source import Pixels
 
-IMAGES = r".*\.(jpg|jpeg|png|bmp|webp|JPG|JPEG|PNG)"
+IMAGES = r"(?i:(.*/)?[^/.][^/]*\.(jpg|jpeg|png|bmp|webp))"
+"""Image files, but for those that begin with a dot, which some systems leave behind."""
 
 IDX, IDX_LABELS = "-images-idx3-ubyte", "-labels-idx1-ubyte"
 """What MNIST calls its files of images, and those of their labels beside them."""
@@ -38,12 +41,13 @@ def pack_pixels(path: Path, name: str, side: int, data: Path) -> Path:
         OodbenchError: nothing is there, or it is broken.
     """
     _require(path)
-    (images, labels), said = _arrays(path), path.name
+    (images, labels), said, about = _arrays(path), path.name, {}
     if not len(images):
         images, labels = pictures(IMAGES, side, labelled=True)([path])
         said = f"{path.name}, shorter side resized to {side}, middle cut out"
+        about = _about_classes(_folders(found for found, _ in _files(path)))
     target = data / f"{name}.h5"
-    write_pack(target, ImageSet(name, images, labels, said))
+    write_pack(target, ImageSet(name, images, labels, said), about)
     return target
 
 
@@ -54,8 +58,8 @@ def pack_files(path: Path, name: str, data: Path) -> Path:
         OodbenchError: nothing is there, or an image is broken.
     """
     _require(path)
-    names = sorted(found for found, _ in _files(path))
-    folders = sorted({found.rpartition("/")[0] for found in names})
+    names = [found for found, _ in _files(path)]
+    folders = _folders(names)
     target = data / f"{name}.h5"
     with progress(f"packing {name}", len(names)) as advance:
 
@@ -64,8 +68,18 @@ def pack_files(path: Path, name: str, data: Path) -> Path:
                 yield found, checked(content, f"{path}: {found}"), folders.index(found.rpartition("/")[0])
                 advance(1)
 
-        write_photographs(target, labelled(), path.name)
+        write_photographs(target, labelled(), path.name, _about_classes(folders))
     return target
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """In which the images lie, in the order of their labels."""
+    return sorted({name.rpartition("/")[0] for name in names})
+
+
+def _about_classes(folders: Sequence[str]) -> dict[str, str]:
+    """What a pack says of its labels: runs refuse to test on other classes than they trained on."""
+    return {"classes": json.dumps([folder.rpartition("/")[2] for folder in folders])} if len(folders) > 1 else {}
 
 
 def _require(path: Path) -> None:
@@ -77,7 +91,7 @@ def _require(path: Path) -> None:
 
 def _files(path: Path) -> Iterable[tuple[str, bytes]]:
     found = in_folder(path) if path.is_dir() else members(path)
-    return ((name, content) for name, content in found if name.lower().endswith(SUFFIXES))
+    return ((name, content) for name, content in found if re.fullmatch(IMAGES, name))
 
 
 def _arrays(path: Path) -> Pixels:

@@ -125,9 +125,9 @@ def squared(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
 
 
 def in_folder(folder: Path) -> Iterable[tuple[str, bytes]]:
-    """Name below `folder` and content of every image file in it."""
+    """Name below `folder` and content of every image file in it, but for those that begin with a dot."""
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
             yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 

@@ -114,6 +114,28 @@ def test_a_folder_of_ones_own_becomes_a_pack(oodbench, tmp_path):
     assert pack.images[2, 0, 0].tolist() == [200, 200, 0]
 
 
+@pytest.mark.parametrize("kind", [(), ("--files",)])
+def test_folders_must_be_the_same_classes_in_training_and_testing(oodbench, tmp_path, kind):
+    for folder, classes in (("train", "abc"), ("test", "ac"), ("again", "abc")):
+        for number in range(24):
+            one = classes[number % len(classes)]
+            written(tmp_path / folder / one / f"{number}.png", png(np.full((40, 32, 3), 9 * number, np.uint8)))
+        written(tmp_path / folder / classes[0] / "._0.png", b"left by a Mac")
+        assert oodbench("data", "pack", folder, folder, *kind)[0] == 0
+    text = (
+        'version = 1\nood = [{set = "letters", distance = "far"}]\nnetwork = {name = "small-cnn"}\n[tasks.clean]\n'
+        '[training]\nepochs = 1\n[id]\ntrain = "train"\nclasses = 3\n'
+    )
+    (tmp_path / "mine.toml").write_text(f'{text}test = "test"')
+    code, _, err = oodbench("run", "--suite", "mine.toml", "--detector", "msp")
+    assert code == 2
+    assert "ID sets 'train' and 'test' have other classes (b), so their labels do not mean the same" in err
+    if not kind:  # photographs are no images of the letters' size
+        (tmp_path / "mine.toml").write_text(f'{text}test = "again"')
+        code, _, err = oodbench("run", "--suite", "mine.toml", "--detector", "msp", "--limit", "12")
+        assert code == 0, err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -340,7 +340,7 @@ def _joined(cluster: Cluster) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise OodbenchError(
             f"no Ray cluster at {cluster.address!r} ({' '.join(str(error).split())}): start one with "
-            "`ray start --head`, and name it as that says with --address"
+            "`ray start --head`, name it as that says with --address, and set RAY_AUTH_MODE=token if it wants a token"
         ) from error
     try:
         yield

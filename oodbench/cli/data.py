@@ -243,12 +243,11 @@ def _about_network(name: str) -> str:
     network = TRAINED[name]
     right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
     right += f" (says {network.source})" if network.accuracy and network.source else ""
-    part = f", of whose SHA-256 {network.file.abridged} digits are known" if network.file.abridged else ""
+    known = network.file.digest.partition(":")[2]
+    proof = f"SHA-256 {known[:16]}..." + (" (no more of it is published)" if network.file.abridged else "")
     normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
-    size = _about_size([network.file])
-    return (
-        f"{network.title}; {network.network}, {normalised}; {right}; {size}{part}; {network.terms}. --checkpoint {name}"
-    )
+    file = f"{_about_size([network.file])}, {proof}; {network.terms}"
+    return f"{network.title}; {network.network}, {normalised}; {right}; {file}. --checkpoint {name}"
 
 
 def _hosts(files: Sequence[RemoteFile]) -> str:

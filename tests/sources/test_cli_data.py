@@ -232,6 +232,7 @@ def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypa
     listed = oodbench("data", "list", "networks")[1]
     assert "present  mine: Untrained; small-cnn, mean 0.5000 0.5000 0.5000, std" in listed
     assert "99.00% right on digits-test" in listed
+    assert f"SHA-256 {digest[7:23]}...; free" in listed
     assert "cifar10-test:" not in listed
     code, out, err = oodbench(*command)
     assert code == 0, err

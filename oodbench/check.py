@@ -87,11 +87,14 @@ def check(cells: Sequence[Cell], reference: pd.DataFrame, detectors: Mapping[str
     """
     verdicts: list[Verdict] = []
     for convention, rows in reference.groupby("convention", sort=False):
-        if str(convention) in CONVENTIONS:
-            measured = figures(tables.tidy(cells, detectors, str(convention)))
-            verdicts += [_verdict(row, _alike(row, measured)) for _, row in rows.iterrows()]
-        else:
-            verdicts += [_uncompared(row, f"in convention {convention!r}, unknown here") for _, row in rows.iterrows()]
+        ours = str(convention) in CONVENTIONS
+        measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"))
+        for _, row in rows.iterrows():
+            found = _alike(row, measured)
+            if ours or found.empty:
+                verdicts.append(_verdict(row, found))
+            else:
+                verdicts.append(_uncompared(row, f"in convention {convention!r}, unknown here"))
     if all(verdict.status is Status.MISSING for verdict in verdicts):
         raise OodbenchError(
             f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "

@@ -99,6 +99,16 @@ def test_what_was_not_measured_is_missing_and_all_of_it_an_error(measured, known
         check([measured], known.assign(seed="2"), {})
 
 
+def test_a_convention_that_is_not_ours_keeps_apart_only_what_was_measured(oodbench, measured, known):
+    code, out, err = oodbench("check", "--reference", "published")
+    assert (code, out) == (2, "")
+    assert "none of the reference's 352 figures was measured here" in err
+    theirs = known.assign(convention="energy-ood")
+    assert {each.status for each in check([measured], theirs, {})} == {Status.NOT_COMPARABLE}
+    both = check([measured], pd.concat([theirs, theirs.assign(detector="odin")]), {})
+    assert [each.status for each in both] == [Status.NOT_COMPARABLE] * 4 + [Status.MISSING] * 4
+
+
 def test_the_worst_stands_first(measured, known):
     changed = known.assign(value=[0.875, 0.45, 0.2, 0.9], tolerance=0.01, sides="both")
     verdicts = check([measured], changed, {})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 import oodbench as package
@@ -27,8 +28,11 @@ def blocks(language, heading):
 
 
 def commands(heading):
-    """What stands in lines of their own, and in the steps of a workflow."""
-    lines = re.findall(r"^(?:\s*- run: )?(oodbench .*?)(?:\s+#.*)?$", section(heading), re.MULTILINE)
+    """What stands in lines of their own, then the steps of a workflow."""
+    lines = re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", section(heading), re.MULTILINE)
+    for text in blocks("yaml", heading):
+        (job,) = yaml.safe_load(text)["jobs"].values()
+        lines += [step["run"] for step in job["steps"] if step.get("run", "").startswith("oodbench ")]
     return [shlex.split(line)[1:] for line in lines]
 
 
@@ -69,14 +73,34 @@ def test_the_ci_file_guards_what_was_written_once(oodbench, tmp_path):
     assert (tmp_path / "check.xml").is_file()
 
 
+def test_the_ci_file_is_one_that_github_reads():
+    (text,) = blocks("yaml", "CI use")
+    workflow = yaml.safe_load(text)
+    # YAML 1.1 reads the key `on` as true, and GitHub knows.
+    assert workflow.keys() == {"name", True, "jobs"}
+    assert workflow[True] == "push"
+    (job,) = workflow["jobs"].values()
+    assert job["runs-on"] == "ubuntu-latest"
+    assert [step.keys() & {"uses", "run"} for step in job["steps"]] == [{"uses"}] * 2 + [{"run"}] * 3 + [{"uses"}]
+    kept = job["steps"][-1]
+    assert kept["if"] == "always()"  # a failed check is what the verdicts are wanted for
+    assert kept["with"]["path"] in job["steps"][-2]["run"].split()
+
+
 def test_the_version_to_cite_is_this_one():
     (bibtex,) = blocks("bibtex", "How to cite")
     assert f"version = {{{package.__version__}}}" in bibtex
 
 
 CODE = "".join(code for language, code in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL) if not language)
-EVERY = list(dict.fromkeys(re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", CODE, re.MULTILINE)))
-"""Every command that stands in a line of its own."""
+PROSE = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+EVERY = list(
+    dict.fromkeys(
+        re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", CODE, re.MULTILINE)
+        + [" ".join(found.split()) for found in re.findall(r"`(oodbench [^`]*)`", PROSE)]
+    )
+)
+"""Every command: those in lines of their own, and those in sentences."""
 
 PUBLIC = ("data fetch", "data show textures", "--suite imagenet")
 """Commands that need what the net or the user's own disk has."""
@@ -120,6 +144,8 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         monkeypatch.setattr(sweep, "on_ray", lambda *_: [])  # tests/test_ray.py has a cluster
     if arguments[0] == "run":
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])
+    if command == "oodbench check":  # the verb, spoken of
+        arguments += ["--reference", "new.csv", "--update"]
     if "full" in arguments:
         arguments += ["--set", "linf.steps=2"]
     if arguments[0] == "tune":

@@ -149,7 +149,9 @@ def _table(
             row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
             if published and metric != OF_ID:
                 figure = published.figure(frame, entry)
-                row[f"{HEADINGS[metric].rpartition(' ')[0]} published"] = "" if figure is None else _printed(figure)
+                row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
+                    "" if figure is None else _printed(figure)
+                )
         for metric in metrics if bounded else ():
             if metric in _leading(convention):
                 row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])

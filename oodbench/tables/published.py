@@ -23,8 +23,13 @@ class Published:
 
     rows: pd.DataFrame
 
+    @property
+    def word(self) -> str:
+        """What the figures are called."""
+        return "published" if set(self.rows["source"]) == {"published"} else "reference"
+
     def figure(self, frame: pd.DataFrame, entry: Entry) -> float | None:
-        """The published value beside one number of a table of `frame`, tidy and of one suite, as a fraction."""
+        """The reference's value beside one number of a table of `frame`, tidy and of one suite, as a fraction."""
         found = self._beside(frame, entry)
         return None if found.empty else float(found["value"].iloc[0])
 
@@ -33,13 +38,13 @@ class Published:
         said: list[str] = []
         for entry in summary:
             for _, row in self._beside(frame, entry)[:1].iterrows():
-                said.append(f"published: {row['reference']}{f'; {row.note}' if row['note'] else ''}.")
+                said.append(f"{self.word}: {_origin(row)}{f'; {row.note}' if row['note'] else ''}.")
         for _, cell in frame[frame["ood"] != ""].drop_duplicates(["cell", "task"]).iterrows():
             for name in self._alike(cell)["convention"].unique():
                 if name != cell["convention"]:
                     how = f"say --convention {name}" if name in CONVENTIONS else "oodbench does not compute as they do"
-                    said.append(f"Published figures in convention {name!r} are not shown: {how}.")
-        return list(dict.fromkeys(said)) or ["published: no figure is known for what was measured here."]
+                    said.append(f"{self.word.capitalize()} figures in convention {name!r} are not shown: {how}.")
+        return list(dict.fromkeys(said)) or [f"{self.word}: no figure is known for what was measured here."]
 
     def _beside(self, frame: pd.DataFrame, entry: Entry) -> pd.DataFrame:
         """Rows for what an entry measures."""
@@ -57,3 +62,12 @@ class Published:
         same &= (rows["task"] == cell["task"]) & (rows["epsilon"] == cell["epsilon"])
         alike: pd.DataFrame = rows[same & (rows["network"] == cell["network"])]
         return alike
+
+
+def _origin(row: "pd.Series[Any]") -> str:
+    """Who printed a figure, or what it was measured with."""
+    changes = [f"seed {row['seed']}"] if row["seed"] else []
+    changes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
+    changes += [f"first {row['limit']:.0f} images"] if row["limit"] else []
+    made = f"measured by oodbench {row['oodbench']} ({', '.join(changes)}), {row['hardware']}, {str(row['date'])[:10]}"
+    return str(row["reference"]) or made

@@ -159,6 +159,18 @@ def test_no_figure_beside_other_sets_networks_radii_or_conventions(tmp_path, sto
     assert "Published figures in convention 'published' are not shown: say --convention published." in other
 
 
+def test_measured_figures_of_a_reference_are_not_called_published(oodbench, tmp_path, stored):
+    stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 9.5, 9.5])], checkpoint="plain.safetensors")
+    assert oodbench("check", "--reference", "mine.csv", "--update")[0] == 0
+    code, out, _ = oodbench("table", "--by", "ood", "--metric", "fpr95", "--compare", "mine.csv")
+    assert code == 0
+    heading, _, row = rows(out)
+    assert (heading[-1], row[-1]) == ("FPR@95 reference", "50.00")
+    assert "reference: measured by oodbench" in out
+    assert "(seed 1, plain.safetensors), a machine, 2026-01-01." in out
+    assert "published" not in out
+
+
 def test_csv_and_json_are_rows_or_means(oodbench, tmp_path, stored):
     stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 9.5, 9.5]), ("b", [9.5] * 4)])
     tidy_rows = pd.read_csv(io.StringIO(oodbench("table", "--format", "csv", "--metric", "fpr95", "--sets", "a")[1]))

@@ -146,6 +146,9 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])
     if command == "oodbench check":  # the verb, spoken of
         arguments += ["--reference", "new.csv", "--update"]
+    if arguments[:2] == ["data", "export"]:  # it is spoken of where images are kept
+        attack = "run --suite digits-adv --detector msp --task linf --only letters --keep-images --limit 4"
+        assert reader(*attack.split(), *QUICK[:4])[0] == 0
     if "full" in arguments:
         arguments += ["--set", "linf.steps=2"]
     if arguments[0] == "tune":

@@ -28,4 +28,5 @@ def machine(device: torch.device, processes: int = 1, compute: str = "") -> dict
 
 
 def _processor() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)} on {os.cpu_count()} cores"

@@ -31,13 +31,20 @@ BUSY = 0.5
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--only", multiple=True, type=click.Choice(GROUPS), metavar="GROUP", help=f"Of {', '.join(GROUPS)}.")
+@click.option("--network", "networks", multiple=True, type=click.Choice(list(FULL.scored)), help="Only this one.")
 @click.option("--quick", is_flag=True, help="Small sizes, one repetition, to try it: the figures mean nothing.")
 @click.option("--device", default="cpu", show_default=True, help="Where networks run: auto, cpu, cuda or cuda:0.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU; as torch chooses if not given.")
 @click.option("--repetitions", type=click.IntRange(min=1), help="Of each comparison, instead of the usual number.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="github", show_default=True)
 def main(
-    only: Sequence[str], quick: bool, device: str, threads: int | None, repetitions: int | None, form: str
+    only: Sequence[str],
+    networks: Sequence[str],
+    quick: bool,
+    device: str,
+    threads: int | None,
+    repetitions: int | None,
+    form: str,
 ) -> None:
     """What the harness costs: ratios, each measured side by side, interleaved, on this machine.
 
@@ -48,6 +55,8 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     sizes = QUICK if quick else FULL
+    if networks:
+        sizes = sizes.over(networks)
     if repetitions:
         sizes = sizes.repeated(repetitions)
     about = _about(choose_device(device), sizes.repetitions, quick)

@@ -57,13 +57,21 @@ class Sizes:
         """The same work, `times` repetitions of it."""
         return replace(self, repetitions=times)
 
+    def over(self, networks: Sequence[str]) -> "Sizes":
+        """The same work with some of the networks only."""
+
+        def kept(sizes: Mapping[str, int]) -> Mapping[str, int]:
+            return {name: count for name, count in sizes.items() if name in networks}
+
+        return replace(self, scored=kept(self.scored), attacked=kept(self.attacked), trained=kept(self.trained))
+
 
 FULL = Sizes(
     repetitions=5,
-    scored={"small-cnn": 20_000, "densenet-bc-100-12": 1024},
+    scored={"small-cnn": 20_000, "densenet-bc-100-12": 512},
     fitted=2000,
-    attacked={"small-cnn": 1024, "densenet-bc-100-12": 64},
-    trained={"small-cnn": 4096, "densenet-bc-100-12": 128},
+    attacked={"small-cnn": 4096, "densenet-bc-100-12": 64},
+    trained={"small-cnn": 4096, "densenet-bc-100-12": 64},
     corrupted=512,
     scores=(10_000, 1_000_000),
     resampled=10_000,

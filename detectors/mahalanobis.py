@@ -222,9 +222,17 @@ class Mahalanobis(Detector):
         self._when_fitted()
         return -self._log_odds(torch.stack(self._layer_scores(images, self._magnitude), 1))
 
+    def shares_the_pass(self) -> bool:
+        """Where it does not step, as tuning often decides."""
+        self._when_fitted()
+        return self._magnitude == 0
+
     def score_representation(self, representation: Representation) -> Tensor:
-        """Not possible: the steps need passes of their own."""
-        raise TypeError("mahalanobis scores images, not representations: it steps first")
+        """Possible without steps only, which need passes of their own."""
+        if not self.shares_the_pass():
+            raise TypeError("mahalanobis scores images, not representations: it steps first")
+        confidences = [self._confidence(representation.taps[tap], tap) for tap in self._layers]
+        return -self._log_odds(torch.stack(confidences, 1))
 
     def targets(self, images: Tensor) -> Tensor:
         """Minus the log-odds of OOD with every tap's distance to one class, without the steps, (N, K)."""

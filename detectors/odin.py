@@ -109,9 +109,15 @@ class ODIN(MSP):
         """The same score without the step, which bends the gradient."""
         return {"without step": lambda images: self._score_logits(self.network(images))} if self._magnitude else {}
 
+    def shares_the_pass(self) -> bool:
+        """Where it does not step, as tuning often decides."""
+        return not self._when_settled()
+
     def score_representation(self, representation: Representation) -> Tensor:
-        """Not possible: the step needs a pass of its own."""
-        raise TypeError("odin scores images, not representations: it steps first")
+        """Possible without a step only, which needs a pass of its own."""
+        if self._when_settled():
+            raise TypeError("odin scores images, not representations: it steps first")
+        return self._score_logits(representation.logits)
 
     def own_passes(self) -> Passes:
         """The step and the stepped image."""

@@ -126,6 +126,10 @@ class Detector(ABC):
         """Choose what `tuning` is for, and say in JSON's types what was tried and chosen; kept with the result."""
         return {}
 
+    def shares_the_pass(self) -> bool:
+        """Whether `score_representation` gives the score: the fitted detector needs no pass of its own to score."""
+        return type(self).score is Detector.score
+
     def score(self, images: Tensor) -> Tensor:
         """Scores (N,) of images, float (N, C, H, W) in [0, 1]; higher = more in-distribution.
 

@@ -305,8 +305,8 @@ def batches(
 
 
 def _score(detector: Detector, batch: Tensor, representation: Representation, where: str) -> Tensor:
-    shares_the_pass = type(detector).score is Detector.score
-    scores = detector.score_representation(representation) if shares_the_pass else detector.score(batch)
+    shared = detector.shares_the_pass()
+    scores = detector.score_representation(representation) if shared else detector.score(batch)
     return checked(detector, scores, len(batch), where)
 
 

@@ -61,5 +61,8 @@ def nowhere(gradient: Tensor) -> Tensor:
 
 
 def not_a_number(gradient: Tensor) -> Tensor:
-    """(N,) bool: a gradient (N, C, H, W) is not a number in some pixel."""
-    return gradient.isnan().flatten(1).any(1)
+    """(N,) bool: a gradient (N, C, H, W) is not a number in some pixel, or infinite upwards and downwards.
+
+    One look at all pixels, since it is asked in every step.
+    """
+    return gradient.flatten(1).sum(1).isnan()

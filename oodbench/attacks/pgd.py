@@ -42,26 +42,25 @@ def pgd(
     lowest, highest = (levels - epsilon).clamp(min=0), (levels + epsilon).clamp(max=255)
     with torch.no_grad():
         before = objective(levels / 255)
-    best, after = levels, before
+    best, after = levels.clone(), before.clone()
     stuck, broken = torch.zeros_like(before, dtype=torch.bool), before.isnan()
     improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
 
     def keep_better(candidates: Tensor, values: Tensor, iteration: int) -> None:
-        # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
-        nonlocal best, after, improved
         better = (values > after) | (after.isnan() & ~values.isnan())
-        after = torch.where(better, values, after)
-        best = torch.where(better[:, None, None, None], candidates, best)
-        improved = improved.masked_fill(better, iteration)
+        # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
+        torch.where(better, values, after, out=after)
+        torch.where(better[:, None, None, None], candidates, best, out=best)
+        improved.masked_fill_(better, iteration)
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
         value, gradient = value_and_gradient(objective, current / 255)
         keep_better(current, value, iteration)
-        direction = torch.sign(gradient).nan_to_num(0.0)
         stuck = nowhere(gradient) if iteration == 0 else stuck
-        broken = broken | not_a_number(gradient)
-        current = torch.clamp(current + step * direction, lowest, highest)
+        broken |= not_a_number(gradient)
+        # torch's sign of what is not a number is 0, too.
+        current = torch.clamp(current.add(torch.sign(gradient), alpha=step), lowest, highest)
     with torch.no_grad():
         keep_better(current, objective(current / 255), steps)
     perturbed = levels + (best - levels).round()

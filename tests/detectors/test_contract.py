@@ -127,6 +127,15 @@ def test_scores_are_one_finite_float64_an_image(detector, images):
     assert len(scores.unique()) > 1
 
 
+def test_a_detector_that_shares_a_pass_scores_as_with_its_own(detector, images):
+    representation = detector.network.represent(images)
+    if detector.shares_the_pass():
+        assert torch.equal(detector.score_representation(representation), detector.score(images))
+    else:
+        with pytest.raises(TypeError, match=detector.name.removesuffix("-msp")):
+            detector.score_representation(representation)
+
+
 def test_an_image_scores_alike_in_any_company(detector, images):
     together = detector.score(images)
     order = torch.tensor([7, 2, 11, 0])

@@ -106,3 +106,9 @@ def test_a_network_without_gradients_is_refused():
 def test_impossible_parameters(wrong):
     with pytest.raises(ValueError, match="choose"):
         ODIN.Parameters(**wrong)
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 0.01])
+def test_only_a_step_takes_passes_of_its_own(toy, toy_images, magnitude):
+    fit([odin := ODIN(ODIN.Parameters(magnitude=magnitude))], toy("out3"), 3)
+    assert odin.shares_the_pass() is (magnitude == 0)

@@ -15,7 +15,7 @@ help:
 	@echo "make figures scores and attacks with the committed networks (minutes)"
 	@echo "make check   demo and figures against results/reference/measured.csv"
 	@echo "make test    the tests"
-	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (hours)"
+	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (an hour)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  ruff format"
 	@echo "make clean   remove the environment and caches, not the results"

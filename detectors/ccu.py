@@ -308,12 +308,18 @@ class CCU(Detector):
 
         It orders images as p does, without the ties that p makes at 1 and at 1/K, where most outliers end up.
         """
-        logits = self.network(images)
+        return self._score_logits(images, self.network(images))
+
+    def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
+        """The logits are there; the mixtures look at the images."""
+        return self._score_logits(images, representation.logits)
+
+    def _score_logits(self, images: Tensor, logits: Tensor) -> Tensor:
         of_id, of_outliers = self._mixtures.log_likelihoods(images)
         return excess_log_odds(logits, (of_id - of_outliers).double())
 
     def own_passes(self) -> Passes:
-        """A pass of its own; the mixtures cost more than a small network and less than a large one."""
+        """The mixtures cost more than a pass of a small network and less than one of a large network."""
         return Passes(forward=1)
 
     def score_representation(self, representation: Representation) -> Tensor:

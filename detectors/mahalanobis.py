@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Detector, Scores, Tuning, TuningImages
 from oodbench.errors import OodbenchError
-from oodbench.gradient import PerImage, not_differentiable, value_and_gradient
+from oodbench.gradient import PerImage, gradient_through, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
@@ -174,7 +174,7 @@ class Mahalanobis(Detector):
 
     def own_passes(self) -> Passes:
         """A step for each of four taps, as if every tap took a whole pass."""
-        return Passes(5, 4)
+        return Passes(4, 4)
 
     def attach(self, network: Any, classes: int) -> None:
         """Forget what was seen before."""
@@ -222,21 +222,27 @@ class Mahalanobis(Detector):
         self._when_fitted()
         return -self._log_odds(torch.stack(self._layer_scores(images, self._magnitude), 1))
 
-    def shares_the_pass(self) -> bool:
-        """Where it does not step, as tuning often decides."""
+    def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
+        """The steps' directions are the shared pass's gradients; a stepped image takes a pass more, up to its tap."""
+        if not self.needs_graph():
+            return self.score_representation(representation)
+        directions = self._directions(images, representation.taps)
+        return -self._log_odds(torch.stack(self._layer_scores(images, self._magnitude, directions), 1))
+
+    def needs_graph(self) -> bool:
+        """Where it steps; tuning often decides against it."""
         self._when_fitted()
-        return self._magnitude == 0
+        return self._magnitude > 0
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Possible without steps only, which need passes of their own."""
-        if not self.shares_the_pass():
+        if self.needs_graph():
             raise TypeError("mahalanobis scores images, not representations: it steps first")
-        confidences = [self._confidence(representation.taps[tap], tap) for tap in self._layers]
-        return -self._log_odds(torch.stack(confidences, 1))
+        return -self._log_odds(torch.stack(self._confidences(representation.taps), 1))
 
     def targets(self, images: Tensor) -> Tensor:
         """Minus the log-odds of OOD with every tap's distance to one class, without the steps, (N, K)."""
-        found = dict(enumerate(islice(self.network.taps(images), max(self._layers) + 1)))
+        found = self._taps(images)
         distances = [squared_distances(pooled(found[tap]), *self._layers[tap]) for tap in self._layers]
         return -(torch.stack([-0.5 * each for each in distances], 2) @ self._weights + self._bias)
 
@@ -272,30 +278,38 @@ class Mahalanobis(Detector):
                 )
         return wanted
 
-    def _confidences(self, images: Tensor) -> list[Tensor]:
-        """Per tap, minus half the squared distance to the nearest class (N,)."""
-        found = dict(enumerate(islice(self.network.taps(images), max(self._layers) + 1)))
-        return [self._confidence(found[tap], tap) for tap in self._layers]
+    def _taps(self, images: Tensor) -> list[Tensor]:
+        """The network's feature maps, up to the deepest that counts."""
+        return list(islice(self.network.taps(images), max(self._layers) + 1))
+
+    def _confidences(self, taps: Sequence[Tensor]) -> list[Tensor]:
+        """Per tap that counts, minus half the squared distance to the nearest class (N,)."""
+        return [self._confidence(taps[tap], tap) for tap in self._layers]
 
     def _confidence(self, feature_map: Tensor, tap: int) -> Tensor:
         return -0.5 * squared_distances(pooled(feature_map), *self._layers[tap]).amin(1)
 
-    def _directions(self, images: Tensor) -> list[Tensor]:
-        """Per tap, where the distance to the nearest class grows: +-1, the shape of `images`."""
+    def _directions(self, images: Tensor, taps: Sequence[Tensor]) -> list[Tensor]:
+        """Per tap that counts, where the distance to the nearest class grows: +-1, the shape of `images`.
+
+        `taps` are computed from `images`, with the graph between them.
+        """
+        with torch.enable_grad():
+            return [step_direction(-gradient_through(each, images)) for each in self._confidences(taps)]
+
+    def _directions_at(self, images: Tensor) -> list[Tensor]:
+        """The same, by a pass of its own."""
         images = images.detach().requires_grad_()
         with torch.enable_grad():
-            confidences = self._confidences(images)
-            if not all(each.requires_grad for each in confidences):
-                raise not_differentiable()
-            gradients = [torch.autograd.grad(each.sum(), images, retain_graph=True)[0] for each in confidences]
-        return [step_direction(-gradient) for gradient in gradients]
+            taps = self._taps(images)
+        return self._directions(images, taps)
 
     def _layer_scores(self, images: Tensor, magnitude: float, directions: Sequence[Tensor] = ()) -> list[Tensor]:
         """Per tap, the confidence (N,) at images stepped for that tap."""
         if magnitude == 0:
-            return self._confidences(images)
+            return self._confidences(self._taps(images))
         scores = []
-        for tap, direction in zip(self._layers, directions or self._directions(images), strict=True):
+        for tap, direction in zip(self._layers, directions or self._directions_at(images), strict=True):
             feature_map = next(islice(self.network.taps(images - magnitude * direction), tap, None))
             scores.append(self._confidence(feature_map, tap))
         return scores
@@ -326,7 +340,7 @@ class Mahalanobis(Detector):
         rows: list[list[Tensor]] = [[] for _ in magnitudes]
         with progress(f"tuning {self.name}", sum(map(len, parts))) as advance:
             for images in parts:
-                directions = self._directions(images)
+                directions = self._directions_at(images)
                 with torch.no_grad():
                     for row, magnitude in zip(rows, magnitudes, strict=True):
                         row.append(torch.stack(self._layer_scores(images, magnitude, directions), 1).cpu())

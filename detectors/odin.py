@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.detector import Tuning, TuningImages
-from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.gradient import PerImage, gradient_through, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation, as_input, batch_size
@@ -109,9 +109,17 @@ class ODIN(MSP):
         """The same score without the step, which bends the gradient."""
         return {"without step": lambda images: self._score_logits(self.network(images))} if self._magnitude else {}
 
-    def shares_the_pass(self) -> bool:
-        """Where it does not step, as tuning often decides."""
-        return not self._when_settled()
+    def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
+        """The step's direction is the shared pass's gradient; the stepped image takes a pass more."""
+        if not self._when_settled():
+            return self.score_representation(representation)
+        with torch.enable_grad():
+            gradient = gradient_through(self._loss(representation.logits), images)
+        return self._score_logits(self.network(images - self._magnitude * step_direction(gradient)))
+
+    def needs_graph(self) -> bool:
+        """Where it steps; tuning often decides against it."""
+        return self._when_settled()
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Possible without a step only, which needs a pass of its own."""
@@ -120,8 +128,8 @@ class ODIN(MSP):
         return self._score_logits(representation.logits)
 
     def own_passes(self) -> Passes:
-        """The step and the stepped image."""
-        return Passes(2, 1)
+        """The step's direction and the stepped image."""
+        return Passes(1, 1)
 
     def _when_settled(self) -> bool:
         self._when_fitted()
@@ -129,12 +137,12 @@ class ODIN(MSP):
 
     def _direction(self, images: Tensor) -> Tensor:
         """Where the temperature-scaled loss of the predicted class rises; +-1, the shape of `images`."""
+        return step_direction(value_and_gradient(lambda some: self._loss(self.network(some)), images)[1])
 
-        def loss(candidates: Tensor) -> Tensor:
-            logits = self.network(candidates)[:, : self.classes] / self.parameters.temperature
-            return cross_entropy(logits, logits.argmax(1), reduction="none")
-
-        return step_direction(value_and_gradient(loss, images)[1])
+    def _loss(self, logits: Tensor) -> Tensor:
+        """Temperature-scaled cross-entropy with the predicted class (N,)."""
+        scaled = logits[:, : self.classes] / self.parameters.temperature
+        return cross_entropy(scaled, scaled.argmax(1), reduction="none")
 
     def _score_logits(self, logits: Tensor) -> Tensor:
         return log_odds_of_largest(logits[:, : self.classes].double() / self.parameters.temperature)

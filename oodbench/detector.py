@@ -126,10 +126,6 @@ class Detector(ABC):
         """Choose what `tuning` is for, and say in JSON's types what was tried and chosen; kept with the result."""
         return {}
 
-    def shares_the_pass(self) -> bool:
-        """Whether `score_representation` gives the score: the fitted detector needs no pass of its own to score."""
-        return type(self).score is Detector.score
-
     def score(self, images: Tensor) -> Tensor:
         """Scores (N,) of images, float (N, C, H, W) in [0, 1]; higher = more in-distribution.
 
@@ -144,6 +140,19 @@ class Detector(ABC):
 
         A method that needs passes of its own overrides `score` as well, and then answers here by raising TypeError.
         """
+
+    def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
+        """`score` of images, with the `representation` that the pass all detectors of a network share gave of them.
+
+        A method that looks at more than representations overrides this, to save what that pass has done already.
+        """
+        if type(self).score is Detector.score:
+            return self.score_representation(representation)
+        return self.score(images)
+
+    def needs_graph(self) -> bool:
+        """Whether `score_shared` differentiates the representation by the images; asked when the method is fitted."""
+        return False
 
     def own_passes(self) -> Passes:
         """About what scoring one image costs besides the pass that detectors share."""

@@ -22,13 +22,26 @@ def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tens
     images = images.detach().requires_grad_()
     with torch.enable_grad():
         value = function(images)
-        if not value.requires_grad:
-            raise not_differentiable()
-        # The sum keeps one image's gradient independent of the others.
-        (gradient,) = torch.autograd.grad(value.sum(), images, allow_unused=True)
+        return value.detach(), _gradient(value, images, keep_graph=False)
+
+
+def gradient_through(value: Tensor, images: Tensor) -> Tensor:
+    """The same gradient, where each value (N,) has been computed from `images` already; the graph between them stays.
+
+    Raises:
+        NoGradientError: there is no graph between them.
+    """
+    return _gradient(value, images, keep_graph=True)
+
+
+def _gradient(value: Tensor, images: Tensor, keep_graph: bool) -> Tensor:
+    if not value.requires_grad:
+        raise not_differentiable()
+    # The sum keeps one image's gradient independent of the others.
+    (gradient,) = torch.autograd.grad(value.sum(), images, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
         raise not_differentiable()
-    return value.detach(), gradient
+    return gradient
 
 
 def not_differentiable() -> NoGradientError:

@@ -114,8 +114,7 @@ def _best(
     """For each detector, the first highest score among the versions of some of `pixels`, uint8 (B, C, H, W)."""
     kept = [_Best() for _ in detectors]
     for version in versions.of(pixels[which], indices[which], purpose):
-        batch = as_input(version)
-        representation = detectors[0].network.represent(batch)
+        batch, representation = _shared_pass(detectors, as_input(version))
         for detector, best in zip(detectors, kept, strict=True):
             with best.clock:
                 scores = _score(detector, batch, representation, where)
@@ -221,9 +220,9 @@ def _attacked(
         scores, predictions = [], []
         for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
             with torch.no_grad():
-                representation = detector.network.represent(part)
-                scores.append(_score(detector, part, representation, where))
-                predictions.append(detector.predict(representation).cpu())
+                shared = _shared_pass([detector], part)
+                scores.append(_score(detector, *shared, where))
+                predictions.append(detector.predict(shared[1]).cpu())
             advance(len(part))
     return Scored(
         torch.cat(scores).numpy(),
@@ -304,10 +303,16 @@ def batches(
         yield pixels, images.indices[start : start + size]
 
 
+def _shared_pass(detectors: Sequence[Detector], images: Tensor) -> tuple[Tensor, Representation]:
+    """Images, float (B, C, H, W), and what the network makes of them, with the graph between if a detector needs it."""
+    needed = any(detector.needs_graph() for detector in detectors)
+    images = images.detach().requires_grad_(needed)
+    with torch.set_grad_enabled(needed):
+        return images, detectors[0].network.represent(images)
+
+
 def _score(detector: Detector, batch: Tensor, representation: Representation, where: str) -> Tensor:
-    shared = detector.shares_the_pass()
-    scores = detector.score_representation(representation) if shared else detector.score(batch)
-    return checked(detector, scores, len(batch), where)
+    return checked(detector, detector.score_shared(batch, representation), len(batch), where)
 
 
 def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tensor:

@@ -38,8 +38,9 @@ def test_fitting_is_one_pass_for_all(tmp_path):
 
 
 def test_tuning_and_steps_count(tmp_path):
-    # ODIN: 97 ID images and 1,000 outliers at 21 magnitudes behind one gradient; two passes and a gradient an image.
-    tuning, scoring = Passes(22, 1) * 1097, Passes(1 + 2, 1) * 500
+    # ODIN: 97 ID images and 1,000 outliers at 21 magnitudes behind one gradient; two passes, one of them shared,
+    # and a gradient an image.
+    tuning, scoring = Passes(22, 1) * 1097, Passes(1 + 1, 1) * 500
     assert cost(tmp_path, "odin") == Passes(20 * 100, 20 * 100) + tuning + scoring
 
 

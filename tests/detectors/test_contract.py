@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from oodbench.attacks.goal import Goal
+from oodbench.detector import Detector
 from oodbench.fitting import Evidence, fit
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.metrics import evaluate
@@ -127,13 +128,21 @@ def test_scores_are_one_finite_float64_an_image(detector, images):
     assert len(scores.unique()) > 1
 
 
-def test_a_detector_that_shares_a_pass_scores_as_with_its_own(detector, images):
+def test_a_shared_pass_gives_the_score_that_a_pass_of_its_own_gives(detector, images):
+    representation = detector.network.represent(images.requires_grad_(detector.needs_graph()))
+    with torch.no_grad():
+        assert torch.equal(detector.score_shared(images, representation), detector.score(images))
+
+
+def test_a_score_comes_from_a_representation_or_that_is_refused(detector, images):
     representation = detector.network.represent(images)
-    if detector.shares_the_pass():
-        assert torch.equal(detector.score_representation(representation), detector.score(images))
+    try:
+        scores = detector.score_representation(representation)
+    except TypeError as refusal:
+        assert detector.name.removesuffix("-msp") in str(refusal)
+        assert type(detector).score is not Detector.score
     else:
-        with pytest.raises(TypeError, match=detector.name.removesuffix("-msp")):
-            detector.score_representation(representation)
+        assert torch.equal(scores, detector.score(images))
 
 
 def test_an_image_scores_alike_in_any_company(detector, images):

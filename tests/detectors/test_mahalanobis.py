@@ -141,6 +141,16 @@ def test_the_score_is_minus_the_log_odds_and_its_gradient_goes_through_the_step(
     np.testing.assert_allclose(fitted.as_published(scores.numpy()), -1 / (1 + np.exp(scores.numpy())), rtol=1e-6)
 
 
+@pytest.mark.parametrize("magnitude", [0.0, 0.005])
+def test_directions_of_a_shared_pass_are_those_of_a_pass_of_its_own(fitted, toy_images, magnitude):
+    fitted._magnitude = magnitude
+    images = toy_images.clone().requires_grad_(fitted.needs_graph())
+    with torch.set_grad_enabled(fitted.needs_graph()):
+        representation = fitted.network.represent(images)
+    with torch.no_grad():
+        assert torch.equal(fitted.score_shared(images, representation), fitted.score(toy_images))
+
+
 def evidence(case, count=60, heldout=60):
     images = torch.tensor(case["train_uint8"], dtype=torch.uint8).view(-1, 3, 4, 4)
     train = IDImages(images[:count], torch.tensor(case["train_labels"])[:count])

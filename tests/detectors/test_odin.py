@@ -1,5 +1,6 @@
 """ODIN's step, its tuning and its gradient; scores against the reference are in test_scores.py."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,9 +9,12 @@ from oodbench.attacks.goal import Goal
 from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
 from oodbench.errors import OodbenchError
 from oodbench.fitting import Evidence, fit
+from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
+from oodbench.scoring import score_versions
 from oodbench.tasks import Linf
+from oodbench.tasks.versions import Versions
 
 
 class Tanh(Network):
@@ -108,7 +112,19 @@ def test_impossible_parameters(wrong):
         ODIN.Parameters(**wrong)
 
 
-@pytest.mark.parametrize("magnitude", [0.0, 0.01])
-def test_only_a_step_takes_passes_of_its_own(toy, toy_images, magnitude):
-    fit([odin := ODIN(ODIN.Parameters(magnitude=magnitude))], toy("out3"), 3)
-    assert odin.shares_the_pass() is (magnitude == 0)
+@pytest.mark.parametrize(("magnitude", "passes"), [(0.0, 1), (0.001, 2)])
+def test_the_step_takes_one_pass_besides_the_shared_one(magnitude, passes, monkeypatch):
+    fit([odin := ODIN(ODIN.Parameters(magnitude=magnitude))], network := Tanh(), 3)
+    images = ImageSet("some", pixels(4, 0).permute(0, 2, 3, 1).numpy(), np.zeros(4, np.int64), "")
+    seen = []
+    monkeypatch.setattr(network, "represent", lambda some: seen.append(some) or Tanh.represent(network, some))
+    (scored,) = score_versions([odin], images, Versions(), "x", torch.device("cpu"))
+    assert len(seen) == passes
+    np.testing.assert_array_equal(scored.scores, odin.score(pixels(4, 0) / 255).detach().numpy())
+
+
+def test_a_shared_pass_without_gradient_is_refused():
+    fit([odin := ODIN(ODIN.Parameters(magnitude=0.001))], Rounding(), 3)
+    images = ImageSet("some", pixels(4, 0).permute(0, 2, 3, 1).numpy(), np.zeros(4, np.int64), "")
+    with pytest.raises(OodbenchError, match="not differentiable"):
+        score_versions([odin], images, Versions(), "x", torch.device("cpu"))

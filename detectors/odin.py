@@ -28,7 +28,7 @@ MAGNITUDES = tuple(0.0002 * step for step in range(21))
 
 def step_direction(gradient: Tensor) -> Tensor:
     """The sign of a gradient, with +1 where it is zero, as the reference code takes it."""
-    return torch.where(gradient >= 0, 1.0, -1.0).to(gradient)
+    return (gradient >= 0).to(gradient.dtype).mul_(2).sub_(1)  # torch.where of two numbers takes ten times as long
 
 
 class ODIN(MSP):

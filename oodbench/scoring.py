@@ -25,7 +25,7 @@ from oodbench.progress import Advance, Stopwatch, progress
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices, Versions
 
-VERSION = 4
+VERSION = 5
 """Bumped when the same network and images would give other scores; part of every result's key."""
 
 

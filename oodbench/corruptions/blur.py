@@ -24,17 +24,17 @@ def zoom_blur(pixels: Tensor, draws: Draws, stop: float, step: float) -> Tensor:
     The factors are those of `numpy.arange`, whose rounding decides whether `stop` is among them.
     """
     images = on_unit_scale(pixels, torch.float32)
-    total = torch.zeros_like(images)
+    total, exact = torch.zeros_like(images), images.double()
     factors = np.arange(1, stop, step)
     for factor in factors:
-        total += zoomed(images, float(factor))
+        total += zoomed(exact, float(factor)).float()
     return on_pixel_scale((images + total) / (len(factors) + 1))
 
 
 def motion_blur(pixels: Tensor, draws: Draws, radius: int, sigma: float) -> Tensor:
     """Along a line in a direction within 45 degrees of the horizontal."""
     degrees = -45 + 90 * draws.uniform(1)[:, 0]
-    return on_pixel_scale(moved(on_unit_scale(pixels), radius, sigma, degrees))
+    return moved(pixels, radius, sigma, degrees)
 
 
 def glass_blur(pixels: Tensor, draws: Draws, sigma: float, reach: int, rounds: int) -> Tensor:

@@ -48,7 +48,7 @@ class CounterDraws:
     def uniform(self, *shape: int) -> Tensor:
         """See `Draws`."""
         # The upper 53 bits, which is what a float64 holds.
-        bits = self._bits(math.prod(shape)) >> 11 & (1 << 53) - 1
+        bits = self._bits(math.prod(shape)).bitwise_right_shift_(11).bitwise_and_((1 << 53) - 1)
         return bits.double().mul_(2.0**-53).view(-1, *shape)
 
     def normal(self, *shape: int) -> Tensor:
@@ -57,7 +57,7 @@ class CounterDraws:
         first, second = self.uniform(2, -(-count // 2)).unbind(1)
         radius = (1 - first).log_().mul_(-2).sqrt_()
         angle = second.mul_(2 * math.pi)
-        both = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+        both = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], 1)
         return both[:, :count].reshape(-1, *shape)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
@@ -80,6 +80,6 @@ _GOLDEN, _FIRST, _SECOND = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9,
 
 def _mix(bits: Tensor) -> Tensor:
     """The finaliser of SplitMix64. Products of int64 wrap; its shifts are arithmetic, and masked to logical ones."""
-    bits = (bits ^ (bits >> 30 & (1 << 34) - 1)) * _FIRST
-    bits = (bits ^ (bits >> 27 & (1 << 37) - 1)) * _SECOND
-    return bits ^ (bits >> 31 & (1 << 33) - 1)
+    bits = (bits >> 30).bitwise_and_((1 << 34) - 1).bitwise_xor_(bits).mul_(_FIRST)
+    bits = (bits >> 27).bitwise_and_((1 << 37) - 1).bitwise_xor_(bits).mul_(_SECOND)
+    return (bits >> 31).bitwise_and_((1 << 33) - 1).bitwise_xor_(bits)

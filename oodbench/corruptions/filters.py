@@ -3,12 +3,16 @@
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import conv2d, grid_sample, pad
 
 SMALL_SIDE = 100
 """Images with a shorter side are corrupted as 32 x 32 ones are, others as 224 x 224."""
+
+QUANTA = 257
+"""Of 16 bits to one of 8."""
 
 
 def is_small(images: Tensor) -> bool:
@@ -18,60 +22,43 @@ def is_small(images: Tensor) -> bool:
 
 def on_unit_scale(pixels: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """`pixels`, uint8, in [0, 1]."""
-    return pixels.to(dtype) / 255
+    return pixels.to(dtype).div_(255)
 
 
 def on_pixel_scale(images: Tensor) -> Tensor:
     """`images` clipped to [0, 1], in [0, 255]."""
-    return images.clamp(0, 1) * 255
+    return images.clamp(0, 1).mul_(255)
 
 
-def gaussian(images: Tensor, sigma: float, border: str = "nearest", truncate: float = 4.0) -> Tensor:
-    """Each channel of `images`, (N, C, H, W), under a Gaussian of `sigma` pixels cut off at `truncate` sigmas."""
-    if sigma == 0:
-        return images
-    radius = int(truncate * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    bell = (-0.5 * (offsets / sigma) ** 2).exp()
-    taps = (bell / bell.sum()).tolist()
-    for dim in (2, 3):
-        padded = extend(images, dim, radius, border)
+def gaussian(images: Tensor, sigma: float) -> Tensor:
+    """Each channel of `images`, (N, C, H, W), under a Gaussian of `sigma` pixels cut off at 4 sigmas, edges repeated.
+
+    Summed in SciPy's order, outermost pixels first: on flat parts the last bit decides which level remains.
+    """
+    radius = int(4 * sigma + 0.5)
+    taps = bell(sigma, radius)
+    for dim, margins in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        padded = pad(images, margins, mode="replicate")
         length = images.shape[dim]
-        filtered = taps[radius] * padded.narrow(dim, radius, length)
-        for offset in range(1, radius + 1):
+        filtered = padded.narrow(dim, radius, length) * taps[0]
+        for offset in range(radius, 0, -1):
             both = padded.narrow(dim, radius - offset, length) + padded.narrow(dim, radius + offset, length)
-            filtered += taps[radius + offset] * both
+            filtered += both.mul_(taps[offset])
         images = filtered
     return images
 
 
-def extend(images: Tensor, dim: int, margin: int, border: str) -> Tensor:
-    """`images`, (N, C, H, W), continued by `margin` pixels at both ends of dimension `dim`; `border` as in `inside`."""
-    length = images.shape[dim]
-    places = torch.arange(-margin, length + margin, device=images.device)
-    return images.index_select(dim, inside(places, length, border))
-
-
-def inside(places: Tensor, length: int, border: str) -> Tensor:
-    """Whole `places`, some beyond the ends, brought back into an axis of `length` pixels.
-
-    Args:
-        places: of any shape.
-        length: of the axis.
-        border: "nearest" repeats the edge pixel, "reflect" mirrors with the edge pixel repeated, "mirror" without.
-    """
-    if border == "nearest":
-        return places.clamp(0, length - 1)
-    period = 2 * length if border == "reflect" else 2 * length - 2
-    places = places % period
-    return torch.minimum(places, (2 * length - 1 if border == "reflect" else period) - places)
+def bell(sigma: float, radius: int) -> list[float]:
+    """Weights of a Gaussian at 0 to `radius` pixels, such that both sides together sum to 1; to SciPy's last bit."""
+    weights = np.exp(-0.5 / sigma**2 * np.arange(-radius, radius + 1) ** 2)
+    return [float(weight) for weight in weights[radius:] / weights.sum()]
 
 
 def correlate(images: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel of `images`, (N, C, H, W), correlated with `kernel` (odd, odd), the border being "mirror"."""
+    """Each channel of `images`, (N, C, H, W), correlated with `kernel` (odd, odd), mirrored about the edge pixels."""
     below, beside = kernel.shape[0] // 2, kernel.shape[1] // 2
     height, width = images.shape[2:]
-    extended = extend(extend(images, 2, below, "mirror"), 3, beside, "mirror")
+    extended = pad(images, (beside, beside, below, below), mode="reflect")
     total = torch.zeros_like(images)
     # A sum of shifted images: in float64 on a CPU ten times faster than torch's convolution.
     for row, weights in enumerate(kernel.tolist()):
@@ -82,40 +69,57 @@ def correlate(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def zoomed(images: Tensor, factor: float) -> Tensor:
-    """The middle of `images`, (N, C, H, W), enlarged linearly by `factor` and trimmed to their size."""
+    """The middle of square `images`, (N, C, side, side), enlarged linearly by `factor` and trimmed to their size."""
     side = images.shape[2]
     cut = math.ceil(side / factor)
-    top = (side - cut) // 2
     enlarged_side = round(cut * factor)
-    middle = images[:, :, top : top + cut, top : top + cut].double()
-    enlarged = interpolate(middle, size=enlarged_side, mode="bilinear", align_corners=True).to(images.dtype)
-    trim = (enlarged_side - side) // 2
-    return enlarged[:, :, trim : trim + side, trim : trim + side]
+    places = torch.arange(side, dtype=torch.float64, device=images.device) + (enlarged_side - side) // 2
+    places = (side - cut) // 2 + places * ((cut - 1) / (enlarged_side - 1))
+    return sampled(images, places[None, :, None], places[None, None], "nearest")
 
 
-def moved(images: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
-    """`images`, (N, C, H, W), blurred along a line in a direction of their own, `degrees` (N,).
+def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:
+    """`images`, (N, C, H, W), at fractional places, linearly, computed in float64: (N, C, H', W').
 
-    ImageMagick's motion blur: a one-sided Gaussian over whole-pixel offsets, edge pixels repeated.
+    Args:
+        images: of any floating type.
+        rows: float64, of a shape that expands to (N, H', W').
+        columns: the same.
+        border: "nearest" repeats the edge pixel, "reflect" mirrors with the edge pixel repeated, "mirror" without.
     """
-    count, channels, height, width = images.shape
+    height, width = images.shape[2:]
+    if at_centers := border == "mirror":  # about which reflections turn
+        across, down = 2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1
+    else:
+        across, down = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
+    grid = torch.stack(torch.broadcast_tensors(across, down), 3).expand(len(images), -1, -1, -1)
+    padding = "border" if border == "nearest" else "reflection"
+    return grid_sample(images.double(), grid, padding_mode=padding, align_corners=at_centers).to(images.dtype)
+
+
+def moved(pixels: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
+    """`pixels`, uint8 (N, C, H, W), blurred along a line in a direction of their own, `degrees` (N,); uint8.
+
+    ImageMagick's motion blur: a one-sided Gaussian over whole-pixel offsets, edge pixels repeated, rounded to its 16
+    bits and cut to 8.
+    """
+    count, channels, height, width = pixels.shape
     taps = 2 * radius + 1
     steps = torch.arange(taps, dtype=torch.float64)
-    bell = (-(steps**2) / (2 * sigma**2)).exp()
-    weights = (bell / bell.sum()).tolist()
+    weights = (-(steps**2) / (2 * sigma**2)).exp()
     # Offsets are few whole numbers made with care, so the CPU makes them: a GPU's cosine may round another way.
     angle = torch.deg2rad(degrees.cpu())[:, None]
-    across = torch.ceil(steps * angle.cos() - 0.5).long().to(images.device)
-    down = torch.ceil(steps * angle.sin() - 0.5).long().to(images.device)
-    rows, columns = (torch.arange(length, device=images.device) for length in (height, width))
-    flat = images.flatten(2)
-    blurred = torch.zeros_like(flat)
-    for tap, weight in enumerate(weights):
-        row = inside(rows + down[:, tap, None], height, "nearest")
-        column = inside(columns + across[:, tap, None], width, "nearest")
-        places = (row[:, :, None] * width + column[:, None, :]).flatten(1)
-        blurred.add_(flat.gather(2, places[:, None].expand(count, channels, -1)), alpha=weight)
-    return blurred.view(images.shape)
+    across = torch.ceil(steps * angle.cos() - 0.5).long().to(pixels.device)
+    down = torch.ceil(steps * angle.sin() - 0.5).long().to(pixels.device)
+    rows, columns = (torch.arange(length, device=pixels.device) for length in (height, width))
+    flat = pixels.flatten(2).float()
+    quanta = torch.zeros_like(flat)
+    for tap, weight in enumerate((weights / weights.sum() * QUANTA).tolist()):
+        row = (rows + down[:, tap, None]).clamp(0, height - 1) * width
+        column = (columns + across[:, tap, None]).clamp(0, width - 1)
+        places = (row[:, :, None] + column[:, None, :]).view(count, 1, -1)
+        quanta.add_(flat.gather(2, places.expand(-1, channels, -1)), alpha=weight)
+    return quanta.round_().div_(QUANTA).to(torch.uint8).view(pixels.shape)
 
 
 @lru_cache
@@ -143,25 +147,29 @@ def hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = value - images.amin(1)
     safe = spread.where(spread > 0, 1)
     saturation = spread / value.where(value > 0, 1)
-    hue = torch.zeros_like(value)
-    hue = torch.where(value == red, (green - blue) / safe, hue)
-    hue = torch.where(value == green, 2 + (blue - red) / safe, hue)
-    hue = torch.where(value == blue, 4 + (red - green) / safe, hue)
-    hue = (hue / 6) % 1
+    of_red, of_green = (green - blue).div_(safe), (blue - red).div_(safe).add_(2)
+    hue = torch.where(value == green, of_green, of_red)  # if several are the largest, the last of them counts
+    hue = torch.where(value == blue, (red - green).div_(safe).add_(4), hue).div_(6)
+    hue = torch.where(hue < 0, hue + 1, hue)
     return hue.where(spread > 0, 0), saturation, value
 
 
 def rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """RGB (N, 3, H, W) in [0, 1] of hue, saturation and value, each (N, H, W)."""
-    sector = torch.floor(hue * 6)
-    part = hue * 6 - sector
-    low, falling = value * (1 - saturation), value * (1 - part * saturation)
-    rising = value * (1 - (1 - part) * saturation)
-    sector = sector.long() % 6
-    red = torch.stack([value, falling, low, low, rising, value])
-    green = torch.stack([rising, value, value, falling, low, low])
-    blue = torch.stack([low, low, rising, value, value, falling])
-    return torch.stack([each.gather(0, sector[None])[0] for each in (red, green, blue)], 1)
+    place = hue * 6
+    sector = place.to(torch.uint8)
+    part = place.sub_(sector)
+    low, falling = (1 - saturation).mul_(value), (1 - part * saturation).mul_(value)
+    rising = (1 - (1 - part).mul_(saturation)).mul_(value)
+    sector.masked_fill_(sector == 6, 0)
+    here = [sector == number for number in range(6)]
+
+    def channel(first: int) -> Tensor:
+        """The one that is largest in sector `first` and in the one before."""
+        at = here[first:] + here[:first]
+        return torch.where(at[2] | at[3], low, torch.where(at[1], falling, torch.where(at[4], rising, value)))
+
+    return torch.stack([channel(0), channel(2), channel(4)], 1)
 
 
 def luma(images: Tensor) -> Tensor:

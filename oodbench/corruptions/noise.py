@@ -10,40 +10,43 @@ from torch import Tensor
 from oodbench.corruptions.draws import Draws
 from oodbench.corruptions.filters import on_pixel_scale, on_unit_scale
 
-GUESSES = 256
+LEVELS = 256
+"""That a pixel takes."""
+
+GUESSES = 4096
 """Shares of a distribution at which its inverse is tabled."""
 
 
 def gaussian_noise(pixels: Tensor, draws: Draws, sigma: float) -> Tensor:
     """X + N(0, sigma^2)."""
-    return on_pixel_scale(on_unit_scale(pixels) + sigma * _normal(pixels, draws))
+    return on_pixel_scale(_normal(pixels, draws).mul_(sigma).add_(on_unit_scale(pixels)))
 
 
 def shot_noise(pixels: Tensor, draws: Draws, photons: float) -> Tensor:
     """Poisson(photons x) / photons: the count where a white pixel expects `photons`.
 
-    A pixel takes 256 values, so all their distributions are tabled; each is inverted from a first guess upwards.
+    A pixel takes 256 values, so all their distributions are tabled, and inverted in advance at `GUESSES` shares. Only
+    where the next of these has another count is the count sought.
     """
     chances, guesses = (table.to(pixels.device) for table in _poisson_tables(photons))
-    level, share = pixels.long().flatten(), _uniform(pixels, draws).flatten()
-    counts = guesses[level, (share * GUESSES).long()]
-    low = torch.arange(len(counts), device=pixels.device)
-    while len(low):
-        low = low[chances[level[low], counts[low]] <= share[low]]
-        counts[low] += 1
-    return on_pixel_scale(counts.view(pixels.shape) / photons)
+    level, share = pixels.long(), _uniform(pixels, draws)
+    found = guesses.take((share * GUESSES).long().add_(level, alpha=GUESSES))
+    unsure = (found < 0).nonzero(as_tuple=True)
+    sought = torch.searchsorted(chances, level[unsure] + share[unsure], right=True)
+    found[unsure] = (sought % (len(chances) // LEVELS)).to(found.dtype)
+    return on_pixel_scale(found / photons)
 
 
 def impulse_noise(pixels: Tensor, draws: Draws, share: float) -> Tensor:
     """A `share` of the elements becomes 0 or 1, with equal chances."""
     hit, white = _uniform(pixels, draws) <= share, _uniform(pixels, draws) <= 0.5
-    return torch.where(hit, white * 255.0, pixels.double())
+    return torch.where(hit, white.to(torch.uint8) * 255, pixels)
 
 
 def speckle_noise(pixels: Tensor, draws: Draws, sigma: float) -> Tensor:
     """X + x N(0, sigma^2)."""
     images = on_unit_scale(pixels)
-    return on_pixel_scale(images + images * sigma * _normal(pixels, draws))
+    return on_pixel_scale((images * sigma).mul_(_normal(pixels, draws)).add_(images))
 
 
 def _normal(pixels: Tensor, draws: Draws) -> Tensor:
@@ -58,13 +61,15 @@ def _uniform(pixels: Tensor, draws: Draws) -> Tensor:
 
 @lru_cache
 def _poisson_tables(photons: float) -> tuple[Tensor, Tensor]:
-    """P(count <= k), float64 (256, most + 1), 1 at the end; and the least k with a chance above j / GUESSES,
-    (256, GUESSES). A row a level.
+    """P(count <= k) and the level on top, float64 (256 * counts), so that all are in one order; and, int32
+    (256, GUESSES), the least k with a chance above j / GUESSES, -1 where (j + 1) / GUESSES has another. A row a level.
     """
-    means = np.arange(256) / 255 * photons
+    means = np.arange(LEVELS) / 255 * photons
     # Beyond this count nothing is left that a float64 below 1 can reach.
     counts = np.arange(int(photons + 12 * photons**0.5) + 30)
     chances = poisson.cdf(counts, means[:, None])
     chances[:, -1] = 1
-    guesses = np.stack([np.searchsorted(row, np.arange(GUESSES) / GUESSES, side="right") for row in chances])
-    return torch.from_numpy(chances), torch.from_numpy(guesses)
+    least = np.stack([np.searchsorted(row, np.arange(GUESSES + 1) / GUESSES, side="right") for row in chances])
+    guesses = np.where(least[:, :-1] == least[:, 1:], least[:, :-1], -1)
+    ordered = (chances + np.arange(LEVELS)[:, None]).ravel()
+    return torch.from_numpy(ordered), torch.from_numpy(guesses.astype(np.int32))

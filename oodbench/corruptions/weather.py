@@ -1,15 +1,15 @@
 """Weather on the lens: snow, frost, fog and spatter."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, max_pool2d
+from torch.nn.functional import pad
 
 from oodbench.corruptions.draws import Draws
 from oodbench.corruptions.filters import (
     correlate,
-    extend,
     gaussian,
     is_small,
     luma,
@@ -43,9 +43,8 @@ def snow(
     height, width = pixels.shape[2:]
     flakes = zoomed(mean + sigma * draws.normal(1, height, width), zoom)
     flakes = flakes.where(flakes >= threshold, 0)
-    flakes = on_unit_scale(on_pixel_scale(flakes).to(torch.uint8))
-    flakes = moved(flakes, radius, blur, -135 + 90 * draws.uniform(1)[:, 0])
-    flakes = on_unit_scale(on_pixel_scale(flakes).to(torch.uint8))
+    flakes = on_pixel_scale(flakes).to(torch.uint8)
+    flakes = on_unit_scale(moved(flakes, radius, blur, -135 + 90 * draws.uniform(1)[:, 0]))
     images = on_unit_scale(pixels, torch.float32)
     whitened = keep * images + (1 - keep) * torch.maximum(images, luma(images) * 1.5 + 0.5)
     return on_pixel_scale(whitened + flakes + flakes.rot90(2, (2, 3)))
@@ -153,11 +152,10 @@ def _edges(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
     Sobel 3 x 3, L1 magnitude, thinned across the gradient in four directions, and what is above `low` kept where it
     touches what is above `high`.
     """
-    base = extend(extend(levels.double(), 2, 1, "nearest"), 3, 1, "nearest")
-    sobel = base.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    across, down = (conv2d(base, kernel[None, None]) for kernel in (sobel, sobel.T))
+    base = pad(levels.int(), (1, 1, 1, 1), mode="replicate")
+    across, down = (_sobel(base, dim) for dim in (3, 2))
     size = across.abs() + down.abs()
-    around = torch.nn.functional.pad(size, (1, 1, 1, 1))
+    around = pad(size, (1, 1, 1, 1))
     height, width = levels.shape[2:]
 
     def neighbour(rows: int, columns: int) -> Tensor:
@@ -176,35 +174,60 @@ def _edges(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
     possible = peak & (size > low)
     edges = peak & (size > high)
     while True:
-        grown = (max_pool2d(edges.float(), 3, stride=1, padding=1) > 0) & possible
-        if (grown == edges).all():
+        grown = _dilated(edges) & possible
+        if torch.equal(grown, edges):
             return edges
         edges = grown
 
 
-def _distance(inside: Tensor, limit: int = 21) -> Tensor:
-    """Distance in pixels to the nearest place that is not `inside`, bool (N, 1, H, W), cut off at `limit`.
+def _sobel(extended: Tensor, dim: int) -> Tensor:
+    """Sobel's 3 x 3 slope along `dim` of an image extended by 1: one less on every side."""
+    across, height, width = 5 - dim, extended.shape[2] - 2, extended.shape[3] - 2
+    length = {2: height, 3: width}
+    slope = extended.narrow(dim, 2, length[dim]) - extended.narrow(dim, 0, length[dim])
+    parts = [slope.narrow(across, start, length[across]) for start in range(3)]
+    return parts[0] + 2 * parts[1] + parts[2]
 
-    Steps to the side cost 1, diagonal ones 1.4 and a knight's move 2.1969 (Borgefors 1986, as OpenCV's 5 x 5 mask).
+
+def _dilated(marks: Tensor) -> Tensor:
+    """Where any of the 3 x 3 `marks`, bool (N, 1, H, W), around a pixel is set."""
+    for dim in (2, 3):
+        length = marks.shape[dim]
+        wider = marks.clone()
+        wider.narrow(dim, 1, length - 1).logical_or_(marks.narrow(dim, 0, length - 1))
+        wider.narrow(dim, 0, length - 1).logical_or_(marks.narrow(dim, 1, length - 1))
+        marks = wider
+    return marks
+
+
+STEPS = {1: 1.0, 2: 1.4, 5: 2.1969}
+"""Lengths of the moves of a 5 x 5 mask, to the side, diagonal and a knight's, by their square (Borgefors 1986,
+doi:10.1016/S0734-189X(86)80047-0, as OpenCV has them).
+"""
+
+
+def _distance(inside: Tensor, limit: int = 21) -> Tensor:
+    """Distance in pixels to the nearest place that is not `inside`, bool (N, 1, H, W), cut off at `limit`; float32.
+
+    A shortest way makes two kinds of moves at most, neighbours by angle, and in any order. So it is enough to go
+    through all sixteen by angle once, and along each any number of times: 1, then 2 more, then 4 more, ...
     """
-    moves = [
-        (rows, columns, {1: 1.0, 2: 1.4, 5: 2.1969}[rows**2 + columns**2])
-        for rows in range(-2, 3)
-        for columns in range(-2, 3)
-        if rows**2 + columns**2 in (1, 2, 5)
-    ]
-    height, width = inside.shape[2:]
-    far = float(limit)
-    distance = torch.where(inside, far, 0.0)
-    while True:
-        around = torch.nn.functional.pad(distance, (2, 2, 2, 2), value=far)
-        nearer = distance
-        for rows, columns, cost in moves:
-            there = around[:, :, 2 + rows : 2 + rows + height, 2 + columns : 2 + columns + width]
-            nearer = torch.minimum(nearer, there + cost)
-        if torch.equal(nearer, distance):
-            return distance
-        distance = nearer
+    around = [(down, over) for down in range(-2, 3) for over in range(-2, 3) if down**2 + over**2 in STEPS]
+    distance = inside.float().mul_(limit)
+    for down, over in sorted(around, key=lambda move: math.atan2(*move)):
+        cost, times = STEPS[down**2 + over**2], 1
+        while cost * times < limit and max(abs(down), abs(over)) * times < min(inside.shape[2:]):
+            there, here = _apart(distance, down * times, over * times)
+            torch.minimum(here, there + cost * times, out=here)
+            times *= 2
+    return distance
+
+
+def _apart(images: Tensor, down: int, over: int) -> tuple[Tensor, Tensor]:
+    """Two views of `images`, (N, C, H, W): all pixels that have one `down` and `over` from them, and these."""
+    height, width = images.shape[2:]
+    top, left, bottom, right = max(-down, 0), max(-over, 0), height - max(down, 0), width - max(over, 0)
+    return images[:, :, top:bottom, left:right], images[:, :, top + down : bottom + down, left + over : right + over]
 
 
 def _equalised(levels: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Team: the processes of one run, as `torchrun` starts them, and how what each finds comes together."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from oodbench.errors import OodbenchError
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for each other: one may train or judge alone, and `torchrun` ends all when one dies."""
+
+LAST_WORDS = timedelta(seconds=30)
+"""How long one that fails waits for the first process to say why."""
 
 T = TypeVar("T")
 
@@ -119,11 +123,25 @@ def launched() -> bool:
     return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
+def _follows() -> bool:
+    return launched() and int(os.environ["RANK"]) > 0
+
+
+def give_first_the_word() -> None:
+    """Wait, in all processes but the first, for the end that a mistake of all puts to them; it comes from `torchrun`.
+
+    Who failed sooner would have the first one ended before it has said anything. Who is still there after
+    `LAST_WORDS` met a mistake of its own.
+    """
+    if _follows():
+        time.sleep(LAST_WORDS.total_seconds())
+
+
 @contextmanager
 def quiet_followers() -> Iterator[None]:
     """Inside, of all processes only the first is heard. What ends one unexpectedly is still printed outside."""
     with ExitStack() as stack:
-        if launched() and int(os.environ["RANK"]) > 0:
+        if _follows():
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))

@@ -91,3 +91,15 @@ def test_a_mistake_is_said_once_and_ends_all(tmp_path, environment):
     code, _, err = start(*TWO, "-m", "oodbench", *arguments, folder=tmp_path, environment=environment)
     assert code != 0
     assert err.count("unknown detector 'nosuch'") == 1
+
+
+@pytest.mark.parametrize(("rank", "waited"), [("0", []), ("1", [30.0])])
+def test_the_first_process_has_the_word_and_the_others_have_it_if_they_live_on(oodbench, monkeypatch, rank, waited):
+    # torchrun ends everyone when one has failed: a faster process would silence the first.
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("RANK", rank)
+    slept = []
+    monkeypatch.setattr("oodbench.team.time.sleep", slept.append)
+    code, _, err = oodbench("run", "--suite", "digits")
+    assert (code, slept) == (2, waited)
+    assert "Missing option '--detector'" in err

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,7 +41,7 @@ from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
 from oodbench.suite import Suite
 from oodbench.tasks.task import SIDES
-from oodbench.team import gathered, launched, quiet_followers
+from oodbench.team import gathered, give_first_the_word, launched, quiet_followers
 from oodbench.variation import parse_radii, restrict, vary
 
 INTERRUPTED = 130
@@ -311,23 +312,26 @@ def main() -> NoReturn:
     """The `oodbench` command: exit code 0, 1 for a failed check, 2 for a user's mistake, 130 when interrupted."""
     keep_freed_memory()
     with quiet_followers():
-        sys.exit(_outcome())
+        code, message = _outcome()
+    if code not in (0, INTERRUPTED):
+        give_first_the_word()
+    click.echo(message, err=True, nl=False)
+    sys.exit(code)
 
 
-def _outcome() -> int:
+def _outcome() -> tuple[int, str]:
+    """The exit code, and what is still to be said."""
     try:
         code = commands(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        error.show(message := StringIO())
+        return error.exit_code, message.getvalue()
     except OodbenchError as error:
-        click.echo(f"oodbench: {error}", err=True)
-        return 2
+        return 2, f"oodbench: {error}\n"
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\noodbench: interrupted; the same command goes on where this one stopped", err=True)
-        return INTERRUPTED
+        return INTERRUPTED, "\noodbench: interrupted; the same command goes on where this one stopped\n"
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
-    return code if isinstance(code, int) else 0
+    return (code if isinstance(code, int) else 0), ""
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

@@ -92,7 +92,8 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tenso
         across, down = 2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1
     else:
         across, down = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
-    grid = torch.stack(torch.broadcast_tensors(across, down), 3).expand(len(images), -1, -1, -1)
+    shape = np.broadcast_shapes(across.shape, down.shape)
+    grid = torch.stack([across.expand(shape), down.expand(shape)], 3).expand(len(images), -1, -1, -1)
     padding = "border" if border == "nearest" else "reflection"
     return grid_sample(images.double(), grid, padding_mode=padding, align_corners=at_centers).to(images.dtype)
 

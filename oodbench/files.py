@@ -61,8 +61,8 @@ def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {error.strerror or error}; choose another folder")
 
 
-def digest(*parts: bytes | str) -> str:
-    """SHA-256 (hex) over `parts`, each with its length in front so that no two sequences collide."""
+def digest(*parts: bytes | memoryview | str) -> str:
+    """SHA-256 (hex) over `parts`, each with its length in front so that no two sequences collide; views are of bytes."""
     sha = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

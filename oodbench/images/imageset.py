@@ -58,7 +58,8 @@ class ImageSet:
         labels = np.ascontiguousarray(self.labels).tobytes()
         if isinstance(self.images, Photographs):
             return digest(str(self.images.shape), *self.images.identity, labels)
-        return digest(str(self.images.shape), np.ascontiguousarray(self.images).tobytes(), labels)
+        # A view and no copy: a set may be as large as memory allows.
+        return digest(str(self.images.shape), np.ascontiguousarray(self.images).reshape(-1).data, labels)
 
     def pixels(self, which: npt.NDArray[np.int64] | slice = slice(None)) -> npt.NDArray[np.uint8]:
         """The images at positions `which`, uint8 (n, H, W, 3), decoded if need be."""

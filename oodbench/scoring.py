@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.attacks.checks import LOOKS, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
+from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
@@ -282,9 +282,10 @@ def thorough_checks(
     if attack.chosen is not None:
         pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[: len(pixels)], attack.purpose)
     after = torch.from_numpy(scored.images[: len(pixels)]).permute(0, 3, 1, 2).to(device)
-    epsilon = attack.task.epsilon
-    with exact(attack.detector.network):
-        return thorough(attack.goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
+    epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
+    with progress(f"checking {images.name}", passes, "passes") as advance, exact(attack.detector.network):
+        goal = attack.goal.watched(advance)
+        return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
 
 
 def batches(

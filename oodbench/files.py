@@ -62,7 +62,7 @@ def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
 
 
 def digest(*parts: bytes | memoryview | str) -> str:
-    """SHA-256 (hex) over `parts`, views of bytes too, each with its length in front so that no two sequences collide."""
+    """SHA-256 (hex) over `parts`, or views of bytes, each with its length in front so that no two sequences collide."""
     sha = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

@@ -1,17 +1,14 @@
-"""APGD: ascent with momentum whose step size adapts to each image. Croce and Hein 2020, arXiv:2003.01690, algorithm 1.
+"""APGD: ascent with momentum, each image with a step size of its own. Croce and Hein 2020, arXiv:2003.01690, alg. 1."""
 
-Every image has its own step size, counters and best point, and its own place in the schedule: an image that is done
-leaves the batch and the next one takes its place.
-"""
-
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, ball, not_a_number, nowhere
-from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.attacks.ascent import Ascent, Climbers, ascend, beginning
+from oodbench.gradient import PerImage
 
 MOMENTUM = 0.75
 """Share of the gradient step in a move; the rest is the last move."""
@@ -21,30 +18,16 @@ ENOUGH = 0.75
 
 
 @dataclass
-class _Slots:
-    """Images under way, a row each."""
+class _Climbers(Climbers):
+    """With a step size each and what it is judged by."""
 
-    rows: Tensor
-    current: Tensor
     previous: Tensor
-    best: Tensor
     best_direction: Tensor
     step: Tensor
     value: Tensor
-    best_value: Tensor
     best_at_checkpoint: Tensor
     went_up: Tensor
-    iteration: Tensor
-    improved: Tensor
     cut: Tensor
-
-    def only(self, keep: Tensor) -> "_Slots":
-        """Those rows alone."""
-        return _Slots(*(getattr(self, field.name)[keep] for field in fields(self)))
-
-    def with_more(self, more: "_Slots") -> "_Slots":
-        """These, then `more`."""
-        return _Slots(*(torch.cat([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self)))
 
 
 def checkpoints(iterations: int) -> list[int]:
@@ -65,54 +48,25 @@ def apgd(
     enough: float = inf,
     batch: int = 64,
 ) -> Ascent:
-    """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
-
-    Args:
-        objective: no labels; must treat the images of a batch one by one.
-        images: float (N, C, H, W) in [0, 1].
-        epsilon: radius in 1/255 of pixel space.
-        iterations: gradient steps; costs iterations + 1 forward and backward passes at most.
-        start: images to start from, projected first; None starts from `images`.
-        enough: an image stops where the objective reaches this.
-        batch: images at a time.
-
-    Returns:
-        Images that are not rounded to the 8-bit grid: whoever keeps them does that and scores them again. `before` is
-        the objective at the start; an image that has reached `enough` has not stalled.
-
-    Raises:
-        OodbenchError: images outside [0, 1].
-    """
-    radius = epsilon / 255
-    lowest, highest = ball(images, epsilon)
-    begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
+    """Climb `objective` in steps of the gradient's sign, halved where they lead nowhere; see `ascent.ascend`."""
+    enter = partial(_entering, radius=epsilon / 255)
     due, since = _schedule(iterations, images.device)
-    numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
-    found = Ascent(begin.clone(), *numbers, *flags)
-    waiting = torch.arange(len(images), device=images.device)
-    slots = _entering(waiting[:0], begin, radius)
-    while len(waiting) or len(slots.rows):
-        room = batch - len(slots.rows)
-        if room and len(waiting):
-            slots, waiting = slots.with_more(_entering(waiting[:room], begin, radius)), waiting[room:]
-        value, gradient = value_and_gradient(objective, slots.current)
-        value, direction = value.double().nan_to_num(-inf, inf, -inf), torch.sign(gradient).nan_to_num(0.0)
-        fresh = slots.iteration == 0
-        if fresh.any():
-            entered = slots.rows[fresh]
-            found.before[entered] = value[fresh]
-            found.stuck[entered] = nowhere(gradient[fresh])
-        found.broken[slots.rows] |= not_a_number(gradient)
-        direction = _judged(slots, value, direction, due, since)
-        done = (slots.iteration == iterations) | (slots.best_value >= enough)
-        if done.any():
-            finished = slots.only(done)
-            found.images[finished.rows], found.after[finished.rows] = finished.best, finished.best_value
-            idle = (finished.improved <= EARLY) & (iterations > EARLY)
-            found.stalled[finished.rows] = idle & (finished.best_value < enough)
-            slots, direction = slots.only(~done), direction[~done]
-        _move(slots, direction, lowest[slots.rows], highest[slots.rows])
-    return found
+
+    def move(climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+        direction = _judged(climbers, value, torch.sign(gradient), due, since)
+        _move(climbers, direction, lowest, highest)
+
+    return ascend(
+        objective,
+        images,
+        enter,
+        move,
+        epsilon=epsilon,
+        iterations=iterations,
+        start=start,
+        enough=enough,
+        batch=batch,
+    )
 
 
 def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -123,57 +77,50 @@ def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return due.to(device), since.to(device)
 
 
-def _entering(rows: Tensor, begin: Tensor, radius: float) -> _Slots:
-    """Slots for images that begin."""
-    points = begin[rows]
-    lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=begin.device)
-    none = torch.zeros(len(rows), dtype=torch.int64, device=begin.device)
-    return _Slots(
-        rows=rows,
-        current=points,
+def _entering(rows: Tensor, points: Tensor, radius: float) -> _Climbers:
+    """Images that begin."""
+    lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
+    return _Climbers(
+        *beginning(rows, points),
         previous=points,
-        best=points.clone(),
         best_direction=torch.zeros_like(points),
         step=points.new_full((len(rows), 1, 1, 1), 2 * radius),
-        value=lowest.clone(),
-        best_value=lowest.clone(),
+        value=lowest,
         best_at_checkpoint=lowest.clone(),
-        went_up=torch.zeros(len(rows), device=begin.device),
-        iteration=none,
-        improved=none.clone(),
-        cut=torch.ones(len(rows), dtype=torch.bool, device=begin.device),
+        went_up=torch.zeros(len(rows), device=points.device),
+        cut=torch.ones(len(rows), dtype=torch.bool, device=points.device),
     )
 
 
-def _judged(slots: _Slots, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:
-    """Take note of the values at the current points; halve steps that lead nowhere and go back to the best point.
+def _judged(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:
+    """Judge the steps by the values they led to; halve those that lead nowhere and go back to the best point.
 
     Returns:
         The direction in which each image moves next.
     """
-    fresh = slots.iteration == 0
-    slots.went_up += (value > slots.value) & ~fresh
-    better = (value > slots.best_value) | fresh
-    slots.best[better], slots.best_value[better] = slots.current[better], value[better]
-    slots.best_direction[better], slots.improved[better] = direction[better], slots.iteration[better]
-    slots.best_at_checkpoint[fresh] = value[fresh]
-    slots.value = value
-    at = due[slots.iteration]
-    few = slots.went_up < ENOUGH * since[slots.iteration]
-    stale = ~slots.cut & (slots.best_value <= slots.best_at_checkpoint)
+    fresh = climbers.iteration == 0
+    climbers.went_up += (value > climbers.value) & ~fresh
+    better = climbers.improved == climbers.iteration
+    climbers.best_direction[better] = direction[better]
+    climbers.best_at_checkpoint[fresh] = value[fresh]
+    climbers.value = value
+    at = due[climbers.iteration]
+    few = climbers.went_up < ENOUGH * since[climbers.iteration]
+    stale = ~climbers.cut & (climbers.best_value <= climbers.best_at_checkpoint)
     cut = at & (few | stale)
-    slots.step[cut] /= 2
-    slots.current, slots.value = slots.current.clone(), slots.value.clone()
-    slots.current[cut], slots.value[cut] = slots.best[cut], slots.best_value[cut]
-    direction[cut] = slots.best_direction[cut]
-    slots.best_at_checkpoint[at], slots.cut[at], slots.went_up[at] = slots.best_value[at], cut[at], 0
+    climbers.step[cut] /= 2
+    climbers.current, climbers.value = climbers.current.clone(), climbers.value.clone()
+    climbers.current[cut], climbers.value[cut] = climbers.best[cut], climbers.best_value[cut]
+    direction[cut] = climbers.best_direction[cut]
+    climbers.best_at_checkpoint[at], climbers.cut[at], climbers.went_up[at] = climbers.best_value[at], cut[at], 0
     return direction
 
 
-def _move(slots: _Slots, direction: Tensor, lowest: Tensor, highest: Tensor) -> None:
+def _move(climbers: _Climbers, direction: Tensor, lowest: Tensor, highest: Tensor) -> None:
     """One step along `direction`, with momentum from the second on."""
-    share = torch.where(slots.iteration > 0, MOMENTUM, 1.0).to(direction)[:, None, None, None]
-    stepped = torch.minimum(torch.maximum(slots.current + slots.step * direction, lowest), highest)
-    moved = slots.current + share * (stepped - slots.current) + (1 - share) * (slots.current - slots.previous)
-    slots.previous, slots.current = slots.current, torch.minimum(torch.maximum(moved, lowest), highest)
-    slots.iteration = slots.iteration + 1
+    share = torch.where(climbers.iteration > 0, MOMENTUM, 1.0).to(direction)[:, None, None, None]
+    stepped = torch.minimum(torch.maximum(climbers.current + climbers.step * direction, lowest), highest)
+    moved = (
+        climbers.current + share * (stepped - climbers.current) + (1 - share) * (climbers.current - climbers.previous)
+    )
+    climbers.previous, climbers.current = climbers.current, torch.minimum(torch.maximum(moved, lowest), highest)

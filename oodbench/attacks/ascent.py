@@ -1,11 +1,19 @@
-"""What every attack by ascent is given and gives back: images, the ball around them, the best points in it."""
+"""Ascent: what every climb is given and gives back, and the loop of those whose images come and go.
 
-from dataclasses import dataclass
+An image that is done leaves the batch and the next one takes its place, so each has its own count of steps and whatever
+else a rule of ascent remembers of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from oodbench.errors import OodbenchError
+from oodbench.gradient import PerImage, value_and_gradient
 
 EARLY = 10
 """Iterations after which an ascent that finds nothing more is suspicious."""
@@ -66,3 +74,115 @@ def not_a_number(gradient: Tensor) -> Tensor:
     One look at all pixels, since it is asked in every step.
     """
     return gradient.flatten(1).sum(1).isnan()
+
+
+@dataclass
+class Climbers:
+    """Images under way, a row each. A rule of ascent adds what it remembers of them.
+
+    Attributes:
+        rows: int64 (B,), where each stands among all images.
+        current: (B, C, H, W), where it is.
+        best: (B, C, H, W), the best point so far.
+        best_value: float64 (B,), the objective there.
+        iteration: int64 (B,), steps made.
+        improved: int64 (B,), steps made when the best point was found.
+    """
+
+    rows: Tensor
+    current: Tensor
+    best: Tensor
+    best_value: Tensor
+    iteration: Tensor
+    improved: Tensor
+
+    def only(self, keep: Tensor) -> Self:
+        """Those rows alone."""
+        return type(self)(*(getattr(self, field.name)[keep] for field in fields(self)))
+
+    def with_more(self, more: Self) -> Self:
+        """These, then `more`."""
+        return type(self)(
+            *(torch.cat([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
+        )
+
+    def note(self, value: Tensor) -> None:
+        """Keep the current points that are better than any before; `value` is float64 (B,)."""
+        better = (value > self.best_value) | (self.iteration == 0)
+        self.best[better], self.best_value[better] = self.current[better], value[better]
+        self.improved[better] = self.iteration[better]
+
+
+def beginning(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """What `Climbers` holds of images that stand at their first points, in the order of its attributes."""
+    lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
+    none = torch.zeros(len(rows), dtype=torch.int64, device=points.device)
+    return rows, points, points.clone(), lowest, none, none.clone()
+
+
+C = TypeVar("C", bound=Climbers)
+
+
+def ascend(
+    objective: PerImage,
+    images: Tensor,
+    enter: Callable[[Tensor, Tensor], C],
+    move: Callable[[C, Tensor, Tensor, Tensor, Tensor], None],
+    *,
+    epsilon: float,
+    iterations: int,
+    start: Tensor | None = None,
+    enough: float = inf,
+    batch: int = 64,
+) -> Ascent:
+    """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
+
+    Args:
+        objective: no labels; must treat the images of a batch one by one.
+        images: float (N, C, H, W) in [0, 1].
+        enter: climbers of rows (B,) that stand at points (B, C, H, W).
+        move: sets the climbers' next current points, from the objective and its gradient at the current ones, nowhere
+            NaN, and the lower and upper ends of their balls.
+        epsilon: radius in 1/255 of pixel space.
+        iterations: gradient steps; costs iterations + 1 forward and backward passes at most.
+        start: images to start from, projected first; None starts from `images`.
+        enough: an image stops where the objective reaches this.
+        batch: images at a time.
+
+    Returns:
+        Images that are not rounded to the 8-bit grid: whoever keeps them does that and scores them again. `before` is
+        the objective at the start; an image that has reached `enough` has not stalled.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
+    """
+    lowest, highest = ball(images, epsilon)
+    begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
+    numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
+    found = Ascent(begin.clone(), *numbers, *flags)
+    waiting = torch.arange(len(images), device=images.device)
+    climbers = enter(waiting[:0], begin[:0])
+    while len(waiting) or len(climbers.rows):
+        room = batch - len(climbers.rows)
+        if room and len(waiting):
+            climbers = climbers.with_more(enter(waiting[:room], begin[waiting[:room]]))
+            waiting = waiting[room:]
+        value, gradient = value_and_gradient(objective, climbers.current)
+        value = value.double().nan_to_num(-inf, inf, -inf)
+        fresh = climbers.iteration == 0
+        if fresh.any():
+            entered = climbers.rows[fresh]
+            found.before[entered] = value[fresh]
+            found.stuck[entered] = nowhere(gradient[fresh])
+        found.broken[climbers.rows] |= not_a_number(gradient)
+        climbers.note(value)
+        done = (climbers.iteration == iterations) | (climbers.best_value >= enough)
+        if done.any():
+            finished = climbers.only(done)
+            found.images[finished.rows], found.after[finished.rows] = finished.best, finished.best_value
+            idle = (finished.improved <= EARLY) & (iterations > EARLY)
+            found.stalled[finished.rows] = idle & (finished.best_value < enough)
+            climbers, value, gradient = climbers.only(~done), value[~done], gradient[~done]
+        move(climbers, value, gradient.nan_to_num(0.0), lowest[climbers.rows], highest[climbers.rows])
+        climbers.iteration = climbers.iteration + 1
+    return found

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.goal import Goal
 from oodbench.attacks.guesses import guesses
@@ -40,7 +41,7 @@ RADII = (0.25, 0.5, 2.0)
 TOP = 0.999
 """Share of the ID scores that an unbounded climb tries to pass."""
 
-THOROUGH = Passes(forward=QUERIES) + Passes(1, 1) * (LONG + (2 + len(RADII)) * SHORT)
+THOROUGH = Passes(forward=QUERIES) + Passes(1, 1) * (2 * (LONG + (2 + len(RADII)) * SHORT))
 """About what `thorough` costs for each of its images."""
 
 
@@ -168,8 +169,12 @@ def thorough(
     size, ranks = batch_size(images.device, images.shape[-1]), Ranks(id_scores)
 
     def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
-        found = apgd(goal.score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough)
-        return found.after
+        """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
+        both = [
+            rule(goal.score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough).after
+            for rule in (apgd, adam)
+        ]
+        return torch.maximum(*both)
 
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])

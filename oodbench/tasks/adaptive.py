@@ -1,6 +1,6 @@
 """The L-infinity attack that follows the detector's own score, in stages; each image keeps the best of them all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks import guesses
+from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import Ascent
 from oodbench.attacks.goal import Goal
@@ -29,6 +30,7 @@ class Budget:
     Attributes:
         starts: random corners of the ball, as many random points inside it, and as many points towards ID images.
         score: iterations of APGD on the score, from the best start.
+        adam: iterations of Adam on the score, from where that got to.
         surrogate: iterations of APGD on what the method's paper climbs and on each surrogate, from the image itself.
         classes: targets that are tried, those with the largest margins.
         target: iterations on each of them.
@@ -42,6 +44,7 @@ class Budget:
 
     starts: int
     score: int
+    adam: int
     surrogate: int = 0
     classes: int = 0
     target: int = 0
@@ -54,13 +57,23 @@ class Budget:
 
 
 LEVELS: Mapping[str, Budget] = {
-    "quick": Budget(starts=2, score=40, blind=200),
+    "quick": Budget(starts=2, score=40, adam=40, blind=200),
     "standard": Budget(
-        starts=8, score=100, surrogate=50, classes=9, target=20, finalists=3, final=80, restarts=4, restart=50
+        starts=8,
+        score=100,
+        adam=200,
+        surrogate=50,
+        classes=9,
+        target=20,
+        finalists=3,
+        final=80,
+        restarts=4,
+        restart=50,
     ),
     "plus": Budget(
         starts=8,
         score=300,
+        adam=600,
         surrogate=150,
         classes=9,
         target=60,
@@ -73,7 +86,7 @@ LEVELS: Mapping[str, Budget] = {
     ),
 }
 
-STAGES = ("image", *guesses.KINDS, "score", "surrogate", "target", "final", "restart", "square")
+STAGES = ("image", *guesses.KINDS, "score", "adam", "surrogate", "target", "final", "restart", "square")
 """What an image may owe its best version to, as numbered in the extras."""
 
 
@@ -81,13 +94,13 @@ STAGES = ("image", *guesses.KINDS, "score", "surrogate", "target", "final", "res
 class LinfAdaptive(Task):
     """Each OOD image moves inside an L-infinity ball to where the detector's score is highest.
 
-    Starts are the image itself, random corners and points, points towards ID images and towards the image's mean; APGD
-    climbs the score from the best of them, then the published objective and the method's surrogates from the image,
-    then the margin of each likely class, then the score again from other corners. Whatever is found is rounded to the
-    8-bit grid and scored exactly, and the best is kept, so no stage can make the attack weaker. An image stops where
-    its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all of them. Where the score has no
-    gradient at an image there is random search, without any gradient nothing else. No labels. ID images stay clean
-    unless `side` says otherwise.
+    Starts are the image itself, random corners and points, points towards ID images and towards the image's mean. APGD
+    climbs the score from the best of them, and Adam from there. Then APGD climbs the published objective and the
+    method's surrogates from the image, then the margin of each likely class, then the score again from other corners.
+    Whatever is found is rounded to the 8-bit grid and scored exactly, and the best is kept, so no stage can make the
+    attack weaker. An image stops where its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all
+    of them. Where the score has no gradient at an image there is random search, without any gradient nothing else. No
+    labels. ID images stay clean unless `side` says otherwise.
 
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
@@ -128,6 +141,9 @@ class LinfAdaptive(Task):
             climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
             for name in ("stuck", "stalled"):
                 extras[name][rows] = getattr(climbed, name)
+            rows = search.open()
+            climbed, _ = search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.adam, rule=adam)
+            extras["stalled"][rows] &= climbed.stalled
             for objective in (goal.published, *goal.surrogates.values()) if budget.surrogate else ():
                 rows = search.open()
                 search.climb("surrogate", objective, rows, images[rows], budget.surrogate)
@@ -160,7 +176,7 @@ class LinfAdaptive(Task):
         Many retire early.
         """
         budget = LEVELS[self.level]
-        climbs = [budget.score, *([budget.surrogate] * 2 if budget.surrogate else [])]
+        climbs = [budget.score, budget.adam, *([budget.surrogate] * 2 if budget.surrogate else [])]
         climbs += [budget.restart] * budget.restarts
         climbs += [budget.target] * budget.classes + [budget.final] * budget.finalists
         scored = 1 + 3 * budget.starts + 1 + len(climbs) + bool(budget.classes) + budget.queries + 1
@@ -210,17 +226,23 @@ class _Search:
         return scores
 
     def climb(
-        self, stage: str, objective: PerImage, rows: Tensor, start: Tensor, iterations: int
+        self,
+        stage: str,
+        objective: PerImage,
+        rows: Tensor,
+        start: Tensor,
+        iterations: int,
+        rule: Callable[..., Ascent] = apgd,
     ) -> tuple[Ascent, Tensor]:
-        """APGD for some images, what it found offered, and the exact scores of that, (R,)."""
-        found = apgd(
+        """A climb for some images, what it found offered, and the exact scores of that, (R,)."""
+        found = rule(
             objective,
             self.images[rows],
             epsilon=self.epsilon,
             iterations=iterations,
             start=start,
             # Only the score knows what is enough. A little beyond it: rounding to the grid costs something.
-            enough=self.goal.enough + 1e-3 * abs(self.goal.enough) if stage in ("score", "restart") else np.inf,
+            enough=self.goal.enough + 1e-3 * abs(self.goal.enough) if stage in ("score", "adam", "restart") else np.inf,
             batch=self._size,
         )
         if stage != "surrogate":  # a surrogate may have its holes: the score is climbed besides

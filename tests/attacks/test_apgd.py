@@ -1,9 +1,7 @@
-"""APGD: its schedule, its step rule on objectives whose maximum is known, and what must hold of any ascent."""
+"""APGD: its schedule, and its step rule on objectives whose maximum is known."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from oodbench.attacks.apgd import apgd, checkpoints
 from oodbench.attacks.pgd import pgd
@@ -43,39 +41,6 @@ def test_finds_what_fixed_steps_miss():
     assert apgd(bumpy, images, epsilon=8, iterations=100).after.mean() > fixed.after.mean()
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), epsilon=st.integers(0, 40), iterations=st.integers(1, 12))
-def test_stays_in_the_ball_and_never_loses(seed, epsilon, iterations):
-    generator = torch.Generator().manual_seed(seed)
-    images, start = torch.rand((2, 5, 1, 3, 3), generator=generator, dtype=torch.float64)
-    weights = 8 * torch.randn(9, generator=generator, dtype=torch.float64)
-
-    def objective(some):
-        return torch.sin(some.flatten(1) @ weights)
-
-    found = apgd(objective, images, epsilon=epsilon, iterations=iterations, start=start)
-    assert (found.images - images).abs().max() <= epsilon / 255 + 1e-12
-    assert found.images.min() >= 0
-    assert found.images.max() <= 1
-    assert (found.after >= found.before).all()
-    torch.testing.assert_close(objective(found.images), found.after)
-
-
-def test_an_image_climbs_alike_in_any_company():
-    generator = torch.Generator().manual_seed(3)
-    images = torch.rand((6, 1, 3, 3), generator=generator, dtype=torch.float64)
-    weights = 20 * torch.randn(9, generator=generator, dtype=torch.float64)
-
-    def objective(some):
-        return torch.sin((some.flatten(1) * weights).sum(1))
-
-    together = apgd(objective, images, epsilon=8, iterations=30)
-    apart = apgd(objective, images[[4, 1]], epsilon=8, iterations=30)
-    assert torch.equal(apart.images, together.images[[4, 1]])
-    one_after_the_other = apgd(objective, images, epsilon=8, iterations=30, batch=1)
-    assert torch.equal(one_after_the_other.images, together.images)
-
-
 def test_an_image_stops_where_it_is_enough_and_the_next_one_enters():
     """Slopes of 1 to 4 a pixel: the steep images reach the height soon and make room."""
     slopes, seen = torch.arange(1.0, 5.0).double(), []
@@ -92,26 +57,3 @@ def test_an_image_stops_where_it_is_enough_and_the_next_one_enters():
     assert found.stalled.tolist() == [True, True, False, False]
     assert seen[:13] == [2] * 13  # the first two never get there
     assert seen[13:] == [2, 1]  # the last is high enough where it stands, the third after one step
-
-
-def test_says_where_there_is_nothing_to_climb():
-    def objective(some):
-        alive, dead, broken = some[:, 0, 0, 0].unbind()
-        return torch.stack([alive, dead * 0, torch.sqrt(-1 - broken)])
-
-    found = apgd(objective, grey(100), epsilon=4, iterations=3)
-    assert found.stuck.tolist() == [False, True, True]
-    assert found.broken.tolist() == [False, False, True]
-    assert torch.equal(found.images[1:], grey(100)[1:])
-
-
-@pytest.mark.parametrize("iterations", [1, 2, 7, 40])
-def test_cost_is_one_pass_more_than_iterations(iterations):
-    calls = []
-
-    def objective(some):
-        calls.append(1)
-        return some.sum((1, 2, 3))
-
-    apgd(objective, grey(100), epsilon=4, iterations=iterations)
-    assert len(calls) == iterations + 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import ball, nowhere
 from oodbench.attacks.pgd import pgd
@@ -28,18 +29,20 @@ def test_the_ball_is_cut_at_black_and_white():
     [
         lambda images: pgd(total, images, epsilon=8, step=1, steps=1),
         lambda images: apgd(total, images, epsilon=8, iterations=1),
+        lambda images: adam(total, images, epsilon=8, iterations=1),
         lambda images: square(total, images, epsilon=8, queries=1, generators=[np.random.default_rng(0)]),
         lambda images: Reducer(total, images, 8),
     ],
-    ids=["pgd", "apgd", "square", "reducer"],
+    ids=["pgd", "apgd", "adam", "square", "reducer"],
 )
 def test_images_outside_the_unit_range_are_refused(attack, wrong):
     with pytest.raises(OodbenchError, match=r"they must lie in \[0, 1\]; divide 8-bit values by 255"):
         attack(torch.full((1, 3, 4, 4), wrong))
 
 
-def test_no_images_are_no_mistake():
-    assert len(apgd(total, torch.empty(0, 3, 4, 4), epsilon=8, iterations=3).images) == 0
+@pytest.mark.parametrize("climb", [apgd, adam])
+def test_no_images_are_no_mistake(climb):
+    assert len(climb(total, torch.empty(0, 3, 4, 4), epsilon=8, iterations=3).images) == 0
 
 
 def test_pgd_says_where_the_gradient_is_no_number_and_where_the_climb_stalls():
@@ -69,8 +72,9 @@ def holed(images):
     [
         lambda images: pgd(holed, images, epsilon=8, step=1, steps=8),
         lambda images: apgd(holed, images, epsilon=8, iterations=8),
+        lambda images: adam(holed, images, epsilon=40, iterations=8),
     ],
-    ids=["pgd", "apgd"],
+    ids=["pgd", "apgd", "adam"],
 )
 def test_a_gradient_that_is_lost_on_the_way_is_told(climb):
     images = torch.full((2, 3, 4, 4), 0.5)

@@ -88,12 +88,12 @@ class ODIN(MSP):
 
     def score(self, images: Tensor) -> Tensor:
         """Log-odds of the largest of softmax(z(x') / T) at the stepped images x'; (N,)."""
-        stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
+        stepped = images - self._magnitude * self._direction(images) if self.needs_graph() else images
         return self._score_logits(self.network(stepped))
 
     def targets(self, images: Tensor) -> Tensor:
         """Log-odds of every class at the stepped images; the score is the largest."""
-        stepped = images - self._magnitude * self._direction(images) if self._when_settled() else images
+        stepped = images - self._magnitude * self._direction(images) if self.needs_graph() else images
         return log_odds(self.network(stepped)[:, : self.classes].double() / self.parameters.temperature)
 
     def widening(self) -> float:
@@ -111,7 +111,7 @@ class ODIN(MSP):
 
     def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
         """The step's direction is the shared pass's gradient; the stepped image takes a pass more."""
-        if not self._when_settled():
+        if not self.needs_graph():
             return self.score_representation(representation)
         with torch.enable_grad():
             gradient = gradient_through(self._loss(representation.logits), images)
@@ -119,21 +119,18 @@ class ODIN(MSP):
 
     def needs_graph(self) -> bool:
         """Where it steps; tuning often decides against it."""
-        return self._when_settled()
+        self._when_fitted()
+        return self._magnitude > 0
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Possible without a step only, which needs a pass of its own."""
-        if self._when_settled():
+        if self.needs_graph():
             raise TypeError("odin scores images, not representations: it steps first")
         return self._score_logits(representation.logits)
 
     def own_passes(self) -> Passes:
         """The step's direction and the stepped image."""
         return Passes(1, 1)
-
-    def _when_settled(self) -> bool:
-        self._when_fitted()
-        return self._magnitude > 0
 
     def _direction(self, images: Tensor) -> Tensor:
         """Where the temperature-scaled loss of the predicted class rises; +-1, the shape of `images`."""

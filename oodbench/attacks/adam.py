@@ -5,13 +5,12 @@ gradient's sign is as long in every pixel and overshoots the steep ones, whateve
 """
 
 from dataclasses import dataclass
-from math import inf
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import Ascent, Climbers, ascend, beginning
-from oodbench.gradient import PerImage
+from oodbench.attacks.ascent import Climbers, ascend, beginning
 
 RATE = 1 / 8
 """The first step, of the ball's radius; from there it falls evenly to nothing."""
@@ -31,46 +30,31 @@ class _Climbers(Climbers):
     spread: Tensor
 
 
-def adam(
-    objective: PerImage,
-    images: Tensor,
-    *,
-    epsilon: float,
-    iterations: int,
-    start: Tensor | None = None,
-    enough: float = inf,
-    batch: int = 64,
-) -> Ascent:
-    """Climb `objective` in Adam's steps; see `ascent.ascend`."""
-    first = RATE * epsilon / 255
+class Adam:
+    """The rule: Adam's steps, whose length falls evenly; see `ascent.Rule`."""
 
-    def move(climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+    def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
+        self._first, self._iterations = RATE * epsilon / 255, iterations
+
+    def enter(self, rows: Tensor, points: Tensor) -> _Climbers:
+        """Images that begin, with nothing to remember."""
+        return _Climbers(*beginning(rows, points), mean=torch.zeros_like(points), spread=torch.zeros_like(points))
+
+    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+        """One step along the remembered gradient, each pixel by its own size."""
         largest = gradient.abs().flatten(1).amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
         gradient = gradient / _per_image(largest)
         climbers.mean = MEAN * climbers.mean + (1 - MEAN) * gradient
         climbers.spread = SPREAD * climbers.spread + (1 - SPREAD) * gradient.square()
         number = _per_image(climbers.iteration + 1).to(gradient)
         mean, spread = climbers.mean / (1 - MEAN**number), climbers.spread / (1 - SPREAD**number)
-        step = first * (1 - (number - 1) / iterations)
+        step = self._first * (1 - (number - 1) / self._iterations)
         moved = climbers.current + step * mean / (spread.sqrt() + TINY)
         climbers.current = torch.minimum(torch.maximum(moved, lowest), highest)
 
-    return ascend(
-        objective,
-        images,
-        _entering,
-        move,
-        epsilon=epsilon,
-        iterations=iterations,
-        start=start,
-        enough=enough,
-        batch=batch,
-    )
 
-
-def _entering(rows: Tensor, points: Tensor) -> _Climbers:
-    """Images that begin."""
-    return _Climbers(*beginning(rows, points), mean=torch.zeros_like(points), spread=torch.zeros_like(points))
+adam = partial(ascend, Adam)
+"""`ascent.ascend` by this rule."""
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import Ascent, Climbers, ascend, beginning
-from oodbench.gradient import PerImage
+from oodbench.attacks.ascent import Climbers, ascend, beginning
 
 MOMENTUM = 0.75
 """Share of the gradient step in a move; the rest is the last move."""
@@ -38,35 +37,35 @@ def checkpoints(iterations: int) -> list[int]:
     return sorted({-(-percent * iterations // 100) for percent in percents[1:]})
 
 
-def apgd(
-    objective: PerImage,
-    images: Tensor,
-    *,
-    epsilon: float,
-    iterations: int,
-    start: Tensor | None = None,
-    enough: float = inf,
-    batch: int = 64,
-) -> Ascent:
-    """Climb `objective` in steps of the gradient's sign, halved where they lead nowhere; see `ascent.ascend`."""
-    enter = partial(_entering, radius=epsilon / 255)
-    due, since = _schedule(iterations, images.device)
+class APGD:
+    """The rule: steps of the gradient's sign, halved where they lead nowhere; see `ascent.Rule`."""
 
-    def move(climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
-        direction = _judged(climbers, value, torch.sign(gradient), due, since)
+    def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
+        self._radius = epsilon / 255
+        self._due, self._since = _schedule(iterations, device)
+
+    def enter(self, rows: Tensor, points: Tensor) -> _Climbers:
+        """Images that begin, with steps as long as the ball is wide."""
+        lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
+        return _Climbers(
+            *beginning(rows, points),
+            previous=points,
+            best_direction=torch.zeros_like(points),
+            step=points.new_full((len(rows), 1, 1, 1), 2 * self._radius),
+            value=lowest,
+            best_at_checkpoint=lowest.clone(),
+            went_up=torch.zeros(len(rows), device=points.device),
+            cut=torch.ones(len(rows), dtype=torch.bool, device=points.device),
+        )
+
+    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+        """One step by the sign, or from the best point where the last ones led nowhere."""
+        direction = _judged(climbers, value, torch.sign(gradient), self._due, self._since)
         _move(climbers, direction, lowest, highest)
 
-    return ascend(
-        objective,
-        images,
-        enter,
-        move,
-        epsilon=epsilon,
-        iterations=iterations,
-        start=start,
-        enough=enough,
-        batch=batch,
-    )
+
+apgd = partial(ascend, APGD)
+"""`ascent.ascend` by this rule."""
 
 
 def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -75,21 +74,6 @@ def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
     for point in checkpoints(iterations):
         due[point], since[point], last = True, point - last, point
     return due.to(device), since.to(device)
-
-
-def _entering(rows: Tensor, points: Tensor, radius: float) -> _Climbers:
-    """Images that begin."""
-    lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
-    return _Climbers(
-        *beginning(rows, points),
-        previous=points,
-        best_direction=torch.zeros_like(points),
-        step=points.new_full((len(rows), 1, 1, 1), 2 * radius),
-        value=lowest,
-        best_at_checkpoint=lowest.clone(),
-        went_up=torch.zeros(len(rows), device=points.device),
-        cut=torch.ones(len(rows), dtype=torch.bool, device=points.device),
-    )
 
 
 def _judged(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:

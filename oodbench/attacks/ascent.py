@@ -4,10 +4,9 @@ An image that is done leaves the batch and the next one takes its place, so each
 else a rule of ascent remembers of it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -123,11 +122,31 @@ def beginning(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
 C = TypeVar("C", bound=Climbers)
 
 
+class Rule(Protocol[C]):
+    """How a climb goes on from one point to the next."""
+
+    def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
+        """For balls of radius `epsilon`/255 and so many gradient steps."""
+
+    def enter(self, rows: Tensor, points: Tensor) -> C:
+        """Climbers of rows (B,) that stand at their first points (B, C, H, W)."""
+
+    def move(self, climbers: C, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+        """Set the climbers' next current points, each in its ball.
+
+        Args:
+            climbers: B of them.
+            value: the objective at the current points, float64 (B,).
+            gradient: there, (B, C, H, W), nowhere NaN.
+            lowest: ends of the balls, (B, C, H, W).
+            highest: the others.
+        """
+
+
 def ascend(
+    rule: type[Rule[C]],
     objective: PerImage,
     images: Tensor,
-    enter: Callable[[Tensor, Tensor], C],
-    move: Callable[[C, Tensor, Tensor, Tensor, Tensor], None],
     *,
     epsilon: float,
     iterations: int,
@@ -138,11 +157,9 @@ def ascend(
     """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
 
     Args:
+        rule: of the climb.
         objective: no labels; must treat the images of a batch one by one.
         images: float (N, C, H, W) in [0, 1].
-        enter: climbers of rows (B,) that stand at points (B, C, H, W).
-        move: sets the climbers' next current points, from the objective and its gradient at the current ones, nowhere
-            NaN, and the lower and upper ends of their balls.
         epsilon: radius in 1/255 of pixel space.
         iterations: gradient steps; costs iterations + 1 forward and backward passes at most.
         start: images to start from, projected first; None starts from `images`.
@@ -160,12 +177,13 @@ def ascend(
     begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
     numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
     found = Ascent(begin.clone(), *numbers, *flags)
+    going = rule(epsilon=epsilon, iterations=iterations, device=images.device)
     waiting = torch.arange(len(images), device=images.device)
-    climbers = enter(waiting[:0], begin[:0])
+    climbers = going.enter(waiting[:0], begin[:0])
     while len(waiting) or len(climbers.rows):
         room = batch - len(climbers.rows)
         if room and len(waiting):
-            climbers = climbers.with_more(enter(waiting[:room], begin[waiting[:room]]))
+            climbers = climbers.with_more(going.enter(waiting[:room], begin[waiting[:room]]))
             waiting = waiting[room:]
         value, gradient = value_and_gradient(objective, climbers.current)
         value = value.double().nan_to_num(-inf, inf, -inf)
@@ -183,6 +201,6 @@ def ascend(
             idle = (finished.improved <= EARLY) & (iterations > EARLY)
             found.stalled[finished.rows] = idle & (finished.best_value < enough)
             climbers, value, gradient = climbers.only(~done), value[~done], gradient[~done]
-        move(climbers, value, gradient.nan_to_num(0.0), lowest[climbers.rows], highest[climbers.rows])
+        going.move(climbers, value, gradient.nan_to_num(0.0), lowest[climbers.rows], highest[climbers.rows])
         climbers.iteration = climbers.iteration + 1
     return found

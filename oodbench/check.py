@@ -134,7 +134,11 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
     measured = figures(frame)
     given = measured["checkpoint"] != ""
     of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
-    kept = measured["metric"].isin(METRICS) & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
+    kept = (
+        measured["metric"].isin(METRICS)
+        & measured["value"].notna()
+        & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
+    )
     rows = measured[kept].copy()
     rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
     rows[["low", "high"]] = nan
@@ -194,6 +198,8 @@ def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
         said = row[name]
         if said not in ("", None) and said == said and said != one[name]:
             return _uncompared(row, f"another {name.replace('_', ' ')}: {_short(one[name])}, not {_short(said)}")
+    if isnan(one["value"]):
+        return _uncompared(row, f"unknown: the images of {one['id_set']} carry no labels")
     low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
     low, high = (row["low"], row["high"]) if isnan(low) else (low, high)
     if isnan(low) or isnan(high):

@@ -96,7 +96,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
         tests = [_load(request, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
     tests = [tests[0], *(test.first(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.first(request.limit) for test in tests}
-    _check_labels(images[suite.id.test], suite)
+    _check_test_labels(images[suite.id.test], suite, detectors)
     if suite.id.train in images:
         _check_classes(images[suite.id.train], images[suite.id.test])
     _check_different(suite, images)
@@ -180,12 +180,35 @@ def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageS
 
 
 def _check_labels(images: ImageSet, suite: Suite) -> None:
+    if images.unlabelled:
+        raise OodbenchError(
+            f"ID set {images.name!r} carries no labels (-1), and networks and detectors learn from labelled images: "
+            "label them, or give a trained network with --checkpoint FILE and detectors that learn nothing"
+        )
+    if unknown := int((images.labels < 0).sum()):
+        raise OodbenchError(
+            f"ID set {images.name!r} has no label (-1) for {unknown} of its {len(images)} images: label them all, or "
+            "none of a test set, whose accuracy is then unknown"
+        )
     lowest, highest = int(images.labels.min()), int(images.labels.max())
-    if lowest < 0 or highest >= suite.id.classes:
+    if highest >= suite.id.classes:
         raise OodbenchError(
             f"ID set {images.name!r} has labels from {lowest} to {highest}, but suite {suite.name!r} has "
             f"{suite.id.classes} classes: labels must run from 0 to {suite.id.classes - 1}"
         )
+
+
+def _check_test_labels(images: ImageSet, suite: Suite, detectors: Sequence[Detector]) -> None:
+    """Labels of the ID test set are for its accuracy alone: without any that is unknown, and scores are as ever."""
+    if not images.unlabelled:
+        _check_labels(images, suite)
+        return
+    for detector in detectors:
+        if (tuning := detector.tuning()) and tuning.source == "id-test":
+            raise OodbenchError(
+                f"detector {detector.name!r} is to be tuned on ID test images, and those of {images.name!r} carry no "
+                "labels: tune it on images held out of training (--set tuning=heldout), or label them"
+            )
 
 
 def _check_classes(train: ImageSet, test: ImageSet) -> None:

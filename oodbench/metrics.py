@@ -112,8 +112,12 @@ def bootstrap(
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
-    """Share of predictions (N,) that equal the labels (N,)."""
-    return float(np.mean(predictions == labels))
+    """Share of predictions (N,) that equal the labels (N,), of the images that have one; NaN if none has.
+
+    A label below 0 says that nobody knows what is in the image.
+    """
+    known = labels >= 0
+    return float(np.mean(predictions[known] == labels[known])) if known.any() else float("nan")
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,8 @@ class InDistributionReport:
 
     Attributes:
         fnr: share of ID images rejected.
-        accuracy: share of ID images classified right.
-        end_to_end_accuracy: share of ID images accepted and classified right.
+        accuracy: share of ID images classified right; NaN where none has a label.
+        end_to_end_accuracy: share of ID images accepted and classified right; likewise.
     """
 
     fnr: float
@@ -135,8 +139,12 @@ def in_distribution_report(
     scores: Floats, predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], threshold: float
 ) -> InDistributionReport:
     """The report for ID images whose score must lie above `threshold` to be accepted; arrays (N,)."""
-    accepted, right = scores > threshold, predictions == labels
-    return InDistributionReport(float(np.mean(~accepted)), float(np.mean(right)), float(np.mean(accepted & right)))
+    accepted, nothing = scores > threshold, np.full(len(labels), -1)
+    return InDistributionReport(
+        float(np.mean(~accepted)),
+        accuracy(predictions, labels),
+        accuracy(np.where(accepted, predictions, nothing), labels),
+    )
 
 
 def threshold_at_95(id_scores: npt.ArrayLike) -> float:

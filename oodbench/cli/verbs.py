@@ -356,7 +356,7 @@ def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFr
     """What is odd about the accuracy of a trained network that has a name."""
     if checkpoint is None:
         return []
-    right = frame[(frame.metric == "accuracy") & (frame.limit == 0)]
+    right = frame[(frame.metric == "accuracy") & (frame.limit == 0) & frame.value.notna()]
     tests = {suite.name: suite.id.test for suite in suites}
     rows = zip(right["suite"].astype(str), right["value"].astype(float), strict=True)
     found = [surprise(checkpoint, tests[suite], accuracy) for suite, accuracy in rows]

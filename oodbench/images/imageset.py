@@ -29,7 +29,7 @@ class ImageSet:
     Attributes:
         name: what suites call it.
         images: uint8 (N, H, W, 3), RGB: in memory, or photographs that are decoded when they are looked at.
-        labels: int64 (N,); what they mean is up to the set, OOD sets may carry -1 everywhere.
+        labels: int64 (N,); what they mean is up to the set; -1 where nobody said what is in the image.
         source: where the pixels come from, for people.
         indices: int64 (N,), where each image stands in the whole set; counted from 0 if not given.
         classes: what the labels 0, 1, ... are called; empty where nobody said.
@@ -48,6 +48,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def unlabelled(self) -> bool:
+        """Nobody said of any image what is in it."""
+        return bool((self.labels < 0).all())
 
     @cached_property
     def fingerprint(self) -> str:

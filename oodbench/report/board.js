@@ -120,7 +120,7 @@ function boardCell(row, column, view) {
   const opens = column.metric !== "auroc" ? "opens" : "";
   const value = valueOf(row, column, view);
   if (value === null) {
-    const why = row.means[column.task] ? "incomplete" : "–";
+    const why = column.metric === "accuracy" ? "unknown" : row.means[column.task] ? "incomplete" : "–";
     return make("td", { class: `${opens} missing` }, why, why === "–" ? unseen("not measured") : null);
   }
   const isBest = value === column.best;

@@ -27,6 +27,11 @@ function openCell(id) {
   if (found) found.open = true;
 }
 
+function aboutAccuracy(row) {
+  if (row.accuracy === null) return `How often the classifier is right is unknown: the ${row.n_id} ID images carry no labels.`;
+  return `The classifier is right on ${percent(row.accuracy)} % of ${row.n_id} ID images.`;
+}
+
 function fill(board, row, inside) {
   const tasks = [...new Set(row.panels.map((panel) => panel.task))];
   const hardest = board.tasks.find((task) => task.attack && !task.curve && tasks.includes(task.name));
@@ -34,7 +39,7 @@ function fill(board, row, inside) {
   const part = make("div");
   const show = (task) => part.replaceChildren(...underTask(board, row, task));
   inside.append(
-    make("p", { class: "note" }, `${row.paper}. The classifier is right on ${percent(row.accuracy)} % of ${row.n_id} ID images.`),
+    make("p", { class: "note" }, `${row.paper}. ${aboutAccuracy(row)}`),
     make("div", { class: "controls" }, select("Task", tasks, chosen, show)),
     part,
   );

@@ -48,7 +48,7 @@ class Row:
         name: the detector, and whatever sets it apart from the others of its board.
         detector: its name.
         paper: where it comes from.
-        accuracy: of the classifier on ID images.
+        accuracy: of the classifier on ID images; NaN where they carry no labels.
         id_set: the ID image set.
         n_id: its images.
         constants: what each task is, as stored.

@@ -172,6 +172,8 @@ def _leading(convention: str) -> tuple[str, str]:
 def _text(entry: Entry) -> str:
     if entry.missing:
         return "incomplete"
+    if isnan(entry.value):
+        return "unknown"
     return _printed(entry.value) + (f" ± {_printed(entry.sd)}" if len(entry.cells) > 1 else "")
 
 

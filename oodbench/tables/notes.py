@@ -26,6 +26,8 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
     notes += _missing(frame, summary, called)
+    if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
+        notes.append(f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels.")
     if any(len(entry.cells) > 1 for entry in summary):
         notes.append("±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images.")
     for _, cell in cells[cells["operating_point"].notna()].iterrows():

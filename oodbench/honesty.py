@@ -1,5 +1,6 @@
 """Honesty flags: what scores and attacks show themselves of how far a number can be believed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,6 +57,9 @@ FLAGS: Mapping[str, Flag] = {
 RISE = 0.001
 """By how much an AUROC may rise with the radius before it is said."""
 
+UPSIDE_DOWN = 0.4
+"""An AUROC of clean images below this on every OOD set looks like a score of the wrong sign."""
+
 STRONGEST_FIRST = ("certified", "linf-adaptive", "linf", "clean")
 """Kinds of tasks of which none may leave more of an AUROC than a later one within its ball."""
 
@@ -102,6 +106,27 @@ def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:
                 "optimiser fails"
             )
     return said
+
+
+def upside_down(clean: Sequence[tuple[float, int, int]]) -> str:
+    """What to say if a score puts OOD images above ID images on every set, without any attack; else "".
+
+    So few images that chance would do it, too, are no evidence: three standard errors of a score that tells nothing.
+
+    Args:
+        clean: of each OOD set the AUROC, the number of ID images and the number of OOD images.
+    """
+
+    def far_below(auroc: float, n_id: int, n_ood: int) -> bool:
+        by_chance = math.sqrt((n_id + n_ood + 1) / (12 * n_id * n_ood))
+        return auroc < min(UPSIDE_DOWN, 0.5 - 3 * by_chance)
+
+    if not clean or not all(far_below(*of_set) for of_set in clean):
+        return ""
+    return (
+        "the AUROC is far below 50 % on every OOD set without any attack: the scores may be the wrong way round "
+        "(higher must mean in-distribution)"
+    )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from oodbench.memory import Portions
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Advance, Stopwatch, progress
+from oodbench.steadiness import change_between_looks, second_looks, spread_of
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices, Versions
 
@@ -86,7 +87,8 @@ def score_versions(
     """For each of the fitted `detectors` over one network, the highest score of each image among its `versions`.
 
     A version is made once and goes through the network once for all detectors. Where there is more than the image
-    itself, the extras say which version it was (`version`) and what the image itself scored (`clean_score`).
+    itself, the extras say which version it was (`version`) and what the image itself scored (`clean_score`). Some
+    images are looked at twice, in other batches: the checks say by how much that changes a score (`unsteadiness`).
 
     Raises:
         OodbenchError: a detector gave something else than one finite number an image.
@@ -98,7 +100,31 @@ def score_versions(
         for pixels, indices in batches(images, device):
             work = partial(_best, detectors, versions, pixels, indices, purpose, images.name, advance)
             parts += portions.each(len(pixels), work)
-    return [joined(of_one) for of_one in zip(*parts, strict=True)]
+        scored = [joined(of_one) for of_one in zip(*parts, strict=True)]
+        return _looked_at_again(detectors, images, scored, portions, device)
+
+
+def _looked_at_again(
+    detectors: Sequence[Detector], images: ImageSet, scored: Sequence[Scored], portions: Portions, device: torch.device
+) -> list[Scored]:
+    """`scored` with what a second look at some images, as they are and in other batches, changed of their scores."""
+    groups = second_looks(len(images))
+    seconds: list[list[Tensor]] = []
+    for rows in groups:
+        pixels = torch.from_numpy(images.pixels(rows)).to(device).permute(0, 3, 1, 2).contiguous()
+        seconds += portions.each(len(pixels), partial(_second, detectors, pixels, images.name))
+    looked = []
+    for one, second in zip(scored, zip(*seconds, strict=True), strict=True):
+        first = np.asarray(one.extras.get("clean_score", one.scores))
+        change = change_between_looks(first[np.concatenate(groups)], torch.cat(second).numpy(), spread_of(first))
+        looked.append(replace(one, checks={**one.checks, "unsteadiness": change}))
+    return looked
+
+
+def _second(detectors: Sequence[Detector], pixels: Tensor, where: str, which: slice) -> list[Tensor]:
+    """Scores of some of `pixels`, uint8 (B, C, H, W), of each detector."""
+    batch, representation = _shared_pass(detectors, as_input(pixels[which]))
+    return [_score(detector, batch, representation, where) for detector in detectors]
 
 
 def _best(

@@ -93,3 +93,12 @@ def test_a_task_that_leaves_more_than_a_weaker_one_is_named():
 )
 def test_tasks_that_do_not_compare_are_not_held_against_each_other(stronger):
     assert honesty.disordered({"one": stronger, "linf": left("linf", 8, a=0.1)}) == {}
+
+
+def test_a_score_of_the_wrong_sign_is_named_where_every_set_shows_it():
+    assert "the wrong way round" in honesty.upside_down([(0.05, 500, 500), (0.3, 500, 500)])
+    assert honesty.upside_down([(0.05, 500, 500), (0.48, 500, 500)]) == ""  # a set that it cannot tell apart
+    assert honesty.upside_down([]) == ""
+    # Eight images of each kind, all of which the score tells apart at random: 0.3 comes up one time in ten.
+    assert honesty.upside_down([(0.3, 8, 8)]) == ""
+    assert honesty.upside_down([(0.0, 8, 8)])

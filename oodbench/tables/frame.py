@@ -194,9 +194,8 @@ def _rows(
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             points = curve(id_scores, view(group.scores))
             about |= honesty.measured(points, group.extras, group.attributes)
-            if group.task in attacked_id:
-                turned = attacked_id[group.task]
-                about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
+            turned = attacked_id.get(group.task, id_group)
+            about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
             about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
             about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
             about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from oodbench import honesty
 from oodbench.tables.summary import ASIDE, OF_ID, Entry, aside, behind, means, tuned
+from oodbench.tasks import Clean
 from oodbench.variation import curve_of
 
 
@@ -45,6 +46,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         )
     notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
     notes += _disordered(scores, called)
+    notes += _upside_down(scores, called)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [
@@ -122,6 +124,17 @@ def _disordered(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
         for cell, part in scores.groupby("cell", sort=False)
         for task, said in honesty.disordered(left(part)).items()
     ]
+
+
+def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """A line for each cell whose scores, without any attack, put OOD images above ID images."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
+    clean = rows[[json.loads(str(constants) or "{}").get("kind") == Clean.kind for constants in rows["constants"]]]
+    found = []
+    for _, part in clean.groupby("cell", sort=False):
+        said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
+        found += [f"FLAG {_one_cell(part.iloc[0], called)}: {said}."] if said else []
+    return found
 
 
 def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:

@@ -198,3 +198,12 @@ def test_the_command_prints_every_format_and_names_mistakes(oodbench, tmp_path, 
         code, out, err = oodbench("table", *arguments)
         assert (code, out) == (2, "")
         assert told in err
+
+
+def test_scores_of_the_wrong_sign_are_flagged(tmp_path, stored):
+    below, above = list(range(-12, 0)), list(range(10, 22))
+    said = render(tidy([stored(tmp_path, task="clean", ood=[("a", above), ("b", above)])], {}))
+    assert "FLAG msp (seed 1): the AUROC is far below 50 % on every OOD set without any attack" in said
+    for task, ood in (("clean", [("a", above), ("b", below)]), ("linf", [("a", above)])):
+        said = render(tidy([stored(tmp_path / task / ood[-1][0], task=task, ood=ood)], {}))
+        assert "far below 50 %" not in said

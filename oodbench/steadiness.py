@@ -1,0 +1,45 @@
+"""Does an image score the same in any company? Some of each set are looked at twice, and what changed is kept."""
+
+import numpy as np
+import numpy.typing as npt
+
+SECOND_LOOKS = 64
+"""Images of a set that are looked at twice."""
+
+GROUP = 24
+"""About so many at a time: not as many as at the first look, so that the size of a batch counts as well."""
+
+ROUNDING = 1e-6
+"""Differences of scores up to this share of the largest score are float32 rounding, which varies with the batch."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def second_looks(count: int) -> list[npt.NDArray[np.int64]]:
+    """Which of `count` images to look at again, in groups: other companions, another order, other batch sizes.
+
+    They lie at even distances, so that of a sorted set every part has its share; no group is of one image where there
+    are four or more.
+    """
+    chosen = min(count, SECOND_LOOKS)
+    rows = np.arange(chosen) * count // chosen
+    shuffled = np.random.default_rng(0).permutation(rows)
+    return np.array_split(shuffled, max(min(2, chosen // 2), -(-chosen // GROUP), 1))
+
+
+def change_between_looks(first: Floats, second: Floats, spread: float) -> float:
+    """The largest change between two looks at the same images, as a share of `spread`: 0 if it is rounding.
+
+    Args:
+        first: scores (N,).
+        second: of the same images in other company (N,).
+        spread: see `spread_of`.
+    """
+    change = float(np.abs(first - second).max())
+    return 0.0 if change <= ROUNDING * float(np.abs(first).max()) else change / max(spread, 1e-12)
+
+
+def spread_of(scores: Floats) -> float:
+    """How far apart scores (N,) lie: their interquartile range, or their deviation where half of them are one value."""
+    low, high = np.quantile(scores, [0.25, 0.75])
+    return float(high - low) or float(np.std(scores))

@@ -120,11 +120,11 @@ class AttackedOutliers(MinedOutliers):
 
 
 def _candidates(pool: OutlierPool, count: int, generator: Generator) -> Selection:
-    """`count` consecutive outliers behind the reserved ones; a window that has gone once round starts elsewhere."""
+    """`count` consecutive outliers from a random place; a window that has gone once round starts elsewhere."""
     size = len(pool.images)
     windows = []
     while count > 0:
-        start = int(torch.randint(pool.reserved, size, (), generator=generator))
+        start = int(torch.randint(pool.mined_from, size, (), generator=generator))
         windows.append(torch.arange(start, start + min(count, size)) % size)
         count -= size
     return pool.picked(torch.cat(windows), generator)

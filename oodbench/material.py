@@ -59,6 +59,11 @@ def validation_suite(suite: Suite) -> Suite:
             f"suite {suite.name!r} keeps no images to choose parameters on: it needs heldout = N under [id] and "
             "reserved = N under [outliers]"
         )
+    if suite.outliers.train_on_reserved:
+        raise OodbenchError(
+            f"suite {suite.name!r} trains on its reserved outliers (train_on_reserved), so they cannot decide a parameter: "
+            "leave train_on_reserved out of [outliers]"
+        )
     return replace(
         suite,
         name=f"{suite.name}-validation",

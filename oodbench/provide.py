@@ -62,8 +62,8 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
     network = build_network(request, suite, network_plan.objective, plan.material.shape(suite)).to(request.device)
     outliers = None
     if network_plan.objective.uses_outliers and suite.outliers:
-        pool = resident(plan.images[suite.outliers.set], request.device)
-        outliers = OutlierPool(pool.images, suite.outliers.reserved, suite.outliers.augment, team)
+        pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), request.device)
+        outliers = OutlierPool(pool.images, suite.outliers.mined_from, suite.outliers.augment, team)
     data = training.TrainingData(resident(plan.images[suite.id.train], request.device), outliers)
     unfinished = file.with_suffix(".unfinished")
     started = time.monotonic()

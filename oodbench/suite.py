@@ -62,18 +62,32 @@ class Outliers:
 
     Attributes:
         set: image set, used in its own order.
-        reserved: images at its front that are kept for validation.
+        reserved: images at its front that are kept for validation: what detectors and parameters are tuned on.
         augment: applied to each outlier.
+        train_on_reserved: training uses the reserved images as well, as in the code of Chen et al. 2021, where windows
+            of candidates begin behind them and run over the end of the set into them, and streams begin anywhere. What
+            is then tuned on them has been trained on.
     """
 
     set: str
     reserved: int = 0
     augment: tuple[str, ...] = ("crop", "flip")
+    train_on_reserved: bool = False
 
     def __post_init__(self) -> None:
         _check_augmentations(self.augment)
         if self.reserved < 0:
             raise ValueError(f"reserved is {self.reserved}: choose 0 or more images")
+
+    @property
+    def trained(self) -> slice:
+        """Positions of the images that training uses."""
+        return slice(0 if self.train_on_reserved else self.reserved, None)
+
+    @property
+    def mined_from(self) -> int:
+        """Where, among the images that training uses, the first stands that is not reserved."""
+        return self.reserved if self.train_on_reserved else 0
 
 
 @dataclass(frozen=True)

@@ -101,17 +101,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class OutlierPool:
-    """The suite's auxiliary outliers and how they may be used.
+    """The outliers that training may use, and how.
 
     Attributes:
-        images: uint8 (N, C, H, W), in the set's own order.
-        reserved: how many images at the front are kept for validation; mining skips them.
+        images: uint8 (N, C, H, W), in the set's own order; what the suite reserves for validation is not among them,
+            unless it says that training uses that, too.
+        mined_from: the first position at which a window of candidates for mining may begin; 0 unless reserved outliers
+            are among the images.
         augmentations: names from `oodbench.images.augment`.
         team: the processes that look at them together.
     """
 
     images: Pixels
-    reserved: int
+    mined_from: int
     augmentations: Sequence[str]
     team: Team = ALONE
 

@@ -37,13 +37,13 @@ def grey(levels):
     return torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4).contiguous()
 
 
-def pool(size, reserved=0):
-    return OutlierPool(grey([level % 256 for level in range(size)]), reserved, ())
+def pool(size, mined_from=0):
+    return OutlierPool(grey([level % 256 for level in range(size)]), mined_from, ())
 
 
-def mined_levels(objective, size, id_count, reserved=0, seed=0):
+def mined_levels(objective, size, id_count, mined_from=0, seed=0):
     network = BrightnessNetwork().train()
-    outliers = objective.epoch_outliers(network, pool(size, reserved), id_count, torch.Generator().manual_seed(seed))
+    outliers = objective.epoch_outliers(network, pool(size, mined_from), id_count, torch.Generator().manual_seed(seed))
     assert network.training
     assert network.modes == [False] * len(network.modes)
     assert network.gain.requires_grad
@@ -61,11 +61,11 @@ def test_q_skips_that_share_of_the_pool():
     assert sorted(levels.tolist()) == list(range(16, 32))
 
 
-def test_candidates_are_neighbours_behind_the_reserved_ones():
+def test_candidates_are_neighbours_from_where_mining_begins():
     # 1 ID image: 2 outliers out of 8 neighbours of a pool of 200; the hardest two are the first two of the window,
-    # unless the window runs over the end.
+    # unless the window runs over the end: as published, into what stands in front of where windows begin.
     for seed in range(50):
-        first, second = sorted(mined_levels(MinedOutliers(q=0.0), 200, 1, reserved=150, seed=seed).tolist())
+        first, second = sorted(mined_levels(MinedOutliers(q=0.0), 200, 1, mined_from=150, seed=seed).tolist())
         assert second == first + 1
         assert first >= 150 or first == 0
 

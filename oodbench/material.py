@@ -61,8 +61,8 @@ def validation_suite(suite: Suite) -> Suite:
         )
     if suite.outliers.train_on_reserved:
         raise OodbenchError(
-            f"suite {suite.name!r} trains on its reserved outliers (train_on_reserved), so they cannot decide a parameter: "
-            "leave train_on_reserved out of [outliers]"
+            f"suite {suite.name!r} trains on its reserved outliers (train_on_reserved), so they cannot decide a "
+            "parameter: leave train_on_reserved out of [outliers]"
         )
     return replace(
         suite,

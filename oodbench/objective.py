@@ -101,9 +101,9 @@ class Objective:
 
     @property
     def identity(self) -> str:
-        """A text that two objectives share exactly when they train alike."""
+        """The class and its fields: two objectives that share it, and the code behind it, train alike."""
         values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
-        return f"{type(self).__module__}.{type(self).__qualname__}({values})"
+        return f"{type(self).__qualname__}({values})"
 
 
 @contextmanager

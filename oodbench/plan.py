@@ -11,11 +11,13 @@ from oodbench.detector import Detector
 from oodbench.files import digest
 from oodbench.images.imageset import ImageSet
 from oodbench.material import Material, gather, validation_suite
+from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.passes import Passes
-from oodbench.registry import Registry, source_digest
+from oodbench.registry import Registry
 from oodbench.request import Request
 from oodbench.settings import apply
+from oodbench.sourcecode import code_digest
 from oodbench.start import build_network, checkpoint_digest, given_network, start_digest
 from oodbench.store import Cell
 from oodbench.suite import Suite
@@ -40,12 +42,14 @@ class CellPlan:
         detector: unfitted.
         cell: its file.
         key: hash of everything known before training that moves a score.
+        code: digest of the code behind the detector, which is in the key too.
         missing: (task, image set) pairs that the file lacks, going by the network it was made with.
     """
 
     detector: Detector
     cell: Cell
     key: str
+    code: str
     missing: tuple[Pair, ...]
 
 
@@ -229,11 +233,13 @@ def _plan_network(
     used = [material.images[suite.id.train].fingerprint]
     if objective.uses_outliers and suite.outliers:
         used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
+    network = build_network(request, suite, objective, material.shape(suite))
     recipe = [
         objective.identity,
-        source_digest(type(objective), Objective),
+        code_digest(type(objective), root=Objective),
         repr(suite.network),
-        repr(build_network(request, suite, objective, material.shape(suite))),
+        repr(network),
+        code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
         start_digest(request, suite),
         repr(suite.training),
         str(request.seed),
@@ -250,12 +256,13 @@ def _plan_cell(
 ) -> CellPlan:
     # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
     retasked = [setting.text for setting in request.settings if setting.name.rpartition(".")[0] in suite.tasks]
+    code = code_digest(type(detector), root=Detector)
     key = digest(
         suite.fingerprint,
         detector.name,
         *retasked,
         json.dumps(asdict(detector.parameters), sort_keys=True),
-        source_digest(type(detector), Detector),
+        code,
         *learned_from,
         str(request.seed),
         str(request.limit),
@@ -264,7 +271,7 @@ def _plan_cell(
         *request.compute.moves_scores(),
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
-    everything = CellPlan(detector, cell, key, tuple(_wanted(suite, type(detector))))
+    everything = CellPlan(detector, cell, key, code, tuple(_wanted(suite, type(detector))))
     if request.again or not cell.path.is_file():
         return everything
     made_with = str(cell.attributes()["network_digest"])

@@ -1,18 +1,17 @@
 """Detectors by name: the entry-point group `oodbench.detectors`, built-ins included, and plugin files."""
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
-import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
+from oodbench import plugins
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
-from oodbench.files import digest
+from oodbench.sourcecode import remember
 
 ENTRY_POINT_GROUP = "oodbench.detectors"
 
@@ -47,8 +46,8 @@ class Registry:
         return self._by_name[name]
 
 
-def discover(plugins: Sequence[Path] = ()) -> Registry:
-    """Everything installed under the entry-point group, and the detectors in the `plugins` files.
+def discover(files: Sequence[Path] = ()) -> Registry:
+    """Everything installed under the entry-point group, and the detectors in the plugin `files`.
 
     An entry point names a detector class, a module that defines some, or a package of such modules.
 
@@ -65,15 +64,10 @@ def discover(plugins: Sequence[Path] = ()) -> Registry:
                 "mend or uninstall it"
             ) from error
         found += _in_package(target) if inspect.ismodule(target) else [_as_detector(target, point.value)]
-    for file in plugins:
+        remember(point.module)
+    for file in files:
         found += _in_file(file)
     return Registry(list(dict.fromkeys(found)))
-
-
-def source_digest(method: type, root: type) -> str:
-    """SHA-256 over the files of `method` and of its bases below `root`: what changed code gave before is stale."""
-    bases = [base for base in method.__mro__ if issubclass(base, root) and base is not root]
-    return digest(*(Path(inspect.getfile(base)).read_bytes() for base in bases))
 
 
 def _as_detector(target: object, value: str) -> type[Detector]:
@@ -103,18 +97,11 @@ def _in_module(module: ModuleType) -> Iterator[type[Detector]]:
 def _in_file(file: Path) -> list[type[Detector]]:
     if not file.is_file():
         raise OodbenchError(f"there is no plugin file {file}: give --plugin the path of a Python file")
-    name = f"oodbench_plugin_{file.stem}_{digest(str(file.resolve()))[:8]}"
-    if name in sys.modules:
-        return list(_in_module(sys.modules[name]))
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if file.suffix != ".py":
         raise OodbenchError(f"{file} is not a Python file: a plugin ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there while it is being imported
     try:
-        spec.loader.exec_module(module)
+        module = plugins.load(file)
     except Exception as error:
-        del sys.modules[name]
         raise OodbenchError(f"the plugin {file} does not load: {_told(error)}") from error
     found = list(_in_module(module))
     if not found:

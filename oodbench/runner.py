@@ -338,6 +338,7 @@ class _NetworkRun:
             "detector": cell.detector.name,
             "paper": cell.detector.paper,
             "parameters": json.dumps(asdict(cell.detector.parameters)),
+            "code": cell.code,
             "tuned": json.dumps(self.fitted[cell].tuned),
             "fit_seconds": self.fitted[cell].seconds,
             "settings": " ".join(setting.text for setting in request.settings),

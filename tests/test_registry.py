@@ -4,11 +4,9 @@ import textwrap
 
 import pytest
 
-from oodbench.detector import Detector
 from oodbench.detectors.atom import ATOM
-from oodbench.detectors.ntom import NTOM
 from oodbench.errors import OodbenchError
-from oodbench.registry import discover, source_digest
+from oodbench.registry import discover
 
 PLUGIN = """
 from oodbench.detector import Detector
@@ -84,11 +82,3 @@ def test_a_bad_plugin_is_named(tmp_path, content, told):
 def test_a_missing_plugin_file(tmp_path):
     with pytest.raises(OodbenchError, match="no plugin file"):
         discover([tmp_path / "none.py"])
-
-
-def test_source_digest_follows_the_code_a_method_builds_on(plugin):
-    assert source_digest(ATOM, Detector) == source_digest(ATOM, Detector)
-    assert source_digest(ATOM, Detector) != source_digest(NTOM, Detector)
-    first = source_digest(discover([plugin(file="one.py")])["largest"], Detector)
-    second = source_digest(discover([plugin(cls="Larger", file="two.py")])["largest"], Detector)
-    assert first != second

@@ -1,0 +1,347 @@
+"""What code a number rests on: a digest of the Python source behind a class.
+
+It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
+its own folder or distribution; of oodbench itself, the built-in methods. The same goes for every base class that is a
+plugin's or a method's. It goes by content and by names inside the folder: where the folder lies does not matter.
+
+It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
+(torch, timm, ...) are conditions, see `oodbench.conditions`. The harness is not in it either: its own version numbers
+(`oodbench.scoring.VERSION`, `oodbench.training.VERSION`) say when it would give other numbers, and of an import from
+the harness only the imported names count, so a harness module may move.
+
+Comments, docstrings, blank lines and trailing blanks do not count. They are found with `ast` and `tokenize`, and the
+rest is hashed as it is written, since trees and tokens differ from one Python to the next; what cannot be parsed is
+hashed byte by byte.
+"""
+
+import ast
+import importlib
+import io
+import sys
+import tokenize
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions
+from importlib.util import decode_source
+from pathlib import Path
+from types import ModuleType
+
+from oodbench import plugins
+from oodbench.errors import OodbenchError
+from oodbench.files import digest
+
+HARNESS = "oodbench"
+METHODS = "oodbench.detectors"
+"""The built-in methods: the part of oodbench that is hashed like anybody's."""
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders where the packages of many distributions lie side by side."""
+
+COMPUTED = ("import_module", "__import__", "spec_from_file_location", "run_path", "run_module")
+"""Calls that import something; where what they import is computed, all files beside the module count."""
+
+
+def code_digest(*classes: type, root: type) -> str:
+    """SHA-256 (hex) over the source behind `classes` and their bases below `root`, see this module.
+
+    Raises:
+        OodbenchError: the source of a class cannot be read.
+    """
+    bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
+    files = {(label, _read(content).normal) for base in bases for label, content in _closure(base)}
+    return digest(*(part for file in sorted(files) for part in file))
+
+
+def remember(package: str) -> None:
+    """Keep the source of the loaded modules of `package` as it is now: later edits are not what runs in here."""
+    for name, module in list(sys.modules.items()):
+        if name == package or name.startswith(f"{package}."):
+            _loaded_content(name, module)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Modules that belong together.
+
+    Attributes:
+        label: in front of their names in a digest.
+        prefix: what all their names begin with when they are imported; "" for a folder.
+        folders: where they lie.
+        tops: first parts of their names; None for whatever lies in the folders.
+    """
+
+    label: str
+    prefix: str
+    folders: tuple[str, ...]
+    tops: frozenset[str] | None = None
+
+    def inside(self, absolute: str) -> str | None:
+        """The name in here of what is imported as `absolute`, "" for the room itself; None if it is of another."""
+        if self.prefix and (absolute == self.prefix or absolute.startswith(f"{self.prefix}.")):
+            return absolute[len(self.prefix) + 1 :]
+        top = absolute.partition(".")[0]
+        known = plugins.beside(top, self.folders) if self.tops is None else top in self.tops
+        return absolute if known else None
+
+
+@dataclass(frozen=True)
+class _Import:
+    """A module that some source asks for: `level` dots, a dotted name, and what might be a module in it."""
+
+    level: int
+    name: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is to be known of a file: its text without what does not count, and what it imports.
+
+    Attributes:
+        computed: it imports something by a name that is not written there.
+    """
+
+    normal: str
+    imports: tuple[_Import, ...] = ()
+    computed: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A module: its name in its room, its file, whether it is a package, and where its sub-modules lie."""
+
+    name: str
+    file: str | None
+    is_package: bool
+
+
+def _closure(base: type) -> Iterator[tuple[str, bytes]]:
+    """The label and content of each file behind a class."""
+    module = sys.modules.get(base.__module__)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
+        raise OodbenchError(
+            f"the code of {base.__qualname__} cannot be read, and results could not say which code they are of: "
+            "put it into a file"
+        )
+    if _in_harness(base.__module__):
+        yield base.__qualname__, _loaded_content(base.__module__, module)
+        return
+    home = _room(base.__module__, module)
+    name = base.__module__.removeprefix(f"{home.prefix}.") if home.prefix else base.__module__
+    # The class's own file is known; it need not be where its name would be looked for.
+    waiting = [(home, _Found(name, file, hasattr(module, "__path__"))), *_each(home, name.rpartition(".")[0])]
+    seen = set[tuple[str, str]]()
+    while waiting:
+        room, found = waiting.pop(0)
+        if (room.label, found.name) in seen or found.file is None:
+            continue
+        seen.add((room.label, found.name))
+        content = _content(room, found)
+        yield f"{room.label}:{found.name}", content
+        for into in dict.fromkeys([room, _methods()]):
+            waiting += [one for name in _asked(room, found, content, into) for one in _each(into, name)]
+
+
+def _each(room: _Room, name: str) -> list[tuple[_Room, _Found]]:
+    return [(room, found) for found in _find(room, name)] if name else []
+
+
+def _in_harness(module: str) -> bool:
+    inside = module.startswith(f"{HARNESS}.") or module == HARNESS
+    return inside and module != METHODS and not module.startswith(f"{METHODS}.")
+
+
+def _room(name: str, module: ModuleType) -> _Room:
+    top = name.partition(".")[0]
+    if name == METHODS or name.startswith(f"{METHODS}."):
+        return _methods()
+    if top.startswith(plugins.PREFIX):
+        return _Room("", top, tuple(sys.modules[top].__path__))
+    outer = sys.modules.get(top, module)
+    lies = [str(Path(path).parent) for path in getattr(outer, "__path__", [])] or [
+        str(Path(str(outer.__file__)).parent)
+    ]
+    if Path(lies[0]).name in INSTALLED:
+        return _Room("", "", tuple(lies), _of_one_distribution(top))
+    return _Room("", "", tuple(lies))
+
+
+@cache
+def _methods() -> _Room:
+    return _Room(METHODS, METHODS, tuple(importlib.import_module(METHODS).__path__), frozenset())
+
+
+@cache
+def _of_one_distribution(top: str) -> frozenset[str]:
+    known = packages_distributions()
+    mine = set(known.get(top, []))
+    return frozenset([top, *(name for name, owners in known.items() if mine & set(owners))])
+
+
+def _asked(room: _Room, found: _Found, content: bytes, into: _Room) -> Iterator[str]:
+    """Names in the room `into` of what a module of `room` may import; not all of them need be modules."""
+    source = _read(content)
+    parts = found.name.split(".")
+    package = parts if found.is_package else parts[:-1]
+    for one in source.imports:
+        if one.level and into is room:
+            outer = package[: len(package) - (one.level - 1)]
+            names = [".".join([*outer, one.name] if one.name else outer)]
+        elif one.level:
+            continue
+        else:
+            inside = into.inside(one.name)
+            names = [] if inside is None else [inside]
+        for name in names:
+            yield from [name] * bool(name)
+            yield from (f"{name}.{member}" if name else member for member in one.members)
+    if source.computed and into is room and found.file:
+        folder = Path(found.file).parent
+        yield from (".".join([*package, file.stem]) for file in sorted(folder.glob("*.py")) if file.stem != "__init__")
+
+
+def _find(room: _Room, name: str) -> Iterator[_Found]:
+    """The modules that are loaded for `name`: each package on the way, and what the last parts are, if modules."""
+    folders: Sequence[str] | None = room.folders
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        if not folders:
+            return
+        spec = PathFinder.find_spec(parts[count - 1], list(folders))
+        if spec is None:
+            return
+        folders = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+        yield _Found(".".join(parts[:count]), spec.origin, folders is not None)
+
+
+def _content(room: _Room, found: _Found) -> bytes:
+    """What runs under this name, if it is loaded; else what would be loaded."""
+    name = f"{room.prefix}.{found.name}" if room.prefix else found.name
+    module = sys.modules.get(name)
+    if module is not None and getattr(module, "__file__", None) == found.file:
+        return _loaded_content(name, module)
+    return _bytes(str(found.file))
+
+
+_LOADED: dict[str, tuple[ModuleSpec | None, bytes]] = {}
+"""What loaded modules were made of, by name, as first seen; another spec is that of a module that was loaded anew."""
+
+
+def _loaded_content(name: str, module: ModuleType) -> bytes:
+    if (content := plugins.content(module)) is not None:
+        return content
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    if file is None:
+        return b""
+    known = _LOADED.get(name)
+    if known is None or known[0] is not spec:
+        known = _LOADED[name] = (spec, _bytes(file))
+    return known[1]
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise OodbenchError(
+            f"cannot read {file} ({error.strerror or error}), and results could not say which code they are of"
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def _read(content: bytes) -> _Source:
+    """A file's text without what does not count, and what it imports."""
+    try:
+        text = decode_source(content)
+        tree = ast.parse(text)
+        lines = _without_comments(text)
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ):  # compiled code, or what no parser takes
+        return _Source(digest(content))
+    cut, named = set[int](), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and "__doc__" not in text:
+            cut |= _docstring(node, text)
+        elif isinstance(node, ast.ImportFrom) and _of_harness(node) and (span := _whole_lines(node, text)):
+            cut |= span
+            named += [ast.unparse(ast.Import([alias])) for alias in node.names]
+    kept = [line for number, line in lines if number not in cut]
+    calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call) and _called(call) in COMPUTED]
+    written = [_literal(call) for call in calls]
+    imports = [*_imports(tree), *(one for one in written if one is not None)]
+    return _Source("\n".join([*sorted(named), *kept]), tuple(imports), None in written)
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> set[int]:
+    """Numbers of its lines."""
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return _whole_lines(first, text)
+    return set()
+
+
+def _of_harness(node: ast.ImportFrom) -> bool:
+    return not node.level and _in_harness(str(node.module))
+
+
+def _whole_lines(node: ast.stmt, text: str) -> set[int]:
+    """Numbers of a statement's lines, where it shares them with nothing but a comment; else none."""
+    rows = text.encode().split(b"\n")
+    first, last = node.lineno, node.end_lineno or node.lineno
+    before, after = rows[first - 1][: node.col_offset], rows[last - 1][node.end_col_offset :].strip()
+    return set(range(first, last + 1)) if not before.strip() and (not after or after.startswith(b"#")) else set()
+
+
+def _without_comments(text: str) -> list[tuple[int, str]]:
+    """The lines of `text` by number, without comments, trailing blanks and blank lines; strings stay as they are."""
+    rows = text.split("\n")
+    inside, opened = set[int](), list[int]()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "COMMENT":
+            rows[token.start[0] - 1] = rows[token.start[0] - 1][: token.start[1]]
+        elif kind == "STRING":
+            inside |= set(range(token.start[0], token.end[0]))
+        elif kind in ("FSTRING_START", "TSTRING_START"):
+            opened.append(token.start[0])
+        elif kind in ("FSTRING_END", "TSTRING_END"):
+            inside |= set(range(opened.pop(), token.end[0]))
+    kept = list[tuple[int, str]]()
+    for number, row in enumerate(rows, 1):
+        line = row if number in inside else row.rstrip()
+        goes_on = bool(kept) and kept[-1][1].endswith("\\")
+        if line or number in inside or goes_on:
+            kept.append((number, line))
+    return kept
+
+
+def _imports(tree: ast.AST) -> Iterator[_Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (_Import(0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield _Import(node.level, node.module or "", tuple(alias.name for alias in node.names))
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+
+
+def _literal(call: ast.Call) -> _Import | None:
+    """What a call imports by a name that is written there."""
+    name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    if not isinstance(name, str) or _called(call) not in COMPUTED[:2]:
+        return None
+    bare = name.lstrip(".")
+    return _Import(len(name) - len(bare), bare)

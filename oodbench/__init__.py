@@ -1,5 +1,6 @@
 """oodbench: does an out-of-distribution detector hold up, also when someone attacks it?"""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,11 @@ if TYPE_CHECKING:
     from oodbench.tables import load_results
 
 __version__ = "0.1.0"
+
+# OpenMP's threads spin at the end of each loop until all are there, which steals the cores from whatever else runs. It
+# reads this when torch is loaded; a program that imports torch before oodbench, or says otherwise itself, has its way.
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 __all__ = ["__version__", "evaluate", "load_results", "run"]
 

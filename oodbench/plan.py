@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oodbench import scoring, training
+from oodbench import scoring, threads, training
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.detector import Detector
 from oodbench.files import digest
 from oodbench.images.imageset import ImageSet
 from oodbench.material import Material, gather, validation_suite
+from oodbench.networks.cost import operations
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.passes import Passes
@@ -62,12 +63,16 @@ class NetworkPlan:
         file: where it is kept once trained, or the checkpoint.
         given: it is a checkpoint and is not trained.
         cells: detectors whose objective is equal to `objective`.
+        operations: of a forward pass over one image, in floating point.
+        threads: of a CPU on which it is trained and scored with.
     """
 
     objective: Objective
     file: Path
     given: bool
     cells: tuple[CellPlan, ...]
+    operations: int
+    threads: int
 
     @property
     def names(self) -> str:
@@ -225,15 +230,17 @@ def _plan_suite(request: Request, original: Suite, registry: Registry, material:
 def _plan_network(
     request: Request, suite: Suite, objective: Objective, material: Material, cells: tuple[CellPlan, ...]
 ) -> NetworkPlan:
+    shape = material.shape(suite)
+    start = given_network if request.checkpoint else build_network
+    network = start(request, suite, objective, shape).eval()
+    counted = operations(network, shape)
+    number = request.threads or threads.suitable(counted, request.device)
     if request.checkpoint:
-        planned = NetworkPlan(objective, request.checkpoint, True, cells)
-        given_network(request, suite, objective, material.shape(suite))
-        return planned
+        return NetworkPlan(objective, request.checkpoint, True, cells, counted, number)
     assert suite.id.train is not None  # `gather` refuses to go without
     used = [material.images[suite.id.train].fingerprint]
     if objective.uses_outliers and suite.outliers:
         used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
-    network = build_network(request, suite, objective, material.shape(suite))
     recipe = [
         objective.identity,
         code_digest(type(objective), root=Objective),
@@ -248,7 +255,7 @@ def _plan_network(
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
-    return NetworkPlan(objective, file, False, cells)
+    return NetworkPlan(objective, file, False, cells, counted, number)
 
 
 def _plan_cell(

@@ -35,6 +35,7 @@ class Request:
         validation: score held-out ID images against reserved outliers instead of the test sets.
         compute: precision of training and scores, and whether networks are compiled.
         team: the processes that work on it together.
+        threads: of a CPU on which networks run; 0 for as many as suit each network's size.
     """
 
     suites: tuple[Suite, ...]
@@ -53,6 +54,7 @@ class Request:
     validation: bool = False
     compute: Compute = EXACT
     team: Team = ALONE
+    threads: int = 0
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ from oodbench.scoring import (
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
+from oodbench.threads import on_threads
 
 LURES = 8
 """ID images with the highest scores, at which attacks look."""
@@ -62,8 +63,9 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
             if request.team.first(partial(_needed, network_plan)):
                 say(f"{plan.suite.name}: {network_plan.names}")
                 try:
-                    run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
-                    run.score_all()
+                    with on_threads(network_plan.threads):
+                        run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
+                        run.score_all()
                 except StorageError:
                     raise
                 except OodbenchError as error:
@@ -72,7 +74,8 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
                     runs += [run] if request.thorough else []
     for run in runs:
-        run.judge_by_others(runs)
+        with on_threads(run.threads):
+            run.judge_by_others(runs)
     return failures
 
 
@@ -91,7 +94,8 @@ def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
         for network_plan in plan.networks:
             if network_plan.to_train:
                 try:
-                    provide(request, plan, network_plan, say)
+                    with on_threads(network_plan.threads):
+                        provide(request, plan, network_plan, say)
                 except StorageError:
                     raise
                 except OodbenchError as error:
@@ -104,7 +108,7 @@ class _NetworkRun:
 
     def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
         self.request, self.plan, self.network = request, plan, network
-        self.network_file = network_plan.file
+        self.network_file, self.threads = network_plan.file, network_plan.threads
         self.compute = replace(request.compute, bf16=False) if network_plan.given else request.compute
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []

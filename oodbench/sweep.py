@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from oodbench import runner
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.memory import keep_freed_memory
@@ -129,7 +127,6 @@ class Job:
         detectors: names.
         plugins: files that define detectors.
         device: "cpu" or "cuda".
-        threads: on which networks run.
         folder: where relative paths start.
         files: networks and cells that must come of it, where the images and the code there are those here.
     """
@@ -138,7 +135,6 @@ class Job:
     detectors: tuple[str, ...]
     plugins: tuple[Path, ...]
     device: str
-    threads: int
     folder: Path
     files: frozenset[Path]
 
@@ -239,13 +235,13 @@ def _job(request: Request, networks: Sequence[NetworkPlan], cluster: Cluster, de
         data=request.data.absolute(),
         out=request.out.absolute(),
         checkpoint=request.checkpoint and request.checkpoint.absolute(),
+        threads=cluster.cpus,
     )
     return Job(
         plain,
         tuple(cell.detector.name for cell in planned_cells),
         tuple(plugin.absolute() for plugin in cluster.plugins),
         device,
-        cluster.cpus,
         Path.cwd(),
         frozenset(file.absolute() for file in files),
     )
@@ -288,7 +284,6 @@ Work = Callable[[Request, Sequence[SuitePlan], Say], list[str]]
 
 def _carried_out(job: Job, work: Work) -> list[str]:
     keep_freed_memory()
-    torch.set_num_threads(job.threads)
     with chdir(job.folder) if job.folder.is_dir() else nullcontext():
         try:
             request, each = _planned(job)

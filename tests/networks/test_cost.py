@@ -1,0 +1,28 @@
+"""Operations of a network, counted by hand."""
+
+from torch import nn
+
+from oodbench import networks
+from oodbench.networks.cost import operations
+from oodbench.networks.network import Network, Representation
+
+
+class Narrow(Network):
+    """A 3 x 3 convolution of 3 channels to 4, and a linear layer to 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+
+    def represent(self, images):
+        features = self.conv(images).mean((2, 3))
+        return Representation(self.fc(features), features, ())
+
+
+def test_operations_are_two_for_each_weight_that_is_used():
+    # 8 x 8 outputs in 4 channels, each a sum over 3 x 3 x 3; then 4 x 2.
+    assert operations(Narrow(), (3, 8, 8)) == 2 * (8 * 8 * 4 * 27 + 4 * 2)
+
+
+def test_images_that_a_network_cannot_take_are_refused_elsewhere():
+    assert operations(networks.build("small-cnn", 10).eval(), (3, 16, 16)) >= 0

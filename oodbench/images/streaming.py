@@ -1,26 +1,32 @@
-"""Photographs on their way to the device: decoded by worker processes, a few batches ahead, never all at once."""
+"""Photographs on their way to the device: decoded by threads, a few batches ahead, never all at once.
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+Threads rather than processes: Pillow and torch let go of the interpreter while they work, and a thread needs no main
+guard, no shared memory and no second copy of anything, however a platform starts processes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from oodbench.errors import OodbenchError
-from oodbench.images.photographs import Photographs
+from oodbench.images.photographs import Photographs, Rows
+from oodbench.threads import cores
 
-MOST_WORKERS = 16
+MOST_DECODERS = 16
 
 AHEAD = 2
-"""Batches that each worker decodes in advance."""
+"""Batches that are decoded in advance for each thread."""
 
 DECODED = 64
 """Images that are decoded at a time where all of them are wanted at once."""
+
+Decoded = npt.NDArray[np.uint8]
+"""(B, H, W, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,46 +56,23 @@ class Streamed:
         Raises:
             OodbenchError: an image is damaged.
         """
-        batches = [group.tolist() for group in groups]
-        workers = _workers(len(batches))
-        loader = DataLoader(
-            _Decoder(self.photographs),
-            batch_sampler=batches,
-            num_workers=workers,
-            prefetch_factor=AHEAD if workers else None,
-            collate_fn=_as_they_are,
-        )
-        for decoded in loader:
-            if isinstance(decoded, str):
-                raise OodbenchError(decoded)
-            yield torch.from_numpy(decoded).to(self.device).permute(0, 3, 1, 2).contiguous()
+        batches = [group.cpu().numpy() for group in groups]
+        decoders = min(cores(), len(batches), MOST_DECODERS)
+        for pixels in _in_advance(self._decode, batches, decoders) if decoders > 1 else map(self._decode, batches):
+            yield torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
+
+    def _decode(self, rows: Rows) -> Decoded:
+        return np.asarray(self.photographs[rows])
 
 
-class _Decoder(Dataset[npt.NDArray[np.uint8]]):
-    """Batches as arrays, or what is wrong with one of their images as text.
-
-    Arrays travel through a pipe; tensors would go through shared memory, of which containers have little. An exception
-    would arrive with the worker's traceback around it.
-    """
-
-    def __init__(self, photographs: Photographs) -> None:
-        self._photographs = photographs
-
-    def __len__(self) -> int:
-        return len(self._photographs)
-
-    def __getitems__(self, rows: Sequence[int]) -> npt.NDArray[np.uint8] | str:
+def _in_advance(decode: Callable[[Rows], Decoded], batches: Sequence[Rows], decoders: int) -> Iterator[Decoded]:
+    """What `decode` gives for each of `batches`, in their order, by so many threads."""
+    with ThreadPoolExecutor(decoders, "decoder") as pool:
+        underway: deque[Future[Decoded]] = deque()
         try:
-            return np.asarray(self._photographs[np.asarray(rows, np.int64)])
-        except OodbenchError as error:
-            return str(error)
-
-
-def _as_they_are(decoded: Any) -> Any:
-    return decoded
-
-
-def _workers(batches: int) -> int:
-    """One a core and none for a single batch, which this process decodes as fast as a new one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if batches < 2 or cores < 2 else min(cores, batches, MOST_WORKERS)
+            for number, _ in enumerate(batches):
+                ahead = batches[number + len(underway) : number + AHEAD * decoders + 1]
+                underway.extend(pool.submit(decode, rows) for rows in ahead)
+                yield underway.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

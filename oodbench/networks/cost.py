@@ -15,4 +15,5 @@ def operations(network: Network, shape: tuple[int, int, int]) -> int:
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter, suppress(RuntimeError, ValueError):
         network(torch.zeros(1, *shape))
-    return counter.get_total_flops()
+    counted: int = counter.get_total_flops()
+    return counted

@@ -315,6 +315,8 @@ class _NetworkRun:
                     "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
+                    "id_fingerprint": self.plan.images[suite.id.test].fingerprint,
+                    "network_digest": self.network_digest,
                     "source": images.source,
                     "seconds": scored.seconds,
                     "looks": scored.looks,

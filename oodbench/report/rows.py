@@ -74,7 +74,10 @@ def row(
     Raises:
         OodbenchError: the cell is damaged.
     """
-    groups, scores = _Groups(result.cell.read()), result.scores
+    everything, scores = result.cell.read(), result.scores
+    outdated = tables.stale(everything)
+    groups = _Groups([group for group in everything if (group.task, group.image_set) not in outdated])
+    left_out = str(result.frame["stale"].iloc[0])
     id_group = groups.id_of(ID_TASK)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
     before = partial(originals.of, str(result.attributes["network"]))
@@ -89,7 +92,7 @@ def row(
         threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
         means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
         panels=[_panel(groups, group, scores) for group in groups.ood],
-        flags=_flags(by_task),
+        flags=_flags(by_task) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
     )

@@ -4,6 +4,7 @@ from oodbench.tables.frame import load_results, require_distinct, tidy
 from oodbench.tables.layout import chosen, flat, render
 from oodbench.tables.notes import about_cost, left
 from oodbench.tables.published import Published
+from oodbench.tables.stale import stale
 from oodbench.tables.summary import View, aside, means
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "means",
     "render",
     "require_distinct",
+    "stale",
     "tidy",
 ]

@@ -14,6 +14,7 @@ from oodbench.errors import OodbenchError, unknown
 from oodbench.metrics import accuracy, bootstrap, curve, evaluate, fpr_at
 from oodbench.registry import discover
 from oodbench.store import Cell, Scores
+from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
 
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
@@ -58,6 +59,7 @@ COLUMNS = (
     *OF_ATTACK,
     *honesty.FLAGS,
     *OF_CELL,
+    "stale",
     "id_set",
     *OF_GROUP,
     "cell",
@@ -101,6 +103,7 @@ def load_results(
         means: JSON, the sets behind each mean that the suite names.
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
         network, network_digest: by name, and SHA-256 of its weights.
+        stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
         id_set: image set of the ID scores.
         distance, threat, constants: "near" or "far"; the task in words and as JSON.
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
@@ -167,9 +170,11 @@ def _rows(
     groups = cell.read()
     if amiss := _amiss(attributes, groups):
         raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it away")
+    outdated = stale(groups)
+    groups = [group for group in groups if (group.task, group.image_set) not in outdated]
     name = attributes["detector"]
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
-    of_cell["cell"] = _name(cell)
+    of_cell |= {"cell": _name(cell), "stale": told(outdated)}
     published = _published(str(name), detectors) if convention == "published" else None
     operating_point = published.operating_point if published else None
     of_cell["operating_point"] = operating_point

@@ -27,6 +27,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
     notes += _missing(frame, summary, called)
+    notes += _stale(cells, called)
     if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
         notes.append(f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels.")
     if any(len(entry.cells) > 1 for entry in summary):
@@ -99,6 +100,15 @@ def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str,
     notes = [f"Missing: {line}, {task}: {', '.join(names)}; {again}." for (line, task), names in gaps.items()]
     bare = [name for cell, name in called.items() if (frame[frame["cell"] == cell]["metric"] == OF_ID).all()]
     return notes + [f"Missing: {name}: all OOD sets; {again}." for name in bare]
+
+
+def _stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """What is stored and left out, a line a cell."""
+    return [
+        f"Stale and left out: {_one_cell(cell, called)}, {cell['stale']}; run it again."
+        for _, cell in cells.iterrows()
+        if cell["stale"]
+    ]
 
 
 def _one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:

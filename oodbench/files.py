@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and digests of what is in them."""
 
+import codecs
 import errno
 import hashlib
 import os
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oodbench.errors import StorageError
+from oodbench.errors import OodbenchError, StorageError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -59,6 +60,44 @@ def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
             "stopped"
         )
     return StorageError(f"cannot write {path}: {error.strerror or error}; choose another folder")
+
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""What editors put in front of a text, and the encoding that it tells."""
+
+
+def read_text(path: Path) -> str:
+    """A text file that people write: UTF-8, or what its byte order mark says; the mark is taken off.
+
+    Raises:
+        OodbenchError: it cannot be read, or is in another encoding; with the line that shows it.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise OodbenchError(f"cannot read {path}: {error.strerror or error}; give the path of a text file") from error
+    mark = next((mark for mark in _MARKS if raw.startswith(mark)), b"")
+    encoding = _MARKS.get(mark, "utf-8")
+    raw = raw.removeprefix(mark)
+    if encoding == "utf-8" and b"\0" in raw:
+        raise OodbenchError(
+            f"{path} has null bytes: it is no text, or UTF-16 without a byte order mark; save it as UTF-8"
+        )
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        if mark:
+            said = f"begins as {encoding.upper()} and breaks off"
+        else:
+            said = f"is not UTF-8, line {line} has the byte 0x{raw[error.start]:02x}: it may be Latin-1 or Windows-1252"
+        raise OodbenchError(f"{path} {said}; save it as UTF-8") from error
 
 
 def digest(*parts: bytes | memoryview | str) -> str:

@@ -44,7 +44,7 @@ def progress(doing: str, count: int | None, unit: str = "images") -> Iterator[Ad
         miniters=1,
         smoothing=0.1,
         dynamic_ncols=terminal,
-        ascii=not terminal,
+        ascii=None if terminal else True,  # None: bars of blocks where the terminal's encoding has them
     )
     with line:
 

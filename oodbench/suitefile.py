@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from oodbench.declare import DeclarationError, build, check_known, coerce
 from oodbench.errors import OodbenchError, unknown
+from oodbench.files import read_text
 from oodbench.suite import MEANS, IDSets, NetworkSpec, OODSet, Outliers, Recipe, Suite
 from oodbench.tasks import ID_TASK, KINDS, Task
 
@@ -57,8 +58,8 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[tuple[Path, dict[str, A
     if path.resolve() in above:
         raise OodbenchError(f"{path}: 'extends' comes back to this file; a suite cannot extend itself")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise OodbenchError(f"{path} is not valid TOML: {error}; mend that line") from error
     base = table.pop("extends", None)
     if base is None:
@@ -160,7 +161,7 @@ def _as_list(value: Any, at: list[str]) -> list[Any]:
 def _place(error: DeclarationError, layers: list[tuple[Path, dict[str, Any]]]) -> str:
     """File and line of the entry an error speaks of: the last layer that says it."""
     for path, _ in reversed(layers):
-        line = _line_of(path.read_text(encoding="utf-8").splitlines(), error.keys)
+        line = _line_of(read_text(path).splitlines(), error.keys)
         if line:
             return f"{path}, line {line}"
     return str(layers[-1][0])

@@ -20,8 +20,27 @@ class Examples(click.Command):
         formatter.write("Examples:\n" + "".join(f"  {example}\n" for example in self.examples))
 
 
+class PipedError(Exception):
+    """A pipe broke: `error` carried past click, which would end with exit code 1, that of a failed check."""
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Group(Examples, click.Group):
     """The command itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Whatever was asked for.
+
+        Raises:
+            PipedError: a pipe broke on the way.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipedError(error) from error
 
 
 plugin_option = click.option(

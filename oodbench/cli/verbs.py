@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
+from traceback import format_exc
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +19,7 @@ from oodbench.cli.listing import list_
 from oodbench.cli.options import (
     Examples,
     Group,
+    PipedError,
     compile_option,
     data_option,
     device_option,
@@ -31,6 +34,7 @@ from oodbench.cli.options import (
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
+from oodbench.cli.terminal import about_refusal, drop_unwritten, write_anyhow
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.memory import keep_freed_memory
@@ -44,8 +48,14 @@ from oodbench.tasks.task import SIDES
 from oodbench.team import gathered, give_first_the_word, launched, quiet_followers
 from oodbench.variation import parse_radii, restrict, vary
 
+OURS = 3
+"""Exit code of a mistake in oodbench itself: 1 is a failed check, 2 what a user can mend."""
+
 INTERRUPTED = 130
 """Exit code of a run stopped by Ctrl-C, as shells have it."""
+
+NO_READER = 141
+"""Exit code where the reader of a pipe went away (`oodbench table | head -1`), as shells have it."""
 
 
 @click.group(
@@ -309,13 +319,20 @@ commands.add_command(table)
 
 
 def main() -> NoReturn:
-    """The `oodbench` command: exit code 0, 1 for a failed check, 2 for a user's mistake, 130 when interrupted."""
+    """The `oodbench` command.
+
+    Exit code 0, 1 for a failed check, 2 for a user's mistake, 3 for one of oodbench, 130 when interrupted, 141 where
+    nobody reads on.
+    """
+    write_anyhow()
     keep_freed_memory()
     with quiet_followers():
         code, message = _outcome()
-    if code not in (0, INTERRUPTED):
+    if code not in (0, INTERRUPTED, NO_READER):
         give_first_the_word()
-    click.echo(message, err=True, nl=False)
+    with suppress(OSError):  # where nobody listens, the exit code has to do
+        click.echo(message, err=True, nl=False)
+    drop_unwritten()
     sys.exit(code)
 
 
@@ -330,8 +347,34 @@ def _outcome() -> tuple[int, str]:
         return 2, f"oodbench: {error}\n"
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED, "\noodbench: interrupted; the same command goes on where this one stopped\n"
+    except OSError as error:
+        return _about_files(error)
+    except PipedError as error:
+        return _about_files(error.error)
+    except Exception:
+        return OURS, _about_ourselves()
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
     return (code if isinstance(code, int) else 0), ""
+
+
+def _about_files(error: OSError) -> tuple[int, str]:
+    """The exit code and what to say where the system refused something."""
+    refused = about_refusal(error)
+    if refused == "":
+        return NO_READER, ""
+    if refused:
+        return 2, f"oodbench: cannot write the output ({refused}): send it elsewhere; stored results are as they were\n"
+    if error.filename is None:
+        return OURS, _about_ourselves()
+    return 2, f"oodbench: cannot use {error.filename}: {error.strerror}; mend its permissions, or name another\n"
+
+
+def _about_ourselves() -> str:
+    """What to say of the exception that is being handled and that nobody foresaw."""
+    return (
+        f"{format_exc()}oodbench: this is a mistake in oodbench or in a plugin, not in what you typed; what was "
+        "finished is stored. Please report the lines above\n"
+    )
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

@@ -16,6 +16,9 @@ Counts = npt.NDArray[np.int64]
 
 METRICS = ("fpr95", "fpr95_oodpos", "auroc", "aupr_in", "aupr_out", "detection_error")
 
+AT_CLEAN = ("fpr95_clean", "fnr_clean")
+"""What `at_clean_threshold` measures where ID images are attacked: a deployed threshold was set before the attack."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -109,6 +112,41 @@ def bootstrap(
     values = np.concatenate(chunks, axis=1)
     tails = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return {name: (float(low), float(high)) for name, low, high in zip(functions, *tails, strict=True)}
+
+
+def at_clean_threshold(
+    clean_id: npt.ArrayLike,
+    attacked_id: npt.ArrayLike,
+    ood_scores: npt.ArrayLike,
+    convention: str = "default",
+    operating_point: float | None = None,
+) -> dict[str, float]:
+    """What passes and what is rejected at a threshold that was set on clean ID images, while ID images are attacked.
+
+    All other metrics hold attacked ID scores against OOD scores, so that their threshold moves with the attack, which
+    nobody's threshold does.
+
+    Args:
+        clean_id: (N,), sets the threshold that keeps 95 % of them.
+        attacked_id: (M,).
+        ood_scores: (K,), attacked or not.
+        convention: one of `CONVENTIONS`; how `fpr95` is taken.
+        operating_point: a fixed threshold in its place, where the method has one.
+
+    Returns:
+        fpr95_clean: share of OOD images accepted there.
+        fnr_clean: share of attacked ID images rejected there.
+
+    Raises:
+        OodbenchError: as `evaluate`.
+    """
+    share_accepted = _convention(convention)["fpr95"]
+
+    def accepted(scores: npt.ArrayLike) -> float:
+        points = curve(clean_id, scores)
+        return float(share_accepted(points)) if operating_point is None else fpr_at(points, operating_point)
+
+    return {"fpr95_clean": accepted(ood_scores), "fnr_clean": 1 - accepted(attacked_id)}
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:

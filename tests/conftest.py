@@ -68,9 +68,20 @@ def oodbench(monkeypatch, capsys, tmp_path):
 
 
 def store_cell(
-    folder, detector="msp", seed=1, task="linf", ood=(("letters", (0.0, 1.0, 2.5, 9.0)),), key="ab", aside=(), **about
+    folder,
+    detector="msp",
+    seed=1,
+    task="linf",
+    ood=(("letters", (0.0, 1.0, 2.5, 9.0)),),
+    key="ab",
+    aside=(),
+    attacked_id=None,
+    **about,
 ):
-    """A cell with eight ID images that score 2 to 9 and are all recognised but one; `aside` names OOD sets."""
+    """A cell with eight ID images that score 2 to 9 and are all recognised but one; `aside` names OOD sets.
+
+    `attacked_id` are the scores of the ID images where they are attacked, too.
+    """
     cell = Cell(folder / about.get("suite", "digits") / detector / f"seed{seed}-{key * 6}.h5")
     attributes = {"suite": "digits", "suite_version": 2, "suite_fingerprint": "f" * 64, "detector": detector}
     attributes |= {"seed": seed, "parameters": "{}", "network": "small-cnn", "network_digest": "d" * 64}
@@ -86,6 +97,8 @@ def store_cell(
         )
 
     add("id", "digits-test", "id", np.arange(2.0, 10.0), constants="", source="scanned by hand")
+    if attacked_id is not None:
+        add(task, "digits-test", "id", attacked_id, constants="", threat="attacked")
     for name, scores in ood:
         constants = json.dumps({"kind": task, "epsilon": 32 if task == "linf" else 0})
         distance = "aside" if name in aside else "near"

@@ -36,6 +36,8 @@ const listed = (names) => names.join(", ");
 const METRICS = {
   fpr95: { title: "FPR@95", lower: true },
   fpr95_oodpos: { title: "FPR@95 OOD+", lower: true },
+  fpr95_clean: { title: "FPR@95, clean threshold", lower: true },
+  fnr_clean: { title: "ID rejected, clean threshold", lower: true },
   auroc: { title: "AUROC", lower: false },
   aupr_in: { title: "AUPR-in", lower: false },
   aupr_out: { title: "AUPR-out", lower: false },

@@ -2,7 +2,7 @@
 
 from oodbench.tables.frame import load_results, require_distinct, tidy
 from oodbench.tables.layout import chosen, flat, render
-from oodbench.tables.notes import about_cost, left
+from oodbench.tables.notes import about_attacked_id, about_cost, left
 from oodbench.tables.published import Published
 from oodbench.tables.stale import stale
 from oodbench.tables.summary import View, aside, means
@@ -10,6 +10,7 @@ from oodbench.tables.summary import View, aside, means
 __all__ = [
     "Published",
     "View",
+    "about_attacked_id",
     "about_cost",
     "aside",
     "chosen",

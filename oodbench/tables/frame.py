@@ -11,7 +11,7 @@ import pandas as pd
 from oodbench import honesty, store
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
-from oodbench.metrics import accuracy, bootstrap, curve, evaluate, fpr_at
+from oodbench.metrics import accuracy, at_clean_threshold, bootstrap, curve, evaluate, fpr_at
 from oodbench.registry import discover
 from oodbench.store import Cell, Scores
 from oodbench.tables.stale import stale, told
@@ -90,7 +90,8 @@ def load_results(
 
     Columns, in this order:
         suite, detector, seed, task, ood: what was measured; `ood` is one image set, means are the reader's to take.
-        metric, value: a name of `oodbench.metrics.METRICS` or "accuracy", and a fraction in [0, 1].
+        metric, value: a name of `oodbench.metrics.METRICS` or "accuracy", and a fraction in [0, 1]. Where ID images
+            were attacked there are those of `oodbench.metrics.AT_CLEAN` as well.
         n_id, n_ood: images behind it.
         convention, operating_point: of the metric, see `oodbench.metrics`; a fixed threshold where a paper has one.
         low, high: 95 % bootstrap interval over images, where a subset was scored (`--images`) or `intervals` is set.
@@ -207,6 +208,9 @@ def _rows(
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
                 values["fpr95"] = fpr_at(points, operating_point)
+            if group.task in attacked_id:
+                three = (view(each.scores) for each in (id_group, attacked_id[group.task], group))
+                values |= at_clean_threshold(*three, convention, operating_point)
             # A subset stands for the whole set: how far off it may be belongs to it.
             wanted = intervals or attributes.get("images")
             bounds = bootstrap(id_scores, view(group.scores), convention=convention) if wanted else {}

@@ -9,7 +9,7 @@ from typing import cast
 import pandas as pd
 from tabulate import tabulate
 
-from oodbench.metrics import CONVENTIONS
+from oodbench.metrics import AT_CLEAN, CONVENTIONS
 from oodbench.tables.notes import footnotes
 from oodbench.tables.published import Published
 from oodbench.tables.summary import MEAN, OF_ID, SUITE, Entry, View, lines, lower_is_better, selected, summarise
@@ -18,6 +18,8 @@ HEADINGS: Mapping[str, str] = {
     "accuracy": "ID accuracy ↑",
     "fpr95": "FPR@95 ↓",
     "fpr95_oodpos": "FPR@95 OOD+ ↓",
+    "fpr95_clean": "FPR@95, clean threshold ↓",
+    "fnr_clean": "ID rejected, clean threshold ↓",
     "auroc": "AUROC ↑",
     "aupr_in": "AUPR-in ↑",
     "aupr_out": "AUPR-out ↑",
@@ -106,7 +108,7 @@ def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     parts = []
     for _, part in frame.groupby(SUITE, sort=False):
         sets = ["", *(selected(part, view.sets) if view.sets else part["ood"].unique())]
-        metrics = view.shown(str(part["convention"].iloc[0]))
+        metrics = view.shown(part)
         parts.append(part[part["ood"].isin(sets) & part["metric"].isin(metrics)])
     return pd.concat(parts)
 
@@ -131,7 +133,7 @@ def _table(
 ) -> pd.DataFrame:
     """The cells of the table as text, the best ones between `marks`; columns are headings."""
     convention = str(frame["convention"].iloc[0])
-    metrics = view.shown(convention)
+    metrics = view.shown(frame)
     bounded = any(not isnan(entry.low) for entry in summary)
     best = _best(summary)
     rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
@@ -144,10 +146,13 @@ def _table(
         row = {"detector": line, "task": task}
         row |= {over: ood.removeprefix(MEAN)} if over else {}
         for metric in metrics:
-            entry = found[metric]
+            entry = found.get(metric)
+            if entry is None:  # of attacked ID images, where none were
+                row[HEADINGS[metric]] = ""
+                continue
             leads = best.get((*entry.place, metric)) == _printed(entry.value)
             row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
-            if published and metric != OF_ID:
+            if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
                 row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
                     "" if figure is None else _printed(figure)

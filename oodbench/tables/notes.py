@@ -7,6 +7,7 @@ from typing import Any, cast
 import pandas as pd
 
 from oodbench import honesty
+from oodbench.metrics import AT_CLEAN
 from oodbench.tables.summary import ASIDE, OF_ID, Entry, aside, behind, means, tuned
 from oodbench.tasks import Clean
 from oodbench.variation import curve_of
@@ -26,6 +27,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
+    notes += about_attacked_id(scores)
     notes += _missing(frame, summary, called)
     notes += _stale(cells, called)
     if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
@@ -55,6 +57,20 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     ]
     notes.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return notes
+
+
+def about_attacked_id(scores: pd.DataFrame) -> list[str]:
+    """How to read the figures of tasks that attack ID images, from their rows of a tidy frame; nothing without any."""
+    tasks = list(dict.fromkeys(scores.loc[scores["metric"].isin(AT_CLEAN), "task"]))
+    if not tasks:
+        return []
+    return [
+        f"{', '.join(tasks)}: ID images are attacked, and OOD images are held against the attacked ID scores. FPR@95 "
+        "there takes its threshold from attacked ID images (95 % of those are kept), which nobody can do who sets a "
+        "threshold beforehand. 'Clean threshold' is the one that keeps 95 % of the ID images as they are: FPR@95 there "
+        "is the share of OOD images accepted at it, ID rejected the share of attacked ID images rejected at it (5 % or "
+        "less without an attack). ID accuracy is of the images as they are."
+    ]
 
 
 def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:

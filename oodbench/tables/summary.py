@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from oodbench.errors import OodbenchError, unknown
-from oodbench.metrics import CONVENTIONS
+from oodbench.metrics import AT_CLEAN, CONVENTIONS
 
 SUITE = ["suite", "suite_version", "suite_fingerprint"]
 """Rows that differ in one of these never meet in one mean."""
@@ -49,7 +49,8 @@ class View:
         by: "task" for one mean, "ood" for a row each set, "mean" for each mean that the suite knows. OOD sets that
             stand aside have rows of their own, unless `sets` says what is shown.
         sets: OOD sets, or names of the suite's means, which are averaged and shown; all if empty.
-        metrics: shown, in this order; all of the convention, and ID accuracy, if empty.
+        metrics: shown, in this order; all of the convention, those of attacked ID images where there are any, and ID
+            accuracy, if empty.
         seeds: "mean" for one line for all seeds of a detector, "each" for a line each.
         sort: metric by which lines are ordered within a task and set, best first; as stored if empty.
     """
@@ -60,13 +61,15 @@ class View:
     seeds: str = "mean"
     sort: str = ""
 
-    def shown(self, convention: str) -> list[str]:
-        """The metrics of a table in `convention`, in order.
+    def shown(self, frame: pd.DataFrame) -> list[str]:
+        """The metrics of a table of `frame`, tidy and in one convention, in order.
 
         Raises:
-            OodbenchError: there is no metric of that name.
+            OodbenchError: there is no metric of that name, or it is of attacked ID images and none were.
         """
-        known = [*CONVENTIONS[convention], OF_ID]
+        measured = set(frame["metric"])
+        of_attacked_id = [name for name in AT_CLEAN if name in measured]
+        known = [*CONVENTIONS[str(frame["convention"].iloc[0])], *of_attacked_id, OF_ID]
         for name in (*self.metrics, *([self.sort] if self.sort else [])):
             if name not in known:
                 raise unknown("metric", name, known)
@@ -196,7 +199,7 @@ def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
         OodbenchError: a set or metric is not known.
     """
     called = lines(frame, view.seeds)
-    wanted = {*view.shown(str(frame["convention"].iloc[0])), view.sort}
+    wanted = {*view.shown(frame), view.sort}
     found: dict[tuple[str, str, str, str], list[Entry]] = {}
     for cell, task, part, groups in _cells(frame, view):
         for ood, names in groups.items():
@@ -208,7 +211,7 @@ def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
 
 def lower_is_better(metric: str) -> bool:
     """Error rates should be low, all else high."""
-    return metric.startswith("fpr") or metric == "detection_error"
+    return metric.startswith(("fpr", "fnr")) or metric == "detection_error"
 
 
 def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, list[str]]]]:
@@ -270,7 +273,7 @@ def _sorted(entries: list[Entry], metric: str) -> list[Entry]:
     places = list(dict.fromkeys(entry.place for entry in entries))
 
     def rank(entry: Entry) -> tuple[int, float]:
-        value = ranks[entry.line, *entry.place]
+        value = ranks.get((entry.line, *entry.place), nan)
         return places.index(entry.place), inf if isnan(value) else value
 
     return sorted(entries, key=rank)

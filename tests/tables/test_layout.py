@@ -207,3 +207,35 @@ def test_scores_of_the_wrong_sign_are_flagged(tmp_path, stored):
     for task, ood in (("clean", [("a", above), ("b", below)]), ("linf", [("a", above)])):
         said = render(tidy([stored(tmp_path / task / ood[-1][0], task=task, ood=ood)], {}))
         assert "far below 50 %" not in said
+
+
+def test_a_row_of_attacked_id_images_says_what_holds_at_the_clean_threshold(oodbench, tmp_path, stored):
+    """ID images of 2 to 9 fall by 5: at the threshold of the attacked, -3, all pass; at that of the clean, 2, half."""
+    ood = [("a", [-2.0, 1.0, 2.5, 2.5])]
+    stored(tmp_path / "results", task="linf-both", ood=ood, attacked_id=[float(score) for score in range(-3, 5)])
+    stored(tmp_path / "results", detector="atom", ood=ood)
+    code, out, _ = oodbench("table")
+    heading, _, *body = rows(out)
+    assert code == 0
+    found = {row[1]: dict(zip(heading, row, strict=True)) for row in body}
+    attacked = found["linf-both"]
+    assert attacked["FPR@95 ↓"] == "100.00"
+    assert attacked["FPR@95, clean threshold ↓"] == "50.00"
+    assert attacked["ID rejected, clean threshold ↓"] == "62.50"  # -3 to 1 of -3 to 4
+    assert found["linf"]["FPR@95, clean threshold ↓"] == found["linf"]["ID rejected, clean threshold ↓"] == ""
+    assert "linf-both: ID images are attacked, and OOD images are held against the attacked ID scores." in out
+    assert oodbench("table", "--sort", "fnr_clean")[0] == 0
+    only = oodbench("table", "--metric", "fnr_clean", "--sort", "fnr_clean", "--format", "csv")[1]
+    assert list(pd.read_csv(io.StringIO(only))["value"]) == [0.625]
+    plain = oodbench("table", "--compare", "published", "--format", "html")
+    assert plain[0] == 0
+    assert "nan" not in plain[1].lower().replace("nano", "")
+
+
+def test_metrics_of_attacked_id_images_are_not_there_without_them(oodbench, tmp_path, stored):
+    stored(tmp_path / "results")
+    out = oodbench("table")[1]
+    assert "clean threshold" not in out.lower()
+    code, _, err = oodbench("table", "--metric", "fnr_clean")
+    assert code == 2
+    assert "fnr_clean" in err

@@ -73,8 +73,9 @@ def table(
     registry = discover(plugins)
     detectors = {name: registry[name] for name in registry.names()}
     view = tables.View(by or "task", sets, metrics, seeds, sort)
-    view.shown(convention)  # a misspelt metric is named before anything is computed
+    view.require_known(convention)  # a misspelt metric is named before anything is computed
     frame = tables.tidy(store.cells(results), detectors, convention, intervals)
+    view.require_measured(frame)
     if form in TIDY:
         if compare:
             raise OodbenchError("--compare is for tables that people read: leave it out, or --format github")

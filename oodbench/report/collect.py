@@ -92,7 +92,8 @@ def _basis(scores: pd.DataFrame) -> dict[str, str]:
         "OOD sets": ", ".join(f"{ood} ({distance}, {_counted(count, 'image')})" for ood, distance, count in sets),
         "measured": f"{' to '.join(dict.fromkeys([days[0], days[-1]]))} on {'; '.join(machines)}",
     }
-    basis |= {"attacked ID images": said.rstrip(".") for said in tables.about_attacked_id(scores)}
+    if said := tables.about_attacked_id(scores):
+        basis["attacked ID images"] = " ".join(said).rstrip(".")
     if scores["low"].notna().any():
         basis["intervals"] = (
             "95 % over images, 1,000 bootstrap resamples; over several sets their mean, as if all erred together"

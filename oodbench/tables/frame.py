@@ -209,8 +209,8 @@ def _rows(
             if operating_point is not None:
                 values["fpr95"] = fpr_at(points, operating_point)
             if group.task in attacked_id:
-                three = (view(each.scores) for each in (id_group, attacked_id[group.task], group))
-                values |= at_clean_threshold(*three, convention, operating_point)
+                clean_id, ood_scores = view(id_group.scores), view(group.scores)
+                values |= at_clean_threshold(clean_id, id_scores, ood_scores, convention, operating_point)
             # A subset stands for the whole set: how far off it may be belongs to it.
             wanted = intervals or attributes.get("images")
             bounds = bootstrap(id_scores, view(group.scores), convention=convention) if wanted else {}

@@ -146,10 +146,10 @@ def _table(
         row = {"detector": line, "task": task}
         row |= {over: ood.removeprefix(MEAN)} if over else {}
         for metric in metrics:
-            entry = found.get(metric)
-            if entry is None:  # of attacked ID images, where none were
+            if metric not in found:  # of attacked ID images, where none were
                 row[HEADINGS[metric]] = ""
                 continue
+            entry = found[metric]
             leads = best.get((*entry.place, metric)) == _printed(entry.value)
             row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
             if published and metric not in (OF_ID, *AT_CLEAN):

@@ -61,19 +61,31 @@ class View:
     seeds: str = "mean"
     sort: str = ""
 
+    def require_known(self, convention: str) -> None:
+        """OodbenchError if there is no metric of a name that is asked for in `convention`."""
+        known = [*CONVENTIONS[convention], *AT_CLEAN, OF_ID]
+        for name in (*self.metrics, *([self.sort] if self.sort else [])):
+            if name not in known:
+                raise unknown("metric", name, known)
+
+    def require_measured(self, frame: pd.DataFrame) -> None:
+        """OodbenchError if what is asked for is of attacked ID images, and none were attacked in a tidy frame."""
+        measured = set(frame["metric"])
+        for name in {*self.metrics, self.sort} & set(AT_CLEAN) - measured:
+            raise OodbenchError(
+                f"metric {name!r} is of attacked ID images, and none were: `oodbench run --threat both`"
+            )
+
     def shown(self, frame: pd.DataFrame) -> list[str]:
         """The metrics of a table of `frame`, tidy and in one convention, in order.
 
         Raises:
-            OodbenchError: there is no metric of that name, or it is of attacked ID images and none were.
+            OodbenchError: there is no metric of that name.
         """
-        measured = set(frame["metric"])
-        of_attacked_id = [name for name in AT_CLEAN if name in measured]
-        known = [*CONVENTIONS[str(frame["convention"].iloc[0])], *of_attacked_id, OF_ID]
-        for name in (*self.metrics, *([self.sort] if self.sort else [])):
-            if name not in known:
-                raise unknown("metric", name, known)
-        return list(dict.fromkeys(self.metrics)) or known
+        convention, measured = str(frame["convention"].iloc[0]), set(frame["metric"])
+        self.require_known(convention)
+        usual = [*CONVENTIONS[convention], *(name for name in AT_CLEAN if name in measured), OF_ID]
+        return list(dict.fromkeys(self.metrics)) or usual
 
 
 @dataclass(frozen=True)

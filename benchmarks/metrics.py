@@ -1,4 +1,4 @@
-"""All metrics at once against scikit-learn's functions, and the bootstrap against one evaluation."""
+"""All metrics at once against scikit-learn's functions, and all intervals against one evaluation."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.setting import Setting
-from oodbench.metrics import Floats, bootstrap, evaluate
-
-RESAMPLES = 1000
+from oodbench.intervals import intervals
+from oodbench.metrics import Floats, evaluate
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    """For each number of scores, then the bootstrap."""
+    """For each number of scores, then the intervals."""
     for count in setting.sizes.scores:
         yield _evaluation(setting, count)
-    yield _bootstrap(setting, setting.sizes.resampled)
+    yield _intervals(setting, setting.sizes.bounded)
 
 
 def _evaluation(setting: Setting, count: int) -> Row:
@@ -27,12 +26,12 @@ def _evaluation(setting: Setting, count: int) -> Row:
     return Row("metrics", "all six metrics", against, "speed-up", ratio, 2.0, f"{count} + {count} scores")
 
 
-def _bootstrap(setting: Setting, count: int) -> Row:
+def _intervals(setting: Setting, count: int) -> Row:
     scores = _scores(count)
-    works = [lambda: bootstrap(*scores, resamples=RESAMPLES), lambda: evaluate(*scores)]
+    works = [lambda: intervals(*scores), lambda: evaluate(*scores)]
     ratio = Ratio.of(*interleaved(works, setting.sizes.repetitions, setting.device))
-    note = f"{count} + {count} scores, all six metrics of each"
-    return Row("metrics", f"{RESAMPLES} bootstrap resamples", "one evaluation", "cost", ratio, 30.0, note)
+    note = f"{count} + {count} scores, all six metrics"
+    return Row("metrics", "all six intervals", "one evaluation", "cost", ratio, 30.0, note)
 
 
 def with_scikit_learn(id_scores: Floats, ood_scores: Floats) -> dict[str, float]:

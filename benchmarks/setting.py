@@ -39,7 +39,7 @@ class Sizes:
         trained: ID training images of an epoch, by network.
         corrupted: images.
         scores: of each side, for the metrics.
-        resampled: scores of each side, for the bootstrap.
+        bounded: scores of each side, for the intervals.
         remembered: test images whose scoring's peak of memory is compared, small and large.
     """
 
@@ -50,7 +50,7 @@ class Sizes:
     trained: Mapping[str, int]
     corrupted: int
     scores: tuple[int, ...]
-    resampled: int
+    bounded: int
     remembered: tuple[int, int]
 
     def repeated(self, times: int) -> "Sizes":
@@ -74,7 +74,7 @@ FULL = Sizes(
     trained={"small-cnn": 4096, "densenet-bc-100-12": 64},
     corrupted=512,
     scores=(10_000, 1_000_000),
-    resampled=10_000,
+    bounded=10_000,
     remembered=(5000, 40_000),
 )
 QUICK = Sizes(
@@ -85,7 +85,7 @@ QUICK = Sizes(
     trained={"small-cnn": 128},
     corrupted=4,
     scores=(1000,),
-    resampled=500,
+    bounded=500,
     remembered=(100, 400),
 )
 """To try it: the figures mean nothing."""

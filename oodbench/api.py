@@ -17,7 +17,8 @@ from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
 from oodbench.gradient import PerImage
-from oodbench.metrics import bootstrap, curve
+from oodbench.intervals import intervals as all_intervals
+from oodbench.metrics import curve
 from oodbench.metrics import evaluate as all_metrics
 from oodbench.networks.network import as_input, batch_size
 from oodbench.plan import plan_seeds
@@ -160,7 +161,7 @@ def evaluate(
         attack: a kind of `oodbench list tasks` that moves images inside a ball, such as "linf-adaptive", or a task.
         epsilon: radius of the ball in 1/255, where `attack` is a name.
         convention: of the metrics: "default", "published" or "openood".
-        intervals: give 95 % bootstrap intervals over images.
+        intervals: give 95 % intervals over images, see `oodbench.intervals`.
         device: where images are put before `score` sees them.
 
     Returns:
@@ -185,7 +186,7 @@ def evaluate(
             tried[task.kind] = _attacked(function, goal, task, pixels, name)
         for kind, (scores, extras) in tried.items():
             values = all_metrics(id_scores, scores, convention)
-            bounds = bootstrap(id_scores, scores, convention=convention) if intervals else {}
+            bounds = all_intervals(id_scores, scores, convention) if intervals else {}
             about = {"n_id": len(id_scores), "n_ood": len(scores), "convention": convention}
             about |= {"epsilon": task.epsilon if task and kind != "clean" else 0}
             about |= honesty.measured(curve(id_scores, scores), extras, {})

@@ -1,4 +1,4 @@
-"""Two score arrays to FPR@95, AUROC, AUPR and detection error, each by its own name and convention, with intervals.
+"""Two score arrays to FPR@95, AUROC, AUPR and detection error, each by its own name and convention.
 
 Higher score = more in-distribution (ID); ID is the positive class; every value is a fraction in [0, 1].
 """
@@ -27,7 +27,7 @@ class Curve:
     Attributes:
         thresholds: the T distinct scores, ascending.
         id_below: int64 (..., T + 1), ID images at or below each threshold, a zero for "below all" in front. Leading
-            axes hold resamples.
+            axes hold several such curves.
         ood_below: the same for OOD images.
     """
 
@@ -67,51 +67,6 @@ def evaluate(id_scores: npt.ArrayLike, ood_scores: npt.ArrayLike, convention: st
     functions = _convention(convention)
     points = curve(id_scores, ood_scores)
     return {name: float(function(points)) for name, function in functions.items()}
-
-
-def bootstrap(
-    id_scores: npt.ArrayLike,
-    ood_scores: npt.ArrayLike,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    convention: str = "default",
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals for every metric, over images: ID and OOD are resampled with replacement, each by itself.
-
-    Args:
-        id_scores: (N,).
-        ood_scores: (M,).
-        resamples: how many.
-        seed: the same seed draws the same images.
-        level: share of resamples inside the interval, between 0 and 1.
-        convention: one of `CONVENTIONS`.
-
-    Raises:
-        OodbenchError: as `evaluate`; no resamples, or a level outside (0, 1).
-    """
-    if resamples < 1 or not 0 < level < 1:
-        raise OodbenchError(
-            f"cannot bootstrap with resamples={resamples} and level={level}: give at least 1 resample and a level "
-            "between 0 and 1, such as 0.95"
-        )
-    functions = _convention(convention)
-    points = curve(id_scores, ood_scores)
-    id_generator, ood_generator = np.random.default_rng(seed).spawn(2)  # so that chunks do not change what is drawn
-    rows = max(1, CHUNK // (points.n_id + points.n_ood))
-    chunks = []
-    for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
-        drawn = Curve(
-            points.thresholds,
-            _resampled(points.id_below, count, id_generator),
-            _resampled(points.ood_below, count, ood_generator),
-        )
-        chunks.append([function(drawn) for function in functions.values()])
-    values = np.concatenate(chunks, axis=1)
-    tails = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return {name: (float(low), float(high)) for name, low, high in zip(functions, *tails, strict=True)}
 
 
 def at_clean_threshold(
@@ -214,7 +169,7 @@ def auroc_ties(points: Curve) -> float:
     return float((np.diff(points.id_below) * np.diff(points.ood_below)).sum() / (points.n_id * points.n_ood))
 
 
-# Each metric below maps a curve to (...), one value for each resample of the curve's leading axes.
+# Each metric below maps a curve to (...), one value for each of the curve's leading axes.
 
 
 def fpr95(points: Curve) -> Floats:
@@ -320,9 +275,6 @@ CONVENTIONS: Mapping[str, Mapping[str, Metric]] = {
 """The same metrics as communities compute them, the leading ones first; "published" is the reference code of Chen et
 al. 2021, "openood" is OpenOOD v1.5, whose only FPR@95 is `fpr95_oodpos`."""
 
-CHUNK = 2**17
-"""Images that a bootstrap draws at a time: some MiB, which stay in the cache."""
-
 
 def _convention(name: str) -> Mapping[str, Metric]:
     if name not in CONVENTIONS:
@@ -341,15 +293,6 @@ def _checked(scores: npt.ArrayLike, side: str) -> Floats:
 
 def _cumulated(ordered: Floats, thresholds: Floats) -> Counts:
     return np.concatenate([[0], np.searchsorted(ordered, thresholds, side="right")])
-
-
-def _resampled(below: Counts, count: int, generator: np.random.Generator) -> Counts:
-    """Cumulative counts (count, T + 1) of as many images drawn with replacement from those behind `below` (T + 1,)."""
-    images = int(below[-1])
-    ranks = generator.integers(1, images + 1, (count, images))  # rank r: the image with the r-th lowest score
-    ranks += (images + 1) * np.arange(count)[:, None]
-    times = np.bincount(ranks.ravel(), minlength=count * (images + 1)).reshape(count, images + 1)
-    return np.take(times.cumsum(1), below, axis=1)
 
 
 def _position(points: Curve, threshold: float) -> int:

@@ -11,7 +11,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from oodbench import metrics
 from oodbench.errors import OodbenchError
-from oodbench.metrics import METRICS, bootstrap, curve, evaluate, in_distribution_report
+from oodbench.metrics import METRICS, curve, evaluate, in_distribution_report
 
 scores = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
 
@@ -170,65 +170,6 @@ def test_unknown_convention():
         evaluate([1.0], [0.0], "publised")
 
 
-def drawn(seed, n_id=300, n_ood=200):
-    generator = np.random.default_rng(seed)
-    return generator.normal(1, 1, n_id), generator.normal(0, 1, n_ood)
-
-
-def test_bootstrap_is_resampling_and_evaluating_again():
-    # The long way, image by image, with other random numbers: both estimate the same quantiles.
-    id_scores, ood_scores = drawn(0)
-    generator = np.random.default_rng(1)
-    long_way = [
-        evaluate(generator.choice(id_scores, len(id_scores)), generator.choice(ood_scores, len(ood_scores)))
-        for _ in range(1500)
-    ]
-    short_way = bootstrap(id_scores, ood_scores, resamples=3000)
-    for name in METRICS:
-        expected = np.quantile([values[name] for values in long_way], [0.025, 0.975])
-        width = expected[1] - expected[0]
-        np.testing.assert_allclose(short_way[name], expected, atol=0.15 * width, err_msg=name)
-
-
-@pytest.mark.parametrize("convention", metrics.CONVENTIONS)
-def test_bootstrap_holds_the_estimate_and_repeats(convention):
-    id_scores, ood_scores = drawn(3)
-    estimate = evaluate(id_scores, ood_scores, convention)
-    intervals = bootstrap(id_scores, ood_scores, resamples=500, seed=7, convention=convention)
-    for name in METRICS:
-        low, high = intervals[name]
-        assert low <= estimate[name] <= high, name
-        assert low < high
-    assert bootstrap(id_scores, ood_scores, resamples=500, seed=7, convention=convention) == intervals
-    assert bootstrap(id_scores, ood_scores, resamples=500, seed=8, convention=convention) != intervals
-
-
-def test_bootstrap_has_no_width_where_nothing_can_change():
-    intervals = bootstrap(np.arange(10.0, 20), np.arange(5.0), resamples=50)
-    assert intervals["auroc"] == (1.0, 1.0)
-    assert intervals["fpr95"] == (0.0, 0.0)
-
-
-@pytest.mark.parametrize("chunk", [1, 700])
-def test_bootstrap_does_not_depend_on_its_chunks(monkeypatch, chunk):
-    id_scores, ood_scores = drawn(5, 41, 30)
-    whole = bootstrap(id_scores, ood_scores, resamples=101)
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
-    assert bootstrap(id_scores, ood_scores, resamples=101) == whole
-
-
-def test_bootstrap_of_tied_scores_counts_images_not_groups():
-    # 30 of 100 OOD images accepted, every ID image: fpr95 of a resample is a binomial share, 0.3 +- 1.96 * 0.0458.
-    low, high = bootstrap([1.0] * 50, [1.0] * 30 + [0.0] * 70, resamples=4000)["fpr95"]
-    assert (low, high) == pytest.approx((0.21, 0.39), abs=0.011)
-
-
-@pytest.mark.parametrize("wrong", [{"resamples": 0}, {"level": 95}, {"level": 0}, {"level": float("nan")}])
-def test_bootstrap_refuses_what_gives_no_interval(wrong):
-    with pytest.raises(OodbenchError, match="at least 1 resample and a level between 0 and 1"):
-        bootstrap([1.0, 2.0], [0.0], **wrong)
-
-
 def test_accuracy():
     assert metrics.accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])) == 0.75
 
@@ -237,15 +178,6 @@ def test_thresholds_given_from_outside_are_strict():
     points = curve([0.0, 1, 2, 3], [-1.0, 1, 1, 5])
     assert [metrics.fpr_at(points, t) for t in (-9, 0.5, 1, 5)] == [1, 0.75, 0.25, 0]
     assert [metrics.fnr_at(points, t) for t in (-9, 0.5, 1, 5)] == [0, 0.25, 0.5, 1]
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    truth = 0.76025  # P(N(1, 1) > N(0, 1)) = Phi(1 / sqrt(2))
-    hits = 0
-    for seed in range(60):
-        low, high = bootstrap(*drawn(seed, 100, 100), resamples=200, seed=seed)["auroc"]
-        hits += low <= truth <= high
-    assert 50 <= hits <= 60
 
 
 def test_a_threshold_set_on_clean_images_accepts_and_rejects_what_can_be_counted():
@@ -262,5 +194,5 @@ def test_a_threshold_set_on_clean_images_accepts_and_rejects_what_can_be_counted
 def test_an_attack_on_id_that_did_nothing_rejects_what_was_to_be_rejected():
     scores = np.random.default_rng(0).normal(size=200)
     found = metrics.at_clean_threshold(scores, scores, scores - 3)
-    assert found["fnr_clean"] <= 0.05
+    assert found["fnr_clean"] <= 0.05 + 1e-12
     assert found["fpr95_clean"] == metrics.evaluate(scores, scores - 3)["fpr95"]

@@ -46,7 +46,7 @@ results_argument = click.argument("results", type=click.Path(path_type=Path), de
     show_default=True,
     help="Mean and deviation over training seeds, or a line each.",
 )
-@click.option("--intervals", is_flag=True, help="95 % bootstrap intervals over images for all rows.")
+@click.option("--intervals", is_flag=True, help="95 % intervals over images for all rows.")
 @click.option(
     "--convention",
     type=click.Choice(sorted(CONVENTIONS)),

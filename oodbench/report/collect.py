@@ -96,7 +96,8 @@ def _basis(scores: pd.DataFrame) -> dict[str, str]:
         basis["attacked ID images"] = " ".join(said).rstrip(".")
     if scores["low"].notna().any():
         basis["intervals"] = (
-            "95 % over images, 1,000 bootstrap resamples; over several sets their mean, as if all erred together"
+            "95 %, for endless images of these kinds, of which the ones scored are a sample; over several sets their "
+            "mean, as if all erred together"
         )
     return basis
 

@@ -11,7 +11,10 @@ import pandas as pd
 from oodbench import honesty, store
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
-from oodbench.metrics import accuracy, at_clean_threshold, bootstrap, curve, evaluate, fpr_at
+from oodbench.intervals import at_clean_threshold as at_clean_intervals
+from oodbench.intervals import intervals as all_intervals
+from oodbench.intervals import of_accuracy
+from oodbench.metrics import accuracy, at_clean_threshold, curve, evaluate, fpr_at
 from oodbench.registry import discover
 from oodbench.store import Cell, Scores
 from oodbench.tables.stale import stale, told
@@ -71,6 +74,9 @@ REQUIRED = frozenset(
 )
 """Attributes of a cell without which nobody could say what its numbers are."""
 
+UNBOUNDED = (float("nan"), float("nan"))
+"""Where there is no interval."""
+
 OF_JSON = ("means", "parameters", "tuned")
 """Attributes of a cell that hold JSON objects, where they are there."""
 
@@ -94,7 +100,7 @@ def load_results(
             were attacked there are those of `oodbench.metrics.AT_CLEAN` as well.
         n_id, n_ood: images behind it.
         convention, operating_point: of the metric, see `oodbench.metrics`; a fixed threshold where a paper has one.
-        low, high: 95 % bootstrap interval over images, where a subset was scored (`--images`) or `intervals` is set.
+        low, high: 95 % interval over images, where a subset was scored (`--images`) or `intervals` is set.
         epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
         looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
         one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
@@ -114,7 +120,7 @@ def load_results(
     Args:
         path: a results folder, as `oodbench run` leaves it.
         convention: "default", "published" (Chen et al. 2021) or "openood" (OpenOOD v1.5).
-        intervals: give every metric an interval; costs about a second for 10,000 images.
+        intervals: give every metric an interval, see `oodbench.intervals`.
         plugins: files that define detectors; asked how their papers print scores when `convention` is "published".
 
     Raises:
@@ -187,6 +193,9 @@ def _rows(
     for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
         shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores), "id_set": id_group.image_set}
         share_right = accuracy(id_group.predictions, id_group.labels)
+        # A subset stands for the whole set: how far off it may be belongs to it.
+        wanted = bool(intervals or attributes.get("images"))
+        low, high = of_accuracy(id_group.predictions, id_group.labels) if wanted else UNBOUNDED
         yield {
             **shared,
             **_of_group(id_group),
@@ -194,6 +203,8 @@ def _rows(
             "metric": "accuracy",
             "value": share_right,
             "n_ood": 0,
+            "low": low,
+            "high": high,
         }
         for group in (group for group in groups if group.role == "ood"):
             id_scores = view(attacked_id.get(group.task, id_group).scores)
@@ -208,14 +219,13 @@ def _rows(
             values = evaluate(id_scores, view(group.scores), convention)
             if operating_point is not None:
                 values["fpr95"] = fpr_at(points, operating_point)
+            bounds = all_intervals(id_scores, view(group.scores), convention, operating_point) if wanted else {}
             if group.task in attacked_id:
-                clean_id, ood_scores = view(id_group.scores), view(group.scores)
-                values |= at_clean_threshold(clean_id, id_scores, ood_scores, convention, operating_point)
-            # A subset stands for the whole set: how far off it may be belongs to it.
-            wanted = intervals or attributes.get("images")
-            bounds = bootstrap(id_scores, view(group.scores), convention=convention) if wanted else {}
+                sides = view(id_group.scores), id_scores, view(group.scores)
+                values |= at_clean_threshold(*sides, convention, operating_point)
+                bounds |= at_clean_intervals(*sides, convention, operating_point) if wanted else {}
             for metric, value in values.items():
-                low, high = bounds.get(metric, (float("nan"), float("nan")))
+                low, high = bounds.get(metric, UNBOUNDED)
                 yield {**about, "metric": metric, "value": value, "low": low, "high": high}
 
 

@@ -158,7 +158,7 @@ def _table(
                     "" if figure is None else _printed(figure)
                 )
         for metric in metrics if bounded else ():
-            if metric in _leading(convention):
+            if metric in (view.metrics or _leading(convention)):
                 row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])
         table.append(row)
     return pd.DataFrame(table)
@@ -169,9 +169,9 @@ def _sides(headings: Sequence[str]) -> list[str]:
     return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
 
 
-def _leading(convention: str) -> tuple[str, str]:
-    """Metrics that are given with intervals."""
-    return next(iter(CONVENTIONS[convention])), "auroc"
+def _leading(convention: str) -> tuple[str, ...]:
+    """Metrics whose intervals are shown where nobody chose metrics."""
+    return next(iter(CONVENTIONS[convention])), "auroc", OF_ID
 
 
 def _text(entry: Entry) -> str:

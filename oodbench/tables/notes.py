@@ -44,8 +44,8 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
             notes.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     if scores["low"].notna().any():
         notes.append(
-            "95 % intervals are over images (1,000 bootstrap resamples); over several sets or seeds the mean of "
-            "theirs, as if all erred together."
+            "95 % intervals are for endless images of these kinds, of which the ones scored are a sample; over several "
+            "sets or seeds the mean of theirs, as if all erred together. Another training is not in them."
         )
     notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
     notes += _disordered(scores, called)

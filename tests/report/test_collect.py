@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from oodbench.errors import OodbenchError
-from oodbench.metrics import bootstrap, evaluate
+from oodbench.intervals import intervals
+from oodbench.metrics import evaluate
 from oodbench.report import boards
 from oodbench.store import Cell, Scores
 
@@ -37,7 +38,7 @@ def test_a_subset_has_its_intervals(made, data):
     cell = made(images=40)
     ((board,)) = boards([cell], data)
     stored = {(group.task, group.image_set): group.scores for group in cell.read()}
-    low, high = bootstrap(stored["id", "ids"], stored["clean", "cats"])["fpr95"]
+    low, high = intervals(stored["id", "ids"], stored["clean", "cats"])["fpr95"]
     value = board.rows[0].means["clean"]["cats"]["fpr95"]
     assert (value.low, value.high) == (low, high)
     assert "95 %" in board.basis["intervals"]

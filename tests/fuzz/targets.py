@@ -217,8 +217,8 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 WORDS = """
 tiny.toml tiny tiny-test tiny-ood mine msp knn atom energy linf clean linf-adaptive results results/tiny data photos
 photos.zip photos.tar.gz network.safetensors plug.py reference.csv nowhere nowhere/at/all /dev/null - -- -1 0 1 2 1,2
-0-1 8 255 256 1e3 nan auto cpu cuda cuda:9 gpu all: fpr95 auroc task ood mean each both in full csv json latex published
-openood epochs=1 atom.q=0.5 atom.q=2 knn.k=0 epochs=x linf.epsilon=1 linf.steps=0 = a= =b q=0,0.5 é a/b .. * $HOME %s {0}
+atom.q=0.5 0-1 8 256 1e3 nan auto cpu cuda cuda:9 gpu all: fpr95 auroc task ood mean each both in full csv json latex
+published openood epochs=1 atom.q=2 knn.k=0 epochs=x linf.epsilon=1 linf.steps=0 = a= =b q=0,0.5 é a/b .. * $HOME %s {0}
 """
 
 words = st.one_of(st.sampled_from([*WORDS.split(), "", " ", "x" * 300]), odd_values)

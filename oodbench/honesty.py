@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.metrics import Curve, auroc_ties
+from oodbench.metrics import Curve, auroc, auroc_ties, curve
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ FLAGS: Mapping[str, Flag] = {
         0.01, "a random point of the ball, or one towards ID images, beats the attack on {value:.0%} of the images"
     ),
     "stalled": Flag(0.05, "the climb found nothing after its tenth step on {value:.0%} of the images"),
+    "unconverged": Flag(
+        0.01,
+        "100 more steps of Adam from where the attack ended lower the AUROC by {value:.1%} over the few images that "
+        "get them: it has not converged",
+    ),
     "ties": Flag(
         0.001, "{value:.1%} of all pairs of an ID and an OOD image tie, and the AUROC is uncertain by as much"
     ),
@@ -89,6 +94,30 @@ def measured(
         if isinstance(value := attributes.get(f"check_{name}"), float):
             found[name] = -value if FLAGS[name].tolerated < 0 else value
     return found
+
+
+def unconverged(
+    id_scores: npt.NDArray[np.float64],
+    ood_scores: npt.NDArray[np.float64],
+    *,
+    id_continued: npt.NDArray[np.float64] | None = None,
+    ood_continued: npt.NDArray[np.float64] | None = None,
+) -> float:
+    """By how much the AUROC falls over the images that were climbed on with after an attack; not a number without any.
+
+    Args:
+        id_scores: (N,), attacked where ID images are.
+        ood_scores: (M,), likewise.
+        id_continued: (N,) scores that ID images reached then, not a number where they were left; None for none.
+        ood_continued: (M,), likewise.
+    """
+    before, after = [id_scores, ood_scores], [id_scores, ood_scores]
+    for side, continued in enumerate((id_continued, ood_continued)):
+        if continued is not None and (tried := ~np.isnan(continued)).any():
+            before[side], after[side] = before[side][tried], continued[tried]
+    if all(one is other for one, other in zip(before, after, strict=True)):
+        return float("nan")
+    return float(auroc(curve(*before)) - auroc(curve(*after)))
 
 
 def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:

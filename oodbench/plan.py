@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from oodbench import scoring, threads, training
+from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.detector import Detector
 from oodbench.files import digest
@@ -162,6 +163,7 @@ class SuitePlan:
                 elif self.task(pair).attacks():
                     attack = self.task(pair).passes() + cell.detector.own_passes()
                     total += attack * len(self.images[pair[1]])
+                    total += convergence.COST * min(len(self.images[pair[1]]), convergence.CONTINUED)
                     if JUDGED in self.asked:
                         total += THOROUGH * min(len(self.images[pair[1]]), THOROUGH_IMAGES)
         return total

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
 from oodbench.errors import OodbenchError, StorageError
@@ -240,7 +241,8 @@ class _NetworkRun:
         detector, task, device = cell.detector, self.plan.task(pair), self.request.device
         goal = Goal.against(detector) if pair[1] == self.plan.suite.id.test else self._goal(cell, task)
         keep = self.request.keep_images or self.request.thorough
-        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep)
+        further = convergence.chosen(len(images))  # of the whole set, whoever has which part of it
+        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
             images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
         )

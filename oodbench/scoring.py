@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks import convergence
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
@@ -184,6 +185,8 @@ class Attack:
         purpose: names seed and image set.
         chosen: the number of each image's version to start from (N,); None for the images themselves.
         keep: the attacked images are wanted, and not only their scores.
+        further: which images are climbed on with after the attack, bool (N,), to see whether it had converged; None
+            for `convergence.chosen`.
     """
 
     detector: Detector
@@ -192,10 +195,15 @@ class Attack:
     purpose: str
     chosen: npt.NDArray[np.int64] | None = None
     keep: bool = False
+    further: npt.NDArray[np.bool_] | None = None
 
     def of(self, which: slice) -> "Attack":
         """The same for some of the images."""
-        return self if self.chosen is None else replace(self, chosen=self.chosen[which])
+        return replace(
+            self,
+            chosen=None if self.chosen is None else self.chosen[which],
+            further=None if self.further is None else self.further[which],
+        )
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
@@ -212,21 +220,33 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         exact(attack.detector.network),
     ):
         done = 0
+        further = convergence.chosen(len(images)) if attack.further is None else attack.further
         for pixels, indices in batches(images, device, size):
             if attack.chosen is not None:
                 numbers = attack.chosen[done : done + len(pixels)]
                 pixels = task.versions().chosen(pixels, indices, numbers, attack.purpose)
-            work = partial(_attacked, attack, pixels, indices, images.name, advance, not done)
+            on = further[done : done + len(pixels)]
+            work = partial(_attacked, attack, pixels, indices, on, images.name, advance, not done)
             parts += portions.each(len(pixels), work)
             done += len(pixels)
     return joined(parts)
 
 
 def _attacked(
-    attack: Attack, pixels: Tensor, indices: Indices, where: str, advance: Advance, first: bool, which: slice
+    attack: Attack,
+    pixels: Tensor,
+    indices: Indices,
+    further: npt.NDArray[np.bool_],
+    where: str,
+    advance: Advance,
+    first: bool,
+    which: slice,
 ) -> Scored:
-    """Scores of some of `pixels`, uint8 (B, C, H, W), after an attack on them; the `first` are checked, too."""
-    pixels, indices = pixels[which], indices[which]
+    """Scores of some of `pixels`, uint8 (B, C, H, W), after an attack on them; the `first` are checked, too.
+
+    Those of `further`, (B,), are climbed on with: what they reach is the extra `continued`, not a number elsewhere.
+    """
+    pixels, indices, rows = pixels[which], indices[which], np.flatnonzero(further[which])
     detector, task, clock, looks = attack.detector, attack.task, Stopwatch(), 0
 
     def seen(count: int) -> None:
@@ -243,6 +263,12 @@ def _attacked(
         moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
         off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
         outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
+        continued = np.full(len(pixels), np.nan)
+        if len(rows):
+            some = torch.from_numpy(rows).to(pixels.device)
+            reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered.images[some], task.epsilon)
+            with torch.no_grad():
+                continued[rows] = _score(detector, *_shared_pass([detector], reached), where).numpy()
         scores, predictions = [], []
         for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
             with torch.no_grad():
@@ -253,7 +279,7 @@ def _attacked(
     return Scored(
         torch.cat(scores).numpy(),
         torch.cat(predictions).numpy(),
-        {**altered.extras, "outside": outside},
+        {**altered.extras, "outside": outside, "continued": continued},
         clock.seconds,
         checks,
         stored if attack.keep else np.empty(0, np.uint8),

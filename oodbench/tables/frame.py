@@ -1,7 +1,7 @@
 """Stored scores to one tidy frame: a metric a row, with all that moved it. Nothing is measured again here."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -213,6 +213,9 @@ def _rows(
             about |= honesty.measured(points, group.extras, group.attributes)
             turned = attacked_id.get(group.task, id_group)
             about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
+            about["unconverged"] = honesty.unconverged(
+                id_scores, view(group.scores), **_continued(view, id=turned, ood=group)
+            )
             about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
             about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
             about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)
@@ -227,6 +230,15 @@ def _rows(
             for metric, value in values.items():
                 low, high = bounds.get(metric, UNBOUNDED)
                 yield {**about, "metric": metric, "value": value, "low": low, "high": high}
+
+
+def _continued(view: Callable[[Any], Any], **groups: Scores) -> dict[str, Any]:
+    """What images reached that were climbed on with, by side, as `view` has it; None where there are none."""
+    found: dict[str, Any] = {}
+    for side, group in groups.items():
+        reached = group.extras.get("continued")
+        found[f"{side}_continued"] = None if reached is None else np.where(np.isnan(reached), np.nan, view(reached))
+    return found
 
 
 def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:

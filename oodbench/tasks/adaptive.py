@@ -38,6 +38,7 @@ class Budget:
         final: iterations on each of those.
         restarts: further climbs of the score, each from a corner of its own.
         restart: iterations of each.
+        again: iterations of Adam on the score once more, from the best of all.
         queries: of Square at the end.
         blind: queries of Square where there is no gradient to follow; these come on top.
     """
@@ -52,6 +53,7 @@ class Budget:
     final: int = 0
     restarts: int = 0
     restart: int = 0
+    again: int = 0
     queries: int = 0
     blind: int = 1000
 
@@ -81,6 +83,7 @@ LEVELS: Mapping[str, Budget] = {
         final=240,
         restarts=12,
         restart=50,
+        again=400,
         queries=5000,
         blind=10_000,
     ),
@@ -96,7 +99,8 @@ class LinfAdaptive(Task):
 
     Starts are the image itself, random corners and points, points towards ID images and towards the image's mean. APGD
     climbs the score from the best of them, and Adam from there. Then APGD climbs the published objective and the
-    method's surrogates from the image, then the margin of each likely class, then the score again from other corners.
+    method's surrogates from the image, then the margin of each likely class, then the score again from other corners,
+    and at the level "plus" Adam begins once more from the best of all, with its long first steps.
     Whatever is found is rounded to the 8-bit grid and scored exactly, and the best is kept, so no stage can make the
     attack weaker. An image stops where its score is beyond 99.9 % of the ID scores, or, at the level "plus", beyond all
     of them. Where the score has no gradient at an image there is random search, without any gradient nothing else. No
@@ -154,6 +158,9 @@ class LinfAdaptive(Task):
                 drawn = guesses.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
                 away = images[rows] + drawn.sign() * self.epsilon / 255
                 search.climb("restart", goal.score, rows, away, budget.restart)
+            if budget.again:
+                rows = search.open()
+                search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.again, rule=adam)
         except NoGradientError:
             extras["blind"][:] = True
         search.square(budget.blind, extras["blind"] | extras["stuck"])
@@ -177,7 +184,7 @@ class LinfAdaptive(Task):
         """
         budget = LEVELS[self.level]
         climbs = [budget.score, budget.adam, *([budget.surrogate] * 2 if budget.surrogate else [])]
-        climbs += [budget.restart] * budget.restarts
+        climbs += [budget.restart] * budget.restarts + ([budget.again] if budget.again else [])
         climbs += [budget.target] * budget.classes + [budget.final] * budget.finalists
         scored = 1 + 3 * budget.starts + 1 + len(climbs) + bool(budget.classes) + budget.queries + 1
         return Passes(forward=scored) + sum((Passes(climb + 1, climb + 1) for climb in climbs), Passes())

@@ -1,0 +1,64 @@
+"""Had an attack got as far as it could? A few of its images are climbed on from where it left them.
+
+The climb is Adam's from the start again, with its long first steps: where the attack had stopped because its steps were
+too few or too small, or on a slope that is steep in few directions, that gets further.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.attacks.adam import adam
+from oodbench.attacks.goal import Goal
+from oodbench.attacks.reducer import Reducer
+from oodbench.errors import NoGradientError
+from oodbench.networks.network import batch_size
+from oodbench.passes import Passes
+
+CONTINUED = 12
+"""Images of a set that are climbed on with."""
+
+ITERATIONS = 100
+
+COST = Passes(ITERATIONS + 4, ITERATIONS + 1)
+"""For each of these images, the score of what was found included."""
+
+
+def chosen(count: int) -> npt.NDArray[np.bool_]:
+    """Which of `count` images, (count,): at even distances, so that of a sorted set every part has its share."""
+    wanted = np.zeros(count, dtype=bool)
+    few = min(count, CONTINUED)
+    wanted[np.arange(few) * count // few] = True
+    return wanted
+
+
+def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int) -> Tensor:
+    """The best images found from `attacked` on, float (N, C, H, W) on the 8-bit grid; `attacked` itself where nothing
+    is better, where an image had got far enough, and where there is no gradient.
+
+    Args:
+        goal: of the attack.
+        images: (N, C, H, W) in [0, 1], before the attack.
+        attacked: the same after it.
+        epsilon: radius in 1/255.
+    """
+    reducer = Reducer(goal.score, images, epsilon)
+    reducer.offer(attacked)
+    size = batch_size(images.device, images.shape[-1])
+    open_rows = torch.nonzero(reducer.best < goal.enough)[:, 0]
+    if len(open_rows):
+        try:
+            found = adam(
+                goal.score,
+                images[open_rows],
+                epsilon=epsilon,
+                iterations=ITERATIONS,
+                start=attacked[open_rows],
+                batch=size,
+                enough=goal.enough,
+            )
+        except NoGradientError:
+            return attacked
+        reducer.offer(found.images, open_rows)
+    return reducer.images

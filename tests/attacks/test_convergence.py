@@ -1,0 +1,59 @@
+"""Had an attack converged? What a few more steps say of one that did nothing, and of one that did its best."""
+
+from dataclasses import replace
+from math import isnan
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench import honesty
+from oodbench.attacks import convergence
+from oodbench.attacks.goal import Goal
+from oodbench.detectors.msp import MSP
+from oodbench.fitting import fit
+from oodbench.tasks.adaptive import LinfAdaptive
+
+
+@pytest.fixture
+def goal(toy):
+    fitted = MSP()
+    fit([fitted], toy("out3"), 3)
+    return Goal.of(fitted)
+
+
+def test_images_are_chosen_at_even_distances():
+    assert np.flatnonzero(convergence.chosen(24)).tolist() == list(range(0, 24, 2))
+    assert convergence.chosen(5).all()
+    assert convergence.chosen(500).sum() == convergence.CONTINUED
+
+
+def test_an_attack_that_did_nothing_is_climbed_on_from_and_a_good_one_is_not(goal, toy_images):
+    further = convergence.climbed_on(goal, toy_images, toy_images, 8)
+    assert (goal.score(further) > goal.score(toy_images)).all()
+    assert ((further - toy_images) * 255).abs().round().max() <= 8
+    best = LinfAdaptive(8, "quick").alter(goal, toy_images, np.arange(6), "x").images
+    assert (goal.score(convergence.climbed_on(goal, toy_images, best, 8)) - goal.score(best)).max() < 0.01
+
+
+def test_what_had_got_far_enough_or_has_no_gradient_stays_as_it_is(goal, toy_images):
+    enough = float(goal.score(toy_images).min())
+    assert torch.equal(convergence.climbed_on(replace(goal, enough=enough), toy_images, toy_images, 8), toy_images)
+    blind = Goal(lambda images: goal.score(images).detach(), goal.score)
+    assert torch.equal(convergence.climbed_on(blind, toy_images, toy_images, 8), toy_images)
+
+
+def test_no_more_is_spent_than_announced(goal, toy_images):
+    seen = []
+    convergence.climbed_on(goal.watched(seen.append), toy_images, toy_images, 8)
+    assert sum(seen) <= len(toy_images) * convergence.COST.forward
+
+
+def test_the_gain_is_counted_over_the_images_that_were_tried():
+    ids, ood, nan = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 0.0, 9.0]), np.nan
+    # The second image passes none of the four before, and two of them after.
+    assert honesty.unconverged(ids, ood, ood_continued=np.array([nan, 2.5, nan])) == 0.5
+    assert isnan(honesty.unconverged(ids, ood, ood_continued=np.full(3, nan)))
+    assert isnan(honesty.unconverged(ids, ood))
+    # ID images that fall below what is above 2 of 3 OOD images.
+    assert honesty.unconverged(ids, ood, id_continued=np.array([-1.0, nan, nan, nan])) == 2 / 3

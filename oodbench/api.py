@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from oodbench import compute, honesty, settings, store, suitefile, sweep, tables
+from oodbench import compute, honesty, settings, sidebyside, store, suitefile, sweep, tables
 from oodbench.attacks.goal import Goal
+from oodbench.cluster import LOCAL, Cluster, on_ray
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
 from oodbench.gradient import PerImage
@@ -27,7 +28,7 @@ from oodbench.request import Request, choose_device
 from oodbench.scoring import OFF_GRID
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.tasks import KINDS, Task
-from oodbench.team import gathered
+from oodbench.team import gathered, launched
 from oodbench.variation import restrict, vary
 
 Images = npt.NDArray[Any] | Tensor
@@ -61,8 +62,9 @@ def run(
     precision: str = "auto",
     tf32: bool = False,
     compiled: bool = False,
+    jobs: int | str = sidebyside.AUTO,
     engine: str = "sequential",
-    address: str = sweep.LOCAL,
+    address: str = LOCAL,
     cpus: int = 1,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
@@ -90,8 +92,9 @@ def run(
         precision: of training and mining: "auto", "float32" or "bf16".
         tf32: attack and score in TF32 on a GPU.
         compiled: put networks through `torch.compile`.
-        engine: "sequential": here, one thing after the other; "ray": as the tasks of a Ray cluster.
-        address: of the Ray cluster, see `oodbench.sweep.Cluster`.
+        jobs: processes that work side by side, to the same bits; "auto" for as many as cores, memory and work allow.
+        engine: "sequential": on this machine; "ray": as the tasks of a Ray cluster.
+        address: of the Ray cluster, see `oodbench.cluster.Cluster`.
         cpus: of each Ray task.
         say: told what is being done, a line at a time.
 
@@ -104,7 +107,8 @@ def run(
     if engine not in sweep.ENGINES:
         raise unknown("engine", engine, sweep.ENGINES)
     files = [Path(plugin) for plugin in plugins]
-    cluster = sweep.Cluster(address, device, cpus, files) if engine == "ray" else None
+    cluster = Cluster(address, device, cpus, files) if engine == "ray" else None
+    asked = sidebyside.parse_jobs(str(jobs), alone=engine == "sequential" and not launched())
     seeds = tuple(seed) if isinstance(seed, Iterable) else (seed,)
     if not seeds:
         raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
@@ -132,7 +136,11 @@ def run(
         planned = team.together(lambda: plan_seeds(request, seeds, registry))
         team.first(lambda: store.require_writable(request.out))
         heard = say if team.leads else lambda _: None
-        if failures := sweep.on_ray(planned, cluster, heard) if cluster else sweep.in_turn(planned, heard):
+        if cluster:
+            failures = on_ray(planned, cluster, heard)
+        else:
+            failures = sweep.here(planned, sidebyside.processes(asked, planned), files, heard)
+        if failures:
             raise OodbenchError("\n".join(failures))
         by_name = {name: registry[name] for name in registry.names()}
         return team.first(lambda: tables.tidy(sweep.cells(planned), by_name))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from oodbench import networks
 from oodbench.detector import Detector, Tuning
 from oodbench.errors import OodbenchError
@@ -32,6 +34,12 @@ class Material:
         """(C, H, W) of the suite's images."""
         height, width, channels = self.images[suite.id.test].images.shape[1:]
         return channels, height, width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the images take; image files take next to none."""
+        sets = [*self.images.values(), *filter(None, [self.heldout])]
+        return sum(each.images.nbytes for each in sets if isinstance(each.images, np.ndarray))
 
     def tuning_images(self, tuning: Tuning, suite: Suite) -> int:
         """How many images, ID and outliers, `tuning` gets."""

@@ -2,6 +2,8 @@
 
 import ctypes
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -64,3 +66,15 @@ class Portions:
                 continue
             yield found
             start = stop
+
+
+def available() -> int | None:
+    """Bytes of memory that nothing uses yet, going by the system and by what a container allows; None if unknown."""
+    found = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
+    with suppress(OSError, ValueError):  # ValueError: the limit is "max", which is none
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(max(0, limit - used))
+    return min(found, default=None)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import oodbench as package
-from oodbench import sweep
+from oodbench.cluster import Cluster as Nodes
+from oodbench.cluster import _device, _require_room
 from oodbench.errors import OodbenchError
 from oodbench.store import Cell, cells
 
@@ -273,7 +274,7 @@ def test_what_a_cluster_cannot_do_is_told(tmp_path, options, told):
 )
 def test_a_task_that_fits_nowhere_is_refused(device, machines, told):
     try:
-        sweep._require_room(sweep.Cluster(cpus=4), device, machines)
+        _require_room(Nodes(cpus=4), device, machines)
     except OodbenchError as error:
         assert told in str(error)
     else:
@@ -282,9 +283,9 @@ def test_a_task_that_fits_nowhere_is_refused(device, machines, told):
 
 def test_the_gpu_is_taken_where_there_is_one():
     found = {
-        (asked, gpus): sweep._device(sweep.Cluster(device=asked), {"GPU": gpus})
+        (asked, gpus): _device(Nodes(device=asked), {"GPU": gpus})
         for asked, gpus in [("auto", 2.0), ("auto", 0.0), ("cpu", 2.0), ("cuda", 1.0)]
     }
     assert list(found.values()) == ["cuda", "cpu", "cpu", "cuda"]
     with pytest.raises(OodbenchError, match="no node of the cluster has one"):
-        sweep._device(sweep.Cluster(device="cuda"), {"CPU": 4.0})
+        _device(Nodes(device="cuda"), {"CPU": 4.0})

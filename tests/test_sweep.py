@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 
 import pytest
-import torch
 
-from oodbench import sweep
+from oodbench import jobs, sweep
+from oodbench.cluster import Cluster
 from oodbench.errors import OodbenchError
 from oodbench.plan import plan_seeds
 from oodbench.registry import discover
@@ -116,23 +116,23 @@ def test_what_a_detector_learns_with_one_seed_goes_with_it(tmp_path):
 def test_tasks_of_a_cluster_share_trainings_and_no_other_pass(tmp_path):
     pytest.importorskip("ray", reason="a cluster needs the extra 'ray'")
     swept = planned(tmp_path, "msp", "energy", seeds=(0,))
-    shared, apart = sweep.passes(swept, None), sweep.passes(swept, sweep.Cluster())
+    shared, apart = sweep.passes(swept, None), sweep.passes(swept, Cluster())
     assert apart.backward == shared.backward
     # One detector more looks at the ID images and at four OOD sets, 20 images each.
     assert apart.forward - shared.forward == 5 * 20
     thorough = planned(tmp_path, "msp", "energy", seeds=(0,), thorough=True)
-    assert sweep.passes(thorough, sweep.Cluster()) == shared
+    assert sweep.passes(thorough, Cluster()) == shared
 
 
 def job(tmp_path):
     ((request, plans),) = planned(tmp_path, "msp", seeds=(0,))
-    return sweep._job(request, plans[0].networks, sweep.Cluster(cpus=torch.get_num_threads()), "cpu")
+    return jobs.units([(request, plans)], (), "cpu", jobs.always)[0].job
 
 
 def test_a_node_with_other_images_or_code_is_refused(tmp_path):
     pytest.importorskip("ray", reason="a cluster needs the extra 'ray'")
     told = job(tmp_path)
-    (failure,) = sweep._train(replace(told, files=told.files | {tmp_path / "results" / "another.h5"}))
+    (failure,) = jobs.train(replace(told, files=told.files | {tmp_path / "results" / "another.h5"}))
     assert failure.startswith("digits: msp: on ")
     assert "results would be others than where the run was started" in failure
     assert not (tmp_path / "results").exists()
@@ -141,11 +141,11 @@ def test_a_node_with_other_images_or_code_is_refused(tmp_path):
 def test_a_task_does_what_is_missing_and_nothing_without_a_network(tmp_path):
     pytest.importorskip("ray", reason="a cluster needs the extra 'ray'")
     told = job(tmp_path)
-    assert sweep._score(told, ["training failed"]) is None
+    assert jobs.score(told, ["training failed"]) is None
     assert not (tmp_path / "results").exists()
-    assert sweep._train(told) == []
+    assert jobs.train(told) == []
     assert sorted(path.suffix for path in told.files if path.is_file()) == [".safetensors"]
-    assert sweep._score(told, []) == []
+    assert jobs.score(told, []) == []
     stamps = {path: path.stat().st_mtime_ns for path in told.files}
-    assert (sweep._train(told), sweep._score(told, [])) == ([], [])
+    assert (jobs.train(told), jobs.score(told, [])) == ([], [])
     assert {path: path.stat().st_mtime_ns for path in told.files} == stamps

@@ -12,7 +12,7 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 
-from oodbench import __version__, compute, settings, store, suitefile, sweep, tables, tuning
+from oodbench import __version__, compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.listing import list_
@@ -35,6 +35,7 @@ from oodbench.cli.options import (
 from oodbench.cli.report import report
 from oodbench.cli.results import table
 from oodbench.cli.terminal import about_refusal, drop_unwritten, write_anyhow
+from oodbench.cluster import LOCAL, Cluster, on_ray
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.memory import keep_freed_memory
@@ -150,11 +151,18 @@ def commands() -> None:
     type=click.Choice(sweep.ENGINES),
     default="sequential",
     show_default=True,
-    help="Here, one thing after the other; or as the tasks of a Ray cluster.",
+    help="This machine, or the tasks of a Ray cluster.",
+)
+@click.option(
+    "--jobs",
+    default=sidebyside.AUTO,
+    show_default=True,
+    metavar="N|auto",
+    help="Processes of this machine that work side by side, to the same numbers; auto goes by cores, memory and work.",
 )
 @click.option(
     "--address",
-    default=sweep.LOCAL,
+    default=LOCAL,
     show_default=True,
     metavar="local|auto|HOST:PORT",
     help="The Ray cluster: one for this run, the one that this machine belongs to, or another.",
@@ -184,6 +192,7 @@ def run(
     plugins: tuple[Path, ...],
     rerun: str,
     engine: str,
+    jobs: str,
     address: str,
     cpus: int,
 ) -> None:
@@ -197,7 +206,8 @@ def run(
         raise click.UsageError("--address and --cpus are for --engine ray")
     if engine == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
-    cluster = sweep.Cluster(address, device, cpus, plugins) if engine == "ray" else None
+    cluster = Cluster(address, device, cpus, plugins) if engine == "ray" else None
+    asked_jobs = sidebyside.parse_jobs(jobs, alone=engine == "sequential" and not launched())
     registry = discover(plugins)
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
@@ -222,8 +232,9 @@ def run(
     )
     planned = team.together(lambda: plan_seeds(request, parse_seeds(seeds) if seeds else (seed,), registry))
     team.first(lambda: store.require_writable(out))
-    _announce(planned, cluster)
-    failures = sweep.on_ray(planned, cluster, _say) if cluster else sweep.in_turn(planned, _say)
+    count = sidebyside.processes(asked_jobs, planned)
+    _announce(planned, cluster, count)
+    failures = on_ray(planned, cluster, _say) if cluster else sweep.here(planned, count, plugins, _say)
     if team.leads and (there := [cell for cell in sweep.cells(planned) if cell.path.is_file()]):
         frame = tables.tidy(there, {})
         click.echo(tables.render(frame, tables.View(sets=only)))
@@ -296,7 +307,7 @@ def tune(
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
     team.first(lambda: store.require_writable(out))
     for each, plan_of_value in planned:
-        _announce([(each, [plan_of_value])], None)
+        _announce([(each, [plan_of_value])], None, 1)
     trials = [
         tuning.trial(each, plan_of_value, value, _say)
         for (each, plan_of_value), value in zip(planned, values, strict=True)
@@ -406,7 +417,7 @@ def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFr
     return sorted({said for said in found if said})
 
 
-def _announce(planned: Sequence[Planned], cluster: sweep.Cluster | None) -> None:
+def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int) -> None:
     request, plans = planned[0]
     for number, each in enumerate(plans):
         suite = each.suite
@@ -422,5 +433,6 @@ def _announce(planned: Sequence[Planned], cluster: sweep.Cluster | None) -> None
             _say(f"  {networks[0].names}: {todo}")
     seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
     processes = f", {request.team.size} processes" if request.team.size > 1 else ""
+    processes += f", {count} jobs side by side" if count > 1 else ""
     where = "a Ray cluster" if cluster else f"device {request.device.type}{processes}"
     _say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")

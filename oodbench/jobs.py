@@ -22,7 +22,8 @@ class Job:
 
     Attributes:
         request: of one suite; what it says of detectors and of the device is overruled.
-        detectors: names.
+        detectors: names of all that the run has, since what is set for one may be known to no other.
+        chosen: those of them that the job is about.
         plugins: files that define detectors.
         device: as `choose_device` takes it.
         folder: where relative paths start.
@@ -31,6 +32,7 @@ class Job:
 
     request: Request
     detectors: tuple[str, ...]
+    chosen: tuple[str, ...]
     plugins: tuple[Path, ...]
     device: str
     folder: Path
@@ -59,9 +61,14 @@ class Unit:
         return self.job.request.suites[0].name
 
     @property
+    def detectors(self) -> str:
+        """Its detectors, for people."""
+        return ", ".join(self.job.chosen)
+
+    @property
     def name(self) -> str:
         """For people: suite, seed and detectors."""
-        return f"{self.suite}, seed {self.job.request.seed}, {', '.join(self.job.detectors)}"
+        return f"{self.suite}, seed {self.job.request.seed}, {self.detectors}"
 
     def failures(self, found: Sequence[str], planned: Sequence[Planned]) -> list[str]:
         """What failed in it, with its seed where the run has several."""
@@ -70,7 +77,7 @@ class Unit:
     def failure(self, error: BaseException) -> str:
         """An `error` that is no mistake of the user's, in one line."""
         first, _, _ = str(error).strip().partition("\n")
-        return f"{self.suite}: {', '.join(self.job.detectors)}: {type(error).__name__}: {first}"
+        return f"{self.suite}: {self.detectors}: {type(error).__name__}: {first}"
 
 
 def of_seed(request: Request, failure: str, planned: Sequence[Planned]) -> str:
@@ -153,6 +160,7 @@ def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Pa
     )
     return Job(
         plain,
+        tuple(detector.name for detector in request.detectors),
         tuple(cell.detector.name for cell in planned_cells),
         tuple(plugin.absolute() for plugin in plugins),
         device,
@@ -181,7 +189,7 @@ def _carried_out(job: Job, work: Work, say: Say) -> list[str]:
         try:
             request, each = _planned(job)
         except OodbenchError as error:
-            return [f"{job.request.suites[0].name}: {', '.join(job.detectors)}: on {platform.node()}: {error}"]
+            return [f"{job.request.suites[0].name}: {', '.join(job.chosen)}: on {platform.node()}: {error}"]
         return work(request, [each], say)
 
 
@@ -202,9 +210,14 @@ def _planned(job: Job) -> tuple[Request, SuitePlan]:
             "results would be others than where the run was started: install the same oodbench on all machines, and "
             "let them share the folders of images and plugins"
         )
-    # The trained network decides what a cell lacks, and it may not have been there when the job was made.
-    everything = [
-        replace(network, cells=tuple(replace(cell, missing=tuple(each.wanted(cell))) for cell in network.cells))
-        for network in each.networks
-    ]
-    return request, replace(each, networks=tuple(everything))
+    chosen = [_chosen(job, each, network) for network in each.networks]
+    return request, replace(each, networks=tuple(network for network in chosen if network.cells))
+
+
+def _chosen(job: Job, each: SuitePlan, network: NetworkPlan) -> NetworkPlan:
+    """The network with the job's own cells, all of whose groups are to be looked at.
+
+    The trained network decides what a cell lacks, and it may not have been there when the job was made.
+    """
+    cells = [cell for cell in network.cells if cell.detector.name in job.chosen]
+    return replace(network, cells=tuple(replace(cell, missing=tuple(each.wanted(cell))) for cell in cells))

@@ -152,7 +152,7 @@ class _Work:
         """Count as failed what ends its process whenever it is tried."""
         unit = self.units[number]
         self.found[number] = [
-            f"{unit.suite}: {', '.join(unit.job.detectors)}: its process was ended from outside, twice: if memory is "
+            f"{unit.suite}: {unit.detectors}: its process was ended from outside, twice: if memory is "
             "short, end what else runs; what was finished is kept"
         ]
         self.say(f"[{len(self.found)}/{len(self.units)}] {unit.name}: failed")

@@ -1,0 +1,205 @@
+"""A run in several processes: the bits of one thing after the other, whoever starts it and whatever dies in it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_sweep import planned
+
+import oodbench as package
+from oodbench import sidebyside
+from oodbench.errors import OodbenchError
+from oodbench.jobs import units, where_it_is_free
+
+QUICK = dict(limit=20, tasks=["clean", "linf"], parameters={"epochs": 1, "linf.steps": 2})
+
+PLUGIN = """
+import os
+import time
+from pathlib import Path
+
+from oodbench.detector import Detector
+
+HERE = Path(__file__).parent
+
+
+class Plain(Detector):
+    '''The largest logit.'''
+
+    name = "plain"
+    paper = "none"
+
+    def score_representation(self, representation):
+        return representation.logits.double().max(1).values
+
+
+class Mistaken(Plain):
+    '''A mistake of whoever wrote it.'''
+
+    name = "mistaken"
+
+    def score_representation(self, representation):
+        raise ZeroDivisionError("one and\\nonly")
+
+
+class Deadly(Plain):
+    '''Ends its process, as a system does that runs out of memory.'''
+
+    name = "deadly"
+
+    def score_representation(self, representation):
+        os.kill(os.getpid(), 9)
+
+
+class Slow(Plain):
+    '''Says which process it is in, and takes for ever.'''
+
+    name = "slow"
+
+    def score_representation(self, representation):
+        (HERE / f"pid-{os.getpid()}").touch()
+        time.sleep(600)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plug.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def content(folder):
+    """Every array of every result, as bytes, by file and name."""
+    found = {}
+    for file in sorted(Path(folder).rglob("*.h5")):
+        with h5py.File(file) as cell:
+
+            def note(name, item, file=file):
+                if isinstance(item, h5py.Dataset):
+                    found[f"{file.relative_to(folder)}/{name}"] = np.asarray(item[()]).tobytes()
+
+            cell.visititems(note)
+    return found
+
+
+def test_two_processes_find_the_bits_of_one(tmp_path):
+    said = []
+    for jobs in (1, 2):
+        package.run(
+            "digits-adv", ["msp", "energy", "oe"], out=tmp_path / str(jobs), jobs=jobs, say=said.append, **QUICK
+        )
+    found, wanted = content(tmp_path / "2"), content(tmp_path / "1")
+    assert len(wanted) > 100
+    assert found == wanted
+    assert said[-1].startswith("[4/4] digits-adv, seed 1, ")
+    # What is there is not done again, by however many.
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "2").rglob("*.h5")}
+    package.run("digits-adv", ["msp", "energy", "oe"], out=tmp_path / "2", jobs=2, say=said.append, **QUICK)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "2").rglob("*.h5")} == files
+
+
+def test_what_fails_or_dies_leaves_the_others_alone(tmp_path, plugin):
+    said = []
+    seeds = dict(seed=[1, 2], jobs=2, plugins=[plugin], out=tmp_path / "out", say=said.append, limit=20)
+    with pytest.raises(OodbenchError) as caught:
+        package.run("digits", ["plain", "oe"], **seeds, parameters={"epochs": 1, "oe.weight": 1e38})
+    assert [line.split(": ")[:3] for line in str(caught.value).splitlines()] == [
+        [f"seed {seed}", "digits", "oe"] for seed in (1, 2)
+    ]
+    with pytest.raises(OodbenchError) as caught:
+        package.run("digits", ["mistaken"], **seeds, parameters={"epochs": 1})
+    assert "seed 2: digits: mistaken: ZeroDivisionError: one and" in str(caught.value)
+    assert any("Traceback" in line for line in said)
+    with pytest.raises(OodbenchError) as caught:
+        package.run("digits", ["deadly"], **seeds, parameters={"epochs": 1})
+    assert str(caught.value).count("its process was ended from outside, twice") == 2
+    assert len(content(tmp_path / "out")) > 0
+    assert sorted(path.parent.name for path in (tmp_path / "out").rglob("seed*.h5")) == ["plain", "plain"]
+
+
+def begun(folder, count):
+    """The processes in which `Slow` has begun, once there are so many."""
+    deadline = time.monotonic() + 120
+    while len(found := list(folder.glob("pid-*"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return [int(path.name.partition("-")[2]) for path in found]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").is_dir() else True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_process_outlives_the_one_that_started_it(tmp_path, plugin, sent, code):
+    command = [sys.executable, "-m", "oodbench", "run", "--suite", "digits", "--detector", "slow", "--seeds", "1-2"]
+    command += ["--plugin", str(plugin), "--limit", "20", "--set", "epochs=1", "--jobs", "2", "--out", "out"]
+    started = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    workers = begun(tmp_path, 2)
+    started.send_signal(sent)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == code
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "", "²"])
+def test_other_numbers_of_jobs_are_refused(text):
+    with pytest.raises(OodbenchError, match="a number of processes from 1, or auto"):
+        sidebyside.parse_jobs(text, alone=True)
+
+
+@pytest.mark.parametrize("others", ["ray", "torchrun"])
+def test_who_has_processes_already_takes_no_jobs(oodbench, monkeypatch, others):
+    arguments = ["run", "--suite", "digits", "--detector", "msp", "--jobs", "2"]
+    if others == "ray":
+        pytest.importorskip("ray")
+        arguments += ["--engine", "ray"]
+    else:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+        monkeypatch.setenv("RANK", "0")
+    code, _, err = oodbench(*arguments)
+    assert code == 2
+    assert "--jobs 2 and --engine ray or torchrun exclude each other" in err
+
+
+def asked(tmp_path, *detectors, **more):
+    return planned(tmp_path, *detectors, seeds=(1,), **more)
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "work", "count"),
+    [(2, None, 0, 2), (8, None, 0, 3), (1, None, 0, 1), (8, 4 * 10**9, 0, 2), (8, 10**8, 0, 1), (8, None, 1e15, 1)],
+)
+def test_auto_goes_by_cores_memory_and_work(tmp_path, monkeypatch, cores, memory, work, count):
+    monkeypatch.setattr(sidebyside, "cores", lambda: cores)
+    monkeypatch.setattr(sidebyside, "available", lambda: memory)
+    monkeypatch.setattr(sidebyside, "WORTHWHILE", work)
+    run = asked(tmp_path, "msp", "oe", "sofl", threads=1)
+    assert sidebyside.processes(None, run) == count
+    assert sidebyside.processes(2, run) == 2
+    assert sidebyside.processes(9, run) == 3
+
+
+def test_cells_that_share_passes_stay_together(tmp_path):
+    ((request, plans),) = asked(tmp_path, "msp", "energy", "knn", "oe")
+    found = units([(request, plans)], (), "cpu", where_it_is_free)
+    assert [(unit.job.chosen, unit.doing, unit.after) for unit in found] == [
+        (("msp", "energy", "knn"), "scored", None),
+        (("oe",), "scored", None),
+    ]

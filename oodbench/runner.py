@@ -1,10 +1,12 @@
 """Carrying out a plan: have networks trained, fit, score every task and set, store."""
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from traceback import extract_tb
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +16,10 @@ import torch
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
+from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
+from oodbench.found import FAILED, FAILED_AT
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import Pixels, resident
 from oodbench.networks import checkpoints
@@ -71,6 +75,7 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
+                    request.team.first(partial(_note_failure, request, plan, network_plan, str(error)))
                 else:
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
                     runs += [run] if request.thorough else []
@@ -101,7 +106,15 @@ def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
+                    request.team.first(partial(_note_failure, request, plan, network_plan, str(error)))
     return failures
+
+
+def _note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, why: str) -> None:
+    """Leave word with every cell that has no network to score with."""
+    for cell in network_plan.cells:
+        if cell.missing or request.again:
+            cell.cell.note({FAILED: why, FAILED_AT: ""}, _attributes(request, plan, network_plan, cell))
 
 
 class _NetworkRun:
@@ -109,10 +122,12 @@ class _NetworkRun:
 
     def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
         self.request, self.plan, self.network = request, plan, network
-        self.network_file, self.threads = network_plan.file, network_plan.threads
+        self.network_plan, self.threads = network_plan, network_plan.threads
         self.compute = replace(request.compute, bf16=False) if network_plan.given else request.compute
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []
+        self.doing: Pair | tuple[()] = ()
+        self.fitted: dict[CellPlan, Fitted] = {}
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
         self.missing: dict[CellPlan, frozenset[tuple[str, str]]] = {}
         for cell in network_plan.cells:
@@ -131,12 +146,20 @@ class _NetworkRun:
             return list(zip(cells, work(cells), strict=True))
         except StorageError:
             raise
-        except OodbenchError as error:
+        except Exception as error:
             if len(cells) > 1:
                 return [pair for cell in cells for pair in self._survivors([cell], work)]
-            self.failures.append(str(error))
+            if self.request.team.size > 1 and not isinstance(error, OodbenchError):
+                raise  # the other processes may be waiting for this one, in the middle of something
+            why = _blamed(cells[0].detector, error)
+            self.failures.append(why)
             del self.missing[cells[0]]
+            self._note_failure(cells[0], why)
             return []
+
+    def _note_failure(self, cell: CellPlan, why: str) -> None:
+        failure = {FAILED: why, FAILED_AT: "/".join(self.doing)}
+        self.request.team.first(lambda: cell.cell.note(failure, self._cell_attributes(cell)))
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
@@ -166,6 +189,7 @@ class _NetworkRun:
     def score_all(self) -> None:
         """Every missing group of every cell; what does not depend on the detector in one pass for all."""
         for pair in dict.fromkeys(pair for cell in list(self.missing) for pair in self.plan.wanted(cell)):
+            self.doing = pair
             task, images = self.plan.task(pair), self.plan.images[pair[1]]
             cells = [cell for cell, missing in self.missing.items() if pair in missing]
             if task.certifies:
@@ -329,36 +353,60 @@ class _NetworkRun:
                     **machine(self.request.device, self.request.team.size, self.compute.text),
                 },
             ),
-            self._cell_attributes(cell),
+            self._cell_attributes(cell, done=pair),
         )
 
     def _keeps(self, scored: Scored) -> bool:
         return self.request.keep_images and bool(scored.images.size)
 
-    def _cell_attributes(self, cell: CellPlan) -> Mapping[str, str | int | float]:
-        suite, request = self.plan.suite, self.request
-        return {
-            "suite": suite.name,
-            "suite_version": suite.version,
-            "suite_fingerprint": suite.fingerprint,
-            "means": json.dumps(suite.means),
-            "classes": suite.id.classes,
-            "detector": cell.detector.name,
-            "paper": cell.detector.paper,
-            "parameters": json.dumps(asdict(cell.detector.parameters)),
-            "code": cell.code,
-            "tuned": json.dumps(self.fitted[cell].tuned),
-            "fit_seconds": self.fitted[cell].seconds,
-            "settings": " ".join(setting.text for setting in request.settings),
-            "seed": request.seed,
-            "limit": request.limit or 0,
-            "images": request.images or 0,
-            "network": suite.network.name,
-            "network_file": self.network_file.name,
-            "network_digest": self.network_digest,
-            "checkpoint": str(request.checkpoint or ""),
-            "unlike": "; ".join(self.plan.material.unlike),
-        }
+    def _cell_attributes(self, cell: CellPlan, done: Pair | None = None) -> Mapping[str, str | int | float]:
+        """What is said of a cell; that it failed once, too, until what it failed at is `done`."""
+        about = _attributes(self.request, self.plan, self.network_plan, cell, self.network_digest)
+        if cell in self.fitted:
+            about |= {"tuned": json.dumps(self.fitted[cell].tuned), "fit_seconds": self.fitted[cell].seconds}
+        present = cell.cell.attributes() if cell.cell.path.is_file() else {}
+        failed_at = str(present.get(FAILED_AT, ""))
+        if failed_at and failed_at != "/".join(done or ()):
+            about |= {FAILED: str(present[FAILED]), FAILED_AT: failed_at}
+        return about
+
+
+def _attributes(
+    request: Request, plan: SuitePlan, network_plan: NetworkPlan, cell: CellPlan, network_digest: str = ""
+) -> dict[str, str | int | float]:
+    """What is said of a cell before its detector has learned anything."""
+    suite = plan.suite
+    return {
+        "suite": suite.name,
+        "suite_version": suite.version,
+        "suite_fingerprint": suite.fingerprint,
+        "means": json.dumps(suite.means),
+        "classes": suite.id.classes,
+        "detector": cell.detector.name,
+        "paper": cell.detector.paper,
+        "parameters": json.dumps(asdict(cell.detector.parameters)),
+        "code": cell.code,
+        "settings": " ".join(setting.text for setting in request.settings),
+        "seed": request.seed,
+        "limit": request.limit or 0,
+        "images": request.images or 0,
+        "network": suite.network.name,
+        "network_file": network_plan.file.name,
+        "network_digest": network_digest,
+        "checkpoint": str(request.checkpoint or ""),
+        "unlike": "; ".join(plan.material.unlike),
+    }
+
+
+def _blamed(detector: Detector, error: Exception) -> str:
+    """What went wrong with a detector; where, if its own code did not expect it."""
+    if isinstance(error, OodbenchError):
+        return str(error)
+    frames = extract_tb(error.__traceback__)
+    file = inspect.getfile(type(detector))
+    where = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"detector {detector.name!r} failed in {where.filename}, line {where.lineno}: {said}"
 
 
 def _enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:

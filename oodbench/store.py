@@ -4,7 +4,7 @@ import glob
 import io
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ _SCHEMA_ATTRIBUTE = "oodbench_schema"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _COLUMNS = {"scores": np.float64, "predictions": np.int64, "labels": np.int64, "indices": np.int64}
 # What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +140,29 @@ class Cell:
             OodbenchError: the folder cannot be written, the disk is full or the present file is damaged; what
                 was stored before stays as it was.
         """
+        self._rewrite([scores], lambda _: attributes)
+
+    def note(self, attributes: Attributes, otherwise: Attributes) -> None:
+        """Add `attributes` to those of the cell, which are `otherwise` where it is not there yet; groups stay.
+
+        The next `add` replaces them all.
+
+        Raises:
+            OodbenchError: as `add`.
+        """
+        self._rewrite([], lambda present: {**(present or otherwise), **attributes})
+
+    def _rewrite(self, scores: Sequence[Scores], attributes: Callable[[Attributes], Attributes]) -> None:
+        """The file with `scores` added to its groups, and what `attributes` makes of its present attributes."""
         require_writable(self.path.parent)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             # Every writer of this cell holds the lock: a temporary file seen here was left behind by a kill.
             for stale in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
                 stale.unlink()
-            stored = self.read() if self.path.is_file() else []
-            groups = {(group.task, group.image_set): group for group in (*stored, scores)}
-            write_atomic(self.path, _composed(groups.values(), attributes))
+            there = self.path.is_file()
+            stored, present = (self.read(), self.attributes()) if there else ([], {})
+            groups = {(group.task, group.image_set): group for group in (*stored, *scores)}
+            write_atomic(self.path, _composed(groups.values(), attributes(present)))
 
     @contextmanager
     def _opened(self) -> Iterator[h5py.File]:
@@ -170,23 +185,29 @@ class Cell:
 
 
 def cells(folder: Path) -> list[Cell]:
-    """Every cell below a results folder, sorted by path, but for those of its `reference` folder.
+    """Every file below a results folder that may be a cell, sorted by path; none is opened.
+
+    Those of its `reference` folder are left out, and hidden files and folders: they belong to programs and systems,
+    which keep locks, resource forks and earlier versions there.
 
     Raises:
-        OodbenchError: there is none, or a file is damaged, foreign or of a newer schema.
+        OodbenchError: there is none.
     """
     if folder.is_file():
         raise OodbenchError(f"{folder} is a file: name the folder that holds it")
-    files = (path for path in folder.rglob("*.h5") if path.is_file())
-    paths = sorted(path for path in files if path.relative_to(folder).parts[0] != "reference")
+    # A link that leads nowhere is found, too, so that it can be named.
+    files = [path for path in folder.rglob("*.h5") if path.is_file() or (path.is_symlink() and not path.exists())]
+    inside = {path: path.relative_to(folder).parts for path in files}
+    paths = sorted(
+        path
+        for path, parts in inside.items()
+        if parts[0] != "reference" and not any(part.startswith(".") for part in parts)
+    )
     if not paths:
         raise OodbenchError(
             f"there are no results in {folder}: make some with `oodbench run --suite digits-adv --detector msp`"
         )
-    found = [Cell(path) for path in paths]
-    for cell in found:
-        cell.attributes()  # a bad file is named here, not halfway through a table
-    return found
+    return [Cell(path) for path in paths]
 
 
 def require_writable(folder: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from oodbench.errors import OodbenchError
+from oodbench.found import find
 from oodbench.store import SCHEMA, Attributes, Cell, Scores, cells, require_writable
 
 ATTRIBUTES: Attributes = {
@@ -224,7 +225,7 @@ def test_a_truncated_file_is_named_and_never_overwritten(tmp_path: Path, kept: f
     whole = cell.path.read_bytes()
     broken = whole[: int(kept * len(whole))]
     cell.path.write_bytes(broken)
-    for use in (cell.read, cell.attributes, lambda: cell.key("linf", "blobs"), lambda: cells(tmp_path)):
+    for use in (cell.read, cell.attributes, lambda: cell.key("linf", "blobs"), lambda: find(tmp_path)):
         with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores .*: move it away"):
             use()
     with pytest.raises(OodbenchError, match=r"cell\.h5"):
@@ -236,7 +237,7 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["images"] = np.zeros(3)
     with pytest.raises(OodbenchError, match=r"foreign\.h5 as scores \(HDF5, but not written by oodbench\): move it"):
-        cells(tmp_path)
+        find(tmp_path)
 
 
 def test_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
@@ -273,6 +274,23 @@ def test_cells_are_found_below_a_folder_but_not_among_references(tmp_path: Path)
         Cell(tmp_path / name).add(filled("blobs", 1), ATTRIBUTES)
     assert cells(tmp_path) == [Cell(tmp_path / names[1]), Cell(tmp_path / names[0])]
     assert cells(tmp_path / "reference") == [Cell(tmp_path / names[2])]
+    for hidden in (".seed1.h5", "digits/msp/._seed2.h5", ".stversions/seed2.h5"):
+        path = tmp_path / hidden
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a resource fork")
+    assert len(cells(tmp_path)) == 2
+
+
+def test_a_note_keeps_groups_and_goes_with_the_next_one(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "cell.h5")
+    cell.note({"failed": "no luck"}, ATTRIBUTES)
+    assert cell.attributes() == {**ATTRIBUTES, "failed": "no luck"}
+    assert cell.read() == []
+    cell.add(filled("blobs", 1), ATTRIBUTES)
+    assert cell.attributes() == ATTRIBUTES
+    cell.note({"failed": "again"}, {"detector": "another"})
+    assert cell.attributes() == {**ATTRIBUTES, "failed": "again"}
+    assert [group.image_set for group in cell.read()] == ["blobs"]
 
 
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from xml.etree import ElementTree
 
 import click
 
-from oodbench import reference, store, tables
+from oodbench import reference, tables
 from oodbench.check import Status, Verdict, updated
 from oodbench.check import check as compare
 from oodbench.cli.options import Examples, plugin_option
 from oodbench.cli.results import results_argument
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
+from oodbench.found import find
 from oodbench.registry import discover
 
 
@@ -51,7 +52,10 @@ def check(
 
     Figures of another suite fingerprint, version, network or set of images are named as not comparable.
     """
-    cells = store.cells(results)
+    there = find(results)
+    cells = there.cells
+    for line in there.left_out:
+        click.echo(f"WARNING: {line}", err=True)
     registry = discover(plugins)
     detectors = {name: registry[name] for name in registry.names()}
     if update:

@@ -6,12 +6,13 @@ from urllib.parse import urlparse
 
 import click
 
-from oodbench import store, suitefile
+from oodbench import suitefile
 from oodbench.attacked import kept
 from oodbench.cli.options import Examples, Group, data_option
 from oodbench.corruptions.gallery import gallery
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
+from oodbench.found import find
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import write_pack
@@ -145,7 +146,9 @@ def export(results: Path, data: Path) -> None:
     once its SHA-256 is that of the images that were scored; suites name it like any other set, and the task `clean`
     scores it with any detector.
     """
-    cells = [Cell(results)] if results.is_file() else store.cells(results)
+    cells, left_out = _cells(results)
+    for line in left_out:
+        click.echo(f"WARNING: {line}", err=True)
     require_writable(data)
     found = 0
     for cell in cells:
@@ -156,6 +159,14 @@ def export(results: Path, data: Path) -> None:
             found += 1
     if not found:
         raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
+
+
+def _cells(results: Path) -> tuple[Sequence[Cell], Sequence[str]]:
+    """The file, or what is in the folder, and what of that is left out."""
+    if results.is_file():
+        return [Cell(results)], []
+    found = find(results)
+    return found.cells, found.left_out
 
 
 @data.command("verify", cls=Examples, examples=("oodbench data verify", "oodbench data verify cifar10-test"))

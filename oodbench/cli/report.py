@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from oodbench import store
 from oodbench.cli.options import Examples, data_option
 from oodbench.files import write_atomic
+from oodbench.found import find
 from oodbench.report import boards, render
 
 
@@ -30,6 +30,9 @@ def report(results: Path, output: Path, data: Path) -> None:
     Images that passed for ID are shown where they were kept (`oodbench run --keep-images`) and where the images before
     the attack are built in or in the data folder.
     """
-    page = render(boards(store.cells(results), data))
+    found = find(results)
+    for line in found.left_out:
+        click.echo(f"WARNING: {line}", err=True)
+    page = render(boards(found.cells, data))
     write_atomic(output, page)
     click.echo(f"{output.resolve()}: {len(page) / 2**20:.1f} MiB, opens in any browser")

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from oodbench import reference, store, tables
+from oodbench import reference, tables
 from oodbench.cli.options import Examples, plugin_option
 from oodbench.errors import OodbenchError
+from oodbench.found import find
 from oodbench.metrics import CONVENTIONS
 from oodbench.registry import discover
 from oodbench.tables.layout import STYLES
@@ -74,8 +75,11 @@ def table(
     detectors = {name: registry[name] for name in registry.names()}
     view = tables.View(by or "task", sets, metrics, seeds, sort)
     view.require_known(convention)  # a misspelt metric is named before anything is computed
-    frame = tables.tidy(store.cells(results), detectors, convention, intervals)
+    there = find(results)
+    frame = tables.tidy(there.cells, detectors, convention, intervals)
     view.require_measured(frame)
+    for line in there.left_out:
+        click.echo(f"WARNING: {line}", err=True)
     if form in TIDY:
         if compare:
             raise OodbenchError("--compare is for tables that people read: leave it out, or --format github")
@@ -83,7 +87,7 @@ def table(
         click.echo(_tidy_text(found, form), nl=form != "csv")
         return
     figures = tables.Published(reference.read(Path(compare))) if compare else None
-    click.echo(tables.render(frame, view, form, figures))
+    click.echo(tables.render(frame, view, form, figures, there.left_out))
 
 
 def _tidy_text(frame: pd.DataFrame, form: str) -> str:

@@ -1,6 +1,6 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
-from oodbench.tables.frame import load_results, require_distinct, tidy
+from oodbench.tables.frame import FAILURE, load_results, tidy
 from oodbench.tables.layout import chosen, flat, render
 from oodbench.tables.notes import about_attacked_id, about_cost, left
 from oodbench.tables.published import Published
@@ -8,6 +8,7 @@ from oodbench.tables.stale import stale
 from oodbench.tables.summary import View, aside, means
 
 __all__ = [
+    "FAILURE",
     "Published",
     "View",
     "about_attacked_id",
@@ -19,7 +20,6 @@ __all__ = [
     "load_results",
     "means",
     "render",
-    "require_distinct",
     "stale",
     "tidy",
 ]

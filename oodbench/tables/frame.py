@@ -1,6 +1,7 @@
 """Stored scores to one tidy frame: a metric a row, with all that moved it. Nothing is measured again here."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -8,14 +9,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from oodbench import honesty, store
+from oodbench import honesty
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError, unknown
+from oodbench.errors import unknown
+from oodbench.found import find, require
 from oodbench.intervals import at_clean_threshold as at_clean_intervals
 from oodbench.intervals import intervals as all_intervals
 from oodbench.intervals import of_accuracy
 from oodbench.metrics import accuracy, at_clean_threshold, curve, evaluate, fpr_at
-from oodbench.registry import discover
+from oodbench.registry import discover, source_digest
 from oodbench.store import Cell, Scores
 from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
@@ -39,6 +41,9 @@ OF_CELL = (
     "tuned",
     "network",
     "network_digest",
+    "code",
+    "current",
+    "failed",
 )
 OF_GROUP = (
     "distance",
@@ -69,16 +74,11 @@ COLUMNS = (
 )
 
 
-REQUIRED = frozenset(
-    ["suite", "suite_version", "suite_fingerprint", "detector", "seed", "limit", "images", "network", "network_digest"]
-)
-"""Attributes of a cell without which nobody could say what its numbers are."""
-
 UNBOUNDED = (float("nan"), float("nan"))
 """Where there is no interval."""
 
-OF_JSON = ("means", "parameters", "tuned")
-"""Attributes of a cell that hold JSON objects, where they are there."""
+FAILURE = "failed"
+"""The metric of the row, without a value, of a detector that failed: no run has finished it."""
 
 
 def load_results(
@@ -91,8 +91,10 @@ def load_results(
     """Everything in a results folder as one tidy frame: one row a (cell, task, image set, metric).
 
     A cell is one detector on one suite with one seed. Metrics are computed from the stored scores on each call. ID
-    accuracy stands in rows of its own (metric "accuracy", task "id", no OOD set). A text or number that a result does
-    not have is "" or NaN.
+    accuracy stands in rows of its own (metric "accuracy", task "id", no OOD set), and so does a detector that failed
+    (metric "failed", no task, value NaN) until it is redone. A text or number that a result does not have is "" or NaN.
+    Each measurement counts once, wherever its file was copied to; copies, and files that cannot be read, are named in
+    a warning.
 
     Columns, in this order:
         suite, detector, seed, task, ood: what was measured; `ood` is one image set, means are the reader's to take.
@@ -111,11 +113,14 @@ def load_results(
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
         network, network_digest: by name, and SHA-256 of its weights.
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
+        code: digest of the method's code; "" where it was not recorded.
+        current: whether today's code of the method is that code, "yes" or "no"; "" where nobody can know.
+        failed: why the detector failed when it was last tried; "" where it did not.
         id_set: image set of the ID scores.
         distance, threat, constants: "near" or "far"; the task in words and as JSON.
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
         device, hardware, torch, oodbench, date: of the scoring.
-        cell: DETECTOR/FILE, the same in all rows of a cell of one suite.
+        cell: DETECTOR/FILE, the same in all rows of a cell; with the folders above where two would be called so.
 
     Args:
         path: a results folder, as `oodbench run` leaves it.
@@ -124,12 +129,15 @@ def load_results(
         plugins: files that define detectors; asked how their papers print scores when `convention` is "published".
 
     Raises:
-        OodbenchError: there are no results, a file is damaged, foreign or of a newer schema, a cell is there twice, or
-            the convention or, for "published", a detector is unknown.
+        OodbenchError: there are no results, none can be read, or the convention or, for "published", a detector is
+            unknown.
     """
     registry = discover([Path(plugin) for plugin in plugins])
     detectors = {name: registry[name] for name in registry.names()}
-    return tidy(store.cells(Path(path)), detectors, convention, intervals)
+    found = find(Path(path))
+    for line in found.left_out:
+        warnings.warn(line, stacklevel=2)
+    return tidy(found.cells, detectors, convention, intervals)
 
 
 def tidy(
@@ -147,41 +155,35 @@ def tidy(
         intervals: for all sets, not only for subsets.
 
     Raises:
-        OodbenchError: an unknown convention or, for "published", an unknown detector; one cell twice, or one that no
-            run wrote.
+        OodbenchError: an unknown convention or, for "published", an unknown detector; a cell that no run wrote.
     """
-    require_distinct(cells)
-    rows = [row for cell in cells for row in _rows(cell, detectors, convention, intervals)]
+    named = zip(cells, _names(cells), strict=True)
+    rows = [row for cell, name in named for row in _rows(cell, name, detectors, convention, intervals)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def require_distinct(cells: Sequence[Cell]) -> None:
-    """See to it that no cell is there twice, as it is where a results folder was copied into another.
-
-    Raises:
-        OodbenchError: one is.
-    """
-    seen: dict[tuple[str, str], Path] = {}
-    for cell in cells:
-        other = seen.setdefault((str(cell.attributes().get("suite", "")), _name(cell)), cell.path)
-        if other != cell.path:
-            raise OodbenchError(
-                f"{other} and {cell.path} are results of the same run: a mean would count both; name one folder"
-            )
+def _names(cells: Sequence[Cell]) -> list[str]:
+    """What each cell is called: its folder and file, with the folders above where two would be called so."""
+    parts = [(*cell.path.absolute().parent.parts, cell.path.stem) for cell in cells]
+    names: list[str] = []
+    for own in parts:
+        rivals = {other for other in parts if other[-2:] == own[-2:] and other != own}
+        depth = 2
+        while any(other[-depth:] == own[-depth:] for other in rivals) and depth < len(own):
+            depth += 1
+        names.append("/".join(own[-depth:]))
+    return names
 
 
 def _rows(
-    cell: Cell, detectors: Mapping[str, type[Detector]], convention: str, intervals: bool
+    cell: Cell, called: str, detectors: Mapping[str, type[Detector]], convention: str, intervals: bool
 ) -> Iterator[dict[str, Any]]:
-    attributes = cell.attributes()
-    groups = cell.read()
-    if amiss := _amiss(attributes, groups):
-        raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it away")
+    attributes, groups = require(cell)
     outdated = stale(groups)
     groups = [group for group in groups if (group.task, group.image_set) not in outdated]
     name = attributes["detector"]
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
-    of_cell |= {"cell": _name(cell), "stale": told(outdated)}
+    of_cell |= {"cell": called, "stale": told(outdated), "current": _current(of_cell, detectors)}
     published = _published(str(name), detectors) if convention == "published" else None
     operating_point = published.operating_point if published else None
     of_cell["operating_point"] = operating_point
@@ -189,6 +191,9 @@ def _rows(
     def view(scores: Any) -> Any:
         return published.as_published(scores) if published else scores
 
+    if of_cell["failed"]:
+        none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP), "")
+        yield {**of_cell, **none, "metric": FAILURE, "convention": convention, "n_id": 0, "n_ood": 0, "epsilon": 0}
     attacked_id = {group.task: group for group in groups if group.role == "id"}
     for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
         shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores), "id_set": id_group.image_set}
@@ -241,31 +246,18 @@ def _continued(view: Callable[[Any], Any], **groups: Scores) -> dict[str, Any]:
     return found
 
 
-def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
-    """What a file of our format lacks of what every run writes; empty if nothing."""
-    if missing := sorted(REQUIRED - attributes.keys()):
-        return f"it does not say its {', '.join(missing)}"
-    if not any(group.role == "id" and group.task == ID_TASK for group in groups):
-        return "it has no scores of ID images"
-    texts = [attributes.get(name) for name in OF_JSON] + [group.attributes.get("constants") for group in groups]
-    for text in filter(None, texts):
-        try:
-            known = isinstance(json.loads(str(text)), dict)
-        except ValueError:
-            known = False
-        if not known:
-            return f"{str(text)[:40]!r} in it is no JSON object"
-    return ""
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.path.parent.name}/{cell.path.stem}"
-
-
 def _of_group(group: Scores) -> dict[str, Any]:
     about = {column: group.attributes.get(column, "") for column in OF_GROUP}
     constants = json.loads(str(about["constants"]) or "{}")
     return {**about, "task": group.task, "epsilon": constants.get("epsilon", 0)}
+
+
+def _current(of_cell: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
+    """Whether the method's code is still what it was."""
+    detector = detectors.get(str(of_cell["detector"]))
+    if detector is None or not of_cell["code"]:
+        return ""
+    return "yes" if source_digest(detector, Detector) == of_cell["code"] else "no"
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

@@ -1,18 +1,30 @@
 """A tidy frame to a printed table: markdown, LaTeX, HTML or plain text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from math import isnan
-from typing import cast
+from math import isnan, nan
+from typing import Any, cast
 
 import pandas as pd
 from tabulate import tabulate
 
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
-from oodbench.tables.notes import footnotes
+from oodbench.tables.alike import OF_ID, threats_apart
+from oodbench.tables.frame import FAILURE
+from oodbench.tables.notes import footnotes, one_cell
 from oodbench.tables.published import Published
-from oodbench.tables.summary import MEAN, OF_ID, SUITE, Entry, View, lines, lower_is_better, selected, summarise
+from oodbench.tables.summary import (
+    MEAN,
+    SUITE,
+    Entry,
+    View,
+    lines,
+    lower_is_better,
+    names_of,
+    selected,
+    summarise,
+)
 
 HEADINGS: Mapping[str, str] = {
     "accuracy": "ID accuracy ↑",
@@ -26,6 +38,9 @@ HEADINGS: Mapping[str, str] = {
     "detection_error": "detection error ↓",
 }
 """Metrics in table order, with an arrow towards better."""
+
+SHORT = 60
+"""Letters of a failure that a table's row holds."""
 
 FIRST, LAST = "\ue000", "\ue001"
 """Around what is to be bold while a table is laid out: letters of no language, which survive any escaping."""
@@ -63,7 +78,11 @@ STYLES: Mapping[str, Style] = {
 
 
 def render(
-    frame: pd.DataFrame, view: View | None = None, form: str = "github", published: Published | None = None
+    frame: pd.DataFrame,
+    view: View | None = None,
+    form: str = "github",
+    published: Published | None = None,
+    left_out: Sequence[str] = (),
 ) -> str:
     """A tidy frame for people, in percent: one table a suite, the best of each column bold, what it rests on below.
 
@@ -72,16 +91,30 @@ def render(
         view: what of it is shown; means over each suite's OOD sets if left out.
         form: one of `STYLES`.
         published: figures to stand beside the measured ones.
+        left_out: what else must be said of the results, below the last table.
 
     Raises:
         OodbenchError: a set, mean or metric is not known.
     """
     parts = []
+    suites = _suites(frame)
+    for number, (title, part) in enumerate(suites, 1):
+        more = left_out if number == len(suites) else ()
+        parts.append(_part(part, title, view or View(), STYLES[form], published, more))
+    return "\n\n".join(parts)
+
+
+def _suites(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The parts of a frame that never meet, with their titles: suites as they are before those that a run changed."""
+    found = []
     for keys, part in frame.groupby(SUITE, sort=False):
         name, version, fingerprint = cast(tuple[str, int, str], keys)
-        title = f"{name} (version {version}, fingerprint {fingerprint[:8]})"
-        parts.append(_part(part, title, view or View(), STYLES[form], published))
-    return "\n\n".join(parts)
+        changed = part["settings"].iloc[0] if part["settings"].nunique() == 1 else ""
+        said = [f"version {version}", *([str(changed)] if changed else []), f"fingerprint {fingerprint[:8]}"]
+        found.append((bool((part["settings"] != "").all()), f"{name} ({', '.join(said)})", part))
+    names = list(dict.fromkeys(frame["suite"]))
+    found.sort(key=lambda one: (names.index(one[2]["suite"].iloc[0]), one[0]))
+    return [(title, part) for _, title, part in found]
 
 
 def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -94,9 +127,25 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     for keys, part in frame.groupby(SUITE, sort=False):
         named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
         named |= {"convention": part["convention"].iloc[0]}
-        for entry in summarise(part, view):
-            rows.append({**named, **asdict(entry), "n_seeds": len(entry.cells), "missing": " ".join(entry.missing)})
-    return pd.DataFrame(rows).drop(columns="cells")
+        for entry in summarise(_measured(part), view):
+            about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
+            rows.append({**named, **asdict(entry), **about})
+        for name, failure in _failures(part, view):
+            none = {"task": "", "ood": "", "metric": FAILURE, "value": nan, "missing": "", "apart": "", "n_seeds": 1}
+            about = {"detector": failure["detector"], "failed": failure["failed"]}
+            rows.append({**named, "line": name, **none, **about})
+    return pd.DataFrame(rows).drop(columns=["cells", "rivals"], errors="ignore")
+
+
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have values, each task called by what it did."""
+    return threats_apart(frame[frame["metric"] != FAILURE])
+
+
+def _failures(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
+    """What the line of each detector that failed is called, and its row."""
+    called = names_of(lines(frame, view.seeds))
+    return [(one_cell(row, called), row) for _, row in frame[frame["metric"] == FAILURE].iterrows()]
 
 
 def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -108,16 +157,33 @@ def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     parts = []
     for _, part in frame.groupby(SUITE, sort=False):
         sets = ["", *(selected(part, view.sets) if view.sets else part["ood"].unique())]
-        metrics = view.shown(part)
+        metrics = [*view.shown(part), FAILURE]
         parts.append(part[part["ood"].isin(sets) & part["metric"].isin(metrics)])
     return pd.concat(parts)
 
 
-def _part(frame: pd.DataFrame, title: str, view: View, style: Style, published: Published | None) -> str:
-    summary = summarise(frame, view)
-    table = _table(frame, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
-    said = footnotes(frame, summary, lines(frame, view.seeds))
-    said += published.notes(frame, summary) if published else []
+def _part(
+    frame: pd.DataFrame,
+    title: str,
+    view: View,
+    style: Style,
+    published: Published | None,
+    left_out: Sequence[str],
+) -> str:
+    measured, failures = _measured(frame), _failures(frame, view)
+    if measured.empty:
+        table, said = pd.DataFrame(columns=["detector", "task"]), []
+    else:
+        summary = summarise(measured, view)
+        table = _table(measured, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
+        said = footnotes(measured, summary, names_of(lines(frame, view.seeds)))
+        said += published.notes(measured, summary) if published else []
+    table = pd.concat([table, _failed_rows(failures, table.columns)], ignore_index=True).fillna("")
+    said = [
+        *(f"Failed: {name}: {_one_line(row['failed'])}; the same run again tries it." for name, row in failures),
+        *said,
+    ]
+    said += left_out
     rows, headings = table.to_numpy().tolist(), list(table.columns)
     text = tabulate(rows, headings, tablefmt=style.table, disable_numparse=True, colalign=_sides(headings))
     for mark, sign in {**dict(zip((FIRST, LAST), style.bold, strict=True)), **style.signs}.items():
@@ -126,6 +192,20 @@ def _part(frame: pd.DataFrame, title: str, view: View, style: Style, published: 
     notes = "\n".join(style.note.format(note=note) for note in written)
     title = escape(title, quote=False) if style.table == "html" else title
     return style.frame.format(title=title, table=text, notes=notes)
+
+
+def _failed_rows(failures: "Sequence[tuple[str, pd.Series[Any]]]", headings: Collection[str]) -> pd.DataFrame:
+    """A row for each detector that failed; what is long about it stands below the table."""
+    rows = []
+    for name, failure in failures:
+        why = _one_line(failure["failed"]).replace("|", "/")
+        why = why if len(why) <= SHORT else f"{why[:SHORT].rstrip()}…"
+        rows.append({**dict.fromkeys(headings, "–"), "detector": name, "task": f"failed: {why}"})
+    return pd.DataFrame(rows, columns=list(headings))
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split()).rstrip(".")
 
 
 def _table(
@@ -150,7 +230,7 @@ def _table(
                 row[HEADINGS[metric]] = ""
                 continue
             entry = found[metric]
-            leads = best.get((*entry.place, metric)) == _printed(entry.value)
+            leads = best.get((*entry.place, metric, entry.rivals)) == _printed(entry.value)
             row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
             if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
@@ -190,14 +270,15 @@ def _interval(entry: Entry) -> str:
     return "" if isnan(entry.low) else f"{_printed(entry.low)} to {_printed(entry.high)}"
 
 
-def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str], str]:
-    """The best value, as printed, of each (task, set or mean, metric) that several lines compete for."""
-    rivals: dict[tuple[str, str, str], list[float]] = {}
+def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
+    """The best value, as printed, of each (task, set or mean, metric, rivals) that several lines compete for."""
+    rivals: dict[tuple[str, str, str, Hashable], list[float]] = {}
     for entry in summary:
-        rivals.setdefault((*entry.place, entry.metric), []).append(entry.value)
+        if entry.rivals is not None:
+            rivals.setdefault((*entry.place, entry.metric, entry.rivals), []).append(entry.value)
     best = {}
-    for (task, ood, metric), values in rivals.items():
+    for (task, ood, metric, which), values in rivals.items():
         known = [value for value in values if not isnan(value)]
         if len(values) > 1 and known:
-            best[task, ood, metric] = _printed(min(known) if lower_is_better(metric) else max(known))
+            best[task, ood, metric, which] = _printed(min(known) if lower_is_better(metric) else max(known))
     return best

@@ -8,7 +8,8 @@ import pandas as pd
 
 from oodbench import honesty
 from oodbench.metrics import AT_CLEAN
-from oodbench.tables.summary import ASIDE, OF_ID, Entry, aside, behind, means, tuned
+from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
+from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, tuned
 from oodbench.tasks import Clean
 from oodbench.variation import curve_of
 
@@ -30,6 +31,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += about_attacked_id(scores)
     notes += _missing(frame, summary, called)
     notes += _stale(cells, called)
+    notes += [*_apart(summary), *_repeated(cells, called)]
     if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
         notes.append(f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels.")
     if any(len(entry.cells) > 1 for entry in summary):
@@ -40,7 +42,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     for keys, part in scores.groupby(["cell", "task"], sort=False):
         flags = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.FLAGS}
         if said := honesty.warnings(flags):
-            name, task = _one_cell(part.iloc[0], called), cast(tuple[str, str], keys)[1]
+            name, task = one_cell(part.iloc[0], called), cast(tuple[str, str], keys)[1]
             notes.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     if scores["low"].notna().any():
         notes.append(
@@ -52,9 +54,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += _upside_down(scores, called)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
-    notes += [
-        f"{_one_cell(cell, called)}: {_about_tuning(tuned(cell))}." for _, cell in cells.iterrows() if tuned(cell)
-    ]
+    notes += [f"{one_cell(cell, called)}: {_about_tuning(tuned(cell))}." for _, cell in cells.iterrows() if tuned(cell)]
     notes.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return notes
 
@@ -114,20 +114,56 @@ def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str,
             gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(entry.missing))
     again = "the same run again goes on there"
     notes = [f"Missing: {line}, {task}: {', '.join(names)}; {again}." for (line, task), names in gaps.items()]
-    bare = [name for cell, name in called.items() if (frame[frame["cell"] == cell]["metric"] == OF_ID).all()]
+    measured = {cell: frame[(frame["cell"] == cell)] for cell in called}
+    bare = [
+        called[cell]
+        for cell, part in measured.items()
+        if (part["metric"] == OF_ID).all() and not (part["failed"] != "").any() and len(part)
+    ]
     return notes + [f"Missing: {name}: all OOD sets; {again}." for name in bare]
 
 
 def _stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """What is stored and left out, a line a cell."""
     return [
-        f"Stale and left out: {_one_cell(cell, called)}, {cell['stale']}; run it again."
+        f"Stale and left out: {one_cell(cell, called)}, {cell['stale']}; run it again."
         for _, cell in cells.iterrows()
         if cell["stale"]
     ]
 
 
-def _one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:
+def _apart(summary: Sequence[Entry]) -> list[str]:
+    """Why lines stand apart from others of their task."""
+    tasks: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in summary:
+        if entry.apart:
+            tasks.setdefault((entry.line, entry.apart), {})[entry.task] = None
+    said = {
+        OTHER_CODE: "the method's code has changed since, so this is averaged with no other seed and is never the best",
+        OTHER_IMAGES: "image sets of the same names held other images, so this is held against no other line",
+    }
+    return [
+        f"Apart: {line}, {', '.join(names)}: {'; '.join(said[why] for why in apart.split(', '))}."
+        for (line, apart), names in tasks.items()
+    ]
+
+
+def _repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Seeds that were measured more than once, to other scores."""
+    alike = [name for name in LIKE_SEEDS if name != "tuning_source"]
+    twice = cells[cells.duplicated([*alike, "seed"], keep=False)]
+    notes = []
+    for _, part in twice.groupby([*alike, "seed"], sort=False, dropna=False):
+        where = "; ".join(f"{cell['cell']} on {cell['hardware']}, torch {cell['torch']}" for _, cell in part.iterrows())
+        first = part.iloc[0]
+        notes.append(
+            f"Apart: seed {first['seed']} of {first['detector']} was measured {len(part)} times, to other scores "
+            f"({where}): it is not averaged."
+        )
+    return notes
+
+
+def one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:
     """A cell among those of its line."""
     name = called[str(cell["cell"])]
     return name if list(called.values()).count(name) == 1 else f"{name}, seed {cell['seed']}"

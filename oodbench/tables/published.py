@@ -59,7 +59,7 @@ class Published:
         """Rows for a detector, network, task and radius on an ID set, whatever the OOD sets, metric and convention."""
         rows = self.rows
         same = (rows["id_set"] == cell["id_set"]) & (rows["detector"] == cell["detector"])
-        same &= (rows["task"] == cell["task"]) & (rows["epsilon"] == cell["epsilon"])
+        same &= (rows["task"] == cell.get("named", cell["task"])) & (rows["epsilon"] == cell["epsilon"])
         alike: pd.DataFrame = rows[same & (rows["network"] == cell["network"])]
         return alike
 

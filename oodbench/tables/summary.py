@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 
 from oodbench.errors import OodbenchError, unknown
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.tables.alike import OF_ID, Standing, standings, threats_apart
 
 SUITE = ["suite", "suite_version", "suite_fingerprint"]
 """Rows that differ in one of these never meet in one mean."""
@@ -26,13 +27,11 @@ LIKE_SEEDS = [
     "checkpoint",
     "unlike",
     "parameters",
+    "code",
     "operating_point",
     "tuning_source",
 ]
-"""Cells that are equal in all of these are seeds of one line."""
-
-OF_ID = "accuracy"
-"""The metric that knows no OOD set."""
+"""Cells that are equal in all of these are seeds of one line, under each task whose images and constants are equal."""
 
 ASIDE = "aside"
 """The distance of an OOD set that is shown beside the means."""
@@ -104,6 +103,8 @@ class Entry:
         missing: sets that are not there yet.
         detector: by name.
         cells: behind the number, one a seed.
+        apart: why it is not among the main results of its task, such as "other code"; empty if it is.
+        rivals: equal where values may be held against each other; None where they may be held against none.
     """
 
     line: str
@@ -117,6 +118,8 @@ class Entry:
     missing: tuple[str, ...]
     detector: str
     cells: tuple[str, ...]
+    apart: str = ""
+    rivals: Hashable | None = ""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -124,8 +127,31 @@ class Entry:
         return self.task, self.ood
 
 
-def lines(frame: pd.DataFrame, seeds: str = "mean") -> dict[str, str]:
-    """What the line of each cell is called; cells that only differ in their seed share one, unless `seeds` is "each".
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Cells that differ in their seed alone, as far as they themselves can say.
+
+    Attributes:
+        cells: their rows of a frame, one each.
+        mark: what tells the line from another that would be called the same; empty if none would.
+        parameters: values that set its detector apart from others of its name, in words.
+    """
+
+    cells: pd.DataFrame
+    mark: str = ""
+    parameters: str = ""
+
+    def called(self, names: Collection[str], apart: str = "") -> str:
+        """What it is called where only the cells called `names` have been measured."""
+        seeds = sorted(self.cells.loc[self.cells["cell"].isin(names), "seed"])
+        text = label(self.cells.iloc[0], seeds, [self.parameters, apart])
+        return f"{text} {self.mark}".strip()
+
+
+def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
+    """The lines of a table; cells that only differ in their seed share one, unless `seeds` is "each".
+
+    A seed that is there twice, as when it ran on two machines, is not another seed: then each cell has its line.
 
     Args:
         frame: tidy, of one suite.
@@ -133,22 +159,46 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> dict[str, str]:
     """
     cells = frame.drop_duplicates("cell")
     cells = cells.assign(tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()])
-    grouped: list[pd.DataFrame] = []
+    grouped: list[Line] = []
     for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
         together = seeds == "mean" and group["seed"].is_unique
-        grouped += [group] if together else [group.iloc[[row]] for row in range(len(group))]
-    texts = [label(group.iloc[0], sorted(group["seed"])) for group in grouped]
+        grouped += [Line(group)] if together else [Line(group.iloc[[row]]) for row in range(len(group))]
+    grouped = [replace(line, parameters=_parameters(line, grouped)) for line in grouped]
+    texts = [line.called(set(line.cells["cell"])) for line in grouped]
+    marks = _marks([str(line.cells["cell"].iloc[0]) for line in grouped], texts)
+    return [replace(line, mark=mark) for line, mark in zip(grouped, marks, strict=True)]
+
+
+def names_of(grouped: Sequence[Line]) -> dict[str, str]:
+    """What the line of each cell is called."""
+    return {str(cell): line.called(set(line.cells["cell"])) for line in grouped for cell in line.cells["cell"]}
+
+
+def _marks(cells: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """What tells lines of equal texts apart: the key in the file's name, and where that is equal, too, its folder."""
     counts = Counter(texts)
-    called: dict[str, str] = {}
-    for text, group in zip(texts, grouped, strict=True):
-        names = [str(cell) for cell in group["cell"]]
-        # The same settings, but other code or data behind them: the key in the file's name tells them apart.
-        text = f"{text} {names[0].rpartition('-')[2][:6]}" if counts[text] > 1 else text
-        called |= dict.fromkeys(names, text)
-    return {str(cell): called[str(cell)] for cell in cells["cell"]}
+    keys = [cell.rpartition("/")[2].rpartition("-")[2][:6] for cell in cells]
+    keyed = Counter(zip(texts, keys, strict=True))
+    return [
+        "" if counts[text] == 1 else key if keyed[text, key] == 1 else f"in {cell.rpartition('/')[0]}, {key}"
+        for cell, text, key in zip(cells, texts, keys, strict=True)
+    ]
 
 
-def label(cell: "pd.Series[Any]", seeds: Sequence[int]) -> str:
+def _parameters(line: Line, others: Sequence[Line]) -> str:
+    """Parameters in which a line differs from others of its detector, unless the run's settings say so already."""
+    own, name, settings = _values(line), line.cells["detector"].iloc[0], str(line.cells["settings"].iloc[0])
+    rivals = [_values(other) for other in others if other.cells["detector"].iloc[0] == name]
+    differing = [key for key, value in own.items() if any(rival.get(key, value) != value for rival in rivals)]
+    return ", ".join(f"{key}={own[key]}" for key in differing if f"{key}=" not in settings)
+
+
+def _values(line: Line) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(str(line.cells["parameters"].iloc[0]) or "{}")
+    return values
+
+
+def label(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> str:
     """A detector and whatever sets it apart."""
     notes = [f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"]
     notes += [str(cell["settings"])] if cell["settings"] else []
@@ -157,6 +207,7 @@ def label(cell: "pd.Series[Any]", seeds: Sequence[int]) -> str:
     notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
     notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
     notes += ["other images"] if cell["unlike"] else []
+    notes += [note for note in more if note and note not in notes]
     return f"{cell['detector']} ({', '.join(notes)})"
 
 
@@ -210,15 +261,41 @@ def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
     Raises:
         OodbenchError: a set or metric is not known.
     """
-    called = lines(frame, view.seeds)
+    frame = frame if "named" in frame else threats_apart(frame)
+    line_of = {str(cell): line for line in lines(frame, view.seeds) for cell in line.cells["cell"]}
+    standing = standings(frame)
     wanted = {*view.shown(frame), view.sort}
-    found: dict[tuple[str, str, str, str], list[Entry]] = {}
+    found: dict[tuple[Line, str, Hashable], dict[tuple[str, str], list[Entry]]] = {}
     for cell, task, part, groups in _cells(frame, view):
+        together = found.setdefault((line_of[cell], task, standing[cell, task].images), {})
         for ood, names in groups.items():
-            for entry in _entries(part, called[cell], task, ood, names):
+            for entry in _entries(part, task, ood, names):
                 if entry.metric in wanted:
-                    found.setdefault((entry.line, task, ood, entry.metric), []).append(entry)
-    return _sorted([_over_seeds(entries) for entries in found.values()], view.sort)
+                    together.setdefault((ood, entry.metric), []).append(entry)
+    seeds = [[_over_seeds(entries) for entries in together.values()] for together in found.values()]
+    named = _named([entries for entries in seeds if entries], line_of, standing)
+    return _sorted(named, view.sort)
+
+
+def _named(
+    found: Sequence[Sequence[Entry]], line_of: Mapping[str, Line], standing: Mapping[tuple[str, str], Standing]
+) -> list[Entry]:
+    """Each line of entries by what it is called, and how it stands beside others."""
+    how = [standing[entries[0].cells[0], entries[0].task] for entries in found]
+    texts = [
+        line_of[entries[0].cells[0]].called(entries[0].cells, each.apart)
+        for entries, each in zip(found, how, strict=True)
+    ]
+    # A line that has lost some of its seeds to another threat, or to other images, may be called as one beside it.
+    tasks = [entries[0].task for entries in found]
+    marks = _marks(
+        [entries[0].cells[0] for entries in found], [f"{task} {text}" for task, text in zip(tasks, texts, strict=True)]
+    )
+    return [
+        replace(entry, line=f"{text} {mark}".strip(), apart=each.apart, rivals=each.rivals)
+        for entries, text, mark, each in zip(found, texts, marks, how, strict=True)
+        for entry in entries
+    ]
 
 
 def lower_is_better(metric: str) -> bool:
@@ -245,7 +322,7 @@ def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataF
         yield cell, task, pd.concat([part, accuracies[accuracies["cell"] == cell]]), groups
 
 
-def _entries(cell: pd.DataFrame, line: str, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
+def _entries(cell: pd.DataFrame, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
     """Each metric of one cell and task, averaged over the sets called `names`."""
     scores = cell[cell["ood"].isin(names)]
     there = set(scores["ood"])
@@ -255,7 +332,7 @@ def _entries(cell: pd.DataFrame, line: str, task: str, ood: str, names: Sequence
         part = cell[cell["metric"] == OF_ID] if metric == OF_ID else scores[scores["metric"] == metric]
         gone = () if metric == OF_ID else missing
         value, low, high = (nan if gone else _mean(part[column]) for column in ("value", "low", "high"))
-        yield Entry(line, task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
+        yield Entry("", task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
 
 
 def _over_seeds(entries: Sequence[Entry]) -> Entry:

@@ -53,6 +53,9 @@ def test_what_is_no_results_folder_is_said(tmp_path, stored):
         oodbench.load_results(tmp_path)
     cell = stored(tmp_path)
     (tmp_path / "cut.h5").write_bytes(cell.path.read_bytes()[:3000])
+    with pytest.warns(UserWarning, match=r"left out: cannot read .*cut\.h5"):
+        assert len(oodbench.load_results(tmp_path)) == 1 + len(METRICS)
+    cell.path.unlink()
     with pytest.raises(OodbenchError, match=r"cannot read .*cut\.h5"):
         oodbench.load_results(tmp_path)
 
@@ -66,6 +69,11 @@ def test_what_is_no_results_folder_is_said(tmp_path, stored):
         (lambda file: file.attrs.update(tuned="[1]"), "no JSON object"),
         (lambda file: file["linf/letters"].attrs.update(constants="8"), "no JSON object"),
         (lambda file: file.pop("id"), "it has no scores of ID images"),
+        (lambda file: file.attrs.update(seed="1"), "its seed is '1'"),
+        (lambda file: file.attrs.update(detector=[1, 2]), "its detector is"),
+        (lambda file: file.attrs.update(means='{"all": 5}'), "its means are no lists"),
+        (lambda file: file.attrs.update(tuned='{"a": 1}'), "what its detector was tuned on"),
+        (lambda file: file["linf/letters"].attrs.update(constants='{"epsilon": "x"}'), "a radius in it is no number"),
     ],
 )
 def test_a_file_of_our_format_that_no_run_wrote_is_named(oodbench, tmp_path, stored, harm, told):
@@ -79,12 +87,22 @@ def test_a_file_of_our_format_that_no_run_wrote_is_named(oodbench, tmp_path, sto
         assert told in err
 
 
-def test_one_cell_twice_would_count_twice(tmp_path, stored):
+def test_cells_of_one_name_in_two_folders_are_told_apart(tmp_path, stored):
     stored(tmp_path / "mine")
-    stored(tmp_path / "theirs")
-    with pytest.raises(OodbenchError, match="results of the same run"):
-        oodbench.load_results(tmp_path)
-    assert len(oodbench.load_results(tmp_path / "mine")) == 1 + len(METRICS)
+    stored(tmp_path / "theirs", ood=[("letters", [0.0])])
+    frame = oodbench.load_results(tmp_path)
+    assert set(frame["cell"]) == {f"{folder}/digits/msp/seed1-abababababab" for folder in ("mine", "theirs")}
+
+
+def test_a_detector_that_failed_has_a_row_without_a_value(tmp_path, stored):
+    cell = stored(tmp_path, code="c" * 64)
+    cell.note({"failed": "it ran out of luck", "failed_at": "linf/noise"}, {})
+    frame = oodbench.load_results(tmp_path)
+    assert list(frame.metric) == ["failed", "accuracy", *METRICS]
+    assert set(frame["failed"]) == {"it ran out of luck"}
+    assert set(frame["code"]) == {"c" * 64}
+    assert np.isnan(frame["value"].iloc[0])
+    assert (frame["task"].iloc[0], frame["current"].iloc[0]) == ("", "no")
 
 
 def test_importing_oodbench_imports_nothing_heavy():

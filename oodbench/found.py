@@ -32,6 +32,9 @@ FAILED = "failed"
 FAILED_AT = "failed_at"
 """What it failed at, task/set; empty where it could not even learn what it needs."""
 
+FAILED_ON = "failed_on"
+"""When it did, in ISO 8601."""
+
 UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest")
 """What stands for the key of a measurement where none was stored."""
 
@@ -167,7 +170,7 @@ def _measurements(cell: Cell, attributes: Mapping[str, Any], groups: Iterable[Sc
         )
         for group in groups
     ]
-    bare = (*head, *about, str(attributes.get("code", "")), str(attributes.get(FAILED, "")))
+    bare = (*head, *about, *(str(attributes.get(name, "")) for name in ("code", FAILED, FAILED_ON)))
     return frozenset(found or [bare])
 
 

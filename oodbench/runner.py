@@ -19,7 +19,7 @@ from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
-from oodbench.found import FAILED, FAILED_AT
+from oodbench.found import FAILED, FAILED_AT, FAILED_ON
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import Pixels, resident
 from oodbench.networks import checkpoints
@@ -114,7 +114,12 @@ def _note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, 
     """Leave word with every cell that has no network to score with."""
     for cell in network_plan.cells:
         if cell.missing or request.again:
-            cell.cell.note({FAILED: why, FAILED_AT: ""}, _attributes(request, plan, network_plan, cell))
+            cell.cell.note(_failure(why), _attributes(request, plan, network_plan, cell))
+
+
+def _failure(why: str, doing: Pair | tuple[()] = ()) -> dict[str, str]:
+    """What a cell says of its detector's failure, until what it failed at is done."""
+    return {FAILED: why, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 class _NetworkRun:
@@ -158,8 +163,8 @@ class _NetworkRun:
             return []
 
     def _note_failure(self, cell: CellPlan, why: str) -> None:
-        failure = {FAILED: why, FAILED_AT: "/".join(self.doing)}
-        self.request.team.first(lambda: cell.cell.note(failure, self._cell_attributes(cell)))
+        failure, about = _failure(why, self.doing), self._cell_attributes
+        self.request.team.first(lambda: cell.cell.note(failure, about(cell)))
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
@@ -367,7 +372,7 @@ class _NetworkRun:
         present = cell.cell.attributes() if cell.cell.path.is_file() else {}
         failed_at = str(present.get(FAILED_AT, ""))
         if failed_at and failed_at != "/".join(done or ()):
-            about |= {FAILED: str(present[FAILED]), FAILED_AT: failed_at}
+            about |= {name: str(present[name]) for name in (FAILED, FAILED_AT, FAILED_ON)}
         return about
 
 

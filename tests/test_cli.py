@@ -19,7 +19,7 @@ from oodbench.images.catalogue import load
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.metrics import METRICS
-from oodbench.store import cells
+from oodbench.store import Cell, cells
 
 QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3", "--task", "clean", "--task", "linf")
 
@@ -331,13 +331,14 @@ def test_mistakes_end_with_a_line_code_2_and_nothing_written(oodbench, tmp_path,
     ("name", "told"),
     [("broken", "NaN or infinity for 1 of 60"), ("constant", "the same score 0"), ("short", "shape (59,)")],
 )
-def test_a_detector_that_breaks_its_word_is_named_and_leaves_no_row(oodbench, tmp_path, plugin, name, told):
+def test_a_detector_that_breaks_its_word_is_named_and_leaves_no_scores(oodbench, tmp_path, plugin, name, told):
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", name, "--plugin", plugin, *QUICK)
     assert code == 2
     assert f"detector '{name}'" in err
     assert told in err
     assert "Traceback" not in err
-    assert not list((tmp_path / "results").rglob("*.h5"))
+    (file,) = (tmp_path / "results").rglob("*.h5")
+    assert Cell(file).read() == []
 
 
 def test_a_full_disk_is_said_and_loses_nothing(oodbench, tmp_path, monkeypatch):

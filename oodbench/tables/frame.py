@@ -12,12 +12,13 @@ import pandas as pd
 from oodbench import honesty
 from oodbench.detector import Detector
 from oodbench.errors import unknown
-from oodbench.found import find, require
+from oodbench.found import FAILED_ON, find, require
 from oodbench.intervals import at_clean_threshold as at_clean_intervals
 from oodbench.intervals import intervals as all_intervals
 from oodbench.intervals import of_accuracy
 from oodbench.metrics import accuracy, at_clean_threshold, curve, evaluate, fpr_at
-from oodbench.registry import discover, source_digest
+from oodbench.registry import discover
+from oodbench.sourcecode import code_digest
 from oodbench.store import Cell, Scores
 from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
@@ -159,7 +160,20 @@ def tidy(
     """
     named = zip(cells, _names(cells), strict=True)
     rows = [row for cell, name in named for row in _rows(cell, name, detectors, convention, intervals)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return _until_redone(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without failures that were made good since, in another file: a mended detector has another key."""
+    same = ["suite", "detector", "seed", "settings", "limit", "images", "checkpoint"]
+    fine = frame[frame["failed"] == ""]
+    made_good: set[str] = set()
+    for _, row in frame[frame["metric"] == FAILURE].iterrows():
+        later = fine[(fine[same] == row[same]).all(axis=1) & (fine["date"].astype(str) >= str(row["date"]))]
+        made_good |= {str(row["cell"])} if len(later) else set()
+    again = frame["cell"].isin(made_good)
+    left = frame.assign(failed=frame["failed"].where(~again, ""))
+    return left[~(again & (frame["metric"] == FAILURE))].reset_index(drop=True)
 
 
 def _names(cells: Sequence[Cell]) -> list[str]:
@@ -193,6 +207,7 @@ def _rows(
 
     if of_cell["failed"]:
         none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP), "")
+        none["date"] = str(attributes.get(FAILED_ON, ""))
         yield {**of_cell, **none, "metric": FAILURE, "convention": convention, "n_id": 0, "n_ood": 0, "epsilon": 0}
     attacked_id = {group.task: group for group in groups if group.role == "id"}
     for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
@@ -257,7 +272,7 @@ def _current(of_cell: Mapping[str, Any], detectors: Mapping[str, type[Detector]]
     detector = detectors.get(str(of_cell["detector"]))
     if detector is None or not of_cell["code"]:
         return ""
-    return "yes" if source_digest(detector, Detector) == of_cell["code"] else "no"
+    return "yes" if code_digest(detector, root=Detector) == of_cell["code"] else "no"
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

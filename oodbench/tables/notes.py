@@ -195,7 +195,7 @@ def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     found = []
     for _, part in clean.groupby("cell", sort=False):
         said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
-        found += [f"FLAG {_one_cell(part.iloc[0], called)}: {said}."] if said else []
+        found += [f"FLAG {one_cell(part.iloc[0], called)}: {said}."] if said else []
     return found
 
 

@@ -191,7 +191,8 @@ def _disordered(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
 def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """A line for each cell whose scores, without any attack, put OOD images above ID images."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
-    clean = rows[[json.loads(str(constants) or "{}").get("kind") == Clean.kind for constants in rows["constants"]]]
+    kinds = [json.loads(str(constants) or "{}").get("kind") for constants in rows["constants"]]
+    clean = rows[pd.Series(kinds, rows.index, dtype=object) == Clean.kind]
     found = []
     for _, part in clean.groupby("cell", sort=False):
         said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))

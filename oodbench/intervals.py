@@ -38,7 +38,7 @@ SPECK = 1e-20
 """Variances below are rounding errors of zero."""
 
 CLOSE = 1.96
-"""Standard deviations to an end, where only the order of ends matters."""
+"""Standard deviations to an end, about."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,10 @@ def _matched(weighed: Weighed, near: Influence, tail: float) -> Bound:
 
 def _rate(points: Curve, end: End, first: tuple[int, int, int], span: float, value: float) -> Bound:
     weighed = influence.beyond(points, end)
-    return Bound(value, weighed, influence.accepted(weighed, first, span))
+    near = influence.accepted(weighed, first, span)
+    # A threshold that jumps from tie to tie makes the end lie further away than slopes tell.
+    variance = max(near.variance, ((value - near.value) / CLOSE) ** 2)
+    return Bound(value, weighed, replace(near, variance=variance))
 
 
 def _first(points: Curve, ranks: Counts, strict: bool) -> Counts:

@@ -56,6 +56,12 @@ results_argument = click.argument("results", type=click.Path(path_type=Path), de
     help="How metrics are computed: 'published' as Chen et al. 2021, 'openood' as OpenOOD v1.5.",
 )
 @click.option("--compare", metavar="FILE|published", help="Figures of this reference beside the measured ones.")
+@click.option(
+    "--against",
+    "base",
+    metavar="DETECTOR",
+    help="What every other detector has more or less than this one, on the same images, with intervals.",
+)
 @plugin_option
 def table(
     results: Path,
@@ -68,6 +74,7 @@ def table(
     intervals: bool,
     convention: str,
     compare: str | None,
+    base: str | None,
     plugins: tuple[Path, ...],
 ) -> None:
     """Compute metrics from the scores in a results folder and print them."""
@@ -76,9 +83,15 @@ def table(
     view = tables.View(by or "task", sets, metrics, seeds, sort)
     view.require_known(convention)  # a misspelt metric is named before anything is computed
     there = find(results)
-    frame = tables.tidy(there.cells, detectors, convention, intervals)
+    if base and compare:
+        raise OodbenchError("--against shows differences and --compare figures: leave out one of them")
+    if base:
+        paired = tables.against(there.cells, detectors, base, convention)
+        frame, left_out = paired.frame, [*there.left_out, *paired.left_out]
+    else:
+        frame, left_out = tables.tidy(there.cells, detectors, convention, intervals), list(there.left_out)
     view.require_measured(frame)
-    for line in there.left_out:
+    for line in left_out:
         click.echo(f"WARNING: {line}", err=True)
     if form in TIDY:
         if compare:
@@ -87,7 +100,7 @@ def table(
         click.echo(_tidy_text(found, form), nl=form != "csv")
         return
     figures = tables.Published(reference.read(Path(compare))) if compare else None
-    click.echo(tables.render(frame, view, form, figures, there.left_out))
+    click.echo(tables.render(frame, view, form, figures, left_out))
 
 
 def _tidy_text(frame: pd.DataFrame, form: str) -> str:

@@ -1,5 +1,6 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
+from oodbench.tables.against import Paired, against
 from oodbench.tables.frame import FAILURE, load_results, tidy
 from oodbench.tables.layout import chosen, flat, render
 from oodbench.tables.notes import about_attacked_id, about_cost, left
@@ -9,10 +10,12 @@ from oodbench.tables.summary import View, aside, means
 
 __all__ = [
     "FAILURE",
+    "Paired",
     "Published",
     "View",
     "about_attacked_id",
     "about_cost",
+    "against",
     "aside",
     "chosen",
     "flat",

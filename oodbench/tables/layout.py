@@ -263,7 +263,7 @@ def _text(entry: Entry) -> str:
 
 
 def _printed(value: float) -> str:
-    return f"{100 * value:.2f}"
+    return f"{round(100 * value, 2) + 0.0:.2f}"  # no minus in front of zero
 
 
 def _interval(entry: Entry) -> str:

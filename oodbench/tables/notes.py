@@ -13,6 +13,9 @@ from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, mea
 from oodbench.tasks import Clean
 from oodbench.variation import curve_of
 
+BASE = "against"
+"""The column of a frame of differences: the detector that was taken off, see `oodbench.tables.against`."""
+
 
 def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
     """What must be known of a table, a sentence or two each.
@@ -24,6 +27,8 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     """
     scores = frame[frame.metric != OF_ID]
     cells = frame.drop_duplicates("cell")
+    if BASE in frame:
+        return _about_differences(frame, summary)
     notes = [_about_counts(frame, summary), *_about_images(cells), _about_convention(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
@@ -71,6 +76,29 @@ def about_attacked_id(scores: pd.DataFrame) -> list[str]:
         "is the share of OOD images accepted at it, ID rejected the share of attacked ID images rejected at it (5 % or "
         "less without an attack). ID accuracy is of the images as they are."
     ]
+
+
+def _about_differences(frame: pd.DataFrame, summary: Sequence[Entry]) -> list[str]:
+    """What must be known of a table of differences; what is flagged stands below the table of the values."""
+    base = frame[BASE].iloc[0]
+    notes = [
+        f"Differences in percentage points: each detector's value less that of {base} of the same seed, on the same "
+        f"images. Above zero the detector has more than {base}, which is better where the arrow points up.",
+        "95 % intervals are of the difference, for endless images of these kinds: both detectors meet the same images, "
+        "so it is known better than the values are. One that holds zero leaves open which detector is better. 0.00 to "
+        "0.00 says that both gave the same scores. Over several sets or seeds an interval is the mean of theirs, as if "
+        "all erred together. Another training is not in it.",
+        _about_counts(frame, summary),
+        _about_convention(frame),
+    ]
+    scores = frame[frame.metric != OF_ID]
+    for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False):
+        notes.append(f"{task}: {threat}.")
+    if (scores["epsilon"] > 0).any():
+        notes.append("An attack moves each image against the detector's own score, so attacked images differ.")
+    if any(len(entry.cells) > 1 for entry in summary):
+        notes.append("±: standard deviation of the difference over training seeds (n - 1).")
+    return notes
 
 
 def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:

@@ -8,6 +8,7 @@ from oodbench.errors import OodbenchError
 from oodbench.files import digest
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
+from oodbench.networks.statedicts import split
 from oodbench.objective import Objective
 from oodbench.request import Request
 from oodbench.sources import trained
@@ -63,7 +64,7 @@ def start_digest(request: Request, suite: Suite) -> str:
         OodbenchError: there is no such file.
     """
     start = _start(request, suite)
-    return digest(start.read_bytes()) if start else ""
+    return _file_digest(start) if start else ""
 
 
 def checkpoint_digest(request: Request) -> str:
@@ -74,6 +75,11 @@ def checkpoint_digest(request: Request) -> str:
     """
     if request.checkpoint is None:
         return ""
-    if not request.checkpoint.is_file():
-        raise OodbenchError(f"there is no checkpoint {request.checkpoint}: give --checkpoint the path of a file")
-    return digest(request.checkpoint.read_bytes())
+    return _file_digest(request.checkpoint)
+
+
+def _file_digest(given: Path) -> str:
+    path, entry = split(given)
+    if not path.is_file():
+        raise OodbenchError(f"there is no checkpoint {path}: give --checkpoint the path of a file")
+    return digest(path.read_bytes(), entry) if entry else digest(path.read_bytes())

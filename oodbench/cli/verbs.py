@@ -100,7 +100,8 @@ def commands() -> None:
 @click.option(
     "--checkpoint",
     metavar="FILE|NAME",
-    help="A trained network for every detector, instead of training: a file, or a name of `oodbench data list`.",
+    help="A trained network for every detector, instead of training: a file (FILE#NAME for one of several sets of "
+    "weights in it), or a name of `oodbench data list`.",
 )
 @limit_option
 @click.option(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.errors import OodbenchError
+from oodbench.networks.statedicts import split
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile, remote_file
 
@@ -226,12 +227,14 @@ def fetch_trained(name: str, data: Path) -> Path:
 def checkpoint(given: str, data: Path) -> Path:
     """The file that `--checkpoint` means: a path, or the name of a trained network that has been fetched.
 
+    Behind a path there may be the name of an entry in it, `net.pth#ema`.
+
     Raises:
         OodbenchError: neither.
     """
     path = Path(given)
-    if path.is_file() or given not in TRAINED:
-        if not path.is_file():
+    if (file := split(path)[0]).is_file() or given not in TRAINED:
+        if not file.is_file():
             raise OodbenchError(
                 f"there is no trained network {given}: give the path of a file, or one of {', '.join(TRAINED)}"
             )

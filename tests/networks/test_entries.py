@@ -72,9 +72,7 @@ def layouts():
         "averaged": AveragedModel(network).state_dict(),
         "behind a normalising layer": under("1.", weights) | normalising,
         "behind one without buffers": under("1.", weights),
-        "robust": {
-            "model_state_dict": under("model.", weights) | {"mu": torch.zeros(3, 1, 1), "sigma": torch.ones(3, 1, 1)}
-        },
+        "robust": {"model_state_dict": under("model.", weights) | neutral},
         "net": {"net": weights, "acc": 93.2, "epoch": torch.tensor(3)},
         "model": {"model": weights, "optimizer": trained_state(small(seed=5))[1], "rng": torch.get_rng_state()},
         "any name": {"what I kept": OrderedDict(weights), "loss": torch.tensor([0.1, 0.2, 0.3])},

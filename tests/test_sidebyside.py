@@ -10,12 +10,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from test_sweep import planned
 
 import oodbench as package
 from oodbench import sidebyside
 from oodbench.errors import OodbenchError
 from oodbench.jobs import units, where_it_is_free
+from oodbench.plan import plan_seeds
+from oodbench.registry import discover
+from oodbench.request import Request, choose_device
+from oodbench.suitefile import load
 
 QUICK = dict(limit=20, tasks=["clean", "linf"], parameters={"epochs": 1, "linf.steps": 2})
 
@@ -107,21 +110,28 @@ def test_two_processes_find_the_bits_of_one(tmp_path):
 
 def test_what_fails_or_dies_leaves_the_others_alone(tmp_path, plugin):
     said = []
-    seeds = dict(seed=[1, 2], jobs=2, plugins=[plugin], out=tmp_path / "out", say=said.append, limit=20)
     with pytest.raises(OodbenchError) as caught:
-        package.run("digits", ["plain", "oe"], **seeds, parameters={"epochs": 1, "oe.weight": 1e38})
-    assert [line.split(": ")[:3] for line in str(caught.value).splitlines()] == [
-        [f"seed {seed}", "digits", "oe"] for seed in (1, 2)
-    ]
-    with pytest.raises(OodbenchError) as caught:
-        package.run("digits", ["mistaken"], **seeds, parameters={"epochs": 1})
-    assert "seed 2: digits: mistaken: ZeroDivisionError: one and" in str(caught.value)
+        package.run(
+            "digits-adv",
+            ["plain", "mistaken", "deadly", "oe"],
+            tasks=["linf"],
+            parameters={"epochs": 1, "linf.steps": 10, "oe.weight": 1e38},
+            limit=20,
+            jobs=2,
+            plugins=[plugin],
+            out=tmp_path / "out",
+            say=said.append,
+        )
+    failed = str(caught.value).splitlines()
+    assert len(failed) == 3
+    assert failed[0] == "digits-adv: mistaken: ZeroDivisionError: one and"
+    assert failed[1].startswith("digits-adv: deadly: its process was ended from outside, twice")
+    assert "'oe' gave NaN" in failed[2]
     assert any("Traceback" in line for line in said)
-    with pytest.raises(OodbenchError) as caught:
-        package.run("digits", ["deadly"], **seeds, parameters={"epochs": 1})
-    assert str(caught.value).count("its process was ended from outside, twice") == 2
-    assert len(content(tmp_path / "out")) > 0
-    assert sorted(path.parent.name for path in (tmp_path / "out").rglob("seed*.h5")) == ["plain", "plain"]
+    assert "going on with one at a time" in "".join(said)
+    (plain,) = (tmp_path / "out").rglob("seed*.h5")
+    assert plain.parent.name == "plain"
+    assert content(tmp_path / "out")
 
 
 def begun(folder, count):
@@ -178,8 +188,11 @@ def test_who_has_processes_already_takes_no_jobs(oodbench, monkeypatch, others):
     assert "--jobs 2 and --engine ray or torchrun exclude each other" in err
 
 
-def asked(tmp_path, *detectors, **more):
-    return planned(tmp_path, *detectors, seeds=(1,), **more)
+def asked(tmp_path, *detectors):
+    registry = discover()
+    chosen = tuple(registry[name] for name in detectors)
+    request = Request((load("digits"),), chosen, 1, choose_device("cpu"), tmp_path, tmp_path, limit=20, threads=1)
+    return plan_seeds(request, (1,), registry)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +203,7 @@ def test_auto_goes_by_cores_memory_and_work(tmp_path, monkeypatch, cores, memory
     monkeypatch.setattr(sidebyside, "cores", lambda: cores)
     monkeypatch.setattr(sidebyside, "available", lambda: memory)
     monkeypatch.setattr(sidebyside, "WORTHWHILE", work)
-    run = asked(tmp_path, "msp", "oe", "sofl", threads=1)
+    run = asked(tmp_path, "msp", "oe", "sofl")
     assert sidebyside.processes(None, run) == count
     assert sidebyside.processes(2, run) == 2
     assert sidebyside.processes(9, run) == 3

@@ -32,7 +32,7 @@ figures: $(INSTALLED)
 	$(BIN)/oodbench run --suite digits-adv --detector atom --task corruption --task compositional --limit 100 $(ATOM)
 
 check: demo figures
-	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --strict
+	$(BIN)/oodbench check results/ --reference results/reference/measured.csv
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -15,8 +15,10 @@ from oodbench.errors import OodbenchError
 from oodbench.metrics import CONVENTIONS
 from oodbench.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.store import Cell
+from oodbench.suite import Suite
 from oodbench.tables import View
 from oodbench.tables.summary import MEAN, SUITE, behind, lower_is_better, summarise
+from oodbench.today import Today, newest
 
 METRICS = ("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc", "accuracy")
 """What a reference of measured figures holds of each cell."""
@@ -70,27 +72,38 @@ class Verdict:
         return f"{self.name}: {100 * self.measured:.4g}, expected {100 * self.expected:.4g} {self.why}"
 
 
-def check(cells: Sequence[Cell], reference: pd.DataFrame, detectors: Mapping[str, type[Detector]]) -> list[Verdict]:
-    """A verdict for each row of a reference, the worst first.
+def check(
+    cells: Sequence[Cell],
+    reference: pd.DataFrame,
+    detectors: Mapping[str, type[Detector]],
+    suites: Mapping[str, Suite] | None = None,
+) -> list[Verdict]:
+    """A verdict for each row of a reference and each detector that failed, the worst first.
 
     A row is compared with the one figure of the same name if both agree in all that the row says of
     `oodbench.reference.CONDITIONS`. It passes within its tolerance or, where it has none, its interval. Beyond it, a
     worse value fails, and a better one does if the row says "both" under `sides`.
 
+    Of several figures of one name, the one counts that today's code, parameters and suite would make, as far as that
+    is known, and of those the newest. What other code made than today's is compared with nothing.
+
     Args:
         cells: what was measured.
         reference: rows of `oodbench.reference`.
-        detectors: by name; asked how their papers print scores for rows in the published convention.
+        detectors: by name; their code is today's, and they are asked how their papers print scores for rows in the
+            published convention.
+        suites: by name, as they are today.
 
     Raises:
-        OodbenchError: results cannot be read, nothing can be compared, or a convention or detector is unknown.
+        OodbenchError: results cannot be read, nothing was measured, or a convention or detector is unknown.
     """
     verdicts: list[Verdict] = []
+    today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
         ours = str(convention) in CONVENTIONS
         measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"))
         for _, row in rows.iterrows():
-            found = _alike(row, measured)
+            found = today.among(_alike(row, measured))
             if ours or found.empty:
                 verdicts.append(_verdict(row, found))
             else:
@@ -100,21 +113,44 @@ def check(cells: Sequence[Cell], reference: pd.DataFrame, detectors: Mapping[str
             f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
             "reference; `oodbench check --update` writes one from these results"
         )
+    verdicts += _failures(cells)
+    return ordered(verdicts)
+
+
+def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The worst first."""
     order = list(Status)
     return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
 
 
+def _failures(cells: Sequence[Cell]) -> list[Verdict]:
+    """A verdict for each detector that failed when it was last tried."""
+    frame = tables.tidy(cells, {})
+    failed = frame[frame["metric"] == tables.FAILURE]
+    names = [_name(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
+    return [
+        Verdict(name, Status.FAIL, nan, nan, 0.0, f"failed: {why}")
+        for name, why in zip(names, failed["failed"], strict=True)
+    ]
+
+
 def figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """A tidy frame in a reference's columns; each of the suite's means stands beside the sets' own figures."""
-    parts = []
+    """A tidy frame in a reference's columns, and `current`; each of the suite's means stands beside the sets' own."""
+    frame = frame[frame["metric"] != tables.FAILURE]
+    parts = [frame[:0]]
     for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
         parts += [cell, *(_means(cell, task) for _, task in cell[cell["ood"] != ""].groupby("task", sort=False))]
-    every = pd.concat(parts, ignore_index=True)
+    return _as_reference(pd.concat(parts, ignore_index=True))
+
+
+def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a tidy frame in a reference's columns, and `current`."""
+    every = every.copy()
     every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
     every["data"] = every["source"]
     every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
     texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
-    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[list(COLUMNS)]
+    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, "current"]]
 
 
 def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
@@ -129,9 +165,12 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
         frame: tidy, in the default convention.
 
     Raises:
-        OodbenchError: two results have one name.
+        OodbenchError: two results of one age have one name.
     """
     measured = figures(frame)
+    if not measured.empty:
+        same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
+        measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
     given = measured["checkpoint"] != ""
     of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
     kept = (
@@ -139,7 +178,7 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
         & measured["value"].notna()
         & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
     )
-    rows = measured[kept].copy()
+    rows = measured.loc[kept, list(COLUMNS)].copy()
     rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
     rows[["low", "high"]] = nan
     rows["tolerance"] = [_tolerated(row) for _, row in rows.iterrows()]
@@ -193,8 +232,10 @@ def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
     if found.empty:
         return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, "not measured here")
     if len(found) > 1:
-        return _uncompared(row, f"{len(found)} results have this name; keep one")
+        return _uncompared(row, f"{len(found)} results have this name, and none is the newest; keep one")
     one = found.iloc[0]
+    if one["current"] == "no":
+        return _uncompared(row, "made by other code than today's: run it again")
     for name in CONDITIONS:
         said = row[name]
         if said not in ("", None) and said == said and said != one[name]:

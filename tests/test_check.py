@@ -1,13 +1,20 @@
 """Verdicts on hand-made scores, the file that is updated, and what CI systems are given."""
 
+import json
+from dataclasses import asdict
 from xml.etree import ElementTree
 
+import h5py
 import pandas as pd
 import pytest
 
+from oodbench import suitefile
 from oodbench.check import Status, check, updated
+from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.reference import parse, read, write
+from oodbench.registry import discover
+from oodbench.sourcecode import code_digest
 from oodbench.tables import tidy
 
 
@@ -184,14 +191,104 @@ def test_the_command_from_update_to_regression(oodbench, tmp_path, measured, sto
     assert sum(case.find("failure") is not None for case in cases) == 2
 
 
-def test_what_cannot_be_compared_fails_only_where_that_is_asked(oodbench, tmp_path, measured, known):
-    write(known.assign(suite_fingerprint="e" * 64), tmp_path / "old.csv")
-    code, out, _ = oodbench("check", "--reference", "old.csv", "--junit", "check.xml")
+def test_what_cannot_be_compared_fails_unless_leniency_is_asked_for(oodbench, tmp_path, measured, known):
+    other = known.assign(suite_fingerprint="e" * 64, detector="odin")
+    write(pd.concat([known, known.assign(seed="2"), other]), tmp_path / "more.csv")
+    assert oodbench("check", "--reference", "more.csv")[0] == 1
+    code, out, _ = oodbench("check", "--reference", "more.csv", "--lenient", "--junit", "check.xml")
     assert code == 0
-    assert "not comparable  digits msp" in out
+    assert ElementTree.parse(tmp_path / "check.xml").getroot().find("testsuite").get("skipped") == "8"
+    assert out.splitlines()[-1] == "12 figures: 4 pass, 8 missing"
+    code, _, err = oodbench("check", "--reference", "more.csv", "--detector", "msp")
+    assert code == 1
+    assert "--task say which part was run" in err
+    write(pd.concat([known, other]), tmp_path / "both.csv")
+    assert oodbench("check", "--reference", "both.csv")[0] == 1
+    for part in (["--detector", "msp"], ["--detector", "msp", "--suite", "digits"], ["--detector", "msp", "--strict"]):
+        assert oodbench("check", "--reference", "both.csv", *part)[0] == 0
+    code, out, _ = oodbench("check", "--reference", "both.csv", "--detector", "msp", "--task", "linf")
+    assert (code, out.splitlines()[-1]) == (0, "3 figures: 3 pass")
+    code, _, err = oodbench("check", "--reference", "both.csv", "--detector", "mps")
+    assert code == 2
+    assert "did you mean 'msp'" in err
+
+
+@pytest.mark.parametrize("how", [[], ["--lenient"], ["--strict"]])
+def test_nothing_compared_is_an_error_whatever_is_asked(oodbench, tmp_path, measured, known, how):
+    write(known.assign(suite_fingerprint="e" * 64), tmp_path / "old.csv")
+    code, out, err = oodbench("check", "--reference", "old.csv", *how)
+    assert code == 2
     assert "another suite fingerprint" in out
-    assert ElementTree.parse(tmp_path / "check.xml").getroot().find("testsuite").get("skipped") == "4"
-    assert oodbench("check", "--reference", "old.csv", "--strict")[0] == 1
+    assert "nothing was compared with old.csv" in err
+
+
+def test_a_file_that_cannot_be_read_fails(oodbench, tmp_path, measured, known):
+    write(known, tmp_path / "mine.csv")
+    (tmp_path / "results" / "cut.h5").write_bytes(b"")
+    code, out, _ = oodbench("check", "--reference", "mine.csv")
+    assert code == 1
+    assert "NOT COMPARABLE  results/cut.h5: cannot read" in out
+    assert oodbench("check", "--reference", "mine.csv", "--lenient")[0] == 0
+
+
+def test_a_detector_that_failed_fails_the_check(oodbench, tmp_path, measured, known):
+    write(known, tmp_path / "mine.csv")
+    measured.note({"failed": "out of luck", "failed_at": "linf/b"}, {})
+    code, out, _ = oodbench("check", "--reference", "mine.csv", "--lenient")
+    assert code == 1
+    assert out.splitlines()[0] == "FAIL  digits msp (seed 1, plain.safetensors): failed: out of luck"
+
+
+def test_of_two_results_of_one_name_todays_is_compared(oodbench, tmp_path, stored):
+    """A changed plugin beside what it gave before: 13 figures were "not comparable", and the check passed."""
+    today = code_digest(discover()["msp"], root=Detector)
+    about = {"suite": "mine", "checkpoint": "plain.safetensors"}
+    good, bad = [("a", [0.0, 1.0, 2.0, 2.5])], [("a", [9.5] * 4)]
+    stored(tmp_path / "results", key="ab", ood=good, code="0" * 64, date="2026-06-01T00:00:00+00:00", **about)
+    code, _, err = oodbench("check", "--reference", "mine.csv", "--update")
+    assert code == 2
+    assert "WARNING: left out: msp/seed1-abababababab was made by other code" in err
+    assert not (tmp_path / "mine.csv").exists()
+    new = stored(tmp_path / "results", key="cd", ood=good, code=today, **about)
+    assert oodbench("check", "--reference", "mine.csv", "--update")[0] == 0
+    assert oodbench("check", "--reference", "mine.csv")[0] == 0
+    new.path.unlink()
+    code, out, _ = oodbench("check", "--reference", "mine.csv")
+    assert code == 2
+    assert "made by other code than today's: run it again" in out
+    stored(tmp_path / "results", key="cd", ood=bad, code=today, **about)
+    code, out, _ = oodbench("check", "--reference", "mine.csv")
+    assert code == 1
+    assert out.splitlines()[-1] == "4 figures: 2 pass, 2 fail"
+
+
+def test_where_nobody_knows_the_code_the_newest_is_compared(oodbench, tmp_path, stored):
+    about = {"detector": "theirs", "checkpoint": "plain.safetensors"}
+    stored(tmp_path / "results", key="ab", ood=[("a", [0.0] * 4)], code="1", **about)
+    assert oodbench("check", "--reference", "mine.csv", "--update")[0] == 0
+    assert oodbench("check", "--reference", "mine.csv")[0] == 0
+    later = stored(tmp_path / "results", key="cd", ood=[("a", [9.5] * 4)], code="2", **about)
+    with h5py.File(later.path, "a") as file:
+        for group in (file["id/digits-test"], file["linf/a"]):
+            group.attrs["date"] = "2026-02-01T00:00:00+00:00"
+    assert oodbench("check", "--reference", "mine.csv")[0] == 1
+
+
+def test_beside_results_of_an_older_suite_or_other_defaults_the_current_ones_count(oodbench, tmp_path, stored):
+    suite, detector = suitefile.load("digits"), discover()["atom"]
+    now = {"suite_fingerprint": suite.fingerprint, "suite_version": suite.version, "detector": "atom"}
+    parameters = {**asdict(detector.Parameters()), **suite.detectors.get("atom", {})}
+    now |= {"parameters": json.dumps(parameters), "checkpoint": "plain.safetensors"}
+    good, bad = [("a", [0.0, 1.0, 2.0, 2.5])], [("a", [9.5] * 4)]
+    stored(tmp_path / "results", key="ab", ood=good, **now)
+    assert oodbench("check", "--reference", "mine.csv", "--update")[0] == 0
+    older = {**now, "suite_fingerprint": "e" * 64, "suite_version": 1}
+    other = {**now, "parameters": json.dumps({**parameters, "q": 0.99})}
+    stored(tmp_path / "results", key="cd", ood=bad, **older)
+    stored(tmp_path / "results", key="ef", ood=bad, **other)
+    assert oodbench("check", "--reference", "mine.csv")[0] == 0
+    stored(tmp_path / "results", key="ab", ood=bad, **now)
+    assert oodbench("check", "--reference", "mine.csv")[0] == 1
 
 
 def test_mistakes_are_told_with_code_2_and_change_nothing(oodbench, tmp_path, measured, known):

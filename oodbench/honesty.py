@@ -85,14 +85,20 @@ def measured(
         attributes: of the group of scores; "check_NAME" was measured with the attack.
     """
     found = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
-    found |= {name: float(np.mean(extras[name])) for name in OF_IMAGES if name in extras}
-    if {"objective_before", "objective_after"} <= extras.keys():
-        still = extras["objective_after"] <= extras["objective_before"]
-        # An image that had passed enough ID images by itself was not to be moved.
-        found["unmoved"] = float(np.mean(still & (extras.get("retired", np.zeros(len(still))) == 0)))
+    found |= {name: float(np.mean(rows)) for name, rows in flagged_images(extras).items()}
     for name in FLAGS:
         if isinstance(value := attributes.get(f"check_{name}"), float):
             found[name] = -value if FLAGS[name].tolerated < 0 else value
+    return found
+
+
+def flagged_images(extras: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which images, bool (N,), each flag that is counted over images is about, from what a task left about each."""
+    found = {name: extras[name] > 0 for name in OF_IMAGES if name in extras}
+    if {"objective_before", "objective_after"} <= extras.keys():
+        still = extras["objective_after"] <= extras["objective_before"]
+        # An image that had passed enough ID images by itself was not to be moved.
+        found["unmoved"] = still & (extras.get("retired", np.zeros(len(still))) == 0)
     return found
 
 
@@ -120,11 +126,14 @@ def unconverged(
     return float(auroc(curve(*before)) - auroc(curve(*after)))
 
 
-def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:
+def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, tuple[str, float]]:
     """What to say of curves over radii whose AUROC rises: a larger ball holds the smaller one, so none truly does.
 
     Args:
         curves: by name, (radius in 1/255, AUROC) in any order.
+
+    Returns:
+        By name, what is said, and by how much the AUROC is off at least.
     """
     said = {}
     for name, points in curves.items():
@@ -132,7 +141,8 @@ def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, str]:
         if rise > RISE:
             said[name] = (
                 f"the AUROC rises with the radius by {100 * rise:.2f} points somewhere, which no best attack does: the "
-                "optimiser fails"
+                "optimiser fails",
+                rise,
             )
     return said
 
@@ -191,11 +201,14 @@ class Left:
         return its[0] <= own[0] and (its[0] == 0 or own[1] in (its[1], "both"))
 
 
-def disordered(tasks: Mapping[str, Left]) -> dict[str, str]:
+def disordered(tasks: Mapping[str, Left]) -> dict[str, tuple[str, float]]:
     """What to say of tasks of one detector that leave more of the AUROC than weaker ones within their ball.
 
     Args:
         tasks: by name.
+
+    Returns:
+        By name, what is said, and by how much the AUROC is off at least.
     """
     said = {}
     for name, left in tasks.items():
@@ -203,14 +216,19 @@ def disordered(tasks: Mapping[str, Left]) -> dict[str, str]:
         if beyond:
             said[name] = (
                 f"it leaves {100 * max(beyond.values()):.2f} points more of the AUROC than {' and '.join(beyond)}, "
-                "which it should outdo: it missed something"
+                "which it should outdo: it missed something",
+                max(beyond.values()),
             )
     return said
 
 
-def warnings(means: Mapping[str, float]) -> list[str]:
-    """What to say of measurements above what is tolerated, a phrase each."""
-    return [flag.meaning.format(value=abs(means[name])) for name, flag in FLAGS.items() if means[name] > flag.tolerated]
+def warnings(means: Mapping[str, float]) -> dict[str, str]:
+    """What to say of measurements above what is tolerated, a phrase each, by flag."""
+    return {
+        name: flag.meaning.format(value=abs(means[name]))
+        for name, flag in FLAGS.items()
+        if means[name] > flag.tolerated
+    }
 
 
 def worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:

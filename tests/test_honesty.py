@@ -34,21 +34,21 @@ def test_a_task_that_leaves_nothing_is_not_flagged():
     shares = honesty.measured(APART, {}, {})
     assert isnan(shares["stuck"])
     assert isnan(shares["unmoved"])
-    assert honesty.warnings(shares) == []
+    assert honesty.warnings(shares) == {}
 
 
 def test_checks_come_from_the_attributes():
     found = honesty.measured(APART, {}, {"check_square": 0.02, "check_unbounded": 0.9, "hardware": "cpu"})
     assert found["square"] == 0.02
     assert len(honesty.warnings(found)) == 2
-    assert "climbed on 90% of the images only" in honesty.warnings(found)[0]
+    assert "climbed on 90% of the images only" in honesty.warnings(found)["unbounded"]
 
 
 def test_only_what_is_not_tolerated_is_said():
     quiet = {name: flag.tolerated for name, flag in honesty.FLAGS.items()}
-    assert honesty.warnings(quiet) == []
-    (said,) = honesty.warnings({**quiet, "stuck": 0.71})
-    assert said == "no gradient at the start of the attack on 71% of the images, so it could not climb"
+    assert honesty.warnings(quiet) == {}
+    said = honesty.warnings({**quiet, "stuck": 0.71})
+    assert said["stuck"] == "no gradient at the start of the attack on 71% of the images, so it could not climb"
 
 
 def test_of_two_attacks_the_worse_counts():
@@ -75,11 +75,11 @@ def test_a_task_that_leaves_more_than_a_weaker_one_is_named():
         "certified": left("certified", 8, a=0.1, b=0.0),
     }
     assert honesty.disordered(tasks) == {}
-    assert honesty.disordered({**tasks, "mine": left("linf-adaptive", 8, a=0.52, b=0.34)}) == {
-        "mine": "it leaves 3.00 points more of the AUROC than linf, which it should outdo: it missed something"
-    }
+    said, beyond = honesty.disordered({**tasks, "mine": left("linf-adaptive", 8, a=0.52, b=0.34)})["mine"]
+    assert said == "it leaves 3.00 points more of the AUROC than linf, which it should outdo: it missed something"
+    assert beyond == pytest.approx(0.03)
     assert list(honesty.disordered({**tasks, "certified": left("certified", 8, a=0.6, b=0.6)})) == ["certified"]
-    assert "than clean" in honesty.disordered({**tasks, "linf": left("linf", 8, a=0.95, b=0.9)})["linf"]
+    assert "than clean" in honesty.disordered({**tasks, "linf": left("linf", 8, a=0.95, b=0.9)})["linf"][0]
 
 
 @pytest.mark.parametrize(

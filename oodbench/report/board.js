@@ -124,7 +124,7 @@ function boardCell(row, column, view) {
     return make("td", { class: `${opens} missing` }, why, why === "–" ? unseen("not measured") : null);
   }
   const isBest = value === column.best;
-  const flagged = column.task && row.flags[column.task];
+  const flagged = column.task && (row.flags[column.task] ?? (row.marks[column.task] && ["its curve over radii is flagged"]));
   const mean = column.task ? row.means[column.task][view][column.metric] : {};
   const interval = mean.low == null ? null : make("span", { class: "interval" }, `${percent(mean.low, 1)} to ${percent(mean.high, 1)}`);
   return make(
@@ -132,7 +132,7 @@ function boardCell(row, column, view) {
     { class: isBest ? `${opens} best` : opens },
     percent(value),
     isBest ? unseen(" best") : null,
-    flagged ? make("span", { "aria-hidden": "true", title: flagged.join("; ") }, "†") : null,
+    flagged ? make("span", { "aria-hidden": "true", title: flagged.join("; ") }, row.marks[column.task] ?? "†") : null,
     flagged ? unseen(" flagged") : null,
     interval,
   );

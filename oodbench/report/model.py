@@ -55,7 +55,9 @@ class Row:
         threats: the same in words.
         means: FPR@95 and AUROC by task and view; None where one of the view's sets is missing.
         panels: everything measured.
-        flags: by task, what the attacks' own measurements warn of.
+        flags: by task, what the attacks' own measurements warn of, the worst first.
+        severity: by task, the most that a figure may be off by, as a fraction.
+        marks: by task, the sign of that beside a figure.
         sheets: images that passed, by task.
         provenance: what it rests on, in words, by heading.
     """
@@ -71,6 +73,8 @@ class Row:
     means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
     panels: Sequence[Panel]
     flags: Mapping[str, Sequence[str]]
+    severity: Mapping[str, float]
+    marks: Mapping[str, str]
     sheets: Mapping[str, Sheet]
     provenance: Mapping[str, str]
 

@@ -40,7 +40,7 @@ function showBoard(board, main) {
       { class: "note" },
       "In percent. FPR@95 is the share of OOD images that are accepted where 95 % of ID images are kept: the lower, the better. AUROC is " +
         "the chance that an ID image scores higher than an OOD image: the higher, the better; 50 is guessing. Bold on a tint: the best of " +
-        "the rows shown. †: the attack was flagged; under Flags stands how far its number can be believed.",
+        "the rows shown. †: flagged, and off by one point at most; ‡: flagged, and off by more or by nobody knows how much; under Flags stands how far such a number can be believed.",
     ),
     tasks,
     make("h2", { id: "sets" }, "FPR@95 by task and set"),
@@ -86,9 +86,11 @@ function curveFigures(board, state) {
 }
 
 function flagsOf(board) {
-  const lines = board.rows.flatMap((row) =>
-    Object.entries(row.flags).map(([task, said]) => make("li", {}, make("b", {}, `${row.name}, ${task}: `), `${said.join("; ")}.`)),
+  const found = board.rows.flatMap((row) =>
+    Object.entries(row.flags).map(([task, said]) => ({ row, task, said, severity: row.severity[task] ?? 0 })),
   );
+  found.sort((one, other) => other.severity - one.severity);
+  const lines = found.map(({ row, task, said }) => make("li", {}, make("b", {}, `${row.name}, ${task}: `), `${said.join("; ")}.`));
   const attacked = board.tasks.some((task) => task.attack);
   if (!lines.length) return [make("p", {}, attacked ? "No attack was flagged." : "Nothing was attacked, and nothing was flagged.")];
   return [

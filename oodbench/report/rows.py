@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from oodbench import honesty, tables
+from oodbench import tables
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.report.curves import histogram, roc
 from oodbench.report.model import Panel, Row, Value
 from oodbench.report.sheets import Attacked, Originals, sheet
+from oodbench.severity import mark
 from oodbench.store import Cell, Scores
+from oodbench.tables.flags import Flagged
 from oodbench.tasks import ID_TASK, KINDS
-from oodbench.variation import curve_of
 
 LEADING = ("fpr95", "auroc")
 """Metrics of a leaderboard."""
@@ -80,6 +81,8 @@ def row(
     left_out = str(result.frame["stale"].iloc[0])
     id_group = groups.id_of(ID_TASK)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
+    flagged = tables.flagged(scores)
+    severities = tables.severities(flagged)
     before = partial(originals.of, str(result.attributes["network"]))
     return Row(
         name=name,
@@ -92,7 +95,9 @@ def row(
         threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
         means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
         panels=[_panel(groups, group, scores) for group in groups.ood],
-        flags=_flags(by_task) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
+        severity={task: effect for (_, task), effect in severities.items()},
+        marks={task: mark(effect) for (_, task), effect in severities.items()},
+        flags=_flags(flagged) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
     )
@@ -174,21 +179,12 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
     )
 
 
-def _flags(by_task: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
-    """What the measurements of each attack warn of, and curves over radii that rise."""
-    flags = {}
-    for task, part in by_task.items():
-        each = part.drop_duplicates("ood")
-        flags[task] = honesty.warnings({flag: float(each[flag].mean()) for flag in honesty.FLAGS})
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for task, part in by_task.items():
-        if point := curve_of(task):
-            averaged = part[(part["metric"] == "auroc") & ~part["ood"].isin(tables.aside(part))]
-            curves.setdefault(point[0], []).append((point[1], float(averaged["value"].mean())))
-    flags |= {f"{task} over radii": [said] for task, said in honesty.rising(curves).items()}
-    for task, said in honesty.disordered(tables.left(pd.concat(by_task.values()))).items():
-        flags[task] = [*flags[task], said]
-    return {task: said for task, said in flags.items() if said}
+def _flags(found: Sequence[Flagged]) -> dict[str, list[str]]:
+    """What is said of each task, or curve over radii."""
+    said: dict[str, list[str]] = {}
+    for one in found:
+        said.setdefault(one.about, []).append(one.text)
+    return said
 
 
 def _provenance(result: Result, groups: _Groups) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
 from oodbench.tables.against import Paired, against
+from oodbench.tables.flags import flagged, severities
 from oodbench.tables.frame import FAILURE, load_results, tidy
 from oodbench.tables.layout import chosen, flat, render
-from oodbench.tables.notes import about_attacked_id, about_cost, left
+from oodbench.tables.notes import about_attacked_id, about_cost
 from oodbench.tables.published import Published
 from oodbench.tables.stale import stale
 from oodbench.tables.summary import View, aside, means
@@ -18,11 +19,12 @@ __all__ = [
     "against",
     "aside",
     "chosen",
+    "flagged",
     "flat",
-    "left",
     "load_results",
     "means",
     "render",
+    "severities",
     "stale",
     "tidy",
 ]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from oodbench import honesty
+from oodbench import honesty, severity
 from oodbench.detector import Detector
 from oodbench.errors import unknown
 from oodbench.found import FAILED_ON, find, require
@@ -20,6 +20,7 @@ from oodbench.metrics import accuracy, at_clean_threshold, curve, evaluate, fpr_
 from oodbench.registry import discover
 from oodbench.sourcecode import code_digest
 from oodbench.store import Cell, Scores
+from oodbench.tables import flags
 from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
 
@@ -67,6 +68,7 @@ COLUMNS = (
     "epsilon",
     *OF_ATTACK,
     *honesty.FLAGS,
+    "effects",
     *OF_CELL,
     "stale",
     "id_set",
@@ -107,6 +109,8 @@ def load_results(
         epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
         looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
         one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
+        effects: JSON, by how much each flag that is raised may move "auroc" and "fpr95", or did where that was measured
+            (see `oodbench.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
         unlike: which sets are not the public ones whose names they have.
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
@@ -236,6 +240,8 @@ def _rows(
             about["unconverged"] = honesty.unconverged(
                 id_scores, view(group.scores), **_continued(view, id=turned, ood=group)
             )
+            extras = turned.extras if group.task in attacked_id else {}, group.extras
+            about["effects"] = flags.stored(severity.effects(id_scores, view(group.scores), about, *extras))
             about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
             about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
             about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)

@@ -9,10 +9,12 @@ from typing import Any, cast
 import pandas as pd
 from tabulate import tabulate
 
+from oodbench import severity
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.tables import flags
 from oodbench.tables.alike import OF_ID, threats_apart
 from oodbench.tables.frame import FAILURE
-from oodbench.tables.notes import footnotes, one_cell
+from oodbench.tables.notes import BASE, footnotes, one_cell
 from oodbench.tables.published import Published
 from oodbench.tables.summary import (
     MEAN,
@@ -67,7 +69,7 @@ class Style:
     signs: Mapping[str, str] = field(default_factory=dict)
 
 
-ARROWS = {"↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$"}
+ARROWS = {"↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$"}
 STYLES: Mapping[str, Style] = {
     "github": Style("github", ("**", "**"), "### {title}\n\n{table}\n\n{notes}", "- {note}"),
     "plain": Style("simple", ("", "*"), "{title}\n\n{table}\n* best of its task and sets\n\n{notes}", "- {note}"),
@@ -216,6 +218,8 @@ def _table(
     metrics = view.shown(frame)
     bounded = any(not isnan(entry.low) for entry in summary)
     best = _best(summary)
+    # Of differences none is flagged: each side is, in a table of its own.
+    flagged = {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
     rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
     for entry in summary:
         rows.setdefault((entry.line, *entry.place), {})[entry.metric] = entry
@@ -231,7 +235,8 @@ def _table(
                 continue
             entry = found[metric]
             leads = best.get((*entry.place, metric, entry.rivals)) == _printed(entry.value)
-            row[HEADINGS[metric]] = f"{marks[0]}{_text(entry)}{marks[1]}" if leads else _text(entry)
+            text = _text(entry) + _mark(entry, flagged)
+            row[HEADINGS[metric]] = f"{marks[0]}{text}{marks[1]}" if leads else text
             if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
                 row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
@@ -260,6 +265,12 @@ def _text(entry: Entry) -> str:
     if isnan(entry.value):
         return "unknown"
     return _printed(entry.value) + (f" ± {_printed(entry.sd)}" if len(entry.cells) > 1 else "")
+
+
+def _mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
+    """The sign of what is flagged behind a number, by its worst seed."""
+    found = [flagged[cell, entry.task] for cell in entry.cells if (cell, entry.task) in flagged]
+    return severity.mark(max(found)) if found and entry.metric != OF_ID and not isnan(entry.value) else ""
 
 
 def _printed(value: float) -> str:

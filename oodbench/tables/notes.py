@@ -1,17 +1,17 @@
 """What a table says below itself: what it rests on, and how far it can be believed."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from oodbench import honesty
+from oodbench import honesty, severity
 from oodbench.metrics import AT_CLEAN
 from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
+from oodbench.tables.flags import flagged
 from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, tuned
 from oodbench.tasks import Clean
-from oodbench.variation import curve_of
 
 BASE = "against"
 """The column of a frame of differences: the detector that was taken off, see `oodbench.tables.against`."""
@@ -34,6 +34,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
     notes += about_attacked_id(scores)
+    notes += _flags(scores, called)
     notes += _missing(frame, summary, called)
     notes += _stale(cells, called)
     notes += [*_apart(summary), *_repeated(cells, called)]
@@ -44,24 +45,24 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     for _, cell in cells[cells["operating_point"].notna()].iterrows():
         name = called[str(cell["cell"])]
         notes.append(f"FPR@95 of {name} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
-    for keys, part in scores.groupby(["cell", "task"], sort=False):
-        flags = {flag: float(part.drop_duplicates("ood")[flag].mean()) for flag in honesty.FLAGS}
-        if said := honesty.warnings(flags):
-            name, task = one_cell(part.iloc[0], called), cast(tuple[str, str], keys)[1]
-            notes.append(f"FLAG {name}, {task}: {'; '.join(said)}.")
     if scores["low"].notna().any():
         notes.append(
             "95 % intervals are for endless images of these kinds, of which the ones scored are a sample; over several "
             "sets or seeds the mean of theirs, as if all erred together. Another training is not in them."
         )
-    notes += _rising_curves(scores[scores["distance"] != ASIDE], called)
-    notes += _disordered(scores, called)
-    notes += _upside_down(scores, called)
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [f"{one_cell(cell, called)}: {_about_tuning(tuned(cell))}." for _, cell in cells.iterrows() if tuned(cell)]
     notes.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
     return notes
+
+
+def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """A line for all that is flagged of one cell and task, the worst first, and what the signs in the table mean."""
+    cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
+    found = flagged(scores)
+    lines = [f"FLAG {one_cell(cells[one.cell], called)}, {one.about}: {one.text}." for one in found]
+    return [*_upside_down(scores, called), *lines, *([severity.MARKS] if found else [])]
 
 
 def about_attacked_id(scores: pd.DataFrame) -> list[str]:
@@ -197,25 +198,6 @@ def one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:
     return name if list(called.values()).count(name) == 1 else f"{name}, seed {cell['seed']}"
 
 
-def _rising_curves(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """A line for each cell and attack whose AUROC rises with the radius."""
-    aurocs = scores[scores.metric == "auroc"].groupby(["cell", "task"], sort=False)["value"].mean()
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for (cell, task), value in cast("Iterable[tuple[tuple[str, str], float]]", aurocs.items()):
-        if point := curve_of(task):
-            curves.setdefault(f"{called[cell]}, {point[0]}", []).append((point[1], value))
-    return [f"FLAG {name}: {said}." for name, said in honesty.rising(curves).items()]
-
-
-def _disordered(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """A line for each cell and attack that does less damage than a weaker one."""
-    return [
-        f"FLAG {called[str(cell)]}, {task}: {said}."
-        for cell, part in scores.groupby("cell", sort=False)
-        for task, said in honesty.disordered(left(part)).items()
-    ]
-
-
 def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """A line for each cell whose scores, without any attack, put OOD images above ID images."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
@@ -226,17 +208,6 @@ def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
         said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
         found += [f"FLAG {one_cell(part.iloc[0], called)}: {said}."] if said else []
     return found
-
-
-def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
-    """What each task leaves of the AUROC of one cell, from its tidy frame; sets that stand aside do not count."""
-    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
-    return {
-        str(task): honesty.Left(
-            json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))
-        )
-        for task, part in rows.groupby("task", sort=False)
-    }
 
 
 def about_cost(attack: pd.DataFrame) -> str:

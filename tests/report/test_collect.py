@@ -112,7 +112,10 @@ def test_flags_are_those_of_the_measurements(made, data):
     for image_set in ("cats", "dogs", "noise"):
         changed(cell, "linf", image_set, attributes={"check_gradient_error": 0.5})
     ((board,)) = boards([cell], data)
-    assert board.rows[0].flags == {"linf": ["the gradient is off by 50% of what the score really does (median)"]}
+    ((text,),) = board.rows[0].flags.values()
+    assert text.startswith("the gradient is off by 50% of what the score really does (median); the AUROC may be up to")
+    assert board.rows[0].marks == {"linf": "‡"}
+    assert board.rows[0].severity["linf"] > 0.5
 
 
 def test_a_curve_over_radii_is_one_and_a_rising_one_is_flagged(made, data):

@@ -211,7 +211,7 @@ def test_scores_of_the_wrong_sign_are_flagged(tmp_path, stored):
 
 def test_a_row_of_attacked_id_images_says_what_holds_at_the_clean_threshold(oodbench, tmp_path, stored):
     """ID images of 2 to 9 fall by 5: at the threshold of the attacked, -3, all pass; at that of the clean, 2, half."""
-    ood = [("a", [-2.0, 1.0, 2.5, 2.5])]
+    ood = [("a", [-2.5, 1.25, 2.6, 2.6])]
     stored(tmp_path / "results", task="linf-both", ood=ood, attacked_id=[float(score) for score in range(-3, 5)])
     stored(tmp_path / "results", detector="atom", ood=ood)
     code, out, _ = oodbench("table")

@@ -1,0 +1,150 @@
+"""Which figures of a frame are flagged, how far off they may be, and what to run next; the worst first."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from oodbench import honesty, severity
+from oodbench.severity import Effect
+from oodbench.tables.summary import ASIDE
+from oodbench.variation import curve_of
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """What is said of one task of one cell.
+
+    Attributes:
+        cell: as the frame calls it.
+        about: the task, or the curve over radii.
+        tasks: whose figures it is about.
+        text: what was seen, what it can do, whether to believe it and what to run next.
+        effect: the most that a figure may be off by, a fraction.
+    """
+
+    cell: str
+    about: str
+    tasks: tuple[str, ...]
+    text: str
+    effect: float
+
+
+def flagged(scores: pd.DataFrame) -> list[Flagged]:
+    """What is flagged in the rows of a tidy frame, those of accuracy left out; the worst first."""
+    found: list[Flagged] = []
+    for cell, part in scores.groupby("cell", sort=False):
+        found += [*_measured(str(cell), part), *_rising(str(cell), part), *_disordered(str(cell), part)]
+    return sorted(found, key=lambda one: -one.effect)
+
+
+def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
+    """By (cell, task), the most that a figure may be off by, a fraction."""
+    worst: dict[tuple[str, str], float] = {}
+    for one in found:
+        for task in one.tasks:
+            worst[one.cell, task] = max(one.effect, worst.get((one.cell, task), 0.0))
+    return worst
+
+
+def stored(effects: Mapping[str, Effect]) -> str:
+    """Effects as a frame holds them: JSON, null where a flag says nothing of a number."""
+    return json.dumps(
+        {
+            name: {metric: None if np.isnan(size) else size for metric, size in asdict(effect).items()}
+            for name, effect in effects.items()
+        }
+    )
+
+
+def next_run(row: "pd.Series[Any]") -> str:
+    """The command that attacks harder what a row of a tidy frame is about; "" where nothing was attacked."""
+    constants = json.loads(str(row["constants"]) or "{}")
+    kind, task = constants.get("kind"), str(row.get("named", row["task"]))
+    if not constants.get("epsilon"):
+        return ""
+    more = ["--task", "linf-adaptive"]
+    if kind == "linf-adaptive" and constants.get("level") == "plus":
+        more += ["--set", f"{task}.level=plus", "--checks", "full"]
+    elif kind == "linf-adaptive":
+        more += ["--set", f"{task}.level=plus"]
+    elif kind != "linf":
+        more = ["--task", task, "--set", f"{task}.objective=adaptive"]
+    side = constants.get("side", "out")
+    more += ["--threat", side] if side != "out" and task.endswith(f"-{side}") else []
+    more += ["--eps", str(point[1])] if (point := curve_of(task)) else []
+    command = ["oodbench", "run", "--suite", str(row["suite"]), "--detector", str(row["detector"])]
+    command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
+    command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
+    for name in ("limit", "images"):
+        command += [f"--{name}", str(row[name])] if row[name] else []
+    kept = [text for text in str(row["settings"]).split(" ") if text and not text.startswith(f"{task}.level=")]
+    for text in kept:
+        command += ["--set", text]
+    return shlex.join([*command, *more])
+
+
+def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """What the attack's own measurements warn of, a line a task."""
+    for task, part in scores.groupby("task", sort=False):
+        each = part.drop_duplicates("ood")
+        means = {flag: float(each[flag].mean()) for flag in honesty.FLAGS}
+        said = severity.said(means, severity.mean([_effects(text) for text in each["effects"]]))
+        if said:
+            text = "; also ".join(one.text for one in said) + _next(part.iloc[0], [one.remedy for one in said])
+            yield Flagged(cell, str(task), (str(task),), text, said[0].effect)
+
+
+def _next(row: "pd.Series[Any]", remedies: Sequence[str]) -> str:
+    """What to do about flags with these remedies, "" where another attack is one."""
+    steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
+    if "" in remedies and (command := next_run(row)):
+        steps.append(f"`{command}`")
+    return f"; next: {'; '.join(steps)}" if steps else ""
+
+
+def _effects(text: object) -> dict[str, Effect]:
+    """As `stored` left them; none in a frame made by hand."""
+    found: dict[str, dict[str, float | None]] = json.loads(text) if isinstance(text, str) and text else {}
+    return {
+        name: Effect(**{metric: np.nan if size is None else size for metric, size in of_flag.items()})
+        for name, of_flag in found.items()
+    }
+
+
+def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """Attacks whose AUROC rises with the radius."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
+    curves: dict[str, list[tuple[int, float]]] = {}
+    tasks: dict[str, list[str]] = {}
+    for task, value in cast("Iterable[tuple[str, float]]", rows.groupby("task", sort=False)["value"].mean().items()):
+        if point := curve_of(task):
+            curves.setdefault(point[0], []).append((point[1], value))
+            tasks.setdefault(point[0], []).append(task)
+    for name, (text, effect) in honesty.rising(curves).items():
+        steps = f"{text}: no radius's figure is to be believed closer than that"
+        last = rows[rows["task"] == tasks[name][-1]].iloc[0]
+        yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps + _next(last, [""]), effect)
+
+
+def _disordered(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """Attacks that do less damage than weaker ones."""
+    for task, (text, effect) in honesty.disordered(left(scores)).items():
+        first = scores[scores["task"] == task].iloc[0]
+        words = f"{text}: the AUROC is too high by {100 * effect:.2f} points at least"
+        yield Flagged(cell, task, (task,), words + _next(first, [""]), effect)
+
+
+def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
+    """What each task leaves of the AUROC of one cell, from its tidy frame; sets that stand aside do not count."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
+    return {
+        str(task): honesty.Left(
+            json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))
+        )
+        for task, part in rows.groupby("task", sort=False)
+    }

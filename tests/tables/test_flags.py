@@ -1,0 +1,155 @@
+"""What is flagged, how far off it says a figure may be, in which order, and what to run next."""
+
+import json
+
+import numpy as np
+import pytest
+
+from oodbench import store
+from oodbench.tables import flagged, render, severities, tidy
+from oodbench.tables.flags import next_run
+
+ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
+
+
+def flag(cell, extras, task="linf", ood="letters", constants=None, **attributes):
+    """Leave something about each image of a stored group, and attributes of its own."""
+    group = cell.group(task, ood)
+    arrays = {name: np.asarray(values, float) for name, values in extras.items()}
+    more = {"constants": json.dumps(constants)} if constants else {}
+    about = {**group.attributes, **more, **attributes}
+    changed = store.Scores(
+        **{name: getattr(group, name) for name in ("task", "image_set", "role", "scores", "predictions", "labels")},
+        indices=group.indices,
+        extras=arrays,
+        attributes=about,
+    )
+    cell.add(changed, cell.attributes())
+    return cell
+
+
+def scores_of(*cells):
+    frame = tidy(cells, {})
+    return frame[frame["metric"] != "accuracy"]
+
+
+def test_each_flag_says_its_size_whether_to_believe_and_what_to_run(tmp_path, stored):
+    # Of four images the attack could not climb on two, which pass no ID image: they might have passed all eight.
+    cell = flag(stored(tmp_path, ood=[("letters", [0.0, 1.0, 2.5, 9.5])]), {"stuck": [1, 1, 0, 0]})
+    (found,) = flagged(scores_of(cell))
+    assert found.text == (
+        "no gradient at the start of the attack on 50% of the images, so it could not climb; the AUROC may be up to "
+        "50.00 points lower, FPR@95 up to 50.00 points higher: not to be believed; next: `oodbench run --suite digits "
+        "--detector msp --task linf-adaptive`"
+    )
+    assert severities([found]) == {("msp/seed1-abababababab", "linf"): 0.5}
+
+
+def test_the_worst_comes_first_and_signs_are_graded(tmp_path, stored):
+    many = [("letters", np.linspace(0, 1.9, 200))]
+    mild = flag(stored(tmp_path, ood=many), {"stuck": [1] * 3 + [0] * 197})
+    bad = flag(stored(tmp_path, detector="atom", ood=many), {"stuck": [1] * 154 + [0] * 46})
+    slight = flag(
+        stored(tmp_path, detector="oe", ood=[("letters", [*np.linspace(0, 1.9, 198), 99, 99])]),
+        {"stuck": [0] * 197 + [1] * 3},
+    )
+    found = flagged(scores_of(mild, bad, slight))
+    assert [(one.cell.partition("/")[0], round(one.effect, 4)) for one in found] == [
+        ("atom", 0.77),
+        ("msp", 0.015),
+        ("oe", 0.005),
+    ]
+    text = render(tidy([mild, bad, slight], {}))
+    lines = [line for line in text.splitlines() if line.startswith("- FLAG")]
+    assert [line.split()[2] for line in lines] == ["atom", "msp", "oe"]
+    assert "to be believed within 0.50 points" in lines[2]
+    signs = {line.split()[1]: ("‡" in line, "†" in line) for line in text.splitlines() if line.startswith("| ")}
+    assert (signs["atom"], signs["msp"], signs["oe"]) == ((True, False), (True, False), (False, True))
+    assert "† flagged, and off by one point at most" in text
+
+
+def test_the_best_of_a_column_keeps_its_sign(tmp_path, stored):
+    best = flag(stored(tmp_path, ood=[("letters", [0.0] * 3 + [1.0])]), {"stuck": [1] * 4})
+    text = render(tidy([best, stored(tmp_path, detector="atom")], {}))
+    assert "**0.00‡**" in text
+    assert "**100.00‡**" in text
+
+
+def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
+    continued = [np.nan, 5.5, np.nan, np.nan]  # from 1, which passes none, to 5.5, which passes 4 of 8
+    cell = flag(stored(tmp_path), {"continued": continued}, constants=ADAPTIVE)
+    (found,) = flagged(scores_of(cell))
+    assert "lower the AUROC by 50.0%" in found.text
+    assert "the AUROC is too high by 50.00 points at least" in found.text
+    assert found.text.endswith("--task linf-adaptive --set linf.level=plus`")
+
+
+def test_flags_of_several_sets_are_averaged_and_aside_from_other_tasks(tmp_path, stored):
+    cell = flag(stored(tmp_path, ood=[("a", [0.0, 0.5]), ("b", [0.0, 0.5])]), {"stuck": [1, 1]}, ood="a")
+    (found,) = flagged(scores_of(cell))
+    assert found.effect == pytest.approx(0.5)  # the whole AUROC of one set, nothing of the other
+
+
+def test_a_score_in_need_of_mending_is_not_told_to_attack_harder(tmp_path, stored):
+    (found,) = flagged(scores_of(stored(tmp_path, task="clean", ood=[("letters", [2.0, 3.0, 4.0])])))
+    assert "the AUROC may be off by 6.25 points to either side: not to be believed" in found.text
+    assert found.text.endswith(
+        "next: let score() answer in the log domain, where it does not saturate, then --rerun all"
+    )
+
+
+def row(**about):
+    usual = {"suite": "digits-adv", "detector": "msp", "seed": 1, "checkpoint": "", "limit": 0, "images": 0}
+    return {**usual, "settings": "", "task": "linf", "constants": json.dumps({"kind": "linf", "epsilon": 8}), **about}
+
+
+def of_task(task, **constants):
+    return {"task": task, "constants": json.dumps({"epsilon": 8, **constants})}
+
+
+@pytest.mark.parametrize(
+    ("about", "ends"),
+    [
+        ({}, "--detector msp --task linf-adaptive"),
+        (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
+        (of_task("linf-eps8", kind="linf"), "--task linf-adaptive --eps 8"),
+        (of_task("compositional", kind="compositional"), "--task compositional --set compositional.objective=adaptive"),
+        (
+            {**of_task("linf-adaptive", kind="linf-adaptive", level="quick"), "settings": "linf-adaptive.level=quick"},
+            "--detector msp --task linf-adaptive --set linf-adaptive.level=plus",
+        ),
+        (of_task("linf-adaptive", kind="linf-adaptive", level="plus"), "--checks full"),
+        ({"checkpoint": "my net.pt", "images": 24, "seed": 3}, "--seed 3 --checkpoint 'my net.pt' --images 24 "),
+        ({"task": "clean", "constants": '{"kind": "clean"}'}, ""),
+    ],
+)
+def test_the_next_command_attacks_the_same_harder(about, ends):
+    assert next_run(row(**about)).endswith(ends) or ends in next_run(row(**about))
+
+
+def curve(tmp_path, stored, *aurocs):
+    """One cell with a curve over radii; each AUROC in eighths of ID images that an OOD image fails to pass."""
+    cell = None
+    for radius, passed in zip((0, 1, 2, 16), aurocs, strict=True):
+        cell = stored(tmp_path, task=f"linf-eps{radius}", ood=[("letters", [1.5 + passed])])
+    return cell
+
+
+def test_a_curve_that_rises_is_flagged_with_its_rise_and_marks_its_tasks(tmp_path, stored):
+    assert flagged(scores_of(curve(tmp_path, stored, 0, 4, 4, 8))) == []
+    (found,) = flagged(scores_of(curve(tmp_path, stored, 0, 4, 8, 6)))
+    assert found.about == "linf over radii"
+    assert found.text.startswith("the AUROC rises with the radius by 25.00 points somewhere")
+    assert {task for _, task in severities([found])} == {f"linf-eps{radius}" for radius in (0, 1, 2, 16)}
+
+
+def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged(tmp_path, stored):
+    sets = [("letters", [3.5, 3.5]), ("drawn", [9.5, 9.5])]
+    flag(stored(tmp_path, ood=sets), {}, constants={"kind": "linf", "epsilon": 8})
+    sets = [("letters", [2.5, 2.5]), ("drawn", [0.5, 0.5])]
+    cell = stored(tmp_path, task="linf-adaptive", ood=sets, aside=("drawn",))
+    cell = flag(cell, {}, "linf-adaptive", constants={**ADAPTIVE, "epsilon": 8})
+    cell = flag(cell, {}, "linf", "drawn", distance="aside")
+    (found,) = flagged(scores_of(cell))
+    assert found.text.startswith("it leaves 12.50 points more of the AUROC than linf, which it should outdo")
+    assert found.effect == 0.125

@@ -9,6 +9,7 @@ from oodbench.declare import DeclarationError, build, check_known
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
 from oodbench.suite import Recipe, Suite
+from oodbench.variation import asked_as, curve_of
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,25 @@ def _by_owner(
     for setting in settings:
         owner, dot, name = setting.name.rpartition(".")
         # A bare name means training or detectors; a task's constants are the benchmark and want their owner named.
-        owners = [owner] if dot else [each for each in owned if each not in suite.tasks and name in owned[each]]
+        bare = [each for each in owned if each not in suite.tasks and name in owned[each]]
+        owners = _named(owner, suite) if dot else bare
         if not owners or any(name not in owned.get(each, []) for each in owners):
             known = [f"{each}.{field}" for each in owned for field in owned[each]]
             raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
+        if name == "epsilon" and any(each in suite.tasks and curve_of(each) for each in owners):
+            raise OodbenchError(
+                f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
+            )
         for each in owners:
             changes[each][name] = setting.value
     return changes
+
+
+def _named(owner: str, suite: Suite) -> list[str]:
+    """Whom a name in front of a dot means: itself, and each variant of the task that is called so."""
+    if owner in suite.tasks:
+        return [owner, *(task for task in suite.tasks if (curve_of(task) or ("",))[0] == owner)]
+    return [task for task in suite.tasks if asked_as(task) == owner] or [owner]
 
 
 def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:

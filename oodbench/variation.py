@@ -1,7 +1,7 @@
 """What a run may ask of a suite: some of its OOD sets, some of its tasks, at which radius, against whom."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from oodbench.errors import OodbenchError, unknown
@@ -32,6 +32,24 @@ def curve_of(task: str) -> tuple[str, int] | None:
     return (named[1], int(named[2])) if named else None
 
 
+def curves(radii: Mapping[str, int]) -> dict[str, tuple[str, int]]:
+    """The curve over radii and the radius of each task that is a point of one.
+
+    The suite's own task, at its own radius, is a point of the curve that bears its name.
+
+    Args:
+        radii: of the tasks that were done, by name, in 1/255.
+    """
+    found = {task: point for task in radii if (point := curve_of(task))}
+    own = {name: (name, int(radii[name])) for name, _ in found.values() if name in radii}
+    return found | {task: point for task, point in own.items() if point not in found.values()}
+
+
+def asked_as(task: str) -> str:
+    """What a task is called before `vary` says against whom and at which radius: what `--set` takes."""
+    return re.sub(r"(-(in|both))?(-eps\d+)?$", "", task)
+
+
 def restrict(suite: Suite, sets: Sequence[str]) -> Suite:
     """The suite of a run that keeps to some of its OOD sets; to all if `sets` is empty.
 
@@ -52,7 +70,8 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
         suite: as its file says.
         names: tasks of the suite, or kinds of task that it lacks, which take their radius from its attacks; none for
             all that the suite has.
-        radii: each attack once at every one of these, in 1/255; none for the suite's own.
+        radii: each attack once at every one of these, in 1/255; none for the suite's own, which keeps its name among
+            others too.
         side: who is attacked, see `oodbench.tasks.task.SIDES`.
 
     Raises:
@@ -68,7 +87,7 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
         if not attacks:
             _none(suite, "--eps needs an attack, and there is none among the tasks")
         tasks = {name: task for name, task in tasks.items() if name not in attacks} | {
-            f"{name}-eps{radius}": replace(task, epsilon=radius)  # type: ignore[type-var]
+            name if radius == task.epsilon else f"{name}-eps{radius}": replace(task, epsilon=radius)  # type: ignore[type-var]
             for name, task in attacks.items()
             for radius in radii
         }

@@ -2,10 +2,10 @@
 
 import pytest
 
-from oodbench import suitefile
+from oodbench import settings, suitefile
 from oodbench.errors import OodbenchError
 from oodbench.tasks import Linf, LinfAdaptive
-from oodbench.variation import curve_of, parse_radii, restrict, vary
+from oodbench.variation import curve_of, curves, parse_radii, restrict, vary
 
 
 @pytest.fixture
@@ -79,3 +79,27 @@ def test_a_run_may_keep_to_some_sets_of_the_same_suite(suite):
     assert restrict(suite, ()).tested == suite.ood
     with pytest.raises(OodbenchError, match="unknown OOD set of suite 'digits-adv' 'leters': did you mean 'letters'"):
         restrict(suite, ("leters",))
+
+
+def test_the_suites_own_radius_is_its_own_task_and_a_point_of_the_curve(suite):
+    varied = vary(suite, ("linf",), (8, 32), "out").tasks
+    assert list(varied) == ["linf-eps8", "linf"] and varied["linf"] == suite.tasks["linf"]
+    assert list(vary(suite, ("linf",), (8, 32), "both").tasks) == ["linf-both-eps8", "linf-both"]
+    radii = {"clean": 0, **{name: task.epsilon for name, task in varied.items()}}
+    assert curves(radii) == {"linf-eps8": ("linf", 8), "linf": ("linf", 32)}
+    assert curves({"linf": 32, "clean": 0}) == {}
+    assert curves({"linf": 32, "linf-eps32": 32}) == {"linf-eps32": ("linf", 32)}
+
+
+def test_settings_reach_a_task_at_all_radii_and_sides_by_the_name_it_was_asked_by(suite):
+    for side, names in {"out": ["linf-eps8", "linf"], "both": ["linf-both-eps8", "linf-both"]}.items():
+        varied = vary(suite, ("linf",), (8, 32), side)
+        changed, _ = settings.apply([settings.parse("linf.steps=3")], varied, ())
+        assert {name: changed.tasks[name].steps for name in names} == dict.fromkeys(names, 3)
+        assert [changed.tasks[name].epsilon for name in names] == [8, 32]
+        changed, _ = settings.apply([settings.parse(f"{names[0]}.steps=3")], varied, ())
+        assert [changed.tasks[name].steps for name in names] == [3, 40]
+        with pytest.raises(OodbenchError, match="both say the radius of 'linf'"):
+            settings.apply([settings.parse("linf.epsilon=4")], varied, ())
+    with pytest.raises(OodbenchError, match="unknown parameter 'linf.steps'"):
+        settings.apply([settings.parse("linf.steps=3")], vary(suite, ("clean",), (), "out"), ())

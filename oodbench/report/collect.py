@@ -15,7 +15,7 @@ from oodbench.report.rows import Result, read
 from oodbench.report.rows import row as make_row
 from oodbench.report.sheets import BUDGET, Originals
 from oodbench.store import Cell
-from oodbench.variation import curve_of
+from oodbench.variation import curves
 
 APART = {
     "seed": "seed {}",
@@ -119,16 +119,18 @@ def _views(scores: pd.DataFrame) -> dict[str, list[str]]:
 
 def _tasks(rows: Sequence[Row]) -> list[Task]:
     tasks = []
+    points = curves({task: int(about.get("epsilon", 0)) for row in rows for task, about in row.constants.items()})
     for name in dict.fromkeys(task for row in rows for task in row.threats):
         having = [row for row in rows if name in row.threats]
-        curve, radius = curve_of(name) or ("", 0)
+        point, radius = points.get(name, ("", 0))
         tasks.append(
             Task(
                 name=name,
                 threats=list(dict.fromkeys(row.threats[name] for row in having)),
                 clean=all(row.constants[name].get("kind") == "clean" for row in having),
                 attack=any(row.constants[name].get("epsilon", 0) > 0 for row in having),
-                curve=curve,
+                curve=point if point != name else "",
+                point=point,
                 radius=radius,
             )
         )

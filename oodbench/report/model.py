@@ -89,6 +89,7 @@ class Task:
         clean: images are as they are.
         attack: images were moved inside a ball.
         curve: the task without its radius, where it is one of a curve over radii; else empty.
+        point: of which curve it is a point, also as the suite's own task at its own radius; else empty.
         radius: in 1/255; 0 elsewhere.
     """
 
@@ -97,6 +98,7 @@ class Task:
     clean: bool
     attack: bool
     curve: str
+    point: str
     radius: int
 
 

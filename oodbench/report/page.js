@@ -70,7 +70,7 @@ function barFigures(board, state) {
 function curveFigures(board, state) {
   const bases = [...new Set(board.tasks.map((task) => task.curve).filter(Boolean))];
   return bases
-    .map((base) => [base, board.tasks.filter((task) => task.curve === base)])
+    .map((base) => [base, board.tasks.filter((task) => task.point === base)])
     .filter(([, tasks]) => tasks.length > 1)
     .map(([base, tasks]) =>
       make(

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from oodbench import honesty, severity
 from oodbench.severity import Effect
 from oodbench.tables.summary import ASIDE
-from oodbench.variation import curve_of
+from oodbench.variation import curve_of, curves
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,15 @@ def _effects(text: object) -> dict[str, Effect]:
 def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks whose AUROC rises with the radius."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
-    curves: dict[str, list[tuple[int, float]]] = {}
+    of_task = rows.groupby("task", sort=False)
+    values = of_task["value"].mean()
+    radii = {str(task): int(radius) for task, radius in of_task["epsilon"].first().items()}
+    points: dict[str, list[tuple[int, float]]] = {}
     tasks: dict[str, list[str]] = {}
-    for task, value in cast("Iterable[tuple[str, float]]", rows.groupby("task", sort=False)["value"].mean().items()):
-        if point := curve_of(task):
-            curves.setdefault(point[0], []).append((point[1], value))
-            tasks.setdefault(point[0], []).append(task)
-    for name, (text, effect) in honesty.rising(curves).items():
+    for task, (curve, radius) in curves(radii).items():
+        points.setdefault(curve, []).append((radius, float(values[task])))
+        tasks.setdefault(curve, []).append(task)
+    for name, (text, effect) in honesty.rising(points).items():
         steps = f"{text}: no radius's figure is to be believed closer than that"
         last = rows[rows["task"] == tasks[name][-1]].iloc[0]
         yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps + _next(last, [""]), effect)

@@ -2,11 +2,14 @@
 
 import codecs
 import errno
+import glob
 import hashlib
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from oodbench.errors import OodbenchError, StorageError
@@ -26,6 +29,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     """A temporary file beside `path` to write to, which becomes `path` when the block ends well.
 
+    What a killed process left behind of the same file is cleared away. HDF5 files must be opened with `locking=False`.
+
     Args:
         path: its folder is made if need be.
         size: bytes that it will have, if known, for the message about a full disk.
@@ -35,24 +40,69 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
     except OSError as error:
         raise _cannot_write(path, size, error) from error
     temporary = Path(name)
+    _hold(handle)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        os.fsync(handle)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, size, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Take away temporary files of `path` that nobody holds any more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDWR)
+            try:
+                if _hold(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Lock an open file until it is closed or its process ends; whether that was possible."""
+    if sys.platform == "win32":
+        return False  # whoever is killed there leaves its temporary file behind
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # somebody writes it, or the file system knows no locks
+    return True
+
+
+@contextmanager
+def quiet_leftovers() -> Iterator[None]:
+    """Around writing an HDF5 file: if that fails, HDF5 fails again when it closes the file, and says so at length.
+
+    The first error is raised as ever; what cannot be raised any more is left unsaid.
+    """
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
+    # HDF5 puts the number of the error and a page of details into its text.
+    told = re.search(r"errno = (\d+)", str(error))
+    if told:
+        error = OSError(int(told[1]), os.strerror(int(told[1])))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         needs = f" needs {size / 2**20:.1f} MiB" if size else " needs more than there is"
         return StorageError(

@@ -1,6 +1,5 @@
 """Scores on disk: one HDF5 file a cell, one group a (task, image set), whole or absent."""
 
-import glob
 import io
 import re
 import tempfile
@@ -156,9 +155,6 @@ class Cell:
         """The file with `scores` added to its groups, and what `attributes` makes of its present attributes."""
         require_writable(self.path.parent)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            # Every writer of this cell holds the lock: a temporary file seen here was left behind by a kill.
-            for stale in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
-                stale.unlink()
             there = self.path.is_file()
             stored, present = (self.read(), self.attributes()) if there else ([], {})
             groups = {(group.task, group.image_set): group for group in (*stored, *scores)}

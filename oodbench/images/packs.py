@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
-from oodbench.files import atomic
+from oodbench.files import atomic, quiet_leftovers
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs
 from oodbench.images.preprocessing import Preprocessing
@@ -53,7 +53,7 @@ def write_parts(
         StorageError: the disk is full or cannot be written.
     """
     count = 0
-    with atomic(path) as temporary, h5py.File(temporary, "w") as pack:
+    with quiet_leftovers(), atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as pack:
         for images, labels in parts:
             if not count:
                 shape = images.shape[1:]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
-from oodbench.files import atomic
+from oodbench.files import atomic, quiet_leftovers
 from oodbench.images.preprocessing import Preprocessing
 
 CHUNK = 4 << 20
@@ -44,7 +44,7 @@ def write_photographs(
         OodbenchError: there is none.
     """
     names, ends, labels, content = [], [], [], sha256()
-    with atomic(path) as temporary, h5py.File(temporary, "w") as pack:
+    with quiet_leftovers(), atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as pack:
         data = pack.create_dataset("files", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,))
         for name, file, label in photographs:
             start = data.shape[0]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
+from filelock import FileLock
+
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.progress import progress
 from oodbench.sources.source import RemoteFile
@@ -52,6 +54,14 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     part = target.with_name(f"{target.name}.part")
     with _storing(part):
         folder.mkdir(parents=True, exist_ok=True)
+    # Of two that want it at once, the second one waits and finds it there.
+    with FileLock(folder / f".{target.name}.lock"):
+        return target if target.is_file() else _downloaded(file, part, target)
+
+
+def _downloaded(file: RemoteFile, part: Path, target: Path) -> Path:
+    """`file` at `target`, from the first mirror that has it, received into `part`."""
+    with _storing(part):
         part.touch()
     said = []
     for url in file.urls:
@@ -68,7 +78,8 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     if part.is_file() and not part.stat().st_size:
         part.unlink()
     raise OodbenchError(
-        f"{file.name} could not be fetched: {'; '.join(said)}. Try again later, or put the file into {folder} yourself"
+        f"{file.name} could not be fetched: {'; '.join(said)}. Try again later, or put the file into "
+        f"{target.parent} yourself"
     )
 
 

@@ -16,8 +16,8 @@ from tabulate import tabulate
 
 from benchmarks.compare import Row
 from benchmarks.setting import FULL, QUICK, Setting
+from oodbench.conditions import Setup, shown
 from oodbench.memory import keep_freed_memory
-from oodbench.provenance import machine
 from oodbench.request import choose_device
 
 GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate")
@@ -91,7 +91,7 @@ def _about(device: torch.device, repetitions: int, quick: bool) -> dict[str, str
     """What the figures rest on, said before anything is measured."""
     load = os.getloadavg()[0]
     return {
-        **machine(device),
+        **shown(Setup(device)),
         "processor": _processor(),
         "threads": str(torch.get_num_threads()),
         "load": f"{load:.2f} when it began" + ("; the machine was busy, so these are no results" * (load > BUSY)),

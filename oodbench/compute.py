@@ -29,20 +29,6 @@ class Compute:
     tf32: bool = False
     compiled: bool = False
 
-    def moves_weights(self) -> list[str]:
-        """What of this makes training end with other weights, for keys."""
-        return ["bf16"] * self.bf16
-
-    def moves_scores(self) -> list[str]:
-        """What of this makes the same network give other scores, for keys."""
-        return ["tf32"] * self.tf32
-
-    @property
-    def text(self) -> str:
-        """All of it in words, for people and results; "" where nothing is out of the ordinary."""
-        training = ["trained in bf16"] * self.bf16
-        return ", ".join([*training, *["scored in TF32"] * self.tf32, *["compiled"] * self.compiled])
-
 
 EXACT = Compute()
 

@@ -24,11 +24,14 @@ class Material:
         images: by set name; ID training set (without the held out ones) and outliers only where something uses them.
         heldout: images held out of the ID training set; None where nothing uses them.
         unlike: how sets differ from the public ones whose names they have, a line each.
+        held_out: fingerprint of all images held out of the ID training set, also where a run takes only some of them;
+            "" where none are, or nothing uses them.
     """
 
     images: Mapping[str, ImageSet]
     heldout: ImageSet | None
     unlike: tuple[str, ...] = ()
+    held_out: str = ""
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -46,6 +49,13 @@ class Material:
         found = self.images[suite.id.test] if tuning.source == "id-test" else self.heldout
         outliers = suite.outliers.reserved if tuning.outliers and suite.outliers else 0
         return min(len(found) if found else 0, tuning.images) + min(outliers, tuning.images)
+
+    def reserved(self, suite: Suite) -> str:
+        """Fingerprint of the suite's reserved outliers; "" where there are none, or nothing uses them."""
+        outliers = suite.outliers
+        if outliers is None or not outliers.reserved or outliers.set not in self.images:
+            return ""
+        return self.images[outliers.set].first(outliers.reserved).fingerprint
 
     def learned_from(self, detector: Detector, suite: Suite) -> list[str]:
         """Fingerprints of what fitting shows `detector`, besides what its network was trained on."""
@@ -99,6 +109,8 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     heldout = None
     if suite.id.train and (trains or learns or request.validation):
         images[suite.id.train], heldout = _load_train(request, suite)
+    held_out = heldout.fingerprint if heldout else ""
+    heldout = heldout.first(request.limit) if heldout else None
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
         images[suite.outliers.set] = _load_outliers(request, suite, suite.outliers)
     if request.validation and heldout and suite.outliers:
@@ -114,7 +126,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
         _check_classes(images[suite.id.train], images[suite.id.test])
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
-    return Material(images, heldout, tuple(said for said in found if said))
+    return Material(images, heldout, tuple(said for said in found if said), held_out)
 
 
 def _require_tests(request: Request, suite: Suite) -> None:
@@ -170,7 +182,7 @@ def _load(request: Request, suite: Suite, name: str) -> ImageSet:
 
 
 def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
-    """The ID training set without what is held out, and that."""
+    """What a run takes of the ID training set without what is held out, and all of that."""
     whole = _load(request, suite, str(suite.id.train))
     _check_labels(whole, suite)
     if len(whole) - suite.id.heldout < suite.id.classes:
@@ -179,7 +191,7 @@ def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | No
             f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
         )
     rest, heldout = whole.split(suite.id.heldout)
-    return rest.first(request.limit), heldout.first(request.limit) if len(heldout) else None
+    return rest.first(request.limit), heldout if len(heldout) else None
 
 
 def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageSet:

@@ -8,6 +8,7 @@ from pathlib import Path
 from oodbench import scoring, threads, training
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
+from oodbench.conditions import IN_SCORES, IN_WEIGHTS, keyed
 from oodbench.detector import Detector
 from oodbench.files import digest
 from oodbench.images.imageset import ImageSet
@@ -252,8 +253,7 @@ def _plan_network(
         start_digest(request, suite),
         repr(suite.training),
         str(request.seed),
-        *request.compute.moves_weights(),
-        *([f"{request.team.size} processes"] if request.team.size > 1 else []),
+        *keyed(request.setup, IN_WEIGHTS),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
@@ -277,7 +277,7 @@ def _plan_cell(
         str(request.limit),
         str(request.images),
         str(scoring.VERSION),
-        *request.compute.moves_scores(),
+        *keyed(request.setup, IN_SCORES),
     )
     cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
     everything = CellPlan(detector, cell, key, code, tuple(_wanted(suite, type(detector))))

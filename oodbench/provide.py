@@ -7,15 +7,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from oodbench import training
+from oodbench import origin, training
 from oodbench.compute import prepare
+from oodbench.conditions import place, shown
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
 from oodbench.plan import NetworkPlan, SuitePlan
-from oodbench.provenance import machine
 from oodbench.request import Request
-from oodbench.start import build_network, given_network
+from oodbench.start import build_network, given_network, start_file
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
@@ -68,8 +68,17 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
     unfinished = file.with_suffix(".unfinished")
     started = time.monotonic()
     prepare(network, request.compute)
-    training.train(
-        network, network_plan.objective, suite.training, data, request.seed, unfinished, request.compute, team
+    here = shown(request.setup)
+    places = training.train(
+        network,
+        network_plan.objective,
+        suite.training,
+        data,
+        request.seed,
+        unfinished,
+        request.compute,
+        team,
+        place(here["hardware"], here["torch"]),
     )
     provenance = {
         "objective": network_plan.objective.identity,
@@ -78,7 +87,9 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         "id_train": suite.id.train,
         "seed": str(request.seed),
         "seconds": f"{time.monotonic() - started:.1f}",
-        **machine(request.device, team.size, request.compute.text),
+        **here,
+        origin.TRAINED_ON: origin.together(places),
+        **origin.kept_out(suite, plan.material, network_plan.objective, start_file(request, suite)),
     }
 
     def keep() -> None:

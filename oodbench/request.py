@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from oodbench.compute import EXACT, Compute
+from oodbench.conditions import Setup
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.settings import Setting
@@ -55,6 +56,11 @@ class Request:
     compute: Compute = EXACT
     team: Team = ALONE
     threads: int = 0
+
+    @property
+    def setup(self) -> Setup:
+        """What calculates."""
+        return Setup(self.device, self.team.size, self.compute)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -7,15 +7,17 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from traceback import extract_tb
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from oodbench import origin
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
+from oodbench.conditions import Setup, shown
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.fitting import Evidence, Fitted, fit
@@ -25,7 +27,6 @@ from oodbench.images.resident import Pixels, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan
-from oodbench.provenance import machine
 from oodbench.provide import Say, provide
 from oodbench.request import Request
 from oodbench.scoring import (
@@ -355,7 +356,7 @@ class _NetworkRun:
                     "images_sha256": scored.images_sha256,
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                    **machine(self.request.device, self.request.team.size, self.compute.text),
+                    **shown(Setup(self.request.device, self.request.team.size, self.compute)),
                 },
             ),
             self._cell_attributes(cell, done=pair),
@@ -368,12 +369,22 @@ class _NetworkRun:
         """What is said of a cell; that it failed once, too, until what it failed at is `done`."""
         about = _attributes(self.request, self.plan, self.network_plan, cell, self.network_digest)
         if cell in self.fitted:
-            about |= {"tuned": json.dumps(self.fitted[cell].tuned), "fit_seconds": self.fitted[cell].seconds}
+            about |= {"tuned": json.dumps(self._tuned(cell)), "fit_seconds": self.fitted[cell].seconds}
         present = cell.cell.attributes() if cell.cell.path.is_file() else {}
         failed_at = str(present.get(FAILED_AT, ""))
         if failed_at and failed_at != "/".join(done or ()):
             about |= {name: str(present[name]) for name in (FAILED, FAILED_AT, FAILED_ON)}
         return about
+
+    def _tuned(self, cell: CellPlan) -> dict[str, Any]:
+        """What came of tuning, and which of the images for it the network may have been trained on."""
+        tuned, tuning = self.fitted[cell].tuned, cell.detector.tuning()
+        if not tuned or tuning is None:
+            return tuned
+        return {
+            **tuned,
+            "perhaps_seen": origin.perhaps_seen(self.network_plan.file, self.plan.suite, self.plan.material, tuning),
+        }
 
 
 def _attributes(
@@ -398,6 +409,7 @@ def _attributes(
         "network": suite.network.name,
         "network_file": network_plan.file.name,
         "network_digest": network_digest,
+        "trained_on": origin.trained_on(network_plan.file),
         "checkpoint": str(request.checkpoint or ""),
         "unlike": "; ".join(plan.material.unlike),
     }

@@ -24,7 +24,7 @@ def build_network(request: Request, suite: Suite, objective: Objective, shape: t
         OodbenchError: the weights to start from are missing, or of another network.
     """
     plain = _plain_network(suite, objective, request.seed)
-    if start := _start(request, suite):
+    if start := start_file(request, suite):
         checkpoints.begin(plain, start)
     return objective.adapt(plain, shape)
 
@@ -52,7 +52,12 @@ def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
     return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
 
 
-def _start(request: Request, suite: Suite) -> Path | None:
+def start_file(request: Request, suite: Suite) -> Path | None:
+    """The weights that training starts from; None where they are drawn.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
     named = suite.training.start if suite.training else ""
     return trained.checkpoint(named, request.data) if named else None
 
@@ -63,7 +68,7 @@ def start_digest(request: Request, suite: Suite) -> str:
     Raises:
         OodbenchError: there is no such file.
     """
-    start = _start(request, suite)
+    start = start_file(request, suite)
     return _file_digest(start) if start else ""
 
 

@@ -1,7 +1,7 @@
 """The one training loop."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,9 @@ from oodbench.team import ALONE, Team
 VERSION = 3
 """Bumped when the same inputs would train to other weights, so that networks of an older loop are not taken for new."""
 
+UNKNOWN = "an unknown machine"
+"""Where a training began whose file is of an earlier version."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -45,7 +48,8 @@ def train(
     unfinished: Path,
     compute: Compute = EXACT,
     team: Team = ALONE,
-) -> None:
+    where: str = "",
+) -> tuple[str, ...]:
     """Train `network` in place, on the device where it and `data` are; it ends in evaluation mode.
 
     Every random number is a function of seed and epoch, and the state behind each epoch is kept in the file
@@ -64,6 +68,10 @@ def train(
         unfinished: file of the state; it stays behind for the caller to remove.
         compute: precision.
         team: the processes that train it together; all get the same data.
+        where: what machine this is, for people.
+
+    Returns:
+        `where` of each call that had a part in it, in their order: a training may go on elsewhere.
 
     Raises:
         OodbenchError: the loss is no longer a number, or a step does not fit into the GPU's memory.
@@ -71,6 +79,7 @@ def train(
     phases = objective.phases()
     state = team.first(lambda: _read(unfinished))
     done = int(state["epochs"]) if state else 0
+    places = tuple(dict.fromkeys([*(state.get("where", [UNKNOWN]) if state else []), where]))
     if state:
         network.load_state_dict(state["network"])
     with training_precision(network, compute):
@@ -91,8 +100,9 @@ def train(
                 for epoch in epochs:
                     _decay(optimizer, recipe, epoch - first)
                     work.epoch(epoch, optimizer, advance)
-                    team.first(partial(_keep, network, optimizer, epoch + 1, unfinished))
+                    team.first(partial(_keep, network, optimizer, epoch + 1, places, unfinished))
     network.eval()
+    return places
 
 
 class _Loss(nn.Module):
@@ -208,8 +218,9 @@ def _decay(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
         group["lr"] = group["initial_lr"] * 0.1 ** sum(epoch >= drop for drop in recipe.drops)
 
 
-def _keep(network: Network, optimizer: SGD, epochs_done: int, path: Path) -> None:
+def _keep(network: Network, optimizer: SGD, epochs_done: int, places: Sequence[str], path: Path) -> None:
     state = {"epochs": epochs_done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    state["where"] = list(places)
     content = io.BytesIO()
     torch.save(state, content)
     write_atomic(path, content.getvalue())

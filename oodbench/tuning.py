@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from oodbench import runner, tables
+from oodbench import origin, runner, tables
 from oodbench.errors import OodbenchError
 from oodbench.plan import SuitePlan, plan
 from oodbench.provide import Say
 from oodbench.registry import Registry
 from oodbench.request import Request
 from oodbench.settings import Setting
+from oodbench.start import start_file
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ def trial(request: Request, planned: SuitePlan, value: Any, say: Say) -> Trial:
 def best(trials: Sequence[Trial]) -> Trial:
     """The lowest mean; the first of equals."""
     return min(trials, key=lambda each: each.mean)
+
+
+def doubt(request: Request, planned: SuitePlan) -> str:
+    """What is not known of the images that decide, where training starts from weights that were trained before."""
+    start = start_file(request, planned.suite)
+    kept = origin.kept_out(planned.suite, planned.material, planned.networks[0].objective, start)
+    return "" if start is None or all(kept.values()) else f" (whether {start.name} was trained on them is not known)"
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:

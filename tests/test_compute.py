@@ -69,8 +69,7 @@ def test_bf16_is_chosen_on_gpus_only_and_moves_what_it_moves(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     gpu = choose("auto", True, False, torch.device("cuda"))
     assert gpu == Compute(bf16=True, tf32=True)
-    assert gpu.moves_weights() == ["bf16"] and gpu.moves_scores() == ["tf32"]
-    assert not choose("float32", False, False, torch.device("cuda")).moves_weights()
+    assert not choose("float32", False, False, torch.device("cuda")).bf16
     with pytest.raises(OodbenchError, match="'half' is none: choose one of auto, float32, bf16"):
         choose("half", False, False, CPU)
 

@@ -257,3 +257,13 @@ def test_frozen_restores_what_it_found():
     assert network.training
     assert network.fc.weight.requires_grad
     assert not network.fc.bias.requires_grad
+
+
+def test_a_training_that_goes_on_elsewhere_says_both_places(tmp_path):
+    def places(epochs, where):
+        recipe = Recipe(epochs=epochs, learning_rate=0.1)
+        return train(Linear(), Objective(id_batch=5), recipe, data(), 1, tmp_path / "state", where=where)
+
+    assert places(1, "here") == ("here",)
+    assert places(2, "here") == ("here",)
+    assert places(3, "there") == ("here", "there")

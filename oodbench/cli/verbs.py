@@ -318,8 +318,9 @@ def tune(
     chosen = f"{name} = {tuning.best(trials).value}"
     click.echo(tuning.render(name, trials))
     click.echo(
-        f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers, "
-        f"seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n[detectors.{detector}]\n{chosen}"
+        f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers"
+        f"{tuning.doubt(*planned[0])}, seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n"
+        f"[detectors.{detector}]\n{chosen}"
     )
 
 

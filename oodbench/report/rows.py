@@ -194,10 +194,12 @@ def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
         "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
         "detector": f"{about['detector']}: {about.get('paper', '')}",
         "parameters": str(about.get("parameters", "")),
+        "tuning": _tuning(about),
         "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
         "seed": str(about["seed"]),
         "changed for this run": str(about.get("settings", "")),
         "network": network,
+        "network trained on": str(about.get("trained_on") or ("unknown" if about.get("checkpoint") else "")),
         "checkpoint": Path(str(about.get("checkpoint", ""))).name,
     }
     for heading, name in OF_GROUP.items():
@@ -213,6 +215,12 @@ def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
     found["cost of attacks"] = "\n".join(_costs(result.scores))
     found["file"] = "/".join(result.cell.path.parts[-3:])
     return {heading: text for heading, text in found.items() if text}
+
+
+def _tuning(about: Mapping[str, Any]) -> str:
+    """What was tuned on what, in words; "" if nothing was."""
+    found = json.loads(str(about.get("tuned") or "{}"))
+    return tables.about_tuning(found, bool(about.get("checkpoint"))) if found else ""
 
 
 def _costs(scores: pd.DataFrame) -> Iterator[str]:

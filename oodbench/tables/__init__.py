@@ -4,7 +4,7 @@ from oodbench.tables.against import Paired, against
 from oodbench.tables.flags import flagged, severities
 from oodbench.tables.frame import FAILURE, load_results, tidy
 from oodbench.tables.layout import chosen, flat, render
-from oodbench.tables.notes import about_attacked_id, about_cost
+from oodbench.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.tables.published import Published
 from oodbench.tables.stale import stale
 from oodbench.tables.summary import View, aside, means
@@ -16,6 +16,7 @@ __all__ = [
     "View",
     "about_attacked_id",
     "about_cost",
+    "about_tuning",
     "against",
     "aside",
     "chosen",

@@ -46,6 +46,7 @@ OF_CELL = (
     "code",
     "current",
     "failed",
+    "trained_on",
 )
 OF_GROUP = (
     "distance",
@@ -116,7 +117,7 @@ def load_results(
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
         means: JSON, the sets behind each mean that the suite names.
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
-        network, network_digest: by name, and SHA-256 of its weights.
+        network, network_digest, trained_on: by name; SHA-256 of its weights; on what they were trained, if it is known.
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
         code: digest of the method's code; "" where it was not recorded.
         current: whether today's code of the method is that code, "yes" or "no"; "" where nobody can know.

@@ -10,6 +10,7 @@ from oodbench import honesty, severity
 from oodbench.metrics import AT_CLEAN
 from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.tables.flags import flagged
+from oodbench.tables.machines import measured_on
 from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, tuned
 from oodbench.tasks import Clean
 
@@ -52,9 +53,12 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         )
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
-    notes += [f"{one_cell(cell, called)}: {_about_tuning(tuned(cell))}." for _, cell in cells.iterrows() if tuned(cell)]
-    notes.append("Measured on " + "; ".join(sorted(set(frame["hardware"] + ", torch " + frame["torch"]))) + ".")
-    return notes
+    notes += [
+        f"{one_cell(cell, called)}: {about_tuning(tuned(cell), bool(cell['checkpoint']))}."
+        for _, cell in cells.iterrows()
+        if tuned(cell)
+    ]
+    return notes + measured_on(frame, called)
 
 
 def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
@@ -223,14 +227,25 @@ def about_cost(attack: pd.DataFrame) -> str:
     return said
 
 
-def _about_tuning(found: Mapping[str, Any]) -> str:
-    """What was tuned, on what, with which result."""
-    source = {"heldout": "held out of training", "id-test": "of the ID test set, which is a leak"}[found["source"]]
+ABOUT_TUNING = ("source", "id_images", "outliers", "tried", "perhaps_seen")
+"""What a result says of tuning besides what was chosen."""
+
+
+def about_tuning(found: Mapping[str, Any], given: bool) -> str:
+    """What was tuned, on what, with which result.
+
+    Args:
+        found: the attribute "tuned" of a result.
+        given: the network came as a checkpoint; of such networks, older results do not say what they had seen.
+    """
+    perhaps = found.get("perhaps_seen", ["id_images", "outliers"] if given else [])
+    unknown = "not known to be held out of the network's training"
+    held = f"ID training images ({unknown})" if "id_images" in perhaps else "images held out of training"
+    source = {"heldout": held, "id-test": "images of the ID test set, which is a leak"}[found["source"]]
     outliers = f" and {found['outliers']} reserved outliers" if found["outliers"] else ""
-    chosen = {name: value for name, value in found.items() if name not in ("source", "id_images", "outliers", "tried")}
-    return f"tuned on {found['id_images']} images {source}{outliers}: " + ", ".join(
-        f"{name} {_short(value)}" for name, value in chosen.items()
-    )
+    outliers += f" ({unknown})" if outliers and "outliers" in perhaps else ""
+    chosen = [f"{name} {_short(value)}" for name, value in found.items() if name not in ABOUT_TUNING]
+    return f"tuned on {found['id_images']} {source}{outliers}: {', '.join(chosen)}"
 
 
 def _short(value: Any) -> str:

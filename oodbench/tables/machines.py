@@ -1,0 +1,62 @@
+"""What a table says of the conditions (`oodbench.conditions`) that its numbers were made under, where they differ."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from oodbench.conditions import place
+
+
+def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """On what each row was measured, and which networks were trained elsewhere, or nobody knows where.
+
+    Args:
+        frame: tidy, of one suite and convention.
+        called: what the line of each cell is called.
+    """
+    rows = frame.drop_duplicates(["cell", "task", "hardware", "torch"])
+    machines = pd.Series([place(str(row.hardware), str(row.torch)) for row in rows.itertuples()], rows.index)
+    by_machine = {str(machine): part for machine, part in rows.groupby(machines, sort=True)}
+    if len(by_machine) == 1:
+        notes = [f"Measured on {next(iter(by_machine))}."]
+    else:
+        parts = (f"on {machine}: {_rows(part, rows, called)}" for machine, part in by_machine.items())
+        notes = [f"Rows of different machines, which round differently. Measured {'; '.join(parts)}."]
+    return notes + _elsewhere(frame, called)
+
+
+def _elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    cells = frame.drop_duplicates("cell")
+    here = {
+        str(cell): {place(str(row.hardware), str(row.torch)) for row in part.itertuples()}
+        for cell, part in frame.groupby("cell", sort=False)
+    }
+    found: dict[str, list[str]] = {}
+    for row in cells.itertuples():
+        said = str(row.trained_on)
+        if said and here[str(row.cell)] != {said}:
+            found.setdefault(said, []).append(_name(str(row.cell), int(str(row.seed)), called))
+        elif not said and row.checkpoint:
+            found.setdefault("", []).append(_name(str(row.cell), int(str(row.seed)), called))
+    return [
+        f"Networks trained elsewhere, on {said}: {', '.join(names)}."
+        if said
+        else f"Where these networks were trained is not known: {', '.join(names)}."
+        for said, names in found.items()
+    ]
+
+
+def _rows(part: pd.DataFrame, rows: pd.DataFrame, called: Mapping[str, str]) -> str:
+    """The lines of a table that `part` is of, with their tasks where others of theirs were measured elsewhere."""
+    names = []
+    for (cell, seed), own in part.groupby(["cell", "seed"], sort=False):
+        name, every = _name(str(cell), int(str(seed)), called), rows[rows["cell"] == cell]
+        whole = every.drop_duplicates(["hardware", "torch"]).shape[0] == 1
+        names.append(name if whole else f"{name} ({', '.join(own['task'])})")
+    return ", ".join(names)
+
+
+def _name(cell: str, seed: int, called: Mapping[str, str]) -> str:
+    """A cell among those of its line."""
+    name = called[cell]
+    return name if list(called.values()).count(name) == 1 else f"{name}, seed {seed}"

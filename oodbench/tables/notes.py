@@ -241,11 +241,12 @@ def about_tuning(found: Mapping[str, Any], given: bool) -> str:
     perhaps = found.get("perhaps_seen", ["id_images", "outliers"] if given else [])
     unknown = "not known to be held out of the network's training"
     held = f"ID training images ({unknown})" if "id_images" in perhaps else "images held out of training"
-    source = {"heldout": held, "id-test": "images of the ID test set, which is a leak"}[found["source"]]
-    outliers = f" and {found['outliers']} reserved outliers" if found["outliers"] else ""
+    leak = "images of the ID test set, which is a leak"
+    source = leak if found.get("source") == "id-test" else held
+    outliers = f" and {found['outliers']} reserved outliers" if found.get("outliers") else ""
     outliers += f" ({unknown})" if outliers and "outliers" in perhaps else ""
     chosen = [f"{name} {_short(value)}" for name, value in found.items() if name not in ABOUT_TUNING]
-    return f"tuned on {found['id_images']} {source}{outliers}: {', '.join(chosen)}"
+    return f"tuned on {found.get('id_images', 'some')} {source}{outliers}: {', '.join(chosen)}"
 
 
 def _short(value: Any) -> str:

@@ -35,7 +35,7 @@ FAILED_AT = "failed_at"
 FAILED_ON = "failed_on"
 """When it did, in ISO 8601."""
 
-UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest")
+UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest", "code")
 """What stands for the key of a measurement where none was stored."""
 
 _CANONICAL = re.compile(r"seed\d+-[0-9a-f]{12}")
@@ -170,7 +170,7 @@ def _measurements(cell: Cell, attributes: Mapping[str, Any], groups: Iterable[Sc
         )
         for group in groups
     ]
-    bare = (*head, *about, *(str(attributes.get(name, "")) for name in ("code", FAILED, FAILED_ON)))
+    bare = (*head, *about, *(str(attributes.get(name, "")) for name in (FAILED, FAILED_ON)))
     return frozenset(found or [bare])
 
 

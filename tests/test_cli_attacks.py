@@ -36,7 +36,7 @@ def test_kept_images_score_again_what_they_scored(oodbench, tmp_path):
     checkpoints.load(network, file)
     detector = MSP()
     fit([detector], network.eval(), 10)
-    clean = builtin.make("letters").images[:40].astype(int)
+    clean = builtin.make("letters").spread(40).images.astype(int)
     group = cell.group("linf", "letters")
     images = group.extras["images"]
     assert images.dtype == np.uint8
@@ -168,8 +168,8 @@ def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_p
         assert oodbench(*QUICK, "--limit", "10", "--task", "linf", *more)[0] == 0
     assert len(cells(tmp_path / "results")) == 2
     table = oodbench("table", "results")[1]
-    assert "msp (seed 1, epochs=1, first 10 images)" in table
-    assert "msp (seed 1, epochs=1 linf.steps=2, first 10 images)" in table
+    assert "msp (seed 1, epochs=1, 10 images of each set)" in table
+    assert "msp (seed 1, epochs=1 linf.steps=2, 10 images of each set)" in table
 
 
 def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):

@@ -188,7 +188,7 @@ def verify_(names: tuple[str, ...], data: Path) -> None:
     examples=("oodbench data show digits-test --count 50", "oodbench data show letters --corrupted 3 --out all.png"),
 )
 @click.argument("name")
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, at even distances.")
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, of each class its share.")
 @click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
 @data_option

@@ -82,9 +82,9 @@ def test_notes_say_what_the_numbers_rest_on(tmp_path, stored):
     for part in (
         "version 2, fingerprint ffffffff",
         "mean over 2 OOD sets, unweighted: a (near, 1 or 2 images), b (near, 5 images); 8 ID images",
-        "Only the first 7 of each set (--limit)",
+        "Only 7 images of each set, of each class its share (--limit)",
         "Convention 'default'",
-        "Missing: atom (seed 1, first 7 images), linf: b;",
+        "Missing: atom (seed 1, 7 images of each set), linf: b;",
         "Missing: oe (seed 1): all OOD sets;",
         "Measured on a machine, torch 2.0.",
     ):

@@ -97,7 +97,7 @@ def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_p
     (cell,) = cells(tmp_path / "results")
     group = cell.group("linf", "letters")
     assert "images" not in group.extras
-    assert group.indices.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert len(set(group.labels.tolist())) == len(group.indices) == 8  # of as many classes as can be
     assert len(cell.group("id", "digits-test").scores) == 40
     assert "8 of each OOD set" in out
     assert "AUROC, 95 % interval" in out

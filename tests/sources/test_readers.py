@@ -244,5 +244,5 @@ def test_idx(tmp_path):
     with pytest.raises(OodbenchError, match="which is no pair"):
         idx([tmp_path / "i.gz", idx_file(tmp_path / "l.gz", labels[:2])])
     (tmp_path / "i.gz").write_bytes(b"x" * 50)
-    with pytest.raises(OodbenchError, match="not an idx file"):
+    with pytest.raises(OodbenchError, match="not a whole idx file"):
         idx([tmp_path / "i.gz", tmp_path / "l.gz"])

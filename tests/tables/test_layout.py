@@ -238,3 +238,14 @@ def test_metrics_of_attacked_id_images_are_shown_where_they_are(oodbench, tmp_pa
     code, _, err = oodbench("table", "--metric", "fnr_clean")
     assert code == 2
     assert "none were: `oodbench run --threat both`" in err
+
+
+def test_a_detectors_rows_stand_together_the_whole_run_first(tmp_path, stored):
+    """Files are named by keys: which of a detector's comes first there means nothing."""
+    cells = [
+        stored(tmp_path, key="aa", images=2, settings="linf.level=quick"),
+        stored(tmp_path, detector="atom"),
+        stored(tmp_path, key="bb"),
+    ]
+    lines = [row[0] for row in rows(render(tidy(cells, {}), View(metrics=("auroc",))))[2:]]
+    assert lines == ["msp (seed 1)", "msp (seed 1, linf.level=quick, 2 of each OOD set)", "atom (seed 1)"]

@@ -1,46 +1,36 @@
 """What notebooks call: a run, and the evaluation of a score that lives in somebody's own code."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from math import nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import Tensor
 
-from oodbench import compute, honesty, settings, sidebyside, store, suitefile, sweep, tables
-from oodbench.attacks.goal import Goal
+from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables
+from oodbench.bystanders import untouched
 from oodbench.cluster import LOCAL, Cluster, on_ray
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError, unknown
-from oodbench.gradient import PerImage
-from oodbench.intervals import intervals as all_intervals
-from oodbench.metrics import curve
-from oodbench.metrics import evaluate as all_metrics
-from oodbench.networks.network import as_input, batch_size
+from oodbench.errors import OodbenchError, OodbenchWarning, unknown
+from oodbench.evaluating import Bench, asked_task, doubts, rows
+from oodbench.given import Score, as_detector, as_given, require_one_size
+from oodbench.images.imageset import ImageSet
 from oodbench.plan import plan_seeds
 from oodbench.registry import discover
 from oodbench.request import Request, choose_device
-from oodbench.scoring import OFF_GRID
 from oodbench.sources.trained import checkpoint as find_checkpoint
-from oodbench.tasks import KINDS, Task
+from oodbench.tasks import Task
 from oodbench.team import gathered, launched
 from oodbench.variation import restrict, vary
 
-Images = npt.NDArray[Any] | Tensor
-Score = Callable[[Tensor], Any]
-"""Images float (N, 3, H, W) in [0, 1] to scores (N,), higher = more in-distribution; a tensor or an array."""
-
-Attacked = tuple[npt.NDArray[np.float64], Mapping[str, npt.NDArray[np.float64]]]
-"""Scores (N,), and what an attack left about each image."""
+Images = npt.NDArray[Any] | Tensor | Sequence[npt.NDArray[Any] | Tensor] | ImageSet
+"""Images of one set: uint8 (N, H, W, 3), float (N, 3, H, W) in [0, 1], a list of such images, or an image set."""
 
 
 def run(
-    suites: str | Sequence[str],
+    suites: str | Path | Sequence[str | Path],
     detectors: str | Sequence[str],
     *,
     seed: int | Iterable[int] = 1,
@@ -78,8 +68,8 @@ def run(
         data: folder of image packs.
         out: results folder.
         checkpoint: a trained network for every detector instead of training: a file, or a name of `oodbench data list`.
-        limit: so many images of each ID and OOD set, of each class its share, evenly spread.
-        images: so many of each OOD set, in the same way.
+        limit: first images of each ID and OOD set.
+        images: of each OOD set, at even distances.
         tasks: some of the suite's, or kinds that it lacks; all of the suite's if empty.
         only: OOD sets to keep to; all of the suite's if empty.
         radii: attack at each of these, in 1/255.
@@ -113,11 +103,11 @@ def run(
     if not seeds:
         raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
     registry = discover(files)
-    names = [suites] if isinstance(suites, str) else suites
+    names = [suites] if isinstance(suites, str | Path) else suites
     methods = [detectors] if isinstance(detectors, str) else detectors
     with gathered(choose_device("cpu" if cluster else device)) as (team, own_device):
         request = Request(
-            suites=tuple(vary(restrict(suitefile.load(name), only), tasks, radii, threat) for name in names),
+            suites=tuple(vary(restrict(suitefile.load(str(name)), only), tasks, radii, threat) for name in names),
             detectors=tuple(registry[name] for name in methods),
             seed=seeds[0],
             device=own_device,
@@ -156,113 +146,56 @@ def evaluate(
     convention: str = "default",
     intervals: bool = False,
     device: str = "cpu",
+    seed: int = 1,
 ) -> pd.DataFrame:
     """How well a score tells ID images from OOD images, and whether it still does when the latter are attacked.
 
-    Nothing is stored. The score is any function; it needs gradients only if it is to be attacked, and then sees images
-    on the 8-bit grid only. Attacks see no labels.
+    Nothing is stored. The score is any function; gradients help an attack and are not needed for "linf-adaptive".
+    Whatever a task does in a run it does here, with the same draws: a fitted detector gets the numbers that `oodbench
+    run` would store. An attack sees images and the score, no labels. A Python warning says what a table would flag.
 
     Args:
-        score: a function of images, see `Score`, or a fitted detector.
-        id_images: uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1].
+        score: a function of images, see `oodbench.given.Score`, or a fitted detector. An object with the methods
+            `surrogates`, `targets` or `published_objective` of a detector is attacked through these, too.
+        id_images: uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1], or an `ImageSet`.
         ood_images: the same, or several sets by name.
-        attack: a kind of `oodbench list tasks` that moves images inside a ball, such as "linf-adaptive", or a task.
-        epsilon: radius of the ball in 1/255, where `attack` is a name.
+        attack: a kind of `oodbench list tasks`, such as "linf-adaptive" or "corruption", or a task made of one.
+            "certified" bounds the score instead, where a detector knows bounds.
+        epsilon: radius of the ball in whole levels of 1/255, where `attack` names a kind that has one.
         convention: of the metrics: "default", "published" or "openood".
         intervals: give 95 % intervals over images, see `oodbench.intervals`.
         device: where images are put before `score` sees them.
+        seed: of attacks and corruptions.
 
     Returns:
-        One row a (task, OOD set, metric): task, ood, metric, value, low, high, n_id, n_ood, convention, epsilon, and
-        what `oodbench.honesty.FLAGS` measures of attacks. The task is "clean", or what `attack` is called.
+        One row a (task, OOD set, metric): task, ood, metric, value, low, high, n_id, n_ood, convention, epsilon,
+        threat (the task in words), looks, retired and hidden (see `load_results`), and what `oodbench.honesty.FLAGS`
+        measures. The task is "clean", or what `attack` is called.
 
     Raises:
-        OodbenchError: images or scores of another kind, an unknown attack or convention, or nothing to climb.
+        OodbenchError: images or scores of another kind, images of several sizes, a network in train mode, an unknown
+            attack or convention, something that cannot be done with this score, or nothing to climb.
     """
-    function = score.score if isinstance(score, Detector) else score
     where = choose_device(device)
-    task = _task(attack, epsilon)
-    sets = ood_images if isinstance(ood_images, Mapping) else {"ood": ood_images}
-    id_scores = _scores(function, _as_pixels(id_images, "id_images").to(where))
-    objective = _as_objective(function)
-    goal = Goal.of(score) if isinstance(score, Detector) else Goal(objective, objective)
-    rows: list[dict[str, Any]] = []
-    for name, images in sets.items():
-        pixels = _as_pixels(images, f"ood_images {name!r}").to(where)
-        tried: dict[str, Attacked] = {"clean": (_scores(function, pixels), {})}
-        if task is not None:
-            tried[task.kind] = _attacked(function, goal, task, pixels, name)
-        for kind, (scores, extras) in tried.items():
-            values = all_metrics(id_scores, scores, convention)
-            bounds = all_intervals(id_scores, scores, convention) if intervals else {}
-            about = {"n_id": len(id_scores), "n_ood": len(scores), "convention": convention}
-            about |= {"epsilon": task.epsilon if task and kind != "clean" else 0}
-            about |= honesty.measured(curve(id_scores, scores), extras, {})
-            for metric, value in values.items():
-                low, high = bounds.get(metric, (nan, nan))
-                found = {"task": kind, "ood": name, "metric": metric, "value": value, "low": low, "high": high}
-                rows.append({**found, **about})
-    return pd.DataFrame(rows)
+    task = asked_task(attack, epsilon)
+    detector = as_detector(score, where)
+    id_given = as_given(id_images, "id_images", "id")
+    sets = [as_given(images, f"ood_images {name!r}", name) for name, images in _named(ood_images).items()]
+    require_one_size([id_given, *sets])
+    with untouched(score):
+        measured = list(Bench(detector, seed, where).measured(id_given, sets, task))
+    frame = pd.DataFrame([row for found in measured for row in rows(found, convention, intervals)])
+    for text in doubts(frame):
+        warnings.warn(text, OodbenchWarning, stacklevel=2)
+    return frame
 
 
-def _task(attack: str | Task | None, epsilon: int | None) -> Task | None:
-    if isinstance(attack, Task) or (attack is None and epsilon is None):
-        return attack if isinstance(attack, Task) else None
-    kinds = {name: kind for name, kind in KINDS.items() if "epsilon" in vars(kind) and not kind.certifies}
-    if attack is None or epsilon is None:
-        raise OodbenchError(f"attack={attack!r}, epsilon={epsilon!r}: an attack needs both, as 'linf-adaptive' and 8")
-    if attack not in kinds:
-        raise unknown("attack", attack, kinds)
-    try:
-        return replace(kinds[attack](), epsilon=epsilon)  # type: ignore[type-var]
-    except ValueError as error:
-        raise OodbenchError(f"attack {attack!r}: {error}") from error
-
-
-def _as_pixels(images: Images, what: str) -> Tensor:
-    """Images as a score takes them, float (N, 3, H, W) in [0, 1]."""
-    given = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-    if given.dtype == torch.uint8 and given.ndim == 4 and given.shape[3] == 3 and len(given):
-        return as_input(given.permute(0, 3, 1, 2).contiguous())
-    if given.is_floating_point() and given.ndim == 4 and given.shape[1] == 3 and len(given):
-        if not (given.isfinite().all() and given.min() >= 0 and given.max() <= 1):
-            raise OodbenchError(f"{what} leave [0, 1]: give them before normalisation, which belongs into the score")
-        return given.float()
-    raise OodbenchError(
-        f"{what} are {given.dtype} {tuple(given.shape)}: give uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1]"
-    )
-
-
-def _as_objective(function: Score) -> PerImage:
-    """What an attack climbs: a tensor, also where the score gives an array, which has no gradient."""
-    return lambda images: torch.as_tensor(function(images), device=images.device)
-
-
-def _scores(function: Score, images: Tensor) -> npt.NDArray[np.float64]:
-    """Scores (N,) in batches, without gradients."""
-    found = []
-    with torch.no_grad():
-        for batch in torch.split(images, batch_size(images.device, images.shape[-1])):
-            scores = torch.as_tensor(function(batch)).double().cpu()
-            if scores.shape != (len(batch),):
-                raise OodbenchError(
-                    f"the score gave shape {tuple(scores.shape)} for {len(batch)} images: "
-                    "it must give one number an image"
-                )
-            found.append(scores)
-    return torch.cat(found).numpy()
-
-
-def _attacked(function: Score, goal: Goal, task: Task, images: Tensor, name: str) -> Attacked:
-    """Scores of images after an attack on each, and what it left about them."""
-    levels = images * 255
-    if (levels - levels.round()).abs().max() > OFF_GRID:
-        raise OodbenchError(f"ood_images {name!r} are not whole levels of 1/255: attacks start from 8-bit images")
-    scores, extras = [], []
-    size = task.together * batch_size(images.device, images.shape[-1])
-    for start in range(0, len(images), size):
-        batch = images[start : start + size]
-        altered = task.alter(goal, batch, np.arange(start, start + len(batch)), name)
-        scores.append(_scores(function, altered.images))
-        extras.append(altered.extras)
-    return np.concatenate(scores), {key: np.concatenate([one[key] for one in extras]) for key in extras[0]}
+def _named(ood_images: Images | Mapping[str, Images]) -> Mapping[str, Images]:
+    """OOD sets by name."""
+    if not isinstance(ood_images, Mapping):
+        return {ood_images.name if isinstance(ood_images, ImageSet) else "ood": ood_images}
+    if not ood_images or not all(isinstance(name, str) and name for name in ood_images):
+        raise OodbenchError(
+            f"ood_images has the names {list(ood_images)}: give one set or more, each by a name in words"
+        )
+    return ood_images

@@ -12,6 +12,10 @@ class OodbenchError(Exception):
     """
 
 
+class OodbenchWarning(UserWarning):
+    """A number is there and cannot be taken at face value; the message says why."""
+
+
 class NoGradientError(OodbenchError):
     """What should be climbed cannot be differentiated; an attack that needs no gradient may still be possible."""
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from oodbench import origin
+from oodbench.aim import aim, enough
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
@@ -25,7 +25,7 @@ from oodbench.found import FAILED, FAILED_AT, FAILED_ON
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import Pixels, resident
 from oodbench.networks import checkpoints
-from oodbench.networks.network import Network, as_input, batch_size
+from oodbench.networks.network import Network, batch_size
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.provide import Say, provide
 from oodbench.request import Request
@@ -44,9 +44,6 @@ from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.threads import on_threads
-
-LURES = 8
-"""ID images with the highest scores, at which attacks look."""
 
 T = TypeVar("T")
 
@@ -307,20 +304,16 @@ class _NetworkRun:
         self, cell: CellPlan, pair: Pair, images: npt.NDArray[np.uint8], donors: list[npt.NDArray[np.uint8]]
     ) -> None:
         id_scores = self._id_scores(cell)
-        enough = _enough(id_scores, self.plan.task(pair))
+        far = enough(id_scores, self.plan.task(pair))
         with exact(self.network):
-            found = transferred(cell.detector.score, images, donors, id_scores, enough, self.request.device)
+            found = transferred(cell.detector.score, images, donors, id_scores, far, self.request.device)
         group = cell.cell.group(*pair)
         checks = {f"check_{name}": value for name, value in found.items()}
         cell.cell.add(replace(group, attributes={**group.attributes, **checks}), self._cell_attributes(cell))
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
-        """With the ID images that score highest as lures, and an end where an image has passed enough of the others."""
-        id_images = self.plan.images[self.plan.suite.id.test]
         id_scores = self.request.team.first(lambda: self._id_scores(cell))
-        highest = np.argsort(-id_scores, kind="stable")[:LURES]
-        pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(self.request.device)
-        return Goal.of(cell.detector, as_input(pixels), _enough(id_scores, task))
+        return aim(cell.detector, task, self.plan.images[self.plan.suite.id.test], id_scores, self.request.device)
 
     def _id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
         return cell.cell.group(ID_TASK, self.plan.suite.id.test).scores
@@ -424,8 +417,3 @@ def _blamed(detector: Detector, error: Exception) -> str:
     where = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"detector {detector.name!r} failed in {where.filename}, line {where.lineno}: {said}"
-
-
-def _enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
-    """The score at which an image has passed so many of the others that a task leaves it alone."""
-    return float(np.quantile(id_scores, task.stops_at(), method="higher"))

@@ -1,6 +1,6 @@
 """Images to scores, in batches, on a device: one forward pass serves every detector that shares a network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -102,18 +102,54 @@ def score_versions(
             work = partial(_best, detectors, versions, pixels, indices, purpose, images.name, advance)
             parts += portions.each(len(pixels), work)
         scored = [joined(of_one) for of_one in zip(*parts, strict=True)]
-        return _looked_at_again(detectors, images, scored, portions, device)
+
+        def again(rows: Indices) -> Tensor:
+            return as_input(torch.from_numpy(images.pixels(rows)).to(device).permute(0, 3, 1, 2).contiguous())
+
+        return _looked_at_again(detectors, again, scored, portions, images.name)
+
+
+def score_floats(detector: Detector, images: Tensor, where: str, device: torch.device) -> Scored:
+    """Scores of images as they are, float (N, C, H, W) in [0, 1], of a set called `where`: not on the 8-bit grid.
+
+    Raises:
+        OodbenchError: as `score_versions`.
+    """
+    parts: list[Scored] = []
+    portions = Portions()
+    with exact(detector.network), torch.no_grad():
+        for batch in torch.split(images, batch_size(device, images.shape[-1])):
+            parts += portions.each(len(batch), partial(_as_they_are, detector, batch.to(device), where))
+        (scored,) = _looked_at_again([detector], lambda rows: images[rows].to(device), [joined(parts)], portions, where)
+        return scored
+
+
+def _as_they_are(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
+    batch, representation = _shared_pass([detector], images[which])
+    scores = _score(detector, batch, representation, where)
+    return Scored(scores.numpy(), detector.predict(representation).cpu().numpy())
 
 
 def _looked_at_again(
-    detectors: Sequence[Detector], images: ImageSet, scored: Sequence[Scored], portions: Portions, device: torch.device
+    detectors: Sequence[Detector],
+    images: Callable[[Indices], Tensor],
+    scored: Sequence[Scored],
+    portions: Portions,
+    where: str,
 ) -> list[Scored]:
-    """`scored` with what a second look at some images, as they are and in other batches, changed of their scores."""
-    groups = second_looks(len(images))
+    """`scored` with what a second look at some images, as they are and in other batches, changed of their scores.
+
+    Args:
+        detectors: over one network.
+        images: gives those at some positions of the set, float (B, C, H, W) on the device.
+        scored: what each detector said of the set.
+        portions: to look at them in.
+        where: what the set is called.
+    """
+    groups = second_looks(len(scored[0].scores))
     seconds: list[list[Tensor]] = []
     for rows in groups:
-        pixels = torch.from_numpy(images.pixels(rows)).to(device).permute(0, 3, 1, 2).contiguous()
-        seconds += portions.each(len(pixels), partial(_second, detectors, pixels, images.name))
+        seconds += portions.each(len(rows), partial(_second, detectors, images(rows), where))
     looked = []
     for one, second in zip(scored, zip(*seconds, strict=True), strict=True):
         first = np.asarray(one.extras.get("clean_score", one.scores))
@@ -122,9 +158,9 @@ def _looked_at_again(
     return looked
 
 
-def _second(detectors: Sequence[Detector], pixels: Tensor, where: str, which: slice) -> list[Tensor]:
-    """Scores of some of `pixels`, uint8 (B, C, H, W), of each detector."""
-    batch, representation = _shared_pass(detectors, as_input(pixels[which]))
+def _second(detectors: Sequence[Detector], images: Tensor, where: str, which: slice) -> list[Tensor]:
+    """Scores of some of `images`, float (B, C, H, W), of each detector."""
+    batch, representation = _shared_pass(detectors, images[which])
     return [_score(detector, batch, representation, where) for detector in detectors]
 
 
@@ -329,13 +365,11 @@ def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int
 def thorough_checks(
     attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
 ) -> Mapping[str, float]:
-    """See `oodbench.attacks.checks.thorough`, for some images of an attack that was done, of each label its share."""
-    some = images.spread(THOROUGH_IMAGES)
-    places = np.flatnonzero(np.isin(images.indices, some.indices))
-    (pixels, indices), *_ = batches(some, device, THOROUGH_IMAGES)
+    """See `oodbench.attacks.checks.thorough`, for the first images of an attack that was done."""
+    (pixels, indices), *_ = batches(images.first(THOROUGH_IMAGES), device, THOROUGH_IMAGES)
     if attack.chosen is not None:
-        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
-    after = torch.from_numpy(scored.images[places]).permute(0, 3, 1, 2).to(device)
+        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[: len(pixels)], attack.purpose)
+    after = torch.from_numpy(scored.images[: len(pixels)]).permute(0, 3, 1, 2).to(device)
     epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
     with progress(f"checking {images.name}", passes, "passes") as advance, exact(attack.detector.network):
         goal = attack.goal.watched(advance)
@@ -398,7 +432,8 @@ def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: 
 @contextmanager
 def exact(network: Network) -> Iterator[None]:
     """How attacks and final scores are computed: no gradients of weights, and float32 unless the network says TF32."""
-    for parameter in network.parameters():
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
         parameter.requires_grad_(False)
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = network.tf32
@@ -406,3 +441,5 @@ def exact(network: Network) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
+        for parameter in learning:
+            parameter.requires_grad_(True)

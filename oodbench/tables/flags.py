@@ -93,7 +93,7 @@ def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     for task, part in scores.groupby("task", sort=False):
         each = part.drop_duplicates("ood")
         means = {flag: float(each[flag].mean()) for flag in honesty.FLAGS}
-        said = severity.said(means, severity.mean([_effects(text) for text in each["effects"]]))
+        said = severity.said(means, severity.mean([loaded(text) for text in each["effects"]]))
         if said:
             text = "; also ".join(one.text for one in said) + _next(part.iloc[0], [one.remedy for one in said])
             yield Flagged(cell, str(task), (str(task),), text, said[0].effect)
@@ -107,7 +107,7 @@ def _next(row: "pd.Series[Any]", remedies: Sequence[str]) -> str:
     return f"; next: {'; '.join(steps)}" if steps else ""
 
 
-def _effects(text: object) -> dict[str, Effect]:
+def loaded(text: object) -> dict[str, Effect]:
     """As `stored` left them; none in a frame made by hand."""
     found: dict[str, dict[str, float | None]] = json.loads(text) if isinstance(text, str) and text else {}
     return {

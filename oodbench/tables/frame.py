@@ -4,23 +4,21 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from oodbench import honesty, severity
+from oodbench import honesty
 from oodbench.detector import Detector
 from oodbench.errors import unknown
 from oodbench.found import FAILED_ON, find, require
-from oodbench.intervals import at_clean_threshold as at_clean_intervals
-from oodbench.intervals import intervals as all_intervals
 from oodbench.intervals import of_accuracy
-from oodbench.metrics import accuracy, at_clean_threshold, curve, evaluate, fpr_at
+from oodbench.metrics import accuracy
 from oodbench.registry import discover
 from oodbench.sourcecode import code_digest
 from oodbench.store import Cell, Scores
-from oodbench.tables import flags
+from oodbench.tables import figures
 from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
 
@@ -78,7 +76,7 @@ COLUMNS = (
 )
 
 
-UNBOUNDED = (float("nan"), float("nan"))
+UNBOUNDED = figures.UNBOUNDED
 """Where there is no interval."""
 
 FAILURE = "failed"
@@ -110,7 +108,7 @@ def load_results(
         epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
         looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
         one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
-        effects: JSON, by how much each flag may move "auroc" and "fpr95", or did where that was measured
+        effects: JSON, by how much each flag that is raised may move "auroc" and "fpr95", or did where that was measured
             (see `oodbench.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
         unlike: which sets are not the public ones whose names they have.
@@ -232,40 +230,20 @@ def _rows(
             "high": high,
         }
         for group in (group for group in groups if group.role == "ood"):
-            id_scores = view(attacked_id.get(group.task, id_group).scores)
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
-            points = curve(id_scores, view(group.scores))
-            about |= honesty.measured(points, group.extras, group.attributes)
             turned = attacked_id.get(group.task, id_group)
-            about |= honesty.worse(about, honesty.measured(points, turned.extras, turned.attributes))
-            about["unconverged"] = honesty.unconverged(
-                id_scores, view(group.scores), **_continued(view, id=turned, ood=group)
-            )
-            extras = turned.extras if group.task in attacked_id else {}, group.extras
-            about["effects"] = flags.stored(severity.effects(id_scores, view(group.scores), about, *extras))
-            about["retired"] = float(np.mean(group.extras["retired"])) if "retired" in group.extras else float("nan")
-            about["hidden"] = about["retired"] * (1 - float(cast(float, group.attributes.get("stops_at", 1.0))))
-            about["looks"] = float(cast(float, group.attributes.get("looks", 0))) / len(group.scores)
-            values = evaluate(id_scores, view(group.scores), convention)
-            if operating_point is not None:
-                values["fpr95"] = fpr_at(points, operating_point)
-            bounds = all_intervals(id_scores, view(group.scores), convention, operating_point) if wanted else {}
-            if group.task in attacked_id:
-                sides = view(id_group.scores), id_scores, view(group.scores)
-                values |= at_clean_threshold(*sides, convention, operating_point)
-                bounds |= at_clean_intervals(*sides, convention, operating_point) if wanted else {}
-            for metric, value in values.items():
-                low, high = bounds.get(metric, UNBOUNDED)
-                yield {**about, "metric": metric, "value": value, "low": low, "high": high}
+            id_side = _side(turned, view, attacked=group.task in attacked_id)
+            ood_side = _side(group, view)
+            about |= figures.about(id_side, ood_side)
+            for row in figures.figures(id_side, ood_side, view(id_group.scores), convention, operating_point, wanted):
+                yield {**about, **row}
 
 
-def _continued(view: Callable[[Any], Any], **groups: Scores) -> dict[str, Any]:
-    """What images reached that were climbed on with, by side, as `view` has it; None where there are none."""
-    found: dict[str, Any] = {}
-    for side, group in groups.items():
-        reached = group.extras.get("continued")
-        found[f"{side}_continued"] = None if reached is None else np.where(np.isnan(reached), np.nan, view(reached))
-    return found
+def _side(group: Scores, view: Callable[[Any], Any], attacked: bool = True) -> figures.Side:
+    """A group as a convention's `view` has it."""
+    reached = group.extras.get("continued")
+    continued = None if reached is None else np.where(np.isnan(reached), np.nan, view(reached))
+    return figures.Side(view(group.scores), group.extras, group.attributes, attacked, continued)
 
 
 def _of_group(group: Scores) -> dict[str, Any]:

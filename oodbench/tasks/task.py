@@ -100,7 +100,7 @@ def attacked(side: str) -> str:
 
 def check_radius(epsilon: int) -> None:
     """ValueError for anything but 0 to 255 levels."""
-    if epsilon not in range(256):
+    if isinstance(epsilon, bool) or epsilon not in range(256):
         raise ValueError(f"epsilon is {epsilon}, but it counts whole levels of 1/255: choose 0 to 255")
 
 

@@ -1,8 +1,11 @@
 """ASH: energy of shaped features. Djurisic et al. 2023, arXiv:2209.09858; the variant ASH-S."""
 
 from dataclasses import dataclass
+from math import log
 
+import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from oodbench.detector import Detector
 from oodbench.networks.network import Representation
@@ -33,17 +36,26 @@ class ASH(Detector):
     parameters: Parameters
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """Energy of the last layer over the shaped features."""
-        return energy(self.network.head(shaped(representation.features, self.parameters.percentile))[:, : self.classes])
+        """Energy of the last layer over the shaped features.
+
+        In float64: features that are all alike are scaled by up to exp(1 / share kept), which at the 99th percentile
+        is beyond float32.
+        """
+        head = self.network.head
+        features = shaped(representation.features.double(), self.parameters.percentile)
+        bias = None if head.bias is None else head.bias.double()
+        return energy(linear(features, head.weight.double(), bias)[:, : self.classes])
 
 
 def shaped(features: Tensor, percentile: float) -> Tensor:
     """The largest features (N, D) of each image, times exp(sum of all / sum of those kept); zero elsewhere.
 
-    Algorithm 3 of the paper, for activations that are not negative.
+    Algorithm 3 of the paper, for activations that are not negative. Exponents end where the type does, which in
+    float64 takes 700 features, all alike, for each one that is kept.
     """
     count = features.shape[1]
     kept = max(count - round(count * percentile / 100), 1)
     largest, positions = features.topk(kept, dim=1)
-    scale = (features.sum(1) / largest.sum(1).clamp(min=1e-12)).exp()
+    highest = log(torch.finfo(features.dtype).max) - 10
+    scale = (features.sum(1) / largest.sum(1).clamp(min=1e-12)).clamp(max=highest).exp()
     return features.new_zeros(features.shape).scatter(1, positions, largest * scale[:, None])

@@ -41,7 +41,7 @@ class ReAct(Detector):
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Keep the activations."""
-        self._seen.append(representation.features.flatten().cpu())
+        self._seen.append(representation.features.flatten().float().cpu())
 
     def settle(self) -> None:
         """The threshold c."""

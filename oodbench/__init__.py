@@ -4,11 +4,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from oodbench.version import __version__
+
 if TYPE_CHECKING:
     from oodbench.api import evaluate, run
     from oodbench.tables import load_results
-
-__version__ = "0.1.0"
 
 # OpenMP's threads spin at the end of each loop until all are there, which steals the cores from whatever else runs. It
 # reads this when torch is loaded; a program that imports torch before oodbench, or says otherwise itself, has its way.

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
-from oodbench import __version__
 from oodbench.compute import EXACT, Compute
+from oodbench.version import __version__
 
 IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"
 """What becomes of a condition. Those in a key are shown as well."""

@@ -15,6 +15,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.material import Material, gather, validation_suite
 from oodbench.networks.cost import operations
 from oodbench.networks.network import Network
+from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
 from oodbench.passes import Passes
 from oodbench.registry import Registry
@@ -236,6 +237,7 @@ def _plan_network(
     shape = material.shape(suite)
     start = given_network if request.checkpoint else build_network
     network = start(request, suite, objective, shape).eval()
+    require_takes(network, suite.network.name, shape)
     counted = operations(network, shape)
     number = request.threads or threads.suitable(counted, request.device)
     if request.checkpoint:

@@ -38,6 +38,10 @@ OFF_GRID = 1e-3
 """How far from a whole level a float image of the 8-bit grid may lie, in levels."""
 
 
+SHIPPED = "oodbench.detectors."
+"""Where the methods live that come with the harness."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """What one detector said of one image set.
@@ -415,7 +419,7 @@ def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tenso
     if broken:
         raise OodbenchError(
             f"detector {detector.name!r} gave NaN or infinity for {broken} of {count} images of {where!r}: "
-            "mend its score(); nothing was stored"
+            f"{_advice(detector)}; nothing was stored"
         )
     return scores.detach().double().cpu()
 
@@ -425,8 +429,20 @@ def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: 
     if len(scores) > 1 and (scores == scores[0]).all():
         raise OodbenchError(
             f"detector {detector.name!r} gave the same score {scores[0]:g} to all {len(scores)} images of {where!r}: "
-            "mend its score(); nothing was stored"
+            f"{_advice(detector)}; nothing was stored"
         )
+
+
+def _advice(detector: Detector) -> str:
+    """What to do about scores that are none: one's own code can be mended, a method that ships is asked otherwise."""
+    if not type(detector).__module__.startswith(SHIPPED):
+        return "mend its score()"
+    parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
+    return (
+        "the network's logits or features are beyond what it can take"
+        + (f" with {parameters}: try other values with --set" if parameters else "")
+        + ", or its weights or normalisation are not those that it was trained with"
+    )
 
 
 @contextmanager

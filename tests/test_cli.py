@@ -283,7 +283,7 @@ def test_own_packs_and_a_checkpoint(oodbench, tmp_path):
         (["--suite", "bare.toml", "--detector", "oe"], "add [outliers]"),
         (["--suite", "labels.toml", "--detector", "msp"], "labels must run from 0 to 4"),
         (["--suite", "typo.toml", "--detector", "msp"], "did you mean 'atom'"),
-        (["--detector", "msp", "--checkpoint", "page.html"], "cannot read checkpoint"),
+        (["--detector", "msp", "--checkpoint", "page.html"], "is a web page"),
         (["--detector", "msp", "--out", "page.html/results"], "cannot write"),
     ],
 )
@@ -407,3 +407,12 @@ def test_a_suite_that_cannot_train_says_so_before_it_asks_for_images(oodbench, t
     code, _, err = oodbench("run", "--suite", "bare.toml", "--detector", "oe")
     assert code == 2
     assert "detector 'oe' trains with outliers and suite 'bare' has none: add [outliers]" in err
+
+
+def test_a_method_that_ships_is_not_told_to_mend_its_code(oodbench, monkeypatch, plugin):
+    from oodbench.detectors.react import ReAct
+
+    monkeypatch.setattr(ReAct, "score_representation", lambda self, seen: seen.logits[:, 0] * float("nan"))
+    _, _, err = oodbench("run", "--suite", "digits", "--detector", "react", *QUICK[:4], "--task", "clean")
+    assert "'react' gave NaN or infinity for" in err and "percentile=90.0: try other values with --set" in err
+    assert "mend its score()" not in err

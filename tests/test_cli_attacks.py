@@ -58,6 +58,9 @@ def test_exported_attacked_images_score_again_without_an_attack(oodbench, tmp_pa
     command = (*QUICK, "--detector", "energy", "--only", "letters", "--task", "linf", "--set", "linf.steps=3")
     assert oodbench(*command, "--keep-images")[0] == 0
     code, out, err = oodbench("data", "export", "results")
+    assert code == 2 and "results makes 2 packs of 0.2 MB in all" in err and "--data DIR" in err and not out
+    assert not (tmp_path / "data").exists()
+    code, out, err = oodbench("data", "export", "results", "--data", "data")
     assert code == 0, err
     (name,) = [Path(line.partition(":")[0]).stem for line in out.splitlines() if "for msp" in line]
     assert name.startswith("letters-linf-msp-seed1-")

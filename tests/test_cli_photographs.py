@@ -6,6 +6,7 @@ import sys
 
 import h5py
 import pytest
+import safetensors.torch
 import torch
 from photographs import encoded
 from timm.data import create_transform
@@ -81,7 +82,7 @@ def test_training_starts_from_the_weights_that_the_suite_names(oodbench, photos)
     code, _, err = oodbench("run", "--suite", "pets.toml", "--detector", "ntom", "--task", "clean", "--limit", "6")
     assert code == 0, err
     (kept,) = (photos / "results" / "networks").glob("*.safetensors")
-    weights = checkpoints.read(kept)
+    weights = safetensors.torch.load_file(kept)
     assert torch.allclose(weights["conv1.0.weight"], network.state_dict()["conv1.0.weight"], atol=1e-6)
     assert torch.allclose(weights["fc.weight"][:3], network.head.weight, atol=1e-6)
     code, _, err = oodbench("run", "--suite", "pets.toml", "--detector", "ntom", "--set", "start=nowhere.pt")

@@ -158,3 +158,14 @@ def test_readme_names_every_detector():
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in discover().names() if f"`{name}`" not in readme]
     assert missing == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes a link")
+def test_the_command_works_beside_a_folder_of_its_name(tmp_path):
+    """Where a clone lies, `oodbench` is the clone's folder before it is the package."""
+    (tmp_path / "oodbench").symlink_to(ROOT)
+    shown = subprocess.run(
+        [sys.executable, "-m", "oodbench", "--version"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert re.fullmatch(r"oodbench, version \d+\.\d+\.\d+\n", shown.stdout)

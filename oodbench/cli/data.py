@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import click
+from click.core import ParameterSource
 
 from oodbench import suitefile
 from oodbench.attacked import kept
@@ -135,7 +136,10 @@ def pack(path: Path, name: str, size: int, files: bool, data: Path) -> None:
 
 @data.command(
     cls=Examples,
-    examples=("oodbench data export results/", "oodbench data export results/digits-adv/atom --data adversarial"),
+    examples=(
+        "oodbench data export results/ --data adversarial",
+        "oodbench data export results/digits-adv/atom --data adversarial",
+    ),
 )
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @data_option
@@ -149,16 +153,21 @@ def export(results: Path, data: Path) -> None:
     cells, left_out = _cells(results)
     for line in left_out:
         click.echo(f"WARNING: {line}", err=True)
+    sizes = [one.images.pixels().nbytes for cell in cells for one in kept(cell)]
+    if not sizes:
+        raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
+    amount = f"{len(sizes)} pack{'s' if len(sizes) > 1 else ''} of {sum(sizes) / 1e6:,.1f} MB in all before compression"
+    if click.get_current_context().get_parameter_source("data") is not ParameterSource.COMMANDLINE:
+        raise OodbenchError(
+            f"{results} makes {amount}: say where to put them with --data DIR, which `oodbench run` then takes as well"
+        )
     require_writable(data)
-    found = 0
+    click.echo(f"{amount}, to {data}", err=True)
     for cell in cells:
         for one in kept(cell):
             target = data / f"{one.images.name}.h5"
             write_pack(target, one.images, one.about)
             click.echo(f"{target}: {len(one.images)} images, {one.images.source}")
-            found += 1
-    if not found:
-        raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
 
 
 def _cells(results: Path) -> tuple[Sequence[Cell], Sequence[str]]:

@@ -12,7 +12,7 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 
-from oodbench import __version__, compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
+from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.listing import list_
@@ -48,6 +48,7 @@ from oodbench.suite import Suite
 from oodbench.tasks.task import SIDES
 from oodbench.team import gathered, give_first_the_word, launched, quiet_followers
 from oodbench.variation import parse_radii, restrict, vary
+from oodbench.version import __version__
 
 OURS = 3
 """Exit code of a mistake in oodbench itself: 1 is a failed check, 2 what a user can mend."""

@@ -10,8 +10,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from oodbench import __version__
 from oodbench.report.model import Board
+from oodbench.version import __version__
 
 LIBRARIES = {"d3.min.js": "d3.LICENSE", "plot.umd.min.js": "plot.LICENSE"}
 """Vendored files in the order in which they are loaded, each with its licence."""

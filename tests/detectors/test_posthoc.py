@@ -202,6 +202,33 @@ def test_ash_by_hand():
         )
 
 
+def test_ash_takes_flat_features_at_high_percentiles():
+    # One of a hundred equal features stays, times exp(100): beyond float32. Both logits are 1 * exp(100) and 0.
+    head = torch.nn.Linear(100, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0], [0.0]]).expand(2, 100))
+        head.bias.zero_()
+    detector, network = learned(ASH(ASH.Parameters(percentile=99)), torch.ones(1, 100), classes=2, head=head)
+    with torch.no_grad():
+        scores = detector.score_representation(network.seen(torch.ones(1, 100)))
+    assert scores.dtype == torch.float64
+    np.testing.assert_allclose(scores, [np.exp(100.0)], rtol=1e-9)
+    for dtype in (torch.float32, torch.float64):
+        assert shaped(torch.ones(1, 5000, dtype=dtype), 99.99).isfinite().all()
+
+
+@pytest.mark.parametrize("method", [ReAct, ASH])
+def test_features_of_a_network_in_bf16(method):
+    features = torch.linspace(0, 10, 40).reshape(4, 10)
+    head = torch.nn.Linear(10, 3)
+    scores = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        detector, network = learned(method(), features.to(dtype), head=head.to(dtype))
+        with torch.no_grad():
+            scores[dtype] = detector.score_representation(network.seen(features.to(dtype)))
+    np.testing.assert_allclose(scores[torch.bfloat16], scores[torch.float32], rtol=0.05)
+
+
 def test_ash_takes_features_that_are_all_zero():
     assert torch.equal(shaped(torch.zeros(2, 10), 90), torch.zeros(2, 10))
 

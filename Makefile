@@ -22,7 +22,8 @@ help:
 
 demo: $(INSTALLED)
 	$(BIN)/oodbench run --suite digits-adv --detector msp --detector atom
-	$(BIN)/oodbench table results/
+	$(BIN)/oodbench run --suite digits-adv --detector msp --detector atom --task linf-adaptive --set linf-adaptive.level=quick --images 100
+	$(BIN)/oodbench table results/ --metric fpr95 --metric auroc --metric accuracy
 
 figures: $(INSTALLED)
 	$(BIN)/oodbench run --suite digits-adv $(POSTHOC:%=--detector %) --task clean $(PLAIN)

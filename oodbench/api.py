@@ -68,8 +68,8 @@ def run(
         data: folder of image packs.
         out: results folder.
         checkpoint: a trained network for every detector instead of training: a file, or a name of `oodbench data list`.
-        limit: first images of each ID and OOD set.
-        images: of each OOD set, at even distances.
+        limit: so many images of each ID and OOD set, of each class its share, evenly spread.
+        images: so many of each OOD set, in the same way.
         tasks: some of the suite's, or kinds that it lacks; all of the suite's if empty.
         only: OOD sets to keep to; all of the suite's if empty.
         radii: attack at each of these, in 1/255.

@@ -263,7 +263,7 @@ def _uncompared(row: "pd.Series[Any]", why: str) -> Verdict:
 def _name(row: "pd.Series[Any]") -> str:
     notes = [f"seed {row['seed']}"] if row["seed"] else []
     notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
-    notes += [f"first {row['limit']:.0f} images"] if row["limit"] else []
+    notes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
     notes += [f"{row['images']:.0f} of each OOD set"] if row["images"] else []
     place = [str(row[name]) for name in ("task", "ood", "metric") if row[name]]
     about = f" ({', '.join(notes)})" if notes else ""

@@ -85,6 +85,33 @@ def _hold(handle: int) -> bool:
 
 
 @contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have a file to oneself, which is made if need be; others that want it wait.
+
+    Inside it may be written, renamed or removed: whoever waited then gets a new one of its name.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if sys.platform == "win32":
+        path.touch()
+        yield
+        return
+    import fcntl
+
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            with suppress(OSError):  # a file system without locks: nobody waits
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+@contextmanager
 def quiet_leftovers() -> Iterator[None]:
     """Around writing an HDF5 file: if that fails, HDF5 fails again when it closes the file, and says so at length.
 

@@ -110,7 +110,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     if suite.id.train and (trains or learns or request.validation):
         images[suite.id.train], heldout = _load_train(request, suite)
     held_out = heldout.fingerprint if heldout else ""
-    heldout = heldout.first(request.limit) if heldout else None
+    heldout = heldout.spread(request.limit) if heldout else None
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
         images[suite.outliers.set] = _load_outliers(request, suite, suite.outliers)
     if request.validation and heldout and suite.outliers:
@@ -119,8 +119,8 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     else:
         _require_tests(request, suite)
         tests = [_load(request, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
-    tests = [tests[0], *(test.first(request.limit).spread(request.images) for test in tests[1:])]
-    images |= {test.name: test.first(request.limit) for test in tests}
+    tests = [tests[0], *(test.spread(request.limit).spread(request.images) for test in tests[1:])]
+    images |= {test.name: test.spread(request.limit) for test in tests}
     _check_test_labels(images[suite.id.test], suite, detectors)
     if suite.id.train in images:
         _check_classes(images[suite.id.train], images[suite.id.test])
@@ -191,7 +191,7 @@ def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | No
             f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
         )
     rest, heldout = whole.split(suite.id.heldout)
-    return rest.first(request.limit), heldout if len(heldout) else None
+    return rest.spread(request.limit), heldout if len(heldout) else None
 
 
 def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageSet:
@@ -201,7 +201,8 @@ def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageS
             f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "
             "validation: lower 'reserved' or take a larger set"
         )
-    return whole
+    # Reserved images stand at the front and mining reads neighbours: sorted by class, either would be of one class.
+    return whole.mixed()
 
 
 def _check_labels(images: ImageSet, suite: Suite) -> None:

@@ -27,8 +27,8 @@ class Request:
         data: folder of the image packs.
         out: results folder.
         checkpoint: a trained network for every detector, instead of training.
-        limit: first images taken of each ID and OOD set; None for all.
-        images: images taken of each OOD set at even distances; None for all.
+        limit: images taken of each ID and OOD set, of each label its share, evenly spread; None for all.
+        images: images taken of each OOD set in the same way; None for all.
         settings: parameters changed for this run.
         again: do what is already there once more.
         keep_images: store what attacks made of the images.

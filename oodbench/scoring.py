@@ -369,11 +369,13 @@ def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int
 def thorough_checks(
     attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
 ) -> Mapping[str, float]:
-    """See `oodbench.attacks.checks.thorough`, for the first images of an attack that was done."""
-    (pixels, indices), *_ = batches(images.first(THOROUGH_IMAGES), device, THOROUGH_IMAGES)
+    """See `oodbench.attacks.checks.thorough`, for some images of an attack that was done, of each label its share."""
+    some = images.spread(THOROUGH_IMAGES)
+    places = np.flatnonzero(np.isin(images.indices, some.indices))
+    (pixels, indices), *_ = batches(some, device, THOROUGH_IMAGES)
     if attack.chosen is not None:
-        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[: len(pixels)], attack.purpose)
-    after = torch.from_numpy(scored.images[: len(pixels)]).permute(0, 3, 1, 2).to(device)
+        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
+    after = torch.from_numpy(scored.images[places]).permute(0, 3, 1, 2).to(device)
     epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
     with progress(f"checking {images.name}", passes, "passes") as advance, exact(attack.detector.network):
         goal = attack.goal.watched(advance)

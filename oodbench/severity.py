@@ -54,7 +54,7 @@ class Said:
 def effects(
     id_scores: Floats, ood_scores: Floats, found: Mapping[str, float], id_extras: Extras, ood_extras: Extras
 ) -> dict[str, Effect]:
-    """What each flag that is raised can do to the numbers of ID scores (N,) against OOD scores (M,), by its name.
+    """What each flag can do to the numbers of ID scores (N,) against OOD scores (M,), by its name; none that can't.
 
     Args:
         id_scores: attacked where ID images are.
@@ -86,12 +86,12 @@ def effects(
         after = _figures(id_scores - shift, ood_scores + shift)
         result["unsteadiness"] = Effect(before.auroc - after.auroc, after.fpr95 - before.fpr95)
     for name, gain in AT_LEAST.items():
-        if gain in measured:
-            result[name] = result[gain] = Effect(max(measured[gain], 0.0))
+        if measured.get(gain, 0.0) > 0:
+            result[name] = result[gain] = Effect(measured[gain])
     if measured.get("outguessed"):
         result["outguessed"] = _of_a_share(measured["outguessed"], id_scores, ood_scores, before)
-    result |= {name: Effect(before.auroc, 1 - before.fpr95) for name in ALL if name in measured}
-    return {name: effect for name, effect in result.items() if found[name] > honesty.FLAGS[name].tolerated}
+    raised = [name for name in ALL if name in measured and measured[name] > honesty.FLAGS[name].tolerated]
+    return result | {name: Effect(before.auroc, 1 - before.fpr95) for name in raised}
 
 
 def mean(several: list[dict[str, Effect]]) -> dict[str, Effect]:

@@ -1,8 +1,9 @@
 """What code a number rests on: a digest of the Python source behind a class.
 
 It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
-its own folder or distribution; of oodbench itself, the built-in methods. The same goes for every base class that is a
-plugin's or a method's. It goes by content and by names inside the folder: where the folder lies does not matter.
+its own folder or distribution, or from modules on Python's path that are of no distribution, such as a folder of
+scripts; of oodbench itself, the built-in methods. The same goes for every base class that is a plugin's or a method's.
+It goes by content and by names inside the folder: where the folder lies does not matter.
 
 It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
 (torch, timm, ...) are conditions, see `oodbench.conditions`. The harness is not in it either: its own version numbers
@@ -133,15 +134,15 @@ def _closure(base: type) -> Iterator[tuple[str, bytes]]:
     name = base.__module__.removeprefix(f"{home.prefix}.") if home.prefix else base.__module__
     # The class's own file is known; it need not be where its name would be looked for.
     waiting = [(home, _Found(name, file, hasattr(module, "__path__"))), *_each(home, name.rpartition(".")[0])]
-    seen = set[tuple[str, str]]()
+    seen = set[str]()
     while waiting:
         room, found = waiting.pop(0)
-        if (room.label, found.name) in seen or found.file is None:
+        if found.file is None or found.file in seen:
             continue
-        seen.add((room.label, found.name))
+        seen.add(found.file)
         content = _content(room, found)
         yield f"{room.label}:{found.name}", content
-        for into in dict.fromkeys([room, _methods()]):
+        for into in dict.fromkeys([room, _methods(), *_loose(room, content)]):
             waiting += [one for name in _asked(room, found, content, into) for one in _each(into, name)]
 
 
@@ -179,6 +180,28 @@ def _of_one_distribution(top: str) -> frozenset[str]:
     known = packages_distributions()
     mine = set(known.get(top, []))
     return frozenset([top, *(name for name, owners in known.items() if mine & set(owners))])
+
+
+def _loose(room: _Room, content: bytes) -> Iterator[_Room]:
+    """A room for each module that some source of `room` imports and no distribution owns."""
+    for top in dict.fromkeys(one.name.partition(".")[0] for one in _read(content).imports if not one.level):
+        if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
+            continue
+        spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
+        files = [*(getattr(spec, "submodule_search_locations", None) or []), getattr(spec, "origin", None)]
+        lies = tuple(dict.fromkeys(str(Path(file).parent) for file in files[:-1] or files if file))
+        if lies and not _installed(lies[0]) and top not in _distributions():
+            yield _Room("", "", lies, frozenset([top]))
+
+
+def _installed(folder: str) -> bool:
+    return any(part in INSTALLED for part in Path(folder).parts)
+
+
+@cache
+def _distributions() -> frozenset[str]:
+    """First parts of the names of what distributions hold."""
+    return frozenset(packages_distributions())
 
 
 def _asked(room: _Room, found: _Found, content: bytes, into: _Room) -> Iterator[str]:

@@ -229,7 +229,10 @@ def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
 
 
 def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
+    found = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
+    if odd := [name for name, value in found.items() if not isinstance(value, (str, int, float, bool))]:
+        raise ValueError(f"its attribute {odd[0]!r} is no text and no number")
+    return found
 
 
 def _composed(groups: Iterable[Scores], attributes: Attributes) -> bytes:

@@ -100,7 +100,7 @@ def test_a_run_ends_with_the_table_and_where_it_is(oodbench, tmp_path):
     out, err = run(oodbench, "--detector", "msp", "--detector", "atom")
     assert "forward" in err
     assert "backward passes" in err
-    for part in ("msp (seed 1, epochs=2 linf.steps=3, first 60 images)", "| clean", "| linf", "3 steps of 2/255"):
+    for part in ("msp (seed 1, epochs=2 linf.steps=3, 60 images of each set)", "| clean", "| linf", "3 steps of 2/255"):
         assert part in out
     assert str(tmp_path / "results") in out
     rows = {line for line in out.splitlines() if line.startswith("|")}

@@ -36,7 +36,7 @@ def test_kept_images_score_again_what_they_scored(oodbench, tmp_path):
     checkpoints.load(network, file)
     detector = MSP()
     fit([detector], network.eval(), 10)
-    clean = builtin.make("letters").images[:40].astype(int)
+    clean = builtin.make("letters").spread(40).images.astype(int)
     group = cell.group("linf", "letters")
     images = group.extras["images"]
     assert images.dtype == np.uint8
@@ -100,7 +100,7 @@ def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_p
     (cell,) = cells(tmp_path / "results")
     group = cell.group("linf", "letters")
     assert "images" not in group.extras
-    assert group.indices.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert len(set(group.labels.tolist())) == len(group.indices) == 8  # of as many classes as can be
     assert len(cell.group("id", "digits-test").scores) == 40
     assert "8 of each OOD set" in out
     assert "AUROC, 95 % interval" in out
@@ -171,8 +171,8 @@ def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_p
         assert oodbench(*QUICK, "--limit", "10", "--task", "linf", *more)[0] == 0
     assert len(cells(tmp_path / "results")) == 2
     table = oodbench("table", "results")[1]
-    assert "msp (seed 1, epochs=1, first 10 images)" in table
-    assert "msp (seed 1, epochs=1 linf.steps=2, first 10 images)" in table
+    assert "msp (seed 1, epochs=1, 10 images of each set)" in table
+    assert "msp (seed 1, epochs=1 linf.steps=2, 10 images of each set)" in table
 
 
 def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):

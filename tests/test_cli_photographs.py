@@ -12,8 +12,8 @@ from photographs import encoded
 from timm.data import create_transform
 
 from oodbench import networks
+from oodbench.images.decoding import opened
 from oodbench.images.photographs import write_photographs
-from oodbench.images.preprocessing import opened
 from oodbench.networks import checkpoints
 
 SUITE = """

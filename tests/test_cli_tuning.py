@@ -68,7 +68,7 @@ def test_what_was_tuned_on_what_with_which_result_is_kept_and_shown(oodbench, tm
     assert (tuned["odin"]["source"], tuned["odin"]["id_images"], tuned["odin"]["outliers"]) == ("heldout", 97, 1000)
     assert len(tuned["odin"]["tried"]) == 21
     assert len(tuned["mahalanobis"]["weights"]) == 3
-    assert "odin (seed 1, epochs=1, first 150 images): tuned on 97 images held out of training" in out
+    assert "odin (seed 1, epochs=1, 150 images of each set): tuned on 97 images held out of training" in out
     assert "magnitude" in out
 
 
@@ -128,7 +128,7 @@ def test_rows_in_the_published_convention_say_whose_threshold_they_use(oodbench)
     assert code == 0, err
     assert "own threshold" not in oodbench("table", "results")[1]
     published = oodbench("table", "results", "--convention", "published")[1]
-    assert "FPR@95 of rowl (seed 1, epochs=1, first 150 images) is at its own threshold -0.5" in published
+    assert "FPR@95 of rowl (seed 1, epochs=1, 150 images of each set) is at its own threshold -0.5" in published
     assert "of msp" not in published
 
 

@@ -93,3 +93,20 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
         write_atomic(tmp_path / "file" / "a.csv", b"")
+
+
+def test_of_many_that_want_a_file_each_has_it_to_itself_whatever_the_others_do_to_it(tmp_path):
+    script = """
+import os, sys, time
+from pathlib import Path
+from oodbench.files import held
+for number in range(30):
+    with held(Path("part")):
+        descriptor = os.open("inside", os.O_CREAT | os.O_EXCL)
+        time.sleep(0.001)
+        os.close(descriptor)
+        os.unlink("inside")
+        os.replace("part", f"whole-{sys.argv[1]}") if number % 2 else os.unlink("part")
+"""
+    many = [subprocess.Popen([sys.executable, "-c", script, str(number)], cwd=tmp_path) for number in range(4)]
+    assert [each.wait(timeout=60) for each in many] == [0, 0, 0, 0]

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 import oodbench
-from oodbench import origin, suitefile
+from oodbench import origin, plan, suitefile, tuning
 from oodbench.detector import Tuning
 from oodbench.detectors.oe import OutlierExposure
 from oodbench.images.imageset import ImageSet
 from oodbench.material import Material
 from oodbench.networks import build, checkpoints
 from oodbench.objective import Objective
+from oodbench.registry import discover
+from oodbench.request import Request
 from oodbench.store import cells
 from oodbench.suite import Outliers
 from oodbench.tables.machines import measured_on
@@ -146,3 +148,17 @@ def test_rows_of_different_machines_are_named(tmp_path, stored):
         "Rows of different machines, which round differently. Measured on a GPU, torch 2.0: msp, seed 2 (linf); "
         "on a machine, torch 2.0: msp, seed 1, msp, seed 2 (id), odin."
     )
+
+
+def test_tuning_from_weights_of_unknown_origin_says_so(saved, tmp_path):
+    suite = replace(SUITE, training=replace(SUITE.training, start=str(_start(tmp_path))))
+    request = Request((suite,), (discover()["odin"],), 1, torch.device("cpu"), tmp_path, tmp_path, validation=True)
+    (planned,) = plan.plan(request, discover())
+    assert tuning.doubt(request, planned) == " (whether start.safetensors was trained on them is not known)"
+    drawn = replace(request, suites=(SUITE,))
+    assert tuning.doubt(drawn, plan.plan(drawn, discover())[0]) == ""
+
+
+def _start(folder):
+    checkpoints.save(build("small-cnn", 10, seed=0), folder / "start.safetensors", {"seed": "1"})
+    return folder / "start.safetensors"

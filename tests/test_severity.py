@@ -64,6 +64,12 @@ def test_ties_go_to_either_side_and_what_others_reached_is_measured():
     assert effects(square=0.001, square_gain=0.0) == {}
 
 
+def test_an_effect_is_of_all_sets_also_where_one_alone_would_be_tolerated():
+    several = [effects(unconverged=gain) for gain in (0.009, 0.009, 0.009, 0.033)]
+    assert severity.mean(several)["unconverged"].auroc == pytest.approx(0.015)
+    assert severity.mean([*several, {}])["unconverged"].auroc == pytest.approx(0.012)
+
+
 def test_a_wrong_gradient_bounds_nothing_and_a_shaky_score_what_it_shakes():
     assert effects(gradient_error=0.5)["gradient_error"] == Effect(auroc(curve(IDS, OOD)), 0.5)
     assert effects(gradient_error=0.01) == {}

@@ -326,3 +326,21 @@ def test_the_file_named_is_the_one_loaded_and_links_are_followed(plugin, tmp_pat
     assert said(linked) == 3
     assert code_digest(linked, root=Detector) == digest
     assert Path(sys.modules[linked.__module__].__file__) == (tmp_path / "plugins" / "plug.py").resolve()
+
+
+def test_files_on_the_path_that_no_distribution_owns_count_and_libraries_do_not(plugin, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path / "scripts")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    for name, text in {
+        "scripts/loose_tools/__init__.py": "",
+        "scripts/loose_tools/maths.py": "import loose_single\nimport library_of_others",
+        "scripts/loose_single.py": "",
+        "site-packages/library_of_others.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    mine, _ = plugin(
+        {"plug.py": method("import numpy, sklearn.svm\nfrom loose_tools.maths import loose_single", "return 0")}
+    )
+    found = {label for label, _ in sourcecode._closure(mine)}
+    assert found == {":plug", ":loose_tools", ":loose_tools.maths", ":loose_single"}

@@ -336,3 +336,13 @@ def test_a_folder_without_results_says_what_to_type(tmp_path: Path, name: str) -
 def test_what_cannot_be_stored_is_refused_when_made(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         filled("blobs", 1, **changes)
+
+
+@pytest.mark.parametrize("value", [np.zeros(0), np.zeros((2, 2)), np.bytes_(b"\xff")])
+def test_an_attribute_that_is_no_text_and_no_number_is_a_damaged_file(tmp_path: Path, value: object) -> None:
+    cell = Cell(tmp_path / "cell.h5")
+    cell.add(filled("blobs", 1), ATTRIBUTES)
+    with h5py.File(cell.path, "a") as file:
+        file.attrs["suite"] = value
+    with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores \(its attribute 'suite'"):
+        cell.attributes()

@@ -119,19 +119,26 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of image files, in pixels."
 )
 @click.option("--files", is_flag=True, help="Keep image files as they are: each network resizes them its own way.")
+@click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; the pack says which.")
 @data_option
-def pack(path: Path, name: str, size: int, files: bool, data: Path) -> None:
+def pack(path: Path, name: str, size: int, files: bool, skip_broken: bool, data: Path) -> None:
     """Make a pack of one's own images, for suites to name.
 
-    PATH is a folder or an archive (tar, zip) of image files, whose folders become labels in the order of their names;
-    the shorter side is resized (bilinear, antialiased) and the middle cut out, unless --files keeps them for networks
-    of timm. Or a file of arrays, whose size is kept: SVHN's .mat, .npy, .npz (images, labels), idx, a batch of CIFAR's.
+    PATH is a folder or an archive (tar, zip) of image files, whose first folders are the classes: labels in the order
+    of their names, or of the numbers that these begin with. The shorter side is resized (bilinear, antialiased) and the
+    middle cut out, unless --files keeps files for networks of timm. Or it is a file of arrays, whose size is kept:
+    .npy, .npz (images, labels), tensors of torch.save, HDF5, .mat like SVHN's, idx, a batch of CIFAR's.
+
+    What was packed, with classes and their sizes, and what was left out is printed.
     """
     if not suitefile.NAME.fullmatch(name) or name in BUILTINS:
         raise OodbenchError(f"{name!r} cannot be the name of a pack: use a-z, 0-9, - _ . and no built-in set's name")
     require_writable(data)
     path = path.expanduser()
-    click.echo(pack_files(path, name, data) if files else pack_pixels(path, name, size, data))
+    if files:
+        pack_files(path, name, data, click.echo, skip_broken)
+    else:
+        pack_pixels(path, name, size, data, click.echo, skip_broken)
 
 
 @data.command(
@@ -197,7 +204,9 @@ def verify_(names: tuple[str, ...], data: Path) -> None:
     examples=("oodbench data show digits-test --count 50", "oodbench data show letters --corrupted 3 --out all.png"),
 )
 @click.argument("name")
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, at even distances.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, of each class its share."
+)
 @click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
 @data_option

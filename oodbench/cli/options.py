@@ -78,7 +78,7 @@ limit_option = click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only the first N images of each ID and OOD set; rows say so.",
+    help="Only N images of each ID and OOD set, of each class its share; rows say so.",
 )
 set_option = click.option(
     "--set",

@@ -109,7 +109,7 @@ def commands() -> None:
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="N images of each OOD set, at even distances; rows say so and give intervals.",
+    help="N images of each OOD set, of each class its share; rows say so and give intervals.",
 )
 @click.option(
     "--task",

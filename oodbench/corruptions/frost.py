@@ -84,7 +84,10 @@ def _photograph(path: Path, digest: str, small: bool) -> Tensor:
         )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise OodbenchError(f"{path} is not the public photograph of that name: remove it and fetch it again")
+        raise OodbenchError(
+            f"{path} is not the public photograph of that name: name another folder, into which `oodbench data fetch "
+            "frost-photographs --data DIR` puts that (DIR/frost)"
+        )
     with Image.open(io.BytesIO(content)) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     every = round(1 / SMALL)

@@ -79,19 +79,34 @@ class ImageSet:
         """The same images under another name."""
         return replace(self, name=name)
 
-    def first(self, count: int | None) -> "ImageSet":
-        """The first `count` images (all of them for None)."""
-        return self if count is None else self._only(slice(count))
+    def first(self, count: int) -> "ImageSet":
+        """The first `count` images, for sets whose order is part of what they are; `spread` is for all others."""
+        return self._only(slice(count))
 
     def part(self, which: slice) -> "ImageSet":
         """The images at the positions `which`."""
         return self._only(which)
 
     def spread(self, count: int | None) -> "ImageSet":
-        """`count` images at even distances (all of them for None), so a sorted set gives of every part its share."""
+        """`count` images (all of them for None) in the set's order, of each label its share, each share evenly spread.
+
+        So it is whether a set is sorted by class, in turns, or shuffled; without labels it is at even distances.
+        """
         if count is None or count >= len(self):
             return self
-        return self._only(np.arange(count) * len(self) // count)
+        by_label = np.argsort(self.labels, kind="stable")
+        return self._only(np.sort(by_label[np.arange(count) * len(self) // count]))
+
+    def mixed(self) -> "ImageSet":
+        """The images in an order where neighbours are of many labels: their own, unless that goes label by label.
+
+        Then a permutation, the same one every time. Windows of neighbours, and the images at the front, then stand for
+        the whole set.
+        """
+        _, sizes = np.unique(self.labels, return_counts=True)
+        changes = np.count_nonzero(np.diff(self.labels))
+        expected = len(self) * (1 - ((sizes / max(1, len(self))) ** 2).sum())
+        return self if 2 * changes >= expected else self._only(np.random.default_rng(0).permutation(len(self)))
 
     def _only(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "ImageSet":
         return replace(self, images=self.images[which], labels=self.labels[which], indices=self.indices[which])

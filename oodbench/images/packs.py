@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
 from oodbench.files import atomic, quiet_leftovers
+from oodbench.images.decoding import DECODERS
 from oodbench.images.imageset import ImageSet
-from oodbench.images.photographs import Photographs
+from oodbench.images.photographs import Photographs, describe, described
 from oodbench.images.preprocessing import Preprocessing
 
 REPACK = "write it again with oodbench.images.packs.write_pack"
 REPACK_FILES = "write it again with oodbench.images.photographs.write_photographs"
+AGAIN = "get it again from where it came, or pack it again"
 PREPROCESSING = Preprocessing()
 CHUNK = 256
 """Images that are compressed together."""
@@ -66,7 +68,7 @@ def write_parts(
             count += len(images)
         if not count:
             raise OodbenchError(f"there are no images for {path}: nothing was written")
-        pack.attrs.update({**(about or {}), "name": name, "source": source})
+        describe(pack, {**(about or {}), "name": name, "source": source})
     return count
 
 
@@ -87,15 +89,44 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
         with h5py.File(path, "r", locking=False) as pack:
             images = _photographs(path, pack, preprocessing) if "files" in pack else _images(path, pack)
             labels = _labels(path, pack, len(images))
-            source, classes = str(pack.attrs.get("source", path.name)), _classes(str(pack.attrs.get("classes", "")))
+            source, classes = described(pack, "source", path.name), _classes(described(pack, "classes"))
             return ImageSet(name, images, labels, source, classes=classes)
     except (OSError, RuntimeError, KeyError) as error:
-        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
+        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
     except MemoryError as error:
         raise OodbenchError(
             f"the images of {path} do not fit into memory ({error}): pack fewer, or keep image files as they are "
             "(`oodbench data pack --files`)"
         ) from error
+
+
+def note_of(path: Path) -> str:
+    """What should be known of a pack, as it says itself; "" for nothing.
+
+    Raises:
+        OodbenchError: it is no pack.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as pack:
+            return described(pack, "note")
+    except (OSError, RuntimeError, KeyError) as error:
+        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
+
+
+def skipped(path: Path) -> str:
+    """How many files were left out of a pack because they were broken, in words; "" if none.
+
+    Raises:
+        OodbenchError: it is no pack.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as pack:
+            found = json.loads(described(pack, "skipped", "{}"))
+    except (OSError, RuntimeError, KeyError) as error:
+        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
+    except ValueError:
+        return ""
+    return f"{len(found):,} broken files left out" if isinstance(found, dict) and found else ""
 
 
 def length(path: Path) -> int:
@@ -109,7 +140,7 @@ def length(path: Path) -> int:
             found = _own_dataset(path, pack, "ends" if "files" in pack else "images")
             return len(found) if found is not None and found.ndim else 0
     except (OSError, RuntimeError, KeyError) as error:
-        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}); copy it again") from error
+        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
 
 
 def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> Photographs:
@@ -122,7 +153,13 @@ def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> P
     content = str(pack.attrs.get("sha256", ""))
     if not content:
         raise OodbenchError(f"{path} does not say the SHA-256 of its image files; {REPACK_FILES}")
-    return Photographs(path, content, edges[1:], np.arange(len(edges) - 1), preprocessing)
+    decoding = described(pack, "decoding", "stored")
+    if decoding not in DECODERS:
+        raise OodbenchError(
+            f"{path} wants its images decoded as {decoding!r}, and known are {', '.join(DECODERS)}: was it written by "
+            "a newer oodbench?"
+        )
+    return Photographs(path, content, edges[1:], np.arange(len(edges) - 1), preprocessing, decoding)
 
 
 def _images(path: Path, pack: h5py.File) -> npt.NDArray[np.uint8]:

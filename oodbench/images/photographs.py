@@ -4,7 +4,7 @@
 `names` (N,), for people. Sets of this kind are larger than memory, so nothing here ever holds all of one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -17,10 +17,14 @@ import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
 from oodbench.files import atomic, quiet_leftovers
+from oodbench.images.decoding import DECODERS, BrokenImageError
 from oodbench.images.preprocessing import Preprocessing
 
 CHUNK = 4 << 20
 """Bytes of a chunk of `files`: larger than HDF5's cache, so that one image is read without its chunk."""
+
+LONGEST = 60_000
+"""Bytes of a text that is an attribute of the file; HDF5 takes 64 KiB at most, and leaves little room for others."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -30,6 +34,7 @@ def write_photographs(
     photographs: Iterable[tuple[str, bytes, int]],
     source: str,
     about: Mapping[str, str] | None = None,
+    decoding: str = "stored",
 ) -> int:
     """Write image files to `path`, whole or not at all, as they come; how many there were.
 
@@ -38,6 +43,7 @@ def write_photographs(
         photographs: name, content and label of each, in the order that the set is defined in.
         source: where they come from, for people.
         about: further attributes of the file.
+        decoding: how they are to be decoded, a name of `oodbench.images.decoding.DECODERS`.
 
     Raises:
         StorageError: the disk is full or cannot be written.
@@ -58,8 +64,26 @@ def write_photographs(
             raise OodbenchError(f"there is no image to write to {path}")
         pack["ends"], pack["labels"] = np.asarray(ends, np.int64), np.asarray(labels, np.int64)
         pack.create_dataset("names", data=names, dtype=h5py.string_dtype())
-        pack.attrs.update({**(about or {}), "name": path.stem, "source": source, "sha256": content.hexdigest()})
+        known = {"name": path.stem, "source": source, "sha256": content.hexdigest(), "decoding": decoding}
+        describe(pack, {**(about or {}), **known})
     return len(names)
+
+
+def describe(pack: h5py.File, about: Mapping[str, str]) -> None:
+    """Note what a pack is: attributes of the file, or datasets where a text is too long for HDF5's attributes."""
+    for name, text in about.items():
+        if len(text.encode()) > LONGEST:
+            pack.create_dataset(name, data=text, dtype=h5py.string_dtype())
+        else:
+            pack.attrs[name] = text
+
+
+def described(pack: h5py.File, name: str, otherwise: str = "") -> str:
+    """What `describe` noted under `name`."""
+    found = pack.attrs.get(name)
+    if found is None and isinstance(pack.get(name), h5py.Dataset) and pack[name].shape == ():
+        found = pack[name].asstr()[()]
+    return otherwise if found is None else str(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +97,8 @@ class Photographs:
         content: SHA-256 over its image files, as noted when it was written.
         ends: where each file of the pack ends, int64 (M,).
         rows: of the pack, int64 (N,).
-        preprocessing: how files become squares.
+        preprocessing: how decoded files become squares.
+        decoding: how files are decoded, a name of `oodbench.images.decoding.DECODERS`.
     """
 
     path: Path
@@ -81,6 +106,7 @@ class Photographs:
     ends: Rows
     rows: Rows
     preprocessing: Preprocessing
+    decoding: str = "stored"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -96,8 +122,23 @@ class Photographs:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.uint8]:
         pixels = np.empty(self.shape, np.uint8)
         for square, file, row in zip(pixels, self.files(), self.rows, strict=True):
-            square[...] = self.preprocessing(file, f"{self.path}: image {row}")
+            try:
+                square[...] = self.preprocessing(DECODERS[self.decoding](file))
+            except BrokenImageError as error:
+                raise OodbenchError(
+                    f"{self.path}: image {row}, {self.names()[row]}, is broken ({error}): `oodbench data verify "
+                    f"{self.path.stem}` names all that are; pack whole ones, or leave them out with "
+                    "`oodbench data pack --skip-broken`"
+                ) from error
         return pixels
+
+    def names(self) -> Sequence[str]:
+        """What the files of the whole pack were called, (M,)."""
+        try:
+            with h5py.File(self.path, "r", locking=False) as pack:
+                return [str(name) for name in pack["names"].asstr()[()]]
+        except (OSError, RuntimeError, KeyError, ValueError):  # for people only: a pack may do without
+            return [f"file {row}" for row in range(len(self.ends))]
 
     def files(self) -> Iterator[bytes]:
         """The encoded images, one after the other.
@@ -111,12 +152,26 @@ class Photographs:
                 for row in self.rows:
                     yield data[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
         except (OSError, RuntimeError, KeyError, MemoryError) as error:
-            raise OodbenchError(f"{self.path} is not a whole HDF5 file ({error}); copy it again") from error
+            raise OodbenchError(
+                f"{self.path} is not a whole HDF5 file ({error}): get it again from where it came, or pack it again"
+            ) from error
 
     @cached_property
     def identity(self) -> tuple[str, bytes, str]:
         """What the decoded pixels depend on."""
-        return self.content, self.rows.tobytes(), repr(self.preprocessing)
+        # Packs that do not say how are older than the choice: what they were is not to change.
+        how = "" if self.decoding == "stored" else f", {self.decoding}"
+        return self.content, self.rows.tobytes(), f"{self.preprocessing!r}{how}"
+
+    def broken(self) -> list[str]:
+        """Name of each file that cannot be decoded, and what is wrong with it."""
+        found = []
+        for row, file in zip(self.rows, self.files(), strict=True):
+            try:
+                DECODERS[self.decoding](file)
+            except BrokenImageError as error:
+                found.append(f"{self.names()[row]}: {error}")
+        return found
 
     def damaged(self) -> str | None:
         """What is wrong with the pack's image files, all of which are read; None if they are as they were written."""

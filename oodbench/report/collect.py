@@ -69,7 +69,7 @@ def _board(results: Sequence[Result], originals: Originals, share: int) -> Board
 def _extent(attributes: Mapping[str, Any]) -> str:
     """How much of its suite a board is."""
     parts = [f"version {attributes['suite_version']}"]
-    parts += [f"first {attributes['limit']} images of each set"] if attributes["limit"] else []
+    parts += [f"{attributes['limit']} images of each set"] if attributes["limit"] else []
     parts += [f"{attributes['images']} images of each OOD set"] if attributes["images"] else []
     parts += [str(attributes["unlike"])] if attributes.get("unlike") else []
     return ", ".join(parts)

@@ -1,11 +1,16 @@
 """Members of archives, in memory: nothing is ever written where an archive says."""
 
 import io
+import lzma
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +18,9 @@ from oodbench.errors import OodbenchError
 
 LARGEST = 256 * 2**20
 """Bytes that one member may have where it is read whole; the largest real one is a batch of CIFAR of 155 MB."""
+
+UTF_8 = 0x800
+"""The bit by which a zip says that a name is UTF-8."""
 
 MOST_PACKED = 100
 """How many times its size a file of arrays beyond `LARGEST` may unpack to; photographs hardly shrink at all."""
@@ -39,11 +47,31 @@ def streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     Raises:
         OodbenchError: the file is no such archive, or is damaged.
     """
-    with whole(path):
-        if zipfile.is_zipfile(path):
-            yield from _of_zip(path)
-        else:
-            yield from _of_tar(path)
+    for entry in entries(path):
+        if entry.kind == "file":
+            with whole(path):
+                stream = entry.open()
+            with stream:
+                yield entry.name, stream
+
+
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, UnicodeError)
+"""What Python's readers raise of an archive that is not whole, beside what the system does."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an archive lists.
+
+    Attributes:
+        name: as the archive says it: only to be compared with, never opened.
+        kind: "file", "folder", "link" or "device".
+        open: its stream, if it is a file; before the next entry is asked for, and inside `whole`.
+    """
+
+    name: str
+    kind: str
+    open: Callable[[], IO[bytes]]
 
 
 class Bounded(io.RawIOBase):
@@ -107,24 +135,58 @@ def whole(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise OodbenchError(f"{path} is not a whole archive ({error}): remove it and fetch it again") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's, of compressions and ciphers
+        raise OodbenchError(
+            f"{path} cannot be read ({error}): make it again without a password, with plain compression, or give the "
+            "folder that it was made from"
+        ) from error
+    except (*DAMAGE, OSError) as error:
+        raise OodbenchError(f"{path} is not a whole archive ({error}): get it again from where it came") from error
 
 
-def _of_zip(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def entries(path: Path) -> Iterator[Entry]:
+    """All that a tar (compressed or not) or zip archive lists, in its order.
+
+    Raises:
+        OodbenchError: as `streams`.
+    """
+    with whole(path):
+        yield from _in_zip(path) if zipfile.is_zipfile(path) else _in_tar(path)
+
+
+def _in_zip(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if not member.is_dir():
-                with archive.open(member) as stream:
-                    yield member.filename, stream
+            name = _name_in_zip(member)
+            # PowerShell ends folders with a backslash.
+            is_folder = member.is_dir() or name.endswith("\\")
+            is_link = stat.S_ISLNK(member.external_attr >> 16)
+            kind = "folder" if is_folder else "link" if is_link else "file"
+            yield Entry(name, kind, partial(archive.open, member))
 
 
-def _of_tar(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _name_in_zip(member: zipfile.ZipInfo) -> str:
+    """Some programs write UTF-8 without saying so; it is taken for what DOS wrote then."""
+    if member.flag_bits & UTF_8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
+
+
+def _in_tar(path: Path) -> Iterator[Entry]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
-            stream = archive.extractfile(member) if member.isreg() else None
-            if stream:
-                yield member.name, stream
+            is_link = member.issym() or member.islnk()
+            kind = "file" if member.isreg() else "folder" if member.isdir() else "link" if is_link else "device"
+            yield Entry(member.name, kind, partial(_extracted, archive, member))
+
+
+def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    stream = archive.extractfile(member)
+    assert stream is not None  # it is a regular file
+    return stream
 
 
 def _read(stream: IO[bytes] | None, path: Path, name: str) -> bytes:

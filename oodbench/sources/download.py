@@ -6,13 +6,12 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
-from filelock import FileLock
-
 from oodbench.errors import OodbenchError, StorageError
+from oodbench.files import held
 from oodbench.progress import progress
 from oodbench.sources.source import RemoteFile
 
@@ -55,14 +54,23 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     with _storing(part):
         folder.mkdir(parents=True, exist_ok=True)
     # Of two that want it at once, the second one waits and finds it there.
-    with FileLock(folder / f".{target.name}.lock"):
-        return target if target.is_file() else _downloaded(file, part, target)
+    with _held(part):
+        if target.is_file():
+            part.unlink()
+            return target
+        return _downloaded(file, part, target)
+
+
+@contextmanager
+def _held(part: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        with _storing(part):
+            stack.enter_context(held(part))
+        yield
 
 
 def _downloaded(file: RemoteFile, part: Path, target: Path) -> Path:
     """`file` at `target`, from the first mirror that has it, received into `part`."""
-    with _storing(part):
-        part.touch()
     said = []
     for url in file.urls:
         try:

@@ -50,7 +50,7 @@ def fetch(
     say(f"{name}: reading {', '.join(file.name for file in files)}")
     about = {"terms": source.terms, "note": source.note, "digests": " ".join(digests)}
     written = _write(pack, name, source, source.read(files), about)
-    say(f"{name}: {written:,} images in {pack}; what is in {data / DOWNLOADS} may be removed")
+    say(f"{name}: {written:,} images in {pack}, read from {data / DOWNLOADS}")
     return pack
 
 

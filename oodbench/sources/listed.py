@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from oodbench.errors import OodbenchError
-from oodbench.images.preprocessing import checked
+from oodbench.images.decoding import checked
 from oodbench.sources.archives import members, random_access
 from oodbench.sources.photographs import PhotographReader
 from oodbench.sources.readers import squared

@@ -1,147 +1,226 @@
-"""One's own images, in whatever format they come, as packs."""
+"""One's own images, in whatever format they come, as packs. What became of them is said, always."""
 
 import json
-import re
-import zipfile
-from collections.abc import Iterable, Sequence
-from math import isqrt
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from oodbench.errors import OodbenchError
+from oodbench.images.decoding import BrokenImageError, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.images.photographs import write_photographs
-from oodbench.images.preprocessing import checked
 from oodbench.progress import progress
-from oodbench.sources.archives import members, refuse_bomb
-from oodbench.sources.pickles import pixels_of, unpickled
-from oodbench.sources.readers import array, idx, in_folder, pictures, svhn
+from oodbench.sources.arrays import READERS
+from oodbench.sources.folders import Picture, Survey, classes, contents, few, survey
+from oodbench.sources.kinds import READ, kind_of
+from oodbench.sources.readers import square
 from oodbench.sources.source import Pixels
 
-IMAGES = r"(?i:(.*/)?[^/.][^/]*\.(jpg|jpeg|png|bmp|webp))"
-"""Image files, but for those that begin with a dot, which some systems leave behind."""
+Say = Callable[[str], None]
 
-IDX, IDX_LABELS = "-images-idx3-ubyte", "-labels-idx1-ubyte"
-"""What MNIST calls its files of images, and those of their labels beside them."""
+PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
+"""Folders of these names are parts of a set, and no classes."""
 
-PICKLED = b"\x80"
-"""First byte of every pickle since its second protocol."""
+IN_A_LINE = 40
+"""Classes that get a line each; more are said in one."""
+
+NOT_READ = "cannot be read, as --skip-broken says"
 
 
-def pack_pixels(path: Path, name: str, side: int, data: Path) -> Path:
+def silent(_: str) -> None:
+    """For callers who do not want to know."""
+
+
+def pack_pixels(path: Path, name: str, side: int, data: Path, say: Say = silent, skip_broken: bool = False) -> Path:
     """A pack of the images in a folder, an archive or a file of arrays.
 
-    Image files are resized so that their shorter side is `side`, and their middle is cut out; folders become labels.
-    Arrays keep their size: SVHN's `.mat`, `.npy` and `.npz` (uint8 (N, H, W, 3) as `images`, integers as `labels`),
-    MNIST's idx, one pickled batch of CIFAR's.
+    Image files are turned as EXIF says and laid on white where they are transparent; then they are resized so that
+    their shorter side is `side`, and their middle is cut out. The first folders become labels. Arrays keep their size:
+    what `oodbench.sources.arrays` reads.
+
+    Args:
+        path: of the folder or file.
+        name: of the set.
+        side: of image files, in pixels.
+        data: the data folder.
+        say: told what was packed and what was left out, a line at a time.
+        skip_broken: leave out images that cannot be read, and note in the pack which.
 
     Raises:
-        OodbenchError: nothing is there, or it is broken.
+        OodbenchError: nothing is there, or some of it is broken, with the names of all that are.
     """
-    _require(path)
-    (images, labels), said, about = _arrays(path), path.name, {}
-    if not len(images):
-        images, labels = pictures(IMAGES, side, labelled=True)([path])
-        said = f"{path.name}, shorter side resized to {side}, middle cut out"
-        about = _about_classes(_folders(found for found, _ in _files(path)))
+    kind = _kind(path)
+    if kind in READERS:
+        return _pack_arrays(READERS[kind](path), path, name, data, say)
+    packing = _Packing(survey(path), name, skip_broken)
+    found: list[tuple[Picture, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]] = []
+    for picture, _, image in packing.whole():
+        found.append((picture, square(image, side)))
+    found.sort(key=lambda one: (packing.classes.label(one[0]), one[0].parts))
+    packing.require()
+    labels = np.asarray([packing.classes.label(picture) for picture, _ in found], np.int64)
+    source = f"{path.name}, shorter side resized to {side}, middle cut out"
     target = data / f"{name}.h5"
-    write_pack(target, ImageSet(name, images, labels, said), about)
+    images = np.stack([pixels for _, pixels in found])
+    write_pack(target, ImageSet(name, images, labels, source), packing.about())
+    packing.report(say, f"{target}: {len(found):,} images of {side} x {side} pixels", labels.tolist())
     return target
 
 
-def pack_files(path: Path, name: str, data: Path) -> Path:
-    """A pack of the image files in a folder or an archive, as they are; folders become labels.
+def pack_files(path: Path, name: str, data: Path, say: Say = silent, skip_broken: bool = False) -> Path:
+    """A pack of the image files in a folder or an archive, as they are; see `pack_pixels`.
+
+    They are decoded once to see that they are whole. Their pixels are made of them in the same way when a run looks at
+    them, but for resizing, which each network does its own way.
 
     Raises:
-        OodbenchError: nothing is there, or an image is broken.
+        OodbenchError: as `pack_pixels`.
     """
-    _require(path)
-    names = [found for found, _ in _files(path)]
-    folders = _folders(names)
-    target = data / f"{name}.h5"
-    with progress(f"packing {name}", len(names)) as advance:
+    kind = _kind(path)
+    if kind in READERS:
+        raise OodbenchError(f"{path} holds arrays and no image files: leave --files out")
+    packing, target = _Packing(survey(path), name, skip_broken), data / f"{name}.h5"
+    labels: list[int] = []
+    about: dict[str, str] = {}
 
-        def labelled() -> Iterable[tuple[str, bytes, int]]:
-            for found, content in _files(path):
-                yield found, checked(content, f"{path}: {found}"), folders.index(found.rpartition("/")[0])
+    def whole() -> Iterator[tuple[str, bytes, int]]:
+        for picture, content, _ in packing.whole():
+            labels.append(packing.classes.label(picture))
+            yield picture.name, content, labels[-1]
+        packing.require()
+        about.update(packing.about())  # known only now, and written after the files
+
+    write_photographs(target, whole(), path.name, about, "shown")
+    packing.report(say, f"{target}: {len(labels):,} image files as they are", labels)
+    return target
+
+
+class _Packing:
+    """Images on their way into a pack: what is broken, what was done to them, and what is said in the end."""
+
+    def __init__(self, found: Survey, name: str, skip_broken: bool) -> None:
+        self._found, self._name, self._skip = found, name, skip_broken
+        if not found.pictures:
+            raise OodbenchError(f"{found.path} holds no image files{_left(found.left_out)}; {READ} is what is read")
+        self.classes = classes(found)
+        self._broken: dict[str, str] = {}
+        self._done: Counter[str] = Counter()
+
+    def whole(self) -> Iterator[tuple[Picture, bytes, Image.Image]]:
+        """Every image file that can be decoded, its content, and its pixels as RGB."""
+        with progress(f"packing {self._name}", len(self._found.pictures)) as advance:
+            for picture, content in self._in_order():
+                try:
+                    if picture.amiss:
+                        raise BrokenImageError(picture.amiss)
+                    image, done = examined(content, formats_of(picture.name))
+                except BrokenImageError as error:
+                    self._broken[picture.name] = str(error)
+                else:
+                    self._done.update(done)
+                    yield picture, content, image
                 advance(1)
 
-        write_photographs(target, labelled(), path.name, _about_classes(folders))
+    def _in_order(self) -> Iterator[tuple[Picture, bytes]]:
+        """By label and name where files can be opened in any order; archives are read from front to back."""
+        self._found.pictures.sort(key=lambda picture: (self.classes.label(picture), picture.parts))
+        return contents(self._found)
+
+    def require(self) -> None:
+        """Everything was whole, or what was not may be left out.
+
+        Raises:
+            OodbenchError: no, with the names of all that is broken.
+        """
+        count, total = len(self._broken), len(self._found.pictures)
+        if self._broken and not self._skip:
+            lines = [f"  {name}: {why}" for name, why in self._broken.items()]
+            raise OodbenchError(
+                f"{self._found.path}: {count:,} of {total:,} image files cannot be read, and nothing was written; put "
+                "whole ones in their place, or leave them out with --skip-broken:\n" + "\n".join(lines)
+            )
+        if count == total:
+            raise OodbenchError(f"{self._found.path}: none of its {total:,} image files can be read")
+
+    def about(self) -> dict[str, str]:
+        """What the pack says of itself: classes, by which runs know what labels mean, and what was left out."""
+        found = {"classes": json.dumps(self.classes.names)} if self.classes.names else {}
+        if self._broken:
+            found["skipped"] = json.dumps(self._broken)
+            found["note"] = f"{len(self._broken):,} broken image files were left out: {few(self._broken)}"
+        return found
+
+    def report(self, say: Say, headline: str, labels: Sequence[int]) -> None:
+        """All that is to be known of what was packed."""
+        say(headline)
+        for line in (*self._about_classes(Counter(labels)), *self._about_work()):
+            say(f"  {line}")
+        left_out = {**self._found.left_out, **({NOT_READ: self._named_broken()} if self._broken else {})}
+        say("  left out: nothing" if not left_out else "  left out:")
+        for reason, names in left_out.items():
+            say(f"    {len(names):,} ({reason}): {few(names, 20)}")
+
+    def _named_broken(self) -> list[str]:
+        return [f"{name} ({why})" for name, why in self._broken.items()]
+
+    def _about_classes(self, sizes: Counter[int]) -> Iterator[str]:
+        known = self.classes
+        if not known.names:
+            yield "labels: none, since there are no two folders of images that could be classes"
+        else:
+            around = f" (inside {'/'.join(self._found.pictures[0].parts[: known.depth])})" if known.depth else ""
+            how = "numbers" if list(known.names) != sorted(known.names) else "names"
+            yield f"{len(known.names)} classes, labels in the order of the folders' {how}{around}:"
+            each = [(label, sizes[label], one) for label, one in enumerate(known.names)]
+            if len(each) > IN_A_LINE:
+                yield "  " + ", ".join(f"{label} {one} ({size:,})" for label, size, one in each)
+            else:
+                yield from (f"  {label:>3}  {one}: {size:,} images" for label, size, one in each)
+        if known.names and sizes[-1]:
+            yield f"{sizes[-1]:,} images lie beside the class folders and have no label (-1): no run takes that for ID"
+        deep = sum(len(picture.parts) > known.depth + 2 for picture in self._found.pictures)
+        if known.names and deep:
+            yield f"{deep:,} images lie in further folders inside their class: the first folder is the class"
+        if known.names and known.empty:
+            yield f"no classes, as no image is in them: {few(known.empty)}"
+        if known.names and {one.lower() for one in known.names} <= PARTS:
+            yield f"are {few(known.names)} classes? They look like the parts of a set: pack each of them for itself"
+        folded = Counter(one.casefold() for one in known.names)
+        if alike := [one for one in known.names if folded[one.casefold()] > 1]:
+            yield f"classes whose names differ by capital letters alone: {few(alike)}"
+
+    def _about_work(self) -> Iterator[str]:
+        for done, count in self._done.items():
+            yield f"{count:,} images: {done}"
+
+
+def _pack_arrays(found: Pixels, path: Path, name: str, data: Path, say: Say) -> Path:
+    images, labels = found
+    labels = labels if len(labels) else np.full(len(images), -1, np.int64)
+    target = data / f"{name}.h5"
+    write_pack(target, ImageSet(name, images, labels, path.name))
+    height, width = images.shape[1:3]
+    say(f"{target}: {len(images):,} images of {width} x {height} pixels")
+    values, sizes = np.unique(labels, return_counts=True)
+    if set(values) == {-1}:
+        say("  labels: none")
+    else:
+        each = ", ".join(f"{label} ({size:,})" for label, size in zip(values, sizes, strict=True))
+        say(f"  {len(values)} labels, whose names nothing says: {each}")
+    say("  left out: nothing")
     return target
 
 
-def _folders(names: Iterable[str]) -> list[str]:
-    """In which the images lie, in the order of their labels."""
-    return sorted({name.rpartition("/")[0] for name in names})
-
-
-def _about_classes(folders: Sequence[str]) -> dict[str, str]:
-    """What a pack says of its labels: runs refuse to test on other classes than they trained on."""
-    return {"classes": json.dumps([folder.rpartition("/")[2] for folder in folders])} if len(folders) > 1 else {}
-
-
-def _require(path: Path) -> None:
+def _kind(path: Path) -> str:
     if not path.exists():
-        raise OodbenchError(f"there is no {path}: give a folder of images, an archive of them, or a file of arrays")
-    if path.is_dir() and not any(True for _ in in_folder(path)):
-        raise OodbenchError(f"{path} holds no image files (jpg, png, bmp, webp)")
+        raise OodbenchError(f"there is no {path}: give {READ}")
+    return kind_of(path)
 
 
-def _files(path: Path) -> Iterable[tuple[str, bytes]]:
-    found = in_folder(path) if path.is_dir() else members(path)
-    return ((name, content) for name, content in found if re.fullmatch(IMAGES, name))
-
-
-def _arrays(path: Path) -> Pixels:
-    """What a file of arrays holds; nothing if it is a folder, or an archive of image files."""
-    if path.is_file():
-        if path.suffix == ".mat":
-            return svhn()([path])
-        if path.suffix == ".npy":
-            return array()([path])
-        if path.suffix == ".npz":
-            return _npz(path)
-        if IDX in path.name:
-            return idx([path, _labels_of(path)])
-        with path.open("rb") as file:
-            if file.read(1) == PICKLED:
-                return _batch(path)
-    return np.empty((0, 0, 0, 3), np.uint8), np.empty(0, np.int64)
-
-
-def _labels_of(path: Path) -> Path:
-    labels = path.with_name(path.name.replace(IDX, IDX_LABELS))
-    if not labels.is_file():
-        raise OodbenchError(f"{path} has its labels in {labels.name}, which is not beside it: put it there")
-    return labels
-
-
-def _npz(path: Path) -> Pixels:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            refuse_bomb(path, sum(member.file_size for member in archive.infolist()))
-        with np.load(path, allow_pickle=False) as arrays:
-            if "images" not in arrays:
-                raise ValueError(f"it holds {', '.join(arrays) or 'nothing'} and no 'images'")
-            images = arrays["images"]
-            labels = arrays["labels"] if "labels" in arrays else np.full(len(images), -1)
-            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-                raise ValueError(f"images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
-            if labels.dtype.kind not in "iu" or labels.shape not in ((len(images),), (len(images), 1)):
-                raise ValueError(f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)")
-    except OodbenchError:
-        raise
-    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        raise OodbenchError(f"{path} is not an archive of arrays ({error})") from error
-    return images, labels.ravel().astype(np.int64)
-
-
-def _batch(path: Path) -> Pixels:
-    with path.open("rb") as file:
-        found = unpickled(file, str(path))
-    rows = found["data"]
-    labels = next((key for key in ("labels", "fine_labels") if key in found), "labels")
-    side = isqrt(rows.shape[1] // 3) if rows.ndim == 2 else 0
-    return pixels_of({labels: np.full(len(rows), -1), **found}, labels, side or 1, str(path))
+def _left(left_out: Mapping[str, Sequence[str]]) -> str:
+    said = "; ".join(f"{reason}: {few(names)}" for reason, names in left_out.items())
+    return f" (left out: {said})" if said else ""

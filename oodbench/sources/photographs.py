@@ -10,7 +10,7 @@ from pathlib import Path
 from scipy.io import loadmat
 
 from oodbench.errors import OodbenchError
-from oodbench.images.preprocessing import checked
+from oodbench.images.decoding import checked
 from oodbench.sources.archives import LARGEST, members, random_access, whole
 from oodbench.sources.readers import names_listed
 from oodbench.sources.source import ImageFiles
@@ -100,5 +100,5 @@ def _development_kit(path: Path) -> tuple[list[str], Mapping[str, int]]:
         }
         truth = [classes[int(line)] for line in found["ILSVRC2012_validation_ground_truth.txt"].split()]
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise OodbenchError(f"{path} is not ImageNet's development kit ({error!r}): fetch it again") from error
+        raise OodbenchError(f"{path} is not ImageNet's development kit ({error!r})") from error
     return truth, {wordnet_id: number for number, wordnet_id in enumerate(sorted(classes.values()))}

@@ -87,7 +87,7 @@ def unpickled(stream: IO[bytes], where: str) -> Mapping[str, Any]:
     try:
         found = _Harmless(stream, encoding="latin1").load()
     except Exception as error:  # a hostile pickle may raise anything
-        raise OodbenchError(f"{where} is not a batch of images ({error}): fetch the archive again") from error
+        raise OodbenchError(f"{where} is not a batch of images ({error})") from error
     if not isinstance(found, dict) or not isinstance(found.get("data"), _Array):
         raise OodbenchError(f"{where} holds no array 'data': it is not a batch of images")
     return {name: value.array if isinstance(value, _Array) else value for name, value in found.items()}

@@ -3,7 +3,7 @@
 import gzip
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from math import prod
@@ -15,15 +15,13 @@ from PIL import Image
 from scipy.io import loadmat, whosmat
 
 from oodbench.errors import OodbenchError
-from oodbench.images.preprocessing import opened
+from oodbench.images.decoding import opened
 from oodbench.sources.archives import LARGEST, members, refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled
 from oodbench.sources.source import Pixels, Reader
 
 GZIPPED = b"\x1f\x8b"
 """First bytes of every gzipped file."""
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def cifar(batches: Sequence[str], labels: str) -> Reader:
@@ -70,7 +68,9 @@ def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
     except OodbenchError:
         raise
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise OodbenchError(f"{path} is not a file of SVHN images ({error}): fetch it again") from error
+        raise OodbenchError(
+            f"{path} is not a whole file of SVHN images ({error}): it needs X, uint8 (H, W, 3, N), and y, (N, 1)"
+        ) from error
     images = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
     if each is not None:
         chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(10)]))
@@ -79,7 +79,7 @@ def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
 
 
 def pictures(pattern: str, side: int, listed: str | None = None, labelled: bool = False) -> Reader:
-    """Image files in archives or folders, in the order of their names.
+    """Image files in archives, in the order of their names.
 
     Each is resized so that its shorter side is `side` (Pillow's bilinear filter, with antialiasing), and its middle cut
     out: the transform of Chen et al. 2021 for all folder sets, so a 36 x 36 image is resized and not cropped.
@@ -99,7 +99,7 @@ def _pictures(
     wanted = names_listed(listed) if listed else None
     found: dict[str, npt.NDArray[np.uint8]] = {}
     for path in paths:
-        for name, content in in_folder(path) if path.is_dir() else members(path):
+        for name, content in members(path):
             if not pattern.fullmatch(name) or (wanted is not None and name.rpartition("/")[2] not in wanted):
                 continue
             found[name] = squared(content, side, f"{path}: {name}")
@@ -115,20 +115,17 @@ def _pictures(
 
 def squared(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
     """An image file as uint8 (side, side, 3), see `pictures`."""
-    image = opened(content, where)
+    return square(opened(content, where), side)
+
+
+def square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """An RGB image as uint8 (side, side, 3), see `pictures`."""
     width, height = image.size
     shorter = min(width, height)
     if shorter != side:
         image = image.resize((side * width // shorter, side * height // shorter), Image.Resampling.BILINEAR)
     left, top = round((image.width - side) / 2), round((image.height - side) / 2)
     return np.asarray(image.crop((left, top, left + side, top + side)))
-
-
-def in_folder(folder: Path) -> Iterable[tuple[str, bytes]]:
-    """Name below `folder` and content of every image file in it, but for those that begin with a dot."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
 def array(count: int | None = None) -> Reader:
@@ -165,7 +162,7 @@ def _idx(path: Path) -> npt.NDArray[np.uint8]:
         shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise OodbenchError(f"{path} is not an idx file of bytes ({error}): fetch it again") from error
+        raise OodbenchError(f"{path} is not a whole idx file of bytes ({error})") from error
 
 
 def names_listed(name: str | None) -> frozenset[str]:

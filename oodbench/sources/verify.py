@@ -5,9 +5,8 @@ from pathlib import Path
 
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
-from oodbench.images.packs import length, read_pack
+from oodbench.images.packs import length, note_of, read_pack, skipped
 from oodbench.images.photographs import Photographs
-from oodbench.images.preprocessing import checked
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.fetch import check_count, check_pixels
 
@@ -32,16 +31,19 @@ def verify(name: str, data: Path) -> Verdict:
 
 
 def unlike(name: str, data: Path) -> str:
-    """How the pack in the data folder differs from the public set of its name; "" if it does not, or there is no such.
+    """How the pack in the data folder differs from the public set of its name, or one's own from what it was made of.
 
-    Only the number of images is looked at: what the pixels are, fingerprints tell.
+    Only the number of images is looked at, and what the pack itself says was left out: what the pixels are,
+    fingerprints tell. "" if there is nothing to say.
 
     Raises:
         OodbenchError: it is no pack.
     """
     source, pack = SOURCES.get(name), data / f"{name}.h5"
-    if source is None or source.count is None or source.sized is not None or not pack.is_file():
+    if not pack.is_file():
         return ""
+    if source is None or source.count is None or source.sized is not None:
+        return f"{name}: {left_out}" if (left_out := skipped(pack)) else ""
     found = length(pack)
     return "" if found == source.count else f"{name} has {found:,} images, not the {source.count:,} of the public set"
 
@@ -49,15 +51,24 @@ def unlike(name: str, data: Path) -> str:
 def _of_pixels(images: ImageSet, pack: Path) -> str:
     if images.name in SOURCES and SOURCES[images.name].sized is None:
         check_pixels(images.name, SOURCES[images.name], (images.pixels(), images.labels))
-    return f"{len(images):,} images, fingerprint {images.fingerprint[:16]}"
+    return f"{len(images):,} images, fingerprint {images.fingerprint[:16]}{_noted(pack)}"
 
 
 def _of_photographs(images: ImageSet, pack: Path) -> str:
     assert isinstance(images.images, Photographs)
-    for number, content in enumerate(images.images.files()):
-        checked(content, f"{pack}: file {number}")
-    if damage := images.images.damaged():
-        raise OodbenchError(f"{damage}; fetch it again")
+    amiss = [damage] if (damage := images.images.damaged()) else []
+    if broken := images.images.broken():
+        amiss.append(f"{len(broken):,} of {len(images):,} image files cannot be decoded:")
+        amiss += [f"  {one}" for one in broken]
+    if amiss:
+        raise OodbenchError(
+            f"{pack}: get it again from where it came, or pack whole images again (`oodbench data pack --skip-broken` "
+            "leaves out what is broken). " + "\n".join(amiss)
+        )
     if images.name in SOURCES:
         check_count(images.name, SOURCES[images.name], len(images))
-    return f"{len(images):,} photographs"
+    return f"{len(images):,} photographs, all of them decoded{_noted(pack)}"
+
+
+def _noted(pack: Path) -> str:
+    return f"; {note_of(pack)}" if skipped(pack) else ""

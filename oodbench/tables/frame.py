@@ -108,7 +108,7 @@ def load_results(
         epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
         looks, retired, hidden: passes of an attack an image, share of images left alone early, AUROC this may hide.
         one for each of `oodbench.honesty.FLAGS`: what was measured of the attack; a fraction, NaN where it was not.
-        effects: JSON, by how much each flag that is raised may move "auroc" and "fpr95", or did where that was measured
+        effects: JSON, by how much each flag may move "auroc" and "fpr95", or did where that was measured
             (see `oodbench.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
         unlike: which sets are not the public ones whose names they have.

@@ -6,6 +6,7 @@ from html import escape
 from math import isnan, nan
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -116,7 +117,14 @@ def _suites(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         found.append((bool((part["settings"] != "").all()), f"{name} ({', '.join(said)})", part))
     names = list(dict.fromkeys(frame["suite"]))
     found.sort(key=lambda one: (names.index(one[2]["suite"].iloc[0]), one[0]))
-    return [(title, part) for _, title, part in found]
+    return [(title, _unchanged_first(part)) for _, title, part in found]
+
+
+def _unchanged_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each detector together, those of whole sets without changed settings first; else in their order."""
+    ranks = frame["detector"].map({name: rank for rank, name in enumerate(frame["detector"].unique())})
+    changed = (frame["settings"] != "") | (frame["limit"] > 0) | (frame["images"] > 0)
+    return frame.iloc[np.lexsort((changed, ranks))]
 
 
 def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:

@@ -119,7 +119,11 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     left_out = [name for name in means(frame)["all"] if name not in shown]
     said += f" Left out of the suite's OOD sets: {', '.join(left_out)}." if left_out else ""
     limits = sorted({int(limit) for limit in frame["limit"] if limit})
-    return said + (f" Only the first {' or '.join(map(str, limits))} of each set (--limit)." if limits else "")
+    return said + (
+        f" Only {' or '.join(map(str, limits))} images of each set, of each class its share (--limit)."
+        if limits
+        else ""
+    )
 
 
 def _about_images(cells: pd.DataFrame) -> list[str]:

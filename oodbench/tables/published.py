@@ -68,6 +68,6 @@ def _origin(row: "pd.Series[Any]") -> str:
     """Who printed a figure, or what it was measured with."""
     changes = [f"seed {row['seed']}"] if row["seed"] else []
     changes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
-    changes += [f"first {row['limit']:.0f} images"] if row["limit"] else []
+    changes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
     made = f"measured by oodbench {row['oodbench']} ({', '.join(changes)}), {row['hardware']}, {str(row['date'])[:10]}"
     return str(row["reference"]) or made

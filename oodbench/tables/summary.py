@@ -202,7 +202,7 @@ def label(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()
     """A detector and whatever sets it apart."""
     notes = [f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"]
     notes += [str(cell["settings"])] if cell["settings"] else []
-    notes += [f"first {cell['limit']} images"] if cell["limit"] else []
+    notes += [f"{cell['limit']} images of each set"] if cell["limit"] else []
     notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
     notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
     notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []

@@ -32,5 +32,35 @@ def test_nothing_held_out_is_the_whole_set():
 def test_another_name_is_the_same_images():
     assert numbered().called("x").name == "x"
     assert numbered().called("x").fingerprint == numbered().fingerprint
-    assert len(numbered().first(None)) == 50
+    assert len(numbered().spread(None)) == len(numbered().spread(60)) == 50
     assert numbered().first(7).labels.tolist() == list(range(7))
+
+
+def labelled(labels):
+    return ImageSet("some", np.zeros((len(labels), 1, 1, 3), np.uint8), np.asarray(labels), "made up")
+
+
+def test_a_part_has_of_each_class_its_share_however_the_set_is_sorted():
+    in_order, in_turns = np.repeat(np.arange(10), 40), np.tile(np.arange(10), 40)
+    mixed = np.random.default_rng(3).permutation(in_order)
+    for labels in (in_order, in_turns, mixed):
+        some = labelled(labels).spread(40)
+        assert np.bincount(some.labels).tolist() == [4] * 10
+        assert (np.diff(some.indices) > 0).all()
+        assert (labels[some.indices] == some.labels).all()
+    uneven = labelled(np.repeat([0, 1], [300, 100])).spread(40)
+    assert np.bincount(uneven.labels).tolist() == [30, 10]
+
+
+def test_a_part_of_what_has_no_labels_is_at_even_distances():
+    assert labelled(np.full(100, -1)).spread(4).indices.tolist() == [0, 25, 50, 75]
+    assert labelled(np.repeat([0, 1], 50)).spread(4).indices.tolist() == [0, 25, 50, 75]
+
+
+def test_a_set_sorted_by_class_is_mixed_and_any_other_keeps_its_order():
+    mixed = labelled(np.repeat([2, 0, 1], 100)).mixed()
+    assert sorted(mixed.indices) == list(range(300))
+    assert np.bincount(mixed.first(60).labels).min() >= 10
+    assert mixed.fingerprint == labelled(np.repeat([2, 0, 1], 100)).mixed().fingerprint
+    for labels in ([0, 1, 2] * 50, [-1] * 50, np.random.default_rng(0).integers(0, 5, 200), [3]):
+        assert labelled(labels).mixed().indices.tolist() == list(range(len(labels)))

@@ -188,7 +188,7 @@ def test_the_other_board_is_a_choice_away(chromium, page):
     with shown(chromium, page) as browser:
         Select(browser.find_element(By.CSS_SELECTOR, "#which select")).select_by_index(1)
         assert names(browser) == ["dog"]
-        assert "first 7 images" in browser.find_element(By.TAG_NAME, "h1").text
+        assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
         assert len(draw_everything(browser)) == 2 + 2 * 3
 
 

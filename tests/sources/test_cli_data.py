@@ -107,7 +107,13 @@ def test_a_folder_of_ones_own_becomes_a_pack(oodbench, tmp_path):
             Image.new("RGB", (64, 48), (level, level, number)).save(path)
     code, out, err = oodbench("data", "pack", "pets", "pets", "--size", "16")
     assert code == 0, err
-    assert out == "data/pets.h5\n"
+    assert out.splitlines() == [
+        "data/pets.h5: 4 images of 16 x 16 pixels",
+        "  2 classes, labels in the order of the folders' names:",
+        "      0  cats: 2 images",
+        "      1  dogs: 2 images",
+        "  left out: nothing",
+    ]
     pack = read_pack(tmp_path / "data" / "pets.h5", "pets")
     assert pack.images.shape == (4, 16, 16, 3)
     assert pack.labels.tolist() == [0, 0, 1, 1]
@@ -181,7 +187,7 @@ def test_a_part_of_a_set_under_its_name_is_used_and_said(oodbench, tmp_path, pho
     code, out, err = oodbench("run", *quick, "--limit", "50")
     assert code == 0, err
     assert "NOTE photos has 12 images, not the 5,640 of the public set" in err
-    assert "| msp (seed 1, epochs=1, first 50 images, other images) " in out
+    assert "| msp (seed 1, epochs=1, 50 images of each set, other images) " in out
     assert "Other images: photos has 12 images, not the 5,640 of the public set: compare with no figure of" in out
     assert "Left out of the suite's OOD sets: letters." in out
     (tmp_path / "data" / "photos.h5").write_bytes(b"not HDF5")
@@ -266,7 +272,7 @@ def test_photographs_that_nobody_vouches_for(oodbench, tmp_path, scenes):
     with h5py.File(tmp_path / "data" / "scenes.h5") as pack:
         assert pack.attrs["digests"] == f"sha256:{digest} (found, not published)"
         assert len(pack["labels"]) == 4
-    assert oodbench("data", "verify")[:2] == (0, "good  scenes: 4 photographs\n")
+    assert oodbench("data", "verify")[:2] == (0, "good  scenes: 4 photographs, all of them decoded\n")
 
 
 def test_photographs_are_counted_before_there_is_a_pack(oodbench, tmp_path, scenes, published):
@@ -285,7 +291,8 @@ def test_a_pack_of_photographs_that_was_tampered_with_is_found_out(oodbench, tmp
     code, out, _ = oodbench("data", "verify", "scenes")
     assert code == 1
     assert out.startswith("BAD   scenes: ")
-    assert "file 0 is not an image" in out
+    assert "its image files are not what they were" in out
+    assert re.search(r"1 of 4 image files cannot be decoded:\n  .*\.jpg: no image that Pillow reads", out)
 
 
 def test_a_file_by_hand_and_a_number_of_images(oodbench, tmp_path, published):

@@ -82,9 +82,9 @@ def test_notes_say_what_the_numbers_rest_on(tmp_path, stored):
     for part in (
         "version 2, fingerprint ffffffff",
         "mean over 2 OOD sets, unweighted: a (near, 1 or 2 images), b (near, 5 images); 8 ID images",
-        "Only the first 7 of each set (--limit)",
+        "Only 7 images of each set, of each class its share (--limit)",
         "Convention 'default'",
-        "Missing: atom (seed 1, first 7 images), linf: b;",
+        "Missing: atom (seed 1, 7 images of each set), linf: b;",
         "Missing: oe (seed 1): all OOD sets;",
         "Measured on a machine, torch 2.0.",
     ):
@@ -238,3 +238,14 @@ def test_metrics_of_attacked_id_images_are_shown_where_they_are(oodbench, tmp_pa
     code, _, err = oodbench("table", "--metric", "fnr_clean")
     assert code == 2
     assert "none were: `oodbench run --threat both`" in err
+
+
+def test_a_detectors_rows_stand_together_the_whole_run_first(tmp_path, stored):
+    """Files are named by keys: which of a detector's comes first there means nothing."""
+    cells = [
+        stored(tmp_path, key="aa", images=2, settings="linf.level=quick"),
+        stored(tmp_path, detector="atom"),
+        stored(tmp_path, key="bb"),
+    ]
+    lines = [row[0] for row in rows(render(tidy(cells, {}), View(metrics=("auroc",))))[2:]]
+    assert lines == ["msp (seed 1)", "msp (seed 1, linf.level=quick, 2 of each OOD set)", "atom (seed 1)"]

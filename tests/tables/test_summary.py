@@ -96,7 +96,7 @@ def test_other_settings_are_other_lines(tmp_path, stored):
     lines = {line for line, _ in values(cells, View())}
     assert lines == {
         "msp (seed 1)",
-        "msp (seed 2, first 4 images)",
+        "msp (seed 2, 4 images of each set)",
         "msp (seed 3, epochs=1)",
         "msp (seed 4)",
     }

@@ -1,0 +1,326 @@
+"""Which images lie in a folder or an archive, of which classes, and what there is beside them.
+
+Nothing is left out without a word: whatever is not taken as an image is named, with the reason.
+"""
+
+import mimetypes
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from oodbench.errors import OodbenchError
+from oodbench.images.decoding import SUFFIXES, suffix
+from oodbench.sources.archives import LARGEST, entries, whole
+
+SYSTEM = frozenset(
+    {
+        "__macosx",
+        "__pycache__",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+    }
+)
+"""Folders and files that systems leave behind, in lower case; those that begin with a dot need no list."""
+
+MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""First bytes of images whose name does not say that they are; WebP's are not at the beginning alone."""
+
+HEAD = 16
+"""Bytes that are looked at."""
+
+UNREAD = frozenset(
+    f".{kind}"
+    for kind in (
+        *("heic", "heif", "avif", "jxl", "svg", "svgz", "eps", "wmf", "emf", "exr", "hdr"),
+        *("dng", "raw", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf"),
+    )
+)
+"""Suffixes of images that Pillow does not decode (AVIF: on some machines); `mimetypes` knows more."""
+
+HIDDEN = "hidden or left behind by a system"
+OUTSIDE = "name leads outside the archive"
+LOOPS = "link to a folder that is read already"
+DANGLES = "link that leads nowhere"
+NO_FILE = "neither file nor folder"
+ARCHIVED_LINK = "link inside an archive"
+TWICE = "same name once more, the last one is taken"
+NO_IMAGE = "no image"
+"""Why things are left out."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file.
+
+    Attributes:
+        key: its path, or its place in an archive.
+        parts: folders below the one given, or in the archive, and its name; as text.
+        amiss: why it cannot be read, as far as that is known without decoding it.
+    """
+
+    key: Path | int
+    parts: tuple[str, ...]
+    amiss: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its path below the folder given, or in the archive."""
+        return "/".join(self.parts)
+
+
+@dataclass
+class Survey:
+    """What there is.
+
+    Attributes:
+        path: the folder or archive.
+        pictures: image files, by class and name; of an archive whose files come one after the other, see `contents`.
+        folders: all of them, also without images.
+        left_out: names by the reason why they are.
+    """
+
+    path: Path
+    pictures: list[Picture] = field(default_factory=list)
+    folders: set[tuple[str, ...]] = field(default_factory=set)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note it, once."""
+        names = self.left_out.setdefault(reason, [])
+        if name not in names[-1:]:
+            names.append(name)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the folders of a survey mean.
+
+    Attributes:
+        depth: folders around the class folders, which hold nothing else.
+        names: of the classes, by label; none where the images have no labels.
+        empty: folders beside the class folders in which there is no image.
+    """
+
+    depth: int
+    names: tuple[str, ...]
+    empty: tuple[str, ...]
+
+    def label(self, picture: Picture) -> int:
+        """Of an image; -1 if it has none."""
+        if not self.names or len(picture.parts) < self.depth + 2:
+            return -1
+        return self.names.index(picture.parts[self.depth])
+
+
+def survey(path: Path) -> Survey:
+    """All that is in a folder, whose links are followed, or in an archive.
+
+    Raises:
+        OodbenchError: a folder cannot be read, or the archive is damaged.
+    """
+    found = Survey(path)
+    if path.is_dir():
+        _walk_all(found)
+        found.pictures.sort(key=lambda picture: picture.parts)
+    else:
+        _list(found)
+    return found
+
+
+def classes(found: Survey) -> Classes:
+    """The first folder below what all images share is the class; what has less than two such folders has no labels."""
+    depth, places = 0, [picture.parts[:-1] for picture in found.pictures]
+    while len({place[depth : depth + 1] for place in places}) == 1 and any(len(place) > depth + 1 for place in places):
+        depth += 1
+    around = places[0][:depth] if places else ()
+    names = {place[depth] for place in places if len(place) > depth}
+    beside = {place[depth] for place in found.folders if place[:depth] == around and len(place) > depth}
+    empty = tuple(sorted(beside - names))
+    return Classes(depth, tuple(in_order(names)) if len(names) > 1 else (), empty)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sorted; where all begin with a number, by that."""
+    names = sorted(names)
+    numbers = [re.match("[0-9]+", name) for name in names]
+    if not all(numbers):
+        return names
+    known = {name: number[0].lstrip("0") for name, number in zip(names, numbers, strict=True) if number}
+    return sorted(names, key=lambda name: (len(known[name]), known[name], name))
+
+
+def contents(found: Survey) -> Iterator[tuple[Picture, bytes]]:
+    """Each image file and what is in it; of an archive in its order. What cannot be read has `amiss` and no content.
+
+    Raises:
+        OodbenchError: the archive is damaged.
+    """
+    if found.path.is_dir():
+        for picture in found.pictures:
+            yield _read(picture, _opening(Path(str(picture.key))))
+        return
+    by_place = {picture.key: picture for picture in found.pictures}
+    for place, entry in enumerate(entries(found.path)):
+        if place in by_place:
+            with whole(found.path):
+                one = _read(by_place[place], entry.open)
+            yield one
+
+
+def _read(picture: Picture, opening: Callable[[], IO[bytes]]) -> tuple[Picture, bytes]:
+    if picture.amiss:
+        return picture, b""
+    try:
+        with opening() as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        if isinstance(picture.key, int):  # it is the archive that cannot be read
+            raise
+        return replace(picture, amiss=str(error.strerror)), b""
+    if len(content) > LARGEST:
+        return replace(picture, amiss=f"it is larger than {LARGEST >> 20} MiB"), b""
+    return picture, content
+
+
+def _opening(path: Path) -> Callable[[], IO[bytes]]:
+    return lambda: path.open("rb")
+
+
+def _walk_all(found: Survey) -> None:
+    """Links to folders come last: where two ways lead to one folder, its own name is taken, and loops end."""
+    seen, links = {found.path.resolve()}, []
+    links += _walk(found, found.path, (), seen)
+    while links:
+        link, parts = links.pop(0)
+        target = link.resolve()
+        if target in seen or target in found.path.resolve().parents:
+            found.leave_out("/".join(parts), LOOPS)
+        else:
+            seen.add(target)
+            found.folders.add(parts)
+            links += _walk(found, link, parts, seen)
+
+
+def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) -> list[tuple[Path, tuple[str, ...]]]:
+    """Note what is in a folder and those below it; the links to folders that were met."""
+    try:
+        inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise OodbenchError(
+            f"{folder} cannot be read ({error.strerror}): allow that, or pack another folder"
+        ) from error
+    links = []
+    for entry in inside:
+        path, parts = Path(entry.path), (*above, *_split(entry.name))
+        if reason := _unwanted(parts):
+            found.leave_out(_shown(parts), reason)
+        elif entry.is_symlink() and path.is_dir():
+            links.append((path, parts))
+        elif entry.is_dir():
+            if path.resolve() in seen:
+                found.leave_out("/".join(parts), LOOPS)
+                continue
+            seen.add(path.resolve())
+            found.folders.add(parts)
+            links += _walk(found, path, parts, seen)
+        elif not path.is_file():
+            found.leave_out("/".join(parts), DANGLES if entry.is_symlink() else NO_FILE)
+        else:
+            _note(found, path, parts, _opening(path))
+    return links
+
+
+def _list(found: Survey) -> None:
+    last: dict[tuple[str, ...], Picture] = {}
+    for place, entry in enumerate(entries(found.path)):
+        split = _split(entry.name)
+        if reason := _unwanted(split):
+            found.leave_out(_shown(split), reason)
+        elif entry.kind == "folder":
+            found.folders.add(split)
+        elif entry.kind == "link":
+            found.leave_out("/".join(split), ARCHIVED_LINK)
+        elif entry.kind == "device":
+            found.leave_out("/".join(split), NO_FILE)
+        else:
+            found.folders |= {split[:depth] for depth in range(1, len(split))}
+            before = len(found.pictures)
+            with whole(found.path):
+                _note(found, place, split, entry.open)
+            if len(found.pictures) > before:
+                if split in last:
+                    found.leave_out("/".join(split), TWICE)
+                last[split] = found.pictures[-1]
+    found.pictures = [picture for picture in found.pictures if last[picture.parts] is picture]
+
+
+def _note(found: Survey, key: Path | int, parts: tuple[str, ...], opening: Callable[[], IO[bytes]]) -> None:
+    """Take it as an image if its name says that it is one, or else if its first bytes do."""
+    kind = suffix(parts[-1])
+    if kind in SUFFIXES:
+        found.pictures.append(Picture(key, parts))
+        return
+    if kind in UNREAD or (mimetypes.guess_type(parts[-1])[0] or "").startswith("image/"):
+        found.pictures.append(
+            Picture(key, parts, f"{kind[1:].upper()} is a kind that Pillow does not read: convert it")
+        )
+        return
+    try:
+        with opening() as stream:
+            head = stream.read(HEAD)
+    except OSError as error:
+        if isinstance(key, int):
+            raise
+        found.pictures.append(Picture(key, parts, str(error.strerror)))
+        return
+    if head.startswith(MARKS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        found.pictures.append(Picture(key, parts))
+    else:
+        found.leave_out("/".join(parts), NO_IMAGE)
+
+
+def _split(name: str) -> tuple[str, ...]:
+    """Folders and name; backslashes are separators, as some Windows programs write them."""
+    return tuple(_text(part) for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _text(part: str) -> str:
+    """What can be printed and stored, whatever bytes it is of; accents are one character, however they were typed."""
+    raw = part.encode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
+
+
+def _unwanted(parts: tuple[str, ...]) -> str:
+    if not parts or ".." in parts:
+        return OUTSIDE
+    return HIDDEN if any(_is_hidden(part) for part in parts) else ""
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") or part.lower() in SYSTEM
+
+
+def _shown(parts: tuple[str, ...]) -> str:
+    """Up to the first hidden folder: what is in it need not be listed."""
+    hidden = next((place for place, part in enumerate(parts) if _is_hidden(part) and part != ".."), len(parts))
+    return "/".join(parts[: hidden + 1]) or "."
+
+
+def few(names: Iterable[str], most: int = 8) -> str:
+    """Some names and how many there are more, for people."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -67,8 +67,10 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For people: suite, seed and detectors."""
-        return f"{self.suite}, seed {self.job.request.seed}, {self.detectors}"
+        """For people: suite, seed and detectors, and what is set where values are tried."""
+        request = self.job.request
+        tried = [setting.text for setting in request.settings] if request.validation else []
+        return ", ".join([self.suite, f"seed {request.seed}", self.detectors, *tried])
 
     def failures(self, found: Sequence[str], planned: Sequence[Planned]) -> list[str]:
         """What failed in it, with its seed where the run has several."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from oodbench.provide import Say
 from oodbench.registry import Registry
 from oodbench.request import Request
 from oodbench.settings import Setting
+from oodbench.sidebyside import side_by_side
 from oodbench.start import start_file
 
 
@@ -35,7 +37,11 @@ class Trial:
         return sum(self.fpr95.values()) / len(self.fpr95)
 
 
-def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> list[tuple[Request, SuitePlan]]:
+Trying = tuple[Request, SuitePlan]
+"""A request that tries one value, and what is to be done for it."""
+
+
+def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> list[Trying]:
     """One validation run for each value of the parameter `name` of the request's one detector, on its one suite.
 
     Raises:
@@ -49,15 +55,22 @@ def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]
     return [(each, plan(each, registry)[0]) for each in requests]
 
 
-def trial(request: Request, planned: SuitePlan, value: Any, say: Say) -> Trial:
-    """Carry one of them out.
+def carry_out(planned: Sequence[Trying], count: int, plugins: Sequence[Path], say: Say) -> None:
+    """Do all of them, in this process or in `count` side by side.
 
     Raises:
-        OodbenchError: it failed.
+        OodbenchError: one failed.
     """
-    failures = runner.execute(request, [planned], say)
+    if count > 1:
+        failures = side_by_side([(request, [each]) for request, each in planned], count, plugins, say)
+    else:
+        failures = [failure for request, each in planned for failure in runner.execute(request, [each], say)]
     if failures:
         raise OodbenchError(failures[0])
+
+
+def trial(planned: SuitePlan, value: Any) -> Trial:
+    """What came of one of them."""
     cells = [cell.cell for network in planned.networks for cell in network.cells]
     frame: pd.DataFrame = tables.tidy(cells, {})
     measured = frame[frame.metric == "fpr95"]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from oodbench.compute import PRECISIONS
+from oodbench.sidebyside import AUTO
 
 
 class Examples(click.Command):
@@ -70,6 +71,13 @@ seeds_option = click.option(
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:n]", help="Where networks run."
+)
+jobs_option = click.option(
+    "--jobs",
+    default=AUTO,
+    show_default=True,
+    metavar="N|auto",
+    help="Processes of this machine that work side by side, to the same numbers; auto goes by cores, memory and work.",
 )
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."

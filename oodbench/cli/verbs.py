@@ -23,6 +23,7 @@ from oodbench.cli.options import (
     compile_option,
     data_option,
     device_option,
+    jobs_option,
     limit_option,
     out_option,
     plugin_option,
@@ -155,13 +156,7 @@ def commands() -> None:
     show_default=True,
     help="This machine, or the tasks of a Ray cluster.",
 )
-@click.option(
-    "--jobs",
-    default=sidebyside.AUTO,
-    show_default=True,
-    metavar="N|auto",
-    help="Processes of this machine that work side by side, to the same numbers; auto goes by cores, memory and work.",
-)
+@jobs_option
 @click.option(
     "--address",
     default=LOCAL,
@@ -271,6 +266,7 @@ def run(
 @compile_option
 @set_option
 @plugin_option
+@jobs_option
 def tune(
     suite: str,
     detector: str,
@@ -285,12 +281,14 @@ def tune(
     compiled: bool,
     assignments: tuple[str, ...],
     plugins: tuple[Path, ...],
+    jobs: str,
 ) -> None:
     """Try values of a detector's parameter without looking at test images.
 
     Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
     the suite. The suite's file is not changed: it says what to write there.
     """
+    asked_jobs = sidebyside.parse_jobs(jobs, alone=not launched())
     registry = discover(plugins)
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
     team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
@@ -308,12 +306,11 @@ def tune(
     )
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
     team.first(lambda: store.require_writable(out))
+    count = sidebyside.processes(asked_jobs, [(each, [plan_of_value]) for each, plan_of_value in planned])
     for each, plan_of_value in planned:
-        _announce([(each, [plan_of_value])], None, 1)
-    trials = [
-        tuning.trial(each, plan_of_value, value, _say)
-        for (each, plan_of_value), value in zip(planned, values, strict=True)
-    ]
+        _announce([(each, [plan_of_value])], None, count)
+    tuning.carry_out(planned, count, plugins, _say)
+    trials = [tuning.trial(plan_of_value, value) for (_, plan_of_value), value in zip(planned, values, strict=True)]
     _, first = planned[0]
     heldout, reserved = first.images[first.suite.id.test], first.images[first.suite.ood[0].set]
     chosen = f"{name} = {tuning.best(trials).value}"

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
-from contextlib import chdir, nullcontext
+from contextlib import chdir, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -179,6 +179,14 @@ def train(job: Job, say: Say = print) -> list[str]:
 def score(job: Job, *trained: list[str], say: Say = print) -> list[str] | None:
     """What a process does that scores, unless a training before it failed; returns what failed."""
     return None if any(trained) else _carried_out(job, runner.execute, say)
+
+
+def note(job: Job, why: str) -> None:
+    """Leave word of a failure that the job could not tell of itself, so that tables show it until it is redone."""
+    with suppress(OodbenchError):
+        request, each = _planned(job)
+        for network in each.networks:
+            runner.note_failure(request, each, network, why)
 
 
 Work = Callable[[Request, Sequence[SuitePlan], Say], list[str]]

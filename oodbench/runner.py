@@ -73,7 +73,7 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
-                    request.team.first(partial(_note_failure, request, plan, network_plan, str(error)))
+                    request.team.first(partial(note_failure, request, plan, network_plan, str(error)))
                 else:
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
                     runs += [run] if request.thorough else []
@@ -104,12 +104,12 @@ def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
-                    request.team.first(partial(_note_failure, request, plan, network_plan, str(error)))
+                    request.team.first(partial(note_failure, request, plan, network_plan, str(error)))
     return failures
 
 
-def _note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, why: str) -> None:
-    """Leave word with every cell that has no network to score with."""
+def note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, why: str) -> None:
+    """Leave word with every cell of a network that has nothing to score with, or whose process did not live."""
     for cell in network_plan.cells:
         if cell.missing or request.again:
             cell.cell.note(_failure(why), _attributes(request, plan, network_plan, cell))

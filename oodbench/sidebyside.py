@@ -22,7 +22,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 
 from oodbench.errors import OodbenchError, StorageError
-from oodbench.jobs import Unit, score, train, units, where_it_is_free
+from oodbench.jobs import Unit, note, score, train, units, where_it_is_free
 from oodbench.memory import available
 from oodbench.plan import Planned
 from oodbench.progress import Board, told_to
@@ -151,10 +151,12 @@ class _Work:
     def give_up(self, number: int) -> None:
         """Count as failed what ends its process whenever it is tried."""
         unit = self.units[number]
-        self.found[number] = [
-            f"{unit.suite}: {unit.detectors}: its process was ended from outside, twice: if memory is "
-            "short, end what else runs; what was finished is kept"
-        ]
+        why = (
+            "its process was ended from outside, twice: if memory is short, end what else runs; what was finished is "
+            "kept"
+        )
+        note(unit.job, why)
+        self.found[number] = [f"{unit.suite}: {unit.detectors}: {why}"]
         self.say(f"[{len(self.found)}/{len(self.units)}] {unit.name}: failed")
 
     def _ready(self, running: Collection[int]) -> list[int]:
@@ -178,7 +180,9 @@ class _Work:
             raise
         except Exception as error:  # not a user's mistake: with where it happened
             self.say("".join(traceback.format_exception(error)).rstrip())
-            return [self.units[number].failure(error)]
+            failure = self.units[number].failure(error)
+            note(self.units[number].job, failure)
+            return [failure]
 
     def _note(self, number: int, found: list[str] | None, board: Board) -> None:
         self.found[number] = found

@@ -18,6 +18,7 @@ from oodbench.jobs import units, where_it_is_free
 from oodbench.plan import plan_seeds
 from oodbench.registry import discover
 from oodbench.request import Request, choose_device
+from oodbench.store import cells
 from oodbench.suitefile import load
 
 QUICK = dict(limit=20, tasks=["clean", "linf"], parameters={"epochs": 1, "linf.steps": 2})
@@ -129,9 +130,10 @@ def test_what_fails_or_dies_leaves_the_others_alone(tmp_path, plugin):
     assert failed[1].startswith("digits-adv: deadly: its process was ended from outside, twice")
     assert "'oe' gave NaN" in failed[2]
     assert "going on with one at a time" in "".join(said)
-    (plain,) = (tmp_path / "out").rglob("seed*.h5")
-    assert plain.parent.name == "plain"
-    assert content(tmp_path / "out")
+    found = {cell.path.parent.name: cell for cell in cells(tmp_path / "out")}
+    assert {group.task for group in found["plain"].read()} == {"id", "linf"}
+    assert {name for name, cell in found.items() if cell.attributes().get("failed")} == {"mistaken", "deadly", "oe"}
+    assert "ended from outside" in str(found["deadly"].attributes()["failed"])
 
 
 def begun(folder, count):

@@ -46,13 +46,15 @@ def test_numbers_are_what_they_are_said_to_be():
 
 
 def test_every_table_that_is_shown_can_be_made(oodbench, stored, tmp_path):
-    stored(tmp_path / "results", task="clean")
+    for detector in ("msp", "atom"):
+        stored(tmp_path / "results", detector=detector, task="clean")
     asked = commands("Columns and conventions")
-    assert len(asked) == 4
+    assert len(asked) == 5
     for arguments in asked:
         code, out, err = oodbench(*arguments)
         assert code == 0, err
         assert "msp (seed 1)" in out
+        assert ("atom − msp (seed 1)" in out) == ("--against" in arguments)
 
 
 def test_the_ci_file_guards_what_was_written_once(oodbench, tmp_path):
@@ -128,7 +130,8 @@ def reader(oodbench, tmp_path, stored, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("birds/train", "birds/test", "boats"):
         assert oodbench("data", "pack", tmp_path / "photos" / name, name.replace("/", "-"))[0] == 0
-    stored(tmp_path / "results", task="clean")
+    for detector in ("msp", "atom"):
+        stored(tmp_path / "results", detector=detector, task="clean")
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     return oodbench
 

@@ -11,6 +11,7 @@ import pytest
 import oodbench
 from oodbench import honesty
 from oodbench.errors import OodbenchError
+from oodbench.intervals import share
 from oodbench.metrics import METRICS
 from oodbench.tables.frame import COLUMNS
 
@@ -111,3 +112,22 @@ def test_importing_oodbench_imports_nothing_heavy():
     assert said.stdout.strip() == "False"
     with pytest.raises(AttributeError, match="no attribute 'load_result'"):
         _ = oodbench.load_result
+
+
+def test_a_fixed_threshold_has_its_own_interval(tmp_path, stored):
+    # As published, ROWL accepts what is not in its reject class. All four OOD images are accepted: all ID scores lie
+    # above them, so an interval at 95 % of ID would be about zero.
+    stored(tmp_path, detector="rowl", ood=[("letters", [0.5, 0.6, 0.7, 0.8])])
+    frame = oodbench.load_results(tmp_path, convention="published", intervals=True).set_index("metric")
+    fpr = frame.loc["fpr95"]
+    assert fpr.value == 1
+    assert (fpr.low, fpr.high) == pytest.approx(share(4, 4))
+    assert (frame.low <= frame.value).all()
+    assert (frame.value <= frame.high).all()
+
+
+def test_accuracy_has_an_interval_where_others_have_one(tmp_path, stored):
+    stored(tmp_path)
+    assert np.isnan(oodbench.load_results(tmp_path).set_index("metric").loc["accuracy", "low"])
+    asked = oodbench.load_results(tmp_path, intervals=True).set_index("metric").loc["accuracy"]
+    assert (asked.low, asked.high) == share(7, 8)

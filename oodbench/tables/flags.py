@@ -64,28 +64,35 @@ def stored(effects: Mapping[str, Effect]) -> str:
 def next_run(row: "pd.Series[Any]") -> str:
     """The command that attacks harder what a row of a tidy frame is about; "" where nothing was attacked."""
     constants = json.loads(str(row["constants"]) or "{}")
-    kind, task = constants.get("kind"), str(row.get("named", row["task"]))
     if not constants.get("epsilon"):
         return ""
-    more = ["--task", "linf-adaptive"]
-    if kind == "linf-adaptive" and constants.get("level") == "plus":
-        more += ["--set", f"{task}.level=plus", "--checks", "full"]
-    elif kind == "linf-adaptive":
-        more += ["--set", f"{task}.level=plus"]
-    elif kind != "linf":
-        more = ["--task", task, "--set", f"{task}.objective=adaptive"]
-    side = constants.get("side", "out")
-    more += ["--threat", side] if side != "out" and task.endswith(f"-{side}") else []
-    more += ["--eps", str(point[1])] if (point := curve_of(task)) else []
+    attack, options = _harder(str(row.get("named", row["task"])), constants)
     command = ["oodbench", "run", "--suite", str(row["suite"]), "--detector", str(row["detector"])]
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
-    for name in ("limit", "images"):
-        command += [f"--{name}", str(row[name])] if row[name] else []
-    kept = [text for text in str(row["settings"]).split(" ") if text and not text.startswith(f"{task}.level=")]
-    for text in kept:
-        command += ["--set", text]
-    return shlex.join([*command, *more])
+    for option in ("limit", "images"):
+        command += [f"--{option}", str(row[option])] if row[option] else []
+    # What was set of the task that is flagged is not the other one's.
+    for text in str(row["settings"]).split():
+        about = text.partition("=")[0].rpartition(".")[0]
+        if about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
+            command += ["--set", text]
+    return shlex.join([*command, "--task", attack, *options])
+
+
+def _harder(task: str, constants: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The attack to run after a stored task with these constants, as `--task` calls it, and its options."""
+    kind, side, point = constants.get("kind"), str(constants.get("side", "out")), curve_of(task)
+    sided = point[0] if point else task
+    name = sided.removesuffix(f"-{side}")
+    where = ["--threat", side] if side != "out" and name != sided else []
+    where += ["--eps", str(point[1])] if point else []
+    if kind == "linf":
+        return "linf-adaptive", where
+    if kind != "linf-adaptive":
+        return name, ["--set", f"{name}.objective=adaptive", *where]
+    full = ["--checks", "full"] if constants.get("level") == "plus" else []
+    return name, ["--set", f"{name}.level=plus", *full, *where]
 
 
 def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:

@@ -81,7 +81,7 @@ def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
     (found,) = flagged(scores_of(cell))
     assert "lower the AUROC by 50.0%" in found.text
     assert "the AUROC is too high by 50.00 points at least" in found.text
-    assert found.text.endswith("--task linf-adaptive --set linf.level=plus`")
+    assert found.text.endswith("--task linf --set linf.level=plus`")
 
 
 def test_flags_of_several_sets_are_averaged_and_aside_from_other_tasks(tmp_path, stored):
@@ -113,6 +113,15 @@ def of_task(task, **constants):
         ({}, "--detector msp --task linf-adaptive"),
         (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
         (of_task("linf-eps8", kind="linf"), "--task linf-adaptive --eps 8"),
+        (of_task("linf-both-eps8", kind="linf", side="both"), "--task linf-adaptive --threat both --eps 8"),
+        (
+            {**of_task("linf-adaptive-in", kind="linf-adaptive", level="quick", side="in"), "settings": "epochs=1"},
+            "--set epochs=1 --task linf-adaptive --set linf-adaptive.level=plus --threat in",
+        ),
+        (
+            {"settings": "linf.steps=5 msp.x=1 epochs=2"},
+            "--detector msp --set msp.x=1 --set epochs=2 --task linf-adaptive",
+        ),
         (of_task("compositional", kind="compositional"), "--task compositional --set compositional.objective=adaptive"),
         (
             {**of_task("linf-adaptive", kind="linf-adaptive", level="quick"), "settings": "linf-adaptive.level=quick"},

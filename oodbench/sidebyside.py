@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,14 @@ def parse_jobs(text: str, alone: bool) -> int | None:
 def processes(asked: int | None, planned: Sequence[Planned]) -> int:
     """How many processes a run takes: as many as were asked for, or as cores, memory and work allow.
 
-    Beside a GPU that is one, which keeps it busy; so it is where `torchrun` has started several already.
+    Beside a GPU that is one, which keeps it busy; so it is where somebody has started several already.
     """
     networks = [network for _, plans in planned for each in plans for network in each.networks if network.needed]
     parts = units(planned, (), "cpu", where_it_is_free)
     if asked is not None or not networks:
         return min(asked or 1, max(1, len(parts)))
     request, plans = planned[0]
-    if request.device.type != "cpu" or request.team.size > 1:
+    if request.device.type != "cpu" or request.team.size > 1 or parent_process() is not None:
         return 1
     operations = max(network.operations for network in networks)
     if operations * sum(unit.cost for unit in parts) < WORTHWHILE:
@@ -135,7 +136,8 @@ class _Work:
                     for number in self._ready(running)[: count - len(running)]:
                         board.begins(self.units[number].name)
                         running[number] = Future()  # it counts as begun also if there is no process left to take it
-                        running[number] = pool.submit(_carry_out, number, self.units[number])
+                        with _interrupts_kept():
+                            running[number] = pool.submit(_carry_out, number, self.units[number])
                     if not running:
                         return []
                     wait(running.values(), LOOKS_EVERY, FIRST_COMPLETED)
@@ -214,6 +216,22 @@ def _pool(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
         pool.shutdown(wait=True, kill_workers=True)
 
 
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Processes that begin inside never see Ctrl-C, which a terminal sends to all; this one sees it afterwards.
+
+    The parent ends them. Without this, one that is still importing torch would die with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _heard: Any = None
 """In a process of `_pool`: the queue to its parent."""
 
@@ -222,7 +240,6 @@ def _begin(heard: Any, parent: int, threads: int) -> None:
     """What each process does first."""
     global _heard
     _heard = heard
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent ends these
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

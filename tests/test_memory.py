@@ -1,10 +1,14 @@
 """Memory that is freed and asked for again must not be faulted in again."""
 
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from oodbench import memory
 
 PROBE = """
 import resource, torch
@@ -29,3 +33,10 @@ def test_freed_blocks_are_used_again():
     kept, loose, tight = map(int, ran.stdout.split())
     assert kept == 1
     assert tight < loose / 20
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="says what Linux says")
+def test_available_memory_is_some_of_what_the_machine_has():
+    found = memory.available()
+    assert found is not None
+    assert 0 < found < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,11 +1,15 @@
 """What a network costs, counted before it is used."""
 
+import logging
 from contextlib import suppress
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from oodbench.networks.network import Network
+
+# Where torch has come without Triton, as for CPUs, it would warn of kernels that none of these networks has.
+logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 
 def operations(network: Network, shape: tuple[int, int, int]) -> int:

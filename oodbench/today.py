@@ -17,6 +17,11 @@ _BETWEEN = re.compile(r" (?=[\w.-]+=)")
 """Between two settings of a run, as a result has them."""
 
 
+def settings_of(text: str) -> list[str]:
+    """The settings of a run, `name=value` each, from what its results say."""
+    return [part for part in _BETWEEN.split(text) if part]
+
+
 @dataclass(frozen=True)
 class Today:
     """Code and suites as they are now.
@@ -53,7 +58,7 @@ class Today:
         if suite is None or detector is None:
             return "", ""
         try:
-            changes = [settings.parse(text) for text in _BETWEEN.split(str(figure["settings"])) if text]
+            changes = [settings.parse(text) for text in settings_of(str(figure["settings"]))]
             changed, (configured,) = settings.apply(changes, suite, [detector])
         except OodbenchError:
             return "", ""

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from oodbench.cli.options import Examples, data_option
+from oodbench.cli.options import Examples, data_option, plugin_option
 from oodbench.files import write_atomic
 from oodbench.found import find
+from oodbench.registry import discover
 from oodbench.report import boards, render
 
 
@@ -24,15 +25,17 @@ from oodbench.report import boards, render
     help="The page.",
 )
 @data_option
-def report(results: Path, output: Path, data: Path) -> None:
+@plugin_option
+def report(results: Path, output: Path, data: Path, plugins: tuple[Path, ...]) -> None:
     """Write a results folder as one HTML page that opens offline.
 
     Images that passed for ID are shown where they were kept (`oodbench run --keep-images`) and where the images before
     the attack are built in or in the data folder.
     """
+    registry = discover(plugins)
     found = find(results)
     for line in found.left_out:
         click.echo(f"WARNING: {line}", err=True)
-    page = render(boards(found.cells, data))
+    page = render(boards(found.cells, data, {name: registry[name] for name in registry.names()}))
     write_atomic(output, page)
     click.echo(f"{output.resolve()}: {len(page) / 2**20:.1f} MiB, opens in any browser")

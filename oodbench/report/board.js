@@ -40,9 +40,13 @@ function sorted(rows, sort, view) {
   });
 }
 
-/** The best value of a column; null where rows were not done the same, so that none is better than another. */
+/** What is printed of a row in a column. */
+const textOf = (row, { task, metric }, view) => (metric === "accuracy" ? row.accuracy_text : row.means[task][view][metric].text);
+
+/** The best value of a column, as printed; null where rows were not done the same, so that none is better than another. */
 function best(rows, column, view, task) {
-  const values = rows.map((row) => valueOf(row, column, view)).filter((value) => value !== null);
+  const rivals = rows.filter((row) => valueOf(row, column, view) !== null && !row.apart[column.task]);
+  const values = rivals.map((row) => Number(textOf(row, column, view)));
   if (new Set(values).size < 2 || (task && task.threats.length > 1)) return null;
   return METRICS[column.metric]?.lower ? Math.min(...values) : Math.max(...values);
 }
@@ -113,7 +117,7 @@ function leaderboard(board, state, sortBy) {
     ),
   );
   const caption = make("caption", { class: "unseen" }, `Detectors by task, mean over ${state.view}, in percent`);
-  return make("table", { id: "board" }, caption, head, make("tbody", {}, ...body));
+  return make("table", { id: "board" }, caption, head, make("tbody", {}, ...body, ...board.failed.map((one) => failedRow(one, columns.length))));
 }
 
 function boardCell(row, column, view) {
@@ -123,20 +127,27 @@ function boardCell(row, column, view) {
     const why = column.metric === "accuracy" ? "unknown" : row.means[column.task] ? "incomplete" : "–";
     return make("td", { class: `${opens} missing` }, why, why === "–" ? unseen("not measured") : null);
   }
-  const isBest = value === column.best;
+  const text = textOf(row, column, view);
+  const apart = row.apart[column.task];
+  const isBest = !apart && column.best !== null && Number(text) === column.best;
   const flagged = column.task && (row.flags[column.task] ?? (row.marks[column.task] && ["its curve over radii is flagged"]));
   const mean = column.task ? row.means[column.task][view][column.metric] : {};
-  const interval = mean.low == null ? null : make("span", { class: "interval" }, `${percent(mean.low, 1)} to ${percent(mean.high, 1)}`);
+  const interval = mean.low == null ? null : make("span", { class: "interval" }, mean.interval);
   return make(
     "td",
     { class: isBest ? `${opens} best` : opens },
-    percent(value),
+    text,
     isBest ? unseen(" best") : null,
     flagged ? make("span", { "aria-hidden": "true", title: flagged.join("; ") }, row.marks[column.task] ?? "†") : null,
     flagged ? unseen(" flagged") : null,
     interval,
+    apart && column.metric === "fpr95" ? make("span", { class: "interval" }, apart) : null,
   );
 }
+
+/** A row for a detector that failed: why, where its values would be. */
+const failedRow = ([name, why], columns) =>
+  make("tr", { class: "failed" }, make("th", { scope: "row" }, name), make("td", { colspan: columns, class: "opens missing" }, `failed: ${why}`));
 
 /** What each task does, whether rows did the same, and what their values rest on. */
 function taskList(board, state) {

@@ -7,7 +7,7 @@ function cell(board, row) {
     .filter((task) => !task.curve && row.means[task.name])
     .map((task) => [task.name, Object.values(row.means[task.name])[0]?.fpr95])
     .filter(([, value]) => value)
-    .map(([task, { value }]) => `${task} ${percent(value, 1)}`);
+    .map(([task, { text }]) => `${task} ${text}`);
   const summary = make(
     "summary",
     {},
@@ -29,7 +29,7 @@ function openCell(id) {
 
 function aboutAccuracy(row) {
   if (row.accuracy === null) return `How often the classifier is right is unknown: the ${row.n_id} ID images carry no labels.`;
-  return `The classifier is right on ${percent(row.accuracy)} % of ${row.n_id} ID images.`;
+  return `The classifier is right on ${row.accuracy_text} % of ${row.n_id} ID images.`;
 }
 
 function fill(board, row, inside) {
@@ -87,7 +87,7 @@ function panelOf(panel, clean) {
     "section",
     {},
     make("h4", {}, panel.ood),
-    make("p", { class: "note number" }, `FPR@95 ${percent(fpr95.value)} %, AUROC ${percent(auroc.value)} %, ${panel.n_ood} images`),
+    make("p", { class: "note number" }, `FPR@95 ${fpr95.text} %, AUROC ${auroc.text} %, ${panel.n_ood} images`),
     make(
       "div",
       { class: "pair" },
@@ -127,7 +127,7 @@ function allMetrics(panels) {
   const names = Object.keys(METRICS).filter((metric) => panels[0].metrics[metric]);
   const heads = names.map((metric) => make("th", { scope: "col" }, `${METRICS[metric].title} ${arrow(metric)}`));
   const rows = panels.map((panel) =>
-    make("tr", {}, make("th", { scope: "row" }, panel.ood), ...names.map((metric) => make("td", {}, percent(panel.metrics[metric].value)))),
+    make("tr", {}, make("th", { scope: "row" }, panel.ood), ...names.map((metric) => make("td", {}, panel.metrics[metric].text))),
   );
   const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { class: "first" }, "OOD set"), ...heads)), make("tbody", {}, ...rows));
   return make("div", {}, make("h3", {}, "All metrics, in percent"), scrolling("All metrics", table));

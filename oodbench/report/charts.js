@@ -142,7 +142,7 @@ function rocCurves(panel, clean, width) {
     marginRight: 14,
     marginTop: 10,
     style: FONT,
-    ariaLabel: `ROC curve against ${panel.ood} under ${panel.task}, AUROC ${percent(panel.metrics.auroc.value)} %`,
+    ariaLabel: `ROC curve against ${panel.ood} under ${panel.task}, AUROC ${panel.metrics.auroc.text} %`,
     x: { domain: [0, 1], ticks: [0, 0.5, 1], tickFormat: TICK, tickSize: 0, label: "OOD accepted, %", labelAnchor: "center", labelArrow: "none" },
     y: { domain: [0, 1], ticks: [0, 0.5, 1], tickFormat: TICK, tickSize: 0, label: null },
     marks: [

@@ -1,7 +1,8 @@
 """Stored results to boards: which rows may stand together, what they are called and what values are averaged over."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from oodbench import tables
+from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.report.model import Board, Row, Task
 from oodbench.report.rows import Result, read
 from oodbench.report.rows import row as make_row
 from oodbench.report.sheets import BUDGET, Originals
 from oodbench.store import Cell
+from oodbench.today import settings_of
 from oodbench.variation import curves
 
 APART = {
@@ -24,24 +27,41 @@ APART = {
 """What may set rows of one detector apart, and how a name says it."""
 
 
-def boards(cells: Sequence[Cell], data: Path) -> list[Board]:
-    """One board a suite and choice of images, the rows of each in the order of `cells`.
+def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]] | None = None) -> list[Board]:
+    """One board a suite and choice of images, the rows of each in the order of `cells`; whole suites as they are first.
 
     Args:
         cells: what to show.
         data: the folder in which images before an attack are looked for.
+        detectors: by name, as they are today: of two states of a method's code, theirs counts.
 
     Raises:
-        OodbenchError: a cell is damaged or there twice, no run wrote it, or none holds a score of an OOD image.
+        OodbenchError: a cell is damaged, no run wrote it, or none holds a score of an OOD image.
     """
+    everything = read(cells, detectors or {})
     # A run that was stopped before its first task leaves nothing to show.
-    results = sorted((result for result in map(read, cells) if len(result.scores)), key=_board_key)
+    results = sorted((result for result in everything if len(result.scores)), key=_board_key)
+    failed = [result for result in everything if result.failure]
     if not results:
-        raise OodbenchError("no OOD image has a score yet: let `oodbench run` finish one task at least")
+        said = "".join(f"; {name} failed: {why}" for name, why in map(_failed, failed))
+        raise OodbenchError(f"no OOD image has a score yet: let `oodbench run` finish one task at least{said}")
     originals = Originals(data)
     attacks = sum(result.scores[result.scores["looks"] > 0]["task"].nunique() for result in results)
     share = BUDGET // max(1, attacks)
-    return [_board(list(part), originals, share) for _, part in groupby(results, key=_board_key)]
+    parts = [list(part) for _, part in groupby(results, key=_board_key)]
+    parts.sort(key=lambda part: _changed([result.attributes for result in part]))
+    homes = [_home(result, parts) for result in failed]
+    extents = _extents([[result.attributes for result in part] for part in parts])
+    return [
+        _board(
+            part,
+            extent,
+            [_failed(result) for result, home in zip(failed, homes, strict=True) if home == number],
+            originals,
+            share,
+        )
+        for number, (part, extent) in enumerate(zip(parts, extents, strict=True))
+    ]
 
 
 def _board_key(result: Result) -> tuple[str, ...]:
@@ -50,14 +70,47 @@ def _board_key(result: Result) -> tuple[str, ...]:
     return tuple(str(result.attributes.get(name, "")) for name in names)
 
 
-def _board(results: Sequence[Result], originals: Originals, share: int) -> Board:
+def _home(failed: Result, parts: Sequence[Sequence[Result]]) -> int:
+    """The board on which a failure is told: its own, or else the nearest to it, so that it is told at all."""
+    key = _board_key(failed)
+
+    def alike(number: int) -> tuple[int, int]:
+        other = _board_key(parts[number][0])
+        return sum(one == two for one, two in zip(key, other, strict=True)) + 10 * (key[0] == other[0]), -number
+
+    return max(range(len(parts)), key=alike)
+
+
+def _failed(result: Result) -> tuple[str, str]:
+    """What a detector that failed is called, and why it did."""
+    about = result.attributes
+    notes = [f"seed {about['seed']}", *filter(None, [str(about.get("settings", ""))])]
+    notes += [f"{about['limit']} images"] if about["limit"] else []
+    notes += [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
+    return f"{about['detector']} ({', '.join(notes)})", result.failure
+
+
+def _board(
+    results: Sequence[Result],
+    extent: str,
+    failed: Sequence[tuple[str, str]],
+    originals: Originals,
+    share: int,
+) -> Board:
     scores = pd.concat([result.scores for result in results])
     views = _views(scores)
-    names = _names([result.attributes for result in results], [result.cell.path.stem for result in results])
-    rows = [make_row(result, name, views, originals, share) for result, name in zip(results, names, strict=True)]
+    about = [result.attributes for result in results]
+    apart = _apart(results)
+    names = _names(about, [result.cell.path.stem for result in results], _shared_settings(about))
+    rows = [
+        make_row(result, name, views, own, originals, share)
+        for result, name, own in zip(results, names, apart, strict=True)
+    ]
     return Board(
         str(results[0].attributes["suite"]),
-        _extent(results[0].attributes),
+        extent,
+        _changed(about),
+        failed,
         _summary(rows, scores),
         _basis(scores),
         views,
@@ -66,12 +119,52 @@ def _board(results: Sequence[Result], originals: Originals, share: int) -> Board
     )
 
 
-def _extent(attributes: Mapping[str, Any]) -> str:
-    """How much of its suite a board is."""
-    parts = [f"version {attributes['suite_version']}"]
-    parts += [f"{attributes['limit']} images of each set"] if attributes["limit"] else []
-    parts += [f"{attributes['images']} images of each OOD set"] if attributes["images"] else []
-    parts += [str(attributes["unlike"])] if attributes.get("unlike") else []
+def _apart(results: Sequence[Result]) -> list[dict[str, str]]:
+    """Why each row is held against no other, by task."""
+    frame = tables.threats_apart(pd.concat([result.frame for result in results]))
+    standings = tables.standings(frame[frame["metric"] != tables.FAILURE])
+    stored = {
+        (cell, task): named for cell, task, named in zip(frame["cell"], frame["task"], frame["named"], strict=True)
+    }
+    found: list[dict[str, str]] = []
+    for result in results:
+        cell = str(result.frame["cell"].iloc[0])
+        own = {key: standing.apart for key, standing in standings.items() if key[0] == cell and standing.apart}
+        found.append({str(stored[key]): why for key, why in own.items()})
+    return found
+
+
+def _shared_settings(attributes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Settings that every row of a board has."""
+    each = [settings_of(str(about.get("settings", ""))) for about in attributes]
+    return [text for text in each[0] if all(text in other for other in each)]
+
+
+def _changed(attributes: Sequence[Mapping[str, Any]]) -> bool:
+    """A board is not the whole suite as it is."""
+    first = attributes[0]
+    fewer = any(first.get(name) for name in ("limit", "images", "unlike"))
+    return fewer or bool(_shared_settings(attributes))
+
+
+def _extents(boards: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """How much of its suite each board is, and what all of its rows changed; never the same of two boards."""
+    texts = [_extent(attributes) for attributes in boards]
+    counts = Counter((about[0]["suite"], text) for about, text in zip(boards, texts, strict=True))
+    return [
+        f"{text}, fingerprint {about[0]['suite_fingerprint'][:8]}" if counts[about[0]["suite"], text] > 1 else text
+        for about, text in zip(boards, texts, strict=True)
+    ]
+
+
+def _extent(attributes: Sequence[Mapping[str, Any]]) -> str:
+    first = attributes[0]
+    parts = [f"version {first['suite_version']}", *_shared_settings(attributes)]
+    checkpoints = {Path(str(about.get("checkpoint", ""))).name for about in attributes}
+    parts += [f"checkpoint {name}" for name in checkpoints if len(checkpoints) == 1 and name]
+    parts += [f"{first['limit']} images of each set"] if first["limit"] else []
+    parts += [f"{first['images']} images of each OOD set"] if first["images"] else []
+    parts += [str(first["unlike"])] if first.get("unlike") else []
     return ", ".join(parts)
 
 
@@ -126,7 +219,7 @@ def _tasks(rows: Sequence[Row]) -> list[Task]:
         tasks.append(
             Task(
                 name=name,
-                threats=list(dict.fromkeys(row.threats[name] for row in having)),
+                threats=_threats(name, having),
                 clean=all(row.constants[name].get("kind") == "clean" for row in having),
                 attack=any(row.constants[name].get("epsilon", 0) > 0 for row in having),
                 curve=point if point != name else "",
@@ -137,20 +230,26 @@ def _tasks(rows: Sequence[Row]) -> list[Task]:
     return tasks
 
 
-def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str]) -> list[str]:
-    """What each row is called: its detector, what sets rows of one detector apart, settings unless all share them."""
-    changed = len({each.get("settings", "") for each in attributes}) > 1
+def _threats(task: str, rows: Sequence[Row]) -> list[str]:
+    """What a task did, in words; where rows differ in what words do not say, their constants."""
+    words = list(dict.fromkeys(row.threats[task] for row in rows))
+    constants = list(dict.fromkeys(json.dumps(row.constants[task], sort_keys=True) for row in rows))
+    return words if len(words) > 1 or len(constants) == 1 else constants
+
+
+def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str], shared: Collection[str]) -> list[str]:
+    """What each row is called: its detector, what sets it apart, and settings but for those `shared` by the board."""
     names = []
     for each in attributes:
         rivals = [other for other in attributes if other["detector"] == each["detector"]]
         differing = [name for name in APART if len({rival.get(name, "") for rival in rivals}) > 1]
         notes = [APART[name].format(Path(str(each[name])).name) for name in differing if each.get(name)]
-        notes += [str(each["settings"])] if changed and each.get("settings") else []
+        notes += [text for text in settings_of(str(each.get("settings", ""))) if text not in shared]
         notes += ["tuned on ID test images"] if '"source": "id-test"' in str(each.get("tuned", "")) else []
         names.append(f"{each['detector']} ({', '.join(notes)})" if notes else str(each["detector"]))
-    shared = {name for name, count in Counter(names).items() if count > 1}
+    alike = {name for name, count in Counter(names).items() if count > 1}
     # The same settings, but other code, parameters or data behind them: the key in the file's name tells them apart.
     return [
-        f"{name} {stem.rpartition('-')[2][:6]}" if name in shared else name
+        f"{name} {stem.rpartition('-')[2][:6]}" if name in alike else name
         for name, stem in zip(names, stems, strict=True)
     ]

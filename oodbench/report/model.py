@@ -1,20 +1,32 @@
 """What a report shows, as plain data. A board is one suite on the same images, a row is one cell of results."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oodbench.report.curves import Histogram, Roc
 from oodbench.report.sheets import Sheet
+from oodbench.tables import printed
 
 
 @dataclass(frozen=True)
 class Value:
-    """A metric as a fraction in [0, 1]; `low` and `high` bound its 95 % interval where a subset was measured."""
+    """A metric as a fraction in [0, 1]; `low` and `high` bound its 95 % interval where a subset was measured.
+
+    Its texts are what a table prints, so that the page rounds as tables do.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    text: str = field(init=False)
+    interval: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", printed(self.value))
+        bounded = self.low is not None and self.high is not None
+        bounds = f"{printed(self.low)} to {printed(self.high)}" if bounded else ""  # type: ignore[arg-type]
+        object.__setattr__(self, "interval", bounds)
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class Row:
         detector: its name.
         paper: where it comes from.
         accuracy: of the classifier on ID images; NaN where they carry no labels.
+        accuracy_text: the same as tables print it.
+        apart: by task, why the row is held against no other, such as "other code".
         id_set: the ID image set.
         n_id: its images.
         constants: what each task is, as stored.
@@ -66,6 +80,8 @@ class Row:
     detector: str
     paper: str
     accuracy: float
+    accuracy_text: str
+    apart: Mapping[str, str]
     id_set: str
     n_id: int
     constants: Mapping[str, Mapping[str, Any]]
@@ -108,7 +124,9 @@ class Board:
 
     Attributes:
         suite: by name.
-        extent: its version, and how much of it.
+        extent: its version, how much of it, and what every row changed.
+        changed: it is not the whole suite as it is.
+        failed: what each detector is called that failed, and why.
         summary: what was measured, a sentence.
         basis: what the values rest on, by heading.
         views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, and each.
@@ -118,6 +136,8 @@ class Board:
 
     suite: str
     extent: str
+    changed: bool
+    failed: Sequence[tuple[str, str]]
     summary: str
     basis: Mapping[str, str]
     views: Mapping[str, Sequence[str]]

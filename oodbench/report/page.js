@@ -127,7 +127,7 @@ function themeButton(button) {
 function start({ oodbench, boards }) {
   const main = document.getElementById("main");
   boards.flatMap((board) => board.rows).forEach((row, number) => (row.id = `row-${number}`));
-  const first = boards.toSorted((one, other) => other.rows.length - one.rows.length)[0];
+  const first = boards.toSorted((one, other) => one.changed - other.changed || other.rows.length - one.rows.length)[0];
   const titles = boards.map((board, number) => `${number + 1}. ${board.suite}, ${board.extent}`);
   if (boards.length > 1) {
     const choose = (title) => showBoard(boards[titles.indexOf(title)], main);

@@ -7,9 +7,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from oodbench import tables
+from oodbench.detector import Detector
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.report.curves import histogram, roc
 from oodbench.report.model import Panel, Row, Value
@@ -18,6 +20,9 @@ from oodbench.severity import mark
 from oodbench.store import Cell, Scores
 from oodbench.tables.flags import Flagged
 from oodbench.tasks import ID_TASK, KINDS
+
+NUMBERS = ("value", "low", "high")
+"""What is averaged over sets, as a table does."""
 
 LEADING = ("fpr95", "auroc")
 """Metrics of a leaderboard."""
@@ -44,22 +49,36 @@ class Result:
     @property
     def scores(self) -> pd.DataFrame:
         """Metrics without those of ID alone."""
-        return self.frame[self.frame["metric"] != "accuracy"]
+        return self.frame[~self.frame["metric"].isin(["accuracy", tables.FAILURE])]
+
+    @property
+    def failure(self) -> str:
+        """Why its detector failed; empty if it did not."""
+        failed = self.frame.loc[self.frame["metric"] == tables.FAILURE, "failed"]
+        return "" if failed.empty else " ".join(str(failed.iloc[0]).split()).rstrip(".")
 
 
-def read(cell: Cell) -> Result:
-    """A cell and its metrics.
+def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list[Result]:
+    """Cells and their metrics.
+
+    Args:
+        cells: what to show.
+        detectors: by name; their code is today's.
 
     Raises:
-        OodbenchError: the cell is damaged, or no run wrote it.
+        OodbenchError: a cell is damaged, or no run wrote it.
     """
-    return Result(cell, cell.attributes(), tables.tidy([cell], {}))
+    frame, names = tables.tidy(cells, detectors), tables.cell_names(cells)
+    return [
+        Result(cell, cell.attributes(), frame[frame["cell"] == name]) for cell, name in zip(cells, names, strict=True)
+    ]
 
 
 def row(
     result: Result,
     name: str,
     views: Mapping[str, Sequence[str]],
+    apart: Mapping[str, str],
     originals: Originals,
     share: int,
 ) -> Row:
@@ -69,6 +88,7 @@ def row(
         result: with a score of an OOD image at least.
         name: of the row.
         views: OOD sets by what values are averaged over.
+        apart: by task, why it is held against no other row.
         originals: where images before an attack come from.
         share: bytes that each of its sheets may take.
 
@@ -88,7 +108,9 @@ def row(
         name=name,
         detector=str(result.attributes["detector"]),
         paper=str(result.attributes.get("paper", "")),
-        accuracy=float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0]),
+        accuracy=(accuracy := float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0])),
+        accuracy_text=tables.printed(accuracy),
+        apart=apart,
         id_set=id_group.image_set,
         n_id=len(id_group.scores),
         constants=groups.constants,
@@ -149,10 +171,14 @@ class _Groups:
 def _means(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
     """Unweighted over `sets`; None where one of them is missing."""
     chosen = part[part["ood"].isin(sets)]
-    if set(chosen["ood"]) != sets:
+    # Of an attack whose constants changed halfway there is no mean.
+    if set(chosen["ood"]) != sets or chosen["constants"].nunique() > 1:
         return None
-    means = chosen.groupby("metric")[["value", "low", "high"]].mean()
-    return {metric: _value(means.loc[metric]) for metric in LEADING}
+    found = {}
+    for metric in LEADING:
+        of_metric = chosen[chosen["metric"] == metric]
+        found[metric] = _value({name: float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS})
+    return found
 
 
 def _value(numbers: Any) -> Value:

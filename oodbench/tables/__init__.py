@@ -1,9 +1,10 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
 from oodbench.tables.against import Paired, against
+from oodbench.tables.alike import standings, threats_apart
 from oodbench.tables.flags import flagged, severities
-from oodbench.tables.frame import FAILURE, load_results, tidy
-from oodbench.tables.layout import chosen, flat, render
+from oodbench.tables.frame import FAILURE, cell_names, load_results, tidy
+from oodbench.tables.layout import chosen, flat, printed, render
 from oodbench.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.tables.published import Published
 from oodbench.tables.stale import stale
@@ -19,13 +20,17 @@ __all__ = [
     "about_tuning",
     "against",
     "aside",
+    "cell_names",
     "chosen",
     "flagged",
     "flat",
     "load_results",
     "means",
+    "printed",
     "render",
     "severities",
     "stale",
+    "standings",
+    "threats_apart",
     "tidy",
 ]

@@ -161,7 +161,7 @@ def tidy(
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector; a cell that no run wrote.
     """
-    named = zip(cells, _names(cells), strict=True)
+    named = zip(cells, cell_names(cells), strict=True)
     rows = [row for cell, name in named for row in _rows(cell, name, detectors, convention, intervals)]
     return _until_redone(pd.DataFrame(rows, columns=list(COLUMNS)))
 
@@ -179,7 +179,7 @@ def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
     return left[~(again & (frame["metric"] == FAILURE))].reset_index(drop=True)
 
 
-def _names(cells: Sequence[Cell]) -> list[str]:
+def cell_names(cells: Sequence[Cell]) -> list[str]:
     """What each cell is called: its folder and file, with the folders above where two would be called so."""
     parts = [(*cell.path.absolute().parent.parts, cell.path.stem) for cell in cells]
     names: list[str] = []

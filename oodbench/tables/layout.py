@@ -242,13 +242,13 @@ def _table(
                 row[HEADINGS[metric]] = ""
                 continue
             entry = found[metric]
-            leads = best.get((*entry.place, metric, entry.rivals)) == _printed(entry.value)
+            leads = best.get((*entry.place, metric, entry.rivals)) == printed(entry.value)
             text = _text(entry) + _mark(entry, flagged)
             row[HEADINGS[metric]] = f"{marks[0]}{text}{marks[1]}" if leads else text
             if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
                 row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
-                    "" if figure is None else _printed(figure)
+                    "" if figure is None else printed(figure)
                 )
         for metric in metrics if bounded else ():
             if metric in (view.metrics or _leading(convention)):
@@ -272,7 +272,7 @@ def _text(entry: Entry) -> str:
         return "incomplete"
     if isnan(entry.value):
         return "unknown"
-    return _printed(entry.value) + (f" ± {_printed(entry.sd)}" if len(entry.cells) > 1 else "")
+    return printed(entry.value) + (f" ± {printed(entry.sd)}" if len(entry.cells) > 1 else "")
 
 
 def _mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
@@ -281,12 +281,13 @@ def _mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
     return severity.mark(max(found)) if found and entry.metric != OF_ID and not isnan(entry.value) else ""
 
 
-def _printed(value: float) -> str:
+def printed(value: float) -> str:
+    """A fraction in percent, as every table and page has it."""
     return f"{round(100 * value, 2) + 0.0:.2f}"  # no minus in front of zero
 
 
 def _interval(entry: Entry) -> str:
-    return "" if isnan(entry.low) else f"{_printed(entry.low)} to {_printed(entry.high)}"
+    return "" if isnan(entry.low) else f"{printed(entry.low)} to {printed(entry.high)}"
 
 
 def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
@@ -299,5 +300,5 @@ def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]
     for (task, ood, metric, which), values in rivals.items():
         known = [value for value in values if not isnan(value)]
         if len(values) > 1 and known:
-            best[task, ood, metric, which] = _printed(min(known) if lower_is_better(metric) else max(known))
+            best[task, ood, metric, which] = printed(min(known) if lower_is_better(metric) else max(known))
     return best

@@ -49,17 +49,21 @@ def newer(path):
 @pytest.mark.parametrize(
     ("harm", "said"), [(foreign, "not written by oodbench"), (cut, "cannot read"), (newer, "newer oodbench")]
 )
-def test_a_bad_file_is_named_and_an_earlier_page_stays(made, oodbench, tmp_path, harm, said):
-    made()
+def test_a_bad_file_is_named_and_left_out_and_an_earlier_page_stays_where_all_are(made, oodbench, tmp_path, harm, said):
     (tmp_path / "report.html").write_text("earlier")
     bad = made("bad").path
     harm(bad)
     code, _, err = oodbench("report", "results")
     assert code == 2
-    assert said in err
-    assert str(bad.relative_to(tmp_path)) in err
-    assert "Traceback" not in err
     assert (tmp_path / "report.html").read_text() == "earlier"
+    made("good")
+    code, _, more = oodbench("report", "results")
+    assert code == 0
+    assert '"detector":"good"' in (tmp_path / "report.html").read_text()
+    for text in (err, more):
+        assert said in text
+        assert str(bad.relative_to(tmp_path)) in text
+        assert "Traceback" not in text
 
 
 def test_a_place_that_cannot_be_written_is_named(made, oodbench, tmp_path):

@@ -10,6 +10,7 @@ from oodbench.intervals import intervals
 from oodbench.metrics import evaluate
 from oodbench.report import boards
 from oodbench.store import Cell, Scores
+from oodbench.tables import View, render, tidy
 
 
 def test_values_are_the_metrics_of_the_stored_scores(made, data):
@@ -191,3 +192,94 @@ def test_a_set_aside_is_a_view_of_its_own_and_in_no_other(made, data):
     (row,) = board.rows
     both = [panel.metrics["auroc"].value for panel in row.panels if panel.task == "clean" and panel.ood != "noise"]
     assert row.means["clean"]["all sets"]["auroc"].value == pytest.approx(sum(both) / 2)
+
+
+def test_the_heading_says_what_every_row_changed_and_whole_suites_stand_first(made, data):
+    """Three runs of digits, two of them with fewer epochs, were three entries called `digits, version 2`."""
+    cells = [
+        made(settings="epochs=1", suite_fingerprint="1" * 64),
+        made(settings="epochs=2 toy.q=1", suite_fingerprint="2" * 64),
+        made("other", settings="epochs=2", suite_fingerprint="2" * 64),
+        made(limit=7),
+        made(suite_fingerprint="3" * 64),
+        made(checkpoint="nets/plain.pth"),
+    ]
+    found = boards(cells, data)
+    assert [(board.extent, board.changed) for board in found] == [
+        ("version 1", False),
+        ("version 1, checkpoint plain.pth", False),
+        ("version 1, epochs=1", True),
+        ("version 1, epochs=2", True),
+        ("version 1, 7 images of each set", True),
+    ]
+    (epochs_2,) = [board for board in found if board.extent == "version 1, epochs=2"]
+    assert [row.name for row in epochs_2.rows] == ["toy (toy.q=1)", "other"]
+
+
+def test_suites_of_one_name_and_version_are_told_apart_by_their_fingerprints(made, data):
+    found = boards([made(), made(suite_fingerprint="3" * 64)], data)
+    assert [board.extent for board in found] == ["version 1, fingerprint 33333333", "version 1, fingerprint ffffffff"]
+
+
+def test_the_page_rounds_as_the_table_does(made, data):
+    """The page had six digits of a mean and rounded those: 75.13 where the table said 75.12."""
+    cell = made(means="{}", tasks=("clean",))
+    group = cell.group("id", "ids")
+    cell.add(
+        Scores("id", "ids", "id", np.arange(40.0), group.predictions, group.labels, group.indices), cell.attributes()
+    )
+    for number in range(2, 14):
+        for image_set, more in (("cats", 0), ("dogs", 1), ("noise", 5)):
+            one = cell.group("clean", image_set)
+            fields = {name: getattr(one, name) for name in Scores.__dataclass_fields__}
+            scores = np.where(np.arange(40) < number + more, 39.5, -1.0) + np.arange(40) / 97
+            cell.add(Scores(**{**fields, "scores": scores}), cell.attributes())
+        ((board,)) = boards([cell], data)
+        means = board.rows[0].means["clean"]["all sets"]
+        text = render(tidy([cell], {}), View(metrics=("fpr95", "auroc")))
+        (line,) = [line for line in text.splitlines() if "| clean" in line]
+        assert [part.strip() for part in line.split("|")[3:5]] == [means["fpr95"].text, means["auroc"].text]
+
+
+def test_rows_of_other_code_or_images_are_held_against_none(made, data):
+    cells = [made(seed=1, code="old"), made(seed=2, code="new"), made("other", code="own"), made("apart", code="a")]
+    for task in ("clean", "linf"):
+        changed(cells[1], task, "cats", attributes={"date": "2026-12-01T00:00:00+00:00"})
+        changed(cells[3], task, "cats", attributes={"fingerprint": "0" * 64})
+    ((board,)) = boards(cells, data)
+    assert [row.apart for row in board.rows] == [
+        {"clean": "other code", "linf": "other code"},
+        {},
+        {},
+        {"clean": "other images", "linf": "other images"},
+    ]
+
+
+def test_an_attack_that_changed_halfway_has_no_mean(made, data):
+    cell = made()
+    changed(cell, "linf", "cats", attributes={"constants": json.dumps({"kind": "linf", "epsilon": 1})})
+    ((board,)) = boards([cell, made("other")], data)
+    assert board.rows[0].means["linf"]["all sets"] is None
+    assert board.rows[0].means["linf"]["cats"] is not None
+    assert board.rows[1].means["linf"]["all sets"] is not None
+
+
+def test_threats_that_words_do_not_tell_apart_are_told_by_their_constants(made, data):
+    cells = [made(), made("other")]
+    for image_set in ("cats", "dogs", "noise"):
+        changed(cells[1], "linf", image_set, attributes={"constants": json.dumps({"kind": "linf", "epsilon": 1})})
+    ((board,)) = boards(cells, data)
+    (task,) = [task for task in board.tasks if task.name == "linf"]
+    assert len(task.threats) == 2
+    assert '"epsilon": 1' in task.threats[1]
+
+
+def test_a_detector_that_failed_is_on_the_board(made, data, tmp_path):
+    whole, failed = made(), Cell(tmp_path / "results/toys/odin/seed1-000000000000.h5")
+    failed.note({"failed": "it was\nout of luck."}, {**whole.attributes(), "detector": "odin", "settings": "odin.t=1"})
+    whole.note({"failed": "no gradient", "failed_at": "linf-adaptive/cats"}, {})
+    ((board,)) = boards([whole, failed], data)
+    assert board.failed == [("toy (seed 1)", "no gradient"), ("odin (seed 1, odin.t=1)", "it was out of luck")]
+    assert [row.name for row in board.rows] == ["toy"]
+    with pytest.raises(OodbenchError, match=r"no OOD image .*odin \(seed 1, odin.t=1\) failed: it was out of luck"):
+        boards([failed], data)

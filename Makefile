@@ -8,13 +8,14 @@ PLAIN := --checkpoint results/reference/networks/digits-plain.safetensors
 ATOM := --checkpoint results/reference/networks/digits-atom.safetensors
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo figures check test bench lint format clean
+.PHONY: help demo figures check test fuzz bench lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
 	@echo "make figures scores and attacks with the committed networks (minutes)"
 	@echo "make check   demo and figures against results/reference/measured.csv"
 	@echo "make test    the tests"
+	@echo "make fuzz    mutated input for a minute, and commands killed at random moments for another"
 	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (an hour)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  ruff format"
@@ -37,6 +38,10 @@ check: demo figures
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz --minutes 1
+	$(BIN)/python -m tests.kill --times 20
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[bench]'

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
-from oodbench.detector import Detector, Scores
+from oodbench.detector import Detector, Published, Scores
 from oodbench.gradient import PerImage
 from oodbench.images.resident import OutlierPool, Selection
 from oodbench.networks.bounds import LogitBounds
@@ -187,6 +187,11 @@ class OutlierClass(RejectClass):
     def score_representation(self, representation: Representation) -> Tensor:
         """log((1 - p) / p) of the outlier class's probability p: the order of the paper's -p, without saturation."""
         return id_log_odds(representation.logits)
+
+    def published(self, representation: Representation) -> Published | None:
+        """-p of the outlier class, of a softmax in float32."""
+        printed = -representation.logits.float().softmax(1)[:, -1]
+        return Published(printed, printed)
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

@@ -5,7 +5,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from oodbench.detector import Detector, Scores
+from oodbench.detector import Detector, Published, Scores
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation
 
@@ -32,10 +32,20 @@ class MSP(Detector):
         """Cross-entropy to the uniform distribution, up to a constant: the attack of Chen et al. 2021 on MSP."""
         return cross_entropy_to_uniform(self.network(images))
 
+    def published(self, representation: Representation) -> Published | None:
+        """The probability itself, of a softmax in float32: its ties at 1 are the paper's."""
+        return largest_probability(representation.logits)
+
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:
-        """The probability itself in float32, which is exactly 1 from log-odds of about 17 on."""
+        """The probability, rounded to float32: exactly 1 from log-odds of 17.33 on, a float32 softmax earlier."""
         return np.asarray(expit(scores), np.float32).astype(np.float64)
+
+
+def largest_probability(logits: Tensor) -> Published:
+    """max_k p_k of p = softmax(logits) in float32, logits (N, K): what is printed, and what is searched by."""
+    probability = logits.float().softmax(1).amax(1)
+    return Published(probability, probability)
 
 
 def log_odds_of_largest(logits: Tensor) -> Tensor:

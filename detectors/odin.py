@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.detector import Tuning, TuningImages
+from oodbench.detector import Published, Tuning, TuningImages
 from oodbench.gradient import PerImage, gradient_through, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.bounds import LogitBounds
@@ -20,7 +20,7 @@ from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.passes import Passes
 from oodbench.progress import progress
 
-from .msp import MSP, log_odds, log_odds_bound, log_odds_of_largest
+from .msp import MSP, largest_probability, log_odds, log_odds_bound, log_odds_of_largest
 
 MAGNITUDES = tuple(0.0002 * step for step in range(21))
 """What is tried, in this order; the first of the best wins."""
@@ -111,11 +111,21 @@ class ODIN(MSP):
 
     def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
         """The step's direction is the shared pass's gradient; the stepped image takes a pass more."""
+        return self._score_logits(self._stepped_logits(images, representation))
+
+    def score_and_published(self, images: Tensor, representation: Representation) -> tuple[Tensor, Published | None]:
+        """Both of the stepped image's logits."""
+        logits = self._stepped_logits(images, representation)
+        printed = largest_probability(logits[:, : self.classes].float() / self.parameters.temperature)
+        return self._score_logits(logits), printed
+
+    def _stepped_logits(self, images: Tensor, representation: Representation) -> Tensor:
         if not self.needs_graph():
-            return self.score_representation(representation)
+            return representation.logits
         with torch.enable_grad():
             gradient = gradient_through(self._loss(representation.logits), images)
-        return self._score_logits(self.network(images - self._magnitude * step_direction(gradient)))
+        logits: Tensor = self.network(images - self._magnitude * step_direction(gradient))
+        return logits
 
     def needs_graph(self) -> bool:
         """Where it steps; tuning often decides against it."""

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
-from oodbench.detector import Scores
+from oodbench.detector import Published, Scores
 from oodbench.images.resident import IDImages, OutlierPool, together
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
@@ -106,6 +106,12 @@ class ROWL(RejectClass):
     def predict(self, representation: Representation) -> Tensor:
         """The likeliest of all K + 1: K means rejected, and counts as a wrong class, as published."""
         return representation.logits.argmax(1)
+
+    def published(self, representation: Representation) -> Published | None:
+        """The decision; the code of Chen et al. 2021 searches corruptions by -p of the reject class, in float32."""
+        margin = self.score_representation(representation)
+        decision = torch.where(margin < 0, -1.0, 0.0)
+        return Published(decision, -representation.logits.float().softmax(1)[:, self.classes])
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.detector import Detector, Scores
+from oodbench.detector import Detector, Published, Scores
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
@@ -115,6 +115,11 @@ class SOFL(Detector):
         """-log of the reject outputs' probability, which rises with the score."""
         logits: Tensor = self.network(images)
         return -logits.log_softmax(1)[:, self.classes :].logsumexp(1)
+
+    def published(self, representation: Representation) -> Published | None:
+        """-p of the reject outputs, summed of a softmax in float32."""
+        printed = -representation.logits.float().softmax(1)[:, self.classes :].sum(1)
+        return Published(printed, printed)
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:

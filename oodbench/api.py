@@ -184,7 +184,7 @@ def evaluate(
     require_one_size([id_given, *sets])
     with untouched(score):
         measured = list(Bench(detector, seed, where).measured(id_given, sets, task))
-    frame = pd.DataFrame([row for found in measured for row in rows(found, convention, intervals)])
+    frame = pd.DataFrame([row for found in measured for row in rows(found, detector, convention, intervals)])
     for text in doubts(frame):
         warnings.warn(text, OodbenchWarning, stacklevel=2)
     return frame

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,18 @@ class TuningImages:
     id: Tensor
     labels: Tensor
     outliers: Tensor
+
+
+class Published(NamedTuple):
+    """What a paper's code makes of images, (N,) each, in the precision in which it does.
+
+    Attributes:
+        scores: as it prints them.
+        search: by what it chooses among versions of an image; the first of the highest.
+    """
+
+    scores: Tensor
+    search: Tensor
 
 
 class Detector(ABC):
@@ -150,6 +162,23 @@ class Detector(ABC):
             return self.score_representation(representation)
         return self.score(images)
 
+    def published(self, representation: Representation) -> Published | None:
+        """What the paper's code says of the same pass, where `as_published` cannot tell it from the score alone.
+
+        A softmax in float32 is exactly 1 where the score still tells images apart; from which score on depends on all
+        logits.
+        """
+        return None
+
+    def score_and_published(self, images: Tensor, representation: Representation) -> tuple[Tensor, Published | None]:
+        """`score_shared`, and `published` of the same pass; for a method with passes of its own to do both at once."""
+        return self.score_shared(images, representation), self.published(representation)
+
+    @classmethod
+    def has_published(cls) -> bool:
+        """Its published scores are not those that `as_published` gives, only nearly."""
+        return cls.published is not Detector.published or cls.score_and_published is not Detector.score_and_published
+
     def needs_graph(self) -> bool:
         """Whether `score_shared` differentiates the representation by the images; asked when the method is fitted."""
         return False
@@ -198,7 +227,7 @@ class Detector(ABC):
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:
-        """Stored scores as the paper prints them, float32 rounding and its ties included."""
+        """Stored scores as the paper prints them, as far as the scores alone tell: see `published`."""
         return scores.astype(np.float32).astype(np.float64)
 
     def _when_fitted(self) -> tuple[Network, int]:

@@ -13,10 +13,11 @@ from oodbench.aim import aim
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
-from oodbench.given import Given
+from oodbench.given import Given, GivenScore
 from oodbench.scoring import Attack, Scored, score_attacked, score_certified, score_floats, score_versions
 from oodbench.tables import figures
 from oodbench.tables.flags import loaded
+from oodbench.tables.printed import as_printed
 from oodbench.tasks import KINDS, Clean, Task
 from oodbench.tasks.versions import Versions
 
@@ -114,16 +115,22 @@ class Bench:
         return f"{self.seed}/{images.images.name}"  # as a run names it: the same set meets the same draws
 
 
-def rows(found: Measured, convention: str, intervals: bool) -> Iterator[dict[str, Any]]:
+def rows(found: Measured, detector: Detector, convention: str, intervals: bool) -> Iterator[dict[str, Any]]:
     """What `oodbench.evaluate` says of one OOD set under one task, a metric a row."""
     task = found.task
-    id_side = _side(found.id_scored, task, task.side != "out" and task.attacks())
-    ood_side = _side(found.ood_scored, task)
+    published = type(detector) if convention == "published" and not isinstance(detector, GivenScore) else None
+    sides = (
+        _side(found.id_scored, task, task.side != "out" and task.attacks()),
+        _side(found.ood_scored, task),
+        _side(found.clean_id, task),
+    )
+    (id_side, ood_side, clean_id), _ = as_printed(published, sides)
+    operating_point = published.operating_point if published else None
     first = {"task": task.kind, "ood": found.ood}
     of_set = {"n_id": len(id_side.scores), "n_ood": len(ood_side.scores), "convention": convention}
     of_set |= {"epsilon": task.epsilon, "threat": task.threat()}
     of_set |= figures.about(id_side, ood_side)
-    for row in figures.figures(id_side, ood_side, found.clean_id.scores, convention, None, intervals):
+    for row in figures.figures(id_side, ood_side, clean_id.scores, convention, operating_point, intervals):
         yield {**first, **row, **of_set}
 
 

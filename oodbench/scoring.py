@@ -14,7 +14,7 @@ from torch import Tensor
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.attacks.goal import Goal
-from oodbench.detector import Detector
+from oodbench.detector import Detector, Published
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.images.photographs import Photographs
@@ -130,8 +130,9 @@ def score_floats(detector: Detector, images: Tensor, where: str, device: torch.d
 
 def _as_they_are(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
     batch, representation = _shared_pass([detector], images[which])
-    scores = _score(detector, batch, representation, where)
-    return Scored(scores.numpy(), detector.predict(representation).cpu().numpy())
+    scores, published = _score_and_published(detector, batch, representation, where)
+    more = {"published": published.scores.double().numpy()} if published else {}
+    return Scored(scores.numpy(), detector.predict(representation).cpu().numpy(), more)
 
 
 def _looked_at_again(
@@ -184,8 +185,8 @@ def _best(
         batch, representation = _shared_pass(detectors, as_input(version))
         for detector, best in zip(detectors, kept, strict=True):
             with best.clock:
-                scores = _score(detector, batch, representation, where)
-                best.offer(scores, detector.predict(representation).cpu())
+                scores, published = _score_and_published(detector, batch, representation, where)
+                best.offer(scores, detector.predict(representation).cpu(), published)
         advance(len(batch))
     return [best.scored() for best in kept]
 
@@ -197,8 +198,9 @@ class _Best:
         self.clock = Stopwatch()
         self._offers = 0
 
-    def offer(self, scores: Tensor, predictions: Tensor) -> None:
-        """Scores and predictions (B,) of the next version; the image itself comes first."""
+    def offer(self, scores: Tensor, predictions: Tensor, published: Published | None) -> None:
+        """Scores, predictions and what is published of the next version, (B,); the image itself comes first."""
+        self._offer_published(published)
         if not self._offers:
             self._score, self._prediction, self._clean = scores, predictions, scores.clone()
             self._version = torch.zeros(len(scores), dtype=torch.float64)
@@ -208,9 +210,20 @@ class _Best:
             self._version[better] = self._offers
         self._offers += 1
 
+    def _offer_published(self, published: Published | None) -> None:
+        """A paper's code searches by what it prints, ties included, and takes the first of the highest."""
+        if published is None or not self._offers:
+            self._published = published
+        elif self._published is not None:
+            better = published.search > self._published.search
+            scores, search = (torch.where(better, *pair) for pair in zip(published, self._published, strict=True))
+            self._published = Published(scores, search)
+
     def scored(self) -> Scored:
         """With `version` and `clean_score` among the extras where there was more than the image itself."""
         more = {"version": self._version.numpy(), "clean_score": self._clean.numpy()} if self._offers > 1 else {}
+        if self._published is not None:
+            more |= {"published": self._published.scores.double().numpy()}
         return Scored(self._score.numpy(), self._prediction.numpy(), more, self.clock.seconds)
 
 
@@ -309,17 +322,24 @@ def _attacked(
             reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered.images[some], task.epsilon)
             with torch.no_grad():
                 continued[rows] = _score(detector, *_shared_pass([detector], reached), where).numpy()
-        scores, predictions = [], []
+        scores, predictions, printed = [], [], []
         for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
             with torch.no_grad():
                 shared = _shared_pass([detector], part)
-                scores.append(_score(detector, *shared, where))
+                found, published = _score_and_published(detector, *shared, where)
+                scores.append(found)
+                printed += [published.scores.double()] if published else []
                 predictions.append(detector.predict(shared[1]).cpu())
             advance(len(part))
     return Scored(
         torch.cat(scores).numpy(),
         torch.cat(predictions).numpy(),
-        {**altered.extras, "outside": outside, "continued": continued},
+        {
+            **altered.extras,
+            "outside": outside,
+            "continued": continued,
+            **({"published": torch.cat(printed).numpy()} if printed else {}),
+        },
         clock.seconds,
         checks,
         stored if attack.keep else np.empty(0, np.uint8),
@@ -404,6 +424,15 @@ def _shared_pass(detectors: Sequence[Detector], images: Tensor) -> tuple[Tensor,
     images = images.detach().requires_grad_(needed)
     with torch.set_grad_enabled(needed):
         return images, detectors[0].network.represent(images)
+
+
+def _score_and_published(
+    detector: Detector, batch: Tensor, representation: Representation, where: str
+) -> tuple[Tensor, Published | None]:
+    """Scores, and what a paper's code prints and searches by, on the CPU."""
+    scores, published = detector.score_and_published(batch, representation)
+    kept = published and Published(*(each.detach().cpu() for each in published))
+    return checked(detector, scores, len(batch), where), kept
 
 
 def _score(detector: Detector, batch: Tensor, representation: Representation, where: str) -> Tensor:

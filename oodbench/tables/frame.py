@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from oodbench.registry import discover
 from oodbench.sourcecode import code_digest
 from oodbench.store import Cell, Scores
 from oodbench.tables import figures
+from oodbench.tables.printed import as_printed
 from oodbench.tables.stale import stale, told
 from oodbench.tasks import ID_TASK
 
@@ -61,6 +62,7 @@ OF_GROUP = (
 COLUMNS = (
     *MEASURED,
     "convention",
+    "derived",
     "operating_point",
     "low",
     "high",
@@ -103,6 +105,7 @@ def load_results(
         metric, value: a name of `oodbench.metrics.METRICS` or "accuracy", and a fraction in [0, 1]. Where ID images
             were attacked there are those of `oodbench.metrics.AT_CLEAN` as well.
         n_id, n_ood: images behind it.
+        derived: the published convention was derived from the score, though the detector's paper prints another one.
         convention, operating_point: of the metric, see `oodbench.metrics`; a fixed threshold where a paper has one.
         low, high: 95 % interval over images, where a subset was scored (`--images`) or `intervals` is set.
         epsilon: radius of the ball in which images moved, in 1/255; 0 where none did.
@@ -205,9 +208,6 @@ def _rows(
     operating_point = published.operating_point if published else None
     of_cell["operating_point"] = operating_point
 
-    def view(scores: Any) -> Any:
-        return published.as_published(scores) if published else scores
-
     if of_cell["failed"]:
         none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP), "")
         none["date"] = str(attributes.get(FAILED_ON, ""))
@@ -232,18 +232,23 @@ def _rows(
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             turned = attacked_id.get(group.task, id_group)
-            id_side = _side(turned, view, attacked=group.task in attacked_id)
-            ood_side = _side(group, view)
+            sides = _side(turned, attacked=group.task in attacked_id), _side(group), _side(id_group)
+            (id_side, ood_side, clean_id), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)
-            for row in figures.figures(id_side, ood_side, view(id_group.scores), convention, operating_point, wanted):
+            for row in figures.figures(id_side, ood_side, clean_id.scores, convention, operating_point, wanted):
                 yield {**about, **row}
 
 
-def _side(group: Scores, view: Callable[[Any], Any], attacked: bool = True) -> figures.Side:
-    """A group as a convention's `view` has it."""
-    reached = group.extras.get("continued")
-    continued = None if reached is None else np.where(np.isnan(reached), np.nan, view(reached))
-    return figures.Side(view(group.scores), group.extras, group.attributes, attacked, continued)
+def _side(group: Scores, attacked: bool = True) -> figures.Side:
+    """A group as it is stored."""
+    continued = group.extras.get("continued")
+    return figures.Side(
+        group.scores,
+        group.extras,
+        group.attributes,
+        attacked,
+        None if continued is None else np.asarray(continued, np.float64),
+    )
 
 
 def _of_group(group: Scores) -> dict[str, Any]:

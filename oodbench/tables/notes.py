@@ -12,7 +12,7 @@ from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.tables.flags import flagged
 from oodbench.tables.machines import measured_on
 from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, tuned
-from oodbench.tasks import Clean
+from oodbench.tasks import Clean, Compositional
 
 BASE = "against"
 """The column of a frame of differences: the detector that was taken off, see `oodbench.tables.against`."""
@@ -46,6 +46,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     for _, cell in cells[cells["operating_point"].notna()].iterrows():
         name = called[str(cell["cell"])]
         notes.append(f"FPR@95 of {name} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
+    notes += _about_printed(scores, called)
     if scores["low"].notna().any():
         notes.append(
             "95 % intervals are for endless images of these kinds, of which the ones scored are a sample; over several "
@@ -134,6 +135,26 @@ def _about_images(cells: pd.DataFrame) -> list[str]:
 
 def _counts(numbers: "pd.Series[int]") -> str:
     return " or ".join(str(number) for number in sorted(set(numbers)))
+
+
+def _about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Where figures of the published convention are not what the paper's code would print, to the last tie."""
+    rows = scores[scores["convention"] == "published"]
+    notes = []
+    for _, part in rows[rows["derived"].astype(bool)].groupby("cell", sort=False):
+        tasks = ", ".join(dict.fromkeys(part["task"]))
+        notes.append(
+            f"{one_cell(part.iloc[0], called)}, {tasks}: what the paper prints is derived from the scores, whose ties "
+            "at the ends are not exactly those of a softmax in float32: bounds have no other, and results of before "
+            "that was kept get it by --rerun all."
+        )
+    kinds = {json.loads(str(text) or "{}").get("kind") for text in rows["constants"].unique()}
+    if Compositional.kind in kinds:
+        notes.append(
+            "compositional: each image is attacked from the version with the highest stored score; the code behind "
+            "published figures searches by the scores that it prints, and takes the first of those that tie."
+        )
+    return notes
 
 
 def _about_convention(frame: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from oodbench.detectors.oe import OE
 from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
 from oodbench.fitting import fit
+from oodbench.networks.network import Representation
 
 # The reference scored in float32, in which the logits of out4 and out5 depend on the order of summation: four orders
 # and float64 lie up to 2.3e-5 apart, relative to the scores. How scores come from logits is held to 1e-6 below.
@@ -52,6 +53,68 @@ def test_published_scores_are_what_softmax_gives_the_reject_classes(toy, toy_ima
         published = fitted.as_published(fitted.score(toy_images.float()).numpy())
         rejected = network(toy_images.float()).softmax(1)[:, 3:].sum(1)
     np.testing.assert_allclose(published, -rejected.numpy(), rtol=1e-6)
+
+
+SATURATING = torch.tensor(
+    [
+        [16.7, 0.0, -60.0, -60.0],  # log-odds 16.7: a softmax in float32 is 1, the rounded probability is not
+        [17.2, 0.0, -60.0, -60.0],
+        [18.8, 2.0, 1.9, 1.8],
+        [18.0, 0.0, 0.0, 0.0],
+        [90.0, 3.0, 1.0, 0.0],
+        [3.0, 1.0, 0.5, 0.25],
+        [0.0, 0.0, 0.0, 0.0],
+        [-3.0, -2.5, 20.0, 40.0],
+    ]
+)
+
+
+def representation(logits):
+    return Representation(logits, logits, ())
+
+
+@pytest.mark.parametrize(
+    ("detector", "classes", "printed"),
+    [
+        (MSP, 4, lambda p: p.max(1).values),
+        (OE, 4, lambda p: p.max(1).values),
+        (ATOM, 3, lambda p: -p[:, 3]),
+        (NTOM, 3, lambda p: -p[:, 3]),
+        (SOFL, 2, lambda p: -p[:, 2:].sum(1)),
+        (ROWL, 3, lambda p: -(p.argmax(1) == 3).float()),
+        (partial(ODIN, ODIN.Parameters(magnitude=0.0, temperature=1.0)), 4, lambda p: p.max(1).values),
+    ],
+)
+def test_what_is_printed_is_a_softmax_in_float32_to_the_last_tie(toy, detector, classes, printed):
+    made = detector()
+    made.attach(toy("out3"), classes)
+    if isinstance(made, ODIN):
+        made.settle()
+    random = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)) * 12
+    logits = torch.cat([SATURATING, random])
+    _, found = made.score_and_published(torch.zeros(len(logits), 3, 4, 4), representation(logits))
+    assert torch.equal(found.scores, printed(logits.softmax(1)))
+    # Only nearly so from the score alone.
+    derived = made.as_published(made.score_representation(representation(logits)).numpy())
+    np.testing.assert_allclose(derived, found.scores.numpy(), atol=1e-6)
+    assert made.has_published()
+
+
+def test_a_softmax_in_float32_ties_where_the_rounded_probability_does_not(toy):
+    (made := MSP()).attach(toy("out3"), 4)
+    derived = MSP.as_published(made.score_representation(representation(SATURATING)).numpy())
+    printed = made.published(representation(SATURATING)).scores.numpy()
+    assert (printed == 1).sum() > (derived == 1).sum() > 0
+
+
+def test_rowl_searches_corruptions_by_the_probability_of_rejection(toy):
+    (made := ROWL()).attach(toy("out3"), 3)
+    logits = torch.tensor([[2.0, 2.0, 2.0, 2.5], [2.6, -9.0, -9.0, 2.5]])
+    found = made.published(representation(logits))
+    # The first is rejected, but leaves the reject class less than the second, which is accepted.
+    assert found.scores.tolist() == [-1.0, 0.0]
+    torch.testing.assert_close(found.search, -logits.softmax(1)[:, 3])
+    assert found.search[0] > found.search[1]
 
 
 def test_log_odds_by_hand():

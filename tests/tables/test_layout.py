@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from oodbench import reference
+from oodbench.detector import Detector
 from oodbench.tables import Published, View, render, tidy
 
 SIX = ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
@@ -110,12 +111,23 @@ def test_seeds_are_apart_from_intervals(tmp_path, stored):
     assert "standard deviation over training seeds" in text
 
 
+class Rounded(Detector):
+    """A method whose paper prints what is stored."""
+
+    def score_representation(self, representation):
+        raise NotImplementedError
+
+    @classmethod
+    def as_published(cls, scores):
+        return scores
+
+
 def cifar(tmp_path, stored, **about):
     means = json.dumps({"all": SIX, "far": SIX, "paper": SIX})
     sets = [(name, [0.0, 1.0, 9.5, 9.5]) for name in SIX]
     about = {"suite": "cifar10-adv", "network": "densenet-bc-100-12", "means": means, "task": "clean", **about}
     cell = stored(tmp_path, ood=sets, **about)
-    frame = tidy([cell], {"msp": type("D", (), {"operating_point": None, "as_published": lambda x: x})}, "published")
+    frame = tidy([cell], {"msp": type("D", (Rounded,), {"operating_point": None})}, "published")
     return frame.assign(id_set="cifar10-test")
 
 

@@ -89,7 +89,7 @@ def start(folder, *arguments):
 def arrays(folder):
     """Every stored array below a results folder, by cell, group and name."""
     return {
-        (str(cell.path.relative_to(folder)), group.task, group.image_set, name): array.tolist()
+        (str(cell.path.relative_to(folder)), group.task, group.image_set, name): array.tobytes()
         for cell in cells(folder)
         for group in cell.read()
         for name, array in [("scores", group.scores), ("predictions", group.predictions), *group.extras.items()]

@@ -122,6 +122,9 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     tests = [tests[0], *(test.spread(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.spread(request.limit) for test in tests}
     _check_test_labels(images[suite.id.test], suite, detectors)
+    for name in dict.fromkeys([suite.id.train, suite.id.test]):
+        if name in images:
+            _check_count(images[str(name)], suite)
     if suite.id.train in images:
         _check_classes(images[suite.id.train], images[suite.id.test])
     _check_different(suite, images)
@@ -235,6 +238,18 @@ def _check_test_labels(images: ImageSet, suite: Suite, detectors: Sequence[Detec
                 f"detector {detector.name!r} is to be tuned on ID test images, and those of {images.name!r} carry no "
                 "labels: tune it on images held out of training (--set tuning=heldout), or label them"
             )
+
+
+def _check_count(images: ImageSet, suite: Suite) -> None:
+    """A set that has fewer classes than the suite says gives every class after the missing one another's number."""
+    if images.classes and len(images.classes) != suite.id.classes:
+        some = ", ".join(images.classes[:12]) + (", ..." if len(images.classes) > 12 else "")
+        raise OodbenchError(
+            f"ID set {images.name!r} names {len(images.classes)} classes ({some}) and suite {suite.name!r} has "
+            f"classes = {suite.id.classes}: labels count folders, so one that is missing or too many shifts all that "
+            f"follow; pack all {suite.id.classes} folders again, or say classes = {len(images.classes)} if the network "
+            "has so many"
+        )
 
 
 def _check_classes(train: ImageSet, test: ImageSet) -> None:

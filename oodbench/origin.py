@@ -33,7 +33,7 @@ LONGEST = 300
 
 def trained_on(file: Path) -> str:
     """Where and with what the network in `file` was trained, for people; "" where the file does not say it."""
-    about = _metadata(file)
+    about = metadata(file)
     said = about.get(TRAINED_ON, "")
     if not said and "hardware" in about and "torch" in about:
         said = place(about["hardware"], about["torch"])
@@ -54,7 +54,7 @@ def kept_out(suite: Suite, material: Material, objective: Objective, start: Path
         objective: of the training.
         start: weights that it begins with: what these have seen, it has seen.
     """
-    before = {HELD_OUT: material.held_out, RESERVED: NO_OUTLIERS} if start is None else _metadata(start)
+    before = {HELD_OUT: material.held_out, RESERVED: NO_OUTLIERS} if start is None else metadata(start)
     held_out = material.held_out if before.get(HELD_OUT) == material.held_out else ""
     if not objective.uses_outliers or suite.outliers is None:
         return {HELD_OUT: held_out, RESERVED: before.get(RESERVED, "")}
@@ -64,7 +64,7 @@ def kept_out(suite: Suite, material: Material, objective: Objective, start: Path
 
 def perhaps_seen(file: Path, suite: Suite, material: Material, tuning: Tuning) -> list[str]:
     """What of the images for `tuning` is not known to have been kept from the training of the network in `file`."""
-    about = _metadata(file)
+    about = metadata(file)
     found = []
     if tuning.source == "heldout" and not (material.held_out and about.get(HELD_OUT) == material.held_out):
         found.append(ID_IMAGES)
@@ -73,7 +73,7 @@ def perhaps_seen(file: Path, suite: Suite, material: Material, tuning: Tuning) -
     return found
 
 
-def _metadata(file: Path) -> Mapping[str, str]:
+def metadata(file: Path) -> Mapping[str, str]:
     """What a file says of itself; nothing where it is none that carries such words."""
     try:
         return checkpoints.metadata(file)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oodbench import scoring, threads, training
+from oodbench import labelling, scoring, threads, training
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.conditions import IN_SCORES, IN_WEIGHTS, keyed
@@ -241,6 +241,7 @@ def _plan_network(
     counted = operations(network, shape)
     number = request.threads or threads.suitable(counted, request.device)
     if request.checkpoint:
+        labelling.check_against_file(material.images[suite.id.test], request.checkpoint)
         return NetworkPlan(objective, request.checkpoint, True, cells, counted, number)
     assert suite.id.train is not None  # `gather` refuses to go without
     used = [material.images[suite.id.train].fingerprint]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from oodbench import origin, training
+from oodbench import labelling, origin, training
 from oodbench.compute import prepare
 from oodbench.conditions import place, shown
 from oodbench.images.resident import OutlierPool, resident
@@ -89,6 +89,7 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         "seconds": f"{time.monotonic() - started:.1f}",
         **here,
         origin.TRAINED_ON: origin.together(places),
+        **labelling.names_for_file(plan.images[suite.id.train]),
         **origin.kept_out(suite, plan.material, network_plan.objective, start_file(request, suite)),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from oodbench import origin
+from oodbench import labelling, origin
 from oodbench.aim import aim, enough
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
@@ -69,6 +69,8 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     with on_threads(network_plan.threads):
                         run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
                         run.score_all()
+                        for remark in run.remarks:
+                            say(f"{plan.suite.name}: {remark}")
                 except StorageError:
                     raise
                 except OodbenchError as error:
@@ -129,6 +131,7 @@ class _NetworkRun:
         self.compute = replace(request.compute, bf16=False) if network_plan.given else request.compute
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []
+        self.remarks: dict[str, None] = {}
         self.doing: Pair | tuple[()] = ()
         self.fitted: dict[CellPlan, Fitted] = {}
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
@@ -340,6 +343,7 @@ class _NetworkRun:
                     "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
+                    "labels_note": self._about_labels(images, scored) if task == ID_TASK else "",
                     "id_fingerprint": self.plan.images[suite.id.test].fingerprint,
                     "network_digest": self.network_digest,
                     "source": images.source,
@@ -354,6 +358,15 @@ class _NetworkRun:
             ),
             self._cell_attributes(cell, done=pair),
         )
+
+    def _about_labels(self, images: ImageSet, scored: Scored) -> str:
+        """What there is to say of the labels behind an ID accuracy; kept for whoever started the run, too."""
+        suite, given = self.plan.suite, self.network_plan.file if self.network_plan.given else None
+        said = [labelling.unchecked(suite, self.plan.material, given)]
+        if given:
+            said.append(labelling.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
+        self.remarks |= dict.fromkeys(one for one in said if one)
+        return "; ".join(one for one in said if one)
 
     def _keeps(self, scored: Scored) -> bool:
         return self.request.keep_images and bool(scored.images.size)

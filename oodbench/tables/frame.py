@@ -52,6 +52,7 @@ OF_GROUP = (
     "threat",
     "constants",
     "fingerprint",
+    "labels_note",
     "source",
     "device",
     "hardware",
@@ -126,6 +127,7 @@ def load_results(
         id_set: image set of the ID scores.
         distance, threat, constants: "near" or "far"; the task in words and as JSON.
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
+        labels_note: in rows of accuracy, why their labels may not mean what the network thinks; "" for no reason.
         device, hardware, torch, oodbench, date: of the scoring.
         cell: DETECTOR/FILE, the same in all rows of a cell; with the folders above where two would be called so.
 

@@ -41,6 +41,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += [*_apart(summary), *_repeated(cells, called)]
     if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
         notes.append(f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels.")
+    notes += [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
     if any(len(entry.cells) > 1 for entry in summary):
         notes.append("±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images.")
     for _, cell in cells[cells["operating_point"].notna()].iterrows():

@@ -46,7 +46,7 @@ def test_a_failure_has_a_row_until_the_detector_is_mended(oodbench, write, tmp_p
         called = {row[0].partition(" ")[0]: row[1] for row in rows(text)[2:]}
         assert called["msp"] == "clean"
         assert called["moody"].startswith("failed: detector 'moody' failed in ")
-        assert "Failed: moody (seed 1, first 40 images" in text
+        assert "Failed: moody (seed 1, 40 images of each set" in text
         assert "Missing: moody" not in text
     tidy = pd.read_csv(io.StringIO(oodbench("table", "--format", "csv")[1]), keep_default_na=False)
     (failed,) = tidy[tidy["metric"] == "failed"].itertuples()

@@ -71,7 +71,6 @@ def test_what_is_no_results_folder_is_said(tmp_path, stored):
         (lambda file: file["linf/letters"].attrs.update(constants="8"), "no JSON object"),
         (lambda file: file.pop("id"), "it has no scores of ID images"),
         (lambda file: file.attrs.update(seed="1"), "its seed is '1'"),
-        (lambda file: file.attrs.update(detector=[1, 2]), "its detector is"),
         (lambda file: file.attrs.update(means='{"all": 5}'), "its means are no lists"),
         (lambda file: file.attrs.update(tuned='{"a": 1}'), "what its detector was tuned on"),
         (lambda file: file["linf/letters"].attrs.update(constants='{"epsilon": "x"}'), "a radius in it is no number"),

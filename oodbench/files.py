@@ -5,7 +5,6 @@ import errno
 import glob
 import hashlib
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     """A temporary file beside `path` to write to, which becomes `path` when the block ends well.
 
-    What a killed process left behind of the same file is cleared away. HDF5 files must be opened with `locking=False`.
+    What a killed process left behind of the same file is cleared away.
 
     Args:
         path: its folder is made if need be.
@@ -111,25 +110,7 @@ def held(path: Path) -> Iterator[None]:
             os.close(handle)
 
 
-@contextmanager
-def quiet_leftovers() -> Iterator[None]:
-    """Around writing an HDF5 file: if that fails, HDF5 fails again when it closes the file, and says so at length.
-
-    The first error is raised as ever; what cannot be raised any more is left unsaid.
-    """
-    before = sys.unraisablehook
-    sys.unraisablehook = lambda unraisable: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-
-
 def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
-    # HDF5 puts the number of the error and a page of details into its text.
-    told = re.search(r"errno = (\d+)", str(error))
-    if told:
-        error = OSError(int(told[1]), os.strerror(int(told[1])))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         needs = f" needs {size / 2**20:.1f} MiB" if size else " needs more than there is"
         return StorageError(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
-from oodbench.files import atomic, quiet_leftovers
+from oodbench.hdf5 import written
 from oodbench.images.decoding import DECODERS
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs, describe, described
@@ -55,7 +55,8 @@ def write_parts(
         StorageError: the disk is full or cannot be written.
     """
     count = 0
-    with quiet_leftovers(), atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as pack:
+    with written(path) as target:
+        pack = target.file
         for images, labels in parts:
             if not count:
                 shape = images.shape[1:]
@@ -66,6 +67,7 @@ def write_parts(
                 pack[dataset].resize(count + len(images), axis=0)
                 pack[dataset][count:] = more
             count += len(images)
+            target.require_room()
         if not count:
             raise OodbenchError(f"there are no images for {path}: nothing was written")
         describe(pack, {**(about or {}), "name": name, "source": source})

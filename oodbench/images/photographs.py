@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.errors import OodbenchError
-from oodbench.files import atomic, quiet_leftovers
+from oodbench.hdf5 import written
 from oodbench.images.decoding import DECODERS, BrokenImageError
 from oodbench.images.preprocessing import Preprocessing
 
@@ -50,7 +50,8 @@ def write_photographs(
         OodbenchError: there is none.
     """
     names, ends, labels, content = [], [], [], sha256()
-    with quiet_leftovers(), atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as pack:
+    with written(path) as target:
+        pack = target.file
         data = pack.create_dataset("files", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,))
         for name, file, label in photographs:
             start = data.shape[0]
@@ -60,6 +61,7 @@ def write_photographs(
             names.append(name)
             ends.append(start + len(file))
             labels.append(label)
+            target.require_room()
         if not names:
             raise OodbenchError(f"there is no image to write to {path}")
         pack["ends"], pack["labels"] = np.asarray(ends, np.int64), np.asarray(labels, np.int64)

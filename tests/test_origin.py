@@ -115,7 +115,7 @@ def test_a_checkpoint_is_doubted_and_ones_own_is_not(oodbench, tmp_path):
     code, out, err = oodbench("run", *quick, "--checkpoint", "stripped.safetensors", "--out", "foreign")
     assert code == 0, err
     said = next(line for line in out.splitlines() if "tuned on" in line)
-    assert f"tuned on 60 ID training images ({DOUBT}) and 1000 reserved outliers ({DOUBT}): magnitude" in said
+    assert f"tuned on 60 ID training images and 1000 reserved outliers, {DOUBT}: magnitude" in said
     assert "Where these networks were trained is not known: odin (seed 1" in out
     code, _, err = oodbench("report", "foreign", "-o", "page.html")
     assert code == 0, err
@@ -139,7 +139,7 @@ def test_rows_of_different_machines_are_named(tmp_path, stored):
     called = {cell: f"{cell.split('/')[0]}" for cell in frame["cell"]}
     assert measured_on(frame, called) == [
         "Measured on a machine, torch 2.0.",
-        "Networks trained elsewhere, on a GPU, torch 3: msp, seed 2.",
+        "Networks trained under other conditions than scored, on a GPU, torch 3: msp, seed 2.",
         "Where these networks were trained is not known: odin.",
     ]
     frame.loc[(frame["seed"] == 2) & (frame["task"] == "linf"), "hardware"] = "a GPU"

@@ -39,7 +39,7 @@ def _elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
         elif not said and row.checkpoint:
             found.setdefault("", []).append(_name(str(row.cell), int(str(row.seed)), called))
     return [
-        f"Networks trained elsewhere, on {said}: {', '.join(names)}."
+        f"Networks trained under other conditions than scored, on {said}: {', '.join(names)}."
         if said
         else f"Where these networks were trained is not known: {', '.join(names)}."
         for said, names in found.items()

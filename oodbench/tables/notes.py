@@ -265,14 +265,20 @@ def about_tuning(found: Mapping[str, Any], given: bool) -> str:
         given: the network came as a checkpoint; of such networks, older results do not say what they had seen.
     """
     perhaps = found.get("perhaps_seen", ["id_images", "outliers"] if given else [])
-    unknown = "not known to be held out of the network's training"
-    held = f"ID training images ({unknown})" if "id_images" in perhaps else "images held out of training"
-    leak = "images of the ID test set, which is a leak"
-    source = leak if found.get("source") == "id-test" else held
+    doubt, count = "not known to be held out of the network's training", found.get("id_images", "some")
     outliers = f" and {found['outliers']} reserved outliers" if found.get("outliers") else ""
-    outliers += f" ({unknown})" if outliers and "outliers" in perhaps else ""
+    doubted = bool(outliers) and "outliers" in perhaps
+    if found.get("source") == "id-test":
+        said = f"{count} images of the ID test set, which is a leak{',' * bool(outliers)}{outliers}"
+    elif "id_images" not in perhaps:
+        said = f"{count} images held out of training{outliers}"
+    elif doubted or not outliers:
+        said, doubted = f"{count} ID training images{outliers}, {doubt}", False
+    else:
+        said = f"{count} ID training images, {doubt},{outliers}"
+    said += f", these {doubt}" if doubted else ""
     chosen = [f"{name} {_short(value)}" for name, value in found.items() if name not in ABOUT_TUNING]
-    return f"tuned on {found.get('id_images', 'some')} {source}{outliers}: {', '.join(chosen)}"
+    return f"tuned on {said}: {', '.join(chosen)}"
 
 
 def _short(value: Any) -> str:

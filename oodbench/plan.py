@@ -90,7 +90,7 @@ class NetworkPlan:
     @property
     def to_train(self) -> bool:
         """It must be trained first."""
-        return self.needed and not self.file.is_file()
+        return self.needed and not self.given and not self.file.is_file()
 
 
 @dataclass(frozen=True)

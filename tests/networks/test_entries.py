@@ -240,3 +240,16 @@ def test_objects_beside_the_weights_are_named_and_not_made(tmp_path):
     (tmp_path / "object.pth").write_bytes(pickle.dumps({"a": np.array([Config()], object)}))
     with pytest.raises(OodbenchError, match="refused"):
         checkpoints.load(small(), tmp_path / "object.pth")
+
+
+def test_an_entry_by_name_scores_through_the_command(oodbench, tmp_path):
+    given = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits-plain.safetensors"
+    weights = safetensors.torch.load_file(given)
+    averaged = {name: 0.9 * tensor for name, tensor in weights.items()}
+    torch.save({"state_dict": under("model.", weights), "ema": averaged}, tmp_path / "both.ckpt")
+    asked = ("run", "--suite", "digits", "--detector", "msp", "--limit", "20", "--checkpoint")
+    code, _, err = oodbench(*asked, "both.ckpt")
+    assert code == 2 and "both.ckpt#state_dict.model or both.ckpt#ema" in err
+    code, out, err = oodbench(*asked, "both.ckpt#state_dict.model")
+    assert code == 0, err
+    assert "both.ckpt#state_dict.model" in out

@@ -96,7 +96,7 @@ def test_a_run_and_evaluate_give_the_same_scores(tmp_path, monkeypatch, network,
     stored = oodbench.load_results("results").set_index(["task", "metric"])
     detector = discover()[name]()
     fit([detector], network, 10)
-    id_images, ood_images = (builtin.make(one).first(20) for one in ("digits-test", "letters"))
+    id_images, ood_images = (builtin.make(one).spread(20) for one in ("digits-test", "letters"))
     for called, task in ((name, suitefile.load(str(suite)).tasks[name]) for name in tasks[1:]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OodbenchWarning)

@@ -11,10 +11,13 @@ import pandas as pd
 from oodbench.detector import Detector
 from oodbench.differences import Detection, Difference, differences, of_accuracy
 from oodbench.errors import OodbenchError, unknown
+from oodbench.metrics import Floats
 from oodbench.store import Cell, Scores
 from oodbench.tables.alike import OF_ID
+from oodbench.tables.figures import Side
 from oodbench.tables.frame import FAILURE, tidy
 from oodbench.tables.notes import BASE
+from oodbench.tables.printed import as_printed
 from oodbench.tables.summary import SUITE
 from oodbench.tasks import ID_TASK
 
@@ -113,12 +116,15 @@ class _Result:
         found = {group.task: group for group in self.groups.values() if group.role == "id"}
         return found.get(task, found[ID_TASK])
 
-    def detection(self, id_group: Scores, group: Scores) -> Detection:
-        sides = (self.seen(id_group), self.seen(group))
-        return Detection(*sides, operating_point=self.operating_point)
+    def printed(self, task: str, ood: str) -> tuple[Floats, Floats, Floats]:
+        """Scores of ID images, of OOD images and of clean ID images, as a table has them in this convention."""
+        groups = self.id_of(task), self.groups[task, ood], self.id_of(ID_TASK)
+        sides, _ = as_printed(self.published, [Side(group.scores, group.extras, group.attributes) for group in groups])
+        return sides[0].scores, sides[1].scores, sides[2].scores
 
-    def seen(self, group: Scores) -> Any:
-        return np.asarray(self.published.as_published(group.scores)) if self.published else group.scores
+    def detection(self, id_scores: Floats, others: Floats) -> Detection:
+        """Of `others`, which are ID or not, against ID images."""
+        return Detection(id_scores, others, operating_point=self.operating_point)
 
 
 def _partner(result: _Result, bases: Sequence[_Result]) -> _Result:
@@ -168,13 +174,17 @@ def _of_set(result: _Result, base: _Result, task: str, ood: str, convention: str
     ids = result.id_of(task), base.id_of(task)
     _require_same(ours, theirs)
     _require_same(*ids)
-    found = differences(result.detection(ids[0], ours), base.detection(ids[1], theirs), convention)
+    one, other = result.printed(task, ood), base.printed(task, ood)
+    found = differences(result.detection(*one[:2]), base.detection(*other[:2]), convention)
     clean = result.id_of(ID_TASK), base.id_of(ID_TASK)
     if ids[0] is clean[0] or ids[1] is clean[1]:
         return found
     _require_same(*clean)
-    accepted = differences(result.detection(clean[0], ours), base.detection(clean[1], theirs), convention)["fpr95"]
-    kept = differences(result.detection(clean[0], ids[0]), base.detection(clean[1], ids[1]), convention)["fpr95"]
+    # At the threshold of clean ID images: OOD images accepted, and attacked ID images kept.
+    accepted, kept = (
+        differences(result.detection(one[2], one[side]), base.detection(other[2], other[side]), convention)["fpr95"]
+        for side in (1, 0)
+    )
     return found | {"fpr95_clean": accepted, "fnr_clean": Difference(-kept.value, -kept.high, -kept.low)}
 
 

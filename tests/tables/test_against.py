@@ -1,12 +1,14 @@
 """Paired differences of a results folder: whose, on which images, and what is not compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oodbench.differences import Detection, differences
 from oodbench.errors import OodbenchError
+from oodbench.registry import discover
 from oodbench.tables import View, against, flat, render, tidy
 
 LETTERS, NOISE = [0.0, 1.0, 2.5, 9.0], [0.0, 0.0, 1.0, 2.0]
@@ -109,3 +111,30 @@ def test_labels_that_nobody_knows_give_no_difference_of_accuracy(tmp_path, store
 def test_numbers_of_images_must_agree():
     with pytest.raises(OodbenchError, match="3 ID and 2 OOD images against 3 and 1"):
         differences(Detection(np.ones(3), np.ones(2)), Detection(np.ones(3), np.ones(1)))
+
+
+def test_a_difference_is_of_the_values_that_the_table_shows(tmp_path, stored):
+    cells = [stored(tmp_path, detector=name, ood=[("letters", LETTERS)]) for name in ("msp", "energy")]
+    for group in cells[0].read():  # what the paper's code printed ties where the score does not
+        cells[0].add(replace(group, extras={"published": np.minimum(group.scores, 4.0)}), cells[0].attributes())
+    registry = discover([])
+    detectors = {name: registry[name] for name in ("msp", "energy")}
+    values = tidy(cells, detectors, "published").set_index(["detector", "metric"])["value"]
+    paired = against(cells, detectors, "msp", "published").frame.set_index("metric")
+    assert values["energy", "auroc"] != values["msp", "auroc"]
+    for metric in ("fpr95", "fpr95_oodpos", "auroc", "aupr_in", "aupr_out", "detection_error"):
+        assert paired.loc[metric, "value"] == pytest.approx(values["energy", metric] - values["msp", metric]), metric
+
+
+def test_where_id_images_are_attacked_the_shares_at_the_clean_threshold_are_compared_too(tmp_path, stored):
+    cells = [stored(tmp_path, detector=name, ood=[("letters", LETTERS)]) for name in ("msp", "atom")]
+    for cell, down in zip(cells, (1.0, 4.5), strict=True):
+        (clean,) = (group for group in cell.read() if group.role == "id")
+        cell.add(replace(clean, task="linf", scores=clean.scores - down), cell.attributes())
+    values = tidy(cells, {}).set_index(["detector", "metric"])["value"]
+    paired = against(cells, {}, "msp").frame.set_index("metric")
+    for metric in ("fpr95_clean", "fnr_clean", "auroc"):
+        row = paired.loc[metric]
+        assert row.value == pytest.approx(values["atom", metric] - values["msp", metric]), metric
+        assert row.low <= row.value <= row.high
+    assert paired.loc["fnr_clean", "value"] > 0

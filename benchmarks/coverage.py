@@ -197,6 +197,20 @@ SETTINGS = (
         mixed((0.9, "uniform", 0, 4), (0.1, "point", 4, 1), step=1),
     ),
     Setting(
+        "8 levels, 4.8 % of ID below one",
+        300,
+        100,
+        Population((Part("normal", 5, 1.5),), step=1),
+        Population((Part("normal", 2.5, 1.5),), step=1),
+    ),
+    Setting(
+        "levels of 1/8, beta(.5, .5) and beta(2, 8)",
+        1000,
+        100,
+        Population((Part("beta(.5,.5)"),), step=0.125),
+        Population((Part("beta(2,8)"),), step=0.125),
+    ),
+    Setting(
         "a third of both constant",
         300,
         300,

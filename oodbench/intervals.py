@@ -25,6 +25,11 @@ from oodbench.metrics import Counts, Curve, Floats, Metric, curve
 TAIL = 0.025
 """Probability beyond each end."""
 
+TIED_TAIL = TAIL / 2
+"""The same where ID scores tie near a threshold. It then is one of a few scores far apart: to take a wrong one, and to
+err at the right one, are two chances to miss. A mean of p-values is wrong at most twice as often as it says (Vovk and
+Wang 2020, arXiv:1212.4966)."""
+
 REJECTED = 0.05
 """Share of ID images below the threshold of a FPR@95."""
 
@@ -167,9 +172,13 @@ def _fpr95(points: Curve, strict: bool) -> Interval:
     below, at, above = (int(group) for group in _first(points, around, strict))
     span = (2 * spread + 1) / (points.n_id + 1)
 
+    within = np.clip(ranks, 1, points.n_id)
+    tied = len(np.unique(_first(points, within, strict))) < len(np.unique(within))
+    beyond = TIED_TAIL if tied else TAIL
+
     def bound(end: End, beside: int) -> Bound:
         counts = _accepted(points, _first(points, ranks + beside, strict))
-        return _rate(points, end, (below, at, above), span, _mixed(counts, points.n_ood, chances, end))
+        return _rate(points, end, (below, at, above), span, _mixed(counts, points.n_ood, chances, end, beyond))
 
     return Interval(bound("better", 1), bound("worse", 0))
 
@@ -303,15 +312,18 @@ def _ranks(total: int) -> tuple[Counts, Floats]:
     return ranks, chances / chances.sum()
 
 
-def _mixed(counts: Counts, total: int, chances: Floats, end: End) -> float:
-    """The lower or upper end for a share of which `counts` of `total` images were seen, with these chances."""
+def _mixed(counts: Counts, total: int, chances: Floats, end: End, beyond: float) -> float:
+    """The lower or upper end for a share of which `counts` of `total` images were seen, with these chances.
+
+    `beyond` is the probability beyond this end.
+    """
     different, of = np.unique(counts, return_inverse=True)
     distinct, weights = different.astype(np.float64), np.bincount(of, chances)
     if len(distinct) > NODES:  # in equal steps of probability
         node = np.minimum((np.cumsum(weights) - weights / 2) * NODES, NODES - 1).astype(np.int64)
         held = np.bincount(node, weights, NODES)
         distinct, weights = np.bincount(node, weights * distinct, NODES)[held > 0] / held[held > 0], held[held > 0]
-    extra, tail = (0, TAIL) if end == "better" else (1, 1 - TAIL)
+    extra, tail = (0, beyond) if end == "better" else (1, 1 - beyond)
     first, second = distinct + extra, total - distinct + 1 - extra
     low, high = _beta(first[0], second[0], tail), _beta(first[-1], second[-1], tail)
     inner = (first > 0) & (second > 0)

@@ -176,3 +176,16 @@ def test_shares_at_a_clean_threshold_have_the_interval_of_their_convention():
         assert found["fnr_clean"] == (1 - high, 1 - low)
     fixed = at_clean_threshold(clean, attacked, ood, "published", 0.2)
     assert fixed["fnr_clean"] == pytest.approx(share(int((attacked <= 0.2).sum()), 200))
+
+
+def test_a_threshold_between_a_few_levels_is_covered_as_well():
+    # Whole numbers: 4.8 % of ID lie below 3, so all OOD images from 3 on are accepted; a draw often says 2 or 3.
+    generator = np.random.default_rng(77)
+    below, truth = ndtr((2.5 - 5) / 1.5), 1 - ndtr((2.5 - 2.5) / 1.5)
+    assert 0.04 < below < 0.05
+    hits = 0
+    for _ in range(400):
+        id_scores, ood_scores = generator.normal(5, 1.5, 300), generator.normal(2.5, 1.5, 100)
+        low, high = intervals(np.round(id_scores), np.round(ood_scores))["fpr95"]
+        hits += low <= truth <= high
+    assert hits >= 0.93 * 400 - 2 * (400 * 0.93 * 0.07) ** 0.5

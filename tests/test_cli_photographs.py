@@ -114,7 +114,7 @@ def test_a_damaged_photograph_costs_only_its_set(oodbench, photos):
     write_photographs(photos / "data" / "dogs.h5", broken, "made up")
     code, out, err = oodbench("run", "--suite", "pets.toml", "--detector", "msp", "--task", "clean")
     assert code == 2
-    assert "dogs.h5: image 13 is not a whole image" in out + err
+    assert "dogs.h5: image 13, 13.png, is broken" in out + err
     assert "Traceback" not in out + err
 
 

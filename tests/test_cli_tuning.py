@@ -90,11 +90,15 @@ def test_a_failing_detector_is_named_and_the_others_are_done(oodbench, tmp_path)
     assert "digits: detector 'broken' gave NaN" in err
     assert "digits: diverged: training diverged in epoch 0" in err
     assert "digits: unsettled: too few of everything" in err
-    assert set(stored(tmp_path / "results")) == {"msp", "energy"}
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("| ") and "seed" in line] == [
-        "msp",
-        "energy",
-    ]
+    assert {name for name, cell in stored(tmp_path / "results").items() if cell.read()} == {"msp", "energy"}
+    rows = [line for line in out.splitlines() if line.startswith("| ") and "seed" in line]
+    assert {line.split()[1]: "failed: " in line for line in rows} == {
+        "msp": False,
+        "energy": False,
+        "diverged": True,
+        "broken": True,
+        "unsettled": True,
+    }
 
 
 DEAF = """
@@ -116,8 +120,9 @@ def test_an_attack_that_stood_still_is_flagged_under_the_table(oodbench, tmp_pat
     quick = ("--set", "epochs=1", "--set", "linf.steps=20", "--limit", "60", "--suite", "digits-adv", "--task", "linf")
     code, out, err = oodbench("run", "--detector", "deaf", "--detector", "msp", "--plugin", "deaf.py", *quick)
     assert code == 0, err
-    flags = [line for line in out.splitlines() if "FLAG" in line]
+    flags = [line for line in out.splitlines() if line.startswith("- FLAG deaf") and "no gradient" in line]
     assert len(flags) == 1
+    assert "FLAG msp" not in out or "no gradient" not in out.partition("FLAG msp")[2].partition("\n")[0]
     assert "FLAG deaf (seed 1" in flags[0]
     assert "no gradient at the start of the attack on 100% of the images" in flags[0]
     assert "nothing better than the clean image for 100% of the images" in flags[0]
@@ -153,7 +158,8 @@ def test_a_plain_checkpoint_serves_whoever_needs_no_more(oodbench, tmp_path):
     code, _, err = oodbench("run", *given, *QUICK)
     assert code == 2
     assert "ccu needs the mixtures that are trained with its network and the checkpoint has none: take ccu-msp" in err
-    scores = {name: cell.read()[0].scores.tolist() for name, cell in stored(tmp_path / "given").items()}
+    cells = stored(tmp_path / "given").items()
+    scores = {name: groups[0].scores.tolist() for name, cell in cells if (groups := cell.read())}
     assert set(scores) == {"ccu-msp", "msp"}
     assert scores["ccu-msp"] == scores["msp"]
 
@@ -185,7 +191,6 @@ reserved = {reserved}
         (97, 100, ["tune", "--detector", "knn"], "names no parameter to try values of"),
         (97, 100, ["tune", "--detector", "knn", "--over", "k"], "--over 'k' is not name=v1,v2"),
         (97, 100, ["tune", "--detector", "knn", "--over", "kk=1"], "unknown parameter 'knn.kk'"),
-        (97, 100, ["run", "--detector", "mahalanobis", "--set", "taps=[7]", "--set", "epochs=1"], "wants tap 7"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_written(oodbench, tmp_path, heldout, reserved, arguments, told):
@@ -196,6 +201,15 @@ def test_what_is_missing_is_said_before_anything_is_written(oodbench, tmp_path, 
     assert "Traceback" not in err
     assert out == ""
     assert not list((tmp_path / "results").rglob("*.h5")) if (tmp_path / "results").exists() else True
+
+
+def test_what_only_fitting_finds_has_a_row_that_says_it(oodbench, tmp_path):
+    (tmp_path / "mine.toml").write_text(SUITE.format(heldout=97, reserved=100))
+    chosen = ("--detector", "mahalanobis", "--set", "taps=[7]", "--set", "epochs=1")
+    code, out, err = oodbench("run", *chosen, "--suite", "mine.toml", "--limit", "60")
+    assert code == 2
+    assert "wants tap 7" in err
+    assert "failed: mahalanobis wants tap 7" in out
 
 
 def test_sizes_must_agree(oodbench, tmp_path):

@@ -147,6 +147,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         monkeypatch.setattr(runner, "execute", lambda *_, **__: [])  # planned to the last pass, and left at that
         monkeypatch.setattr(verbs, "on_ray", lambda *_: [])  # tests/test_ray.py has a cluster
     if arguments[0] == "run":
+        arguments += ["--jobs", "1"] if "all" in arguments and "--engine" not in arguments else []
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])
     if command == "oodbench check":  # the verb, spoken of
         arguments += ["--reference", "new.csv", "--update"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
@@ -48,7 +49,7 @@ class ViM(Detector):
         features = torch.cat([features for features, _ in self._seen]).double()
         largest = torch.cat([logits for _, logits in self._seen]).double()
         head = self.network.head
-        weight, bias = head.weight[: self.classes].double(), head.bias[: self.classes].double()
+        weight, bias = head.weight[: self.classes].double(), _bias(head)[: self.classes].double()
         self._origin = -torch.linalg.pinv(weight) @ bias
         centred = features - self._origin
         count = features.shape[1]
@@ -82,3 +83,8 @@ class ViM(Detector):
 def principal_dimensions(features: int) -> int:
     """The authors' choice for a number of features."""
     return 1000 if features >= 2048 else 512 if features >= 768 else features // 2
+
+
+def _bias(head: Linear) -> Tensor:
+    """What a linear layer adds, (K,); zeros where it adds nothing."""
+    return head.weight.new_zeros(head.out_features) if head.bias is None else head.bias

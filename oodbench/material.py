@@ -122,11 +122,11 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     tests = [tests[0], *(test.spread(request.limit).spread(request.images) for test in tests[1:])]
     images |= {test.name: test.spread(request.limit) for test in tests}
     _check_test_labels(images[suite.id.test], suite, detectors)
+    if suite.id.train in images:
+        _check_classes(images[suite.id.train], images[suite.id.test])
     for name in dict.fromkeys([suite.id.train, suite.id.test]):
         if name in images:
             _check_count(images[str(name)], suite)
-    if suite.id.train in images:
-        _check_classes(images[suite.id.train], images[suite.id.test])
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
     return Material(images, heldout, tuple(said for said in found if said), held_out)

@@ -91,7 +91,16 @@ def _in_module(module: ModuleType) -> Iterator[type[Detector]]:
             and value.__module__ == module.__name__
             and "name" in vars(value)
         ):
+            _require_whole(value)
             yield value
+
+
+def _require_whole(detector: type[Detector]) -> None:
+    if lacking := sorted(getattr(detector, "__abstractmethods__", ())):
+        raise OodbenchError(
+            f"detector {detector.name!r} ({_origin(detector)}) does not define {', '.join(lacking)}: every detector "
+            "says there what its score is, or raises TypeError there if it overrides score() as well"
+        )
 
 
 def _in_file(file: Path) -> list[type[Detector]]:

@@ -52,6 +52,15 @@ def test_a_plugin_file_stands_beside_them(plugin):
     assert "largest" not in discover().names()
 
 
+def test_a_detector_without_what_every_one_must_say_is_named(tmp_path):
+    path = tmp_path / "half.py"
+    path.write_text(PLUGIN.format(cls="Half", name="half").replace("score_representation", "score"))
+    with pytest.raises(
+        OodbenchError, match=r"detector 'half' \(Half in .*half\.py\) does not define score_representation"
+    ):
+        discover([path])
+
+
 def test_unknown_name():
     with pytest.raises(OodbenchError, match="did you mean 'atom'"):
         discover()["atmo"]

@@ -6,7 +6,8 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -30,7 +31,8 @@ SLACK = 4
 def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     """`file` in `folder`, verified; not downloaded again if it is there.
 
-    What was received of it stays in a `.part` file, and the next call goes on from there.
+    What was received of it stays in a `.part` file, and the next call goes on from there. A file of its name that is
+    another one is kept beside it, as `NAME.other`.
 
     Args:
         file: which one.
@@ -49,7 +51,7 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
     if target.is_file():
         if _right(target, file) and not _is_page(target):
             return target
-        target.unlink()
+        _set_aside(target)
     part = target.with_name(f"{target.name}.part")
     with _storing(part):
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +61,14 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
             part.unlink()
             return target
         return _downloaded(file, part, target)
+
+
+def _set_aside(target: Path) -> None:
+    """Make room for what is wanted: another file of its name may be somebody's own, and is kept under another one."""
+    numbers = (f"{target.name}.other{number or ''}" for number in count())
+    place = next(place for name in numbers if not (place := target.with_name(name)).exists())
+    with suppress(FileNotFoundError), _storing(place):  # another process may have been faster
+        target.replace(place)
 
 
 @contextmanager

@@ -153,6 +153,18 @@ def test_vim_by_hand():
         np.testing.assert_allclose(detector.score_representation(network.seen(query)), expected, rtol=1e-6)
 
 
+def test_vim_takes_a_last_layer_that_adds_nothing():
+    features, heads = random_features(), [torch.nn.Linear(5, 3), torch.nn.Linear(5, 3, bias=False)]
+    heads[1].weight.data = heads[0].weight.data
+    heads[0].bias.data.zero_()
+    with torch.no_grad():
+        scores = [
+            detector.score_representation(network.seen(features))
+            for detector, network in (learned(ViM(ViM.Parameters(dimensions=2)), features, head=head) for head in heads)
+        ]
+    torch.testing.assert_close(*scores)
+
+
 def test_vim_orders_as_the_paper_s_virtual_probability():
     detector, network = learned(ViM(ViM.Parameters(dimensions=2)), random_features())
     queries = network.seen(random_features(20, seed=1))

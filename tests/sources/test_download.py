@@ -30,7 +30,10 @@ def test_a_file_lands_whole_and_is_not_fetched_twice(served, tmp_path, kind):
 def test_what_lies_there_is_not_believed_either(served, tmp_path):
     served.files["/a.bin"] = CONTENT
     (tmp_path / "a.bin").write_bytes(b"something else")
+    (tmp_path / "a.bin.other").write_bytes(b"kept before")
     assert download(remote(served, "/a.bin"), tmp_path).read_bytes() == CONTENT
+    assert (tmp_path / "a.bin.other").read_bytes() == b"kept before"
+    assert (tmp_path / "a.bin.other1").read_bytes() == b"something else"
 
 
 def test_a_broken_connection_goes_on_where_it_stopped(served, tmp_path):

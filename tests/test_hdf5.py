@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -22,13 +23,16 @@ def fill(path, parts=40):
         target.file.attrs["about"] = "x" * 100
 
 
-@pytest.fixture
-def files_of_at_most():
-    """Set the size that a file of this process may have, for one test."""
+@contextmanager
+def files_of_at_most(size):
+    """A limit to the size of any file that this process writes to, its own output included: keep it short."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -41,27 +45,25 @@ def test_what_was_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 800, 2048, 5000, 20_000, 100_000, 150_000])
-def test_wherever_a_disk_ends_there_is_one_error_and_nothing_is_left(tmp_path, files_of_at_most, size, capfd, recwarn):
-    files_of_at_most(size)
-    with pytest.raises(StorageError, match=r"cannot write .*pack\.h5: File too large; choose another folder"):
+def test_wherever_a_disk_ends_there_is_one_error_and_nothing_is_left(tmp_path, size, capfd):
+    told = r"cannot write .*pack\.h5: File too large; choose another folder"
+    with pytest.raises(StorageError, match=told), files_of_at_most(size):
         fill(tmp_path / "pack.h5")
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_file_that_was_there_stays_as_it_was(tmp_path, files_of_at_most):
+def test_a_file_that_was_there_stays_as_it_was(tmp_path):
     fill(tmp_path / "pack.h5", parts=3)
     before = (tmp_path / "pack.h5").read_bytes()
-    files_of_at_most(10_000)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError), files_of_at_most(10_000):
         fill(tmp_path / "pack.h5")
     assert (tmp_path / "pack.h5").read_bytes() == before
 
 
-def test_long_work_can_stop_where_there_is_no_room(tmp_path, files_of_at_most):
-    files_of_at_most(20_000)
+def test_long_work_can_stop_where_there_is_no_room(tmp_path):
     rounds = 0
-    with pytest.raises(StorageError), written(tmp_path / "pack.h5") as target:
+    with pytest.raises(StorageError), files_of_at_most(20_000), written(tmp_path / "pack.h5") as target:
         for rounds in range(1000):
             target.file[f"a{rounds}"] = np.random.default_rng(0).integers(0, 1 << 40, 1000)
             target.file.flush()

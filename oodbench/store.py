@@ -228,9 +228,16 @@ def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
     return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
 
 
+def _sound(value: object) -> bool:
+    """A number, or a text that is whole: HDF5 hands out bytes that are none as characters that nothing can write."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, (int, float, bool))
+
+
 def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
     found = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
-    if odd := [name for name, value in found.items() if not isinstance(value, (str, int, float, bool))]:
+    if odd := [name for name, value in found.items() if not _sound(value)]:
         raise ValueError(f"its attribute {odd[0]!r} is no text and no number")
     return found
 

@@ -346,3 +346,13 @@ def test_an_attribute_that_is_no_text_and_no_number_is_a_damaged_file(tmp_path: 
         file.attrs["suite"] = value
     with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores \(its attribute 'suite'"):
         cell.attributes()
+
+
+def test_an_attribute_of_bytes_that_are_no_text_is_a_damaged_file(tmp_path: Path) -> None:
+    cell = Cell(tmp_path / "cell.h5")
+    cell.add(filled("blobs", 1), ATTRIBUTES)
+    with h5py.File(cell.path, "a") as file:
+        del file.attrs["suite"]
+        file.attrs.create("suite", np.array(b"digi\x80s", dtype=h5py.string_dtype("utf-8", 6)))
+    with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores \(its attribute 'suite'"):
+        cell.attributes()

@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import textwrap
+import venv
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from oodbench import cli, suitefile
 from oodbench.cli.listing import suite_table
 from oodbench.registry import discover
+from oodbench.version import __version__
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,17 +35,36 @@ def command(*arguments, path, cwd):
 
 
 @pytest.fixture(scope="module")
-def distributions(tmp_path_factory):
-    """The folder of a freshly built wheel and source distribution, from a clean copy of the tracked tree."""
-    source = tmp_path_factory.mktemp("source")
+def clone(tmp_path_factory):
+    """A clean copy of the tracked tree, in a folder that is called as a clone is."""
+    source = tmp_path_factory.mktemp("source") / "oodbench"
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in files.stdout.splitlines():
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", source / "dist", source]
+    return source
+
+
+@pytest.fixture(scope="module")
+def distributions(clone):
+    """The folder of a freshly built wheel and source distribution."""
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", clone / "dist", clone]
     subprocess.run(build, check=True, capture_output=True)
-    return source / "dist"
+    return clone / "dist"
+
+
+@pytest.fixture(scope="module")
+def editable(clone, tmp_path_factory):
+    """The Python of a fresh environment with an editable install of the clone, and all else from this environment."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    site.joinpath("zz.pth").write_text("\n".join(path for path in sys.path if Path(path).name == "site-packages"))
+    install = ["--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", clone]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    return python
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions):
@@ -81,7 +103,15 @@ def test_the_source_distribution_holds_what_builds_and_tests_it(distributions):
     (archive,) = distributions.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "detectors/atom.py", "suites/digits.toml"} <= names
+    assert {
+        "setup.cfg",
+        "pyproject.toml",
+        "backend/editable.py",
+        "README.md",
+        "LICENSE",
+        "detectors/atom.py",
+        "suites/digits.toml",
+    } <= names
 
 
 def test_somebody_elses_package_stands_in_list_and_run(tmp_path):
@@ -160,12 +190,31 @@ def test_readme_names_every_detector():
     assert missing == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="makes a link")
-def test_the_command_works_beside_a_folder_of_its_name(tmp_path):
-    """Where a clone lies, `oodbench` is the clone's folder before it is the package."""
-    (tmp_path / "oodbench").symlink_to(ROOT)
-    shown = subprocess.run(
-        [sys.executable, "-m", "oodbench", "--version"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert shown.returncode == 0, shown.stderr
-    assert re.fullmatch(r"oodbench, version \d+\.\d+\.\d+\n", shown.stdout)
+WHERE = """
+import oodbench, oodbench.version, oodbench.detectors, oodbench.suites
+print(oodbench.__version__, oodbench.__file__, oodbench.run.__module__, oodbench.evaluate.__module__)
+print(oodbench.version.__file__, oodbench.detectors.__file__, oodbench.suites.__file__)
+"""
+
+
+def test_an_editable_clone_is_imported_beside_its_folder(clone, editable):
+    """There `oodbench` is the clone's folder before it is the package, and no package by itself."""
+    said = subprocess.run([editable, "-c", WHERE], cwd=clone.parent, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    package = clone / "oodbench"
+    assert said.stdout.split() == [
+        __version__,
+        *(str(package / "__init__.py"), "oodbench.api", "oodbench.api"),
+        *(str(package / "version.py"), str(clone / "detectors/__init__.py"), str(clone / "suites/__init__.py")),
+    ]
+    shown = subprocess.run([editable, "-m", "oodbench", "--version"], cwd=clone.parent, capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout) == (0, f"oodbench, version {__version__}\n"), shown.stderr
+
+
+def test_a_package_on_the_path_still_goes_before_an_editable_install(distributions, editable, tmp_path):
+    (wheel,) = distributions.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    code = "import oodbench; print(oodbench.__file__)"
+    said = subprocess.run([editable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout.strip() == str(tmp_path / "site/oodbench/__init__.py"), said.stderr

@@ -1,5 +1,6 @@
 """`--set name=value`: what it may change, and for whom."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,6 +32,15 @@ def parse(text: str) -> Setting:
     if not equals or not name.strip() or not value.strip():
         raise OodbenchError(f"--set {text!r} is not name=value: write for instance --set epochs=1 or --set atom.q=0.25")
     return Setting(name.strip(), _value(value.strip()))
+
+
+_BETWEEN = re.compile(r" (?=[\w.-]+=)")
+"""Between two settings of a run, as a result has them; a value may hold spaces."""
+
+
+def texts(stored: str) -> list[str]:
+    """The settings of a run, `name=value` each, from what its results say."""
+    return [text for text in _BETWEEN.split(stored) if text]
 
 
 def parse_values(text: str) -> tuple[str, Sequence[Any]]:

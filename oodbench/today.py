@@ -1,7 +1,6 @@
 """Which of several results of one name is the one that today's code would make."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,14 +11,6 @@ from oodbench import settings
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.suite import Suite
-
-_BETWEEN = re.compile(r" (?=[\w.-]+=)")
-"""Between two settings of a run, as a result has them."""
-
-
-def settings_of(text: str) -> list[str]:
-    """The settings of a run, `name=value` each, from what its results say."""
-    return [part for part in _BETWEEN.split(text) if part]
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Today:
         if suite is None or detector is None:
             return "", ""
         try:
-            changes = [settings.parse(text) for text in settings_of(str(figure["settings"]))]
+            changes = [settings.parse(text) for text in settings.texts(str(figure["settings"]))]
             changed, (configured,) = settings.apply(changes, suite, [detector])
         except OodbenchError:
             return "", ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from oodbench import tables
+from oodbench import settings, tables
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.report.model import Board, Row, Task
@@ -17,7 +17,6 @@ from oodbench.report.rows import Result, read
 from oodbench.report.rows import row as make_row
 from oodbench.report.sheets import BUDGET, Originals
 from oodbench.store import Cell
-from oodbench.today import settings_of
 from oodbench.variation import curves
 
 APART = {
@@ -136,7 +135,7 @@ def _apart(results: Sequence[Result]) -> list[dict[str, str]]:
 
 def _shared_settings(attributes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Settings that every row of a board has."""
-    each = [settings_of(str(about.get("settings", ""))) for about in attributes]
+    each = [settings.texts(str(about.get("settings", ""))) for about in attributes]
     return [text for text in each[0] if all(text in other for other in each)]
 
 
@@ -244,7 +243,7 @@ def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str], shared
         rivals = [other for other in attributes if other["detector"] == each["detector"]]
         differing = [name for name in APART if len({rival.get(name, "") for rival in rivals}) > 1]
         notes = [APART[name].format(Path(str(each[name])).name) for name in differing if each.get(name)]
-        notes += [text for text in settings_of(str(each.get("settings", ""))) if text not in shared]
+        notes += [text for text in settings.texts(str(each.get("settings", ""))) if text not in shared]
         notes += ["tuned on ID test images"] if '"source": "id-test"' in str(each.get("tuned", "")) else []
         names.append(f"{each['detector']} ({', '.join(notes)})" if notes else str(each["detector"]))
     alike = {name for name, count in Counter(names).items() if count > 1}

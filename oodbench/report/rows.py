@@ -19,6 +19,7 @@ from oodbench.report.sheets import Attacked, Originals, sheet
 from oodbench.severity import mark
 from oodbench.store import Cell, Scores
 from oodbench.tables.flags import Flagged
+from oodbench.tables.layout import one_line
 from oodbench.tasks import ID_TASK, KINDS
 
 NUMBERS = ("value", "low", "high")
@@ -55,7 +56,7 @@ class Result:
     def failure(self) -> str:
         """Why its detector failed; empty if it did not."""
         failed = self.frame.loc[self.frame["metric"] == tables.FAILURE, "failed"]
-        return "" if failed.empty else " ".join(str(failed.iloc[0]).split()).rstrip(".")
+        return "" if failed.empty else one_line(failed.iloc[0])
 
 
 def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list[Result]:

@@ -136,7 +136,7 @@ def _partner(result: _Result, bases: Sequence[_Result]) -> _Result:
         alike = better if len(alike) > 1 and better else alike
     if not alike:
         seed, limit, images = result.about(["seed", "limit", "images"])
-        sizes = f", the first {limit} images" * bool(limit) + f", {images} images of each OOD set" * bool(images)
+        sizes = f", {limit} images of each set" * bool(limit) + f", {images} images of each OOD set" * bool(images)
         raise _UnpairedError(
             f"there is no result of {name} with the same suite, seed {seed}{sizes} and the same image sets"
         )

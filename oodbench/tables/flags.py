@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oodbench import honesty, severity
+from oodbench import honesty, settings, severity
 from oodbench.severity import Effect
 from oodbench.tables.summary import ASIDE
 from oodbench.variation import curve_of, curves
@@ -73,7 +73,7 @@ def next_run(row: "pd.Series[Any]") -> str:
     for option in ("limit", "images"):
         command += [f"--{option}", str(row[option])] if row[option] else []
     # What was set of the task that is flagged is not the other one's.
-    for text in str(row["settings"]).split():
+    for text in settings.texts(str(row["settings"])):
         about = text.partition("=")[0].rpartition(".")[0]
         if about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
             command += ["--set", text]

@@ -79,9 +79,6 @@ COLUMNS = (
 )
 
 
-UNBOUNDED = figures.UNBOUNDED
-"""Where there is no interval."""
-
 FAILURE = "failed"
 """The metric of the row, without a value, of a detector that failed: no run has finished it."""
 
@@ -220,7 +217,7 @@ def _rows(
         share_right = accuracy(id_group.predictions, id_group.labels)
         # A subset stands for the whole set: how far off it may be belongs to it.
         wanted = bool(intervals or attributes.get("images"))
-        low, high = of_accuracy(id_group.predictions, id_group.labels) if wanted else UNBOUNDED
+        low, high = of_accuracy(id_group.predictions, id_group.labels) if wanted else figures.UNBOUNDED
         yield {
             **shared,
             **_of_group(id_group),

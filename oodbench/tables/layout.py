@@ -15,7 +15,7 @@ from oodbench.metrics import AT_CLEAN, CONVENTIONS
 from oodbench.tables import flags
 from oodbench.tables.alike import OF_ID, threats_apart
 from oodbench.tables.frame import FAILURE
-from oodbench.tables.notes import BASE, footnotes, one_cell
+from oodbench.tables.notes import BASE, footnotes
 from oodbench.tables.published import Published
 from oodbench.tables.summary import (
     MEAN,
@@ -25,6 +25,7 @@ from oodbench.tables.summary import (
     lines,
     lower_is_better,
     names_of,
+    one_cell,
     selected,
     summarise,
 )
@@ -155,7 +156,10 @@ def _measured(frame: pd.DataFrame) -> pd.DataFrame:
 def _failures(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
     """What the line of each detector that failed is called, and its row."""
     called = names_of(lines(frame, view.seeds))
-    return [(one_cell(row, called), row) for _, row in frame[frame["metric"] == FAILURE].iterrows()]
+    return [
+        (one_cell(str(row["cell"]), row["seed"], called), row)
+        for _, row in frame[frame["metric"] == FAILURE].iterrows()
+    ]
 
 
 def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
@@ -190,7 +194,7 @@ def _part(
         said += published.notes(measured, summary) if published else []
     table = pd.concat([table, _failed_rows(failures, table.columns)], ignore_index=True).fillna("")
     said = [
-        *(f"Failed: {name}: {_one_line(row['failed'])}; the same run again tries it." for name, row in failures),
+        *(f"Failed: {name}: {one_line(row['failed'])}; the same run again tries it." for name, row in failures),
         *said,
     ]
     said += left_out
@@ -208,13 +212,14 @@ def _failed_rows(failures: "Sequence[tuple[str, pd.Series[Any]]]", headings: Col
     """A row for each detector that failed; what is long about it stands below the table."""
     rows = []
     for name, failure in failures:
-        why = _one_line(failure["failed"]).replace("|", "/")
+        why = one_line(failure["failed"]).replace("|", "/")
         why = why if len(why) <= SHORT else f"{why[:SHORT].rstrip()}…"
         rows.append({**dict.fromkeys(headings, "–"), "detector": name, "task": f"failed: {why}"})
     return pd.DataFrame(rows, columns=list(headings))
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """A text of several lines in one, without the stop at its end."""
     return " ".join(str(text).split()).rstrip(".")
 
 

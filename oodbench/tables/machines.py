@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from oodbench.conditions import place
+from oodbench.tables.summary import one_cell
 
 
 def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
@@ -35,9 +36,9 @@ def _elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     for row in cells.itertuples():
         said = str(row.trained_on)
         if said and here[str(row.cell)] != {said}:
-            found.setdefault(said, []).append(_name(str(row.cell), int(str(row.seed)), called))
+            found.setdefault(said, []).append(one_cell(str(row.cell), row.seed, called))
         elif not said and row.checkpoint:
-            found.setdefault("", []).append(_name(str(row.cell), int(str(row.seed)), called))
+            found.setdefault("", []).append(one_cell(str(row.cell), row.seed, called))
     return [
         f"Networks trained under other conditions than scored, on {said}: {', '.join(names)}."
         if said
@@ -50,13 +51,7 @@ def _rows(part: pd.DataFrame, rows: pd.DataFrame, called: Mapping[str, str]) -> 
     """The lines of a table that `part` is of, with their tasks where others of theirs were measured elsewhere."""
     names = []
     for (cell, seed), own in part.groupby(["cell", "seed"], sort=False):
-        name, every = _name(str(cell), int(str(seed)), called), rows[rows["cell"] == cell]
+        name, every = one_cell(str(cell), seed, called), rows[rows["cell"] == cell]
         whole = every.drop_duplicates(["hardware", "torch"]).shape[0] == 1
         names.append(name if whole else f"{name} ({', '.join(own['task'])})")
     return ", ".join(names)
-
-
-def _name(cell: str, seed: int, called: Mapping[str, str]) -> str:
-    """A cell among those of its line."""
-    name = called[cell]
-    return name if list(called.values()).count(name) == 1 else f"{name}, seed {seed}"

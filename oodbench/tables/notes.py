@@ -11,7 +11,7 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.tables.flags import flagged
 from oodbench.tables.machines import measured_on
-from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, tuned
+from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, one_cell, tuned
 from oodbench.tasks import Clean, Compositional
 
 BASE = "against"
@@ -56,7 +56,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [
-        f"{one_cell(cell, called)}: {about_tuning(tuned(cell), bool(cell['checkpoint']))}."
+        f"{_cell(cell, called)}: {about_tuning(tuned(cell), bool(cell['checkpoint']))}."
         for _, cell in cells.iterrows()
         if tuned(cell)
     ]
@@ -67,7 +67,7 @@ def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """A line for all that is flagged of one cell and task, the worst first, and what the signs in the table mean."""
     cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
     found = flagged(scores)
-    lines = [f"FLAG {one_cell(cells[one.cell], called)}, {one.about}: {one.text}." for one in found]
+    lines = [f"FLAG {_cell(cells[one.cell], called)}, {one.about}: {one.text}." for one in found]
     return [*_upside_down(scores, called), *lines, *([severity.MARKS] if found else [])]
 
 
@@ -145,7 +145,7 @@ def _about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]
     for _, part in rows[rows["derived"].astype(bool)].groupby("cell", sort=False):
         tasks = ", ".join(dict.fromkeys(part["task"]))
         notes.append(
-            f"{one_cell(part.iloc[0], called)}, {tasks}: what the paper prints is derived from the scores, whose ties "
+            f"{_cell(part.iloc[0], called)}, {tasks}: what the paper prints is derived from the scores, whose ties "
             "at the ends are not exactly those of a softmax in float32: bounds have no other, and results of before "
             "that was kept get it by --rerun all."
         )
@@ -185,7 +185,7 @@ def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str,
 def _stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """What is stored and left out, a line a cell."""
     return [
-        f"Stale and left out: {one_cell(cell, called)}, {cell['stale']}; run it again."
+        f"Stale and left out: {_cell(cell, called)}, {cell['stale']}; run it again."
         for _, cell in cells.iterrows()
         if cell["stale"]
     ]
@@ -222,10 +222,8 @@ def _repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     return notes
 
 
-def one_cell(cell: "pd.Series[Any]", called: Mapping[str, str]) -> str:
-    """A cell among those of its line."""
-    name = called[str(cell["cell"])]
-    return name if list(called.values()).count(name) == 1 else f"{name}, seed {cell['seed']}"
+def _cell(row: "pd.Series[Any]", called: Mapping[str, str]) -> str:
+    return one_cell(str(row["cell"]), row["seed"], called)
 
 
 def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
@@ -236,7 +234,7 @@ def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     found = []
     for _, part in clean.groupby("cell", sort=False):
         said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
-        found += [f"FLAG {one_cell(part.iloc[0], called)}: {said}."] if said else []
+        found += [f"FLAG {_cell(part.iloc[0], called)}: {said}."] if said else []
     return found
 
 

@@ -174,6 +174,12 @@ def names_of(grouped: Sequence[Line]) -> dict[str, str]:
     return {str(cell): line.called(set(line.cells["cell"])) for line in grouped for cell in line.cells["cell"]}
 
 
+def one_cell(cell: str, seed: object, called: Mapping[str, str]) -> str:
+    """A cell among those of its line, whose names are `called`."""
+    name = called[cell]
+    return name if list(called.values()).count(name) == 1 else f"{name}, seed {seed}"
+
+
 def _marks(cells: Sequence[str], texts: Sequence[str]) -> list[str]:
     """What tells lines of equal texts apart: the key in the file's name, and where that is equal, too, its folder."""
     counts = Counter(texts)

@@ -122,7 +122,11 @@ def of_task(task, **constants):
             {"settings": "linf.steps=5 msp.x=1 epochs=2"},
             "--detector msp --set msp.x=1 --set epochs=2 --task linf-adaptive",
         ),
-        (of_task("compositional", kind="compositional"), "--task compositional --set compositional.objective=adaptive"),
+        (
+            {**of_task("compositional", kind="compositional"), "settings": "msp.x=[1, 2] compositional.steps=5"},
+            "--set 'msp.x=[1, 2]' --set compositional.steps=5 --task compositional "
+            "--set compositional.objective=adaptive",
+        ),
         (
             {**of_task("linf-adaptive", kind="linf-adaptive", level="quick"), "settings": "linf-adaptive.level=quick"},
             "--detector msp --task linf-adaptive --set linf-adaptive.level=plus",

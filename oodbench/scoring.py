@@ -23,6 +23,7 @@ from oodbench.memory import Portions
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Advance, Stopwatch, progress
+from oodbench.sourcecode import METHODS
 from oodbench.steadiness import change_between_looks, second_looks, spread_of
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices, Versions
@@ -36,10 +37,6 @@ ROUNDING = 1e-5
 
 OFF_GRID = 1e-3
 """How far from a whole level a float image of the 8-bit grid may lie, in levels."""
-
-
-SHIPPED = "oodbench.detectors."
-"""Where the methods live that come with the harness."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +120,18 @@ def score_floats(detector: Detector, images: Tensor, where: str, device: torch.d
     portions = Portions()
     with exact(detector.network), torch.no_grad():
         for batch in torch.split(images, batch_size(device, images.shape[-1])):
-            parts += portions.each(len(batch), partial(_as_they_are, detector, batch.to(device), where))
+            parts += portions.each(len(batch), partial(_portion, detector, batch.to(device), where))
         (scored,) = _looked_at_again([detector], lambda rows: images[rows].to(device), [joined(parts)], portions, where)
         return scored
 
 
-def _as_they_are(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
-    batch, representation = _shared_pass([detector], images[which])
+def _portion(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
+    return _as_they_are(detector, images[which], where)
+
+
+def _as_they_are(detector: Detector, images: Tensor, where: str) -> Scored:
+    """Scores, predictions and what is published of float images (B, C, H, W); call it without gradients."""
+    batch, representation = _shared_pass([detector], images)
     scores, published = _score_and_published(detector, batch, representation, where)
     more = {"published": published.scores.double().numpy()} if published else {}
     return Scored(scores.numpy(), detector.predict(representation).cpu().numpy(), more)
@@ -310,42 +312,52 @@ def _attacked(
     with clock:
         altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
         checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
-        levels = altered.images * 255
-        after = levels.round().to(torch.uint8)
-        stored = after.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
-        off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-        outside = ((moved > task.epsilon) | off_grid).double().cpu().numpy()
-        continued = np.full(len(pixels), np.nan)
-        if len(rows):
-            some = torch.from_numpy(rows).to(pixels.device)
-            reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered.images[some], task.epsilon)
-            with torch.no_grad():
-                continued[rows] = _score(detector, *_shared_pass([detector], reached), where).numpy()
-        scores, predictions, printed = [], [], []
+        stored, outside = _on_grid(altered.images, pixels, task.epsilon)
+        continued = _continued(attack, pixels, altered.images, rows, where)
+        after = []
         for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
             with torch.no_grad():
-                shared = _shared_pass([detector], part)
-                found, published = _score_and_published(detector, *shared, where)
-                scores.append(found)
-                printed += [published.scores.double()] if published else []
-                predictions.append(detector.predict(shared[1]).cpu())
+                after.append(_as_they_are(detector, part, where))
             advance(len(part))
-    return Scored(
-        torch.cat(scores).numpy(),
-        torch.cat(predictions).numpy(),
-        {
-            **altered.extras,
-            "outside": outside,
-            "continued": continued,
-            **({"published": torch.cat(printed).numpy()} if printed else {}),
-        },
-        clock.seconds,
-        checks,
-        stored if attack.keep else np.empty(0, np.uint8),
-        image_digests(stored),
-        looks,
+    scored = joined(after)
+    return replace(
+        scored,
+        extras={**altered.extras, "outside": outside, "continued": continued, **scored.extras},
+        seconds=clock.seconds,
+        checks=checks,
+        images=stored if attack.keep else np.empty(0, np.uint8),
+        digests=image_digests(stored),
+        looks=looks,
     )
+
+
+def _on_grid(altered: Tensor, pixels: Tensor, epsilon: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Attacked images as uint8 (B, H, W, C), and 1 for each, (B,), that left the ball or the 8-bit grid.
+
+    Args:
+        altered: float (B, C, H, W).
+        pixels: uint8 (B, C, H, W), before the attack.
+        epsilon: radius in 1/255.
+    """
+    levels = altered * 255
+    after = levels.round().to(torch.uint8)
+    moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
+    off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
+    outside = ((moved > epsilon) | off_grid).double().cpu().numpy()
+    return after.permute(0, 2, 3, 1).contiguous().cpu().numpy(), outside
+
+
+def _continued(
+    attack: Attack, pixels: Tensor, altered: Tensor, rows: npt.NDArray[np.int64], where: str
+) -> npt.NDArray[np.float64]:
+    """Scores (B,) of what the images in `rows` reach when they are climbed on with; not a number for the others."""
+    found = np.full(len(pixels), np.nan)
+    if len(rows):
+        some = torch.from_numpy(rows).to(pixels.device)
+        reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered[some], attack.task.epsilon)
+        with torch.no_grad():
+            found[rows] = _score(attack.detector, *_shared_pass([attack.detector], reached), where).numpy()
+    return found
 
 
 def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
@@ -466,7 +478,7 @@ def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: 
 
 def _advice(detector: Detector) -> str:
     """What to do about scores that are none: one's own code can be mended, a method that ships is asked otherwise."""
-    if not type(detector).__module__.startswith(SHIPPED):
+    if not type(detector).__module__.startswith(f"{METHODS}."):
         return "mend its score()"
     parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
     return (

@@ -139,16 +139,17 @@ def methods(convention: str, operating_point: float | None = None) -> dict[str, 
     """
     if convention not in METHODS:
         raise unknown("convention", convention, METHODS)
-    found = dict(METHODS[convention])
-    if operating_point is not None:
+    found: dict[str, Method] = {
+        name: partial(_holding, method, metrics.CONVENTIONS[convention][name])
+        for name, method in METHODS[convention].items()
+    }
+    if operating_point is not None:  # its interval is exact, and of another value than the convention's FPR@95
         found["fpr95"] = partial(_fixed, operating_point=operating_point)
-    return {name: partial(_holding, method, metrics.CONVENTIONS[convention][name]) for name, method in found.items()}
+    return found
 
 
 def _holding(method: Method, metric: Metric, points: Curve) -> Interval:
-    # A threshold that is fixed has an exact interval of its own, for another value than `metric` gives.
-    interval = method(points)
-    return interval if getattr(method, "func", None) is _fixed else interval.holding(float(metric(points)))
+    return method(points).holding(float(metric(points)))
 
 
 def _fixed(points: Curve, operating_point: float) -> Interval:
@@ -200,31 +201,32 @@ def _fpr95_oodpos(points: Curve) -> Interval:
     return Interval(back(found.low, "better"), back(found.high, "worse"))
 
 
+Area = Callable[[Weighed, End], Influence]
+
+
+def _area(points: Curve, weighed: Callable[[Curve, End], Weighed], area: Area) -> Interval:
+    """Of an area, from the images that `weighed` gives for each end."""
+
+    def bound(end: End, tail: float) -> Bound:
+        images = weighed(points, end)
+        return _matched(images, area(images, end), tail)
+
+    return Interval(bound("worse", TAIL), bound("better", 1 - TAIL))
+
+
 def _auroc(points: Curve) -> Interval:
-    def bound(end: End, tail: float) -> Bound:
-        weighed = influence.beyond(points, end)
-        return _matched(weighed, influence.auroc(weighed), tail)
-
-    return Interval(bound("worse", TAIL), bound("better", 1 - TAIL))
+    return _area(points, influence.beyond, lambda weighed, _: influence.auroc(weighed))
 
 
-Area = Callable[[Weighed, float | None, End], Influence]
+AreaUnderPrecision = Callable[[Weighed, float | None, End], Influence]
 
 
-def _average_precision(points: Curve, area: Area) -> Interval:
-    def bound(end: End, tail: float) -> Bound:
-        weighed = influence.beyond(points, end)
-        return _matched(weighed, area(weighed, None, end), tail)
-
-    return Interval(bound("worse", TAIL), bound("better", 1 - TAIL))
+def _average_precision(points: Curve, area: AreaUnderPrecision) -> Interval:
+    return _area(points, influence.beyond, lambda weighed, end: area(weighed, None, end))
 
 
-def _trapezoid(points: Curve, area: Area, corner: float) -> Interval:
-    def bound(end: End, tail: float) -> Bound:
-        weighed = influence.joined(points, end)
-        return _matched(weighed, area(weighed, corner, end), tail)
-
-    return Interval(bound("worse", TAIL), bound("better", 1 - TAIL))
+def _trapezoid(points: Curve, area: AreaUnderPrecision, corner: float) -> Interval:
+    return _area(points, influence.joined, lambda weighed, end: area(weighed, corner, end))
 
 
 def _detection_error(points: Curve, by_count: bool) -> Interval:

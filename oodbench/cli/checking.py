@@ -12,8 +12,7 @@ import pandas as pd
 from oodbench import reference, suitefile, tables
 from oodbench.check import Status, Verdict, ordered, updated
 from oodbench.check import check as compare
-from oodbench.cli.options import Examples, plugin_option
-from oodbench.cli.results import results_argument
+from oodbench.cli.options import Examples, plugin_option, results_argument
 from oodbench.errors import OodbenchError, unknown
 from oodbench.files import write_atomic
 from oodbench.found import find

@@ -5,11 +5,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import click
-from click.core import ParameterSource
 
 from oodbench import suitefile
 from oodbench.attacked import kept
-from oodbench.cli.options import Examples, Group, data_option
+from oodbench.cli.options import Examples, Group, data_option, results_argument, typed
 from oodbench.corruptions.gallery import gallery
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
@@ -148,7 +147,7 @@ def pack(path: Path, name: str, size: int, files: bool, skip_broken: bool, data:
         "oodbench data export results/digits-adv/atom --data adversarial",
     ),
 )
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@results_argument
 @data_option
 def export(results: Path, data: Path) -> None:
     """Make packs of attacked images, to score again without attacking.
@@ -164,7 +163,7 @@ def export(results: Path, data: Path) -> None:
     if not sizes:
         raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
     amount = f"{len(sizes)} pack{'s' if len(sizes) > 1 else ''} of {sum(sizes) / 1e6:,.1f} MB in all before compression"
-    if click.get_current_context().get_parameter_source("data") is not ParameterSource.COMMANDLINE:
+    if not typed("data"):
         raise OodbenchError(
             f"{results} makes {amount}: say where to put them with --data DIR, which `oodbench run` then takes as well"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from oodbench.compute import PRECISIONS
 from oodbench.sidebyside import AUTO
@@ -44,6 +45,12 @@ class Group(Examples, click.Group):
             raise PipedError(error) from error
 
 
+def typed(option: str) -> bool:
+    """Whether somebody typed an option of the command that is being carried out."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+results_argument = click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 plugin_option = click.option(
     "--plugin",
     "plugins",

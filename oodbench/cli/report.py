@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from oodbench.cli.options import Examples, data_option, plugin_option
+from oodbench.cli.options import Examples, data_option, plugin_option, results_argument
 from oodbench.files import write_atomic
 from oodbench.found import find
 from oodbench.registry import discover
@@ -15,7 +15,7 @@ from oodbench.report import boards, render
     cls=Examples,
     examples=("oodbench report results/ -o report.html", "oodbench report results/digits-adv -o digits.html"),
 )
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@results_argument
 @click.option(
     "-o",
     "--output",

@@ -1,4 +1,4 @@
-"""`oodbench table` and `oodbench check`: what stored scores say, and whether they still say it."""
+"""`oodbench table`: what stored scores say."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import click
 import pandas as pd
 
 from oodbench import reference, tables
-from oodbench.cli.options import Examples, plugin_option
+from oodbench.cli.options import Examples, plugin_option, results_argument
 from oodbench.errors import OodbenchError
 from oodbench.found import find
 from oodbench.metrics import CONVENTIONS
@@ -14,8 +14,6 @@ from oodbench.registry import discover
 from oodbench.tables.layout import STYLES
 
 TIDY = ("csv", "json")
-
-results_argument = click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 
 
 @click.command(

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 import click
 import pandas as pd
-from click.core import ParameterSource
 
 from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
 from oodbench.cli.checking import check
@@ -32,6 +31,7 @@ from oodbench.cli.options import (
     seeds_option,
     set_option,
     tf32_option,
+    typed,
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
@@ -197,9 +197,9 @@ def run(
 
     What is there already is not done again. Interrupt it at any time: the same command goes on where it stopped.
     """
-    if seeds and _given("seed"):
+    if seeds and typed("seed"):
         raise click.UsageError("--seed and --seeds exclude each other: give one of them")
-    if engine != "ray" and (_given("address") or _given("cpus")):
+    if engine != "ray" and (typed("address") or typed("cpus")):
         raise click.UsageError("--address and --cpus are for --engine ray")
     if engine == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
@@ -395,11 +395,6 @@ def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:
             f"`oodbench list detectors` has them"
         )
     return detector.grid
-
-
-def _given(option: str) -> bool:
-    """Somebody typed it."""
-    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,8 @@ A pack of image files instead of pixels is described in `oodbench.images.photogr
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -88,13 +89,11 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
     if not path.is_file():
         raise OodbenchError(f"there is no image pack {path}")
     try:
-        with h5py.File(path, "r", locking=False) as pack:
+        with _opened(path) as pack:
             images = _photographs(path, pack, preprocessing) if "files" in pack else _images(path, pack)
             labels = _labels(path, pack, len(images))
             source, classes = described(pack, "source", path.name), _classes(described(pack, "classes"))
             return ImageSet(name, images, labels, source, classes=classes)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
     except MemoryError as error:
         raise OodbenchError(
             f"the images of {path} do not fit into memory ({error}): pack fewer, or keep image files as they are "
@@ -108,11 +107,8 @@ def note_of(path: Path) -> str:
     Raises:
         OodbenchError: it is no pack.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as pack:
-            return described(pack, "note")
-    except (OSError, RuntimeError, KeyError) as error:
-        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
+    with _opened(path) as pack:
+        return described(pack, "note")
 
 
 def skipped(path: Path) -> str:
@@ -121,11 +117,10 @@ def skipped(path: Path) -> str:
     Raises:
         OodbenchError: it is no pack.
     """
+    with _opened(path) as pack:
+        text = described(pack, "skipped", "{}")
     try:
-        with h5py.File(path, "r", locking=False) as pack:
-            found = json.loads(described(pack, "skipped", "{}"))
-    except (OSError, RuntimeError, KeyError) as error:
-        raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
+        found = json.loads(text)
     except ValueError:
         return ""
     return f"{len(found):,} broken files left out" if isinstance(found, dict) and found else ""
@@ -137,10 +132,17 @@ def length(path: Path) -> int:
     Raises:
         OodbenchError: it is no pack.
     """
+    with _opened(path) as pack:
+        found = _own_dataset(path, pack, "ends" if "files" in pack else "images")
+        return len(found) if found is not None and found.ndim else 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """A pack to read; what h5py says of it in here is the file's fault."""
     try:
         with h5py.File(path, "r", locking=False) as pack:
-            found = _own_dataset(path, pack, "ends" if "files" in pack else "images")
-            return len(found) if found is not None and found.ndim else 0
+            yield pack
     except (OSError, RuntimeError, KeyError) as error:
         raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
 

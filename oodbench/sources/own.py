@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from oodbench.errors import OodbenchError
@@ -57,7 +58,7 @@ def pack_pixels(path: Path, name: str, side: int, data: Path, say: Say = silent,
     if kind in READERS:
         return _pack_arrays(READERS[kind](path), path, name, data, say)
     packing = _Packing(survey(path), name, skip_broken)
-    found: list[tuple[Picture, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]] = []
+    found: list[tuple[Picture, npt.NDArray[np.uint8]]] = []
     for picture, _, image in packing.whole():
         found.append((picture, square(image, side)))
     found.sort(key=lambda one: (packing.classes.label(one[0]), one[0].parts))

@@ -18,6 +18,7 @@ class KNN(Detector):
 
     name = "knn"
     paper = "Sun et al. 2022, arXiv:2204.06507"
+    reads_labels = False
 
     @dataclass(frozen=True)
     class Parameters:

@@ -40,6 +40,7 @@ class ODIN(MSP):
 
     name = "odin"
     paper = "Liang et al. 2018, arXiv:1706.02690"
+    reads_labels = False
 
     @dataclass(frozen=True)
     class Parameters:

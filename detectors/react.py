@@ -17,6 +17,7 @@ class ReAct(Detector):
 
     name = "react"
     paper = "Sun, Guo and Li 2021, arXiv:2111.12797"
+    reads_labels = False
 
     @dataclass(frozen=True)
     class Parameters:

@@ -18,6 +18,7 @@ class ViM(Detector):
 
     name = "vim"
     paper = "Wang et al. 2022, arXiv:2203.10807"
+    reads_labels = False
 
     @dataclass(frozen=True)
     class Parameters:

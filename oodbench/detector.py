@@ -86,12 +86,15 @@ class Detector(ABC):
         paper: authors, year and where to read it.
         Parameters: a frozen dataclass; its defaults are the method's own, suites and `--set` override them.
         grid: the parameter that the paper chooses per data set by training again, and the values it tries.
+        reads_labels: `observe` or `tune` looks at labels. A method that says False can learn from ID images that have
+            none; it is then given -1 for each.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     Parameters: ClassVar[type] = NoParameters
     grid: ClassVar[tuple[str, tuple[Any, ...]] | None] = None
+    reads_labels: ClassVar[bool] = True
 
     def __init__(self, parameters: Any = None) -> None:
         self.parameters = self.Parameters() if parameters is None else parameters

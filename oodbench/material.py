@@ -108,7 +108,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
     images: dict[str, ImageSet] = {}
     heldout = None
     if suite.id.train and (trains or learns or request.validation):
-        images[suite.id.train], heldout = _load_train(request, suite)
+        images[suite.id.train], heldout = _load_train(request, suite, _reading_labels(detectors, trains))
     held_out = heldout.fingerprint if heldout else ""
     heldout = heldout.spread(request.limit) if heldout else None
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
@@ -184,9 +184,21 @@ def _load(request: Request, suite: Suite, name: str) -> ImageSet:
     return catalogue.load(name, request.data, networks.preprocessing(suite.network.name))
 
 
-def _load_train(request: Request, suite: Suite) -> tuple[ImageSet, ImageSet | None]:
+def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:
+    """What cannot do without the labels of ID training images, for people."""
+    reading = [one.name for one in detectors if one.reads_labels and (one.observes() or one.tuning())]
+    return ["the network that is to be trained", *reading] if trains else reading
+
+
+def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -> tuple[ImageSet, ImageSet | None]:
     """What a run takes of the ID training set without what is held out, and all of that."""
     whole = _load(request, suite, str(suite.id.train))
+    if whole.unlabelled and reading_labels:
+        raise OodbenchError(
+            f"ID set {whole.name!r} carries no labels (-1), and what learns from labelled images is asked for "
+            f"({', '.join(reading_labels)}): label them, or give a trained network with --checkpoint FILE and "
+            "detectors that need no labels, as `oodbench list detectors` says"
+        )
     _check_labels(whole, suite)
     if len(whole) - suite.id.heldout < suite.id.classes:
         raise OodbenchError(
@@ -209,15 +221,13 @@ def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageS
 
 
 def _check_labels(images: ImageSet, suite: Suite) -> None:
+    """The labels are all there and fit the suite, or there are none at all."""
     if images.unlabelled:
-        raise OodbenchError(
-            f"ID set {images.name!r} carries no labels (-1), and networks and detectors learn from labelled images: "
-            "label them, or give a trained network with --checkpoint FILE and detectors that learn nothing"
-        )
+        return
     if unknown := int((images.labels < 0).sum()):
         raise OodbenchError(
             f"ID set {images.name!r} has no label (-1) for {unknown} of its {len(images)} images: label them all, or "
-            "none of a test set, whose accuracy is then unknown"
+            "none: without labels the accuracy of a test set is unknown, and what learns from labels cannot do so"
         )
     lowest, highest = int(images.labels.min()), int(images.labels.max())
     if highest >= suite.id.classes:
@@ -229,11 +239,9 @@ def _check_labels(images: ImageSet, suite: Suite) -> None:
 
 def _check_test_labels(images: ImageSet, suite: Suite, detectors: Sequence[Detector]) -> None:
     """Labels of the ID test set are for its accuracy alone: without any that is unknown, and scores are as ever."""
-    if not images.unlabelled:
-        _check_labels(images, suite)
-        return
-    for detector in detectors:
-        if (tuning := detector.tuning()) and tuning.source == "id-test":
+    _check_labels(images, suite)
+    for detector in detectors if images.unlabelled else ():
+        if (tuning := detector.tuning()) and tuning.source == "id-test" and detector.reads_labels:
             raise OodbenchError(
                 f"detector {detector.name!r} is to be tuned on ID test images, and those of {images.name!r} carry no "
                 "labels: tune it on images held out of training (--set tuning=heldout), or label them"

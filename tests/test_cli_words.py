@@ -34,7 +34,7 @@ def test_lists(oodbench, tmp_path):
     for part in (
         "arXiv:2006.15207",
         "needs a training of its own with outliers; tuned on held-out ID images and reserved outliers, q by",
-        "needs a plainly trained network, a fit on ID training images; tuned on held-out ID images\n",
+        "needs a plainly trained network, a fit on labelled ID training images; tuned on held-out labelled ID images\n",
         "parameters: magnitude=None, temperature=1000.0, tuning=heldout",
     ):
         assert part in detectors

@@ -86,15 +86,34 @@ def test_the_same_scores_with_and_without_labels(oodbench, tmp_path, suite):
 
 def test_what_learns_from_labels_refuses_images_without(oodbench, tmp_path, suite):
     write_bare(tmp_path / "data")
+    asked = ("run", "--suite", suite, "--limit", "30")
     code, _, err = oodbench(
-        *("run", "--suite", suite, "--detector", "odin", "--checkpoint", MSP, "--limit", "30"),
-        *("--set", "odin.tuning=id-test"),
+        *asked, *("--detector", "mahalanobis", "--checkpoint", MSP), *("--set", "mahalanobis.tuning=id-test")
     )
     assert code == 2 and "carry no labels" in err and "--set tuning=heldout" in err
-    write_bare(tmp_path / "data")
     suite.write_text(SUITE.replace('test = "bare"', 'train = "bare"\nheldout = 10'))
-    code, _, err = oodbench("run", "--suite", suite, "--detector", "msp", "--limit", "30")
-    assert code == 2 and "learn from labelled images" in err
+    trained = oodbench(*asked, "--detector", "msp")
+    fitted = oodbench(*asked, "--detector", "knn", "--detector", "rmds", "--checkpoint", MSP)
+    tuned = oodbench(*asked, "--detector", "mahalanobis", "--checkpoint", MSP)
+    named = ("the network that is to be trained", "rmds", "mahalanobis")
+    for (code, _, err), name in zip((trained, fitted, tuned), named, strict=True):
+        assert code == 2 and f"labelled images is asked for ({name}): label them" in err
+
+
+def test_what_reads_no_labels_learns_the_same_with_and_without(oodbench, tmp_path, suite):
+    suite.write_text(SUITE.replace('test = "bare"', 'test = "digits-test"\ntrain = "bare"\nheldout = 10'))
+    blind = ["knn", "odin", "react", "vim"]
+    asked = ["run", "--suite", suite, "--checkpoint", MSP, "--jobs", "1", "--set", "vim.dimensions=64"]
+    asked += [word for name in blind for word in ("--detector", name)]
+    found = []
+    for out, labels in (("labelled", lambda known: known), ("bare", lambda known: 0 * known - 1)):
+        write_bare(tmp_path / "data", labels)
+        code, _, err = oodbench(*asked, "--out", out)
+        assert code == 0, err
+        found.append([next(group.scores for group in cell.read() if group.role == "id") for cell in cells(Path(out))])
+    assert len(found[0]) == len(blind)
+    for with_labels, without in zip(*found, strict=True):
+        assert np.array_equal(with_labels, without)
 
 
 def test_half_a_set_of_labels_is_refused_with_the_count(oodbench, tmp_path, suite):

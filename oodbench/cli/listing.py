@@ -83,12 +83,13 @@ def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
 def _about_detector(cls: type[Detector]) -> str:
     detector = cls()
     objective, tuning_wanted = detector.objective(), detector.tuning()
+    images = "labelled ID" if detector.reads_labels else "ID"
     training = "a training of its own" if objective != Objective() else "a plainly trained network"
     needs = [f"{training} with outliers" if objective.uses_outliers else training]
-    needs += ["a fit on ID training images"] if detector.observes() else []
+    needs += [f"a fit on {images} training images"] if detector.observes() else []
     tuned = "nothing"
     if tuning_wanted:
-        tuned = "held-out ID images" + (" and reserved outliers" if tuning_wanted.outliers else "")
+        tuned = f"held-out {images} images" + (" and reserved outliers" if tuning_wanted.outliers else "")
     elif cls.grid:
         tuned = f"held-out ID images and reserved outliers, {cls.grid[0]} by `oodbench tune`"
     parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())

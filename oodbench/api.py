@@ -105,9 +105,12 @@ def run(
     registry = discover(files)
     names = [suites] if isinstance(suites, str | Path) else suites
     methods = [detectors] if isinstance(detectors, str) else detectors
+    varied = tuple(vary(restrict(suitefile.load(str(name)), only), tasks, radii, threat) for name in names)
+    changes = tuple(settings.Setting(name, value) for name, value in (parameters or {}).items())
+    settings.check_radii(changes, varied if radii else ())
     with gathered(choose_device("cpu" if cluster else device)) as (team, own_device):
         request = Request(
-            suites=tuple(vary(restrict(suitefile.load(str(name)), only), tasks, radii, threat) for name in names),
+            suites=varied,
             detectors=tuple(registry[name] for name in methods),
             seed=seeds[0],
             device=own_device,
@@ -116,7 +119,7 @@ def run(
             checkpoint=find_checkpoint(str(checkpoint), Path(data)) if checkpoint else None,
             limit=limit,
             images=images,
-            settings=tuple(settings.Setting(name, value) for name, value in (parameters or {}).items()),
+            settings=changes,
             keep_images=keep_images,
             thorough=thorough,
             again=again,

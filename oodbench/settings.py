@@ -74,6 +74,26 @@ def apply(
         raise OodbenchError(f"suite {suite.name!r} or --set: {error}") from error
 
 
+def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
+    """For a run whose radii are given: no setting says the radius of an attack as well.
+
+    That holds for the suite's own radius among them too, whose task keeps its name.
+
+    Args:
+        settings: of the run.
+        suites: as `oodbench.variation.vary` left them.
+
+    Raises:
+        OodbenchError: one does.
+    """
+    for setting in settings:
+        owner, _, name = setting.name.rpartition(".")
+        if name == "epsilon" and any(each in suite.tasks for suite in suites for each in _named(owner, suite)):
+            raise OodbenchError(
+                f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
+            )
+
+
 def _by_owner(
     settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
 ) -> dict[str, dict[str, Any]]:
@@ -90,10 +110,6 @@ def _by_owner(
         if not owners or any(name not in owned.get(each, []) for each in owners):
             known = [f"{each}.{field}" for each in owned for field in owned[each]]
             raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
-        if name == "epsilon" and any(each in suite.tasks and curve_of(each) for each in owners):
-            raise OodbenchError(
-                f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
-            )
         for each in owners:
             changes[each][name] = setting.value
     return changes

@@ -237,6 +237,7 @@ def test_without_a_gradient_random_search_alone_is_told(oodbench, tmp_path):
         (("--task", "linff"), "did you mean 'linf'"),
         (("--task", "linf", "--eps", "-1"), "whole numbers from 0 to 255"),
         (("--task", "linf", "--eps", "256"), "whole numbers from 0 to 255"),
+        (("--task", "linf", "--eps", "32", "--set", "linf.epsilon=16"), "both say the radius of 'linf'"),
         (("--task", "linf-adaptive", "--set", "linf-adaptive.level=hard"), "level is 'hard'"),
     ],
 )

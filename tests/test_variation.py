@@ -99,7 +99,10 @@ def test_settings_reach_a_task_at_all_radii_and_sides_by_the_name_it_was_asked_b
         assert [changed.tasks[name].epsilon for name in names] == [8, 32]
         changed, _ = settings.apply([settings.parse(f"{names[0]}.steps=3")], varied, ())
         assert [changed.tasks[name].steps for name in names] == [3, 40]
-        with pytest.raises(OodbenchError, match="both say the radius of 'linf'"):
-            settings.apply([settings.parse("linf.epsilon=4")], varied, ())
+        for radii in ((8, 32), (8,), (32,)):
+            at_radii = vary(suite, ("linf",), radii, side)
+            with pytest.raises(OodbenchError, match="both say the radius of 'linf'"):
+                settings.check_radii([settings.parse("linf.epsilon=4")], [at_radii])
+        settings.check_radii([settings.parse("atom.epsilon=4"), settings.parse("linf.steps=4")], [varied])
     with pytest.raises(OodbenchError, match="unknown parameter 'linf.steps'"):
         settings.apply([settings.parse("linf.steps=3")], vary(suite, ("clean",), (), "out"), ())

@@ -209,9 +209,12 @@ def run(
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
     asked = [restrict(suitefile.load(name), only) for name in names]
+    varied = tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked)
+    changes = tuple(settings.parse(text) for text in assignments)
+    settings.check_radii(changes, varied if radii else ())
     team, own_device = click.get_current_context().with_resource(gathered(choose_device("cpu" if cluster else device)))
     request = Request(
-        suites=tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked),
+        suites=varied,
         detectors=tuple(registry[name] for name in methods),
         seed=seed,
         device=own_device,
@@ -220,7 +223,7 @@ def run(
         checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
         limit=limit,
         images=images,
-        settings=tuple(settings.parse(text) for text in assignments),
+        settings=changes,
         again=rerun == "all",
         keep_images=keep_images,
         thorough=checks == "full",

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from contents import arrays
 
 from oodbench import files, runner
 from oodbench.images.catalogue import load
@@ -84,16 +85,6 @@ def start(folder, *arguments):
     """The same run in a process of its own."""
     command = [sys.executable, "-m", "oodbench", "run", "--suite", "digits-adv", *arguments, *QUICK]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def arrays(folder):
-    """Every stored array below a results folder, by cell, group and name."""
-    return {
-        (str(cell.path.relative_to(folder)), group.task, group.image_set, name): array.tobytes()
-        for cell in cells(folder)
-        for group in cell.read()
-        for name, array in [("scores", group.scores), ("predictions", group.predictions), *group.extras.items()]
-    }
 
 
 def test_a_run_ends_with_the_table_and_where_it_is(oodbench, tmp_path):

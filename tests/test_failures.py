@@ -5,23 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from plugintext import method
 
 NETWORK = Path(__file__).parent.parent / "results" / "reference" / "networks" / "digits-plain.safetensors"
 RUN = ["run", "--suite", "digits", "--checkpoint", NETWORK, "--limit", "40", "--plugin", "plug.py"]
 
-PLUGIN = '''
-from oodbench.detector import Detector
-
-
-class Moody(Detector):
-    """The first logit."""
-
-    name = "moody"
-    paper = "nobody 2026"
-
-    def score_representation(self, representation):
-        {body}
-'''
 RAISES = "raise RuntimeError('out of | luck\\ntoday')"
 WORKS = "return representation.logits.double().logsumexp(1)"
 
@@ -29,7 +17,7 @@ WORKS = "return representation.logits.double().logsumexp(1)"
 @pytest.fixture
 def write(oodbench, tmp_path):
     """Write the plugin with a body of its score."""
-    return lambda body: (tmp_path / "plug.py").write_text(PLUGIN.format(body=body))
+    return lambda body: (tmp_path / "plug.py").write_text(method(body, "moody"))
 
 
 def rows(text):
@@ -41,7 +29,7 @@ def test_a_failure_has_a_row_until_the_detector_is_mended(oodbench, write, tmp_p
     code, out, err = oodbench(*RUN, "--detector", "moody", "--detector", "msp")
     assert code == 2
     assert "Traceback" not in err
-    assert f"detector 'moody' failed in {tmp_path / 'plug.py'}, line 12: RuntimeError: out of | luck today" in err
+    assert f"detector 'moody' failed in {tmp_path / 'plug.py'}, line 13: RuntimeError: out of | luck today" in err
     for text in (out, oodbench("table")[1]):
         called = {row[0].partition(" ")[0]: row[1] for row in rows(text)[2:]}
         assert called["msp"] == "clean"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from contents import arrays
 
 import oodbench as package
 from oodbench.cluster import Cluster as Nodes
@@ -104,16 +105,6 @@ def plugin(tmp_path):
     path = tmp_path / "plugin.py"
     path.write_text(PLUGIN)
     return path
-
-
-def arrays(folder):
-    """Every stored array below a results folder, by cell, group and name."""
-    return {
-        (str(cell.path.relative_to(folder)), group.task, group.image_set, name): array.tobytes()
-        for cell in cells(folder)
-        for group in cell.read()
-        for name, array in [("scores", group.scores), ("predictions", group.predictions), *group.extras.items()]
-    }
 
 
 def rows(text):

@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
+from contents import arrays
 
 import oodbench as package
 from oodbench import sidebyside
@@ -79,27 +78,13 @@ def plugin(tmp_path):
     return path
 
 
-def content(folder):
-    """Every array of every result, as bytes, by file and name."""
-    found = {}
-    for file in sorted(Path(folder).rglob("*.h5")):
-        with h5py.File(file) as cell:
-
-            def note(name, item, file=file):
-                if isinstance(item, h5py.Dataset):
-                    found[f"{file.relative_to(folder)}/{name}"] = np.asarray(item[()]).tobytes()
-
-            cell.visititems(note)
-    return found
-
-
 def test_two_processes_find_the_bits_of_one(tmp_path):
     said = []
     for jobs in (1, 2):
         package.run(
             "digits-adv", ["msp", "energy", "oe"], out=tmp_path / str(jobs), jobs=jobs, say=said.append, **QUICK
         )
-    found, wanted = content(tmp_path / "2"), content(tmp_path / "1")
+    found, wanted = arrays(tmp_path / "2"), arrays(tmp_path / "1")
     assert len(wanted) > 100
     assert found == wanted
     assert said[-1].startswith("[4/4] digits-adv, seed 1, ")

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from plugintext import method
 
 from oodbench import sourcecode
 from oodbench.detector import Detector
@@ -21,20 +22,6 @@ from oodbench.objective import Objective
 from oodbench.registry import discover
 from oodbench.sourcecode import code_digest
 
-METHOD = """
-{imports}
-from oodbench.detector import Detector
-
-
-class Mine(Detector):
-    '''The largest logit.'''
-
-    name = "mine"
-    paper = "nobody, nowhere"
-
-    def score_representation(self, representation):
-        {body}
-"""
 HELPER = "def combine(logits):\n    return {sign}logits.max(1).values\n"
 
 
@@ -53,68 +40,72 @@ def plugin(tmp_path):
     return load
 
 
-def method(imports, body="return combine(representation.logits)"):
-    return METHOD.format(imports=imports, body=body)
+def combining(imports, body="return combine(representation.logits)"):
+    return method(body, imports=imports)
 
 
 LAYOUTS = {
     "import helper": {
-        "plug.py": method("import helper", "return helper.combine(representation.logits)"),
+        "plug.py": combining("import helper", "return helper.combine(representation.logits)"),
         "helper.py": "",
     },
-    "from helper import": {"plug.py": method("from helper import combine"), "helper.py": ""},
-    "from helper import *": {"plug.py": method("from helper import *"), "helper.py": ""},
-    "relative": {"plug.py": method("from .helper import combine"), "helper.py": ""},
+    "from helper import": {"plug.py": combining("from helper import combine"), "helper.py": ""},
+    "from helper import *": {"plug.py": combining("from helper import *"), "helper.py": ""},
+    "relative": {"plug.py": combining("from .helper import combine"), "helper.py": ""},
     "inside a function": {
-        "plug.py": method("", "import helper\n        return helper.combine(representation.logits)"),
+        "plug.py": combining("", "import helper\n        return helper.combine(representation.logits)"),
         "helper.py": "",
     },
     "a dotted name": {
-        "plug.py": method("import lib.deep.helper", "return lib.deep.helper.combine(representation.logits)"),
+        "plug.py": combining("import lib.deep.helper", "return lib.deep.helper.combine(representation.logits)"),
         "lib/__init__.py": "",
         "lib/deep/__init__.py": "",
         "lib/deep/helper.py": None,
     },
     "a package": {
-        "plug.py": method("from lib import combine"),
+        "plug.py": combining("from lib import combine"),
         "lib/__init__.py": "from .deep.helper import combine",
         "lib/deep/__init__.py": "",
         "lib/deep/helper.py": None,
     },
-    "a folder that is no package": {"plug.py": method("from lib.helper import combine"), "lib/helper.py": None},
+    "a folder that is no package": {"plug.py": combining("from lib.helper import combine"), "lib/helper.py": None},
     "a module of a package": {
-        "plug.py": method("from lib import helper\ncombine = helper.combine"),
+        "plug.py": combining("from lib import helper\ncombine = helper.combine"),
         "lib/helper.py": None,
     },
     "two steps": {
-        "plug.py": method("from between import combine"),
+        "plug.py": combining("from between import combine"),
         "between.py": "from helper import combine",
         "helper.py": None,
     },
     "in a circle": {
-        "plug.py": method("from between import combine"),
+        "plug.py": combining("from between import combine"),
         "between.py": "import helper\ndef combine(logits): return helper.combine(logits)",
         "helper.py": None,
     },
     "import_module": {
-        "plug.py": method("import importlib\ncombine = importlib.import_module('.helper', __package__).combine"),
+        "plug.py": combining("import importlib\ncombine = importlib.import_module('.helper', __package__).combine"),
         "helper.py": None,
     },
     "a computed name": {
-        "plug.py": method("import importlib\ncombine = importlib.import_module('.help' + 'er', __package__).combine"),
+        "plug.py": combining(
+            "import importlib\ncombine = importlib.import_module('.help' + 'er', __package__).combine"
+        ),
         "helper.py": None,
     },
     "inside a package": {
-        "own/plug.py": method("from own.helper import combine\nfrom . import __name__ as _"),
+        "own/plug.py": combining("from own.helper import combine\nfrom . import __name__ as _"),
         "own/__init__.py": "",
         "own/helper.py": None,
     },
     "a base class": {
-        "plug.py": method("from helper import combine\nfrom base import Base").replace("Mine(Detector)", "Mine(Base)"),
+        "plug.py": combining("from helper import combine\nfrom base import Base").replace(
+            "Mine(Detector)", "Mine(Base)"
+        ),
         "base.py": "from oodbench.detector import Detector\nclass Base(Detector): pass",
         "helper.py": None,
     },
-    "a name with dots": {"my.plug-in.py": method("from helper import combine"), "helper.py": None},
+    "a name with dots": {"my.plug-in.py": combining("from helper import combine"), "helper.py": None},
 }
 
 
@@ -260,7 +251,9 @@ def test_built_ins_count_with_what_they_import_from_each_other(method):
 
 
 def test_a_plugin_that_builds_on_a_built_in_counts_with_it(plugin):
-    mine, _ = plugin({"plug.py": method("", "from oodbench.detectors.energy import energy\n        return energy(0)")})
+    mine, _ = plugin(
+        {"plug.py": combining("", "from oodbench.detectors.energy import energy\n        return energy(0)")}
+    )
     assert {label for label, _ in sourcecode._closure(mine)} == {":plug", "oodbench.detectors:energy"}
 
 
@@ -340,7 +333,7 @@ def test_files_on_the_path_that_no_distribution_owns_count_and_libraries_do_not(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     mine, _ = plugin(
-        {"plug.py": method("import numpy, sklearn.svm\nfrom loose_tools.maths import loose_single", "return 0")}
+        {"plug.py": combining("import numpy, sklearn.svm\nfrom loose_tools.maths import loose_single", "return 0")}
     )
     found = {label for label, _ in sourcecode._closure(mine)}
     assert found == {":plug", ":loose_tools", ":loose_tools.maths", ":loose_single"}

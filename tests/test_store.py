@@ -46,6 +46,14 @@ def filled(image_set: str, value: int, count: int = 4, /, **changes: Any) -> Sco
     return Scores(**{**fields, **changes})
 
 
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    """A file with one group."""
+    made = Cell(tmp_path / "cell.h5")
+    made.add(filled("blobs", 1), ATTRIBUTES)
+    return made
+
+
 def stored(cell: Cell) -> dict[str, int]:
     """The value of each stored group by image set, after checking that the groups are whole."""
     values = {}
@@ -187,9 +195,7 @@ def test_only_what_this_cell_left_behind_is_cleared(tmp_path: Path) -> None:
     assert of_another.exists()
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_a_full_disk_keeps_what_was_there(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -199,7 +205,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(OodbenchError, match=r"disk is full: .*cell\.h5 needs .*free some space"):
             cell.add(filled("rooms", 2), ATTRIBUTES)
     assert stored(cell) == {"blobs": 1}
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(cell.path.parent.glob("*.tmp"))
     cell.add(filled("rooms", 2), ATTRIBUTES)
     assert stored(cell) == {"blobs": 1, "rooms": 2}
 
@@ -240,9 +246,7 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
         find(tmp_path)
 
 
-def test_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_a_newer_schema_asks_for_an_upgrade(cell: Cell) -> None:
     with h5py.File(cell.path, "a") as file:
         file.attrs["oodbench_schema"] = SCHEMA + 1
     with pytest.raises(OodbenchError, match=r"newer oodbench \(schema 2, this one reads 1\): upgrade"):
@@ -250,18 +254,14 @@ def test_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["scores", "extras"])
-def test_a_group_that_lacks_something_is_a_damaged_file(tmp_path: Path, missing: str) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_a_group_that_lacks_something_is_a_damaged_file(cell: Cell, missing: str) -> None:
     with h5py.File(cell.path, "a") as file:
         del file["linf/blobs"][missing]
     with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5"):
         cell.read()
 
 
-def test_stored_scores_are_checked_as_new_ones_are(tmp_path: Path) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_stored_scores_are_checked_as_new_ones_are(cell: Cell) -> None:
     with h5py.File(cell.path, "a") as file:
         file["linf/blobs/scores"][0] = np.nan
     with pytest.raises(OodbenchError, match="scores are not all finite"):
@@ -339,18 +339,14 @@ def test_what_cannot_be_stored_is_refused_when_made(changes: dict[str, Any], mes
 
 
 @pytest.mark.parametrize("value", [np.zeros(0), np.zeros((2, 2)), np.bytes_(b"\xff")])
-def test_an_attribute_that_is_no_text_and_no_number_is_a_damaged_file(tmp_path: Path, value: object) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_an_attribute_that_is_no_text_and_no_number_is_a_damaged_file(cell: Cell, value: object) -> None:
     with h5py.File(cell.path, "a") as file:
         file.attrs["suite"] = value
     with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores \(its attribute 'suite'"):
         cell.attributes()
 
 
-def test_an_attribute_of_bytes_that_are_no_text_is_a_damaged_file(tmp_path: Path) -> None:
-    cell = Cell(tmp_path / "cell.h5")
-    cell.add(filled("blobs", 1), ATTRIBUTES)
+def test_an_attribute_of_bytes_that_are_no_text_is_a_damaged_file(cell: Cell) -> None:
     with h5py.File(cell.path, "a") as file:
         del file.attrs["suite"]
         file.attrs.create("suite", np.array(b"digi\x80s", dtype=h5py.string_dtype("utf-8", 6)))

@@ -412,6 +412,7 @@ def _attributes(
         "seed": request.seed,
         "limit": request.limit or 0,
         "images": request.images or 0,
+        "data": str(request.data),
         "network": suite.network.name,
         "network_file": network_plan.file.name,
         "network_digest": network_digest,

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from oodbench import honesty, settings, severity
 from oodbench.severity import Effect
 from oodbench.tables.summary import ASIDE
 from oodbench.variation import curve_of, curves
+
+FOLDERS = {"data": "data", "out": "results"}
+"""Options that name folders, and what these are where nobody says another."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,12 @@ def stored(effects: Mapping[str, Effect]) -> str:
     )
 
 
-def next_run(row: "pd.Series[Any]") -> str:
-    """The command that attacks harder what a row of a tidy frame is about; "" where nothing was attacked."""
+def next_run(rows: pd.DataFrame) -> str:
+    """The command that attacks harder what rows of a tidy frame, of one task, are about; "" if nothing was attacked.
+
+    It repeats whatever else moves the outcome, as far as a frame tells: results do not keep files of plugins.
+    """
+    row = rows.iloc[0]
     constants = json.loads(str(row["constants"]) or "{}")
     if not constants.get("epsilon"):
         return ""
@@ -70,6 +78,8 @@ def next_run(row: "pd.Series[Any]") -> str:
     command = ["oodbench", "run", "--suite", str(row["suite"]), "--detector", str(row["detector"])]
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
+    for option, usual in FOLDERS.items():
+        command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
     for option in ("limit", "images"):
         command += [f"--{option}", str(row[option])] if row[option] else []
     # What was set of the task that is flagged is not the other one's.
@@ -77,7 +87,19 @@ def next_run(row: "pd.Series[Any]") -> str:
         about = text.partition("=")[0].rpartition(".")[0]
         if about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
             command += ["--set", text]
-    return shlex.join([*command, "--task", attack, *options])
+    return shlex.join([*command, "--task", attack, *options, *_only(rows)])
+
+
+def _elsewhere(folder: object, usual: str) -> bool:
+    """Results of earlier versions do not say all folders."""
+    return bool(folder) and Path(str(folder)).absolute() != Path(usual).absolute()
+
+
+def _only(rows: pd.DataFrame) -> list[str]:
+    """`--only` and each OOD set of `rows`, if these are not all that the suite has a mean over."""
+    sets = list(dict.fromkeys(rows["ood"].astype(str)))
+    every = json.loads(str(rows["means"].iloc[0]) or "{}").get("all", [])
+    return [word for name in sets for word in ("--only", name)] if set(every) - set(sets) else []
 
 
 def _harder(task: str, constants: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -102,14 +124,14 @@ def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
         means = {flag: float(each[flag].mean()) for flag in honesty.FLAGS}
         said = severity.said(means, severity.mean([loaded(text) for text in each["effects"]]))
         if said:
-            text = "; also ".join(one.text for one in said) + _next(part.iloc[0], [one.remedy for one in said])
+            text = "; also ".join(one.text for one in said) + _next(part, [one.remedy for one in said])
             yield Flagged(cell, str(task), (str(task),), text, said[0].effect)
 
 
-def _next(row: "pd.Series[Any]", remedies: Sequence[str]) -> str:
+def _next(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
     """What to do about flags with these remedies, "" where another attack is one."""
     steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
-    if "" in remedies and (command := next_run(row)):
+    if "" in remedies and (command := next_run(rows)):
         steps.append(f"`{command}`")
     return f"; next: {'; '.join(steps)}" if steps else ""
 
@@ -136,16 +158,15 @@ def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
         tasks.setdefault(curve, []).append(task)
     for name, (text, effect) in honesty.rising(points).items():
         steps = f"{text}: no radius's figure is to be believed closer than that"
-        last = rows[rows["task"] == tasks[name][-1]].iloc[0]
+        last = scores[scores["task"] == tasks[name][-1]]
         yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps + _next(last, [""]), effect)
 
 
 def _disordered(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks that do less damage than weaker ones."""
     for task, (text, effect) in honesty.disordered(left(scores)).items():
-        first = scores[scores["task"] == task].iloc[0]
         words = f"{text}: the AUROC is too high by {100 * effect:.2f} points at least"
-        yield Flagged(cell, task, (task,), words + _next(first, [""]), effect)
+        yield Flagged(cell, task, (task,), words + _next(scores[scores["task"] == task], [""]), effect)
 
 
 def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:

@@ -34,6 +34,7 @@ OF_CELL = (
     "limit",
     "images",
     "checkpoint",
+    "data",
     "unlike",
     "suite_version",
     "suite_fingerprint",
@@ -75,6 +76,7 @@ COLUMNS = (
     "stale",
     "id_set",
     *OF_GROUP,
+    "out",
     "cell",
 )
 
@@ -112,6 +114,7 @@ def load_results(
         effects: JSON, by how much each flag may move "auroc" and "fpr95", or did where that was measured
             (see `oodbench.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
+        data: folder of the image packs, as the run was told.
         unlike: which sets are not the public ones whose names they have.
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
         means: JSON, the sets behind each mean that the suite names.
@@ -126,6 +129,7 @@ def load_results(
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
         labels_note: in rows of accuracy, why their labels may not mean what the network thinks; "" for no reason.
         device, hardware, torch, oodbench, date: of the scoring.
+        out: results folder in which a run finds the cell again; "" if the file lies where no run puts it.
         cell: DETECTOR/FILE, the same in all rows of a cell; with the folders above where two would be called so.
 
     Args:
@@ -202,7 +206,12 @@ def _rows(
     groups = [group for group in groups if (group.task, group.image_set) not in outdated]
     name = attributes["detector"]
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
-    of_cell |= {"cell": called, "stale": told(outdated), "current": _current(of_cell, detectors)}
+    of_cell |= {
+        "cell": called,
+        "out": _results_folder(cell.path, str(of_cell["suite"])),
+        "stale": told(outdated),
+        "current": _current(of_cell, detectors),
+    }
     published = _published(str(name), detectors) if convention == "published" else None
     operating_point = published.operating_point if published else None
     of_cell["operating_point"] = operating_point
@@ -236,6 +245,11 @@ def _rows(
             about |= figures.about(id_side, ood_side)
             for row in figures.figures(id_side, ood_side, clean_id.scores, convention, operating_point, wanted):
                 yield {**about, **row}
+
+
+def _results_folder(path: Path, suite: str) -> str:
+    """What `--out` was, since a run writes to OUT/SUITE/DETECTOR; "" for a file that somebody put elsewhere."""
+    return str(path.parents[2]) if path.parent.parent.name == suite else ""
 
 
 def _side(group: Scores, attacked: bool = True) -> figures.Side:

@@ -1,8 +1,10 @@
 """What is flagged, how far off it says a figure may be, in which order, and what to run next."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from oodbench import store
@@ -40,7 +42,7 @@ def test_each_flag_says_its_size_whether_to_believe_and_what_to_run(tmp_path, st
     assert found.text == (
         "no gradient at the start of the attack on 50% of the images, so it could not climb; the AUROC may be up to "
         "50.00 points lower, FPR@95 up to 50.00 points higher: not to be believed; next: `oodbench run --suite digits "
-        "--detector msp --task linf-adaptive`"
+        f"--detector msp --out {tmp_path} --task linf-adaptive`"
     )
     assert severities([found]) == {("msp/seed1-abababababab", "linf"): 0.5}
 
@@ -98,9 +100,12 @@ def test_a_score_in_need_of_mending_is_not_told_to_attack_harder(tmp_path, store
     )
 
 
-def row(**about):
+def rows(**about):
     usual = {"suite": "digits-adv", "detector": "msp", "seed": 1, "checkpoint": "", "limit": 0, "images": 0}
-    return {**usual, "settings": "", "task": "linf", "constants": json.dumps({"kind": "linf", "epsilon": 8}), **about}
+    usual |= {"data": "data", "out": "results", "ood": ["letters", "noise"], "settings": "", "task": "linf"}
+    usual |= {"means": json.dumps({"all": ["letters", "noise"], "near": ["letters"]})}
+    usual |= {"constants": json.dumps({"kind": "linf", "epsilon": 8})}
+    return pd.DataFrame({**usual, **about})
 
 
 def of_task(task, **constants):
@@ -137,7 +142,24 @@ def of_task(task, **constants):
     ],
 )
 def test_the_next_command_attacks_the_same_harder(about, ends):
-    assert next_run(row(**about)).endswith(ends) or ends in next_run(row(**about))
+    assert next_run(rows(**about)).endswith(ends) or ends in next_run(rows(**about))
+
+
+@pytest.mark.parametrize(
+    ("about", "folders", "sets"),
+    [
+        ({}, "", ""),
+        ({"ood": ["letters", "noise", "aside"]}, "", ""),
+        ({"ood": ["letters"] * 2}, "", " --only letters"),
+        ({"ood": ["noise", "aside"]}, "", " --only noise --only aside"),
+        ({"data": "/my packs", "out": "elsewhere"}, " --data '/my packs' --out elsewhere", ""),
+        ({"data": str(Path("data").absolute()), "out": str(Path("results").absolute())}, "", ""),
+        ({"data": "", "out": ""}, "", ""),  # of a version that did not keep it, and a file that was put elsewhere
+    ],
+)
+def test_the_next_command_keeps_to_the_sets_and_folders_of_the_run(about, folders, sets):
+    usual = "oodbench run --suite digits-adv --detector msp"
+    assert next_run(rows(**about)) == f"{usual}{folders} --task linf-adaptive{sets}"
 
 
 def curve(tmp_path, stored, *aurocs):

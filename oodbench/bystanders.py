@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from oodbench.errors import OodbenchError
 
@@ -62,6 +63,8 @@ def _parts(thing: Any) -> list[Any]:
 def untouched(score: Any) -> Iterator[None]:
     """Sees to it that what happens inside leaves the networks behind a score as they were.
 
+    A network may be held where nobody finds it; its batch norm is met at the latest when it is called.
+
     Raises:
         OodbenchError: batch norm of one of them would take the statistics of the test images, or its buffers were
             changed all the same; they have been put back.
@@ -72,9 +75,11 @@ def untouched(score: Any) -> Iterator[None]:
     buffers = [(network, name, buffer) for network in networks for name, buffer in network.named_buffers()]
     before = [buffer.detach().clone() for _, _, buffer in buffers]
     moved: list[str] = []
+    watch = register_module_forward_pre_hook(_refuse_taking)
     try:
         yield
     finally:
+        watch.remove()
         for (network, name, buffer), was in zip(buffers, before, strict=True):
             if not torch.equal(buffer, was):
                 moved.append(f"{name} of {type(network).__name__}")
@@ -95,6 +100,12 @@ def _refuse_training(network: nn.Module) -> None:
             f"{learning[0] or 'itself'!r}): its scores would depend on the batch, and test images would move its "
             "statistics; call .eval() on it first"
         )
+
+
+def _refuse_taking(part: nn.Module, given: object) -> None:
+    """Called before any module is."""
+    if _takes_statistics(part):
+        _refuse_training(part)
 
 
 def _takes_statistics(part: nn.Module) -> bool:

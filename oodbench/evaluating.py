@@ -75,6 +75,7 @@ class Bench:
                 yield Measured(task, images.images.name, turned, done, id_scored)
 
     def _refuse_impossible(self, id_images: Given, sets: Sequence[Given], task: Task) -> None:
+        _refuse_undone(task)
         if task.certifies and not self.detector.has_bound():
             raise OodbenchError(
                 f"{self.detector.name!r} knows no bounds of its score, so nothing can be certified: give a fitted "
@@ -113,6 +114,16 @@ class Bench:
 
     def _purpose(self, images: Given) -> str:
         return f"{self.seed}/{images.images.name}"  # as a run names it: the same set meets the same draws
+
+
+def _refuse_undone(task: Task) -> None:
+    """OodbenchError for a task of somebody's own that alters images, but not inside a ball: nobody would call it."""
+    says = "epsilon" in getattr(task, "__dataclass_fields__", ())  # if so, 0 is what it says
+    if type(task).alter is not Task.alter and not task.attacks() and not says:
+        raise OodbenchError(
+            f"the task {task.kind!r} alters images and says no radius, so its alter() would never be called: give "
+            f"{type(task).__name__} an epsilon above 0, the most that it moves a pixel in 1/255"
+        )
 
 
 def rows(found: Measured, detector: Detector, convention: str, intervals: bool) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,8 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks import build, checkpoints
 from oodbench.registry import discover
 from oodbench.store import cells
-from oodbench.tasks import Compositional, Corruption, Linf, LinfAdaptive
+from oodbench.tasks import Compositional, Corruption, Linf, LinfAdaptive, Task
+from oodbench.tasks.task import Altered
 
 
 def brightness(images):
@@ -176,6 +177,57 @@ def test_a_network_in_train_mode_is_refused_and_left_alone(behind):
     net.eval()
     oodbench.evaluate(behind(net).eval() if isinstance(behind(net), nn.Module) else behind(net), BRIGHT, DARK)
     assert all(weights.requires_grad for weights in net.parameters())
+
+
+class Slotted:
+    __slots__ = ("net",)
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, images):
+        return self.net(images)[:, 0]
+
+
+def test_a_network_in_train_mode_is_refused_wherever_it_is_held():
+    net = train_mode()
+    held = [net]
+    for _ in range(9):
+        held = [held]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def deep(images):
+        found = held
+        while isinstance(found, list):
+            (found,) = found
+        return found(images)[:, 0]
+
+    for score in (Slotted(net), deep):
+        with pytest.raises(OodbenchError, match=r"train mode.*call \.eval\(\)"):
+            oodbench.evaluate(score, BRIGHT, DARK)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    net(torch.zeros(2, 3, 8, 8))  # elsewhere nothing watches
+
+
+class Lighter(Task):
+    """A task of somebody's own that does not say how far it moves a pixel."""
+
+    kind = "lighter"
+
+    def alter(self, goal, images, indices, purpose):
+        return Altered((images + 5 / 255).clamp(max=1))
+
+
+class LighterByFive(Lighter):
+    epsilon = 5
+
+
+def test_a_task_that_would_not_be_carried_out_is_refused():
+    with pytest.raises(OodbenchError, match="'lighter' alters images and says no radius"):
+        oodbench.evaluate(brightness, BRIGHT, DARK, attack=Lighter())
+    # 5, 104, 106 and 115 against 2 lose four.
+    assert aurocs(brightness, LighterByFive())["lighter"] == 16 / 20
+    assert aurocs(brightness, Linf(epsilon=0))["linf"] == 17 / 20  # a ball of one point
 
 
 class Column(nn.Module):

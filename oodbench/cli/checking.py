@@ -1,7 +1,7 @@
 """`oodbench check`: do figures still hold?"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from xml.etree import ElementTree
@@ -96,7 +96,7 @@ def check(
     rows = _only(reference.read(Path(file)), wanted, file)
     verdicts = compare(cells, rows, detectors, today)
     unread = [Verdict(str(path), Status.NOT_COMPARABLE, nan, nan, 0.0, why) for path, why in there.broken.items()]
-    verdicts = ordered([*verdicts, *unread])
+    verdicts = ordered([*verdicts, *unread, *_of_unknown_code(cells, rows, detectors)])
     bad = {Status.FAIL} | (set() if lenient else {Status.MISSING, Status.NOT_COMPARABLE})
     if junit:
         write_atomic(junit, _junit(verdicts, bad))
@@ -114,6 +114,17 @@ def check(
         if {verdict.status for verdict in verdicts if verdict.status in bad} <= {Status.MISSING}:
             click.echo("All that was measured holds: --suite, --detector and --task say which part was run.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _of_unknown_code(cells: Sequence[Cell], rows: pd.DataFrame, known: Container[str]) -> list[Verdict]:
+    """A verdict for each detector of a reference whose results are of code that nobody can look at here."""
+    made = {str(about["detector"]) for about in (cell.attributes() for cell in cells) if about.get("code")}
+    why = "no detector is called so here, so whether its code is still the same is not known: give its file by --plugin"
+    return [
+        Verdict(name, Status.NOT_COMPARABLE, nan, nan, 0.0, why)
+        for name in sorted(made & set(rows["detector"]))
+        if name not in known
+    ]
 
 
 def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:

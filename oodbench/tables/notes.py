@@ -44,6 +44,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
     if any(len(entry.cells) > 1 for entry in summary):
         notes.append("±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images.")
+        notes += _one_network(cells, summary, called)
     for _, cell in cells[cells["operating_point"].notna()].iterrows():
         name = called[str(cell["cell"])]
         notes.append(f"FPR@95 of {name} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
@@ -105,7 +106,25 @@ def _about_differences(frame: pd.DataFrame, summary: Sequence[Entry]) -> list[st
         notes.append("An attack moves each image against the detector's own score, so attacked images differ.")
     if any(len(entry.cells) > 1 for entry in summary):
         notes.append("±: standard deviation of the difference over training seeds (n - 1).")
+        cells = frame.drop_duplicates("cell")
+        notes += _one_network(cells, summary, {cell: entry.line for entry in summary for cell in entry.cells})
     return notes
+
+
+def _one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """Lines whose seeds share a trained network, so that their deviation says nothing of training."""
+    digests = dict(zip(cells["cell"].astype(str), cells["network_digest"].astype(str), strict=True))
+    lines: dict[str, set[str]] = {}
+    for entry in summary:
+        if len(entry.cells) > 1:
+            lines.setdefault(called[str(entry.cells[0])], set()).update(str(cell) for cell in entry.cells)
+    found = {line: {digests[cell] for cell in several} for line, several in lines.items()}
+    alone = [line for line, several in found.items() if len(several) == 1 and several != {""}]
+    return [
+        f"{line}: all seeds are of one and the same network, so ± is of what an attack or a corruption draws, not of "
+        "training, and 0.00 where nothing is drawn."
+        for line in alone
+    ]
 
 
 def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:

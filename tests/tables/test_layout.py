@@ -111,6 +111,18 @@ def test_seeds_are_apart_from_intervals(tmp_path, stored):
     assert "standard deviation over training seeds" in text
 
 
+def test_seeds_of_one_network_deviate_by_no_training(tmp_path, stored):
+    about = {"checkpoint": "nets/plain.safetensors", "network_digest": "d" * 64}
+    cells = [stored(tmp_path, seed=seed, ood=[("a", [0.0, x, 9.5, 9.5])], **about) for seed, x in ((1, 0.0), (2, 9.5))]
+    assert "msp (2 seeds, checkpoint plain.safetensors): all seeds are of one and the same network" in render(
+        tidy(cells, {})
+    )
+    trained = [
+        stored(tmp_path / "b", seed=seed, ood=[("a", [0.0] * 4)], network_digest=f"{seed}" * 64) for seed in (1, 2)
+    ]
+    assert "one and the same network" not in render(tidy(trained, {}))
+
+
 class Rounded(Detector):
     """A method whose paper prints what is stored."""
 

@@ -20,7 +20,7 @@ from scipy.special import betainc, betaincinv, gammaln, xlog1py, xlogy
 from oodbench import influence, metrics
 from oodbench.errors import unknown
 from oodbench.influence import End, Influence, Weighed
-from oodbench.metrics import Counts, Curve, Floats, Metric, curve
+from oodbench.metrics import CleanThreshold, Counts, Curve, Floats, Metric, curve
 
 TAIL = 0.025
 """Probability beyond each end."""
@@ -100,20 +100,14 @@ def intervals(
     return {name: (interval.low.value, interval.high.value) for name, interval in ends.items()}
 
 
-def at_clean_threshold(
-    clean_id: npt.ArrayLike,
-    attacked_id: npt.ArrayLike,
-    ood_scores: npt.ArrayLike,
-    convention: str = "default",
-    operating_point: float | None = None,
-) -> dict[str, tuple[float, float]]:
+def at_clean_threshold(given: CleanThreshold) -> dict[str, tuple[float, float]]:
     """A 95 % interval (low, high) for each value of `oodbench.metrics.at_clean_threshold`, which see.
 
     The attacked ID images set the threshold while they were clean. An image that scores high then tends to score high
     when attacked, which makes the share that is rejected vary less than is allowed for here.
     """
-    method = methods(convention, operating_point)["fpr95"]
-    accepted, kept = method(curve(clean_id, ood_scores)), method(curve(clean_id, attacked_id))
+    method = methods(given.convention, given.operating_point)["fpr95"]
+    accepted, kept = (method(curve(given.clean_id, scores)) for scores in (given.ood_scores, given.attacked_id))
     return {
         "fpr95_clean": (accepted.low.value, accepted.high.value),
         "fnr_clean": (1 - kept.high.value, 1 - kept.low.value),

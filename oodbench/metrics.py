@@ -69,24 +69,30 @@ def evaluate(id_scores: npt.ArrayLike, ood_scores: npt.ArrayLike, convention: st
     return {name: float(function(points)) for name, function in functions.items()}
 
 
-def at_clean_threshold(
-    clean_id: npt.ArrayLike,
-    attacked_id: npt.ArrayLike,
-    ood_scores: npt.ArrayLike,
-    convention: str = "default",
-    operating_point: float | None = None,
-) -> dict[str, float]:
-    """What passes and what is rejected at a threshold that was set on clean ID images, while ID images are attacked.
+@dataclass(frozen=True)
+class CleanThreshold:
+    """A threshold that was set on clean ID images, and who meets it while ID images are attacked.
 
     All other metrics hold attacked ID scores against OOD scores, so that their threshold moves with the attack, which
     nobody's threshold does.
 
-    Args:
+    Attributes:
         clean_id: (N,), sets the threshold that keeps 95 % of them.
         attacked_id: (M,).
         ood_scores: (K,), attacked or not.
         convention: one of `CONVENTIONS`; how `fpr95` is taken.
         operating_point: a fixed threshold in its place, where the method has one.
+    """
+
+    clean_id: npt.ArrayLike
+    attacked_id: npt.ArrayLike
+    ood_scores: npt.ArrayLike
+    convention: str = "default"
+    operating_point: float | None = None
+
+
+def at_clean_threshold(given: CleanThreshold) -> dict[str, float]:
+    """What passes and what is rejected at a threshold that was set before the attack.
 
     Returns:
         fpr95_clean: share of OOD images accepted there.
@@ -95,13 +101,14 @@ def at_clean_threshold(
     Raises:
         OodbenchError: as `evaluate`.
     """
-    share_accepted = _convention(convention)["fpr95"]
+    share_accepted = _convention(given.convention)["fpr95"]
 
     def accepted(scores: npt.ArrayLike) -> float:
-        points = curve(clean_id, scores)
-        return float(share_accepted(points)) if operating_point is None else fpr_at(points, operating_point)
+        points = curve(given.clean_id, scores)
+        fixed = given.operating_point
+        return float(share_accepted(points)) if fixed is None else fpr_at(points, fixed)
 
-    return {"fpr95_clean": accepted(ood_scores), "fnr_clean": 1 - accepted(attacked_id)}
+    return {"fpr95_clean": accepted(given.ood_scores), "fnr_clean": 1 - accepted(given.attacked_id)}
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from oodbench.errors import OodbenchError
 from oodbench.intervals import at_clean_threshold, intervals, of_accuracy, share
-from oodbench.metrics import CONVENTIONS, METRICS, evaluate
+from oodbench.metrics import CONVENTIONS, METRICS, CleanThreshold, evaluate
 
 scores = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
 conventions = st.sampled_from(sorted(CONVENTIONS))
@@ -170,11 +170,11 @@ def test_shares_at_a_clean_threshold_have_the_interval_of_their_convention():
     clean, attacked = np.linspace(0, 1, 200), np.linspace(-1, 0.5, 200)
     ood = np.linspace(-2, 0.4, 80)
     for convention in CONVENTIONS:
-        found = at_clean_threshold(clean, attacked, ood, convention)
+        found = at_clean_threshold(CleanThreshold(clean, attacked, ood, convention))
         assert found["fpr95_clean"] == intervals(clean, ood, convention)["fpr95"]
         low, high = intervals(clean, attacked, convention)["fpr95"]
         assert found["fnr_clean"] == (1 - high, 1 - low)
-    fixed = at_clean_threshold(clean, attacked, ood, "published", 0.2)
+    fixed = at_clean_threshold(CleanThreshold(clean, attacked, ood, "published", 0.2))
     assert fixed["fnr_clean"] == pytest.approx(share(int((attacked <= 0.2).sum()), 200))
 
 

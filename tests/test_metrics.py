@@ -183,16 +183,18 @@ def test_thresholds_given_from_outside_are_strict():
 def test_a_threshold_set_on_clean_images_accepts_and_rejects_what_can_be_counted():
     clean, attacked, ood = np.arange(20.0), np.arange(20.0) - 8, [0.5, 1.0, 1.5, 30.0]
     # 19 of 20 lie at 1 or above: the threshold is 1. Of the attacked, -8 to 11, the nine below 1 are rejected.
-    assert metrics.at_clean_threshold(clean, attacked, ood) == pytest.approx({"fpr95_clean": 0.75, "fnr_clean": 0.45})
+    assert metrics.at_clean_threshold(metrics.CleanThreshold(clean, attacked, ood)) == pytest.approx(
+        {"fpr95_clean": 0.75, "fnr_clean": 0.45}
+    )
     # The reference code rejects up to the score of rank 1, itself included.
-    published = metrics.at_clean_threshold(clean, attacked, ood, "published")
+    published = metrics.at_clean_threshold(metrics.CleanThreshold(clean, attacked, ood, "published"))
     assert published == pytest.approx({"fpr95_clean": 0.5, "fnr_clean": 0.5})
-    fixed = metrics.at_clean_threshold(clean, attacked, ood, "published", operating_point=1.5)
+    fixed = metrics.at_clean_threshold(metrics.CleanThreshold(clean, attacked, ood, "published", operating_point=1.5))
     assert fixed == pytest.approx({"fpr95_clean": 0.25, "fnr_clean": 0.5})
 
 
 def test_an_attack_on_id_that_did_nothing_rejects_what_was_to_be_rejected():
     scores = np.random.default_rng(0).normal(size=200)
-    found = metrics.at_clean_threshold(scores, scores, scores - 3)
+    found = metrics.at_clean_threshold(metrics.CleanThreshold(scores, scores, scores - 3))
     assert found["fnr_clean"] <= 0.05 + 1e-12
     assert found["fpr95_clean"] == metrics.evaluate(scores, scores - 3)["fpr95"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from oodbench import honesty, severity
 from oodbench.intervals import at_clean_threshold as at_clean_intervals
 from oodbench.intervals import intervals as all_intervals
-from oodbench.metrics import at_clean_threshold, curve, evaluate, fpr_at
+from oodbench.metrics import CleanThreshold, at_clean_threshold, curve, evaluate, fpr_at
 from oodbench.tables import flags
 
 Floats = npt.NDArray[np.float64]
@@ -86,9 +86,9 @@ def figures(
         values["fpr95"] = fpr_at(curve(*scores), operating_point)
     bounds = all_intervals(*scores, convention, operating_point) if intervals else {}
     if id_side.attacked:
-        sides = clean_id, *scores
-        values |= at_clean_threshold(*sides, convention, operating_point)
-        bounds |= at_clean_intervals(*sides, convention, operating_point) if intervals else {}
+        given = CleanThreshold(clean_id, *scores, convention, operating_point)
+        values |= at_clean_threshold(given)
+        bounds |= at_clean_intervals(given) if intervals else {}
     for metric, value in values.items():
         low, high = bounds.get(metric, UNBOUNDED)
         yield {"metric": metric, "value": value, "low": low, "high": high}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.errors import OodbenchError, StorageError
-from oodbench.jobs import Unit, always, score, train, units
+from oodbench.jobs import Unit, always, note, score, train, units
 from oodbench.plan import Planned
 from oodbench.provide import Say
 
@@ -125,11 +125,19 @@ def _outcome(done: "ObjectRef", unit: Unit, say: Say) -> list[str] | None:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, StorageError):
             raise StorageError(str(error.cause)) from error
-        say(str(error))  # not a user's mistake: with where it happened
-        return [unit.failure(error.cause)]
+        if not isinstance(error.cause, OodbenchError):  # not a user's mistake: with where it happened
+            say(str(error))
+        return [_noted(unit, error.cause)]
     except ray.exceptions.RayError as error:
-        return [unit.failure(error)]
+        return [_noted(unit, error)]
     return found
+
+
+def _noted(unit: Unit, error: BaseException) -> str:
+    """What ended a task before it could tell of it; its results are left word, also by a machine without a GPU."""
+    failure = unit.failure(error)
+    note(replace(unit.job, device="cpu"), failure)
+    return failure
 
 
 @contextmanager

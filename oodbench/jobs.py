@@ -77,9 +77,10 @@ class Unit:
         return [of_seed(self.job.request, one, planned) for one in found]
 
     def failure(self, error: BaseException) -> str:
-        """An `error` that is no mistake of the user's, in one line."""
+        """The `error` that ended it, in one line, with its kind if it is no mistake of the user's."""
         first, _, _ = str(error).strip().partition("\n")
-        return f"{self.suite}: {self.detectors}: {type(error).__name__}: {first}"
+        kind = "" if isinstance(error, OodbenchError) else f"{type(error).__name__}: "
+        return f"{self.suite}: {self.detectors}: {kind}{first}"
 
 
 def of_seed(request: Request, failure: str, planned: Sequence[Planned]) -> str:
@@ -172,12 +173,20 @@ def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Pa
 
 
 def train(job: Job, say: Say = print) -> list[str]:
-    """What a process does that trains a network; returns what failed."""
+    """What a process does that trains a network; returns what failed.
+
+    Raises:
+        OodbenchError: it cannot be done where this is.
+    """
     return _carried_out(job, runner.train, say)
 
 
 def score(job: Job, *trained: list[str], say: Say = print) -> list[str] | None:
-    """What a process does that scores, unless a training before it failed; returns what failed."""
+    """What a process does that scores, unless a training before it failed; returns what failed.
+
+    Raises:
+        OodbenchError: it cannot be done where this is.
+    """
     return None if any(trained) else _carried_out(job, runner.execute, say)
 
 
@@ -199,7 +208,7 @@ def _carried_out(job: Job, work: Work, say: Say) -> list[str]:
         try:
             request, each = _planned(job)
         except OodbenchError as error:
-            return [f"{job.request.suites[0].name}: {', '.join(job.chosen)}: on {platform.node()}: {error}"]
+            raise OodbenchError(f"on {platform.node()}: {error}") from error
         return work(request, [each], say)
 
 

@@ -180,8 +180,9 @@ class _Work:
             return future.result()
         except (StorageError, BrokenProcessPool):
             raise
-        except Exception as error:  # not a user's mistake: with where it happened
-            self.say("".join(traceback.format_exception(error)).rstrip())
+        except Exception as error:
+            if not isinstance(error, OodbenchError):  # not a user's mistake: with where it happened
+                self.say("".join(traceback.format_exception(error)).rstrip())
             failure = self.units[number].failure(error)
             note(self.units[number].job, failure)
             return [failure]

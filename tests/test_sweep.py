@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from oodbench import jobs, sweep
+from oodbench import cluster, jobs, sweep
 from oodbench.cluster import Cluster
 from oodbench.errors import OodbenchError
 from oodbench.plan import plan_seeds
@@ -124,18 +124,44 @@ def test_tasks_of_a_cluster_share_trainings_and_no_other_pass(tmp_path):
     assert sweep.passes(thorough, Cluster()) == shared
 
 
-def job(tmp_path):
+def units(tmp_path):
     ((request, plans),) = planned(tmp_path, "msp", seeds=(0,))
-    return jobs.units([(request, plans)], (), "cpu", jobs.always)[0].job
+    return jobs.units([(request, plans)], (), "cpu", jobs.always)
+
+
+def job(tmp_path):
+    return units(tmp_path)[0].job
 
 
 def test_a_node_with_other_images_or_code_is_refused(tmp_path):
     pytest.importorskip("ray", reason="a cluster needs the extra 'ray'")
     told = job(tmp_path)
-    (failure,) = jobs.train(replace(told, files=told.files | {tmp_path / "results" / "another.h5"}))
-    assert failure.startswith("digits: msp: on ")
-    assert "results would be others than where the run was started" in failure
+    with pytest.raises(OodbenchError, match="^on .*: results would be others than where the run was started"):
+        jobs.train(replace(told, files=told.files | {tmp_path / "results" / "another.h5"}))
     assert not (tmp_path / "results").exists()
+
+
+def test_a_task_that_ends_before_it_can_tell_leaves_a_failure(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="a cluster needs the extra 'ray'")
+    _, scoring = units(tmp_path)
+    on_a_gpu = replace(scoring, job=replace(scoring.job, device="cuda"))  # which the machine that asks lacks
+    refused = OodbenchError("on a-node: install the same oodbench on all machines")
+    said = []
+    for error, why in {
+        ray.exceptions.WorkerCrashedError(): "digits: msp: WorkerCrashedError: ",
+        ray.exceptions.RayTaskError("score", "where it happened", ZeroDivisionError("one")): "ZeroDivisionError: one",
+        ray.exceptions.RayTaskError("score", "on the way", refused): f"digits: msp: {refused}",
+    }.items():
+
+        def get(_, error=error):
+            raise error
+
+        monkeypatch.setattr(ray, "get", get)
+        (failure,) = cluster._outcome(None, on_a_gpu, said.append)
+        assert why in failure
+        (cell,) = cells(tmp_path / "results")
+        assert cell.attributes()["failed"] == failure
+    assert len(said) == 1 and "where it happened" in said[0]
 
 
 def test_a_task_does_what_is_missing_and_nothing_without_a_network(tmp_path):

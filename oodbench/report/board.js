@@ -117,7 +117,7 @@ function leaderboard(board, state, sortBy) {
     ),
   );
   const caption = make("caption", { class: "unseen" }, `Detectors by task, mean over ${state.view}, in percent`);
-  return make("table", { id: "board" }, caption, head, make("tbody", {}, ...body, ...board.failed.map((one) => failedRow(one, columns.length))));
+  return make("table", { id: "board" }, caption, head, make("tbody", {}, ...body, ...board.troubled.map((one) => troubledRow(one, columns.length))));
 }
 
 function boardCell(row, column, view) {
@@ -145,9 +145,9 @@ function boardCell(row, column, view) {
   );
 }
 
-/** A row for a detector that failed: why, where its values would be. */
-const failedRow = ([name, why], columns) =>
-  make("tr", { class: "failed" }, make("th", { scope: "row" }, name), make("td", { colspan: columns, class: "opens missing" }, `failed: ${why}`));
+/** A row for a detector that failed or whose scores are all stale: what is the matter, where its values would be. */
+const troubledRow = ([name, why], columns) =>
+  make("tr", { class: "troubled" }, make("th", { scope: "row" }, name), make("td", { colspan: columns, class: "opens missing" }, why));
 
 /** What each task does, whether rows did the same, and what their values rest on. */
 function taskList(board, state) {

@@ -40,22 +40,22 @@ def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detec
     everything = read(cells, detectors or {})
     # A run that was stopped before its first task leaves nothing to show.
     results = sorted((result for result in everything if len(result.scores)), key=_board_key)
-    failed = [result for result in everything if result.failure]
+    troubled = [result for result in everything if result.trouble]
     if not results:
-        said = "".join(f"; {name} failed: {why}" for name, why in map(_failed, failed))
+        said = "".join(f"; {name} {why}" for name, why in map(_troubled, troubled))
         raise OodbenchError(f"no OOD image has a score yet: let `oodbench run` finish one task at least{said}")
     originals = Originals(data)
     attacks = sum(result.scores[result.scores["looks"] > 0]["task"].nunique() for result in results)
     share = BUDGET // max(1, attacks)
     parts = [list(part) for _, part in groupby(results, key=_board_key)]
     parts.sort(key=lambda part: _changed([result.attributes for result in part]))
-    homes = [_home(result, parts) for result in failed]
+    homes = [_home(result, parts) for result in troubled]
     extents = _extents([[result.attributes for result in part] for part in parts])
     return [
         _board(
             part,
             extent,
-            [_failed(result) for result, home in zip(failed, homes, strict=True) if home == number],
+            [_troubled(result) for result, home in zip(troubled, homes, strict=True) if home == number],
             originals,
             share,
         )
@@ -69,9 +69,9 @@ def _board_key(result: Result) -> tuple[str, ...]:
     return tuple(str(result.attributes.get(name, "")) for name in names)
 
 
-def _home(failed: Result, parts: Sequence[Sequence[Result]]) -> int:
-    """The board on which a failure is told: its own, or else the nearest to it, so that it is told at all."""
-    key = _board_key(failed)
+def _home(troubled: Result, parts: Sequence[Sequence[Result]]) -> int:
+    """The board on which a trouble is told: its own, or else the nearest to it, so that it is told at all."""
+    key = _board_key(troubled)
 
     def alike(number: int) -> tuple[int, int]:
         other = _board_key(parts[number][0])
@@ -80,19 +80,19 @@ def _home(failed: Result, parts: Sequence[Sequence[Result]]) -> int:
     return max(range(len(parts)), key=alike)
 
 
-def _failed(result: Result) -> tuple[str, str]:
-    """What a detector that failed is called, and why it did."""
+def _troubled(result: Result) -> tuple[str, str]:
+    """What a detector that failed or whose scores are stale is called, and what is the matter."""
     about = result.attributes
     notes = [f"seed {about['seed']}", *filter(None, [str(about.get("settings", ""))])]
     notes += [f"{about['limit']} images"] if about["limit"] else []
     notes += [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
-    return f"{about['detector']} ({', '.join(notes)})", result.failure
+    return f"{about['detector']} ({', '.join(notes)})", result.trouble
 
 
 def _board(
     results: Sequence[Result],
     extent: str,
-    failed: Sequence[tuple[str, str]],
+    troubled: Sequence[tuple[str, str]],
     originals: Originals,
     share: int,
 ) -> Board:
@@ -109,7 +109,7 @@ def _board(
         str(results[0].attributes["suite"]),
         extent,
         _changed(about),
-        failed,
+        troubled,
         _summary(rows, scores),
         _basis(scores),
         views,

@@ -126,7 +126,7 @@ class Board:
         suite: by name.
         extent: its version, how much of it, and what every row changed.
         changed: it is not the whole suite as it is.
-        failed: what each detector is called that failed, and why.
+        troubled: what each detector is called that failed or whose scores are all stale, and what is the matter.
         summary: what was measured, a sentence.
         basis: what the values rest on, by heading.
         views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, and each.
@@ -137,7 +137,7 @@ class Board:
     suite: str
     extent: str
     changed: bool
-    failed: Sequence[tuple[str, str]]
+    troubled: Sequence[tuple[str, str]]
     summary: str
     basis: Mapping[str, str]
     views: Mapping[str, Sequence[str]]

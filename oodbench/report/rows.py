@@ -53,10 +53,13 @@ class Result:
         return self.frame[~self.frame["metric"].isin(["accuracy", tables.FAILURE])]
 
     @property
-    def failure(self) -> str:
-        """Why its detector failed; empty if it did not."""
+    def trouble(self) -> str:
+        """That its detector failed, or that all its scores of OOD images are stale, and why; empty if neither is so."""
         failed = self.frame.loc[self.frame["metric"] == tables.FAILURE, "failed"]
-        return "" if failed.empty else one_line(failed.iloc[0])
+        if not failed.empty:
+            return f"failed: {one_line(failed.iloc[0])}"
+        stale = "" if self.frame.empty else str(self.frame["stale"].iloc[0])
+        return f"stale and left out: {stale}; run it again" if stale and self.scores.empty else ""
 
 
 def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list[Result]:

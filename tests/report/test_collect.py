@@ -1,6 +1,7 @@
 """What stands on a board: values as the metrics have them, and only what may be compared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from oodbench.errors import OodbenchError
 from oodbench.intervals import intervals
 from oodbench.metrics import evaluate
 from oodbench.report import boards
+from oodbench.report import render as render_page
 from oodbench.store import Cell, Scores
 from oodbench.tables import View, render, tidy
 
@@ -279,7 +281,24 @@ def test_a_detector_that_failed_is_on_the_board(made, data, tmp_path):
     failed.note({"failed": "it was\nout of luck."}, {**whole.attributes(), "detector": "odin", "settings": "odin.t=1"})
     whole.note({"failed": "no gradient", "failed_at": "linf-adaptive/cats"}, {})
     ((board,)) = boards([whole, failed], data)
-    assert board.failed == [("toy (seed 1)", "no gradient"), ("odin (seed 1, odin.t=1)", "it was out of luck")]
+    assert board.troubled == [
+        ("toy (seed 1)", "failed: no gradient"),
+        ("odin (seed 1, odin.t=1)", "failed: it was out of luck"),
+    ]
     assert [row.name for row in board.rows] == ["toy"]
     with pytest.raises(OodbenchError, match=r"no OOD image .*odin \(seed 1, odin.t=1\) failed: it was out of luck"):
         boards([failed], data)
+
+
+def test_a_detector_whose_scores_are_all_stale_is_on_the_board(stored, tmp_path):
+    fine, stale = stored(tmp_path), stored(tmp_path, detector="odin")
+    for group in stale.read():
+        network = "of today" if group.role == "id" else "of yesterday"
+        stale.add(replace(group, attributes={**group.attributes, "network_digest": network}), stale.attributes())
+    (board,) = boards([fine, stale], tmp_path)
+    assert [row.detector for row in board.rows] == ["msp"]
+    why = "stale and left out: linf: letters (the network is another one now); run it again"
+    assert board.troubled == [("odin (seed 1)", why)]
+    assert why.encode() in render_page([board])
+    with pytest.raises(OodbenchError, match=r"no OOD image .*; odin \(seed 1\) stale and left out: linf"):
+        boards([stale], tmp_path)

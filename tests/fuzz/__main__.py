@@ -30,18 +30,7 @@ def _watch(asked: argparse.Namespace) -> int:
     targets = [word for target in asked.target or [] for word in ("--target", target)]
     single = ["--seed", str(asked.seed)] if asked.seed is not None else []
     while True:
-        command = [
-            sys.executable,
-            "-u",
-            "-m",
-            "tests.fuzz",
-            "--worker",
-            str(until),
-            "--from",
-            str(first),
-            *targets,
-            *single,
-        ]
+        command = [sys.executable, "-u", "-m", "tests.fuzz", "--worker", str(until), "--from", str(first)]
         worker = subprocess.Popen([*command, *targets, *single], stdout=subprocess.PIPE, text=True)
         assert worker.stdout is not None
         now = ""

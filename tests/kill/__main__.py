@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -65,8 +66,6 @@ def killed(trial: Trial, random: random.Random) -> str:
 
 
 def _pause(running: process.Running, seconds: float) -> None:
-    import time
-
     time.sleep(seconds)
     running.kill()
     running.wait()

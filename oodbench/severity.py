@@ -25,6 +25,9 @@ AT_LEAST = {"unconverged": "unconverged", "steps": "steps", "square": "square_ga
 ALL = ("gradient_error", "unbounded", "unbounded_auroc", "radii")
 """Signs that the attack was blind to what the score does: nothing bounds what it missed."""
 
+ANYTHING = 1.0
+"""By how much a figure may be off where nobody knows by how much."""
+
 BELIEVED, BOUND = 0.01, 0.05
 """Up to which error a number is believed, and up to which it says something still."""
 
@@ -86,8 +89,9 @@ def effects(
         after = _figures(id_scores - shift, ood_scores + shift)
         result["unsteadiness"] = Effect(before.auroc - after.auroc, after.fpr95 - before.fpr95)
     for name, gain in AT_LEAST.items():
-        if measured.get(gain, 0.0) > 0:
-            result[name] = result[gain] = Effect(measured[gain])
+        if gain in measured and max(measured.get(name, 0.0), measured[gain]) > 0:
+            # Images may be moved further without passing one ID image more.
+            result[name] = result[gain] = Effect(max(measured[gain], 0.0))
     if measured.get("outguessed"):
         result["outguessed"] = _of_a_share(measured["outguessed"], id_scores, ood_scores, before)
     raised = [name for name in ALL if name in measured and measured[name] > honesty.FLAGS[name].tolerated]
@@ -110,13 +114,14 @@ def said(means: Mapping[str, float], effects: Mapping[str, Effect]) -> list[Said
 
     Args:
         means: of each of `oodbench.honesty.FLAGS`, over OOD sets.
-        effects: of them, likewise; a flag that is not in it may do anything.
+        effects: of them, likewise; what a flag does that is not in it is not known.
     """
     found = []
     for name, phrase in honesty.warnings(means).items():
-        effect = effects.get(name, Effect(1.0))
-        size = float(np.fmax(effect.auroc, effect.fpr95))
-        found.append(Said(f"{phrase}; {_sized(name, effect)}: {verdict(name, size)}", size, REMEDIES.get(name, "")))
+        effect = effects.get(name)
+        size = ANYTHING if effect is None else float(np.fmax(effect.auroc, effect.fpr95))
+        sized = "by how much a figure may be off is not known" if effect is None else _sized(name, effect)
+        found.append(Said(f"{phrase}; {sized}: {verdict(name, size)}", size, REMEDIES.get(name, "")))
     return sorted(found, key=lambda one: -one.effect)
 
 

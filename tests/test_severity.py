@@ -61,7 +61,21 @@ def test_ties_go_to_either_side_and_what_others_reached_is_measured():
     assert effects(ties=0.25)["ties"].auroc == 0.125
     found = effects(square=0.4, square_gain=0.02, unconverged=0.03)
     assert (found["square"].auroc, found["unconverged"].auroc) == (0.02, 0.03)
-    assert effects(square=0.001, square_gain=0.0) == {}
+
+
+def test_who_is_beaten_without_passing_one_id_image_more_loses_nothing():
+    assert effects(square=0.0, square_gain=0.0) == {}
+    found = effects(square=0.3, square_gain=0.0)
+    assert found["square"] == Effect(0)
+    (said,) = severity.said({**rest("square"), "square": 0.3}, found)
+    assert "beats the attack on 30% of the images; the AUROC is too high by 0.00 points at least" in said.text
+    assert said.effect == 0
+
+
+def test_what_was_not_measured_is_not_given_a_size():
+    (said,) = severity.said({**rest("square"), "square": 0.3}, {})
+    assert "by how much a figure may be off is not known" in said.text
+    assert severity.mark(said.effect) == "‡"
 
 
 def test_an_effect_is_of_all_sets_also_where_one_alone_would_be_tolerated():

@@ -254,7 +254,7 @@ def _plan_network(
         repr(network),
         code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
         start_digest(request, suite),
-        repr(suite.training),
+        json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         str(request.seed),
         *keyed(request.setup, IN_WEIGHTS),
     ]

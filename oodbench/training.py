@@ -98,8 +98,7 @@ def train(
             work = _Work(network, phase, recipe, TrainingData(images, data.outliers), seed, team)
             with progress("training", len(epochs) * len(images)) as advance:
                 for epoch in epochs:
-                    _decay(optimizer, recipe, epoch - first)
-                    work.epoch(epoch, optimizer, advance)
+                    work.epoch(epoch, epoch - first, optimizer, advance)
                     team.first(partial(_keep, network, optimizer, epoch + 1, places, unfinished))
     network.eval()
     return places
@@ -131,17 +130,26 @@ class _Work:
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             self.loss = DistributedDataParallel(self.loss)
 
-    def epoch(self, epoch: int, optimizer: SGD, advance: Advance) -> None:
+    def epoch(self, epoch: int, done: int, optimizer: SGD, advance: Advance) -> None:
         """All steps of an epoch.
+
+        Args:
+            epoch: counted over all phases; what is drawn at random depends on it.
+            done: epochs of this phase that lie behind it; the learning rate depends on them.
+            optimizer: of the phase.
+            advance: told of each step's images.
 
         Raises:
             OodbenchError: as `train`.
         """
         shared = torch_generator(self.seed, "training", epoch)
         own = shared if self.team.size == 1 else torch_generator(self.seed, "training", epoch, self.team.rank)
+        steps = self.objective.epoch_steps(len(self.data.id))
         last: Tensor | None = None
         try:
-            for batch in self._batches(shared, own):
+            for step, batch in enumerate(self._batches(shared, own)):
+                # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
+                _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
                 loss = self._step(optimizer, batch, own)
                 # The step before this one: to look at it does not keep the device waiting for this one's work.
                 _refuse_divergence(last, epoch)
@@ -213,9 +221,9 @@ def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> SGD:
     return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
-def _decay(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
+def _set_rate(optimizer: SGD, share: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * 0.1 ** sum(epoch >= drop for drop in recipe.drops)
+        group["lr"] = group["initial_lr"] * share
 
 
 def _keep(network: Network, optimizer: SGD, epochs_done: int, places: Sequence[str], path: Path) -> None:

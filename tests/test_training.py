@@ -74,6 +74,37 @@ def test_every_step_gets_id_images_and_outliers(tmp_path):
     assert not torch.equal(epochs[0], epochs[1])
 
 
+def test_one_cycle_rises_evenly_to_the_highest_rate_and_falls_evenly_to_nothing():
+    recipe = Recipe(epochs=10, warm_up=0.2, learning_rate=0.4)
+    assert [recipe.rate(epoch) for epoch in (0, 1, 2, 6, 9)] == pytest.approx([0, 0.5, 1, 0.5, 0.125])
+    assert recipe.rate(9.999) == pytest.approx(0.000125)
+
+
+def test_drops_divide_by_ten_from_the_beginning_of_their_epoch():
+    recipe = Recipe(epochs=4, drops=(2, 3))
+    assert [recipe.rate(done) for done in (0, 1.99, 2, 3)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+def test_every_step_of_every_phase_has_the_rate_that_its_place_in_the_cycle_gives(tmp_path, monkeypatch):
+    rates = []
+    step = torch.optim.SGD.step
+
+    def spy(self, *given, **more):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    train(Linear(), Spy(), Recipe(epochs=2, warm_up=0.5, learning_rate=0.6), data(), 1, tmp_path / "x")
+    assert rates == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.3, 0.1])  # three steps an epoch, the middle of each
+
+
+def test_a_warm_up_without_an_end_or_beside_drops_is_refused():
+    with pytest.raises(ValueError, match="warm_up is 1"):
+        Recipe(epochs=4, warm_up=1.0)
+    with pytest.raises(ValueError, match="choose one"):
+        Recipe(epochs=4, warm_up=0.1, drops=(2,))
+
+
 def test_the_stream_is_consecutive_and_augmented_elsewhere():
     pool = OutlierPool(torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 4, 4), 0, ())
     starts = set()

@@ -11,6 +11,7 @@ from oodbench.errors import unknown
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.densenet import DenseNet
 from oodbench.networks.network import Network
+from oodbench.networks.preactresnet import PreActResNet
 from oodbench.networks.resnet import ResNet
 from oodbench.networks.smallcnn import SmallCNN
 from oodbench.networks.wideresnet import WideResNet
@@ -20,6 +21,9 @@ _NETWORKS: dict[str, Callable[[int, tuple[float, ...], tuple[float, ...]], Netwo
     "wideresnet-40-4": WideResNet,
     "wideresnet-40-2": partial(WideResNet, width=2),
     "resnet18-32x32": ResNet,
+    "preactresnet-8-32": PreActResNet,
+    "preactresnet-14-32": partial(PreActResNet, blocks=2),
+    "preactresnet-8-64": partial(PreActResNet, width=64),
     "small-cnn": SmallCNN,
 }
 
@@ -28,6 +32,9 @@ _DESCRIPTIONS = {
     "wideresnet-40-4": "WideResNet, depth 40, width 4, for 32x32 images: 8.9 M parameters, 256 features",
     "wideresnet-40-2": "WideResNet, depth 40, width 2, for 32x32 images: 2.2 M parameters, 128 features",
     "resnet18-32x32": "ResNet-18 with a stem for 32x32 images, as OpenOOD has it: 11.2 M parameters, 512 features",
+    "preactresnet-8-32": "pre-activation ResNet, depth 8, width 32, for 32x32 images: 0.3 M parameters, 128 features",
+    "preactresnet-14-32": "pre-activation ResNet, depth 14, width 32, for 32x32 images: 0.7 M parameters, 128 features",
+    "preactresnet-8-64": "pre-activation ResNet, depth 8, width 64, for 32x32 images: 1.2 M parameters, 256 features",
     "small-cnn": "three strided convolutions and a linear layer, for 32x32 images: 0.07 M parameters, 1024 features",
 }
 

@@ -187,11 +187,11 @@ def test_normalisation_is_the_first_step_and_not_in_checkpoints(network: Network
 
 def name_of(network: Network) -> str:
     built = {name: networks.build(name, 1) for name in networks.names()}
-    return next(name for name, one in built.items() if (type(one), one.head.in_features) == alike(network))
+    return next(name for name, one in built.items() if alike(one) == alike(network))
 
 
-def alike(network: Network) -> tuple[type, int]:
-    return type(network), network.head.in_features
+def alike(network: Network) -> list[str]:
+    return [*network.state_dict(), str(network.head.in_features)]
 
 
 def test_wideresnet_of_width_two_has_the_entries_of_width_four_at_half_the_channels() -> None:
@@ -230,6 +230,40 @@ def test_small_cnn_has_three_activations_and_keeps_positions() -> None:
     assert not torch.allclose(network(images.roll(8, 3)), logits)
 
 
+@pytest.mark.parametrize(
+    ("name", "width", "parameters"),
+    [("preactresnet-8-32", 32, 308_266), ("preactresnet-14-32", 32, 696_234), ("preactresnet-8-64", 64, 1_226_826)],
+)
+def test_preactresnet_shows_the_stem_and_three_groups(name: str, width: int, parameters: int) -> None:
+    network = networks.build(name, 10).eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+    _, features, taps = network.represent(torch.rand(2, 3, 32, 32))
+    shapes = [(width, 16, 16), (width, 16, 16), (2 * width, 8, 8), (4 * width, 4, 4)]
+    assert [tuple(tap.shape[1:]) for tap in taps] == shapes
+    assert taps[-1].min() == 0  # behind ReLU
+    torch.testing.assert_close(features, taps[-1].flatten(2).mean(2))
+
+
+def test_a_preactresnet_block_whose_convolutions_are_nothing_is_the_identity() -> None:
+    network = networks.build("preactresnet-14-32", 10).eval()
+    for group in (network.group1, network.group2, network.group3):
+        nn.init.zeros_(group[-1].conv2.weight)
+    maps = torch.randn(2, 32, 16, 16)
+    assert torch.equal(network.group1[-1](maps), maps)
+    # Where the shape changes, the shortcut sees what the first convolution sees (He et al. 2016, figure 4e).
+    first = network.group2[0]
+    nn.init.zeros_(first.conv2.weight)
+    torch.testing.assert_close(first(maps), first.shortcut(first.bn1(maps).relu()))
+
+
+def test_channels_last_is_a_layout_and_moves_no_weight_to_another_place() -> None:
+    network = networks.build("preactresnet-8-32", 10).eval()
+    again = networks.build("preactresnet-8-32", 10).eval().to(memory_format=torch.contiguous_format)
+    again.load_state_dict(network.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(again(images), network(images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", networks.names())
 def test_seed_alone_decides_the_weights_and_the_global_generator_is_left_alone(name: str) -> None:
     before = torch.get_rng_state()
@@ -252,10 +286,9 @@ def test_without_seed_the_caller_seeds() -> None:
 
 
 def test_every_name_has_a_line() -> None:
-    own = ["densenet-bc-100-12", "wideresnet-40-4", "wideresnet-40-2", "resnet18-32x32", "small-cnn"]
-    assert networks.names()[: len(own)] == own
-    lines = [networks.describe(name) for name in own]
-    assert len(set(lines)) == len(own) and all(line and "\n" not in line for line in lines)
+    names = networks.names()
+    lines = [networks.describe(name) for name in names]
+    assert len(set(lines)) == len(names) and all(line and "\n" not in line for line in lines)
 
 
 @pytest.mark.parametrize("call", [lambda name: networks.build(name, 10), networks.describe], ids=["build", "describe"])

@@ -78,7 +78,8 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     """Download public image sets, verify them, and write them as packs; or trained networks.
 
     An interrupted download goes on where it stopped. What is there already is left alone. Files that take a login are
-    put into the folder `downloads` of the data folder by hand; `oodbench data list` says where to get them.
+    put into the folder `downloads` of the data folder by hand; `oodbench data list` says where to get them. Photographs
+    are packed as the files that they are: `oodbench data verify` decodes them and names each that is broken.
     """
     needed = [name for suite in suites for name in _needed(suitefile.load(suite))]
     wanted = dict.fromkeys([*names, *(name for name in needed if name not in BUILTINS)])

@@ -49,8 +49,14 @@ def fetch(
     digests = [_recorded(path, file, say) for path, file in zip(files, source.files, strict=True)]
     say(f"{name}: reading {', '.join(file.name for file in files)}")
     about = {"terms": source.terms, "note": source.note, "digests": " ".join(digests)}
-    written = _write(pack, name, source, source.read(files), about)
+    found = source.read(files)
+    written = _write(pack, name, source, found, about)
     say(f"{name}: {written:,} images in {pack}, read from {data / DOWNLOADS}")
+    if isinstance(found, ImageFiles):
+        say(
+            f"{name}: these photographs have not been decoded yet; `oodbench data verify {name}` decodes all of them, "
+            "which takes a while, and names each that is broken"
+        )
     return pack
 
 

@@ -275,6 +275,17 @@ def test_photographs_that_nobody_vouches_for(oodbench, tmp_path, scenes):
     assert oodbench("data", "verify")[:2] == (0, "good  scenes: 4 photographs, all of them decoded\n")
 
 
+def test_fetching_photographs_says_that_verifying_decodes_them(oodbench, served, scenes):
+    cut = jpeg(9)[:-40]  # its header is whole, which is as far as a reader of headers comes
+    served.files["/scenes.zip"] = zip_bytes([("scenes/0.jpg", jpeg(0)), *((f"scenes/{n}.jpg", cut) for n in (1, 2, 3))])
+    code, out, err = oodbench("data", "fetch", "scenes", "--unverified")
+    assert code == 0, err
+    last = out.splitlines()[-1]
+    assert "have not been decoded yet" in last and "`oodbench data verify scenes`" in last
+    code, out, _ = oodbench("data", "verify", "scenes")
+    assert code == 1 and "3 of 4 image files cannot be decoded" in out
+
+
 def test_photographs_are_counted_before_there_is_a_pack(oodbench, tmp_path, scenes, published):
     source = SOURCES["scenes"]
     published("scenes", Source(source.title, source.files, source.read, 5, "free"))

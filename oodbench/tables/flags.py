@@ -13,7 +13,7 @@ import pandas as pd
 from oodbench import honesty, settings, severity
 from oodbench.severity import Effect
 from oodbench.tables.summary import ASIDE
-from oodbench.variation import curve_of, curves
+from oodbench.variation import asked_as, curve_of, curves
 
 FOLDERS = {"data": "data", "out": "results"}
 """Options that name folders, and what these are where nobody says another."""
@@ -74,7 +74,8 @@ def next_run(rows: pd.DataFrame) -> str:
     constants = json.loads(str(row["constants"]) or "{}")
     if not constants.get("epsilon"):
         return ""
-    attack, options = _harder(str(row.get("named", row["task"])), constants)
+    task = str(row.get("named", row["task"]))
+    attack, options = _harder(task, constants)
     command = ["oodbench", "run", "--suite", str(row["suite"]), "--detector", str(row["detector"])]
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
@@ -82,10 +83,12 @@ def next_run(rows: pd.DataFrame) -> str:
         command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
     for option in ("limit", "images"):
         command += [f"--{option}", str(row[option])] if row[option] else []
-    # What was set of the task that is flagged is not the other one's.
+    # What was set of the task that is flagged is not the other one's, but for the ball.
     for text in settings.texts(str(row["settings"])):
-        about = text.partition("=")[0].rpartition(".")[0]
-        if about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
+        about, _, what = text.partition("=")[0].rpartition(".")
+        if what == "epsilon" and about in (task, asked_as(task)):
+            command += ["--set", f"{attack}.epsilon={constants['epsilon']}"]
+        elif about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
             command += ["--set", text]
     return shlex.join([*command, "--task", attack, *options, *_only(rows)])
 

@@ -117,6 +117,15 @@ def of_task(task, **constants):
     [
         ({}, "--detector msp --task linf-adaptive"),
         (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
+        ({"settings": "linf.epsilon=8 linf.steps=2"}, "--set linf-adaptive.epsilon=8 --task linf-adaptive"),
+        (
+            {**of_task("linf-both", kind="linf", side="both"), "settings": "linf-both.epsilon=8"},
+            "--set linf-adaptive.epsilon=8 --task linf-adaptive --threat both",
+        ),
+        (
+            {**of_task("linf-adaptive", kind="linf-adaptive"), "settings": "linf-adaptive.epsilon=8"},
+            "msp --set linf-adaptive.epsilon=8 --task linf-adaptive --set linf-adaptive.level=plus",
+        ),
         (of_task("linf-eps8", kind="linf"), "--task linf-adaptive --eps 8"),
         (of_task("linf-both-eps8", kind="linf", side="both"), "--task linf-adaptive --threat both --eps 8"),
         (

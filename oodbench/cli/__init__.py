@@ -1,5 +1,6 @@
 """The command line."""
 
-from oodbench.cli.verbs import commands, main
+from oodbench.cli.ending import main
+from oodbench.cli.verbs import commands
 
 __all__ = ["commands", "main"]

@@ -1,0 +1,84 @@
+"""How the command ends: its exit code, and what is still to be said."""
+
+import sys
+from contextlib import suppress
+from io import StringIO
+from traceback import format_exc
+from typing import NoReturn
+
+import click
+
+from oodbench.cli.options import PipedError
+from oodbench.cli.terminal import about_refusal, drop_unwritten, write_anyhow
+from oodbench.cli.verbs import commands
+from oodbench.errors import OodbenchError
+from oodbench.memory import keep_freed_memory
+from oodbench.team import give_first_the_word, quiet_followers
+
+OURS = 3
+"""Exit code of a mistake in oodbench itself: 1 is a failed check, 2 what a user can mend."""
+
+INTERRUPTED = 130
+"""Exit code of a run stopped by Ctrl-C, as shells have it."""
+
+NO_READER = 141
+"""Exit code where the reader of a pipe went away (`oodbench table | head -1`), as shells have it."""
+
+
+def main() -> NoReturn:
+    """The `oodbench` command.
+
+    Exit code 0, 1 for a failed check, 2 for a user's mistake, 3 for one of oodbench, 130 when interrupted, 141 where
+    nobody reads on.
+    """
+    write_anyhow()
+    keep_freed_memory()
+    with quiet_followers():
+        code, message = _outcome()
+    if code not in (0, INTERRUPTED, NO_READER):
+        give_first_the_word()
+    with suppress(OSError):  # where nobody listens, the exit code has to do
+        click.echo(message, err=True, nl=False)
+    drop_unwritten()
+    sys.exit(code)
+
+
+def _outcome() -> tuple[int, str]:
+    """The exit code, and what is still to be said."""
+    try:
+        code = commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show(message := StringIO())
+        return error.exit_code, message.getvalue()
+    except OodbenchError as error:
+        return 2, f"oodbench: {error}\n"
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED, "\noodbench: interrupted; the same command goes on where this one stopped\n"
+    except OSError as error:
+        return _about_files(error)
+    except PipedError as error:
+        return _about_files(error.error)
+    except Exception:
+        return OURS, _about_ourselves()
+    # A command that found something wrong leaves with click's Exit, which comes back as a number here.
+    return (code if isinstance(code, int) else 0), ""
+
+
+def _about_files(error: OSError) -> tuple[int, str]:
+    """The exit code and what to say where the system refused something."""
+    refused = about_refusal(error)
+    if refused == "":
+        return NO_READER, ""
+    if refused:
+        return 2, f"oodbench: cannot write the output ({refused}): send it elsewhere; stored results are as they were\n"
+    if error.filename is None:
+        return OURS, _about_ourselves()
+    return 2, f"oodbench: cannot use {error.filename}: {error.strerror}; mend its permissions, or name another\n"
+
+
+def _about_ourselves() -> str:
+    """What to say of the exception that is being handled and that nobody foresaw."""
+    return (
+        f"{format_exc()}oodbench: this is a mistake in oodbench or in a plugin, not in what you typed; what was "
+        "finished is stored. Please report the lines above\n"
+    )

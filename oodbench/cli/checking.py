@@ -1,7 +1,7 @@
 """`oodbench check`: do figures still hold?"""
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from xml.etree import ElementTree
@@ -83,12 +83,7 @@ def check(
     wanted = {"suite": [suitefile.load(name).name for name in suites], "detector": names, "task": tasks}
     cells = [cell for cell in there.cells if _asked(cell, wanted)]
     if update:
-        if file in reference.SHIPPED:
-            raise OodbenchError(f"--update needs a file of yours to write to, and {file!r} comes with oodbench")
-        known = reference.read(Path(file)) if Path(file).is_file() else None
-        rows = updated(known, _of_today(tables.tidy(cells, detectors), tasks))
-        reference.write(rows, Path(file))
-        click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
+        _update(Path(file), _of_today(tables.tidy(cells, detectors), tasks))
         return
     today = {name: suitefile.load(name) for name in suitefile.names()} | {
         suite.name: suite for suite in map(suitefile.load, suites)
@@ -100,19 +95,39 @@ def check(
     bad = {Status.FAIL} | (set() if lenient else {Status.MISSING, Status.NOT_COMPARABLE})
     if junit:
         write_atomic(junit, _junit(verdicts, bad))
+    _say(verdicts, bad, form)
+    _end(verdicts, bad, file)
+
+
+def _update(file: Path, measured: pd.DataFrame) -> None:
+    """Write what was measured into a reference, or begin one."""
+    if str(file) in reference.SHIPPED:
+        raise OodbenchError(f"--update needs a file of yours to write to, and '{file}' comes with oodbench")
+    known = reference.read(file) if file.is_file() else None
+    rows = updated(known, measured)
+    reference.write(rows, file)
+    click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
+
+
+def _say(verdicts: Sequence[Verdict], bad: Collection[Status], form: str) -> None:
     for line in _lines(verdicts, bad):
         click.echo(line)
     for verdict in verdicts if form == "github" else ():
         if verdict.status in bad:
             click.echo(f"::error title=oodbench check::{_escaped(f'{verdict.status}: {verdict.said}')}")
+
+
+def _end(verdicts: Sequence[Verdict], bad: Collection[Status], file: str) -> None:
+    """Leave with an error where nothing was compared, and with exit code 1 where something is bad."""
     if all(isnan(verdict.measured) for verdict in verdicts):
         raise OodbenchError(
             f"nothing was compared with {file}: what was measured is not what its figures are of, see above; run what "
             "they name, or write new ones with --update"
         )
-    if any(verdict.status in bad for verdict in verdicts):
-        if {verdict.status for verdict in verdicts if verdict.status in bad} <= {Status.MISSING}:
-            click.echo("All that was measured holds: --suite, --detector and --task say which part was run.", err=True)
+    found = {verdict.status for verdict in verdicts} & {*bad}
+    if found == {Status.MISSING}:
+        click.echo("All that was measured holds: --suite, --detector and --task say which part was run.", err=True)
+    if found:
         raise click.exceptions.Exit(1)
 
 
@@ -156,7 +171,7 @@ def _asked(cell: Cell, wanted: Mapping[str, Sequence[str]]) -> bool:
     return all(not wanted[name] or about[name] in wanted[name] for name in ("suite", "detector"))
 
 
-def _lines(verdicts: Sequence[Verdict], bad: set[Status]) -> list[str]:
+def _lines(verdicts: Sequence[Verdict], bad: Collection[Status]) -> list[str]:
     """What failed, worst first; then what is better or could not be compared; then counts."""
     counts = Counter(verdict.status for verdict in verdicts)
     named = [verdict for verdict in verdicts if verdict.status in {*bad, Status.NOT_COMPARABLE, Status.BETTER}]
@@ -165,7 +180,7 @@ def _lines(verdicts: Sequence[Verdict], bad: set[Status]) -> list[str]:
     return [*said, f"{len(verdicts)} figures: {', '.join(parts)}"]
 
 
-def _mark(status: Status, bad: set[Status]) -> str:
+def _mark(status: Status, bad: Collection[Status]) -> str:
     return str(status).upper() if status in bad else str(status)
 
 
@@ -174,10 +189,10 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _junit(verdicts: Sequence[Verdict], bad: set[Status]) -> bytes:
+def _junit(verdicts: Sequence[Verdict], bad: Collection[Status]) -> bytes:
     """JUnit XML: a test case a figure."""
     failures = sum(verdict.status in bad for verdict in verdicts)
-    uncompared = {Status.MISSING, Status.NOT_COMPARABLE} - bad
+    uncompared = {Status.MISSING, Status.NOT_COMPARABLE} - {*bad}
     skipped = sum(verdict.status in uncompared for verdict in verdicts)
     about = {"tests": len(verdicts), "failures": failures, "errors": 0, "skipped": skipped}
     suite = ElementTree.Element("testsuite", {"name": "oodbench check", **{key: str(n) for key, n in about.items()}})

@@ -10,11 +10,12 @@ import torch
 
 from oodbench import honesty, severity
 from oodbench.aim import aim
+from oodbench.attacking import Attack, score_attacked
 from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError, unknown
 from oodbench.given import Given, GivenScore
-from oodbench.scoring import Attack, Scored, score_attacked, score_certified, score_floats, score_versions
+from oodbench.scoring import Scored, score_certified, score_floats, score_versions
 from oodbench.tables import figures
 from oodbench.tables.flags import loaded
 from oodbench.tables.printed import as_printed

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.attacking import OFF_GRID
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
 from oodbench.gradient import PerImage
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation
-from oodbench.scoring import OFF_GRID
 
 EXPECTED = "give uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1]"
 

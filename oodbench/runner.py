@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from oodbench import labelling, origin
 from oodbench.aim import aim, enough
+from oodbench.attacking import Attack, score_attacked, thorough_checks
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import transferred
 from oodbench.attacks.goal import Goal
@@ -29,17 +30,7 @@ from oodbench.networks.network import Network, batch_size
 from oodbench.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.provide import Say, provide
 from oodbench.request import Request
-from oodbench.scoring import (
-    Attack,
-    Scored,
-    exact,
-    joined,
-    refuse_constant,
-    score_attacked,
-    score_certified,
-    score_versions,
-    thorough_checks,
-)
+from oodbench.scoring import Scored, exact, joined, refuse_constant, score_certified, score_versions
 from oodbench.store import Scores
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions

@@ -1,4 +1,7 @@
-"""Images to scores, in batches, on a device: one forward pass serves every detector that shares a network."""
+"""Images to scores, in batches, on a device: one forward pass serves every detector that shares a network.
+
+What attacks do is in `oodbench.attacking`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.attacks import convergence
-from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
-from oodbench.attacks.goal import Goal
 from oodbench.detector import Detector, Published
 from oodbench.errors import OodbenchError
-from oodbench.images.imageset import ImageSet, image_digests
+from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
 from oodbench.memory import Portions
@@ -25,7 +25,6 @@ from oodbench.networks.network import Network, Representation, as_input, batch_s
 from oodbench.progress import Advance, Stopwatch, progress
 from oodbench.sourcecode import METHODS
 from oodbench.steadiness import change_between_looks, second_looks, spread_of
-from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices, Versions
 
 VERSION = 6
@@ -34,9 +33,6 @@ VERSION = 6
 
 ROUNDING = 1e-5
 """Share by which float32 scores may exceed bounds computed in float64; bounds are raised by it."""
-
-OFF_GRID = 1e-3
-"""How far from a whole level a float image of the 8-bit grid may lie, in levels."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +122,10 @@ def score_floats(detector: Detector, images: Tensor, where: str, device: torch.d
 
 
 def _portion(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
-    return _as_they_are(detector, images[which], where)
+    return as_they_are(detector, images[which], where)
 
 
-def _as_they_are(detector: Detector, images: Tensor, where: str) -> Scored:
+def as_they_are(detector: Detector, images: Tensor, where: str) -> Scored:
     """Scores, predictions and what is published of float images (B, C, H, W); call it without gradients."""
     batch, representation = _shared_pass([detector], images)
     scores, published = _score_and_published(detector, batch, representation, where)
@@ -229,147 +225,6 @@ class _Best:
         return Scored(self._score.numpy(), self._prediction.numpy(), more, self.clock.seconds)
 
 
-@dataclass(frozen=True)
-class Attack:
-    """One task against one detector.
-
-    Attributes:
-        detector: fitted.
-        task: what it does.
-        goal: of the detector.
-        purpose: names seed and image set.
-        chosen: the number of each image's version to start from (N,); None for the images themselves.
-        keep: the attacked images are wanted, and not only their scores.
-        further: which images are climbed on with after the attack, bool (N,), to see whether it had converged; None
-            for `convergence.chosen`.
-    """
-
-    detector: Detector
-    task: Task
-    goal: Goal
-    purpose: str
-    chosen: npt.NDArray[np.int64] | None = None
-    keep: bool = False
-    further: npt.NDArray[np.bool_] | None = None
-
-    def of(self, which: slice) -> "Attack":
-        """The same for some of the images."""
-        return replace(
-            self,
-            chosen=None if self.chosen is None else self.chosen[which],
-            further=None if self.further is None else self.further[which],
-        )
-
-
-def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
-    """Scores of `images` after an attack on them.
-
-    Raises:
-        OodbenchError: as `score_versions`.
-    """
-    task, portions = attack.task, Portions()
-    parts: list[Scored] = []
-    size = task.together * batch_size(device, images.images.shape[1])
-    with (
-        progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
-        exact(attack.detector.network),
-    ):
-        done = 0
-        further = convergence.chosen(len(images)) if attack.further is None else attack.further
-        for pixels, indices in batches(images, device, size):
-            if attack.chosen is not None:
-                numbers = attack.chosen[done : done + len(pixels)]
-                pixels = task.versions().chosen(pixels, indices, numbers, attack.purpose)
-            on = further[done : done + len(pixels)]
-            work = partial(_attacked, attack, pixels, indices, on, images.name, advance, not done)
-            parts += portions.each(len(pixels), work)
-            done += len(pixels)
-    return joined(parts)
-
-
-def _attacked(
-    attack: Attack,
-    pixels: Tensor,
-    indices: Indices,
-    further: npt.NDArray[np.bool_],
-    where: str,
-    advance: Advance,
-    first: bool,
-    which: slice,
-) -> Scored:
-    """Scores of some of `pixels`, uint8 (B, C, H, W), after an attack on them; the `first` are checked, too.
-
-    Those of `further`, (B,), are climbed on with: what they reach is the extra `continued`, not a number elsewhere.
-    """
-    pixels, indices, rows = pixels[which], indices[which], np.flatnonzero(further[which])
-    detector, task, clock, looks = attack.detector, attack.task, Stopwatch(), 0
-
-    def seen(count: int) -> None:
-        nonlocal looks
-        looks += count
-        advance(count)
-
-    with clock:
-        altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
-        checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
-        stored, outside = _on_grid(altered.images, pixels, task.epsilon)
-        continued = _continued(attack, pixels, altered.images, rows, where)
-        after = []
-        for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
-            with torch.no_grad():
-                after.append(_as_they_are(detector, part, where))
-            advance(len(part))
-    scored = joined(after)
-    return replace(
-        scored,
-        extras={**altered.extras, "outside": outside, "continued": continued, **scored.extras},
-        seconds=clock.seconds,
-        checks=checks,
-        images=stored if attack.keep else np.empty(0, np.uint8),
-        digests=image_digests(stored),
-        looks=looks,
-    )
-
-
-def _on_grid(altered: Tensor, pixels: Tensor, epsilon: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """Attacked images as uint8 (B, H, W, C), and 1 for each, (B,), that left the ball or the 8-bit grid.
-
-    Args:
-        altered: float (B, C, H, W).
-        pixels: uint8 (B, C, H, W), before the attack.
-        epsilon: radius in 1/255.
-    """
-    levels = altered * 255
-    after = levels.round().to(torch.uint8)
-    moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
-    off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-    outside = ((moved > epsilon) | off_grid).double().cpu().numpy()
-    return after.permute(0, 2, 3, 1).contiguous().cpu().numpy(), outside
-
-
-def _continued(
-    attack: Attack, pixels: Tensor, altered: Tensor, rows: npt.NDArray[np.int64], where: str
-) -> npt.NDArray[np.float64]:
-    """Scores (B,) of what the images in `rows` reach when they are climbed on with; not a number for the others."""
-    found = np.full(len(pixels), np.nan)
-    if len(rows):
-        some = torch.from_numpy(rows).to(pixels.device)
-        reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered[some], attack.task.epsilon)
-        with torch.no_grad():
-            found[rows] = _score(attack.detector, *_shared_pass([attack.detector], reached), where).numpy()
-    return found
-
-
-def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
-    """What a few images, float (B, C, H, W) before and after the attack, tell of it."""
-    goal, epsilon = attack.goal, attack.task.epsilon
-    return {
-        "gradient_error": gradient_error(goal.score, before),
-        "unsteadiness": unsteadiness(goal.score, before),
-        "outguessed": outguessed(goal, before, after, indices[: len(before)], epsilon, attack.purpose),
-    }
-
-
 def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
     """Upper bounds of the scores over L-infinity balls of `radius`/255 around `images`, and predictions at the centers.
 
@@ -396,22 +251,6 @@ def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int
         bounds = checked(detector, found + ROUNDING * (1 + found.abs()), len(levels), where)
         predictions = detector.predict(detector.network.represent(as_input(pixels[which]))).cpu()
     return Scored(bounds.numpy(), predictions.numpy(), seconds=clock.seconds)
-
-
-def thorough_checks(
-    attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
-) -> Mapping[str, float]:
-    """See `oodbench.attacks.checks.thorough`, for some images of an attack that was done, of each label its share."""
-    some = images.spread(THOROUGH_IMAGES)
-    places = np.flatnonzero(np.isin(images.indices, some.indices))
-    (pixels, indices), *_ = batches(some, device, THOROUGH_IMAGES)
-    if attack.chosen is not None:
-        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
-    after = torch.from_numpy(scored.images[places]).permute(0, 3, 1, 2).to(device)
-    epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
-    with progress(f"checking {images.name}", passes, "passes") as advance, exact(attack.detector.network):
-        goal = attack.goal.watched(advance)
-        return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
 
 
 def batches(

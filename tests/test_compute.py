@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from oodbench.attacking import Attack, score_attacked
 from oodbench.attacks.goal import Goal
 from oodbench.compute import EXACT, Compute, choose, prepare, training_precision
 from oodbench.errors import OodbenchError
@@ -13,7 +14,7 @@ from oodbench.memory import Portions
 from oodbench.networks import build
 from oodbench.networks.network import Network, Representation
 from oodbench.registry import discover
-from oodbench.scoring import Attack, exact, score_attacked, score_versions
+from oodbench.scoring import exact, score_versions
 from oodbench.tasks.adaptive import LinfAdaptive
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions

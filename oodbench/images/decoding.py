@@ -91,13 +91,18 @@ def examined(content: bytes, formats: tuple[str, ...]) -> tuple[Image.Image, lis
     """
     said = []
     with _decoding(), _opened(content, formats) as image:
-        image.load()
+        turned = _orientation(image) > 1
+        image.load()  # Pillow turns a TIFF here
         frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
         said += ["the first of several frames or pages"] if frames > 1 else []
-        said += ["turned as EXIF says"] if _orientation(image) > 1 else []
+        said += ["turned as EXIF says"] if turned else []
         said += ["CMYK converted to RGB"] if image.mode == "CMYK" else []
         said += [f"{'floats' if image.mode == 'F' else '16 bits'} scaled to 8 bits"] if _is_deep(image) else []
-        found = _eight_bits(_upright(image))
+        image = _upright(image)
+        found = _eight_bits(image)
+        if _is_deep(image) and isinstance(clear := image.info.get("transparency"), int):  # one grey of a PNG
+            solid = np.uint8(255) * (np.asarray(image) != clear)
+            found = Image.merge("LA", [found, Image.fromarray(solid)])
         if found.has_transparency_data:
             found = found.convert("RGBA")
             said += ["transparency laid on white"] if found.getchannel("A").getextrema() != (255, 255) else []

@@ -100,10 +100,9 @@ def _content(path: Path) -> object:
     try:
         if raw[8:9] == b"{":
             return safetensors.torch.load(raw)
-        with torch.serialization.safe_globals(_PLAIN):
-            return torch.load(BytesIO(raw), map_location="cpu", weights_only=True)
+        return plain_content(BytesIO(raw))
     except Exception as error:  # a damaged or hostile file makes the readers raise nearly anything
-        raise OodbenchError(f"cannot read checkpoint {path}: {_trouble(raw)}; {_GIVE}") from error
+        raise OodbenchError(f"cannot read checkpoint {path}: {trouble(BytesIO(raw))}; {_GIVE}") from error
 
 
 def _kind(raw: bytes) -> str:
@@ -150,11 +149,21 @@ def _kind_of_zip(raw: bytes) -> str:
     return "a zip archive of something else: unpack it and give the file of the weights in it"
 
 
-def _trouble(raw: bytes) -> str:
-    """Why the reader gave up: objects that only code could make, or bytes that are missing."""
+def plain_content(file: Path | BytesIO) -> object:
+    """What `torch.save` wrote: tensors, and what may lie beside them since it runs nothing.
+
+    Raises:
+        Exception: of nearly any kind, on a damaged or hostile file; `trouble` says why.
+    """
+    with torch.serialization.safe_globals(_PLAIN):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def trouble(file: Path | BytesIO) -> str:
+    """Why `plain_content` gave up: objects that only code could make, or bytes that are missing."""
     foreign: list[str] = []
     with suppress(Exception), torch.serialization.safe_globals(_PLAIN):
-        foreign = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(BytesIO(raw)))  # of zip files only
+        foreign = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))  # of zip files only
     if any(name.startswith("torch.nn.") for name in foreign):
         return (
             "it is a whole pickled network, made by torch.save(network), which only code could bring back and is "

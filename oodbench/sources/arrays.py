@@ -2,7 +2,8 @@
 
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,66 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from scipy.io import loadmat, whosmat
 
 from oodbench.errors import OodbenchError
 from oodbench.sources.archives import refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled
-from oodbench.sources.readers import idx, svhn
-from oodbench.sources.source import Pixels
+from oodbench.sources.readers import idx
 
-IMAGES, LABELS = ("images", "data", "x", "X"), ("labels", "targets", "y")
+IMAGES = ("images", "image", "data", "x", "X", "imgs", "arr_0")
+LABELS = ("labels", "label", "targets", "target", "y", "Y")
 """What arrays of images and of labels are called; the first name that is there is taken."""
 
-
-def from_mat(path: Path) -> Pixels:
-    """SVHN's Matlab file."""
-    return svhn()([path])
+DIGITS = np.arange(1, 11)
+"""SVHN's labels: 10 means the digit 0."""
 
 
-def from_npy(path: Path) -> Pixels:
+@dataclass(frozen=True)
+class Arrays:
+    """What one file holds.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        labels: int64 (N,), or none at all.
+        left_out: names of what else there is in the file.
+        remark: how its labels were understood, where that needs saying.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
+    remark: str = ""
+
+
+def from_mat(path: Path) -> Arrays:
+    """A Matlab file with an array of images, the last axis of which counts them, and perhaps one of labels: SVHN's."""
+    try:
+        listed = whosmat(path)
+        refuse_bomb(path, sum(int(prod(shape)) for _, shape, _ in listed))
+        there = [name for name, _, _ in listed]
+        found = _named(loadmat(path, variable_names=[*IMAGES, *LABELS]), there, of_matlab=True)
+    except OodbenchError:
+        raise
+    except Exception as error:  # scipy raises many kinds on a damaged file
+        raise OodbenchError(
+            f"{path} is a Matlab file from which no images can be read ({error}): it needs X, uint8 (H, W, 3, N), and "
+            "perhaps y, whole numbers (N, 1)"
+        ) from error
+    if {*there} == {"X", "y"} and np.array_equal(np.unique(found.labels), DIGITS):
+        return Arrays(found.images, found.labels % 10, (), "label 10 became 0, as SVHN means it")
+    return found
+
+
+def from_npy(path: Path) -> Arrays:
     """A NumPy file of images."""
     try:
-        return as_images(np.load(path, mmap_mode="r", allow_pickle=False)), np.empty(0, np.int64)
+        return Arrays(as_images(np.load(path, mmap_mode="r", allow_pickle=False)), np.empty(0, np.int64))
     except Exception as error:  # numpy raises many kinds on a damaged header
         raise OodbenchError(f"{path} is not an array of 8-bit RGB images ({error})") from error
 
 
-def from_npz(path: Path) -> Pixels:
+def from_npz(path: Path) -> Arrays:
     """NumPy's archive with an array of images, and perhaps one of labels."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,10 +80,13 @@ def from_npz(path: Path) -> Pixels:
     except OodbenchError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        raise OodbenchError(f"{path} is not an archive of arrays ({error})") from error
+        raise OodbenchError(
+            f"{path} is an archive of arrays from which no images can be read ({error}): it needs 'images', uint8 "
+            "(N, H, W, 3), and perhaps 'labels', integers (N,)"
+        ) from error
 
 
-def from_hdf5(path: Path) -> Pixels:
+def from_hdf5(path: Path) -> Arrays:
     """An HDF5 file with a dataset of images, and perhaps one of labels; also Matlab 7.3's, whose axes are reversed."""
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -58,7 +97,7 @@ def from_hdf5(path: Path) -> Pixels:
             refuse_bomb(path, sum(int(prod(one.shape)) * one.dtype.itemsize for one in found.values()))
             reverse: Callable[[Any], Any] = (lambda one: one[()].T) if _of_matlab(path) else (lambda one: one[()])
             wanted = {name: reverse(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}
-            return _named(wanted, sorted(file), last_axis=_of_matlab(path))
+            return _named(wanted, sorted(file), of_matlab=_of_matlab(path))
     except OodbenchError:
         raise
     except Exception as error:  # h5py raises many kinds on a damaged file
@@ -68,56 +107,72 @@ def from_hdf5(path: Path) -> Pixels:
         ) from error
 
 
-def from_torch(path: Path) -> Pixels:
+def from_torch(path: Path) -> Arrays:
     """What torch.save wrote of tensors: images, or images and labels as a pair or by name."""
     import torch
 
+    from oodbench.networks.statedicts import plain_content, trouble
+
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = plain_content(path)
+    except Exception as error:  # torch raises nearly anything on a damaged or hostile file
+        raise OodbenchError(f"{path} is a torch.save file from which nothing can be read: {trouble(path)}") from error
+    try:
         if isinstance(found, torch.Tensor):
-            return as_images(found.numpy()), np.empty(0, np.int64)
-        if isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(one, torch.Tensor) for one in found):
+            return Arrays(as_images(_of_torch(found)), np.empty(0, np.int64))
+        if isinstance(found, tuple | list) and len(found) == 2:
             found = dict(zip(("images", "labels"), found, strict=True))
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__} and no tensor")
-        tensors = {str(name): one.numpy() for name, one in found.items() if isinstance(one, torch.Tensor)}
-        return _named(tensors, list(map(str, found)))
-    except Exception as error:  # torch raises many kinds on what it may not load
-        said = str(error).splitlines()[0][:200]
+        wanted = {name: _of_torch(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}
+        return _named(wanted, list(map(str, found)))
+    except Exception as error:  # torch raises many kinds on tensors that are not plain ones
+        said = (str(error).splitlines() or [""])[0][:200]
         raise OodbenchError(
             f"{path} is a torch.save file from which no images can be read ({said}): it needs a uint8 tensor "
             "(N, H, W, 3) or (N, 3, H, W), alone, with integer labels as a pair, or as 'images' and 'labels' of a dict"
         ) from error
 
 
-def from_idx(path: Path) -> Pixels:
+def _of_torch(value: Any) -> Any:
+    """A tensor as an array; NumPy knows no bfloat16. Lists and arrays may stand for tensors."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    return (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+
+
+def from_idx(path: Path) -> Arrays:
     """MNIST's file of images; its labels lie beside it."""
-    return idx([path, _labels_beside(path)])
+    return Arrays(*idx([path, _labels_beside(path)]))
 
 
 def _labels_beside(path: Path) -> Path:
     """What the file of labels is called: `t10k-labels-idx1-ubyte` beside `t10k-images-idx3-ubyte`, also with `.gz`."""
-    name = re.sub("images", "labels", path.name).replace("idx3", "idx1")
+    name = re.sub("images", "labels", path.name.lower()).replace("idx3", "idx1")
     plain = name.removesuffix(".gz")
+    there = {one.name.lower(): one for one in path.parent.iterdir() if one.is_file()}
     variants = [re.sub(r"[-.]idx1", f"{mark}idx1", plain) + end for mark in ("-", ".") for end in ("", ".gz")]
     for candidate in (name, *variants):
-        if candidate != path.name and path.with_name(candidate).is_file():
-            return path.with_name(candidate)
-    said = name if name != path.name else "a file whose name says 'labels' where its own says 'images'"
+        if candidate != path.name.lower() and candidate in there:
+            return there[candidate]
+    said = name if name != path.name.lower() else "a file whose name says 'labels' where its own says 'images'"
     raise OodbenchError(f"{path} has its labels in {said}, which is not beside it: put it there")
 
 
-def from_pickle(path: Path) -> Pixels:
+def from_pickle(path: Path) -> Arrays:
     """One pickled batch of CIFAR's."""
     with path.open("rb") as file:
         found = unpickled(file, str(path))
     rows = found["data"]
     labels = next((key for key in ("labels", "fine_labels") if key in found), "labels")
     side = isqrt(rows.shape[1] // 3) if rows.ndim == 2 else 0
-    return pixels_of({labels: np.full(len(rows), -1), **found}, labels, side or 1, str(path))
+    images, numbers = pixels_of({labels: np.full(len(rows), -1), **found}, labels, side or 1, str(path))
+    return Arrays(images, numbers, tuple(name for name in found if name not in ("data", labels)))
 
 
-READERS: Mapping[str, Callable[[Path], Pixels]] = {
+READERS: Mapping[str, Callable[[Path], Arrays]] = {
     "mat": from_mat,
     "npy": from_npy,
     "npz": from_npz,
@@ -149,20 +204,29 @@ def as_images(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(array if array.shape[3] == 3 else np.repeat(array, 3, axis=3))
 
 
-def _named(arrays: Mapping[str, Any], there: list[str], last_axis: bool = False) -> Pixels:
+def _named(arrays: Mapping[str, Any], there: Iterable[str], of_matlab: bool = False) -> Arrays:
+    there = list(there)
     name = next((name for name in IMAGES if name in arrays), None)
     if name is None:
         raise ValueError(f"it holds {', '.join(there[:10]) or 'nothing'} and no 'images'")
-    images = np.asarray(arrays[name])
-    images = as_images(images.transpose(3, 0, 1, 2) if last_axis and images.ndim == 4 else images)
     of_labels = next((one for one in LABELS if one in arrays), None)
+    left_out = tuple(one for one in there if one not in (name, of_labels))
+    images = np.asarray(arrays[name])
+    images = as_images(_images_first(images) if of_matlab else images)
     if of_labels is None:
-        return images, np.empty(0, np.int64)
+        return Arrays(images, np.empty(0, np.int64), left_out)
     labels = np.asarray(arrays[of_labels])
-    whole = labels.dtype.kind == "f" and last_axis and np.all(labels == np.rint(labels))  # Matlab's numbers are floats
-    if not (labels.dtype.kind in "iu" or whole) or labels.shape not in ((len(images),), (len(images), 1)):
-        raise ValueError(f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)")
-    return images, labels.ravel().astype(np.int64)
+    whole = labels.dtype.kind == "f" and of_matlab and np.all(labels == np.rint(labels))  # Matlab's numbers are floats
+    one_each = labels.size == len(images) == max(labels.shape, default=0)
+    if not (labels.dtype.kind in "biu" or whole) or not one_each:
+        raise ValueError(f"{of_labels} are {labels.dtype} {labels.shape}, expected integers ({len(images)},)")
+    return Arrays(images, labels.ravel().astype(np.int64), left_out)
+
+
+def _images_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Matlab's arrays count images by the last axis; what Python wrote for Matlab may count them by the first."""
+    colours_last = array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[2] not in (1, 3)
+    return array if colours_last else np.moveaxis(array, -1, 0)
 
 
 def _of_matlab(path: Path) -> bool:

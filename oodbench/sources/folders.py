@@ -27,6 +27,9 @@ SYSTEM = frozenset(
         "@recycle",
         "#recycle",
         "#snapshot",
+        "@tmp",
+        "network trash folder",
+        "temporary items",
         "thumbs.db",
         "ehthumbs.db",
         "desktop.ini",
@@ -111,7 +114,7 @@ class Classes:
     Attributes:
         depth: folders around the class folders, which hold nothing else.
         names: of the classes, by label; none where the images have no labels.
-        empty: folders beside the class folders in which there is no image.
+        empty: folders beside the class folders, or beside those around them, in which there is no image.
     """
 
     depth: int
@@ -147,8 +150,9 @@ def classes(found: Survey) -> Classes:
         depth += 1
     around = places[0][:depth] if places else ()
     names = {place[depth] for place in places if len(place) > depth}
-    beside = {place[depth] for place in found.folders if place[:depth] == around and len(place) > depth}
-    empty = tuple(sorted(beside - names))
+    taken = {place[: level + 1] for place in places for level in range(depth + 1)}
+    beside = {place for place in found.folders if len(place) <= depth + 1 and place[:-1] == around[: len(place) - 1]}
+    empty = tuple(sorted("/".join(place[-1:] if len(place) == depth + 1 else place) for place in beside - taken))
     return Classes(depth, tuple(in_order(names)) if len(names) > 1 else (), empty)
 
 

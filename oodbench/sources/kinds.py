@@ -40,12 +40,21 @@ OTHERS = {
     b"7z\xbc\xaf'\x1c": "a 7z archive: unpack it and give the folder",
     b"Rar!": "a RAR archive: unpack it and give the folder",
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard: unpack it and give the folder",
+    b"\x04\x22\x4d\x18": "compressed by LZ4: unpack it and give the folder",
+    b"\x1f\x9d": "compressed by `compress`: unpack it and give the folder",
+    b"BZh": "one file compressed by bzip2, or the beginning of one: unpack it and give what comes out",
+    b"\xfd7zXZ": "one file compressed by xz, or the beginning of one: unpack it and give what comes out",
     b"SQLite format 3": "an SQLite database: write its images as files into class folders",
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself: get that with `git lfs pull`",
     b"\xff\xd8\xff": "one image: give the folder that it is in",
     b"\x89PNG": "one image: give the folder that it is in",
+    b"GIF8": "one image: give the folder that it is in",
+    b"II*\0": "one image: give the folder that it is in",
+    b"MM\0*": "one image: give the folder that it is in",
     b"%PDF": "a PDF document",
     IDX_LABELS: "an idx file of labels: give the one of images, labels are found beside it",
+    b"\0\0\x08": "an idx file, but not of grey images (N, H, W): save them as .npy",
+    b"\0\0\x0d": "an idx file of floats, and not of 8-bit grey images: save those as .npy",
 }
 """First bytes of what is not read, and what to say."""
 
@@ -97,6 +106,8 @@ def _kind_of_zip(path: Path) -> str:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, UnicodeError, NotImplementedError) as error:
         raise OodbenchError(f"{path} is not a whole archive ({error}): get it again from where it came") from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise OodbenchError(f"{path} is a TorchScript archive, which holds code and no images; pack reads {READ}")
     if any(name.endswith("/data.pkl") for name in names):
         return "torch"
     return "npz" if names and all(name.endswith(".npy") for name in names) else "archive"
@@ -107,9 +118,11 @@ def _looks(head: bytes) -> str:
     for mark, said in OTHERS.items():
         if head.startswith(mark):
             return f"looks to be {said}"
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return "is a web page and not the file: the address that it came from wants a login or a click"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "looks to be one image: give the folder that it is in"
     try:
         head[:500].decode()
     except UnicodeError:

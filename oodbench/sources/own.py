@@ -15,11 +15,10 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.images.photographs import write_photographs
 from oodbench.progress import progress
-from oodbench.sources.arrays import READERS
+from oodbench.sources.arrays import READERS, Arrays
 from oodbench.sources.folders import Picture, Survey, classes, contents, few, survey
 from oodbench.sources.kinds import READ, kind_of
 from oodbench.sources.readers import square
-from oodbench.sources.source import Pixels
 
 Say = Callable[[str], None]
 
@@ -106,7 +105,7 @@ class _Packing:
     def __init__(self, found: Survey, name: str, skip_broken: bool) -> None:
         self._found, self._name, self._skip = found, name, skip_broken
         if not found.pictures:
-            raise OodbenchError(f"{found.path} holds no image files{_left(found.left_out)}; {READ} is what is read")
+            raise OodbenchError(f"{found.path} holds no image files{_left(found.left_out)}: give {READ}")
         self.classes = classes(found)
         self._broken: dict[str, str] = {}
         self._done: Counter[str] = Counter()
@@ -186,7 +185,7 @@ class _Packing:
         deep = sum(len(picture.parts) > known.depth + 2 for picture in self._found.pictures)
         if known.names and deep:
             yield f"{deep:,} images lie in further folders inside their class: the first folder is the class"
-        if known.names and known.empty:
+        if known.empty:
             yield f"no classes, as no image is in them: {few(known.empty)}"
         if known.names and {one.lower() for one in known.names} <= PARTS:
             yield f"are {few(known.names)} classes? They look like the parts of a set: pack each of them for itself"
@@ -199,8 +198,8 @@ class _Packing:
             yield f"{count:,} images: {done}"
 
 
-def _pack_arrays(found: Pixels, path: Path, name: str, data: Path, say: Say) -> Path:
-    images, labels = found
+def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say) -> Path:
+    images, labels = found.images, found.labels
     labels = labels if len(labels) else np.full(len(images), -1, np.int64)
     target = data / f"{name}.h5"
     write_pack(target, ImageSet(name, images, labels, path.name))
@@ -212,7 +211,11 @@ def _pack_arrays(found: Pixels, path: Path, name: str, data: Path, say: Say) -> 
     else:
         each = ", ".join(f"{label} ({size:,})" for label, size in zip(values, sizes, strict=True))
         say(f"  {len(values)} labels, whose names nothing says: {each}")
-    say("  left out: nothing")
+    if found.remark:
+        say(f"  {found.remark}")
+    say("  left out: nothing" if not found.left_out else "  left out:")
+    if found.left_out:
+        say(f"    {len(found.left_out):,} (neither images nor labels by their names): {few(found.left_out, 20)}")
     return target
 
 

@@ -44,6 +44,13 @@ class _Array:
         self.array = numbers.reshape(shape, order="F" if columns_first else "C")
 
 
+def _from_buffer(content: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
+    """What arrays ask for in pickles of protocol 5."""
+    found = _Array()
+    found.array = np.frombuffer(content, dtype.number()).reshape(shape, order="F" if order == "F" else "C")
+    return found
+
+
 def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
@@ -62,6 +69,8 @@ KNOWN: Mapping[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _bytes,
@@ -88,6 +97,8 @@ def unpickled(stream: IO[bytes], where: str) -> Mapping[str, Any]:
         found = _Harmless(stream, encoding="latin1").load()
     except Exception as error:  # a hostile pickle may raise anything
         raise OodbenchError(f"{where} is not a batch of images ({error})") from error
+    if isinstance(found, dict):  # keys are bytes where Python 3 read what Python 2 wrote, and wrote it again
+        found = {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
     if not isinstance(found, dict) or not isinstance(found.get("data"), _Array):
         raise OodbenchError(f"{where} holds no array 'data': it is not a batch of images")
     return {name: value.array if isinstance(value, _Array) else value for name, value in found.items()}

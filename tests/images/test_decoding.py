@@ -56,6 +56,9 @@ def test_exif_turns_what_is_shown_and_not_what_is_stored():
     assert up[:14].mean() > 240 > 15 > up[18:].mean()
     assert np.asarray(stored(content)).shape == (16, 32, 3)
     assert examined(content, formats_of("a.jpg"))[1] == ["turned as EXIF says"]
+    as_tiff = written(Image.fromarray(pixels), "TIFF", exif=exif)  # Pillow itself turns these
+    assert np.array_equal(np.asarray(shown(as_tiff))[:16], np.full((16, 16, 3), 255))
+    assert examined(as_tiff, formats_of("a.tif"))[1] == ["turned as EXIF says"]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -65,6 +68,13 @@ def test_transparency_is_laid_on_white(mode):
     pixels = np.asarray(shown(written(image.convert(mode), "PNG")))
     assert (pixels[:, :2] == 0).all()
     assert (pixels[:, 2:] == 255).all()
+
+
+def test_one_grey_of_16_bits_may_be_transparent():
+    ramp = np.array([[0, 1000, 32896, 65535]], np.uint16)
+    found, done = examined(written(Image.fromarray(ramp), "PNG", transparency=0), formats_of("a.png"))
+    assert np.asarray(found)[0, :, 0].tolist() == [255, 4, 128, 255]
+    assert done == ["16 bits scaled to 8 bits", "transparency laid on white"]
 
 
 def test_half_transparent_black_is_grey_and_opaque_images_are_as_they_are():

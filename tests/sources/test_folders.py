@@ -137,6 +137,21 @@ def test_images_beside_classes_have_no_label_and_empty_folders_are_named(tmp_pat
     assert "no classes, as no image is in them: bird, fish" in said
 
 
+@pytest.mark.parametrize(
+    ("names", "classes", "named"),
+    [
+        (["cat/1.png", "cat/2.png"], (), "dog"),
+        (["cat/persian/1.png", "cat/siamese/1.png"], ("persian", "siamese"), "dog"),
+        (["set/cat/1.png", "set/fox/1.png"], ("cat", "fox"), "dog"),
+    ],
+)
+def test_a_folder_without_images_beside_the_only_one_that_has_some_is_named(tmp_path, names, classes, named):
+    path = folder(tmp_path / "set", names)
+    (path / named).mkdir()
+    assert packed(path, tmp_path)[2] == classes
+    assert f"no classes, as no image is in them: {named}" in packed(path, tmp_path)[3]
+
+
 def test_numeric_names_are_in_the_order_of_their_numbers(tmp_path):
     path = folder(tmp_path / "set", [f"{number}/x.png" for number in (10, 9, 1, 2)])
     labels, levels, classes, said = packed(path, tmp_path)

@@ -17,6 +17,9 @@ WRAPPERS = ("_orig_mod", "module")
 COUNTER = "num_batches_tracked"
 """End of the names of batch norm's counters, which old files lack and evaluation does not use."""
 
+TALLIES = ("n_averaged",)
+"""What AveragedModel counts beside its weights, also where somebody has taken its prefix off those."""
+
 NORMALISATION = (("mean", "std"), ("mu", "sigma"))
 """What layers call the mean and the deviation that they take from each channel."""
 
@@ -98,9 +101,11 @@ def _named(path: Path, chosen: str, entries: Sequence[Entry], whole: Sequence[En
 def _entries(name: str, found: Weights, needed: Sequence[str]) -> list[Entry]:
     """A dict of weights under each prefix at which it holds all that the network needs; else where it holds most."""
     wrappers = [part for part in WRAPPERS if not any(part in own.split(".") for own in needed)]
-    bare = {_without(full, wrappers): tensor for full, tensor in found.items()}
-    if len(bare) < len(found):  # the same name with and without a wrapper: two things
+    bare = {_without(full, wrappers): tensor for full, tensor in found.items() if full not in TALLIES}
+    if len(bare) < len({*found} - {*TALLIES}):  # the same name with and without a wrapper: two things
         bare = dict(found)
+    if not bare:
+        return []
     counts = Counter(prefix for full in bare for prefix in _prefixes(full, frozenset(needed)))
     whole = [prefix for prefix, count in counts.items() if count == len(needed)]
     most = [prefix for prefix, _ in counts.most_common(1)] or [_common(list(bare))]

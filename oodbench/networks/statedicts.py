@@ -25,6 +25,9 @@ TOP = "."
 DEPTH = 4
 """How deep dicts of weights are looked for in others."""
 
+LISTED = 100
+"""How many things a list may hold for dicts of weights to be looked for in it; longer ones are histories."""
+
 Weights = Mapping[str, Tensor]
 
 _GIVE = "give safetensors or torch.save(network.state_dict())"
@@ -32,7 +35,7 @@ _ARRAYS = np._core.multiarray  # type: ignore[attr-defined]  # where pickles of 
 _PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.dtype,
     np.ndarray,
-    *(type(np.dtype(code)) for code in "?bhilqBHILQefd"),
+    *(type(np.dtype(code)) for code in "?bhilqBHILQefdUS"),
     *((_ARRAYS.scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
     *((_ARRAYS._reconstruct, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
     argparse.Namespace,
@@ -66,6 +69,8 @@ def split(given: Path) -> tuple[Path, str]:
 def state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """Every dict of weights in a file, by the names of the dicts around it, joined by dots; `TOP` where there is none.
 
+    Lists may be around it, too; what lies in one goes by its place, from 0.
+
     The content decides, not the suffix: safetensors, or what `torch.save` makes of a dict. What lies beside weights
     and is none (an epoch, options) is left out, and so is what optimizers keep.
 
@@ -76,6 +81,8 @@ def state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _nested(content: object, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    if isinstance(content, list | tuple) and len(content) <= LISTED:
+        content = {str(place): value for place, value in enumerate(content) if not isinstance(value, Tensor)}
     if not isinstance(content, Mapping) or not depth or "param_groups" in content:
         return
     weights = {str(key): value for key, value in content.items() if isinstance(key, str) and _is_weight(value)}

@@ -69,6 +69,9 @@ def layouts():
         "Lightning, compiled, with a loss of weights": {
             "state_dict": under("net._orig_mod.", weights) | {"criterion.weight": torch.ones(10)}
         },
+        "averaged, its prefix taken off": {"n_averaged": torch.tensor(7), **weights},
+        "in a list": {"nets": [weights], "losses": [0.3, 0.2], "rng": [torch.get_rng_state()]},
+        "in a pair": {"saved": (under("module.", weights), 3)},
         "averaged": AveragedModel(network).state_dict(),
         "behind a normalising layer": under("1.", weights) | normalising,
         "behind one without buffers": under("1.", weights),
@@ -84,6 +87,7 @@ def layouts():
             "best": np.float32(1.5),
             "seed": np.int64(3),
             "done": np.bool_(True),
+            "run": np.str_("third"),
             "history": np.arange(4.0),
             "args": argparse.Namespace(lr=0.1, out=Path("runs/1")),
         },
@@ -106,6 +110,15 @@ def test_weights_are_found_however_they_were_saved(name, tmp_path):
         begun = small(seed=2)
         checkpoints.begin(begun, tmp_path / file)
         assert checkpoints.weights_digest(begun) == checkpoints.weights_digest(small(seed=1)), file
+
+
+def test_several_in_a_list_are_asked_for_by_their_place(tmp_path):
+    torch.save([small(seed).state_dict() for seed in (1, 2)], tmp_path / "ensemble.pt")
+    with pytest.raises(OodbenchError, match=r"2 sets of weights.*ensemble\.pt#0 or .*ensemble\.pt#1"):
+        checkpoints.load(small(), tmp_path / "ensemble.pt")
+    network = small(3)
+    checkpoints.load(network, tmp_path / "ensemble.pt#1")
+    assert checkpoints.weights_digest(network) == checkpoints.weights_digest(small(2))
 
 
 def test_averaged_weights_beside_plain_ones_are_asked_for(tmp_path):

@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PLAIN := --checkpoint results/reference/networks/digits-plain.safetensors
-ATOM := --checkpoint results/reference/networks/digits-atom.safetensors
+PLAIN := --checkpoint results/reference/networks/digits/plain.safetensors
+ATOM := --checkpoint results/reference/networks/digits/atom.safetensors
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
 .PHONY: help demo figures check test fuzz bench lint format clean

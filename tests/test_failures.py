@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from plugintext import method
 
-NETWORK = Path(__file__).parent.parent / "results" / "reference" / "networks" / "digits-plain.safetensors"
+NETWORK = Path(__file__).parent.parent / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
 RUN = ["run", "--suite", "digits", "--checkpoint", NETWORK, "--limit", "40", "--plugin", "plug.py"]
 
 RAISES = "raise RuntimeError('out of | luck\\ntoday')"

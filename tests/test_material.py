@@ -14,7 +14,7 @@ from oodbench.metrics import accuracy, in_distribution_report
 from oodbench.report import boards, render
 from oodbench.store import cells
 
-MSP = Path(__file__).parents[1] / "results" / "reference" / "networks" / "digits-plain.safetensors"
+MSP = Path(__file__).parents[1] / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
 
 SUITE = """
 extends = "digits"

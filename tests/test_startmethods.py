@@ -10,7 +10,7 @@ from photographs import encoded
 import oodbench
 from oodbench.images.photographs import write_photographs
 
-NETWORK = Path(__file__).parents[1] / "results/reference/networks/digits-plain.safetensors"
+NETWORK = Path(__file__).parents[1] / "results/reference/networks/digits/plain.safetensors"
 
 SUITE = """
 version = 1

@@ -66,7 +66,7 @@ def test_two_processes_agree_and_train_as_one(tmp_path, environment):
 def test_scores_and_attacks_are_those_of_one_process(oodbench, tmp_path, environment):
     # Each process has whole batches of a single one's, so that even rounding is the same.
     arguments = ["run", "--suite", "digits-adv", "--detector", "msp", "--detector", "knn", "--limit", "128"]
-    arguments += ["--checkpoint", str(ROOT / "results" / "reference" / "networks" / "digits-plain.safetensors")]
+    arguments += ["--checkpoint", str(ROOT / "results" / "reference" / "networks" / "digits" / "plain.safetensors")]
     arguments += ["--only", "letters", "--task", "clean", "--task", "linf", "--task", "compositional"]
     arguments += ["--set", "linf.steps=3", "--set", "compositional.steps=2", "--set", "compositional.severities=[1, 5]"]
     arguments += ["--keep-images", "--device", "cpu"]

@@ -256,7 +256,7 @@ def test_objects_beside_the_weights_are_named_and_not_made(tmp_path):
 
 
 def test_an_entry_by_name_scores_through_the_command(oodbench, tmp_path):
-    given = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits-plain.safetensors"
+    given = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
     weights = safetensors.torch.load_file(given)
     averaged = {name: 0.9 * tensor for name, tensor in weights.items()}
     torch.save({"state_dict": under("model.", weights), "ema": averaged}, tmp_path / "both.ckpt")

@@ -13,7 +13,7 @@ from oodbench.corruptions.gallery import gallery
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
 from oodbench.found import find
-from oodbench.images import catalogue
+from oodbench.images import catalogue, pieces
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
@@ -227,6 +227,56 @@ def show(name: str, count: int, corrupted: int | None, out: Path | None, data: P
     file = out or Path(f"{name}.png")
     write_atomic(file, drawn)
     click.echo(file)
+
+
+@data.command(
+    cls=Examples,
+    examples=(
+        "oodbench data split cifar10-train --to pieces",
+        "oodbench data split cifar10-train cifar10-test --to pieces --most 20",
+    ),
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="For the pieces.")
+@click.option(
+    "--most", type=click.IntRange(min=1), default=64, show_default=True, metavar="MB", help="Megabytes of a piece."
+)
+@data_option
+def split(names: tuple[str, ...], folder: Path, most: int, data: Path) -> None:
+    """Cut packs into pieces, to carry them to a machine without a network; `join` puts them together there.
+
+    Pieces are compressed. A file beside them says what images must come of them; carry it along.
+    """
+    require_writable(folder)
+    for name in names:
+        found = pieces.split(name, data, folder, most * 1_000_000)
+        for file in found.files(folder):
+            click.echo(f"{file}: {file.stat().st_size / 1e6:,.1f} MB")
+        click.echo(f"{folder / name}{pieces.LISTED}: what they are, fingerprint {found.fingerprint[:16]}")
+
+
+@data.command(cls=Examples, examples=("oodbench data join pieces", "oodbench data join pieces --data data"))
+@click.argument("folder", type=click.Path(path_type=Path))
+@data_option
+def join(folder: Path, data: Path) -> None:
+    """Put packs together from the pieces that `split` made, once they hold the images that were taken apart.
+
+    FOLDER has all pieces of a pack, and the file that says what they are. Packs that are there already are left alone.
+    """
+    found = pieces.listed(folder)
+    if not found:
+        raise OodbenchError(
+            f"{folder} has no NAME{pieces.LISTED}, which `oodbench data split` writes beside the pieces"
+        )
+    require_writable(data)
+    failures = []
+    for one in found:
+        try:
+            click.echo(f"{pieces.join(one, folder, data)}: whole, fingerprint {one.fingerprint[:16]}")
+        except OodbenchError as error:
+            failures.append(str(error))
+    if failures:
+        raise OodbenchError("\n".join(failures))
 
 
 def _needed(suite: Suite) -> list[str]:

@@ -41,6 +41,20 @@ def aurocs(score, attack, ood=DARK, **options):
     return frame[frame["metric"] == "auroc"].set_index("task")["value"].to_dict()
 
 
+@pytest.mark.parametrize("side", ["out", "in", "both"])
+@pytest.mark.parametrize("attack", [Linf, LinfAdaptive])
+def test_who_arrives_at_the_end_of_the_ball_has_not_stalled(attack, side):
+    found = {}
+    for name, score in (("slope", brightness), ("steps", lambda x: (brightness(x) * 50).round() + 0 * brightness(x))):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            oodbench.evaluate(score, BRIGHT, DARK, attack=attack(epsilon=6, side=side))
+        found[name] = " ".join(str(warning.message) for warning in caught)
+    assert "the climb found nothing" not in found["slope"]
+    assert "the gradient misleads" not in found["slope"]
+    assert "the climb found nothing" in found["steps"]  # a gradient of zero may hide a way on
+
+
 @pytest.mark.parametrize("kind", [Linf, LinfAdaptive])
 def test_every_side_is_the_one_that_is_attacked(kind):
     more = {"objective": "adaptive", "steps": 16} if kind is Linf else {"level": "quick"}

@@ -17,6 +17,9 @@ from oodbench.gradient import PerImage, value_and_gradient
 EARLY = 10
 """Iterations after which an ascent that finds nothing more is suspicious."""
 
+AT_THE_END = 0.5 / 255
+"""How far from the end of a ball a pixel may be that counts as being there: less than half a level is rounded away."""
+
 
 @dataclass(frozen=True)
 class Ascent:
@@ -73,6 +76,33 @@ def not_a_number(gradient: Tensor) -> Tensor:
     One look at all pixels, since it is asked in every step.
     """
     return gradient.flatten(1).sum(1).isnan()
+
+
+def summit(objective: PerImage, images: Tensor, points: Tensor, epsilon: float, batch: int = 64) -> Tensor:
+    """(N,) bool: at these points no step along the gradient is left, since each pixel is where it points, at the end.
+
+    Whoever gets there in one step has not stalled. A pixel without a gradient may have been kept from having one, so it
+    counts as one that could move.
+
+    Args:
+        objective: as in `ascend`.
+        images: (N, C, H, W), the middle of the balls.
+        points: (N, C, H, W) in the balls.
+        epsilon: radius in 1/255.
+        batch: images at a time.
+
+    Raises:
+        NoGradientError: the objective has none.
+    """
+    found = [torch.zeros(0, dtype=torch.bool, device=images.device)]
+    for middle, reached in zip(torch.split(images, batch), torch.split(points, batch), strict=True):
+        if not len(middle):
+            continue  # split makes one part of nothing
+        lowest, highest = ball(middle, epsilon)
+        _, gradient = value_and_gradient(objective, reached)
+        up, down = (gradient > 0) & (reached >= highest - AT_THE_END), (gradient < 0) & (reached <= lowest + AT_THE_END)
+        found.append((up | down).flatten(1).all(1))
+    return torch.cat(found)
 
 
 @dataclass

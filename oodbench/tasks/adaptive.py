@@ -10,7 +10,7 @@ from torch import Tensor
 from oodbench.attacks import guesses
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.ascent import Ascent
+from oodbench.attacks.ascent import Ascent, summit
 from oodbench.attacks.goal import Goal
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
@@ -168,12 +168,17 @@ class LinfAdaptive(Task):
         extras["broken"], reducer = search.broken, search.reducer
         retired = reducer.best >= goal.enough
         blindly = search.stage.new_tensor([STAGES.index(kind) for kind in (*guesses.KINDS, "square")])
+        guessed = torch.isin(search.stage, blindly) & ~retired & ~extras["blind"]
+        doubted = (guessed | extras["stalled"]) & ~extras["blind"]
+        arrived = torch.zeros_like(doubted)
+        arrived[doubted] = search.at_the_summit(doubted)
+        guessed, extras["stalled"] = guessed & ~arrived, extras["stalled"] & ~arrived
         extras |= {
             "objective_before": reducer.before,
             "objective_after": reducer.best,
             "stage": search.stage,
             "retired": retired,
-            "guessed": torch.isin(search.stage, blindly) & ~retired & ~extras["blind"],
+            "guessed": guessed,
         }
         return Altered(reducer.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 
@@ -255,6 +260,10 @@ class _Search:
         if stage != "surrogate":  # a surrogate may have its holes: the score is climbed besides
             self.broken[rows] |= found.broken
         return found, self.offer(stage, found.images, rows)
+
+    def at_the_summit(self, wanted: Tensor) -> Tensor:
+        """Of the `wanted` images (N,) bool, R of them: no step along the gradient is left where they are, (R,) bool."""
+        return summit(self.goal.score, self.images[wanted], self.reducer.images[wanted], self.epsilon, self._size)
 
     def square(self, queries: int, wanted: Tensor) -> None:
         """Random search, from the image itself, for those of the `wanted` images (N,) bool that are left."""

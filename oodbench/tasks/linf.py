@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from oodbench.attacks.ascent import summit
 from oodbench.attacks.goal import Goal
 from oodbench.attacks.pgd import pgd, random_start
 from oodbench.passes import Passes
@@ -49,20 +50,24 @@ class Linf(Task):
         """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
+        objective = goal.published if self.objective == "published" else goal.score
         found = pgd(
-            goal.published if self.objective == "published" else goal.score,
+            objective,
             images,
             epsilon=self.epsilon,
             step=self.step,
             steps=self.steps,
             start=start,
         )
+        idle = found.stalled
+        arrived = torch.zeros_like(idle)
+        arrived[idle] = summit(objective, images[idle], found.images[idle], self.epsilon)
         extras = {
             "objective_before": found.before,
             "objective_after": found.after,
             "stuck": found.stuck,
             "broken": found.broken,
-            "stalled": found.stalled,
+            "stalled": idle & ~arrived,
         }
         return Altered(found.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oodbench import honesty, settings, severity
+from oodbench import honesty, settings, severity, suitefile
 from oodbench.severity import Effect
 from oodbench.tables.summary import ASIDE
 from oodbench.tasks import Certified
@@ -77,7 +77,9 @@ def next_run(rows: pd.DataFrame) -> str:
         return ""
     task = str(row.get("named", row["task"]))
     attack, options = _harder(task, constants)
-    command = ["oodbench", "run", "--suite", str(row["suite"]), "--detector", str(row["detector"])]
+    suite = str(row["suite"])
+    suite += "" if suite in suitefile.names() else ".toml"  # somebody's own is called as its file is
+    command = ["oodbench", "run", "--suite", suite, "--detector", str(row["detector"])]
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
     for option, usual in FOLDERS.items():

@@ -203,3 +203,9 @@ def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged(tmp_path, sto
     (found,) = flagged(scores_of(cell))
     assert found.text.startswith("it leaves 12.50 points more of the AUROC than linf, which it should outdo")
     assert found.effect == 0.125
+
+
+def test_the_next_command_names_the_file_of_somebodys_own_suite():
+    about = of_task("linf", kind="linf", epsilon=8)
+    assert "--suite digits-adv --detector" in next_run(rows(**about))
+    assert "--suite mine.toml --detector" in next_run(rows(**about, suite="mine"))

@@ -12,6 +12,7 @@ import pandas as pd
 from oodbench import tables
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
+from oodbench.files import digest
 from oodbench.metrics import CONVENTIONS
 from oodbench.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.store import Cell
@@ -199,13 +200,19 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
 def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:
     """Rows for each mean that the suite names, of one cell and task; none where one of the mean's sets is missing."""
     whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
-    sizes = task.drop_duplicates("ood").set_index("ood")["n_ood"]
+    sets = task.drop_duplicates("ood").set_index("ood")
+    sizes, scores = sets["n_ood"], sets["scores"]
     values: dict[str, dict[str, float]] = {}
     for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View(by="mean")):
         if entry.ood.startswith(MEAN):
             values.setdefault(entry.ood, {})[entry.metric] = entry.value
     rows = [
-        whole.assign(value=pd.Series(of_mean), ood=ood, n_ood=int(sizes[behind(cell, ood)].sum()))
+        whole.assign(
+            value=pd.Series(of_mean),
+            ood=ood,
+            n_ood=int(sizes[behind(cell, ood)].sum()),
+            scores=digest(*scores[behind(cell, ood)]),
+        )
         for ood, of_mean in values.items()
         if set(behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
     ]

@@ -28,7 +28,7 @@ CONDITIONS = (
 """What must be equal for two figures to be compared, where a reference says it; empty says nothing."""
 
 FIGURE = ("convention", "value", "sd", "tolerance", "low", "high", "sides")
-ORIGIN = ("source", "reference", "note", "oodbench", "torch", "device", "hardware", "data", "date")
+ORIGIN = ("source", "reference", "note", "scores", "oodbench", "torch", "device", "hardware", "data", "date")
 COLUMNS = (*IDENTITY, *CONDITIONS, *FIGURE, *ORIGIN)
 """Columns of a reference file, explained in results/reference/README.md."""
 

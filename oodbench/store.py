@@ -5,15 +5,16 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from oodbench import bundle
 from oodbench.errors import OodbenchError, StorageError
 from oodbench.files import write_atomic
 
@@ -25,7 +26,19 @@ Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 _SCHEMA_ATTRIBUTE = "oodbench_schema"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_COLUMNS = {"scores": np.float64, "predictions": np.int64, "labels": np.int64, "indices": np.int64}
+_COLUMNS: Mapping[str, npt.DTypeLike] = {
+    "scores": np.float64,
+    "predictions": np.int64,
+    "labels": np.int64,
+    "indices": np.int64,
+}
+_SMALL: Mapping[str, npt.DTypeLike] = {
+    "scores": np.float32,
+    "predictions": np.int16,
+    "labels": np.int32,
+    "indices": np.int32,
+}
+"""The same in a bundle."""
 # What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
 
@@ -78,7 +91,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Cell:
-    """The file of one (suite, detector, seed, variant); it need not exist before the first `add`."""
+    """The file of one (suite, detector, seed, variant); it need not exist before the first `add`.
+
+    It may lie in a bundle, whose scores are float32, and is then only read.
+    """
 
     path: Path
 
@@ -163,8 +179,7 @@ class Cell:
     @contextmanager
     def _opened(self) -> Iterator[h5py.File]:
         try:
-            # Files are replaced, never written to: no need of HDF5's own lock, which some file systems refuse.
-            with h5py.File(self.path, "r", locking=False) as file:
+            with _hdf5(self.path) as file:
                 schema = file.attrs.get(_SCHEMA_ATTRIBUTE)
                 if schema is None:
                     raise ValueError("HDF5, but not written by oodbench")
@@ -181,7 +196,7 @@ class Cell:
 
 
 def cells(folder: Path) -> list[Cell]:
-    """Every file below a results folder that may be a cell, sorted by path; none is opened.
+    """Every file below a results folder, or in a bundle, that may be a cell, sorted by path; none is opened.
 
     Those of its `reference` folder are left out, and hidden files and folders: they belong to programs and systems,
     which keep locks, resource forks and earlier versions there.
@@ -189,6 +204,8 @@ def cells(folder: Path) -> list[Cell]:
     Raises:
         OodbenchError: there is none.
     """
+    if folder.is_file() and folder.suffix == bundle.SUFFIX:
+        return [Cell(path) for path in bundle.members(folder)]
     if folder.is_file():
         raise OodbenchError(f"{folder} is a file: name the folder that holds it")
     # A link that leads nowhere is found, too, so that it can be named.
@@ -220,12 +237,60 @@ def require_writable(folder: Path) -> None:
         raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
 
 
+def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
+    """The scores of `cells` as bundles, one for each suite, `folder`/SUITE.zip; what they hold of other results stays.
+
+    Returns:
+        The bundles.
+
+    Raises:
+        OodbenchError: a cell or a present bundle cannot be read, or a bundle not be written.
+    """
+    contents: dict[Path, dict[str, bytes]] = {}
+    replaced: dict[Path, set[tuple[object, ...]]] = {}
+    for cell in cells:
+        about = cell.attributes()
+        target = folder / f"{about['suite']}{bundle.SUFFIX}"
+        name = f"{about['suite']}/{about['detector']}/{cell.path.name}"
+        contents.setdefault(target, {})[name] = _composed(map(_without_images, cell.read()), about, _SMALL)
+        replaced.setdefault(target, set()).add(_named(about))
+    for target, found in contents.items():
+        there = bundle.members(target) if target.is_file() else []
+        bundle.write(
+            target, found.items(), [path for path in there if _named(Cell(path).attributes()) not in replaced[target]]
+        )
+    return list(contents)
+
+
+def _named(about: Attributes) -> tuple[object, ...]:
+    """What a reference calls a result by."""
+    names = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images")
+    return tuple(about.get(name, "") for name in names)
+
+
+def _without_images(scores: Scores) -> Scores:
+    kept = {name: array for name, array in scores.extras.items() if array.ndim == 1}
+    return replace(scores, extras=kept)
+
+
+def _hdf5(path: Path) -> h5py.File:
+    if bundle.holder(path) is not None:
+        return h5py.File(io.BytesIO(bundle.read(path)), "r")
+    # Files are replaced, never written to: no need of HDF5's own lock, which some file systems refuse.
+    return h5py.File(path, "r", locking=False)
+
+
 def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
     attributes = _attributes(group)
     role = attributes.pop("role")
-    columns = {name: group[name][()] for name in _COLUMNS}
-    extras = {name: array[()] for name, array in group["extras"].items()}
+    columns = {name: _as(group[name][()], _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
+    extras = {name: _as(array[()], np.float32, np.float64) for name, array in group["extras"].items()}
     return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
+
+
+def _as(array: npt.NDArray[Any], small: npt.DTypeLike, usual: npt.DTypeLike) -> npt.NDArray[Any]:
+    """What a bundle made small in its usual type; anything else as it is."""
+    return array.astype(usual) if array.dtype == np.dtype(small) else array
 
 
 def _sound(value: object) -> bool:
@@ -242,7 +307,7 @@ def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
     return found
 
 
-def _composed(groups: Iterable[Scores], attributes: Attributes) -> bytes:
+def _composed(groups: Iterable[Scores], attributes: Attributes, types: Mapping[str, npt.DTypeLike] = _COLUMNS) -> bytes:
     """A whole file in memory; the same content in the same order gives the same bytes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", track_order=True) as file:
@@ -252,8 +317,8 @@ def _composed(groups: Iterable[Scores], attributes: Attributes) -> bytes:
             group = task.create_group(scores.image_set)
             group.attrs.update({**scores.attributes, "role": scores.role})
             for name in _COLUMNS:
-                group[name] = getattr(scores, name)
+                group[name] = getattr(scores, name).astype(types[name], copy=False)
             extras = group.create_group("extras")
             for name, array in scores.extras.items():
-                extras[name] = array
+                extras[name] = array if array.dtype == np.uint8 else array.astype(types["scores"], copy=False)
     return buffer.getvalue()

@@ -17,13 +17,13 @@ from oodbench.errors import OodbenchError, unknown
 from oodbench.files import write_atomic
 from oodbench.found import find
 from oodbench.registry import discover
-from oodbench.store import Cell
+from oodbench.store import Cell, bundled
 
 
 @click.command(
     cls=Examples,
     examples=(
-        "oodbench check results/ --reference mine.csv --update",
+        "oodbench check results/ --reference mine.csv --update --scores kept/",
         "oodbench check results/ --reference mine.csv --junit check.xml",
     ),
 )
@@ -36,6 +36,13 @@ from oodbench.store import Cell
     help="CSV file, or 'measured' or 'published', which come with oodbench.",
 )
 @click.option("--update", is_flag=True, help="Write what was measured into the reference instead, or begin one.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --update: keep the scores themselves there, too, in a small file for each suite that `oodbench table` "
+    "reads.",
+)
 @click.option(
     "--lenient", is_flag=True, help="Figures that are missing or not comparable, and files that cannot be read, pass."
 )
@@ -57,6 +64,7 @@ def check(
     results: Path,
     file: str,
     update: bool,
+    scores: Path | None,
     lenient: bool,
     strict: bool,
     suites: tuple[str, ...],
@@ -75,6 +83,8 @@ def check(
     """
     if lenient and strict:
         raise click.UsageError("--lenient and --strict exclude each other: give one of them")
+    if scores and not update:
+        raise click.UsageError("--scores keeps what --update writes figures of: say --update as well")
     there = find(results)
     for line in there.left_out:
         click.echo(f"WARNING: {line}", err=True)
@@ -83,7 +93,10 @@ def check(
     wanted = {"suite": [suitefile.load(name).name for name in suites], "detector": names, "task": tasks}
     cells = [cell for cell in there.cells if _asked(cell, wanted)]
     if update:
-        _update(Path(file), _of_today(tables.tidy(cells, detectors), tasks))
+        measured = _of_today(tables.tidy(cells, detectors), tasks)
+        _update(Path(file), measured)
+        if scores:
+            _keep(_behind(measured, cells), scores)
         return
     today = {name: suitefile.load(name) for name in suitefile.names()} | {
         suite.name: suite for suite in map(suitefile.load, suites)
@@ -107,6 +120,12 @@ def _update(file: Path, measured: pd.DataFrame) -> None:
     rows = updated(known, measured)
     reference.write(rows, file)
     click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
+
+
+def _keep(cells: Sequence[Cell], folder: Path) -> None:
+    """Put the scores themselves into one file for each suite."""
+    for bundle in bundled(cells, folder):
+        click.echo(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB of scores")
 
 
 def _say(verdicts: Sequence[Verdict], bad: Collection[Status], form: str) -> None:
@@ -151,6 +170,12 @@ def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     if found.empty:
         raise OodbenchError("there is nothing to write a reference from: these results hold nothing of what was asked")
     return found
+
+
+def _behind(frame: pd.DataFrame, cells: Sequence[Cell]) -> list[Cell]:
+    """Those of `cells` that have figures in a frame."""
+    names = set(frame["cell"])
+    return [cell for cell, name in zip(cells, tables.cell_names(cells), strict=True) if name in names]
 
 
 def _only(rows: pd.DataFrame, wanted: Mapping[str, Sequence[str]], file: str) -> pd.DataFrame:

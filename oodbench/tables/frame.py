@@ -12,6 +12,7 @@ import pandas as pd
 from oodbench import honesty
 from oodbench.detector import Detector
 from oodbench.errors import unknown
+from oodbench.files import digest
 from oodbench.found import FAILED_ON, find, require
 from oodbench.intervals import of_accuracy
 from oodbench.metrics import accuracy
@@ -76,6 +77,7 @@ COLUMNS = (
     "stale",
     "id_set",
     *OF_GROUP,
+    "scores",
     "out",
     "cell",
 )
@@ -127,6 +129,7 @@ def load_results(
         id_set: image set of the ID scores.
         distance, threat, constants: "near" or "far"; the task in words and as JSON.
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
+        scores: SHA-256 of the ID and the OOD scores in float32, as bundles hold them; "" in rows of accuracy.
         labels_note: in rows of accuracy, why their labels may not mean what the network thinks; "" for no reason.
         device, hardware, torch, oodbench, date: of the scoring.
         out: results folder in which a run finds the cell again; "" if the file lies where no run puts it.
@@ -217,7 +220,7 @@ def _rows(
     of_cell["operating_point"] = operating_point
 
     if of_cell["failed"]:
-        none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP), "")
+        none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP, "scores"), "")
         none["date"] = str(attributes.get(FAILED_ON, ""))
         yield {**of_cell, **none, "metric": FAILURE, "convention": convention, "n_id": 0, "n_ood": 0, "epsilon": 0}
     attacked_id = {group.task: group for group in groups if group.role == "id"}
@@ -234,12 +237,14 @@ def _rows(
             "metric": "accuracy",
             "value": share_right,
             "n_ood": 0,
+            "scores": "",
             "low": low,
             "high": high,
         }
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             turned = attacked_id.get(group.task, id_group)
+            about["scores"] = digest(*(side.scores.astype("<f4").tobytes() for side in (turned, group)))
             sides = _side(turned, attacked=group.task in attacked_id), _side(group), _side(id_group)
             (id_side, ood_side, clean_id), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)

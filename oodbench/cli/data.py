@@ -19,6 +19,7 @@ from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
 from oodbench.sources import SOURCES
 from oodbench.sources.assets import ASSETS, fetch_asset
+from oodbench.sources.classes import listed_classes
 from oodbench.sources.fetch import fetch
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
@@ -110,6 +111,7 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     examples=(
         "oodbench data pack ~/photos mine --size 32",
         "oodbench data pack ~/photos mine --files",
+        "oodbench data pack imagenette.tgz imagenette --files --classes imagenet-1k",
         "oodbench data pack train_32x32.mat house-numbers",
     ),
 )
@@ -119,9 +121,14 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of image files, in pixels."
 )
 @click.option("--files", is_flag=True, help="Keep image files as they are: each network resizes them its own way.")
+@click.option(
+    "--classes",
+    metavar="FILE|imagenet-1k",
+    help="Labels by this list, a class a line; or by ImageNet's 1,000 WordNet names.",
+)
 @click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; the pack says which.")
 @data_option
-def pack(path: Path, name: str, size: int, files: bool, skip_broken: bool, data: Path) -> None:
+def pack(path: Path, name: str, size: int, files: bool, classes: str | None, skip_broken: bool, data: Path) -> None:
     """Make a pack of one's own images, for suites to name.
 
     PATH is a folder or an archive (tar, zip) of image files, whose first folders are the classes: labels in the order
@@ -129,16 +136,20 @@ def pack(path: Path, name: str, size: int, files: bool, skip_broken: bool, data:
     middle cut out, unless --files keeps files for networks of timm. Or it is a file of arrays, whose size is kept:
     .npy, .npz (images, labels), tensors of torch.save, HDF5, .mat like SVHN's, idx, a batch of CIFAR's.
 
+    Images of some of a network's classes need the labels that the network has for them: --classes names all of its
+    classes in its order, and an image is of the one that a folder around it, or the front of its own name, is called
+    after (n01440764/1.jpg, n01440764_tench.jpg).
+
     What was packed, with classes and their sizes, and what was left out is printed.
     """
     if not suitefile.NAME.fullmatch(name) or name in BUILTINS:
         raise OodbenchError(f"{name!r} cannot be the name of a pack: use a-z, 0-9, - _ . and no built-in set's name")
     require_writable(data)
-    path = path.expanduser()
+    path, listed = path.expanduser(), listed_classes(classes) if classes else None
     if files:
-        pack_files(path, name, data, click.echo, skip_broken)
+        pack_files(path, name, data, click.echo, skip_broken, listed)
     else:
-        pack_pixels(path, name, size, data, click.echo, skip_broken)
+        pack_pixels(path, name, size, data, click.echo, skip_broken, listed)
 
 
 @data.command(

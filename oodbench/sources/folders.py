@@ -1,11 +1,10 @@
-"""Which images lie in a folder or an archive, of which classes, and what there is beside them.
+"""Which images lie in a folder or an archive, and what there is beside them.
 
 Nothing is left out without a word: whatever is not taken as an image is named, with the reason.
 """
 
 import mimetypes
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -107,27 +106,6 @@ class Survey:
             names.append(name)
 
 
-@dataclass(frozen=True)
-class Classes:
-    """What the folders of a survey mean.
-
-    Attributes:
-        depth: folders around the class folders, which hold nothing else.
-        names: of the classes, by label; none where the images have no labels.
-        empty: folders beside the class folders, or beside those around them, in which there is no image.
-    """
-
-    depth: int
-    names: tuple[str, ...]
-    empty: tuple[str, ...]
-
-    def label(self, picture: Picture) -> int:
-        """Of an image; -1 if it has none."""
-        if not self.names or len(picture.parts) < self.depth + 2:
-            return -1
-        return self.names.index(picture.parts[self.depth])
-
-
 def survey(path: Path) -> Survey:
     """All that is in a folder, whose links are followed, or in an archive.
 
@@ -141,29 +119,6 @@ def survey(path: Path) -> Survey:
     else:
         _list(found)
     return found
-
-
-def classes(found: Survey) -> Classes:
-    """The first folder below what all images share is the class; what has less than two such folders has no labels."""
-    depth, places = 0, [picture.parts[:-1] for picture in found.pictures]
-    while len({place[depth : depth + 1] for place in places}) == 1 and any(len(place) > depth + 1 for place in places):
-        depth += 1
-    around = places[0][:depth] if places else ()
-    names = {place[depth] for place in places if len(place) > depth}
-    taken = {place[: level + 1] for place in places for level in range(depth + 1)}
-    beside = {place for place in found.folders if len(place) <= depth + 1 and place[:-1] == around[: len(place) - 1]}
-    empty = tuple(sorted("/".join(place[-1:] if len(place) == depth + 1 else place) for place in beside - taken))
-    return Classes(depth, tuple(in_order(names)) if len(names) > 1 else (), empty)
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Sorted; where all begin with a number, by that."""
-    names = sorted(names)
-    numbers = [re.match("[0-9]+", name) for name in names]
-    if not all(numbers):
-        return names
-    known = {name: number[0].lstrip("0") for name, number in zip(names, numbers, strict=True) if number}
-    return sorted(names, key=lambda name: (len(known[name]), known[name], name))
 
 
 def contents(found: Survey) -> Iterator[tuple[Picture, bytes]]:

@@ -16,17 +16,12 @@ from oodbench.images.packs import write_pack
 from oodbench.images.photographs import write_photographs
 from oodbench.progress import progress
 from oodbench.sources.arrays import READERS, Arrays
-from oodbench.sources.folders import Picture, Survey, classes, contents, few, survey
+from oodbench.sources.classes import Classes, ListedClasses, folder_classes
+from oodbench.sources.folders import Picture, Survey, contents, few, survey
 from oodbench.sources.kinds import READ, kind_of
 from oodbench.sources.readers import square
 
 Say = Callable[[str], None]
-
-PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
-"""Folders of these names are parts of a set, and no classes."""
-
-IN_A_LINE = 40
-"""Classes that get a line each; more are said in one."""
 
 NOT_READ = "cannot be read, as --skip-broken says"
 
@@ -35,12 +30,20 @@ def silent(_: str) -> None:
     """For callers who do not want to know."""
 
 
-def pack_pixels(path: Path, name: str, side: int, data: Path, say: Say = silent, skip_broken: bool = False) -> Path:
+def pack_pixels(
+    path: Path,
+    name: str,
+    side: int,
+    data: Path,
+    say: Say = silent,
+    skip_broken: bool = False,
+    classes: ListedClasses | None = None,
+) -> Path:
     """A pack of the images in a folder, an archive or a file of arrays.
 
     Image files are turned as EXIF says and laid on white where they are transparent; then they are resized so that
-    their shorter side is `side`, and their middle is cut out. The first folders become labels. Arrays keep their size:
-    what `oodbench.sources.arrays` reads.
+    their shorter side is `side`, and their middle is cut out. The first folders become labels, if no classes are given.
+    Arrays keep their size: what `oodbench.sources.arrays` reads.
 
     Args:
         path: of the folder or file.
@@ -49,14 +52,17 @@ def pack_pixels(path: Path, name: str, side: int, data: Path, say: Say = silent,
         data: the data folder.
         say: told what was packed and what was left out, a line at a time.
         skip_broken: leave out images that cannot be read, and note in the pack which.
+        classes: that labels mean; those of the folders if left out.
 
     Raises:
         OodbenchError: nothing is there, or some of it is broken, with the names of all that are.
     """
     kind = _kind(path)
     if kind in READERS:
+        if classes:
+            raise OodbenchError(f"{path} holds arrays, whose labels are numbers already: leave --classes out")
         return _pack_arrays(READERS[kind](path), path, name, data, say)
-    packing = _Packing(survey(path), name, skip_broken)
+    packing = _Packing(survey(path), name, skip_broken, classes)
     found: list[tuple[Picture, npt.NDArray[np.uint8]]] = []
     for picture, _, image in packing.whole():
         found.append((picture, square(image, side)))
@@ -71,7 +77,14 @@ def pack_pixels(path: Path, name: str, side: int, data: Path, say: Say = silent,
     return target
 
 
-def pack_files(path: Path, name: str, data: Path, say: Say = silent, skip_broken: bool = False) -> Path:
+def pack_files(
+    path: Path,
+    name: str,
+    data: Path,
+    say: Say = silent,
+    skip_broken: bool = False,
+    classes: ListedClasses | None = None,
+) -> Path:
     """A pack of the image files in a folder or an archive, as they are; see `pack_pixels`.
 
     They are decoded once to see that they are whole. Their pixels are made of them in the same way when a run looks at
@@ -83,7 +96,7 @@ def pack_files(path: Path, name: str, data: Path, say: Say = silent, skip_broken
     kind = _kind(path)
     if kind in READERS:
         raise OodbenchError(f"{path} holds arrays and no image files: leave --files out")
-    packing, target = _Packing(survey(path), name, skip_broken), data / f"{name}.h5"
+    packing, target = _Packing(survey(path), name, skip_broken, classes), data / f"{name}.h5"
     labels: list[int] = []
     about: dict[str, str] = {}
 
@@ -102,11 +115,13 @@ def pack_files(path: Path, name: str, data: Path, say: Say = silent, skip_broken
 class _Packing:
     """Images on their way into a pack: what is broken, what was done to them, and what is said in the end."""
 
-    def __init__(self, found: Survey, name: str, skip_broken: bool) -> None:
+    def __init__(self, found: Survey, name: str, skip_broken: bool, given: ListedClasses | None) -> None:
         self._found, self._name, self._skip = found, name, skip_broken
         if not found.pictures:
             raise OodbenchError(f"{found.path} holds no image files{_left(found.left_out)}: give {READ}")
-        self.classes = classes(found)
+        if given:
+            given.require(found.pictures)
+        self.classes: Classes = given or folder_classes(found)
         self._broken: dict[str, str] = {}
         self._done: Counter[str] = Counter()
 
@@ -157,7 +172,7 @@ class _Packing:
     def report(self, say: Say, headline: str, labels: Sequence[int]) -> None:
         """All that is to be known of what was packed."""
         say(headline)
-        for line in (*self._about_classes(Counter(labels)), *self._about_work()):
+        for line in (*self.classes.said(Counter(labels), self._found.pictures), *self._about_work()):
             say(f"  {line}")
         left_out = {**self._found.left_out, **({NOT_READ: self._named_broken()} if self._broken else {})}
         say("  left out: nothing" if not left_out else "  left out:")
@@ -166,32 +181,6 @@ class _Packing:
 
     def _named_broken(self) -> list[str]:
         return [f"{name} ({why})" for name, why in self._broken.items()]
-
-    def _about_classes(self, sizes: Counter[int]) -> Iterator[str]:
-        known = self.classes
-        if not known.names:
-            yield "labels: none, since there are no two folders of images that could be classes"
-        else:
-            around = f" (inside {'/'.join(self._found.pictures[0].parts[: known.depth])})" if known.depth else ""
-            how = "numbers" if list(known.names) != sorted(known.names) else "names"
-            yield f"{len(known.names)} classes, labels in the order of the folders' {how}{around}:"
-            each = [(label, sizes[label], one) for label, one in enumerate(known.names)]
-            if len(each) > IN_A_LINE:
-                yield "  " + ", ".join(f"{label} {one} ({size:,})" for label, size, one in each)
-            else:
-                yield from (f"  {label:>3}  {one}: {size:,} images" for label, size, one in each)
-        if known.names and sizes[-1]:
-            yield f"{sizes[-1]:,} images lie beside the class folders and have no label (-1): no run takes that for ID"
-        deep = sum(len(picture.parts) > known.depth + 2 for picture in self._found.pictures)
-        if known.names and deep:
-            yield f"{deep:,} images lie in further folders inside their class: the first folder is the class"
-        if known.empty:
-            yield f"no classes, as no image is in them: {few(known.empty)}"
-        if known.names and {one.lower() for one in known.names} <= PARTS:
-            yield f"are {few(known.names)} classes? They look like the parts of a set: pack each of them for itself"
-        folded = Counter(one.casefold() for one in known.names)
-        if alike := [one for one in known.names if folded[one.casefold()] > 1]:
-            yield f"classes whose names differ by capital letters alone: {few(alike)}"
 
     def _about_work(self) -> Iterator[str]:
         for done, count in self._done.items():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from oodbench.errors import OodbenchError
 from oodbench.images.packs import note_of, read_pack, skipped
-from oodbench.sources.folders import in_order
+from oodbench.sources.classes import in_order
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.verify import unlike, verify
 

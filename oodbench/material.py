@@ -200,10 +200,12 @@ def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -
             "detectors that need no labels, as `oodbench list detectors` says"
         )
     _check_labels(whole, suite)
-    if len(whole) - suite.id.heldout < suite.id.classes:
+    # Of a network's classes there may be images of some only, to learn from what it makes of these.
+    shown = len(np.unique(whole.labels))
+    if len(whole) - suite.id.heldout < shown:
         raise OodbenchError(
             f"ID set {whole.name!r} has {len(whole)} images and suite {suite.name!r} holds out "
-            f"{suite.id.heldout}: too few are left to train on {suite.id.classes} classes"
+            f"{suite.id.heldout}: too few are left to train on {shown} classes"
         )
     rest, heldout = whole.split(suite.id.heldout)
     return rest.spread(request.limit), heldout if len(heldout) else None

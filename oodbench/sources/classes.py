@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from oodbench.errors import OodbenchError
 from oodbench.sources.folders import Picture, Survey, few
@@ -159,9 +159,11 @@ def listed_classes(given: str) -> ListedClasses:
         OodbenchError: there is no such file, or it is no list of classes.
     """
     if given in KNOWN_LISTS and not Path(given).exists():
-        from timm.data import ImageNetInfo  # type: ignore[import-untyped,unused-ignore]
+        # Imported where it is used: it takes seconds.
+        from timm.data.imagenet_info import ImageNetInfo
 
-        return ListedClasses(tuple(ImageNetInfo(given).label_names()), given)
+        known: Any = ImageNetInfo(given)
+        return ListedClasses(tuple(known.label_names()), given)
     names = tuple(_name(line) for line in _lines(Path(given).expanduser()))
     if len(names) < 2 or not all(names):
         raise OodbenchError(

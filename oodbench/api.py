@@ -38,6 +38,7 @@ def run(
     data: str | Path = "data",
     out: str | Path = "results",
     checkpoint: str | Path | None = None,
+    pretrained: bool = False,
     limit: int | None = None,
     images: int | None = None,
     tasks: Sequence[str] = (),
@@ -68,6 +69,8 @@ def run(
         data: folder of image packs.
         out: results folder.
         checkpoint: a trained network for every detector instead of training: a file, or a name of `oodbench data list`.
+        pretrained: score with the trained networks that are kept for everybody, each where it is what the run would
+            train; the other networks are trained.
         limit: so many images of each ID and OOD set, of each class its share, evenly spread.
         images: so many of each OOD set, in the same way.
         tasks: some of the suite's, or kinds that it lacks; all of the suite's if empty.
@@ -102,6 +105,8 @@ def run(
     seeds = tuple(seed) if isinstance(seed, Iterable) else (seed,)
     if not seeds:
         raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
+    if checkpoint and pretrained:
+        raise OodbenchError("checkpoint and pretrained exclude each other: both say which networks are scored with")
     registry = discover(files)
     names = [suites] if isinstance(suites, str | Path) else suites
     methods = [detectors] if isinstance(detectors, str) else detectors
@@ -117,6 +122,7 @@ def run(
             data=Path(data),
             out=Path(out),
             checkpoint=find_checkpoint(str(checkpoint), Path(data)) if checkpoint else None,
+            pretrained=pretrained,
             limit=limit,
             images=images,
             settings=changes,
@@ -129,6 +135,8 @@ def run(
         planned = team.together(lambda: plan_seeds(request, seeds, registry))
         team.first(lambda: store.require_writable(request.out))
         heard = say if team.leads else lambda _: None
+        for said in sweep.not_pretrained(planned):
+            heard(said)
         if cluster:
             failures = on_ray(planned, cluster, heard)
         else:

@@ -153,7 +153,8 @@ class _Part:
 
 def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Path], device: str) -> Job:
     planned_cells = [cell for network in networks for cell in network.cells]
-    files = [*(network.file for network in networks), *(cell.cell.path for cell in planned_cells)]
+    # What was not trained is in the names of its cells, by digest: its file may lie elsewhere on another machine.
+    files = [*(network.file for network in networks if not network.given), *(cell.cell.path for cell in planned_cells)]
     plain = replace(
         request,
         detectors=(),

@@ -1,7 +1,7 @@
 """The images that a run works on: loaded, split, checked against each other."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
+from oodbench.objective import Objective
 from oodbench.request import Request
 from oodbench.sources.verify import unlike
 from oodbench.suite import OODSet, Outliers, Suite
@@ -26,12 +27,15 @@ class Material:
         unlike: how sets differ from the public ones whose names they have, a line each.
         held_out: fingerprint of all images held out of the ID training set, also where a run takes only some of them;
             "" where none are, or nothing uses them.
+        trained_on: fingerprints by name of all images that training would use, also where a run takes only some of
+            them; none but where networks that are kept are to be compared with that.
     """
 
     images: Mapping[str, ImageSet]
     heldout: ImageSet | None
     unlike: tuple[str, ...] = ()
     held_out: str = ""
+    trained_on: Mapping[str, str] = field(default_factory=dict)
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -90,29 +94,44 @@ def validation_suite(suite: Suite) -> Suite:
     )
 
 
-def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Material:
+def gather(
+    request: Request, suite: Suite, detectors: Sequence[Detector], pretrained: Collection[Objective] = ()
+) -> Material:
     """Load what `detectors` on `suite` use, and no more.
+
+    Args:
+        request: of the run.
+        suite: with its settings.
+        detectors: of the run.
+        pretrained: objectives whose networks are there. What these were trained on is loaded where it is at hand, so
+            that it can be compared, and is not missed where it is not.
 
     Raises:
         OodbenchError: a set is missing, broken or does not fit the others, or the suite keeps nothing of a kind that a
             detector learns from.
     """
-    trains = request.checkpoint is None
+    training = [each for each in detectors if request.checkpoint is None and each.objective() not in pretrained]
+    trains = bool(training)
+    for detector in training:
+        _check_training(detector, suite)
     for detector in detectors:
-        if trains:
-            _check_training(detector, suite)
         _check_evidence(detector, suite)
+    there = catalogue.names(request.data) if pretrained else []
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
-    exposes = trains and any(detector.objective().uses_outliers for detector in detectors)
+    exposes = any(detector.objective().uses_outliers for detector in training)
+    exposes |= bool(suite.outliers and suite.outliers.set in there) and any(each.uses_outliers for each in pretrained)
     images: dict[str, ImageSet] = {}
-    heldout = None
-    if suite.id.train and (trains or learns or request.validation):
-        images[suite.id.train], heldout = _load_train(request, suite, _reading_labels(detectors, trains))
+    heldout, trained_on = None, dict[str, str]()
+    if suite.id.train and (trains or learns or request.validation or suite.id.train in there):
+        whole, heldout = _load_train(request, suite, _reading_labels(detectors, trains))
+        images[suite.id.train] = whole.spread(request.limit)
+        trained_on |= {suite.id.train: whole.fingerprint} if request.pretrained else {}
     held_out = heldout.fingerprint if heldout else ""
     heldout = heldout.spread(request.limit) if heldout else None
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
         images[suite.outliers.set] = _load_outliers(request, suite, suite.outliers)
+        trained_on |= {suite.outliers.set: images[suite.outliers.set].fingerprint} if request.pretrained else {}
     if request.validation and heldout and suite.outliers:
         reserved = images[suite.outliers.set].first(suite.outliers.reserved)
         tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
@@ -129,7 +148,7 @@ def gather(request: Request, suite: Suite, detectors: Sequence[Detector]) -> Mat
             _check_count(images[str(name)], suite)
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
-    return Material(images, heldout, tuple(said for said in found if said), held_out)
+    return Material(images, heldout, tuple(said for said in found if said), held_out, trained_on)
 
 
 def _require_tests(request: Request, suite: Suite) -> None:
@@ -191,7 +210,7 @@ def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:
 
 
 def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -> tuple[ImageSet, ImageSet | None]:
-    """What a run takes of the ID training set without what is held out, and all of that."""
+    """The ID training set without what is held out, and that."""
     whole = _load(request, suite, str(suite.id.train))
     if whole.unlabelled and reading_labels:
         raise OodbenchError(
@@ -208,7 +227,7 @@ def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -
             f"{suite.id.heldout}: too few are left to train on {shown} classes"
         )
     rest, heldout = whole.split(suite.id.heldout)
-    return rest.spread(request.limit), heldout if len(heldout) else None
+    return rest, heldout if len(heldout) else None
 
 
 def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageSet:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from oodbench import labelling, scoring, threads, training
+from oodbench import labelling, pretrained, scoring, threads, training
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.conditions import IN_SCORES, IN_WEIGHTS, keyed
@@ -18,6 +18,7 @@ from oodbench.networks.network import Network
 from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
 from oodbench.passes import Passes
+from oodbench.pretrained import Choice, Pretrained
 from oodbench.registry import Registry
 from oodbench.request import Request
 from oodbench.settings import apply
@@ -64,10 +65,12 @@ class NetworkPlan:
     Attributes:
         objective: how it is trained.
         file: where it is kept once trained, or the checkpoint.
-        given: it is a checkpoint and is not trained.
+        given: it is a checkpoint, or one that is kept for everybody, and is not trained.
         cells: detectors whose objective is equal to `objective`.
         operations: of a forward pass over one image, in floating point.
         threads: of a CPU on which it is trained and scored with.
+        pretrained: the one that is kept for everybody, where it is that.
+        why: it is trained although such a one was asked for; "" where none was, or it is one.
     """
 
     objective: Objective
@@ -76,6 +79,8 @@ class NetworkPlan:
     cells: tuple[CellPlan, ...]
     operations: int
     threads: int
+    pretrained: Pretrained | None = None
+    why: str = ""
 
     @property
     def names(self) -> str:
@@ -194,7 +199,8 @@ def plan(request: Request, registry: Registry) -> list[SuitePlan]:
     Raises:
         OodbenchError: a set is missing or broken, a parameter unknown, a checkpoint of another shape, and so on.
     """
-    return [_plan_suite(request, suite, registry) for suite in request.suites]
+    ((_, plans),) = plan_seeds(request, [request.seed], registry)
+    return list(plans)
 
 
 def plan_seeds(request: Request, seeds: Sequence[int], registry: Registry) -> list[Planned]:
@@ -203,46 +209,85 @@ def plan_seeds(request: Request, seeds: Sequence[int], registry: Registry) -> li
     Raises:
         OodbenchError: as `plan`.
     """
-    planned: list[Planned] = []
-    materials: Sequence[Material | None] = [None for _ in request.suites]
-    for seed in seeds:
-        seeded = replace(request, seed=seed)
-        gathered = zip(seeded.suites, materials, strict=True)
-        plans = [_plan_suite(seeded, suite, registry, material) for suite, material in gathered]
-        materials = [each.material for each in plans]
-        planned.append((seeded, plans))
-    return planned
+    seeded = [replace(request, seed=seed) for seed in seeds]
+    of_suites = [_plan_suite(seeded, suite, registry) for suite in request.suites]
+    return [(each, [plans[number] for plans in of_suites]) for number, each in enumerate(seeded)]
 
 
-def _plan_suite(request: Request, original: Suite, registry: Registry, material: Material | None = None) -> SuitePlan:
+Choices = Mapping[Objective, Choice]
+"""What there is of networks that need not be trained."""
+
+
+def _plan_suite(seeded: Sequence[Request], original: Suite, registry: Registry) -> list[SuitePlan]:
+    """A plan for each of the requests, which differ in their seed alone."""
     for name in original.detectors:
         registry[name]  # a misspelt table of parameters would be silently ignored otherwise
+    request = seeded[0]
     suite, detectors = apply(request.settings, original, request.detectors)
     if request.validation:
         suite = validation_suite(suite)
-    given = checkpoint_digest(request)
-    material = material or gather(request, suite, detectors)
+    objectives = dict.fromkeys(detector.objective() for detector in detectors)
+    chosen = [{objective: _choose(each, suite, objective) for objective in objectives} for each in seeded]
+    material = _gather(request, suite, detectors, chosen)
+    plans = []
+    for each, choices in zip(seeded, chosen, strict=True):
+        _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
+        plans.append(_plan_seed(each, suite, own, material, choices))
+    return plans
+
+
+def _choose(request: Request, suite: Suite, objective: Objective) -> Choice:
+    if request.checkpoint:
+        return Choice(file=request.checkpoint)
+    return pretrained.choose(request, suite, objective) if request.pretrained else Choice()
+
+
+def _gather(request: Request, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]) -> Material:
+    """The images for all seeds: those to train on where any seed trains."""
+    ready = [objective for objective in chosen[0] if all(choices[objective].network for choices in chosen)]
+    material = gather(request, suite, detectors, ready)
+    fitting = [one for one in ready if all(choices[one].on(material.trained_on).network for choices in chosen)]
+    return material if fitting == ready else gather(request, suite, detectors, fitting)
+
+
+def _plan_seed(
+    request: Request, suite: Suite, detectors: Sequence[Detector], material: Material, choices: Choices
+) -> SuitePlan:
+    fitting = {objective: choice.on(material.trained_on) for objective, choice in choices.items()}
+    digests = {file: checkpoint_digest(file) for file in {choice.file for choice in fitting.values()}}
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
+        objective = detector.objective()
         learned_from = material.learned_from(detector, suite)
-        cell = _plan_cell(request, suite, detector, material.images, [given, *learned_from])
-        cells.setdefault(detector.objective(), []).append(cell)
-    planned = [_plan_network(request, suite, objective, material, tuple(group)) for objective, group in cells.items()]
+        cell = _plan_cell(request, suite, detector, material.images, [digests[fitting[objective].file], *learned_from])
+        cells.setdefault(objective, []).append(cell)
+    planned = [
+        _plan_network(request, suite, objective, material, tuple(group), fitting[objective])
+        for objective, group in cells.items()
+    ]
     return SuitePlan(suite, material, tuple(planned), _asked(request))
 
 
 def _plan_network(
-    request: Request, suite: Suite, objective: Objective, material: Material, cells: tuple[CellPlan, ...]
+    request: Request,
+    suite: Suite,
+    objective: Objective,
+    material: Material,
+    cells: tuple[CellPlan, ...],
+    choice: Choice,
 ) -> NetworkPlan:
     shape = material.shape(suite)
-    start = given_network if request.checkpoint else build_network
-    network = start(request, suite, objective, shape).eval()
+    network = (
+        given_network(request, suite, objective, shape, choice.file)
+        if choice.file
+        else build_network(request, suite, objective, shape)
+    ).eval()
     require_takes(network, suite.network.name, shape)
     counted = operations(network, shape)
     number = request.threads or threads.suitable(counted, request.device)
-    if request.checkpoint:
-        labelling.check_against_file(material.images[suite.id.test], request.checkpoint)
-        return NetworkPlan(objective, request.checkpoint, True, cells, counted, number)
+    if choice.file:
+        labelling.check_against_file(material.images[suite.id.test], choice.file)
+        return NetworkPlan(objective, choice.file, True, cells, counted, number, choice.network)
     assert suite.id.train is not None  # `gather` refuses to go without
     used = [material.images[suite.id.train].fingerprint]
     if objective.uses_outliers and suite.outliers:
@@ -260,7 +305,7 @@ def _plan_network(
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
-    return NetworkPlan(objective, file, False, cells, counted, number)
+    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why)
 
 
 def _plan_cell(

@@ -32,7 +32,7 @@ def provide(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: S
     """
     suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
     if network_plan.given:
-        network = given_network(request, suite, objective, shape)
+        network = given_network(request, suite, objective, shape, network_plan.file)
     else:
         _ensure(request, plan, network_plan, say)
         # Read back after training too, so that a first run and a resumed one score the very same weights.

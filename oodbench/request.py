@@ -27,6 +27,7 @@ class Request:
         data: folder of the image packs.
         out: results folder.
         checkpoint: a trained network for every detector, instead of training.
+        pretrained: take the trained networks that are kept for everybody where they are what would be trained.
         limit: images taken of each ID and OOD set, of each label its share, evenly spread; None for all.
         images: images taken of each OOD set in the same way; None for all.
         settings: parameters changed for this run.
@@ -46,6 +47,7 @@ class Request:
     data: Path
     out: Path
     checkpoint: Path | None = None
+    pretrained: bool = False
     limit: int | None = None
     images: int | None = None
     settings: tuple[Setting, ...] = ()

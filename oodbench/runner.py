@@ -55,7 +55,8 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     for plan in plans:
         for network_plan in plan.networks:
             if request.team.first(partial(_needed, network_plan)):
-                say(f"{plan.suite.name}: {network_plan.names}")
+                taken = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
+                say(f"{plan.suite.name}: {network_plan.names}{taken}")
                 try:
                     with on_threads(network_plan.threads):
                         run = _NetworkRun(request, plan, network_plan, provide(request, plan, network_plan, say))
@@ -408,7 +409,8 @@ def _attributes(
         "network_file": network_plan.file.name,
         "network_digest": network_digest,
         "trained_on": origin.trained_on(network_plan.file),
-        "checkpoint": str(request.checkpoint or ""),
+        "checkpoint": str(network_plan.file) if network_plan.given else "",
+        "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",
         "unlike": "; ".join(plan.material.unlike),
     }
 

@@ -23,30 +23,32 @@ def build_network(request: Request, suite: Suite, objective: Objective, shape: t
     Raises:
         OodbenchError: the weights to start from are missing, or of another network.
     """
-    plain = _plain_network(suite, objective, request.seed)
+    plain = plain_network(suite, objective, request.seed)
     if start := start_file(request, suite):
         checkpoints.begin(plain, start)
     return objective.adapt(plain, shape)
 
 
-def given_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
-    """The network of the run's checkpoint, with what the objective keeps beside it where the checkpoint has that.
+def given_network(
+    request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int], file: Path
+) -> Network:
+    """The trained network in `file`, with what the objective keeps beside it where the file has that.
 
     Raises:
-        OodbenchError: the checkpoint is of another network, or broken.
+        OodbenchError: the file is of another network, or broken.
     """
-    assert request.checkpoint is not None
-    plain = _plain_network(suite, objective, request.seed)
-    adapted = objective.adapt(_plain_network(suite, objective, request.seed), shape)
+    plain = plain_network(suite, objective, request.seed)
+    adapted = objective.adapt(plain_network(suite, objective, request.seed), shape)
     if type(adapted) is not type(plain):
         with suppress(OodbenchError):
-            checkpoints.load(adapted, request.checkpoint)
+            checkpoints.load(adapted, file)
             return adapted
-    checkpoints.load(plain, request.checkpoint)
+    checkpoints.load(plain, file)
     return plain
 
 
-def _plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
+def plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
+    """The suite's network with an objective's outputs, as it is drawn, without what the objective keeps beside it."""
     spec = suite.network
     outputs = suite.id.classes + objective.reject_outputs
     return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
@@ -72,15 +74,13 @@ def start_digest(request: Request, suite: Suite) -> str:
     return _file_digest(start) if start else ""
 
 
-def checkpoint_digest(request: Request) -> str:
-    """SHA-256 of the run's checkpoint; "" without one.
+def checkpoint_digest(file: Path | None) -> str:
+    """What stands for a trained network in keys: SHA-256 of its file; "" without one.
 
     Raises:
         OodbenchError: there is no such file.
     """
-    if request.checkpoint is None:
-        return ""
-    return _file_digest(request.checkpoint)
+    return _file_digest(file) if file else ""
 
 
 def _file_digest(given: Path) -> str:

@@ -32,6 +32,16 @@ def cells(planned: Sequence[Planned]) -> list[Cell]:
     return [cell.cell for _, plans in planned for each in plans for network in each.networks for cell in network.cells]
 
 
+def not_pretrained(planned: Sequence[Planned]) -> list[str]:
+    """Which networks are trained although those that are kept for everybody were asked for, and why; a line each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for request, plans in planned:
+        for each in plans:
+            for network in (network for network in each.networks if network.why):
+                found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {request.seed}")
+    return [f"{names}: trained, not pretrained, on {', '.join(on)}: {why}" for (names, why), on in found.items()]
+
+
 def here(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: Say) -> list[str]:
     """Do what is missing on this machine: in this process, or in `count` of them, to the same bits.
 

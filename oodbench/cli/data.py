@@ -6,7 +6,7 @@ from urllib.parse import urlparse
 
 import click
 
-from oodbench import suitefile
+from oodbench import pretrained, suitefile
 from oodbench.attacked import kept
 from oodbench.cli.options import Examples, Group, data_option, results_argument, typed
 from oodbench.corruptions.gallery import gallery
@@ -63,6 +63,8 @@ def list_(kind: str | None, suite: str | None, data: Path) -> None:
     for name in wanted:
         state, said = _state(name, data)
         click.echo(f"{state:7}  {name}: {said}{_about(name, data)}")
+    for one in pretrained.known(data).values() if kind in (None, "networks") and not suite else ():
+        click.echo(f"{'present' if one.find(data) else 'missing':7}  {one.name}: {_about_pretrained(one)}")
 
 
 @data.command(
@@ -87,6 +89,7 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     if not wanted:
         raise OodbenchError("nothing to fetch: name an image set of `oodbench data list`, or --suite NAME")
     require_writable(data)
+    kept = {name: one for name, one in pretrained.known(data).items() if name in wanted}
     missing = [name for name in wanted if name in FILES and not _place(name, data).is_file()]
     files = dict.fromkeys(file for name in missing for file in FILES[name])
     if missing:
@@ -94,7 +97,9 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     failures = []
     for name in wanted:
         try:
-            if name in ASSETS:
+            if name in kept:
+                click.echo(f"{name}: {kept[name].find(data) or kept[name].fetch(data)}")
+            elif name in ASSETS:
                 click.echo(f"{name}: {fetch_asset(name, data)}")
             elif name in TRAINED:
                 click.echo(f"{name}: {fetch_trained(name, data)}")
@@ -338,6 +343,15 @@ def _about_network(name: str) -> str:
     normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
     file = f"{_about_size([network.file])}, {proof}; {network.terms}"
     return f"{network.title}; {network.network}, {normalised}; {right}; {file}. --checkpoint {name}"
+
+
+def _about_pretrained(network: pretrained.Pretrained) -> str:
+    right = ", ".join(f"{share:.2%} right on {on}" for on, share in network.accuracy.items())
+    objective = network.recipe.get("objective", "").partition("(")[0]
+    return (
+        f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}; trained for "
+        f"{network.seconds / 3600:.2f} hours on {network.trained_on}; SHA-256 {network.sha256[:16]}.... --pretrained"
+    )
 
 
 def _hosts(files: Sequence[RemoteFile]) -> str:

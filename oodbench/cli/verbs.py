@@ -10,6 +10,7 @@ import pandas as pd
 from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
+from oodbench.cli.keeping import keep
 from oodbench.cli.listing import list_
 from oodbench.cli.options import (
     Examples,
@@ -33,7 +34,7 @@ from oodbench.cli.results import table
 from oodbench.cluster import LOCAL, Cluster, on_ray
 from oodbench.detector import Detector
 from oodbench.errors import OodbenchError
-from oodbench.plan import Planned, plan_seeds
+from oodbench.plan import NetworkPlan, Planned, plan_seeds
 from oodbench.registry import discover
 from oodbench.request import Request, choose_device, parse_seeds
 from oodbench.sources.trained import checkpoint as find_checkpoint
@@ -88,6 +89,12 @@ def commands() -> None:
     metavar="FILE|NAME",
     help="A trained network for every detector, instead of training: a file (FILE#NAME for one of several sets of "
     "weights in it), or a name of `oodbench data list`.",
+)
+@click.option(
+    "--pretrained",
+    is_flag=True,
+    help="Score with the trained networks that are kept for everybody, each where it is what would be trained, and "
+    "train the others.",
 )
 @limit_option
 @click.option(
@@ -158,6 +165,7 @@ def run(
     data: Path,
     out: Path,
     checkpoint: str | None,
+    pretrained: bool,
     limit: int | None,
     images: int | None,
     tasks: tuple[str, ...],
@@ -183,6 +191,8 @@ def run(
     """
     if seeds and typed("seed"):
         raise click.UsageError("--seed and --seeds exclude each other: give one of them")
+    if checkpoint and pretrained:
+        raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
     if engine != "ray" and (typed("address") or typed("cpus")):
         raise click.UsageError("--address and --cpus are for --engine ray")
     if engine == "ray" and launched():
@@ -205,6 +215,7 @@ def run(
         data=data,
         out=out,
         checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
+        pretrained=pretrained,
         limit=limit,
         images=images,
         settings=changes,
@@ -311,6 +322,7 @@ def tune(
 
 commands.add_command(check)
 commands.add_command(data)
+commands.add_command(keep)
 commands.add_command(list_)
 commands.add_command(report)
 commands.add_command(table)
@@ -348,14 +360,22 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int) -
         for said in each.material.unlike:
             _say(f"  NOTE {said}: these rows compare with no others")
         for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
-            groups = sum(len(cell.missing) for network in networks for cell in network.cells)
-            trained = sum(network.to_train for network in networks)
-            times = f"{trained} times " if trained > 1 else ""
-            train = f"train {times}for {suite.training.epochs} epochs, " if trained and suite.training else ""
-            todo = f"{train}score {groups} image sets" if groups else "everything is there already"
-            _say(f"  {networks[0].names}: {todo}")
+            _say(f"  {networks[0].names}: {_todo(networks, suite)}")
+    for said in sweep.not_pretrained(planned):
+        _say(f"  {said}")
     seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
     processes = f", {request.team.size} processes" if request.team.size > 1 else ""
     processes += f", {count} jobs side by side" if count > 1 else ""
     where = "a Ray cluster" if cluster else f"device {request.device.type}{processes}"
     _say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
+
+
+def _todo(networks: Sequence[NetworkPlan], suite: Suite) -> str:
+    """What is to be done over the networks of one objective, one a seed."""
+    kept = dict.fromkeys(network.pretrained.name for network in networks if network.pretrained)
+    taken = f"pretrained network{'s' * (len(kept) > 1)} {', '.join(kept)}, " if kept else ""
+    groups = sum(len(cell.missing) for network in networks for cell in network.cells)
+    trained = sum(network.to_train for network in networks)
+    times = f"{trained} times " if trained > 1 else ""
+    train = f"train {times}for {suite.training.epochs} epochs, " if trained and suite.training else ""
+    return f"{taken}{train}score {groups} image sets" if groups else f"{taken}everything is there already"

@@ -19,12 +19,6 @@ from oodbench.report.sheets import BUDGET, Originals
 from oodbench.store import Cell
 from oodbench.variation import curves
 
-APART = {
-    "seed": "seed {}",
-    "checkpoint": "checkpoint {}",
-}
-"""What may set rows of one detector apart, and how a name says it."""
-
 
 def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]] | None = None) -> list[Board]:
     """One board a suite and choice of images, the rows of each in the order of `cells`; whole suites as they are first.
@@ -85,7 +79,7 @@ def _troubled(result: Result) -> tuple[str, str]:
     about = result.attributes
     notes = [f"seed {about['seed']}", *filter(None, [str(about.get("settings", ""))])]
     notes += [f"{about['limit']} images"] if about["limit"] else []
-    notes += [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
+    notes += tables.named_network(about)
     return f"{about['detector']} ({', '.join(notes)})", result.trouble
 
 
@@ -159,8 +153,8 @@ def _extents(boards: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
 def _extent(attributes: Sequence[Mapping[str, Any]]) -> str:
     first = attributes[0]
     parts = [f"version {first['suite_version']}", *_shared_settings(attributes)]
-    checkpoints = {Path(str(about.get("checkpoint", ""))).name for about in attributes}
-    parts += [f"checkpoint {name}" for name in checkpoints if len(checkpoints) == 1 and name]
+    networks = {tuple(tables.named_network(about)) for about in attributes}
+    parts += [name for names in networks if len(networks) == 1 for name in names]
     parts += [f"{first['limit']} images of each set"] if first["limit"] else []
     parts += [f"{first['images']} images of each OOD set"] if first["images"] else []
     parts += [str(first["unlike"])] if first.get("unlike") else []
@@ -241,8 +235,9 @@ def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str], shared
     names = []
     for each in attributes:
         rivals = [other for other in attributes if other["detector"] == each["detector"]]
-        differing = [name for name in APART if len({rival.get(name, "") for rival in rivals}) > 1]
-        notes = [APART[name].format(Path(str(each[name])).name) for name in differing if each.get(name)]
+        seeds, networks = {rival["seed"] for rival in rivals}, {(*tables.named_network(rival),) for rival in rivals}
+        notes = [f"seed {each['seed']}"] if len(seeds) > 1 else []
+        notes += tables.named_network(each) if len(networks) > 1 else []
         notes += [text for text in settings.texts(str(each.get("settings", ""))) if text not in shared]
         notes += ["tuned on ID test images"] if '"source": "id-test"' in str(each.get("tuned", "")) else []
         names.append(f"{each['detector']} ({', '.join(notes)})" if notes else str(each["detector"]))

@@ -231,6 +231,7 @@ def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
         "network": network,
         "network trained on": str(about.get("trained_on") or ("unknown" if about.get("checkpoint") else "")),
         "checkpoint": Path(str(about.get("checkpoint", ""))).name,
+        "pretrained network": str(about.get("pretrained", "")),
     }
     for heading, name in OF_GROUP.items():
         values = sorted({str(group.attributes[name]) for group in groups.ood if name in group.attributes})

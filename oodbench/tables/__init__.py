@@ -8,7 +8,7 @@ from oodbench.tables.layout import chosen, flat, printed, render
 from oodbench.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.tables.published import Published
 from oodbench.tables.stale import stale
-from oodbench.tables.summary import View, aside, means
+from oodbench.tables.summary import View, aside, means, named_network
 
 __all__ = [
     "FAILURE",
@@ -26,6 +26,7 @@ __all__ = [
     "flat",
     "load_results",
     "means",
+    "named_network",
     "printed",
     "render",
     "severities",

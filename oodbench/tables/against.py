@@ -24,7 +24,10 @@ from oodbench.tasks import ID_TASK
 ALIKE = [*SUITE, "seed", "limit", "images", "unlike"]
 """Columns in which two cells must agree to be a pair."""
 
-PREFERRED = ["settings", "checkpoint"]
+KEPT = "kept"
+"""Whether the network is one that is kept for everybody: each method has its own, so they are never the same file."""
+
+PREFERRED = ["settings", "checkpoint", KEPT]
 """Columns that decide where several cells could be the other one of a pair."""
 
 
@@ -94,7 +97,7 @@ class _Result:
     @classmethod
     def of(cls, cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> "_Result":
         frame = tidy([cell], detectors, convention)
-        frame = frame[frame["metric"] != FAILURE]
+        frame = frame[frame["metric"] != FAILURE].assign(**{KEPT: lambda rows: rows["pretrained"] != ""})
         published = detectors[str(frame["detector"].iloc[0])] if convention == "published" and len(frame) else None
         groups = {(group.task, group.image_set): group for group in cell.read()}
         return cls(frame, groups, published.operating_point if published else None, published)

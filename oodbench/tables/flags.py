@@ -81,7 +81,10 @@ def next_run(rows: pd.DataFrame) -> str:
     suite += "" if suite in suitefile.names() else ".toml"  # somebody's own is called as its file is
     command = ["oodbench", "run", "--suite", suite, "--detector", str(row["detector"])]
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
-    command += ["--checkpoint", str(row["checkpoint"])] if row["checkpoint"] else []
+    if row.get("pretrained"):
+        command += ["--pretrained"]
+    elif row["checkpoint"]:
+        command += ["--checkpoint", str(row["checkpoint"])]
     for option, usual in FOLDERS.items():
         command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
     for option in ("limit", "images"):

@@ -35,6 +35,7 @@ OF_CELL = (
     "limit",
     "images",
     "checkpoint",
+    "pretrained",
     "data",
     "unlike",
     "suite_version",
@@ -116,6 +117,7 @@ def load_results(
         effects: JSON, by how much each flag may move "auroc" and "fpr95", or did where that was measured
             (see `oodbench.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
+        pretrained: name of the kept network that `--pretrained` took, without its seed; "" where it took none.
         data: folder of the image packs, as the run was told.
         unlike: which sets are not the public ones whose names they have.
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.

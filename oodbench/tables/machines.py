@@ -23,11 +23,23 @@ def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     else:
         parts = (f"on {machine}: {_rows(part, rows, called)}" for machine, part in by_machine.items())
         notes = [f"Rows of different machines, which round differently. Measured {'; '.join(parts)}."]
-    return notes + _elsewhere(frame, called)
+    return notes + _kept(frame, called) + _elsewhere(frame, called)
+
+
+def _kept(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Which networks were not trained in the run but taken from those that are kept for everybody."""
+    found: dict[str, list[str]] = {}
+    for row in frame[frame["pretrained"] != ""].drop_duplicates("cell").itertuples():
+        what = f"{row.pretrained}, trained with seed {row.seed} on {str(row.trained_on) or 'an unknown machine'}"
+        weights = f"SHA-256 of its weights {str(row.network_digest)[:16]}..."
+        found.setdefault(f"{what} ({weights})", []).append(one_cell(str(row.cell), row.seed, called))
+    return [
+        f"Pretrained, not trained in this run: network {what}: {', '.join(names)}." for what, names in found.items()
+    ]
 
 
 def _elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    cells = frame.drop_duplicates("cell")
+    cells = frame[frame["pretrained"] == ""].drop_duplicates("cell")
     here = {
         str(cell): {place(str(row.hardware), str(row.torch)) for row in part.itertuples()}
         for cell, part in frame.groupby("cell", sort=False)

@@ -11,7 +11,7 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.tables.alike import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.tables.flags import flagged
 from oodbench.tables.machines import measured_on
-from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, one_cell, tuned
+from oodbench.tables.summary import ASIDE, LIKE_SEEDS, Entry, aside, behind, means, network_from, one_cell, tuned
 from oodbench.tasks import Clean, Compositional
 
 BASE = "against"
@@ -229,6 +229,7 @@ def _apart(summary: Sequence[Entry]) -> list[str]:
 def _repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """Seeds that were measured more than once, to other scores."""
     alike = [name for name in LIKE_SEEDS if name != "tuning_source"]
+    cells = cells.assign(network_from=network_from(cells))
     twice = cells[cells.duplicated([*alike, "seed"], keep=False)]
     notes = []
     for _, part in twice.groupby([*alike, "seed"], sort=False, dropna=False):

@@ -24,7 +24,7 @@ LIKE_SEEDS = [
     "settings",
     "limit",
     "images",
-    "checkpoint",
+    "network_from",
     "unlike",
     "parameters",
     "code",
@@ -158,7 +158,10 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
         seeds: see `View`.
     """
     cells = frame.drop_duplicates("cell")
-    cells = cells.assign(tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()])
+    cells = cells.assign(
+        tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()],
+        network_from=network_from(cells),
+    )
     grouped: list[Line] = []
     for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
         together = seeds == "mean" and group["seed"].is_unique
@@ -211,10 +214,22 @@ def label(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()
     notes += [f"{cell['limit']} images of each set"] if cell["limit"] else []
     notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
     notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
-    notes += [f"checkpoint {Path(str(cell['checkpoint'])).name}"] if cell["checkpoint"] else []
+    notes += named_network(cell)
     notes += ["other images"] if cell["unlike"] else []
     notes += [note for note in more if note and note not in notes]
     return f"{cell['detector']} ({', '.join(notes)})"
+
+
+def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
+    """Where each cell's network comes from; "" if it was trained. Kept ones that differ in their seed are alike."""
+    return cells["pretrained"].where(cells["pretrained"] != "", cells["checkpoint"])
+
+
+def named_network(about: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:
+    """What a network is called that was not trained in the run, from a cell's attributes or row; else nothing."""
+    if about.get("pretrained"):
+        return [f"network {about['pretrained']}, pretrained"]
+    return [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
 
 
 def tuned(cell: "pd.Series[Any]") -> dict[str, Any]:

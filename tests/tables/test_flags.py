@@ -147,6 +147,7 @@ def of_task(task, **constants):
         ),
         (of_task("linf-adaptive", kind="linf-adaptive", level="plus"), "--checks full"),
         ({"checkpoint": "my net.pt", "images": 24, "seed": 3}, "--seed 3 --checkpoint 'my net.pt' --images 24 "),
+        ({"pretrained": "digits/plain", "checkpoint": "plain.safetensors"}, "msp --pretrained --task linf-adaptive"),
     ],
 )
 def test_the_next_command_attacks_the_same_harder(about, ends):

@@ -1,0 +1,99 @@
+"""`oodbench keep`: trained networks for everybody."""
+
+from pathlib import Path
+
+import click
+
+from oodbench import compute, keeping, settings, store, suitefile
+from oodbench.cli.options import (
+    Examples,
+    data_option,
+    out_option,
+    plugin_option,
+    precision_option,
+    seed_option,
+    seeds_option,
+    set_option,
+)
+from oodbench.errors import OodbenchError
+from oodbench.registry import discover
+from oodbench.request import Request, choose_device, parse_seeds
+
+
+@click.command(
+    cls=Examples,
+    examples=(
+        "oodbench keep --suite digits --detector all --into results/reference/networks/digits",
+        "oodbench keep --suite mine.toml --detector atom --into data/networks/mine",
+    ),
+)
+@click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Detector by name, or 'all'; repeatable.",
+)
+@click.option(
+    "--into",
+    "shelf",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder to copy them to, in results/reference/networks of a clone or in DATA/networks: there --pretrained "
+    "looks for them. They are called after it.",
+)
+@click.option("--replace", "overwrite", is_flag=True, help="Put them in place of networks with other weights.")
+@seed_option
+@seeds_option
+@data_option
+@out_option
+@precision_option
+@set_option
+@plugin_option
+def keep(
+    suite: str,
+    detectors: tuple[str, ...],
+    shelf: Path,
+    overwrite: bool,
+    seed: int,
+    seeds: str | None,
+    data: Path,
+    out: Path,
+    precision: str,
+    assignments: tuple[str, ...],
+    plugins: tuple[Path, ...],
+) -> None:
+    """Keep trained networks, so that `oodbench run --pretrained` scores with them instead of training.
+
+    Networks that `oodbench run` with these options has trained are copied out of the results folder, and the folder's
+    index.json says of each what it is: SHA-256, recipe, code, images, accuracy on the ID test set. Those that are not
+    there are named.
+    """
+    registry = discover(plugins)
+    names = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
+    device = choose_device("cpu")
+    request = Request(
+        suites=(suitefile.load(suite),),
+        detectors=tuple(registry[name] for name in names),
+        seed=seed,
+        device=device,
+        data=data,
+        out=out,
+        settings=tuple(settings.parse(text) for text in assignments),
+        compute=compute.choose(precision, False, False, device),
+    )
+    store.require_writable(shelf)
+    kept: list[str] = []
+
+    def say(line: str) -> None:
+        kept.append(line)
+        click.echo(line)
+
+    lacking = keeping.keep(request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say)
+    for line in lacking:
+        click.echo(f"not kept: {line}", err=True)
+    if not kept:
+        raise OodbenchError(f"no network of these is in {out}: --out, --set and --precision are those of the training")

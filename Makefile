@@ -8,7 +8,7 @@ PLAIN := --checkpoint results/reference/networks/digits/plain.safetensors
 ATOM := --checkpoint results/reference/networks/digits/atom.safetensors
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo figures check test fuzz bench lint format clean
+.PHONY: help demo figures check test fuzz bench gpu lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make fuzz    mutated input for a minute, and commands killed at random moments for another"
 	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (an hour)"
+	@echo "make gpu     what is to be measured on a CUDA GPU, nine minutes of it; call it again until it ends (docs/gpu.md)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  ruff format"
 	@echo "make clean   remove the environment and caches, not the results"
@@ -46,6 +47,10 @@ fuzz: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+# Nothing is installed: the machine may have no network, and its own torch. GPU holds options, as in GPU='--data packs'.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(GPU)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

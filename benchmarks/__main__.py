@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.compare import Row
-from benchmarks.setting import FULL, QUICK, Setting
+from benchmarks.setting import FULL, GPU, QUICK, Setting
 from oodbench.conditions import Setup, shown
 from oodbench.memory import keep_freed_memory
 from oodbench.request import choose_device
@@ -25,13 +25,16 @@ GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood
 
 FORMATS = ("github", "plain", "json")
 
+NETWORKS = [*FULL.scored, *GPU.scored]
+"""Those of a CPU, and those of a GPU."""
+
 BUSY = 0.5
 """Load average above which the machine was doing something else."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option("--only", multiple=True, type=click.Choice(GROUPS), metavar="GROUP", help=f"Of {', '.join(GROUPS)}.")
-@click.option("--network", "networks", multiple=True, type=click.Choice(list(FULL.scored)), help="Only this one.")
+@click.option("--network", "networks", multiple=True, type=click.Choice(NETWORKS), help="Only this one.")
 @click.option("--quick", is_flag=True, help="Small sizes, one repetition, to try it: the figures mean nothing.")
 @click.option("--device", default="cpu", show_default=True, help="Where networks run: auto, cpu, cuda or cuda:0.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU; as torch chooses if not given.")
@@ -54,7 +57,8 @@ def main(
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    sizes = QUICK if quick else FULL
+    on_gpu = choose_device(device).type == "cuda"
+    sizes = QUICK if quick else GPU if on_gpu else FULL
     if networks:
         sizes = sizes.over(networks)
     if repetitions:

@@ -77,6 +77,15 @@ FULL = Sizes(
     bounded=10_000,
     remembered=(5000, 40_000),
 )
+GPU = replace(
+    FULL,
+    repetitions=3,
+    scored={"preactresnet-8-32": 20_000, "resnet18-32x32": 20_000},
+    attacked={"preactresnet-8-32": 4096, "resnet18-32x32": 1024},
+    trained={"preactresnet-8-32": 4096, "resnet18-32x32": 2048},
+)
+"""With the networks that are trained there."""
+
 QUICK = Sizes(
     repetitions=1,
     scored={"small-cnn": 256},

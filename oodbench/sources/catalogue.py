@@ -13,6 +13,7 @@ from oodbench.sources.pools import POOLS
 from oodbench.sources.readers import array, cifar, idx, pictures, svhn
 from oodbench.sources.source import Source
 from oodbench.sources.source import remote_file as _file
+from oodbench.sources.tinyimagenet import tiny_imagenet_train, tiny_imagenet_val
 
 _CIFAR10 = _file(
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a", 170.5
@@ -21,8 +22,17 @@ _CIFAR100 = _file(
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz", "md5:eb9058c3a382ffc7106e4002c42a8d85", 169.0
 )
 _SVHN = "http://ufldl.stanford.edu/housenumbers/"
+_SVHN_TEST = _file(f"{_SVHN}test_32x32.mat", "md5:eb5a983be6a315427106f1b164d9cef3", 64.3)
+_TINY = _file("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de", 248.1)
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _RESEARCH = "for research; the authors state no licence"
+_IMAGENET = "ImageNet terms: non-commercial research"
+_ROUNDED = "JPEG files, decoded and resized here: other versions of Pillow may round single pixels otherwise."
+
+_TEXTURES = (
+    *("banded", "blotchy", "braided", "bubbly", "bumpy"),
+    *("chequered", "cobwebbed", "cracked", "crosshatched", "crystalline"),
+)
 
 SOURCES: Mapping[str, Source] = {
     "cifar10-train": Source(
@@ -31,9 +41,15 @@ SOURCES: Mapping[str, Source] = {
         cifar([f"data_batch_{number}" for number in range(1, 6)], "labels"),
         50_000,
         _RESEARCH,
+        measured="12e3b1199b9ab0412aac114bf6589ddb80c151a609ce037b985b0ee3c1dd16b0",
     ),
     "cifar10-test": Source(
-        "CIFAR-10 test images (Krizhevsky 2009)", (_CIFAR10,), cifar(["test_batch"], "labels"), 10_000, _RESEARCH
+        "CIFAR-10 test images (Krizhevsky 2009)",
+        (_CIFAR10,),
+        cifar(["test_batch"], "labels"),
+        10_000,
+        _RESEARCH,
+        measured="5d89b0e8763783f0cf177b8ccbc52274ba180d56a510611f7f5323f837fbd2ed",
     ),
     "cifar100-train": Source(
         "CIFAR-100 training images, fine labels (Krizhevsky 2009)",
@@ -58,10 +74,19 @@ SOURCES: Mapping[str, Source] = {
     ),
     "svhn-test": Source(
         "SVHN: the first 1,000 test images of each digit, as Chen et al. 2021 take them",
-        (_file(f"{_SVHN}test_32x32.mat", "md5:eb5a983be6a315427106f1b164d9cef3", 64.3),),
+        (_SVHN_TEST,),
         svhn(each=1000),
         10_000,
         "non-commercial use",
+    ),
+    "svhn-test-10k": Source(
+        "SVHN: the first 10,000 of the 26,032 test images, cropped digits (Netzer et al. 2011)",
+        (_SVHN_TEST,),
+        svhn(first=10_000),
+        10_000,
+        "non-commercial use",
+        "svhn-test are others of the same images.",
+        measured="1e3b0cc40d7ee6c8696aed310cd54507dcebe0a537d06c189dc4517df38e6b34",
     ),
     "textures": Source(
         "Describable Textures, all 47 classes, at 32 pixels (Cimpoi et al. 2014)",
@@ -69,6 +94,15 @@ SOURCES: Mapping[str, Source] = {
         pictures(r"dtd/images/.*\.jpg", 32, labelled=True),
         5_640,
         "for research",
+    ),
+    "textures-10classes": Source(
+        "Describable Textures, the first ten of the 47 classes, at 32 pixels (Cimpoi et al. 2014)",
+        (DTD,),
+        pictures(rf"dtd/images/({'|'.join(_TEXTURES)})/.*\.jpg", 32, labelled=True),
+        1_200,
+        "for research",
+        _ROUNDED,
+        measured="aabd648eb5bcfa39018247f7fc8ccc2ed9a6757f76156585c33f382178cb461d",
     ),
     "places365": Source(
         "Places365: the 10,000 test images that Chen et al. 2021 list, at 32 pixels (Zhou et al. 2017)",
@@ -140,18 +174,40 @@ SOURCES: Mapping[str, Source] = {
     ),
     "tiny-imagenet-val": Source(
         "Tiny-ImageNet validation images at 32 pixels (Le and Yang 2015)",
-        (_file("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de", 248.1),),
+        (_TINY,),
         pictures(r"tiny-imagenet-200/val/images/.*\.JPEG", 32),
         10_000,
-        "ImageNet terms: non-commercial research",
+        _IMAGENET,
     ),
     "tiny-imagenet-train": Source(
         "Tiny-ImageNet training images at 32 pixels, as auxiliary outliers (Le and Yang 2015)",
-        (_file("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de", 248.1),),
+        (_TINY,),
         pictures(r"tiny-imagenet-200/train/.*\.JPEG", 32, labelled=True),
         100_000,
-        "ImageNet terms: non-commercial research",
+        _IMAGENET,
         "Sorted by class: neighbours are alike.",
+    ),
+    "tinyimagenet-heldout": Source(
+        "Tiny-ImageNet validation images of 74 classes that neither CIFAR-10 nor tinyimagenet-outliers has, at 32 "
+        "pixels (Le and Yang 2015)",
+        (_TINY,),
+        tiny_imagenet_val("tinyimagenet-heldout.txt.gz", 32),
+        3_700,
+        _IMAGENET,
+        f"That CIFAR-10 lacks these classes was decided by their names. {_ROUNDED}",
+        measured="c2c96ef3b50c8d64f2a91872869b2836c150f541dd3b3067875e3b947282cf6d",
+    ),
+    "tinyimagenet-outliers": Source(
+        "Tiny-ImageNet training images, the first 200 by name of each of 100 classes that CIFAR-10 lacks, at 32 "
+        "pixels, as auxiliary outliers (Le and Yang 2015)",
+        (_TINY,),
+        tiny_imagenet_train("tinyimagenet-outliers.txt.gz", 200, 32),
+        20_000,
+        _IMAGENET,
+        "Sorted by class: neighbours are alike. The networks in results/reference were trained with 200 images of the "
+        "same classes, of which nobody noted which of the 500 they were: so these may be others, and what is trained "
+        "with them may come out a little different.",
+        measured="5dddb8cb6ecc6f7835814090338a28c6e81cc8ec6522a7ae3185d4424b8a260a",
     ),
     "300k-random-images": Source(
         "300K Random Images, the usual stand-in for 80 Million Tiny Images (Hendrycks et al. 2019)",

@@ -52,6 +52,8 @@ def fetch(
     found = source.read(files)
     written = _write(pack, name, source, found, about)
     say(f"{name}: {written:,} images in {pack}, read from {data / DOWNLOADS}")
+    if source.measured and isinstance(found, tuple):
+        say(f"{name}: {measured_on(source, ImageSet(name, *found, '').fingerprint)}")
     if isinstance(found, ImageFiles):
         say(
             f"{name}: these photographs have not been decoded yet; `oodbench data verify {name}` decodes all of them, "
@@ -72,6 +74,16 @@ def check_pixels(name: str, source: Source, pixels: Pixels) -> None:
         raise OodbenchError(f"{name} has {len(images):,} images and {len(labels):,} labels")
     if len(images) > 1 and np.all(images == images[0]):
         raise OodbenchError(f"all images of {name} are the same: this is not what the public set was")
+
+
+def measured_on(source: Source, fingerprint: str) -> str:
+    """Whether images are those that the figures of this project's reference were measured on, in words."""
+    if fingerprint == source.measured:
+        return "the very images that results/reference was measured on"
+    return (
+        f"not the images that results/reference was measured on, whose fingerprint is {source.measured[:16]} (these "
+        f"have {fingerprint[:16]}), so figures may be others"
+    )
 
 
 def check_count(name: str, source: Source, found: int) -> None:

@@ -48,16 +48,17 @@ def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> P
     return np.concatenate(images), np.concatenate(classes)
 
 
-def svhn(each: int | None = None) -> Reader:
+def svhn(each: int | None = None, first: int | None = None) -> Reader:
     """SVHN's Matlab file; label 10 means the digit 0.
 
     Args:
         each: the first so many images of every digit, in the file's order; None for all.
+        first: the first so many of these; None for all.
     """
-    return partial(_svhn, each=each)
+    return partial(_svhn, each=each, first=first)
 
 
-def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
+def _svhn(paths: Sequence[Path], *, each: int | None, first: int | None) -> Pixels:
     (path,) = paths
     try:
         refuse_bomb(path, sum(prod(shape) for _, shape, _ in whosmat(path)))
@@ -75,7 +76,7 @@ def _svhn(paths: Sequence[Path], *, each: int | None) -> Pixels:
     if each is not None:
         chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(10)]))
         images, labels = images[chosen], labels[chosen]
-    return images, labels
+    return images[:first], labels[:first]
 
 
 def pictures(pattern: str, side: int, listed: str | None = None, labelled: bool = False) -> Reader:

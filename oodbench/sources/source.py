@@ -100,6 +100,7 @@ class Source:
         terms: licence or terms of use, as far as they are known.
         note: what a user should know before believing a number on it.
         sized: makes the reader of another number of images than the default; None where the set is what it is.
+        measured: fingerprint of the images that figures in results/reference were measured on; "" if that is not known.
     """
 
     title: str
@@ -109,6 +110,7 @@ class Source:
     terms: str
     note: str = ""
     sized: Callable[[int], AnyReader] | None = None
+    measured: str = ""
 
     @property
     def size(self) -> int | None:

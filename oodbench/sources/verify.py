@@ -8,7 +8,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import length, note_of, read_pack, skipped
 from oodbench.images.photographs import Photographs
 from oodbench.sources.catalogue import SOURCES
-from oodbench.sources.fetch import check_count, check_pixels
+from oodbench.sources.fetch import check_count, check_pixels, measured_on
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def unlike(name: str, data: Path) -> str:
 def _of_pixels(images: ImageSet, pack: Path) -> str:
     if images.name in SOURCES and SOURCES[images.name].sized is None:
         check_pixels(images.name, SOURCES[images.name], (images.pixels(), images.labels))
-    return f"{len(images):,} images, fingerprint {images.fingerprint[:16]}{_noted(pack)}"
+    source = SOURCES.get(images.name)
+    known = f"; {measured_on(source, images.fingerprint)}" if source and source.measured else ""
+    return f"{len(images):,} images, fingerprint {images.fingerprint[:16]}{known}{_noted(pack)}"
 
 
 def _of_photographs(images: ImageSet, pack: Path) -> str:

@@ -15,7 +15,7 @@ from test_outliers import flat_file
 
 from oodbench.images.packs import read_pack
 from oodbench.images.photographs import Photographs
-from oodbench.sources import SOURCES, RemoteFile, photographs, readers
+from oodbench.sources import SOURCES, RemoteFile, photographs, readers, tinyimagenet
 from oodbench.sources.fetch import fetch
 from oodbench.sources.photographs import names_listed
 
@@ -78,6 +78,29 @@ def dtd(*names):
 
 TWO_TEXTURES = dtd("zigzagged/zigzagged_0001.jpg", "banded/banded_0002.jpg")
 VIM = dtd("banded/not_listed.jpg", *some("textures-vim.txt.gz"))
+TINY_OUTLIERS, TINY_HELDOUT = some("tinyimagenet-outliers.txt.gz"), some("tinyimagenet-heldout.txt.gz")
+TINY_CLASSES = sorted([*TINY_OUTLIERS, *TINY_HELDOUT, "n00000000"])
+TINY_PARTS = zip_bytes(
+    [
+        ("tiny-imagenet-200/wnids.txt", "".join(f"{name}\n" for name in reversed(TINY_CLASSES)).encode()),
+        (
+            "tiny-imagenet-200/val/val_annotations.txt",
+            "".join(
+                f"val_{number}.JPEG\t{name}\t0\t0\t63\t63\n"
+                for number, name in enumerate([*TINY_HELDOUT[1:], "n00000000", TINY_HELDOUT[0]])
+            ).encode(),
+        ),
+        *images(
+            *(f"tiny-imagenet-200/val/images/val_{number}.JPEG" for number in range(4)),
+            *(
+                f"tiny-imagenet-200/train/{name}/images/{name}_{number}.JPEG"
+                for name in ("n00000000", *reversed(TINY_OUTLIERS))
+                for number in range(201)
+            ),
+            *(f"tiny-imagenet-200/train/{name}/images/{name}_0.JPEG" for name in TINY_HELDOUT),
+        ),
+    ]
+)
 TINY = zip_bytes(
     images(
         *(f"tiny-imagenet-200/train/{name}/images/{name}_0.JPEG" for name in ("n02", "n01")),
@@ -141,6 +164,18 @@ LAYOUTS = {
     "lsun-resize": ([shrunken("LSUN_resize")], 32, [-1, -1]),
     "isun": ([shrunken("iSUN/iSUN_patches")], 32, [-1, -1]),
     "mnist-test": ([idx(PIXELS[..., 0][:, :28, :28]), idx(np.arange(6, dtype=np.uint8))], 28, [0, 1, 2, 3, 4, 5]),
+    "svhn-test-10k": ([matrix(np.repeat(PIXELS[:2], 5001, 0), [1] * 5001 + [10] * 5001)], 32, [1] * 5001 + [0] * 4999),
+    "textures-10classes": (
+        [dtd("zigzagged/zigzagged_0001.jpg", "crystalline/crystalline_0002.jpg", "banded/banded_0002.jpg")],
+        32,
+        [0, 1],
+    ),
+    "tinyimagenet-heldout": (
+        [TINY_PARTS],
+        32,
+        [TINY_CLASSES.index(name) for name in (*TINY_HELDOUT[1:], TINY_HELDOUT[0])],
+    ),
+    "tinyimagenet-outliers": ([TINY_PARTS], 32, np.repeat([*map(TINY_CLASSES.index, TINY_OUTLIERS)], 200).tolist()),
     "tiny-imagenet-val": ([TINY], 32, [-1] * 3),
     "tiny-imagenet-train": ([TINY], 32, [0, 1]),
     "300k-random-images": ([array(PIXELS)], 32, [-1] * 6),
@@ -189,6 +224,7 @@ def test_a_set_from_its_own_layout(name, tmp_path, served, published, monkeypatc
     contents = contents(tmp_path) if callable(contents) else contents
     monkeypatch.setattr(readers, "names_listed", shortened)
     monkeypatch.setattr(photographs, "names_listed", shortened)
+    monkeypatch.setattr(tinyimagenet, "names_listed", shortened)
     source, files = SOURCES[name], []
     for number, (file, content) in enumerate(zip(source.files, contents, strict=True)):
         served.files[f"/{number}"] = content

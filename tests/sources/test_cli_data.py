@@ -5,6 +5,8 @@ import io
 import re
 import tarfile
 import zipfile
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import h5py
@@ -67,6 +69,26 @@ def test_fetched_verified_listed_and_scored(oodbench, tmp_path, photos, served):
     code, out, err = oodbench("run", *quick)
     assert code == 0, err
     assert "photos (far, 12 images)" in out
+
+
+def test_whether_images_are_those_of_the_measured_figures_is_said(oodbench, tmp_path, photos, published):
+    assert "results/reference" not in oodbench("data", "fetch", "photos")[1]
+    fingerprint = read_pack(tmp_path / "data" / "photos.h5", "photos").fingerprint
+    for measured, said in (
+        (fingerprint, "the very images that results/reference was measured on"),
+        (
+            "0" * 64,
+            f"not the images that results/reference was measured on, whose fingerprint is {'0' * 16} (these have",
+        ),
+    ):
+        published("photos", replace(SOURCES["photos"], measured=measured))
+        (tmp_path / "data" / "photos.h5").unlink()
+        code, out, err = oodbench("data", "fetch", "photos")
+        assert code == 0, err
+        assert f"photos: {said}" in out
+        code, out, _ = oodbench("data", "verify", "photos")
+        assert code == 0
+        assert said in out
 
 
 def test_a_run_says_what_to_fetch(oodbench):
@@ -195,11 +217,14 @@ def test_a_part_of_a_set_under_its_name_is_used_and_said(oodbench, tmp_path, pho
 
 
 @pytest.mark.parametrize("name", suitefile.names())
-def test_every_name_in_every_suite_has_a_source(name):
+def test_every_name_in_every_suite_has_a_source_or_is_a_pack_that_the_suite_says_how_to_make(name):
     suite = suitefile.load(name)
+    suites = resources.files("oodbench.suites")
+    text = "".join((suites / f"{one}.toml").read_text("utf-8") for one in suitefile.names() if name.startswith(one))
+    packed = set(re.findall(r"oodbench data pack \S+ (\S+)", text))
     named = {suite.id.train, suite.id.test, *(ood.set for ood in suite.ood)}
     named |= {suite.outliers.set} if suite.outliers else set()
-    assert named - {None} <= {*SOURCES, *BUILTINS}
+    assert named - {None} <= {*SOURCES, *BUILTINS, *packed}
 
 
 def test_sources_say_what_people_need():

@@ -65,6 +65,20 @@ def prepare(network: Network, compute: Compute) -> Network:
 
 
 @contextmanager
+def repeatable() -> Iterator[None]:
+    """Inside, the same work gives the same bits time and again, on a GPU too.
+
+    Left to itself, cuDNN also chooses algorithms that add up gradients in whatever order their threads end.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+@contextmanager
 def training_precision(network: Network, compute: Compute) -> Iterator[None]:
     """Inside, `network` represents images as `compute` has it for training; what it gives is float32 all the same."""
     if not compute.bf16:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.compute import repeatable
 from oodbench.detector import Detector, Published
 from oodbench.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
@@ -336,7 +337,8 @@ def exact(network: Network) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = network.tf32
     try:
-        yield
+        with repeatable():
+            yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
         for parameter in learning:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
-from oodbench.compute import EXACT, Compute, training_precision
+from oodbench.compute import EXACT, Compute, repeatable, training_precision
 from oodbench.errors import OodbenchError
 from oodbench.files import write_atomic
 from oodbench.images.augment import augment
@@ -82,7 +82,7 @@ def train(
     places = tuple(dict.fromkeys([*(state.get("where", [UNKNOWN]) if state else []), where]))
     if state:
         network.load_state_dict(state["network"])
-    with training_precision(network, compute):
+    with repeatable(), training_precision(network, compute):
         for number, phase in enumerate(phases):
             first = number * recipe.epochs
             epochs = range(max(done, first), first + recipe.epochs)

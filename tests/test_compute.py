@@ -10,14 +10,17 @@ from oodbench.compute import EXACT, Compute, choose, prepare, training_precision
 from oodbench.errors import OodbenchError
 from oodbench.fitting import fit
 from oodbench.images import builtin
+from oodbench.images.resident import resident
 from oodbench.memory import Portions
 from oodbench.networks import build
 from oodbench.networks.network import Network, Representation
 from oodbench.registry import discover
 from oodbench.scoring import exact, score_versions
+from oodbench.suite import Recipe
 from oodbench.tasks.adaptive import LinfAdaptive
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions
+from oodbench.training import TrainingData, train
 
 CPU = torch.device("cpu")
 
@@ -49,7 +52,24 @@ def test_tf32_only_for_networks_that_say_so_and_only_inside(tf32):
     before = flags()
     with exact(network):
         assert flags() == (tf32, tf32)
+        assert torch.backends.cudnn.deterministic
     assert flags() == before
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_gradients_repeat_themselves_while_a_network_is_trained(monkeypatch, tmp_path):
+    seen = []
+
+    def loss(network, batch, generator):
+        seen.append(torch.backends.cudnn.deterministic)
+        return network(batch.images).logsumexp(1).mean()
+
+    objective = discover()["msp"]().objective()
+    monkeypatch.setattr(type(objective), "loss", lambda self, *given: loss(*given))
+    data = TrainingData(resident(builtin.make("digits-train").first(128), CPU), None)
+    train(build("small-cnn", 10, seed=1), objective, Recipe(epochs=1), data, 1, tmp_path / "unfinished")
+    assert seen == [True, True]
+    assert not torch.backends.cudnn.deterministic
 
 
 def test_a_compiled_network_says_the_same():

@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PLAIN := --checkpoint results/reference/networks/digits/plain.safetensors
-ATOM := --checkpoint results/reference/networks/digits/atom.safetensors
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
 .PHONY: help demo figures check test fuzz bench gpu lint format clean
@@ -28,11 +26,10 @@ demo: $(INSTALLED)
 	$(BIN)/oodbench table results/ --metric fpr95 --metric auroc --metric accuracy
 
 figures: $(INSTALLED)
-	$(BIN)/oodbench run --suite digits-adv $(POSTHOC:%=--detector %) --task clean $(PLAIN)
-	$(BIN)/oodbench run --suite digits-adv --detector msp --task linf $(PLAIN)
-	$(BIN)/oodbench run --suite digits-adv --detector atom --task clean --task linf $(ATOM)
-	$(BIN)/oodbench run --suite digits-adv --detector msp --task corruption --task compositional --limit 100 $(PLAIN)
-	$(BIN)/oodbench run --suite digits-adv --detector atom --task corruption --task compositional --limit 100 $(ATOM)
+	$(BIN)/oodbench run --suite digits-adv $(POSTHOC:%=--detector %) --task clean --pretrained
+	$(BIN)/oodbench run --suite digits-adv --detector msp --task linf --pretrained
+	$(BIN)/oodbench run --suite digits-adv --detector atom --task clean --task linf --pretrained
+	$(BIN)/oodbench run --suite digits-adv --detector msp --detector atom --task corruption --task compositional --limit 100 --pretrained
 
 check: demo figures
 	$(BIN)/oodbench check results/ --reference results/reference/measured.csv

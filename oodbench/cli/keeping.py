@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from oodbench import compute, keeping, settings, store, suitefile
+from oodbench import compute, keeping, settings, suitefile
 from oodbench.cli.options import (
     Examples,
     data_option,
@@ -85,7 +85,6 @@ def keep(
         settings=tuple(settings.parse(text) for text in assignments),
         compute=compute.choose(precision, False, False, device),
     )
-    store.require_writable(shelf)
     kept: list[str] = []
 
     def say(line: str) -> None:

@@ -93,6 +93,7 @@ def make(folder: Path) -> Path:
     (folder / "plug.py").write_text(PLUGIN)
     for said in (
         ("run", "--suite", "tiny.toml", "--detector", "msp", "--detector", "knn", "--keep-images"),
+        ("keep", "--suite", "tiny.toml", "--detector", "msp", "--into", "data/networks/shelf"),
         ("check", "results", "--reference", "reference.csv", "--update"),
         ("data", "pack", str(_photos(folder / "photos")), "photographs", "--files"),
     ):

@@ -158,6 +158,16 @@ def stored_networks(folder: Path, mutation: Mutation) -> None:
     _kept(folder, [folder / "data"], RUN)
 
 
+def kept_networks(folder: Path, case: tuple[str, Mutation]) -> None:
+    """A network that somebody keeps for others, or the index that says what it is."""
+    name, mutation = case
+    _spoil(folder, f"data/networks/shelf/{name}", mutation)
+    shutil.rmtree(folder / "results" / "tiny")
+    _kept(folder, [folder / "data"], (*RUN, "--pretrained", "--task", "clean"), ("data", "list", "networks"))
+    keep = ("keep", "--suite", "tiny.toml", "--detector", "msp", "--into", "data/networks/shelf")
+    require_decent(call(*keep), folder, digests([folder / "tiny.toml"]))
+
+
 FILES = ("photos/cat/0.png", "photos/cat/1.jpg", "photos/cat/2.gif", "photos/dog/7.png")
 
 
@@ -264,6 +274,7 @@ TARGETS: Mapping[str, tuple[Callable[[Path, Any], None], st.SearchStrategy[Case]
         st.tuples(st.sampled_from([".safetensors", ".pt", ".pth.tar", ".ckpt", ".bin", ""]), spoiled),
     ),
     "stored-networks": (stored_networks, spoiled),
+    "kept-networks": (kept_networks, st.tuples(st.sampled_from(["index.json", "plain.safetensors"]), spoiled)),
     "photographs": (
         photographs,
         st.tuples(

@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo figures check test fuzz bench gpu lint format clean
+.PHONY: help demo figures check test images fuzz bench gpu lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
 	@echo "make figures scores and attacks with the committed networks (minutes)"
 	@echo "make check   demo and figures against results/reference/measured.csv"
 	@echo "make test    the tests"
+	@echo "make images  packs of the real images that lie beside the project, into data/real (a minute; for its developers)"
 	@echo "make fuzz    mutated input for a minute, and commands killed at random moments for another"
 	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (an hour)"
 	@echo "make gpu     what is to be measured on a CUDA GPU, nine minutes of it; call it again until it ends (docs/gpu.md)"
@@ -36,6 +37,9 @@ check: demo figures
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+images: $(INSTALLED)
+	$(BIN)/python -m tests.realimages
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz --minutes 1

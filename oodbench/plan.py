@@ -137,14 +137,15 @@ class SuitePlan:
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
-        return sum((self._training(network) + self._scoring(network.cells) for network in self.networks), Passes())
+        return sum((self.training(network) + self._scoring(network.cells) for network in self.networks), Passes())
 
     def passes_apart(self) -> Passes:
         """The same where each cell is done by itself: no pass is shared but those of training."""
         scoring = (self._scoring([cell]) for network in self.networks for cell in network.cells)
-        return sum(scoring, sum((self._training(network) for network in self.networks), Passes()))
+        return sum(scoring, sum((self.training(network) for network in self.networks), Passes()))
 
-    def _training(self, network: NetworkPlan) -> Passes:
+    def training(self, network: NetworkPlan) -> Passes:
+        """Of its training, if it must be trained first."""
         total = Passes()
         if network.to_train and self.suite.training and self.suite.id.train:
             for phase in network.objective.phases():

@@ -106,7 +106,7 @@ def test_what_is_at_work_is_interrupted_also_behind_a_shell(place, monkeypatch, 
     finally:
         signal.signal(signal.SIGINT, before)
     assert "KeyboardInterrupt" in capfd.readouterr().err  # and was not killed
-    assert read(place.out)["waits"].operations == 5.0
+    assert read(place.out)["waits"].assumed == 5.0
 
 
 def test_what_is_deaf_is_killed(place, monkeypatch, capfd):
@@ -153,19 +153,28 @@ def test_only_sets_that_are_there(place):
     assert costs.there(Evaluation("digits", ("msp",)), place) == []
 
 
-def test_what_is_left_is_counted_and_timed_by_what_was_measured(place):
+def test_what_is_left_is_counted_and_timed_by_what_was_measured(place, monkeypatch):
+    monkeypatch.setattr(costs, "STARTS", 0.0)
     one = Evaluation("digits", ("msp",), limit=60, settings=("epochs=2",))
-    step = Step("one", "", evaluation=one)
     left = costs.left(one, place, discover())
     assert (left.networks, left.epochs, left.groups) == ((0, 1), (0, 2), (0, 5))
     # 2 epochs of 60 images forward and backward, five sets of 60, at 4 million operations each.
-    assert left.operations == pytest.approx((2 * 2 * 60 + 5 * 60) * 4.0e6, rel=0.05)
-    assert costs.seconds(step, 5e13, {}, [step])[0] == 5.0
-    records = {"one": Record(DONE, seconds=10, slices=1, operations=1e12)}
-    needed, why = costs.seconds(step, 5e11, records, [step])
-    assert needed == 5.0
-    assert "measured here" in why
-    assert "assumed" in costs.seconds(step, 5e11, {"one": Record(FAILED, 10, 1, 1e12)}, [step])[1]
+    (training,) = left.trainings.values()
+    assert training == pytest.approx(2 * 2 * 60 * 4.0e6 / 10e12, rel=0.05)
+    assert left.scoring == pytest.approx(5 * 60 * 4.0e6 / 10e12, rel=0.05)
+    assert left.assumed() == left.scoring + training
+    assert left.assumed(left.trainings) == left.scoring
+    monkeypatch.setattr(costs, "STARTS", 1.0)
+    (training,) = costs.left(one, place, discover()).trainings.values()
+    assert training == 2 * 2 * 60 / 64  # batches of 64
+
+
+def test_what_was_measured_corrects_what_is_assumed():
+    one, other = (Step(name, "", evaluation=Evaluation(name, ("msp",))) for name in ("digits", "svhn"))
+    more = Step("more", "", evaluation=Evaluation("digits", ("oe",)))
+    records = {"digits": Record(DONE, 10, 1, 4), "more": Record(FAILED, 99, 1, 1), "svhn": Record(DONE, 7, 1, 0)}
+    assert costs.slower(more, records, [one, more, other]) == 2.5
+    assert costs.slower(other, records, [one, more, other]) is None
 
 
 def test_packs_are_put_together_as_their_pieces_come(call, place, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.gpu.costs import Left, left, seconds, there
+from benchmarks.gpu.costs import ASSUMED, STARTS, Left, left, slower, there
 from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Say, Stop, carry_out, read, traces
 from benchmarks.gpu.steps import Place, Step, steps, tiny
 from oodbench.errors import OodbenchError
@@ -104,6 +104,7 @@ def survey(wanted: Sequence[Step], place: Place, registry: Registry, say: Say) -
     """
     records, total = read(place.out), 0.0
     found: dict[str, Left | str] = {}
+    counted: set[str] = set()
     for step in wanted:
         known = records.get(step.name)
         took = f", {known.seconds / 60:.1f} minutes in {known.slices} slices so far" if known else ""
@@ -117,12 +118,17 @@ def survey(wanted: Sequence[Step], place: Place, registry: Registry, say: Say) -
             say(f"{step.name}: {step.about}: cannot begin: {error}")
             continue
         found[step.name] = one
-        needed, why = seconds(step, one.operations, records, wanted)
-        total += needed
-        cost = "" if one.done else f"; left: {one.operations:.2g} FLOP, {needed / 60:.1f} minutes {why}"
+        factor = slower(step, records, wanted)
+        total += (factor or 1) * one.assumed(counted)
+        counted |= set(one.trainings)
+        basis = "assumed, not measured" if factor is None else f"{factor:.3g} times what is assumed, as measured here"
+        cost = "" if one.done else f"; left: {(factor or 1) * one.assumed() / 60:.1f} minutes, {basis}"
         sets = f" [OOD sets {', '.join(kept)}]" if kept else ""
         say(f"{step.name}: {step.about}{sets}: {one}{took}{cost}")
-    say(f"left of all that can begin: about {total / 60:.0f} minutes; what two steps share is counted in both")
+    say(
+        f"left of all that can begin: about {total / 60:.0f} minutes, trainings that steps share counted once. Assumed "
+        f"are {ASSUMED / 1e12:.0f} TFLOP/s, and {1000 * STARTS:.0f} ms for each pass over a batch in training"
+    )
     return found
 
 
@@ -147,10 +153,10 @@ def work(
         if stop():
             break
         say(f"\n{step.name}: {step.about}")
-        kept, operations = [], 0.0
+        kept, assumed = [], 0.0
         if step.evaluation:  # counted once more: a step before this one may have done a part of it
-            kept, operations = there(step.evaluation, place), left(step.evaluation, place, registry).operations
-        record = carry_out(step, kept, place, operations, stop, say)
+            kept, assumed = there(step.evaluation, place), left(step.evaluation, place, registry).assumed()
+        record = carry_out(step, kept, place, assumed, stop, say)
         ended = ended or record.outcome != UNFINISHED
         say(f"{step.name}: {record.outcome} ({record.seconds:.0f} seconds in {record.slices} slices)")
     return _verdict(todo, able, place, ended or traces(place.results) != before, say)

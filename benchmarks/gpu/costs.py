@@ -1,6 +1,6 @@
 """What is left of an evaluation, counted by oodbench's own plan of it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,14 +10,18 @@ from benchmarks.gpu.steps import Evaluation, Place, Step
 from oodbench import compute, settings, suitefile
 from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
+from oodbench.passes import Passes
 from oodbench.plan import NetworkPlan, SuitePlan, plan
 from oodbench.registry import Registry
 from oodbench.request import Request, choose_device
 from oodbench.variation import restrict, vary
 
 ASSUMED = 10e12
-"""Operations a second where nothing has been measured: as in docs/cost.md. Small networks are bound by the starts of
-their kernels and reach less."""
+"""Operations a second where nothing has been measured, as in docs/cost.md."""
+
+STARTS = 1e-3
+"""Seconds in which a GPU is given the work of one pass over a batch, assumed too: no pass of a training step takes
+less, also where the network is small."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,24 @@ class Left:
         networks: trained already, and all.
         epochs: of the trainings that are not done: done already, and all.
         groups: scores of one image set under one task: stored already, and all.
-        operations: floating-point operations that are left; those of epochs that are done already are among them.
+        scoring: seconds that scores and attacks are assumed to take.
+        trainings: the same of each training, by the name of the network's file.
     """
 
     networks: tuple[int, int]
     epochs: tuple[int, int]
     groups: tuple[int, int]
-    operations: float
+    scoring: float
+    trainings: Mapping[str, float]
 
     @property
     def done(self) -> bool:
         """Nothing is left."""
         return self.groups[0] == self.groups[1]
+
+    def assumed(self, elsewhere: Collection[str] = ()) -> float:
+        """Seconds, those of trainings that are counted `elsewhere` left out."""
+        return self.scoring + sum(took for name, took in self.trainings.items() if name not in elsewhere)
 
     def __str__(self) -> str:
         epochs = f" ({self.epochs[0]} of {self.epochs[1]} epochs of the others)" if self.epochs[1] else ""
@@ -90,42 +100,51 @@ def left(evaluation: Evaluation, place: Place, registry: Registry) -> Left:
     )
     (planned,) = plan(request, registry)
     untrained = [network for network in planned.networks if network.to_train]
-    count, epochs = len(planned.networks), planned.suite.training.epochs if planned.suite.training else 0
+    epochs = {network.file.name: _epochs(planned, network) for network in untrained}
     wanted = sum(len(planned.wanted(cell)) for network in planned.networks for cell in network.cells)
     missing = sum(len(cell.missing) for network in planned.networks for cell in network.cells)
     return Left(
-        networks=(count - len(untrained), count),
-        epochs=(
-            sum(_epochs_done(network) for network in untrained),
-            sum(len(network.objective.phases()) * epochs for network in untrained),
-        ),
+        networks=(len(planned.networks) - len(untrained), len(planned.networks)),
+        epochs=(sum(done for done, _ in epochs.values()), sum(all_ for _, all_ in epochs.values())),
         groups=(wanted - missing, wanted),
-        operations=sum(_operations(planned, network) for network in planned.networks),
+        scoring=sum(_scoring(planned, network) for network in planned.networks),
+        trainings={
+            network.file.name: _training(planned, network)
+            * (1 - epochs[network.file.name][0] / epochs[network.file.name][1])
+            for network in untrained
+        },
     )
 
 
-def _operations(planned: SuitePlan, network: NetworkPlan) -> float:
-    passes = replace(planned, networks=(network,)).passes()
+def _scoring(planned: SuitePlan, network: NetworkPlan) -> float:
+    every, trained = replace(planned, networks=(network,)).passes(), planned.training(network)
+    return _operations(every, network) / ASSUMED - _operations(trained, network) / ASSUMED
+
+
+def _training(planned: SuitePlan, network: NetworkPlan) -> float:
+    passes = planned.training(network)
+    starts = STARTS * (passes.forward + passes.backward) / network.objective.id_batch
+    return max(_operations(passes, network) / ASSUMED, starts)
+
+
+def _operations(passes: Passes, network: NetworkPlan) -> float:
     return float(passes.forward + passes.backward) * network.operations
 
 
-def _epochs_done(network: NetworkPlan) -> int:
+def _epochs(planned: SuitePlan, network: NetworkPlan) -> tuple[int, int]:
+    """Of its training: done already, and all."""
+    each = planned.suite.training.epochs if planned.suite.training else 0
     unfinished = network.file.with_suffix(".unfinished")
-    if not unfinished.is_file():
-        return 0
-    return int(torch.load(unfinished, map_location="cpu", weights_only=True)["epochs"])
+    done = 0
+    if unfinished.is_file():
+        done = int(torch.load(unfinished, map_location="cpu", weights_only=True)["epochs"])
+    return done, len(network.objective.phases()) * each
 
 
-def seconds(step: Step, operations: float, records: Records, steps: Iterable[Step]) -> tuple[float, str]:
-    """How long so many operations of `step` take, and what that rests on.
-
-    What was measured here with the same suite counts; where nothing was, the assumed rate.
-    """
+def slower(step: Step, records: Records, steps: Iterable[Step]) -> float | None:
+    """How many times as long as assumed the steps took here that are done and of the same suite; None if none is."""
     suite = step.evaluation.suite if step.evaluation else ""
     alike = [each.name for each in steps if each.evaluation and each.evaluation.suite == suite]
-    measured = [records[name] for name in alike if name in records and records[name].outcome == DONE]
-    done = [record for record in measured if record.operations and record.seconds]
-    if not done:
-        return operations / ASSUMED, "at an assumed 10 TFLOP/s; small networks take longer"
-    rate = sum(record.operations for record in done) / sum(record.seconds for record in done)
-    return operations / rate, f"at the {rate / 1e12:.3g} TFLOP/s that were measured here"
+    done = [records[name] for name in alike if name in records and records[name].outcome == DONE]
+    assumed = sum(record.assumed for record in done)
+    return sum(record.seconds for record in done) / assumed if assumed else None

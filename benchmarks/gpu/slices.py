@@ -40,13 +40,13 @@ class Record:
         outcome: `DONE`, `UNFINISHED` or `FAILED`.
         seconds: that it took, all slices together.
         slices: that it took part in.
-        operations: floating-point operations that it was said to need when it was first begun; 0 if nobody counted.
+        assumed: seconds that it was assumed to take when it was first begun; 0 if nobody counted.
     """
 
     outcome: str = UNFINISHED
     seconds: float = 0.0
     slices: int = 0
-    operations: float = 0.0
+    assumed: float = 0.0
 
 
 Records = Mapping[str, Record]
@@ -70,14 +70,14 @@ def read(out: Path) -> dict[str, Record]:
         ) from error
 
 
-def carry_out(step: Step, only: Sequence[str], place: Place, operations: float, stop: Stop, say: Say) -> Record:
+def carry_out(step: Step, only: Sequence[str], place: Place, assumed: float, stop: Stop, say: Say) -> Record:
     """Do a step, or go on with it, until it has ended or the time is up; what it printed is kept and said.
 
     Args:
         step: which.
         only: OOD sets to keep to.
         place: where.
-        operations: that it still takes, where that is known.
+        assumed: seconds that it is assumed to take; 0 if nobody counted.
         stop: the time is up.
         say: told what it printed.
 
@@ -85,7 +85,7 @@ def carry_out(step: Step, only: Sequence[str], place: Place, operations: float, 
         What is known of it now, which is on disk as well.
     """
     known = read(place.out)
-    before = known.get(step.name, Record(operations=operations))
+    before = known.get(step.name, Record(assumed=assumed))
     printed = place.out / f"{step.name}.txt"
     started = time.monotonic()
     with printed.open("wb") as output:

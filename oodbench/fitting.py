@@ -83,8 +83,11 @@ def _show(
     names = ", ".join(detector.name for detector in observers)
     if train is None:
         raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
-    if len(train) < classes:
-        raise OodbenchError(f"{names}: there are {len(train)} ID training images for {classes} classes; give more")
+    # Who reads no labels may learn from images of some of the network's classes.
+    if len(train) < classes and (reading := [detector.name for detector in observers if detector.reads_labels]):
+        raise OodbenchError(
+            f"{', '.join(reading)}: there are {len(train)} ID training images for {classes} classes; give more"
+        )
     batches = torch.split(torch.arange(len(train)), batch_size(train.images.device, train.images.shape[-1]))
     portions = Portions()
     with progress("fitting", len(train)) as advance, torch.no_grad():

@@ -119,6 +119,16 @@ def test_test_images_are_drawn_from_the_whole_set_and_the_same_each_time():
     assert drawn[0].max() - drawn[0].min() > 30
 
 
+def test_who_reads_no_labels_learns_from_images_of_some_of_the_classes():
+    class Unlabelled(Observer):
+        reads_labels = False
+
+    fit([observer := Unlabelled()], Mean(), 2, Evidence(levels(1)))
+    assert observer.calls == ["observe", "settle"]
+    with pytest.raises(OodbenchError, match="^observer: there are 1 ID training images for 2 classes"):
+        fit([Observer(), Unlabelled()], Mean(), 2, Evidence(levels(1)))
+
+
 @pytest.mark.parametrize(
     ("parameters", "evidence", "said"),
     [

@@ -120,3 +120,18 @@ def test_half_a_set_of_labels_is_refused_with_the_count(oodbench, tmp_path, suit
     write_bare(tmp_path / "data", lambda known: np.where(np.arange(len(known)) < 7, -1, known))
     code, _, err = oodbench("run", "--suite", suite, "--detector", "msp", "--checkpoint", MSP)
     assert code == 2 and "has no label (-1) for 7 of its" in err
+
+
+def test_training_images_of_some_classes_are_enough_for_what_reads_no_labels(oodbench, tmp_path, suite):
+    """As Imagenette's ten classes are for a network of ImageNet's thousand."""
+    train, rows = load("digits-train", tmp_path), slice(8)
+    few = replace(train, name="few", images=train.images[rows], labels=np.full(8, 3), indices=np.arange(8))
+    write_pack(tmp_path / "data" / "few.h5", few)
+    suite.write_text(SUITE.replace('test = "bare"', 'train = "few"\nheldout = 1'))
+    asked = ("run", "--suite", suite, "--checkpoint", MSP, "--limit", "30")
+    code, out, err = oodbench(*asked, "--detector", "knn", "--set", "knn.k=5")
+    assert code == 0, err
+    assert "| knn" in out
+    code, _, err = oodbench(*asked, "--detector", "rmds")
+    assert code == 2
+    assert "rmds: there are 7 ID training images for 10 classes" in err

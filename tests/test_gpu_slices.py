@@ -1,6 +1,7 @@
 """`python -m benchmarks.gpu`, tried on the CPU: slices that are interrupted, and what becomes of them."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -95,10 +96,10 @@ def test_more_is_left_where_something_was_finished(call, place, monkeypatch):
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_what_is_at_work_is_interrupted_also_behind_a_shell(place, monkeypatch, capfd, ignored):
+def test_what_is_at_work_is_interrupted_also_behind_a_shell(place, capfd, ignored):
+    before = signal.getsignal(signal.SIGINT)
     if ignored:  # as a shell without a terminal has it for what it puts into the background
-        monkeypatch.setattr(signal, "default_int_handler", signal.default_int_handler)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     begun = place.out / "begun"
     try:
         step = waiting(f"import pathlib; pathlib.Path({str(begun)!r}).touch()")
@@ -107,6 +108,16 @@ def test_what_is_at_work_is_interrupted_also_behind_a_shell(place, monkeypatch, 
         signal.signal(signal.SIGINT, before)
     assert "KeyboardInterrupt" in capfd.readouterr().err  # and was not killed
     assert read(place.out)["waits"].assumed == 5.0
+
+
+def test_who_ends_the_slice_ends_what_is_at_work(place, capfd):
+    begun = place.out / "begun"
+    step = waiting(f"import pathlib; pathlib.Path({str(begun)!r}).touch()")
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(step, [], place, 0.0, lambda: begun.is_file() and os.kill(os.getpid(), signal.SIGTERM), print)
+    assert "KeyboardInterrupt" in capfd.readouterr().err  # said by what was at work
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_is_deaf_is_killed(place, monkeypatch, capfd):

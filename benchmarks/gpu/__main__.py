@@ -24,7 +24,7 @@ RESERVE = 40.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--minutes", type=click.FloatRange(min=1), default=9, show_default=True, help="Of this slice.")
+@click.option("--minutes", type=click.FloatRange(min=2), default=9, show_default=True, help="Of this slice.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

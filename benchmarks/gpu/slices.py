@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -101,10 +102,8 @@ def carry_out(step: Step, only: Sequence[str], place: Place, assumed: float, sto
 
 def _ended(command: Sequence[str], output: IO[bytes], stop: Stop) -> int | None:
     """The exit code of `command`, or None if it was interrupted because the time is up."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As where a shell without a terminal put this into the background; the command would be deaf as well.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(command, cwd=ROOT, stdout=output, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with _heard(), subprocess.Popen(command, cwd=ROOT, stdout=output, env=environment) as process:
         try:
             while process.poll() is None:
                 if stop():
@@ -115,6 +114,20 @@ def _ended(command: Sequence[str], output: IO[bytes], stop: Stop) -> int | None:
             _interrupt(process)
             raise
         return process.returncode
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Inside, signals that ask this process to end interrupt it, and what it starts is not deaf to SIGINT.
+
+    A shell without a terminal has what it puts into the background ignore SIGINT, and programs inherit that.
+    """
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:

@@ -25,7 +25,7 @@ LISTED = ".pieces.json"
 """What follows the set's name in the name of the file that says what its pieces are."""
 
 PIXELS = ({"id": lzma.FILTER_DELTA, "dist": 3}, {"id": lzma.FILTER_LZMA2, "preset": 1})
-"""Each pixel as its difference from the one to its left, three bytes before. That leaves 74 % of CIFAR-10's bytes, gzip
+"""Each pixel as its difference from the one to its left, three bytes before. That leaves 71 % of CIFAR-10's bytes, gzip
 9 leaves 92."""
 
 AS_IT_IS = ({"id": lzma.FILTER_LZMA2, "preset": 0},)

@@ -103,6 +103,8 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
                 click.echo(f"{name}: {fetch_asset(name, data)}")
             elif name in TRAINED:
                 click.echo(f"{name}: {fetch_trained(name, data)}")
+            elif name not in SOURCES and name in needed:
+                click.echo(f"{name}: {_own(name, data)}")
             else:
                 fetch(name, data, click.echo, unverified, count)
         except OodbenchError as error:
@@ -299,6 +301,20 @@ def _needed(suite: Suite) -> list[str]:
     """Every image set that a suite names."""
     sets = [suite.id.train, suite.id.test, *(ood.set for ood in suite.ood), suite.outliers and suite.outliers.set]
     return list(dict.fromkeys(name for name in sets if name))
+
+
+def _own(name: str, data: Path) -> Path:
+    """A pack of one's own, which a suite needs and nobody offers.
+
+    Raises:
+        OodbenchError: it is not there.
+    """
+    if not (pack := _place(name, data)).is_file():
+        raise OodbenchError(
+            f"{name} is no public set that could be fetched: make a pack of this name, as its suite says, with "
+            f"`oodbench data pack PATH {name}`"
+        )
+    return pack
 
 
 def _place(name: str, data: Path) -> Path:

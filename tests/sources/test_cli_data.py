@@ -97,6 +97,22 @@ def test_a_run_says_what_to_fetch(oodbench):
     assert "`oodbench data fetch cifar10-t" in err
 
 
+def test_packs_of_ones_own_that_a_suite_needs_are_asked_for(oodbench, tmp_path, photos):
+    (tmp_path / "mine.toml").write_text(
+        'extends = "digits"\nversion = 1\n'
+        'ood = [{set = "photos", distance = "far"}, {set = "cats", distance = "far"}]\n'
+    )
+    code, out, err = oodbench("data", "fetch", "--suite", "mine.toml")
+    assert code == 2
+    assert "12 images in data/photos.h5" in out
+    assert err.splitlines()[-1].startswith("oodbench: cats is no public set") and "data pack PATH cats`" in err
+    written(tmp_path / "cats.tar", tar_bytes([("1.jpg", jpeg())]))
+    assert oodbench("data", "pack", "cats.tar", "cats")[0] == 0
+    code, out, err = oodbench("data", "fetch", "--suite", "mine.toml")
+    assert code == 0, err
+    assert "cats: data/cats.h5" in out
+
+
 def test_an_archive_of_other_content_is_never_a_pack(oodbench, tmp_path, photos, served):
     served.files["/photos.tar.gz"] = archive(seed=1)
     code, _, err = oodbench("data", "fetch", "photos")

@@ -85,7 +85,7 @@ SOURCES: Mapping[str, Source] = {
         svhn(first=10_000),
         10_000,
         "non-commercial use",
-        "svhn-test are others of the same images.",
+        "svhn-test is another choice out of the same images.",
         measured="1e3b0cc40d7ee6c8696aed310cd54507dcebe0a537d06c189dc4517df38e6b34",
     ),
     "textures": Source(

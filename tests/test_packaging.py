@@ -61,7 +61,8 @@ def editable(clone, tmp_path_factory):
     venv.create(folder)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    site.joinpath("zz.pth").write_text("\n".join(path for path in sys.path if Path(path).name == "site-packages"))
+    libraries = ("site-packages", "dist-packages")  # Debian's Python has the latter.
+    site.joinpath("zz.pth").write_text("\n".join(path for path in sys.path if Path(path).name in libraries))
     install = ["--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", clone]
     subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
     return python

@@ -19,13 +19,16 @@ from oodbench.images.resident import resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.objective import Objective
-from oodbench.origin import trained_on
+from oodbench.origin import kept_out, metadata, trained_on
 from oodbench.plan import NetworkPlan, SuitePlan, plan_seeds
 from oodbench.pretrained import INDEX, NAME, Pretrained
 from oodbench.registry import Registry
 from oodbench.request import Request
-from oodbench.start import build_network
+from oodbench.start import build_network, start_file
 from oodbench.suite import Suite
+
+BY_WORD = "code: by the word of whoever kept it"
+"""Noted of a network that was not found by what would be trained today."""
 
 PLAIN = "plain"
 """What networks are called that are trained by cross-entropy on ID images alone, for many detectors."""
@@ -38,6 +41,7 @@ def keep(
     shelf: Path,
     overwrite: bool,
     say: Callable[[str], None],
+    by_word: bool = False,
 ) -> list[str]:
     """Copy the networks that runs of `request` have trained to a shelf, each with what it is in the shelf's index.
 
@@ -51,6 +55,8 @@ def keep(
         shelf: folder to copy to, made if need be; networks in it are called after its name.
         overwrite: put networks in place of others that have their names, and other weights.
         say: told of each that is kept.
+        by_word: take a network whose file says that it was trained so, by code that is not known to be today's, where
+            there is no other; the index says so.
 
     Returns:
         Which networks are not there, a line each.
@@ -65,14 +71,39 @@ def keep(
     for seeded, plans in plan_seeds(replace(request, suites=suites), seeds, registry):
         for each in plans:
             for network in each.networks:
+                told = [] if network.file.is_file() else _saying_so(seeded, each, network)
                 if network.file.is_file():
                     say(_keep(seeded, each, network, shelf, overwrite))
+                elif by_word and len(told) == 1:
+                    say(_keep(seeded, each, replace(network, file=told[0]), shelf, overwrite, BY_WORD))
                 else:
-                    lacking.append(
-                        f"{each.suite.name}, seed {seeded.seed}, {network.names}: there is no {network.file}; "
-                        "`oodbench run` trains it"
-                    )
+                    lacking.append(f"{each.suite.name}, seed {seeded.seed}, {network.names}: {_why(network, told)}")
     return lacking
+
+
+def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
+    """Networks in the results folder whose files say that they were trained as this one would be, code aside."""
+    suite, objective = each.suite, network_plan.objective
+    wanted = {
+        "objective": objective.identity,
+        "network": repr(suite.network),
+        "recipe": repr(suite.training),
+        "id_train": str(suite.id.train),
+        "seed": str(request.seed),
+        **kept_out(suite, each.material, objective, start_file(request, suite)),
+    }
+    files = sorted(network_plan.file.parent.glob("*.safetensors"))
+    return [file for file in files if wanted.items() <= metadata(file).items()]
+
+
+def _why(network_plan: NetworkPlan, told: Sequence[Path]) -> str:
+    """Why a network is not kept."""
+    if not told:
+        return f"there is no {network_plan.file}; `oodbench run` trains it"
+    return (
+        f"there is no {network_plan.file}, and {', '.join(map(str, told))} was trained so by its own word, but by code "
+        "that is not known to be today's: train it again, or say --by-its-word where there is one such file"
+    )
 
 
 def _with_one_ood_set(suite: Suite, data: Path) -> Suite:
@@ -91,7 +122,9 @@ def _require_name(shelf: Path, data: Path) -> None:
         raise OodbenchError(f"networks called {name}/... come with oodbench: give the folder {shelf} another name")
 
 
-def _keep(request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: Path, overwrite: bool) -> str:
+def _keep(
+    request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: Path, overwrite: bool, note: str = ""
+) -> str:
     """Copy one network; what was done."""
     network = build_network(request, each.suite, network_plan.objective, each.material.shape(each.suite)).eval()
     checkpoints.load(network, network_plan.file)
@@ -117,6 +150,7 @@ def _keep(request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: P
         _seconds(file),
         {each.suite.id.test: round(_accuracy(request, each, network_plan, network), 4)},
         index[full].url if full in index else "",
+        note,
     )
     pretrained.write_index(shelf / INDEX, {**index, kept.name: kept})
     (accuracy,) = kept.accuracy.values()

@@ -64,6 +64,7 @@ class Pretrained:
         seconds: that the training took; NaN where nobody knows.
         accuracy: on ID test sets by name, in [0, 1].
         url: where its file can be downloaded; "" where nowhere.
+        note: what is to be known of it; "" where nothing is.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Pretrained:
     seconds: float = float("nan")
     accuracy: Mapping[str, float] = field(default_factory=dict)
     url: str = ""
+    note: str = ""
 
     @property
     def title(self) -> str:
@@ -220,6 +222,7 @@ def write_index(index: Path, networks: Mapping[str, Pretrained]) -> None:
             "seconds": one.seconds,
             "accuracy": dict(sorted(one.accuracy.items())),
             "url": one.url,
+            **({"note": one.note} if one.note else {}),
         }
         for name, one in sorted(networks.items())
     }
@@ -238,6 +241,7 @@ def _entry(shelf: str, name: str, about: Mapping[str, Any]) -> Pretrained:
         float(about["seconds"]),
         {str(on): float(share) for on, share in about["accuracy"].items()},
         str(about.get("url", "")),
+        str(about.get("note", "")),
     )
     if not re.fullmatch("[0-9a-f]{64}", found.sha256):
         raise ValueError(f"{name}: sha256 is not one")

@@ -339,6 +339,27 @@ def test_other_weights_are_kept_in_place_of_others_only_when_told_to(here, train
     assert file.read_bytes() == before
 
 
+def test_a_network_of_unknown_code_is_kept_by_its_word_alone(here, trained, oodbench):
+    shutil.copytree(trained / "results", "results")
+    (file,) = (file for file in Path("results/networks").glob("*.safetensors") if "outlier_batch=0" in _objective(file))
+    file.rename(file.with_name("small-cnn-of-old.safetensors"))
+    shutil.rmtree(SHELF)
+    code, out, err = oodbench(*KEEP)
+    assert code == 0, err
+    assert "shelf/plain" not in out
+    assert "small-cnn-of-old.safetensors was trained so by its own word" in err
+    assert oodbench(*KEEP, "--by-its-word")[0] == 0
+    assert index()["networks"]["plain"]["note"] == "code: by the word of whoever kept it"
+    assert "note" not in index()["networks"]["oe"]
+    assert "by the word of whoever kept it" in oodbench("data", "list", "networks")[1]
+    code, _, err = oodbench(*RUN, "--pretrained", "--out", "other")
+    assert "msp: pretrained network shelf/plain" in err
+
+
+def _objective(file):
+    return checkpoints.metadata(file)["objective"]
+
+
 def test_what_cannot_be_kept(here, oodbench):
     code, _, err = oodbench(*KEEP)
     assert code == 2

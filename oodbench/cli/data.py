@@ -366,7 +366,8 @@ def _about_pretrained(network: pretrained.Pretrained) -> str:
     objective = network.recipe.get("objective", "").partition("(")[0]
     return (
         f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}; trained for "
-        f"{network.seconds / 3600:.2f} hours on {network.trained_on}; SHA-256 {network.sha256[:16]}.... --pretrained"
+        f"{network.seconds / 3600:.2f} hours on {network.trained_on}; SHA-256 {network.sha256[:16]}...; "
+        f"{network.note + '; ' if network.note else ''}--pretrained"
     )
 
 

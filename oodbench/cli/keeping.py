@@ -46,6 +46,12 @@ from oodbench.request import Request, choose_device, parse_seeds
     "looks for them. They are called after it.",
 )
 @click.option("--replace", "overwrite", is_flag=True, help="Put them in place of networks with other weights.")
+@click.option(
+    "--by-its-word",
+    "by_word",
+    is_flag=True,
+    help="Take a network whose file says that it was trained so, though not by which code; the index notes it.",
+)
 @seed_option
 @seeds_option
 @data_option
@@ -58,6 +64,7 @@ def keep(
     detectors: tuple[str, ...],
     shelf: Path,
     overwrite: bool,
+    by_word: bool,
     seed: int,
     seeds: str | None,
     data: Path,
@@ -91,7 +98,7 @@ def keep(
         kept.append(line)
         click.echo(line)
 
-    lacking = keeping.keep(request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say)
+    lacking = keeping.keep(request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say, by_word)
     for line in lacking:
         click.echo(f"not kept: {line}", err=True)
     if not kept:

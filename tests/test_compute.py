@@ -1,5 +1,8 @@
 """Precision, compilation, and work that does not fit into memory: what they change and what they must not."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +75,7 @@ def test_gradients_repeat_themselves_while_a_network_is_trained(monkeypatch, tmp
     assert not torch.backends.cudnn.deterministic
 
 
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="compiling needs a C++ compiler")
 def test_a_compiled_network_says_the_same():
     plain = build("small-cnn", 10, seed=1).eval()
     compiled = prepare(build("small-cnn", 10, seed=1).eval(), choose("auto", False, True, CPU))

@@ -154,6 +154,9 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     if arguments[:2] == ["data", "export"]:  # it is spoken of where images are kept
         attack = "run --suite digits-adv --detector msp --task linf --only letters --keep-images --limit 4"
         assert reader(*attack.split(), *QUICK[:4])[0] == 0
+    if arguments[0] == "keep":  # what has been trained
+        arguments += ["--set", "epochs=1"]
+        assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
     if "full" in arguments:
         arguments += ["--set", "linf.steps=2"]
     if arguments[0] == "tune":

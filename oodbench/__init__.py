@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from oodbench.version import __version__
 
 if TYPE_CHECKING:
+    from oodbench import tasks
     from oodbench.api import evaluate, run
+    from oodbench.errors import OodbenchError
     from oodbench.tables import load_results
 
 # OpenMP's threads spin at the end of each loop until all are there, which steals the cores from whatever else runs. It
@@ -15,15 +17,23 @@ if TYPE_CHECKING:
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-__all__ = ["__version__", "evaluate", "load_results", "run"]
+__all__ = ["OodbenchError", "__version__", "evaluate", "load_results", "run", "tasks"]
 
-_HOMES = {"evaluate": "oodbench.api", "load_results": "oodbench.tables", "run": "oodbench.api"}
+_HOMES = {
+    "OodbenchError": "oodbench.errors",
+    "evaluate": "oodbench.api",
+    "load_results": "oodbench.tables",
+    "run": "oodbench.api",
+    "tasks": "oodbench",
+}
 """Where each name for notebooks lives: imported when it is first asked for, so that `import oodbench` costs nothing."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _HOMES[name] == __name__:
+        return import_module(f"{__name__}.{name}")
     return getattr(import_module(_HOMES[name]), name)
 
 

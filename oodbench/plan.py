@@ -21,7 +21,7 @@ from oodbench.passes import Passes
 from oodbench.pretrained import Choice, Pretrained
 from oodbench.registry import Registry
 from oodbench.request import Request
-from oodbench.settings import apply
+from oodbench.settings import apply, of_task
 from oodbench.sourcecode import code_digest
 from oodbench.start import build_network, checkpoint_digest, given_network, start_digest
 from oodbench.store import Cell
@@ -313,7 +313,7 @@ def _plan_cell(
     request: Request, suite: Suite, detector: Detector, images: Mapping[str, ImageSet], learned_from: Sequence[str]
 ) -> CellPlan:
     # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
-    retasked = [setting.text for setting in request.settings if setting.name.rpartition(".")[0] in suite.tasks]
+    retasked = [setting.text for setting in request.settings if of_task(setting, suite)]
     code = code_digest(type(detector), root=Detector)
     key = digest(
         suite.fingerprint,

@@ -88,10 +88,16 @@ def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
     """
     for setting in settings:
         owner, _, name = setting.name.rpartition(".")
-        if name == "epsilon" and any(each in suite.tasks for suite in suites for each in _named(owner, suite)):
+        if name == "epsilon" and any(of_task(setting, suite) for suite in suites):
             raise OodbenchError(
                 f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
             )
+
+
+def of_task(setting: Setting, suite: Suite) -> bool:
+    """Whether it changes a task of the suite, also one that a radius or the side attacked gave another name."""
+    owner, dot, _ = setting.name.rpartition(".")
+    return bool(dot) and any(each in suite.tasks for each in _named(owner, suite))
 
 
 def _by_owner(

@@ -168,3 +168,9 @@ def test_a_notebook_from_run_to_a_table_of_ones_own(tmp_path, monkeypatch):
 
     with pytest.raises(OodbenchError, match="did you mean 'msp'"):
         oodbench.run("digits-adv", "mps")
+
+
+def test_tasks_and_the_error_are_there_before_anything_is_evaluated(monkeypatch):
+    monkeypatch.delattr(oodbench, "tasks", raising=False)  # as in a fresh process, where nothing has imported them
+    with pytest.raises(oodbench.OodbenchError, match="radius"):
+        oodbench.evaluate(brightness, DARK, BRIGHT, attack=oodbench.tasks.Linf(epsilon=8), epsilon=4)

@@ -176,6 +176,17 @@ def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_p
     assert "msp (seed 1, epochs=1 linf.steps=2, 10 images of each set)" in table
 
 
+@pytest.mark.parametrize("variant", [("--eps", "4"), ("--threat", "both")])
+def test_a_task_of_another_name_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_path, variant):
+    for more in (("--task", "linf"), ("--task", "linf", *variant, "--set", "linf.steps=2")):
+        assert oodbench(*QUICK, "--limit", "6", "--only", "letters", *more)[0] == 0
+    own, changed = sorted(cells(tmp_path / "results"), key=lambda cell: len(str(cell.attributes()["settings"])))
+    assert own.attributes()["settings"] == "epochs=1"  # not what was set for the other name's run alone
+    assert own.key("linf", "letters")
+    assert changed.attributes()["settings"] == "epochs=1 linf.steps=2"
+    assert not changed.key("linf", "letters")
+
+
 def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):
     for name, fewer in (("LONG", 12), ("SHORT", 6), ("QUERIES", 5)):
         monkeypatch.setattr(checks, name, fewer)

@@ -317,8 +317,19 @@ def _composed(groups: Iterable[Scores], attributes: Attributes, types: Mapping[s
             group = task.create_group(scores.image_set)
             group.attrs.update({**scores.attributes, "role": scores.role})
             for name in _COLUMNS:
-                group[name] = getattr(scores, name).astype(types[name], copy=False)
+                group[name] = _made(getattr(scores, name), types[name])
             extras = group.create_group("extras")
             for name, array in scores.extras.items():
-                extras[name] = array if array.dtype == np.uint8 else array.astype(types["scores"], copy=False)
+                extras[name] = array if array.dtype == np.uint8 else _made(array, types["scores"])
     return buffer.getvalue()
+
+
+def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
+    return in_float32(array) if wanted == np.float32 else array.astype(wanted, copy=False)
+
+
+def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Scores as a bundle keeps them: float32, or as they are where some lie beyond what that can tell apart."""
+    with np.errstate(over="ignore", under="ignore"):
+        small = numbers.astype(np.float32)
+    return small if np.allclose(small, numbers, rtol=1e-6, atol=0, equal_nan=True) else numbers

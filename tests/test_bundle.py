@@ -1,5 +1,6 @@
 """Results in one small file: the same table, nothing lost that a table needs, and archives that are something else."""
 
+import warnings
 import zipfile
 from functools import partial
 
@@ -48,6 +49,19 @@ def test_scores_are_float32_and_read_as_float64(tmp_path, made):
         assert ours.scores.dtype == np.float64 and ours.predictions.dtype == np.int64
         assert np.array_equal(ours.scores, theirs.scores.astype(np.float32))
         assert np.array_equal(ours.predictions, theirs.predictions) and ours.attributes == theirs.attributes
+
+
+@pytest.mark.parametrize("unit", [1e44, 1e-44])
+def test_scores_beyond_float32_lose_nothing(tmp_path, stored, unit):
+    stored(tmp_path / "results", ood=[("letters", [0.1 * unit, 5.7 * unit, 3.1 * unit])])
+    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    columns = ["metric", "value", "scores"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        there, kept = load_results(tmp_path / "results")[columns], load_results(file)[columns]
+    assert there.equals(kept)
+    (letters,) = [group for cell in cells(file) for group in cell.read() if group.role == "ood"]
+    assert letters.scores.tolist() == [0.1 * unit, 5.7 * unit, 3.1 * unit]
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path, made):

@@ -18,7 +18,7 @@ from oodbench.intervals import of_accuracy
 from oodbench.metrics import accuracy
 from oodbench.registry import discover
 from oodbench.sourcecode import code_digest
-from oodbench.store import Cell, Scores
+from oodbench.store import Cell, Scores, in_float32
 from oodbench.tables import figures
 from oodbench.tables.printed import as_printed
 from oodbench.tables.stale import stale, told
@@ -131,7 +131,7 @@ def load_results(
         id_set: image set of the ID scores.
         distance, threat, constants: "near" or "far"; the task in words and as JSON.
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
-        scores: SHA-256 of the ID and the OOD scores in float32, as bundles hold them; "" in rows of accuracy.
+        scores: SHA-256 of the ID and the OOD scores as bundles hold them, float32 where that can; "" for accuracy.
         labels_note: in rows of accuracy, why their labels may not mean what the network thinks; "" for no reason.
         device, hardware, torch, oodbench, date: of the scoring.
         out: results folder in which a run finds the cell again; "" if the file lies where no run puts it.
@@ -246,7 +246,7 @@ def _rows(
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             turned = attacked_id.get(group.task, id_group)
-            about["scores"] = digest(*(side.scores.astype("<f4").tobytes() for side in (turned, group)))
+            about["scores"] = digest(*(in_float32(side.scores).tobytes() for side in (turned, group)))
             sides = _side(turned, attacked=group.task in attacked_id), _side(group), _side(id_group)
             (id_side, ood_side, clean_id), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)

@@ -1,6 +1,7 @@
 """What is flagged, how far off it says a figure may be, in which order, and what to run next."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from oodbench import store
+from oodbench.detectors.rowl import ROWL
 from oodbench.tables import flagged, render, severities, tidy
 from oodbench.tables.flags import next_run
 
@@ -210,3 +212,16 @@ def test_the_next_command_names_the_file_of_somebodys_own_suite():
     about = of_task("linf", kind="linf", epsilon=8)
     assert "--suite digits-adv --detector" in next_run(rows(**about))
     assert "--suite mine.toml --detector" in next_run(rows(**about, suite="mine"))
+
+
+@pytest.mark.parametrize(
+    ("convention", "said"), [("default", "log domain"), ("published", "look at --convention default")]
+)
+def test_ties_as_a_paper_prints_scores_ask_nobody_to_mend_them(tmp_path, stored, convention, said):
+    cell = stored(tmp_path, detector="rowl", ood=[("letters", [2.0] * 4)])
+    (group,) = [each for each in cell.read() if each.role == "id"]
+    cell.add(replace(group, scores=np.full(len(group.scores), 2.0)), cell.attributes())
+    frame = tidy([cell], {"rowl": ROWL}, convention=convention)
+    (found,) = flagged(frame[frame["metric"] != "accuracy"])
+    assert "100.0% of all pairs of an ID and an OOD image tie" in found.text
+    assert said in found.text.partition("next: ")[2]

@@ -1,5 +1,6 @@
 """ASH: energy of shaped features. Djurisic et al. 2023, arXiv:2209.09858; the variant ASH-S."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from oodbench.detector import Detector
+from oodbench.gradient import PerImage
 from oodbench.networks.network import Representation
 
 from .energy import energy
@@ -45,6 +47,22 @@ class ASH(Detector):
         features = shaped(representation.features.double(), self.parameters.percentile)
         bias = None if head.bias is None else head.bias.double()
         return energy(linear(features, head.weight.double(), bias)[:, : self.classes])
+
+    def published_objective(self, images: Tensor) -> Tensor:
+        """The score, which rises with it, on a logarithmic scale to both sides of zero.
+
+        The paper attacks nothing. Scores may be as large as exp(1 / share kept), and so are their gradients, which
+        networks in float32 cannot hold; on this scale they are as large as those of other energies.
+        """
+        return _logarithmic(self.score(images))
+
+    def surrogates(self) -> Mapping[str, PerImage]:
+        """The same, for whoever climbs everything."""
+        return {"logarithm": lambda images: _logarithmic(self.score(images))}
+
+
+def _logarithmic(scores: Tensor) -> Tensor:
+    return scores.sign() * scores.abs().log1p()
 
 
 def shaped(features: Tensor, percentile: float) -> Tensor:

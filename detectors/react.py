@@ -49,5 +49,7 @@ class ReAct(Detector):
         self._threshold = float(np.percentile(torch.cat(self._seen).numpy(), self.parameters.percentile))
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """Energy of the last layer over min(f, c) (equations 1 and 3)."""
-        return energy(self.network.head(representation.features.clamp(max=self._threshold))[:, : self.classes])
+        """Energy of the last layer over min(f, c) (equations 1 and 3), also where features come in fewer bits."""
+        head = self.network.head
+        features = representation.features.clamp(max=self._threshold).to(head.weight.dtype)
+        return energy(head(features)[:, : self.classes])

@@ -241,6 +241,37 @@ def test_features_of_a_network_in_bf16(method):
     np.testing.assert_allclose(scores[torch.bfloat16], scores[torch.float32], rtol=0.05)
 
 
+class Flattened(FeatureNetwork):
+    """Images are the features."""
+
+    def represent(self, images):
+        features = images.flatten(1)
+        return Representation(self.fc(features), features, ())
+
+
+@pytest.mark.parametrize("climbed", ["published_objective", "logarithm"])
+def test_what_attacks_climb_of_ash_has_a_gradient_where_its_scores_are_beyond_float32(climbed):
+    detector = ASH(ASH.Parameters(percentile=99.9))
+    detector.attach(Flattened(torch.nn.Linear(3 * 16 * 16, 2)), 2)
+    images = (0.5 + 0.01 * torch.rand(4, 3, 16, 16)).requires_grad_()
+    assert detector.score(images).abs().min() > torch.finfo(torch.float32).max
+    objective = detector.surrogates().get(climbed, detector.published_objective)(images)
+    (gradient,) = torch.autograd.grad(objective.sum(), images)
+    assert gradient.isfinite().all()
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+    # It rises with the score.
+    assert torch.equal(objective.argsort(), detector.score(images).argsort())
+
+
+def test_react_takes_features_in_fewer_bits_than_its_last_layer():
+    features, head = torch.linspace(0, 10, 40).reshape(4, 10), torch.nn.Linear(10, 3)
+    detector, network = learned(ReAct(), features, head=head)
+    with torch.no_grad():
+        whole = detector.score_representation(network.seen(features))
+        seen = network.seen(features)._replace(features=features.bfloat16())
+        np.testing.assert_allclose(detector.score_representation(seen), whole, rtol=0.05)
+
+
 def test_ash_takes_features_that_are_all_zero():
     assert torch.equal(shaped(torch.zeros(2, 10), 90), torch.zeros(2, 10))
 

@@ -149,7 +149,7 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, plugin, sent, cod
         os.killpg(started.pid, sent)  # as a terminal does it: to all
     else:
         started.send_signal(sent)
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate(timeout=300)
     assert started.returncode == code
     assert "Traceback" not in said
     deadline = time.monotonic() + 20

@@ -113,7 +113,7 @@ def test_what_is_kept_says_what_it_is(trained):
         assert one["sha256"] == sha256(file.read_bytes()).hexdigest()
         assert one["recipe"]["seed"] == "1"
         assert 0 <= one["accuracy"]["mine-test"] <= 1
-        assert one["seconds"] > 0
+        assert 0 <= one["seconds"] < 3600  # and not NaN: the file says it
         assert one["trained_on"] == checkpoints.metadata(file)["trained_on"]
     assert list(about["plain"]["images"]) == ["mine-train"]
     assert list(about["oe"]["images"]) == ["mine-train", "others"]

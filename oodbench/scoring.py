@@ -24,7 +24,7 @@ from oodbench.memory import Portions
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.progress import Advance, Stopwatch, progress
-from oodbench.sourcecode import METHODS
+from oodbench.sourcetext import METHODS
 from oodbench.steadiness import change_between_looks, second_looks, spread_of
 from oodbench.tasks.versions import Indices, Versions
 

@@ -7,41 +7,29 @@ It goes by content and by names inside the folder: where the folder lies does no
 
 It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
 (torch, timm, ...) are conditions, see `oodbench.conditions`. The harness is not in it either: its own version numbers
-(`oodbench.scoring.VERSION`, `oodbench.training.VERSION`) say when it would give other numbers, and of an import from
-the harness only the imported names count, so a harness module may move.
+(`oodbench.scoring.VERSION`, `oodbench.training.VERSION`) say when it would give other numbers, and where its modules
+lie does not count, so that they may move.
 
-Comments, docstrings, blank lines and trailing blanks do not count. They are found with `ast` and `tokenize`, and the
-rest is hashed as it is written, since trees and tokens differ from one Python to the next; what cannot be parsed is
-hashed byte by byte.
+What counts of a file's text says `oodbench.sourcetext`.
 """
 
-import ast
 import importlib
-import io
 import sys
-import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions
-from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 
 from oodbench import plugins
 from oodbench.errors import OodbenchError
 from oodbench.files import digest
-
-HARNESS = "oodbench"
-METHODS = "oodbench.detectors"
-"""The built-in methods: the part of oodbench that is hashed like anybody's."""
+from oodbench.sourcetext import HARNESS, METHODS, in_harness, read
 
 INSTALLED = ("site-packages", "dist-packages")
 """Folders where the packages of many distributions lie side by side."""
-
-COMPUTED = ("import_module", "__import__", "spec_from_file_location", "run_path", "run_module")
-"""Calls that import something; where what they import is computed, all files beside the module count."""
 
 
 def code_digest(*classes: type, root: type) -> str:
@@ -51,7 +39,7 @@ def code_digest(*classes: type, root: type) -> str:
         OodbenchError: the source of a class cannot be read.
     """
     bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
-    files = {(label, _read(content).normal) for base in bases for label, content in _closure(base)}
+    files = {(label, read(content).normal) for base in bases for label, content in _closure(base)}
     return digest(*(part for file in sorted(files) for part in file))
 
 
@@ -88,28 +76,6 @@ class _Room:
 
 
 @dataclass(frozen=True)
-class _Import:
-    """A module that some source asks for: `level` dots, a dotted name, and what might be a module in it."""
-
-    level: int
-    name: str
-    members: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What is to be known of a file: its text without what does not count, and what it imports.
-
-    Attributes:
-        computed: it imports something by a name that is not written there.
-    """
-
-    normal: str
-    imports: tuple[_Import, ...] = ()
-    computed: bool = False
-
-
-@dataclass(frozen=True)
 class _Found:
     """A module: its name in its room, its file, whether it is a package, and where its sub-modules lie."""
 
@@ -127,7 +93,7 @@ def _closure(base: type) -> Iterator[tuple[str, bytes]]:
             f"the code of {base.__qualname__} cannot be read, and results could not say which code they are of: "
             "put it into a file"
         )
-    if _in_harness(base.__module__):
+    if in_harness(base.__module__):
         yield base.__qualname__, _loaded_content(base.__module__, module)
         return
     home = _room(base.__module__, module)
@@ -148,11 +114,6 @@ def _closure(base: type) -> Iterator[tuple[str, bytes]]:
 
 def _each(room: _Room, name: str) -> list[tuple[_Room, _Found]]:
     return [(room, found) for found in _find(room, name)] if name else []
-
-
-def _in_harness(module: str) -> bool:
-    inside = module.startswith(f"{HARNESS}.") or module == HARNESS
-    return inside and module != METHODS and not module.startswith(f"{METHODS}.")
 
 
 def _room(name: str, module: ModuleType) -> _Room:
@@ -184,7 +145,7 @@ def _of_one_distribution(top: str) -> frozenset[str]:
 
 def _loose(room: _Room, content: bytes) -> Iterator[_Room]:
     """A room for each module that some source of `room` imports and no distribution owns."""
-    for top in dict.fromkeys(one.name.partition(".")[0] for one in _read(content).imports if not one.level):
+    for top in dict.fromkeys(one.name.partition(".")[0] for one in read(content).imports if not one.level):
         if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
             continue
         spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
@@ -206,7 +167,7 @@ def _distributions() -> frozenset[str]:
 
 def _asked(room: _Room, found: _Found, content: bytes, into: _Room) -> Iterator[str]:
     """Names in the room `into` of what a module of `room` may import; not all of them need be modules."""
-    source = _read(content)
+    source = read(content)
     parts = found.name.split(".")
     package = parts if found.is_package else parts[:-1]
     for one in source.imports:
@@ -272,99 +233,3 @@ def _bytes(file: str) -> bytes:
         raise OodbenchError(
             f"cannot read {file} ({error.strerror or error}), and results could not say which code they are of"
         ) from error
-
-
-@lru_cache(maxsize=1024)
-def _read(content: bytes) -> _Source:
-    """A file's text without what does not count, and what it imports."""
-    try:
-        text = decode_source(content)
-        tree = ast.parse(text)
-        lines = _without_comments(text)
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-        tokenize.TokenError,
-    ):  # compiled code, or what no parser takes
-        return _Source(digest(content))
-    cut, named = set[int](), list[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and "__doc__" not in text:
-            cut |= _docstring(node, text)
-        elif isinstance(node, ast.ImportFrom) and _of_harness(node) and (span := _whole_lines(node, text)):
-            cut |= span
-            named += [ast.unparse(ast.Import([alias])) for alias in node.names]
-    kept = [line for number, line in lines if number not in cut]
-    calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call) and _called(call) in COMPUTED]
-    written = [_literal(call) for call in calls]
-    imports = [*_imports(tree), *(one for one in written if one is not None)]
-    return _Source("\n".join([*sorted(named), *kept]), tuple(imports), None in written)
-
-
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> set[int]:
-    """Numbers of its lines."""
-    first = node.body[0] if node.body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        return _whole_lines(first, text)
-    return set()
-
-
-def _of_harness(node: ast.ImportFrom) -> bool:
-    return not node.level and _in_harness(str(node.module))
-
-
-def _whole_lines(node: ast.stmt, text: str) -> set[int]:
-    """Numbers of a statement's lines, where it shares them with nothing but a comment; else none."""
-    rows = text.encode().split(b"\n")
-    first, last = node.lineno, node.end_lineno or node.lineno
-    before, after = rows[first - 1][: node.col_offset], rows[last - 1][node.end_col_offset :].strip()
-    return set(range(first, last + 1)) if not before.strip() and (not after or after.startswith(b"#")) else set()
-
-
-def _without_comments(text: str) -> list[tuple[int, str]]:
-    """The lines of `text` by number, without comments, trailing blanks and blank lines; strings stay as they are."""
-    rows = text.split("\n")
-    inside, opened = set[int](), list[int]()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        kind = tokenize.tok_name[token.type]
-        if kind == "COMMENT":
-            rows[token.start[0] - 1] = rows[token.start[0] - 1][: token.start[1]]
-        elif kind == "STRING":
-            inside |= set(range(token.start[0], token.end[0]))
-        elif kind in ("FSTRING_START", "TSTRING_START"):
-            opened.append(token.start[0])
-        elif kind in ("FSTRING_END", "TSTRING_END"):
-            inside |= set(range(opened.pop(), token.end[0]))
-    kept = list[tuple[int, str]]()
-    for number, row in enumerate(rows, 1):
-        line = row if number in inside else row.rstrip()
-        goes_on = bool(kept) and kept[-1][1].endswith("\\")
-        if line or number in inside or goes_on:
-            kept.append((number, line))
-    return kept
-
-
-def _imports(tree: ast.AST) -> Iterator[_Import]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (_Import(0, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield _Import(node.level, node.module or "", tuple(alias.name for alias in node.names))
-
-
-def _called(call: ast.Call) -> str:
-    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
-
-
-def _literal(call: ast.Call) -> _Import | None:
-    """What a call imports by a name that is written there."""
-    name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-    if not isinstance(name, str) or _called(call) not in COMPUTED[:2]:
-        return None
-    bare = name.lstrip(".")
-    return _Import(len(name) - len(bare), bare)

@@ -1,13 +1,16 @@
 """What code a result is of: whatever a method's module imports beside it, wherever that lies, and nothing else."""
 
+import itertools
+import re
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from plugintext import method
 
-from oodbench import sourcecode
+from oodbench import sourcecode, sourcetext
 from oodbench.detector import Detector
 from oodbench.detectors.ash import ASH
 from oodbench.detectors.atom import ATOM
@@ -180,58 +183,67 @@ def test_a_broken_neighbour_is_told_and_mended(plugin):
     assert said(plugin(files)[0]) == 3
 
 
-def test_words_do_not_count_and_code_does():
-    def normal(text):
-        return sourcecode._read(textwrap.dedent(text).encode()).normal
-
-    plain = normal('''
-        def f(x):
-            """Says something."""
-            y = "a # b"  # a remark
-            return x + 1
-    ''')
-    assert plain == normal('''
-        # A file.
-
-        def f(x):
-            """
-            Says it otherwise.
-            """
-
-            y = "a # b"
-            # as always
-            return x + 1   \n
-    ''')
-    for changed in (
-        'def f(x):\n    y = "a # c"\n    return x + 1',
-        'def f(x):\n    y = "a # b"\n    return x - 1',
-        'def f(x):\n    y = "a # b"\nreturn x + 1',
-        'def f(x):\n    y = """a\n\n# b"""\n    return x + 1',
-    ):
-        assert normal(changed) != plain
-    assert normal('x = """a\n\nb"""') != normal('x = """a\nb"""')
-    assert normal('x = """a \nb"""') != normal('x = """a\nb"""')
-    assert normal('x = f"""a # {1}\n\nb"""') != normal('x = f"""a # {1}\nb"""')
-    assert normal("x = y \\\n\n-z") != normal("x = y \\\n-z")
-    assert normal('def f():\n    "a"\n    return f.__doc__') != normal('def f():\n    "b"\n    return f.__doc__')
-    assert normal("x = 1; # a") == normal("x = 1;")
-    assert normal("x = (1\n") != normal("x = (2\n")  # no Python at all
-    assert sourcecode._read(b"\xff\xfe\x00").normal != sourcecode._read(b"\xff\xfe\x01").normal
+def respelled(text, places):
+    """`text` with each import from the harness made from another place there."""
+    lines = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"( *)from oodbench\.(?!detectors)[a-z_.]+ import (.*)", line)
+        lines.append(f"{match[1]}from {next(places)} import {match[2]}" if match else line)
+    assert lines != text.splitlines()
+    return "\n".join(lines)
 
 
-def test_where_a_harness_module_lies_does_not_count():
-    def normal(*lines):
-        return sourcecode._read("\n".join(lines).encode()).normal
+@pytest.mark.parametrize("file", sorted(Path(sys.modules[MSP.__module__].__file__).parent.glob("[a-z]*.py")), ids=str)
+def test_a_built_in_has_its_digest_wherever_the_harness_keeps_what_it_imports(file):
+    places = (f"oodbench.room{number}.deep.module" for number in itertools.count())
+    moved = respelled(file.read_text(), places)
+    assert sourcetext.read(moved.encode()).normal == sourcetext.read(file.read_bytes()).normal
 
-    passes = "from oodbench.passes import Passes"
-    here = normal("import torch", "from oodbench.networks.network import Network, Representation", passes)
-    moved = [
-        "from oodbench.basics.passes import Passes",
-        "from oodbench.net import (\n  Representation,\n  Network,\n)",
-    ]
-    assert normal("import torch", *moved) == here
-    assert normal("import torch", passes) != here
-    assert "oodbench" not in OutlierExposure().identity
+
+HOWEVER = {
+    "from": ("from oodbench.files import digest", "digest(b'')"),
+    "from, renamed": ("from oodbench.files import digest as made", "made(b'')"),
+    "a module from": ("from oodbench import files", "files.digest(b'')"),
+    "dotted": ("import oodbench.files", "oodbench.files.digest(b'')"),
+    "dotted, renamed": ("import oodbench.files as kept", "kept.digest(b'')"),
+    "one line": ("import torch, oodbench.files; y = 2", "oodbench.files.digest(b'')"),
+    "by a call": ("import importlib\nfiles = importlib.import_module('oodbench.files')", "files.digest(b'')"),
+}
+
+
+@pytest.mark.parametrize("how", HOWEVER)
+def test_a_method_has_its_digest_wherever_the_harness_keeps_a_module_that_it_imports(
+    plugin, tmp_path, monkeypatch, how
+):
+    """The same module of the harness is made to lie in a package of it, and the method is spelled for that."""
+    import oodbench
+    from oodbench import files
+
+    room = ModuleType("oodbench.lower")
+    room.__path__ = []
+    room.files = files
+    for name, module in (("oodbench.lower", room), ("oodbench.lower.files", files)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(oodbench, "lower", room, raising=False)
+    imports, use = HOWEVER[how]
+    body = f"return len({use}) * combine(representation.logits)"
+
+    def files_of(imports, body, sign):
+        text = combining(f"from helper import combine\n{imports}", body)
+        return {"plug.py": text, "helper.py": HELPER.format(sign=sign)}
+
+    def moved(text):
+        return text.replace("oodbench.files", "oodbench.lower.files").replace(
+            "from oodbench import", f"from {room.__name__} import"
+        )
+
+    mine, before = plugin(files_of(imports, body, ""))
+    there, after = plugin(files_of(moved(imports), moved(body), ""))
+    assert there is not mine
+    assert said(mine) == said(there) == 64 * 3
+    assert after == before
+    assert plugin(files_of(moved(imports), moved(body), "-"))[1] != before
+    assert plugin(files_of(moved(imports), f"{moved(body)} * 2", ""))[1] != before
 
 
 BEHIND = {

@@ -19,7 +19,8 @@ from oodbench.passes import Passes
 CONTINUED = 12
 """Images of a set that are climbed on with."""
 
-ITERATIONS = 100
+ITERATIONS = 200
+"""Half of them found 0.9 points of AUROC for a Mahalanobis distance on digits, where a longer attack finds 8."""
 
 COST = Passes(ITERATIONS + 4, ITERATIONS + 1)
 """For each of these images, the score of what was found included."""

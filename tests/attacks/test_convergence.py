@@ -9,6 +9,7 @@ import torch
 
 from oodbench import honesty
 from oodbench.attacks import convergence
+from oodbench.attacks.apgd import apgd
 from oodbench.attacks.goal import Goal
 from oodbench.detectors.msp import MSP
 from oodbench.fitting import fit
@@ -41,6 +42,24 @@ def test_what_had_got_far_enough_or_has_no_gradient_stays_as_it_is(goal, toy_ima
     assert torch.equal(convergence.climbed_on(replace(goal, enough=enough), toy_images, toy_images, 8), toy_images)
     blind = Goal(lambda images: goal.score(images).detach(), goal.score)
     assert torch.equal(convergence.climbed_on(blind, toy_images, toy_images, 8), toy_images)
+
+
+def test_a_slope_that_is_steep_in_few_directions_is_climbed_most_of_the_way(toy_images):
+    # -(d' A d) with d the distance from a point of the ball, and A's eigenvalues spread over four decades, as those of
+    # a squared Mahalanobis distance are: 0 is the best there is.
+    images = 0.25 + toy_images.double() / 2
+    count = images[0].numel()
+    directions, _ = torch.linalg.qr(torch.randn(count, count, generator=torch.Generator().manual_seed(1)).double())
+    scales = torch.logspace(-2, 2, count, dtype=torch.float64)
+    summit = images + 0.5 * 8 / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).clamp(-2, 2)
+
+    def score(points: torch.Tensor) -> torch.Tensor:
+        return -(((points.double() - summit[: len(points)]).flatten(1) @ directions).square() * scales).sum(1)
+
+    steep = Goal(score, score)
+    left = apgd(score, images, epsilon=8, iterations=40, start=images).images
+    further = convergence.climbed_on(steep, images, left, 8)
+    assert score(further).sum() > 0.25 * score(left).sum()
 
 
 def test_no_more_is_spent_than_announced(goal, toy_images):

@@ -16,9 +16,9 @@ from tabulate import tabulate
 
 from benchmarks.compare import Row
 from benchmarks.setting import FULL, GPU, QUICK, Setting
-from oodbench.conditions import Setup, shown
-from oodbench.memory import keep_freed_memory
-from oodbench.request import choose_device
+from oodbench.basics.memory import keep_freed_memory
+from oodbench.results.conditions import Setup, shown
+from oodbench.running.request import choose_device
 
 GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate")
 """Each is measured by the file of its name."""

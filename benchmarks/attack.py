@@ -7,13 +7,13 @@ from torch import Tensor
 
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OOD, Setting, images
-from oodbench.attacking import Attack, score_attacked
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import LOOKS
-from oodbench.attacks.goal import Goal
-from oodbench.fitting import fit
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, batch_size
-from oodbench.scoring import exact
+from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.fitting import fit
+from oodbench.scoring.scoring import exact
 from oodbench.tasks.linf import Linf
 
 STEPS = 40

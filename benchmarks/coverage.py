@@ -14,9 +14,9 @@ import numpy as np
 from scipy.special import betaincinv, logit, ndtr, ndtri, stdtrit
 from tabulate import tabulate
 
-from oodbench.differences import Detection, differences
-from oodbench.intervals import intervals, share
 from oodbench.metrics import CONVENTIONS, Floats, evaluate
+from oodbench.statistics.differences import Detection, differences
+from oodbench.statistics.intervals import intervals, share
 
 GRID = 1_000_000
 """Images of the larger side whose metrics stand for the truth."""

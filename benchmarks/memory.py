@@ -12,9 +12,9 @@ from PIL import Image
 
 from benchmarks.compare import Ratio, Row
 from benchmarks.setting import FULL, OOD, TEST, TRAIN, Setting, images
+from oodbench.basics.memory import keep_freed_memory
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import write_photographs
-from oodbench.memory import keep_freed_memory
 
 NETWORK = "small-cnn"
 KIB = 1024

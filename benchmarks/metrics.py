@@ -7,8 +7,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.setting import Setting
-from oodbench.intervals import intervals
 from oodbench.metrics import Floats, evaluate
+from oodbench.statistics.intervals import intervals
 
 
 def measure(setting: Setting) -> Iterator[Row]:

@@ -10,11 +10,11 @@ from benchmarks.attack import STEPS
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OOD, TRAIN, Setting, images
 from benchmarks.training import epoch_of, outliers_of
-from oodbench.attacking import Attack, score_attacked
-from oodbench.attacks.goal import Goal
-from oodbench.compute import Compute
-from oodbench.fitting import fit
+from oodbench.attacks.attack_goal import Goal
+from oodbench.networks.compute import Compute
 from oodbench.networks.network import Network
+from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.fitting import fit
 from oodbench.tasks.linf import Linf
 
 SIDE = {"cpu": 2048, "cuda": 8192}

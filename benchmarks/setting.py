@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oodbench import networks, runner
+from oodbench import networks
 from oodbench.images import drawing
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
-from oodbench.plan import plan
 from oodbench.registry import Registry, discover
-from oodbench.request import Request
+from oodbench.running import runner
+from oodbench.running.plan import plan
+from oodbench.running.request import Request
 from oodbench.suite import IDSets, NetworkSpec, OODSet, Suite
 from oodbench.tasks.clean import Clean
 

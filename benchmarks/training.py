@@ -9,14 +9,14 @@ from torch.nn.functional import cross_entropy
 from benchmarks.attack import input_gradient
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OUTLIERS, TRAIN, Setting, images
-from oodbench import training
-from oodbench.compute import EXACT, Compute
+from oodbench.basics.passes import Passes
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
+from oodbench.networks.compute import EXACT, Compute
 from oodbench.networks.network import Network
 from oodbench.objective import Objective, frozen
-from oodbench.passes import Passes
 from oodbench.suite import Recipe
+from oodbench.training import loop
 
 AUGMENTATIONS = ("crop", "flip")
 POOL, STEPS = 4, 5
@@ -47,12 +47,12 @@ def epoch_of(setting: Setting, name: str, id_images: ImageSet, compute: Compute 
     network = setting.network(name, CLASSES + objective.reject_outputs)
     wanted = outliers_of(objective, len(id_images))
     pool = resident(images(OUTLIERS, POOL * wanted, seed=6), setting.device).images
-    data = training.TrainingData(resident(id_images, setting.device), OutlierPool(pool, 0, AUGMENTATIONS))
+    data = loop.TrainingData(resident(id_images, setting.device), OutlierPool(pool, 0, AUGMENTATIONS))
     recipe = Recipe(epochs=1, learning_rate=1e-4, augment=AUGMENTATIONS)
     unfinished = setting.new_folder() / "unfinished"
 
     def epoch() -> None:
-        training.train(copy.deepcopy(network), objective, recipe, data, seed=1, unfinished=unfinished, compute=compute)
+        loop.train(copy.deepcopy(network), objective, recipe, data, seed=1, unfinished=unfinished, compute=compute)
         unfinished.unlink()
 
     return epoch

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from oodbench.attacks.training import TrainingAttack
+from oodbench.basics.passes import Passes
 from oodbench.networks.network import Network
-from oodbench.passes import Passes
 
 from .msp import MSP, cross_entropy_to_uniform
 from .oe import OutlierExposure

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from oodbench.basics.gradient import PerImage
 from oodbench.detector import Detector
-from oodbench.gradient import PerImage
 from oodbench.networks.network import Representation
 
 from .energy import energy

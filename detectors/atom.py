@@ -15,13 +15,13 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
+from oodbench.basics.gradient import PerImage
+from oodbench.basics.passes import Passes
 from oodbench.detector import Detector, Published, Scores
-from oodbench.gradient import PerImage
 from oodbench.images.resident import OutlierPool, Selection
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.objective import Batch, Objective, frozen
-from oodbench.passes import Passes
 
 POOL_FACTOR = 4
 """Candidates ranked for each outlier wanted."""

@@ -17,14 +17,14 @@ from sklearn.cluster import KMeans
 from torch import Generator, Tensor, nn
 from torch.nn.functional import logsigmoid, nll_loss
 
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.passes import Passes
+from oodbench.basics.progress import progress
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
 from oodbench.images import augment
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.objective import Batch, Objective
-from oodbench.passes import Passes
-from oodbench.progress import progress
 
 from .msp import MSP, log_odds_of_largest
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.gradient import PerImage
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
-from oodbench.gradient import PerImage
 from oodbench.networks.network import Network, Representation
 
 

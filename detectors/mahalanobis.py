@@ -18,13 +18,13 @@ from sklearn.linear_model import LogisticRegressionCV
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.gradient import PerImage, gradient_through, value_and_gradient
+from oodbench.basics.passes import Passes
+from oodbench.basics.progress import progress
 from oodbench.detector import Detector, Scores, Tuning, TuningImages
-from oodbench.errors import OodbenchError
-from oodbench.gradient import PerImage, gradient_through, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Representation, as_input, batch_size
-from oodbench.passes import Passes
-from oodbench.progress import progress
 
 from .odin import step_direction
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from oodbench.basics.gradient import PerImage, gradient_through, value_and_gradient
+from oodbench.basics.passes import Passes
+from oodbench.basics.progress import progress
 from oodbench.detector import Published, Tuning, TuningImages
-from oodbench.gradient import PerImage, gradient_through, value_and_gradient
 from oodbench.metrics import evaluate
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Representation, as_input, batch_size
-from oodbench.passes import Passes
-from oodbench.progress import progress
 
 from .msp import MSP, largest_probability, log_odds, log_odds_bound, log_odds_of_largest
 

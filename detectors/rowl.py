@@ -14,12 +14,12 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
+from oodbench.basics.passes import Passes
 from oodbench.detector import Published, Scores
 from oodbench.images.resident import IDImages, OutlierPool, together
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
-from oodbench.passes import Passes
 
 from .atom import RejectClass, reject_margins
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import Linear
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
 from oodbench.networks.network import Network, Representation
 
 from .energy import energy

@@ -9,8 +9,8 @@ from oodbench.version import __version__
 if TYPE_CHECKING:
     from oodbench import tasks
     from oodbench.api import evaluate, run
-    from oodbench.errors import OodbenchError
-    from oodbench.tables import load_results
+    from oodbench.basics.errors import OodbenchError
+    from oodbench.results.tables import load_results
 
 # OpenMP's threads spin at the end of each loop until all are there, which steals the cores from whatever else runs. It
 # reads this when torch is loaded; a program that imports torch before oodbench, or says otherwise itself, has its way.
@@ -20,9 +20,9 @@ if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
 __all__ = ["OodbenchError", "__version__", "evaluate", "load_results", "run", "tasks"]
 
 _HOMES = {
-    "OodbenchError": "oodbench.errors",
+    "OodbenchError": "oodbench.basics.errors",
     "evaluate": "oodbench.api",
-    "load_results": "oodbench.tables",
+    "load_results": "oodbench.results.tables",
     "run": "oodbench.api",
     "tasks": "oodbench",
 }

@@ -9,21 +9,24 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables
-from oodbench.bystanders import untouched
-from oodbench.cluster import LOCAL, Cluster, on_ray
+from oodbench.basics.errors import OodbenchError, OodbenchWarning, unknown
+from oodbench.basics.team import gathered, launched
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError, OodbenchWarning, unknown
-from oodbench.evaluating import Bench, asked_task, doubts, rows
-from oodbench.given import Score, as_detector, as_given, require_one_size
 from oodbench.images.imageset import ImageSet
-from oodbench.plan import plan_seeds
+from oodbench.networks import compute
 from oodbench.registry import discover
-from oodbench.request import Request, choose_device
+from oodbench.results import store, tables
+from oodbench.running import parallel, sweep
+from oodbench.running.plan import plan_seeds
+from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
+from oodbench.running.request import Request, choose_device
+from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
+from oodbench.scoring.side_effects import untouched
+from oodbench.scoring.user_input import Score, as_detector, as_given, require_one_size
 from oodbench.sources.trained import checkpoint as find_checkpoint
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import restrict, vary
 from oodbench.tasks import Task
-from oodbench.team import gathered, launched
-from oodbench.variation import restrict, vary
 
 Images = npt.NDArray[Any] | Tensor | Sequence[npt.NDArray[Any] | Tensor] | ImageSet
 """Images of one set: uint8 (N, H, W, 3), float (N, 3, H, W) in [0, 1], a list of such images, or an image set."""
@@ -53,7 +56,7 @@ def run(
     precision: str = "auto",
     tf32: bool = False,
     compiled: bool = False,
-    jobs: int | str = sidebyside.AUTO,
+    jobs: int | str = parallel.AUTO,
     engine: str = "sequential",
     address: str = LOCAL,
     cpus: int = 1,
@@ -87,7 +90,7 @@ def run(
         compiled: put networks through `torch.compile`.
         jobs: processes that work side by side, to the same bits; "auto" for as many as cores, memory and work allow.
         engine: "sequential": on this machine; "ray": as the tasks of a Ray cluster.
-        address: of the Ray cluster, see `oodbench.cluster.Cluster`.
+        address: of the Ray cluster, see `oodbench.running.ray_cluster.Cluster`.
         cpus: of each Ray task.
         say: told what is being done, a line at a time.
 
@@ -101,7 +104,7 @@ def run(
         raise unknown("engine", engine, sweep.ENGINES)
     files = [Path(plugin) for plugin in plugins]
     cluster = Cluster(address, device, cpus, files) if engine == "ray" else None
-    asked = sidebyside.parse_jobs(str(jobs), alone=engine == "sequential" and not launched())
+    asked = parallel.parse_jobs(str(jobs), alone=engine == "sequential" and not launched())
     seeds = tuple(seed) if isinstance(seed, Iterable) else (seed,)
     if not seeds:
         raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
@@ -140,7 +143,7 @@ def run(
         if cluster:
             failures = on_ray(planned, cluster, heard)
         else:
-            failures = sweep.here(planned, sidebyside.processes(asked, planned), files, heard)
+            failures = sweep.here(planned, parallel.processes(asked, planned), files, heard)
         if failures:
             raise OodbenchError("\n".join(failures))
         by_name = {name: registry[name] for name in registry.names()}
@@ -166,22 +169,22 @@ def evaluate(
     run` would store. An attack sees images and the score, no labels. A Python warning says what a table would flag.
 
     Args:
-        score: a function of images, see `oodbench.given.Score`, or a fitted detector. An object with the methods
-            `surrogates`, `targets` or `published_objective` of a detector is attacked through these, too.
+        score: a function of images, see `oodbench.scoring.user_input.Score`, or a fitted detector. An object with the
+            methods `surrogates`, `targets` or `published_objective` of a detector is attacked through these, too.
         id_images: uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1], or an `ImageSet`.
         ood_images: the same, or several sets by name.
         attack: a kind of `oodbench list tasks`, such as "linf-adaptive" or "corruption", or a task made of one.
             "certified" bounds the score instead, where a detector knows bounds.
         epsilon: radius of the ball in whole levels of 1/255, where `attack` names a kind that has one.
         convention: of the metrics: "default", "published" or "openood".
-        intervals: give 95 % intervals over images, see `oodbench.intervals`.
+        intervals: give 95 % intervals over images, see `oodbench.statistics.intervals`.
         device: where images are put before `score` sees them.
         seed: of attacks and corruptions.
 
     Returns:
         One row a (task, OOD set, metric): task, ood, metric, value, low, high, n_id, n_ood, convention, epsilon,
-        threat (the task in words), looks, retired and hidden (see `load_results`), and what `oodbench.honesty.FLAGS`
-        measures. The task is "clean", or what `attack` is called.
+        threat (the task in words), looks, retired and hidden (see `load_results`), and what
+        `oodbench.statistics.honesty.FLAGS` measures. The task is "clean", or what `attack` is called.
 
     Raises:
         OodbenchError: images or scores of another kind, images of several sizes, a network in train mode, an unknown

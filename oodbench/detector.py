@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.gradient import PerImage
+from oodbench.basics.gradient import PerImage
+from oodbench.basics.passes import Passes
 from oodbench.networks.bounds import LogitBounds
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
-from oodbench.passes import Passes
 
 Scores = npt.NDArray[np.float64]
 

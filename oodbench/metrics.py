@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.errors import OodbenchError, unknown
+from oodbench.basics.errors import OodbenchError, unknown
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

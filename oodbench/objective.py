@@ -10,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
+from oodbench.basics.passes import Passes
 from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network
-from oodbench.passes import Passes
 
 
 @dataclass(frozen=True)

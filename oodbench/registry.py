@@ -8,10 +8,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from oodbench import plugins
+from oodbench.basics import plugins
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.sourcecode import remember
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError, unknown
-from oodbench.sourcecode import remember
 
 ENTRY_POINT_GROUP = "oodbench.detectors"
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oodbench import networks
-from oodbench.errors import OodbenchError, unknown
-from oodbench.files import digest
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.files import digest
 from oodbench.images.augment import AUGMENTATIONS
 from oodbench.tasks.task import Task
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from oodbench import cli
 from oodbench.networks.network import Network, Representation
-from oodbench.store import Cell, Scores
+from oodbench.results.store import Cell, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 """Vectors produced by executing the reference code of Chen et al. 2021 (ATOM); data only."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from oodbench.store import cells
+from oodbench.results.store import cells
 
 Place = tuple[str, str, str, str]
 """File below the folder, task, image set, and name of an array."""

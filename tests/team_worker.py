@@ -1,4 +1,4 @@
-"""What `torchrun` starts for tests/test_team.py: each process leaves what it found in the folder it is given."""
+"""What `torchrun` starts for tests/basics/test_team.py: each process leaves what it found in the folder it is given."""
 
 import json
 import sys
@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from oodbench.errors import OodbenchError
-from oodbench.files import digest
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest
+from oodbench.basics.team import gathered
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks import build
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.objective import Objective, frozen
 from oodbench.registry import discover
 from oodbench.suite import Recipe
-from oodbench.team import gathered
-from oodbench.training import TrainingData, train
+from oodbench.training.loop import TrainingData, train
 
 
 class Linear(Network):

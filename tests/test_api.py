@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import oodbench
+from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.msp import MSP
-from oodbench.errors import OodbenchError
-from oodbench.fitting import fit
 from oodbench.images import builtin
 from oodbench.metrics import METRICS
 from oodbench.metrics import evaluate as all_metrics
 from oodbench.networks import build
+from oodbench.scoring.fitting import fit
 from oodbench.tasks import Linf
 
 

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from contents import arrays
 
-from oodbench import files, runner
+from oodbench.basics import files
 from oodbench.images.catalogue import load
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.metrics import METRICS
-from oodbench.store import Cell, cells
+from oodbench.results.store import Cell, cells
+from oodbench.running import runner
 
 QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3", "--task", "clean", "--task", "linf")
 

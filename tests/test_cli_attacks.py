@@ -11,13 +11,13 @@ import torch
 
 from oodbench.attacks import checks
 from oodbench.detectors.msp import MSP
-from oodbench.fitting import fit
 from oodbench.images import builtin
 from oodbench.images.imageset import images_digest
 from oodbench.networks import build, checkpoints
 from oodbench.networks.network import as_input
-from oodbench.scoring import exact
-from oodbench.store import cells
+from oodbench.results.store import cells
+from oodbench.scoring.fitting import fit
+from oodbench.scoring.scoring import exact
 
 QUICK = ("run", "--suite", "digits-adv", "--set", "epochs=1", "--limit", "40", "--detector", "msp")
 

@@ -7,7 +7,7 @@ import pytest
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
-from oodbench.store import cells
+from oodbench.results.store import cells
 
 QUICK = ("--set", "epochs=1", "--limit", "150", "--suite", "digits")
 
@@ -50,7 +50,7 @@ class Unsettled(Broken):
     name = "unsettled"
 
     def settle(self):
-        from oodbench.errors import OodbenchError
+        from oodbench.basics.errors import OodbenchError
 
         raise OodbenchError("unsettled: too few of everything")
 """

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from oodbench import reference, suitefile
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import read_text
 from oodbench.cli.terminal import SIGNS, about_refusal, write_anyhow
-from oodbench.errors import OodbenchError
-from oodbench.files import read_text
-from oodbench.reference import COLUMNS
+from oodbench.results import reference
+from oodbench.results.reference import COLUMNS
+from oodbench.suitefiles import suitefile
 
 SUITE = 'extends = "digits"\nversion = 2\ntitle = "Zürich"\n'
 ROW = dict.fromkeys(COLUMNS, "") | {

@@ -5,23 +5,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from oodbench import training
-from oodbench.attacking import Attack, score_attacked
-from oodbench.attacks.goal import Goal
-from oodbench.compute import EXACT, Compute, choose, prepare, training_precision
+from oodbench.attacks.attack_goal import Goal
 from oodbench.corruptions.catalogue import CORRUPTIONS
-from oodbench.fitting import fit
 from oodbench.images import builtin
 from oodbench.images.resident import resident
 from oodbench.metrics import evaluate
 from oodbench.networks import build, checkpoints
+from oodbench.networks.compute import EXACT, Compute, choose, prepare, training_precision
 from oodbench.networks.network import as_input
 from oodbench.registry import discover
-from oodbench.scoring import exact, score_versions
-from oodbench.store import Cell
+from oodbench.results.store import Cell
+from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.fitting import fit
+from oodbench.scoring.scoring import exact, score_versions
 from oodbench.suite import Recipe
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions
+from oodbench.training import loop
 
 pytestmark = [
     pytest.mark.gpu,
@@ -95,10 +95,10 @@ def test_training_in_bf16_is_chosen_where_the_card_has_it_and_is_as_coarse_as_bf
 def trained(epochs, unfinished, compute):
     images = builtin.make("digits-train").spread(256)
     made = build("small-cnn", 10, seed=1).to(GPU)
-    data = training.TrainingData(resident(images, GPU), None)
+    data = loop.TrainingData(resident(images, GPU), None)
     objective = discover()["msp"]().objective()
     recipe = Recipe(epochs=epochs, learning_rate=0.02, warm_up=0.2, augment=("crop", "flip"))
-    training.train(made, objective, recipe, data, seed=1, unfinished=unfinished, compute=compute)
+    loop.train(made, objective, recipe, data, seed=1, unfinished=unfinished, compute=compute)
     return made
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from oodbench import cli, suitefile
+from oodbench import cli
 from oodbench.cli.listing import suite_table
 from oodbench.registry import discover
+from oodbench.suitefiles import suitefile
 from oodbench.version import __version__
 
 ROOT = Path(__file__).parent.parent
@@ -76,11 +77,11 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
         "oodbench/sources/lists/places365-test-10000.txt.gz",
         "oodbench/sources/lists/openimage-o-openood-validation.txt.gz",
         "oodbench/py.typed",
-        "oodbench/report/page.html",
-        "oodbench/report/page.css",
-        "oodbench/report/page.js",
-        "oodbench/report/vendor/plot.umd.min.js",
-        "oodbench/report/vendor/plot.LICENSE",
+        "oodbench/results/report/page.html",
+        "oodbench/results/report/page.css",
+        "oodbench/results/report/page.js",
+        "oodbench/results/report/vendor/plot.umd.min.js",
+        "oodbench/results/report/vendor/plot.LICENSE",
         "oodbench/detectors/atom.py",
         "oodbench/suites/digits-adv.toml",
         "oodbench/figures/published.csv",

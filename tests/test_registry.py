@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.atom import ATOM
-from oodbench.errors import OodbenchError
 from oodbench.registry import discover
 
 PLUGIN = """

@@ -10,11 +10,11 @@ import click
 from benchmarks.gpu.costs import ASSUMED, STARTS, Left, left, slower, there
 from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Say, Stop, carry_out, read, traces
 from benchmarks.gpu.steps import Place, Step, steps, tiny
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images import pieces
 from oodbench.registry import Registry, discover
-from oodbench.request import choose_device
-from oodbench.store import require_writable
+from oodbench.results.store import require_writable
+from oodbench.running.request import choose_device
 
 MORE = 75
 """Exit code where more is left: the same command goes on. (EX_TEMPFAIL, as mail programs have it.)"""

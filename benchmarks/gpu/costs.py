@@ -7,14 +7,15 @@ import torch
 
 from benchmarks.gpu.slices import DONE, Records
 from benchmarks.gpu.steps import Evaluation, Place, Step
-from oodbench import compute, settings, suitefile
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.passes import Passes
 from oodbench.images import catalogue
-from oodbench.passes import Passes
-from oodbench.plan import NetworkPlan, SuitePlan, plan
+from oodbench.networks import compute
 from oodbench.registry import Registry
-from oodbench.request import Request, choose_device
-from oodbench.variation import restrict, vary
+from oodbench.running.plan import NetworkPlan, SuitePlan, plan
+from oodbench.running.request import Request, choose_device
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import restrict, vary
 
 ASSUMED = 10e12
 """Operations a second where nothing has been measured, as in docs/cost.md."""

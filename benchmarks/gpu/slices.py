@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.gpu.steps import Place, Step
-from oodbench.declare import DeclarationError, build
-from oodbench.errors import OodbenchError
-from oodbench.files import read_text, write_atomic
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import read_text, write_atomic
+from oodbench.basics.strict_dataclasses import DeclarationError, build
 
 ROOT = Path(__file__).parents[2]
 """Of the repository: where `tests` and `benchmarks` are."""

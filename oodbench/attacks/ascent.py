@@ -11,8 +11,8 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
-from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.gradient import PerImage, value_and_gradient
 
 EARLY = 10
 """Iterations after which an ascent that finds nothing more is suspicious."""

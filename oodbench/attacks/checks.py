@@ -11,15 +11,15 @@ from torch import Tensor
 
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.goal import Goal
-from oodbench.attacks.guesses import guesses
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
-from oodbench.errors import NoGradientError
-from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.attacks.starting_points import guesses
+from oodbench.basics.errors import NoGradientError
+from oodbench.basics.gradient import PerImage, value_and_gradient
+from oodbench.basics.passes import Passes
+from oodbench.basics.randomness import generators_per_image, torch_generator
 from oodbench.networks.network import as_input, batch_size
-from oodbench.passes import Passes
-from oodbench.randomness import generators_per_image, torch_generator
 
 LOOKS, DIRECTIONS = 64, 4
 """Images and directions a gradient is measured at."""

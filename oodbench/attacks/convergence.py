@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.adam import adam
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.reducer import Reducer
-from oodbench.errors import NoGradientError
+from oodbench.basics.errors import NoGradientError
+from oodbench.basics.passes import Passes
 from oodbench.networks.network import batch_size
-from oodbench.passes import Passes
 
 CONTINUED = 12
 """Images of a set that are climbed on with."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere, require_unit_range
-from oodbench.gradient import PerImage, value_and_gradient
+from oodbench.basics.gradient import PerImage, value_and_gradient
 
 
 def random_start(uniform: Tensor, epsilon: int) -> Tensor:

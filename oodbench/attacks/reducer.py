@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.ascent import require_unit_range
-from oodbench.gradient import PerImage
+from oodbench.basics.gradient import PerImage
 
 
 class Reducer:

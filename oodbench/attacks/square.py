@@ -12,7 +12,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from oodbench.attacks.ascent import Ascent, require_unit_range
-from oodbench.gradient import PerImage
+from oodbench.basics.gradient import PerImage
 
 FIRST_SHARE = 0.8
 """Of the image's pixels, that the first window covers."""

@@ -7,9 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from oodbench.attacks.pgd import pgd, random_start
+from oodbench.basics.passes import Passes
 from oodbench.networks.network import Network
 from oodbench.objective import frozen
-from oodbench.passes import Passes
 
 
 @dataclass(frozen=True)

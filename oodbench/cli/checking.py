@@ -9,15 +9,16 @@ from xml.etree import ElementTree
 import click
 import pandas as pd
 
-from oodbench import reference, suitefile, tables
-from oodbench.check import Status, Verdict, ordered, updated
-from oodbench.check import check as compare
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.files import write_atomic
 from oodbench.cli.options import Examples, plugin_option, results_argument
-from oodbench.errors import OodbenchError, unknown
-from oodbench.files import write_atomic
-from oodbench.found import find
 from oodbench.registry import discover
-from oodbench.store import Cell, bundled
+from oodbench.results import reference, tables
+from oodbench.results.check import Status, Verdict, ordered, updated
+from oodbench.results.check import check as compare
+from oodbench.results.folder import find
+from oodbench.results.store import Cell, bundled
+from oodbench.suitefiles import suitefile
 
 
 @click.command(

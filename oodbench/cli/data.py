@@ -6,17 +6,17 @@ from urllib.parse import urlparse
 
 import click
 
-from oodbench import pretrained, suitefile
-from oodbench.attacked import kept
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import write_atomic
 from oodbench.cli.options import Examples, Group, data_option, results_argument, typed
 from oodbench.corruptions.gallery import gallery
-from oodbench.errors import OodbenchError
-from oodbench.files import write_atomic
-from oodbench.found import find
 from oodbench.images import catalogue, pieces
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
+from oodbench.results.attacked_images import kept
+from oodbench.results.folder import find
+from oodbench.results.store import Cell, require_writable
 from oodbench.sources import SOURCES
 from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.classes import listed_classes
@@ -25,8 +25,9 @@ from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.sources.verify import unlike, verify
-from oodbench.store import Cell, require_writable
 from oodbench.suite import Suite
+from oodbench.suitefiles import suitefile
+from oodbench.training import pretrained
 
 
 @click.group(cls=Group, examples=("oodbench data list", "oodbench data show letters --corrupted 0"))

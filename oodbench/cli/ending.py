@@ -8,12 +8,12 @@ from typing import NoReturn
 
 import click
 
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.memory import keep_freed_memory
+from oodbench.basics.team import give_first_the_word, quiet_followers
 from oodbench.cli.options import PipedError
 from oodbench.cli.terminal import about_refusal, drop_unwritten, write_anyhow
 from oodbench.cli.verbs import commands
-from oodbench.errors import OodbenchError
-from oodbench.memory import keep_freed_memory
-from oodbench.team import give_first_the_word, quiet_followers
 
 OURS = 3
 """Exit code of a mistake in oodbench itself: 1 is a failed check, 2 what a user can mend."""

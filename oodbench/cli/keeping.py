@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from oodbench import compute, keeping, settings, suitefile
+from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import (
     Examples,
     data_option,
@@ -15,9 +15,11 @@ from oodbench.cli.options import (
     seeds_option,
     set_option,
 )
-from oodbench.errors import OodbenchError
+from oodbench.networks import compute
 from oodbench.registry import discover
-from oodbench.request import Request, choose_device, parse_seeds
+from oodbench.running import keep_networks
+from oodbench.running.request import Request, choose_device, parse_seeds
+from oodbench.suitefiles import settings, suitefile
 
 
 @click.command(
@@ -98,7 +100,9 @@ def keep(
         kept.append(line)
         click.echo(line)
 
-    lacking = keeping.keep(request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say, by_word)
+    lacking = keep_networks.keep(
+        request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say, by_word
+    )
     for line in lacking:
         click.echo(f"not kept: {line}", err=True)
     if not kept:

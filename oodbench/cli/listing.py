@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from oodbench import networks, suitefile
+from oodbench import networks
+from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import Examples, data_option, plugin_option
 from oodbench.corruptions import CORRUPTIONS
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.objective import Objective
 from oodbench.registry import discover
 from oodbench.suite import DISTANCES
+from oodbench.suitefiles import suitefile
 from oodbench.tasks import KINDS, Task
 
 

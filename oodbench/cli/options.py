@@ -6,8 +6,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from oodbench.compute import PRECISIONS
-from oodbench.sidebyside import AUTO
+from oodbench.networks.compute import PRECISIONS
+from oodbench.running.parallel import AUTO
 
 
 class Examples(click.Command):

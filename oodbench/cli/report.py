@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from oodbench.basics.files import write_atomic
 from oodbench.cli.options import Examples, data_option, plugin_option, results_argument
-from oodbench.files import write_atomic
-from oodbench.found import find
 from oodbench.registry import discover
-from oodbench.report import boards, render
+from oodbench.results.folder import find
+from oodbench.results.report import boards, render
 
 
 @click.command(

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from oodbench import reference, tables
+from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import Examples, plugin_option, results_argument
-from oodbench.errors import OodbenchError
-from oodbench.found import find
 from oodbench.metrics import CONVENTIONS
 from oodbench.registry import discover
-from oodbench.tables.layout import STYLES
+from oodbench.results import reference, tables
+from oodbench.results.folder import find
+from oodbench.results.tables.layout import STYLES
 
 TIDY = ("csv", "json")
 

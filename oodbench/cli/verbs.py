@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from oodbench import compute, settings, sidebyside, store, suitefile, sweep, tables, tuning
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.team import gathered, launched
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.keeping import keep
@@ -31,18 +32,20 @@ from oodbench.cli.options import (
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
-from oodbench.cluster import LOCAL, Cluster, on_ray
 from oodbench.detector import Detector
-from oodbench.errors import OodbenchError
-from oodbench.plan import NetworkPlan, Planned, plan_seeds
+from oodbench.networks import compute
 from oodbench.registry import discover
-from oodbench.request import Request, choose_device, parse_seeds
+from oodbench.results import store, tables
+from oodbench.running import parallel, sweep, tuning
+from oodbench.running.plan import NetworkPlan, Planned, plan_seeds
+from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
+from oodbench.running.request import Request, choose_device, parse_seeds
 from oodbench.sources.trained import checkpoint as find_checkpoint
 from oodbench.sources.trained import surprise
 from oodbench.suite import Suite
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import parse_radii, restrict, vary
 from oodbench.tasks.task import SIDES
-from oodbench.team import gathered, launched
-from oodbench.variation import parse_radii, restrict, vary
 from oodbench.version import __version__
 
 
@@ -198,7 +201,7 @@ def run(
     if engine == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
     cluster = Cluster(address, device, cpus, plugins) if engine == "ray" else None
-    asked_jobs = sidebyside.parse_jobs(jobs, alone=engine == "sequential" and not launched())
+    asked_jobs = parallel.parse_jobs(jobs, alone=engine == "sequential" and not launched())
     registry = discover(plugins)
     names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
     methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
@@ -227,7 +230,7 @@ def run(
     )
     planned = team.together(lambda: plan_seeds(request, parse_seeds(seeds) if seeds else (seed,), registry))
     team.first(lambda: store.require_writable(out))
-    count = sidebyside.processes(asked_jobs, planned)
+    count = parallel.processes(asked_jobs, planned)
     _announce(planned, cluster, count)
     failures = on_ray(planned, cluster, _say) if cluster else sweep.here(planned, count, plugins, _say)
     if team.leads and (there := [cell for cell in sweep.cells(planned) if cell.path.is_file()]):
@@ -286,7 +289,7 @@ def tune(
     Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
     the suite. The suite's file is not changed: it says what to write there.
     """
-    asked_jobs = sidebyside.parse_jobs(jobs, alone=not launched())
+    asked_jobs = parallel.parse_jobs(jobs, alone=not launched())
     registry = discover(plugins)
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
     team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
@@ -304,7 +307,7 @@ def tune(
     )
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
     team.first(lambda: store.require_writable(out))
-    count = sidebyside.processes(asked_jobs, [(each, [plan_of_value]) for each, plan_of_value in planned])
+    count = parallel.processes(asked_jobs, [(each, [plan_of_value]) for each, plan_of_value in planned])
     for each, plan_of_value in planned:
         _announce([(each, [plan_of_value])], None, count)
     tuning.carry_out(planned, count, plugins, _say)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.corruptions import blur, digital, noise, weather
 from oodbench.corruptions.draws import Draws
 from oodbench.corruptions.filters import is_small
 from oodbench.corruptions.frost import photographs
-from oodbench.errors import OodbenchError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.files import digest
+from oodbench.basics.files import digest
 
 
 class Draws(Protocol):

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 
 @dataclass(frozen=True)

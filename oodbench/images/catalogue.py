@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.builtin import BUILTINS, make
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import PREPROCESSING, read_pack

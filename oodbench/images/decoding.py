@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 # Pillow refuses twice as many. Its warnings, of that and of damaged EXIF, could be caught only for all threads at once.
 Image.MAX_IMAGE_PIXELS = 50_000_000

@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.files import digest
+from oodbench.basics.files import digest
 from oodbench.images.photographs import Photographs
 
 

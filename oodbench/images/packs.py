@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.errors import OodbenchError
-from oodbench.hdf5 import written
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.hdf5 import written
 from oodbench.images.decoding import DECODERS
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs, describe, described

@@ -15,10 +15,10 @@ from typing import Any
 
 import h5py
 
-from oodbench.declare import DeclarationError, build
-from oodbench.errors import OodbenchError
-from oodbench.files import atomic, read_text, write_atomic
-from oodbench.hdf5 import written
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import atomic, read_text, write_atomic
+from oodbench.basics.hdf5 import written
+from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.images.packs import read_pack
 
 LISTED = ".pieces.json"

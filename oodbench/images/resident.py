@@ -7,14 +7,14 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.memory import Portions
+from oodbench.basics.progress import progress
+from oodbench.basics.team import ALONE, Team
 from oodbench.images.augment import Augmentation, draw
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
-from oodbench.memory import Portions
-from oodbench.progress import progress
-from oodbench.team import ALONE, Team
 
 Pixels = Tensor | Streamed
 """Images, uint8 (N, C, H, W); rows of either are a tensor on the device."""

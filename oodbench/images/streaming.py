@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.basics.threads import cores
 from oodbench.images.photographs import Photographs, Rows
-from oodbench.threads import cores
 
 MOST_DECODERS = 16
 

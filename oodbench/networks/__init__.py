@@ -7,7 +7,7 @@ from types import ModuleType
 
 import torch
 
-from oodbench.errors import unknown
+from oodbench.basics.errors import unknown
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.densenet import DenseNet
 from oodbench.networks.network import Network

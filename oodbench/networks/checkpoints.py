@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
-from oodbench.files import digest, write_atomic
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest, write_atomic
 from oodbench.networks.entries import COUNTER, NORMALISATION, Entry, find
 from oodbench.networks.network import Network
 from oodbench.networks.statedicts import cannot_open

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks.statedicts import ENTRY, TOP, Weights, split, state_dicts
 
 WRAPPERS = ("_orig_mod", "module")

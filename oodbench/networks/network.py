@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 
 class Representation(NamedTuple):

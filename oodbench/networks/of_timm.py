@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.network import Network, Representation
 

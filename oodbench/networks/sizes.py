@@ -2,7 +2,7 @@
 
 import torch
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks.network import Network
 
 SIDES = (4, 8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 448, 512)

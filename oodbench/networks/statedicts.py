@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 ENTRY = "#"
 """Between a checkpoint's path and the name of that one of its entries that is meant."""

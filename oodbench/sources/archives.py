@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 LARGEST = 256 * 2**20
 """Bytes that one member may have where it is read whole; the largest real one is a batch of CIFAR of 155 MB."""

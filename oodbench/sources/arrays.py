@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.io import loadmat, whosmat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.archives import refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled
 from oodbench.sources.readers import idx

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.folders import Picture, Survey, few
 
 PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})

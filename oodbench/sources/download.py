@@ -11,9 +11,9 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlparse
 
-from oodbench.errors import OodbenchError, StorageError
-from oodbench.files import held
-from oodbench.progress import progress
+from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.files import held
+from oodbench.basics.progress import progress
 from oodbench.sources.source import RemoteFile
 
 TIMEOUT = 30

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from oodbench.errors import OodbenchError, unknown
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.progress import progress
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack, write_parts
 from oodbench.images.photographs import write_photographs
-from oodbench.progress import progress
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.download import demand, download, found_digest
 from oodbench.sources.source import ImageFiles, Parts, Pixels, RemoteFile, Source

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import SUFFIXES, suffix
 from oodbench.sources.archives import LARGEST, entries, whole
 

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 READ = (
     "a folder, tar or zip archive of image files; .npy or .npz of uint8 (N, H, W, 3); a tensor of such in a torch.save "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import checked
 from oodbench.sources.archives import members, random_access
 from oodbench.sources.photographs import PhotographReader

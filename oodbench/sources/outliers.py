@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.archives import Bounded, streams, whole
 from oodbench.sources.pickles import pixels_of, unpickled
 from oodbench.sources.readers import names_listed

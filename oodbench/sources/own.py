@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.progress import progress
 from oodbench.images.decoding import BrokenImageError, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.images.photographs import write_photographs
-from oodbench.progress import progress
 from oodbench.sources.arrays import READERS, Arrays
 from oodbench.sources.classes import Classes, ListedClasses, folder_classes
 from oodbench.sources.folders import Picture, Survey, contents, few, survey

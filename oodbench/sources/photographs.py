@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import checked
 from oodbench.sources.archives import LARGEST, members, random_access, whole
 from oodbench.sources.readers import names_listed

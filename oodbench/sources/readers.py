@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.io import loadmat, whosmat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import opened
 from oodbench.sources.archives import LARGEST, members, refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.archives import random_access
 from oodbench.sources.readers import names_listed, squared
 from oodbench.sources.source import Pixels, Reader

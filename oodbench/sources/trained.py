@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks.statedicts import split
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile, remote_file

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import length, note_of, read_pack, skipped
 from oodbench.images.photographs import Photographs

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oodbench.attacks import guesses
+from oodbench.attacks import starting_points
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import Ascent, summit
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
-from oodbench.errors import NoGradientError
-from oodbench.gradient import PerImage
+from oodbench.basics.errors import NoGradientError
+from oodbench.basics.gradient import PerImage
+from oodbench.basics.passes import Passes
+from oodbench.basics.randomness import generators_per_image
 from oodbench.networks.network import batch_size
-from oodbench.passes import Passes
-from oodbench.randomness import generators_per_image
 from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
 from oodbench.tasks.versions import Indices
 
@@ -89,7 +89,7 @@ LEVELS: Mapping[str, Budget] = {
     ),
 }
 
-STAGES = ("image", *guesses.KINDS, "score", "adam", "surrogate", "target", "final", "restart", "square")
+STAGES = ("image", *starting_points.KINDS, "score", "adam", "surrogate", "target", "final", "restart", "square")
 """What an image may owe its best version to, as numbered in the extras."""
 
 
@@ -132,7 +132,7 @@ class LinfAdaptive(Task):
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The best images found; scores before and after, which stage won, and what went wrong on the way."""
         budget, search = LEVELS[self.level], _Search(goal, images, indices, self.epsilon, purpose)
-        for kind, points in guesses.guesses(
+        for kind, points in starting_points.guesses(
             images, indices, epsilon=self.epsilon, count=budget.starts, lures=goal.lures, purpose=purpose
         ):
             search.offer(kind, points, search.everything)
@@ -155,7 +155,7 @@ class LinfAdaptive(Task):
                 _climb_targets(budget, search, goal.targets)
             for number in range(budget.restarts):
                 rows = search.open()
-                drawn = guesses.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
+                drawn = starting_points.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
                 away = images[rows] + drawn.sign() * self.epsilon / 255
                 search.climb("restart", goal.score, rows, away, budget.restart)
             if budget.again:
@@ -167,7 +167,7 @@ class LinfAdaptive(Task):
         search.square(budget.queries, ~extras["blind"] & ~extras["stuck"])
         extras["broken"], reducer = search.broken, search.reducer
         retired = reducer.best >= goal.enough
-        blindly = search.stage.new_tensor([STAGES.index(kind) for kind in (*guesses.KINDS, "square")])
+        blindly = search.stage.new_tensor([STAGES.index(kind) for kind in (*starting_points.KINDS, "square")])
         guessed = torch.isin(search.stage, blindly) & ~retired & ~extras["blind"]
         doubted = (guessed | extras["stalled"]) & ~extras["blind"]
         arrived = torch.zeros_like(doubted)

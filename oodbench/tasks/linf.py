@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.ascent import summit
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.pgd import pgd, random_start
-from oodbench.passes import Passes
-from oodbench.randomness import uniform_per_image
+from oodbench.basics.passes import Passes
+from oodbench.basics.randomness import uniform_per_image
 from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
 from oodbench.tasks.versions import Indices
 

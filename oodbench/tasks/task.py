@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from oodbench.attacks.goal import Goal
-from oodbench.passes import Passes
+from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.passes import Passes
 from oodbench.tasks.versions import Indices, Versions
 
 ID_TASK = "id"

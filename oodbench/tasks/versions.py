@@ -9,16 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.corruptions import (
-    CORRUPTIONS,
-    SEVERITIES,
-    Corruption,
-    CounterDraws,
-    corrupt,
-    with_photographs,
-)
+from oodbench.basics.errors import unknown
+from oodbench.corruptions import CORRUPTIONS, SEVERITIES, Corruption, CounterDraws, corrupt, with_photographs
 from oodbench.corruptions.frost import photographs
-from oodbench.errors import unknown
 
 Indices = npt.NDArray[np.int64]
 

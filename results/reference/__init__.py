@@ -1,1 +1,1 @@
-"""Reference figures, published and measured: CSV files, read by `oodbench.reference`."""
+"""Reference figures, published and measured: CSV files, read by `oodbench.results.reference`."""

@@ -10,7 +10,7 @@ from oodbench.attacks.ascent import ball, nowhere
 from oodbench.attacks.pgd import pgd
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 
 
 def total(images):

@@ -8,10 +8,10 @@ import torch
 
 from oodbench.attacks import checks
 from oodbench.attacks.apgd import apgd
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import gradient_error, thorough, transferred, unsteadiness
-from oodbench.attacks.goal import Goal
 from oodbench.detectors.msp import MSP
-from oodbench.fitting import fit
+from oodbench.scoring.fitting import fit
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench import honesty
 from oodbench.attacks import convergence
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.detectors.msp import MSP
-from oodbench.fitting import fit
+from oodbench.scoring.fitting import fit
+from oodbench.statistics import honesty
 from oodbench.tasks.adaptive import LinfAdaptive
 
 

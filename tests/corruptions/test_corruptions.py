@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt, frost, with_photographs
 from oodbench.corruptions.blur import _followed
 from oodbench.corruptions.frost import textures
-from oodbench.errors import OodbenchError
 
 SWITCHING = {"saturate", "elastic", "glass-blur", "spatter", "defocus-blur", "frost"}
 """Types whose severities differ in kind as well, so that more is not simply farther away."""

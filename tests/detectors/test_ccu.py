@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.ccu import (
     CCU,
     CCUMSP,
@@ -16,12 +17,11 @@ from oodbench.detectors.ccu import (
     expectation_maximisation,
     log_posterior,
 )
-from oodbench.errors import OodbenchError
-from oodbench.fitting import fit
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch
+from oodbench.scoring.fitting import fit
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import nn
 
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.detector import Detector
-from oodbench.fitting import Evidence, fit
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.objective import Objective
 from oodbench.registry import discover
+from oodbench.scoring.fitting import Evidence, fit
 from oodbench.suite import Recipe
 from oodbench.tasks import Linf
-from oodbench.training import TrainingData, train
+from oodbench.training.loop import TrainingData, train
 
 ROOT = Path(__file__).parent.parent.parent
 

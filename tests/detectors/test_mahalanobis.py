@@ -6,12 +6,12 @@ import torch
 from sklearn.covariance import EmpiricalCovariance
 
 from oodbench.attacks.pgd import pgd
+from oodbench.basics.errors import OodbenchError
 from oodbench.detector import TuningImages
 from oodbench.detectors.mahalanobis import Gaussians, Mahalanobis, squared_distances, whitening
-from oodbench.errors import OodbenchError
-from oodbench.fitting import Evidence, fit
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
+from oodbench.scoring.fitting import Evidence, fit
 
 CPU = torch.device("cpu")
 

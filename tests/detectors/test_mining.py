@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from oodbench.attacks.training import TrainingAttack
+from oodbench.basics.passes import Passes
 from oodbench.detectors.atom import ATOM, AttackedOutliers, MinedOutliers, MiningParameters, most_informative
 from oodbench.images.resident import OutlierPool
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch
-from oodbench.passes import Passes
 
 
 @pytest.mark.parametrize("q", ["0.0", "0.125", "0.25", "0.5", "0.75"])

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from oodbench.attacks.training import TrainingAttack
+from oodbench.basics.passes import Passes
 from oodbench.detectors.acet import ACET, AttackedExposure
 from oodbench.detectors.msp import cross_entropy_to_uniform
 from oodbench.detectors.rowl import ROWL, AttackedOpenWorld, OpenWorld, ROWLFixed
@@ -14,7 +15,6 @@ from oodbench.detectors.sofl import SOFL, PseudoLabelled
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective
-from oodbench.passes import Passes
 
 
 class Linear(Network):

@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from oodbench import scoring
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
-from oodbench.errors import OodbenchError
-from oodbench.fitting import Evidence, fit
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
-from oodbench.scoring import score_versions
+from oodbench.scoring import scoring
+from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.scoring import score_versions
 from oodbench.tasks import Linf
 from oodbench.tasks.versions import Versions
 

@@ -7,6 +7,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.neighbors import NearestNeighbors
 
 from oodbench import networks
+from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.detectors.ash import ASH, shaped
 from oodbench.detectors.energy import Energy
@@ -16,11 +17,10 @@ from oodbench.detectors.maxlogit import MaxLogit
 from oodbench.detectors.react import ReAct
 from oodbench.detectors.rmds import RMDS
 from oodbench.detectors.vim import ViM, principal_dimensions
-from oodbench.errors import OodbenchError
-from oodbench.fitting import fit
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
 from oodbench.registry import discover
+from oodbench.scoring.fitting import fit
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.5, 0.4, 0.3], [12.0, -3.0, 0.0]])
 

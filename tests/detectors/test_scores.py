@@ -13,8 +13,8 @@ from oodbench.detectors.odin import ODIN
 from oodbench.detectors.oe import OE
 from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
-from oodbench.fitting import fit
 from oodbench.networks.network import Representation
+from oodbench.scoring.fitting import fit
 
 # The reference scored in float32, in which the logits of out4 and out5 depend on the order of summation: four orders
 # and float64 lie up to 2.3e-5 apart, relative to the scores. How scores come from logits is held to 1e-6 below.

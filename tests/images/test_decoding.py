@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import BrokenImageError, examined, formats_of, opened, shown, stored
 
 ORIENTATION = 0x0112

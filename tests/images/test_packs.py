@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack

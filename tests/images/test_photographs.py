@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms.functional import pil_to_tensor
 
-from oodbench.errors import OodbenchError, StorageError
+from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.images import packs
 from oodbench.images.decoding import checked, opened
 from oodbench.images.photographs import write_photographs

@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images import drawing, pieces
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import note_of, read_pack, write_pack

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
+from oodbench.results.store import Cell
 from oodbench.sources import SOURCES, RemoteFile, Source
 from oodbench.sources.readers import pictures
-from oodbench.store import Cell
 
 Made = Mapping[str, str]
 """What is in a folder: digests by the name of what they are of."""

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from oodbench import networks
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.square import square
+from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.detectors.atom import ATOM
 from oodbench.detectors.energy import Energy
@@ -18,10 +19,9 @@ from oodbench.detectors.msp import MSP
 from oodbench.detectors.odin import ODIN
 from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
-from oodbench.errors import OodbenchError
-from oodbench.fitting import fit
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation
+from oodbench.scoring.fitting import fit
 from oodbench.tasks import Linf
 from oodbench.tasks.adaptive import LinfAdaptive
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from oodbench import networks
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input
 

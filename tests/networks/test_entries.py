@@ -19,10 +19,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from oodbench import networks
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks import checkpoints, statedicts
 from oodbench.sources import trained
-from oodbench.start import _file_digest
+from oodbench.training.suite_network import _file_digest
 
 
 def small(seed=1, **more):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from oodbench import networks
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks.densenet import DenseNet
 from oodbench.networks.network import Network
 

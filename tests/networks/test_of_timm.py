@@ -6,7 +6,7 @@ import timm
 import torch
 
 from oodbench import networks
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.networks import checkpoints
 
 FAMILIES = ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "test_mambaout", "test_byobnet"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oodbench import networks
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.networks.sizes import require_takes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from archive_making import jpeg, tar_bytes, written
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
 from oodbench.sources.classes import listed_classes
 from oodbench.sources.own import pack_files, pack_pixels

@@ -15,7 +15,7 @@ import pytest
 from archive_making import jpeg, png, tar_bytes, written, zip_bytes
 from PIL import Image
 
-from oodbench import networks, suitefile
+from oodbench import networks
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import read_pack
 from oodbench.sources import SOURCES, RemoteFile, Source, archives
@@ -23,6 +23,7 @@ from oodbench.sources.outliers import tiny_images
 from oodbench.sources.photographs import photographs
 from oodbench.sources.readers import pictures
 from oodbench.sources.trained import TRAINED
+from oodbench.suitefiles import suitefile
 
 COUNT = 12
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources import download as downloading
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile

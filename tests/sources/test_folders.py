@@ -10,7 +10,7 @@ import pytest
 from archive_making import jpeg, png, tar_bytes, written, zip_bytes
 from PIL import Image
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import note_of, read_pack, skipped
 from oodbench.sources.classes import in_order
 from oodbench.sources.own import pack_files, pack_pixels

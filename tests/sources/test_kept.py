@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from oodbench.errors import OodbenchError
-from oodbench.pretrained import Pretrained
+from oodbench.basics.errors import OodbenchError
+from oodbench.training.pretrained import Pretrained
 
 
 def test_a_kept_network_is_downloaded_to_where_it_is_looked_for(served, tmp_path):

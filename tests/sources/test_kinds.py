@@ -12,7 +12,7 @@ import torch
 from archive_making import jpeg, written, zip_bytes
 from scipy.io import savemat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
 from oodbench.sources.own import pack_files, pack_pixels
 

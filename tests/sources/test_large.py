@@ -9,7 +9,7 @@ import pytest
 from archive_making import jpeg, tar_bytes, written, zip_bytes
 from scipy.io import savemat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.photographs import write_photographs
 from oodbench.sources import photographs as module
 from oodbench.sources.photographs import imagenet_train, imagenet_val, photographs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from archive_making import jpeg, png, tar_bytes, written, zip_bytes
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.listed import listed_photographs, listed_pictures
 
 IMAGES = {name: np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8) for seed, name in enumerate("abc")}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from archive_making import written, zip_bytes
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack, write_parts
 from oodbench.sources import outliers
 from oodbench.sources.outliers import TINY_BYTES, downsampled, tiny_images, tiny_selection

@@ -9,7 +9,7 @@ import pytest
 from archive_making import jpeg, png, tar_bytes, written, zip_bytes
 from scipy.io import savemat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
 from oodbench.sources import archives
 from oodbench.sources.own import pack_files, pack_pixels

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources.pickles import pixels_of, unpickled
 
 ROWS = np.random.default_rng(0).integers(0, 256, (4, 12), dtype=np.uint8)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources import archives
 from oodbench.sources.archives import members
 from oodbench.sources.readers import array, cifar, idx, pictures, svhn

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archive_making import png, written, zip_bytes
 
-from oodbench.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError
 from oodbench.sources import tinyimagenet
 from oodbench.sources.tinyimagenet import tiny_imagenet_train, tiny_imagenet_val
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench import honesty
+from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import gradient_error, unsteadiness
-from oodbench.attacks.goal import Goal
 from oodbench.detectors.msp import MSP
-from oodbench.fitting import fit
 from oodbench.metrics import curve
+from oodbench.scoring.fitting import fit
+from oodbench.statistics import honesty
 from oodbench.tasks import Linf
 from oodbench.tasks.adaptive import LEVELS, STAGES, LinfAdaptive
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench.attacking import Attack, score_attacked
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
 from oodbench.corruptions import CORRUPTIONS, CounterDraws, corrupt
 from oodbench.detectors.msp import MSP
 from oodbench.detectors.odin import ODIN
-from oodbench.fitting import fit
 from oodbench.images.imageset import ImageSet
 from oodbench.networks import build
 from oodbench.networks.network import as_input
-from oodbench.scoring import score_versions
+from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.fitting import fit
+from oodbench.scoring.scoring import score_versions
 from oodbench.tasks import Compositional, Corruption, Linf
 from oodbench.tasks.versions import Versions
 

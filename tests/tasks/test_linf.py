@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench.attacks.goal import Goal
+from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.passes import Passes
 from oodbench.detectors.msp import MSP
-from oodbench.fitting import fit
-from oodbench.passes import Passes
+from oodbench.scoring.fitting import fit
 from oodbench.tasks import Linf
 
 

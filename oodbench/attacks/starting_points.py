@@ -1,0 +1,50 @@
+"""Points of the ball that follow no gradient: where to begin, and what an attack must not lose against."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.basics.randomness import uniform_per_image
+
+Kind = Literal["corner", "point", "lure", "contrast"]
+
+KINDS: tuple[Kind, ...] = ("corner", "point", "lure", "contrast")
+"""Corners of the ball, points inside it, points towards images that score high, and towards the image's own mean."""
+
+
+def drawn(images: Tensor, indices: npt.NDArray[np.int64], name: str, purpose: str) -> Tensor:
+    """Uniform draws in [-1, 1) in the shape of `images`, (N, C, H, W), seeded image by image."""
+    uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf-adaptive", name, purpose)
+    return (2 * torch.from_numpy(uniform) - 1).to(images)
+
+
+def guesses(
+    images: Tensor,
+    indices: npt.NDArray[np.int64],
+    *,
+    epsilon: int,
+    count: int,
+    lures: Tensor | None,
+    purpose: str,
+) -> Iterator[tuple[Kind, Tensor]]:
+    """Each a kind and a point for every image, (N, C, H, W); not rounded, and not cut to [0, 1].
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        indices: (N,) of each in its set; with `purpose` they seed what is random.
+        epsilon: radius in 1/255.
+        count: corners, as many points, and as many lures at most.
+        lures: (M, C, H, W) images that score high.
+        purpose: names seed and image set.
+    """
+    radius = epsilon / 255
+    for number in range(count):
+        yield "corner", images + radius * drawn(images, indices, f"corner {number}", purpose).sign()
+        yield "point", images + radius * drawn(images, indices, f"point {number}", purpose)
+    for lure in lures[:count] if lures is not None else ():
+        yield "lure", images + (lure - images).clamp(-radius, radius)
+    yield "contrast", images + (images.mean((1, 2, 3), keepdim=True) - images).clamp(-radius, radius)

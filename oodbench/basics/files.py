@@ -1,0 +1,168 @@
+"""Files that are either whole or absent, and digests of what is in them."""
+
+import codecs
+import errno
+import glob
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from oodbench.basics.errors import OodbenchError, StorageError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that a reader, a kill or a full disk never meets half of it.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    with atomic(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def atomic(path: Path, size: int = 0) -> Iterator[Path]:
+    """A temporary file beside `path` to write to, which becomes `path` when the block ends well.
+
+    What a killed process left behind of the same file is cleared away.
+
+    Args:
+        path: its folder is made if need be.
+        size: bytes that it will have, if known, for the message about a full disk.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, size, error) from error
+    temporary = Path(name)
+    _hold(handle)
+    try:
+        yield temporary
+        os.fsync(handle)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, size, error) from error
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Take away temporary files of `path` that nobody holds any more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDWR)
+            try:
+                if _hold(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Lock an open file until it is closed or its process ends; whether that was possible."""
+    if sys.platform == "win32":
+        return False  # whoever is killed there leaves its temporary file behind
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # somebody writes it, or the file system knows no locks
+    return True
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have a file to oneself, which is made if need be; others that want it wait.
+
+    Inside it may be written, renamed or removed: whoever waited then gets a new one of its name.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if sys.platform == "win32":
+        path.touch()
+        yield
+        return
+    import fcntl
+
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            with suppress(OSError):  # a file system without locks: nobody waits
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        needs = f" needs {size / 2**20:.1f} MiB" if size else " needs more than there is"
+        return StorageError(
+            f"the disk is full: {path}{needs}; free some space and run the same command again, it goes on where it "
+            "stopped"
+        )
+    return StorageError(f"cannot write {path}: {error.strerror or error}; choose another folder")
+
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""What editors put in front of a text, and the encoding that it tells."""
+
+
+def read_text(path: Path) -> str:
+    """A text file that people write: UTF-8, or what its byte order mark says; the mark is taken off.
+
+    Raises:
+        OodbenchError: it cannot be read, or is in another encoding; with the line that shows it.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise OodbenchError(f"cannot read {path}: {error.strerror or error}; give the path of a text file") from error
+    mark = next((mark for mark in _MARKS if raw.startswith(mark)), b"")
+    encoding = _MARKS.get(mark, "utf-8")
+    raw = raw.removeprefix(mark)
+    if encoding == "utf-8" and b"\0" in raw:
+        raise OodbenchError(
+            f"{path} has null bytes: it is no text, or UTF-16 without a byte order mark; save it as UTF-8"
+        )
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        if mark:
+            said = f"begins as {encoding.upper()} and breaks off"
+        else:
+            said = f"is not UTF-8, line {line} has the byte 0x{raw[error.start]:02x}: it may be Latin-1 or Windows-1252"
+        raise OodbenchError(f"{path} {said}; save it as UTF-8") from error
+
+
+def digest(*parts: bytes | memoryview | str) -> str:
+    """SHA-256 (hex) over `parts`, or views of bytes, each with its length in front so that no two sequences collide."""
+    sha = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        sha.update(len(raw).to_bytes(8, "little"))
+        sha.update(raw)
+    return sha.hexdigest()

@@ -1,0 +1,104 @@
+"""HDF5 files that are whole or absent, also where the disk is full.
+
+When a write fails inside HDF5, it fails again when the file is closed and when what was open is let go of, where nobody
+can catch it; it has been seen to crash the interpreter. Here no write fails as far as HDF5 can see: what the disk
+refuses is remembered, the rest is dropped, and the file is given up when HDF5 is done with it.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from oodbench.basics.files import atomic
+
+
+class _Patient(io.RawIOBase):
+    """A file opened for reading and writing that remembers the first error instead of raising it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+        self._file, self._place, self._end = file, 0, 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._end}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]
+        self._file.seek(self._place)
+        found = self._file.readinto(buffer) or 0
+        buffer[found:] = bytes(len(buffer) - found)  # never written, or dropped
+        self._place += len(buffer)
+        return len(buffer)
+
+    def write(self, data: "memoryview", /) -> int:  # type: ignore[override]
+        size = len(data)
+        if self.error is None:
+            try:
+                self._file.seek(self._place)
+                left = memoryview(data)
+                while len(left):
+                    left = left[self._file.write(left) :]
+            except OSError as error:
+                self.error = error
+        self._place += size
+        self._end = max(self._end, self._place)
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        self._end = self._place if size is None else size
+        if self.error is None:
+            try:
+                self._file.truncate(self._end)
+            except OSError as error:
+                self.error = error
+        return self._end
+
+    def flush(self) -> None:
+        pass  # nothing is held back
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+class Written:
+    """An HDF5 file that is being written.
+
+    Attributes:
+        file: open, to be filled.
+    """
+
+    def __init__(self, file: h5py.File, below: _Patient) -> None:
+        self.file, self._below = file, below
+
+    def require_room(self) -> None:
+        """Raise the OSError with which the disk refused something, if it did: long work need not go on."""
+        if self._below.error is not None:
+            raise self._below.error
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Written]:
+    """A new HDF5 file, which lands at `path` when the block ends well, in place of an earlier one.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    with atomic(path) as temporary, io.FileIO(temporary, "r+") as raw:
+        below = _Patient(raw)
+        with h5py.File(below, "w") as file:
+            target = Written(file, below)
+            yield target
+        target.require_room()

@@ -1,0 +1,40 @@
+"""Random numbers that depend on what they are for, never on batch size, order or device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from oodbench.basics.files import digest
+
+
+def torch_generator(*purpose: int | str) -> torch.Generator:
+    """A CPU generator whose stream is a function of `purpose`, say (seed, "training", epoch)."""
+    return torch.Generator().manual_seed(_key(purpose)[0] >> 1)
+
+
+def uniform_per_image(
+    indices: Sequence[int] | npt.NDArray[np.int64], shape: tuple[int, ...], *purpose: int | str
+) -> npt.NDArray[np.float64]:
+    """Uniform draws in [0, 1), float64 (N, *shape): one counter-based stream (Philox) for each image index.
+
+    Image i gets the same numbers whichever other images are drawn with it.
+    """
+    draws = np.empty((len(indices), *shape))
+    for row, generator in zip(draws, generators_per_image(indices, *purpose), strict=True):
+        row[...] = generator.random(shape)
+    return draws
+
+
+def generators_per_image(
+    indices: Sequence[int] | npt.NDArray[np.int64], *purpose: int | str
+) -> list[np.random.Generator]:
+    """One counter-based generator (Philox) for each image index, whatever other images are asked for."""
+    low, high = _key(purpose)
+    return [np.random.Generator(np.random.Philox(key=[low, high ^ int(index)])) for index in indices]
+
+
+def _key(purpose: tuple[int | str, ...]) -> tuple[int, int]:
+    name = digest(*(f"{type(part).__name__}:{part}" for part in purpose))
+    return int(name[:16], 16), int(name[16:32], 16)

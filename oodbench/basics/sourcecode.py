@@ -1,0 +1,235 @@
+"""What code a number rests on: a digest of the Python source behind a class.
+
+It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
+its own folder or distribution, or from modules on Python's path that are of no distribution, such as a folder of
+scripts; of oodbench itself, the built-in methods. The same goes for every base class that is a plugin's or a method's.
+It goes by content and by names inside the folder: where the folder lies does not matter.
+
+It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
+(torch, timm, ...) are conditions, see `oodbench.results.conditions`. The harness is not in it either: its own version
+numbers (`VERSION` of `oodbench.scoring` and of `oodbench.training`) say when it would give other numbers, and where its
+modules lie does not count, so that they may move.
+
+What counts of a file's text says `oodbench.basics.sourcetext`.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import ModuleType
+
+from oodbench.basics import plugins
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest
+from oodbench.basics.sourcetext import HARNESS, METHODS, in_harness, read
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders where the packages of many distributions lie side by side."""
+
+
+def code_digest(*classes: type, root: type) -> str:
+    """SHA-256 (hex) over the source behind `classes` and their bases below `root`, see this module.
+
+    Raises:
+        OodbenchError: the source of a class cannot be read.
+    """
+    bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
+    files = {(label, read(content).normal) for base in bases for label, content in _closure(base)}
+    return digest(*(part for file in sorted(files) for part in file))
+
+
+def remember(package: str) -> None:
+    """Keep the source of the loaded modules of `package` as it is now: later edits are not what runs in here."""
+    for name, module in list(sys.modules.items()):
+        if name == package or name.startswith(f"{package}."):
+            _loaded_content(name, module)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Modules that belong together.
+
+    Attributes:
+        label: in front of their names in a digest.
+        prefix: what all their names begin with when they are imported; "" for a folder.
+        folders: where they lie.
+        tops: first parts of their names; None for whatever lies in the folders.
+    """
+
+    label: str
+    prefix: str
+    folders: tuple[str, ...]
+    tops: frozenset[str] | None = None
+
+    def inside(self, absolute: str) -> str | None:
+        """The name in here of what is imported as `absolute`, "" for the room itself; None if it is of another."""
+        if self.prefix and (absolute == self.prefix or absolute.startswith(f"{self.prefix}.")):
+            return absolute[len(self.prefix) + 1 :]
+        top = absolute.partition(".")[0]
+        known = plugins.beside(top, self.folders) if self.tops is None else top in self.tops
+        return absolute if known else None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A module: its name in its room, its file, whether it is a package, and where its sub-modules lie."""
+
+    name: str
+    file: str | None
+    is_package: bool
+
+
+def _closure(base: type) -> Iterator[tuple[str, bytes]]:
+    """The label and content of each file behind a class."""
+    module = sys.modules.get(base.__module__)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
+        raise OodbenchError(
+            f"the code of {base.__qualname__} cannot be read, and results could not say which code they are of: "
+            "put it into a file"
+        )
+    if in_harness(base.__module__):
+        yield base.__qualname__, _loaded_content(base.__module__, module)
+        return
+    home = _room(base.__module__, module)
+    name = base.__module__.removeprefix(f"{home.prefix}.") if home.prefix else base.__module__
+    # The class's own file is known; it need not be where its name would be looked for.
+    waiting = [(home, _Found(name, file, hasattr(module, "__path__"))), *_each(home, name.rpartition(".")[0])]
+    seen = set[str]()
+    while waiting:
+        room, found = waiting.pop(0)
+        if found.file is None or found.file in seen:
+            continue
+        seen.add(found.file)
+        content = _content(room, found)
+        yield f"{room.label}:{found.name}", content
+        for into in dict.fromkeys([room, _methods(), *_loose(room, content)]):
+            waiting += [one for name in _asked(room, found, content, into) for one in _each(into, name)]
+
+
+def _each(room: _Room, name: str) -> list[tuple[_Room, _Found]]:
+    return [(room, found) for found in _find(room, name)] if name else []
+
+
+def _room(name: str, module: ModuleType) -> _Room:
+    top = name.partition(".")[0]
+    if name == METHODS or name.startswith(f"{METHODS}."):
+        return _methods()
+    if top.startswith(plugins.PREFIX):
+        return _Room("", top, tuple(sys.modules[top].__path__))
+    outer = sys.modules.get(top, module)
+    lies = [str(Path(path).parent) for path in getattr(outer, "__path__", [])] or [
+        str(Path(str(outer.__file__)).parent)
+    ]
+    if Path(lies[0]).name in INSTALLED:
+        return _Room("", "", tuple(lies), _of_one_distribution(top))
+    return _Room("", "", tuple(lies))
+
+
+@cache
+def _methods() -> _Room:
+    return _Room(METHODS, METHODS, tuple(importlib.import_module(METHODS).__path__), frozenset())
+
+
+@cache
+def _of_one_distribution(top: str) -> frozenset[str]:
+    known = packages_distributions()
+    mine = set(known.get(top, []))
+    return frozenset([top, *(name for name, owners in known.items() if mine & set(owners))])
+
+
+def _loose(room: _Room, content: bytes) -> Iterator[_Room]:
+    """A room for each module that some source of `room` imports and no distribution owns."""
+    for top in dict.fromkeys(one.name.partition(".")[0] for one in read(content).imports if not one.level):
+        if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
+            continue
+        spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
+        files = [*(getattr(spec, "submodule_search_locations", None) or []), getattr(spec, "origin", None)]
+        lies = tuple(dict.fromkeys(str(Path(file).parent) for file in files[:-1] or files if file))
+        if lies and not _installed(lies[0]) and top not in _distributions():
+            yield _Room("", "", lies, frozenset([top]))
+
+
+def _installed(folder: str) -> bool:
+    return any(part in INSTALLED for part in Path(folder).parts)
+
+
+@cache
+def _distributions() -> frozenset[str]:
+    """First parts of the names of what distributions hold."""
+    return frozenset(packages_distributions())
+
+
+def _asked(room: _Room, found: _Found, content: bytes, into: _Room) -> Iterator[str]:
+    """Names in the room `into` of what a module of `room` may import; not all of them need be modules."""
+    source = read(content)
+    parts = found.name.split(".")
+    package = parts if found.is_package else parts[:-1]
+    for one in source.imports:
+        if one.level and into is room:
+            outer = package[: len(package) - (one.level - 1)]
+            names = [".".join([*outer, one.name] if one.name else outer)]
+        elif one.level:
+            continue
+        else:
+            inside = into.inside(one.name)
+            names = [] if inside is None else [inside]
+        for name in names:
+            yield from [name] * bool(name)
+            yield from (f"{name}.{member}" if name else member for member in one.members)
+    if source.computed and into is room and found.file:
+        folder = Path(found.file).parent
+        yield from (".".join([*package, file.stem]) for file in sorted(folder.glob("*.py")) if file.stem != "__init__")
+
+
+def _find(room: _Room, name: str) -> Iterator[_Found]:
+    """The modules that are loaded for `name`: each package on the way, and what the last parts are, if modules."""
+    folders: Sequence[str] | None = room.folders
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        if not folders:
+            return
+        spec = PathFinder.find_spec(parts[count - 1], list(folders))
+        if spec is None:
+            return
+        folders = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+        yield _Found(".".join(parts[:count]), spec.origin, folders is not None)
+
+
+def _content(room: _Room, found: _Found) -> bytes:
+    """What runs under this name, if it is loaded; else what would be loaded."""
+    name = f"{room.prefix}.{found.name}" if room.prefix else found.name
+    module = sys.modules.get(name)
+    if module is not None and getattr(module, "__file__", None) == found.file:
+        return _loaded_content(name, module)
+    return _bytes(str(found.file))
+
+
+_LOADED: dict[str, tuple[ModuleSpec | None, bytes]] = {}
+"""What loaded modules were made of, by name, as first seen; another spec is that of a module that was loaded anew."""
+
+
+def _loaded_content(name: str, module: ModuleType) -> bytes:
+    if (content := plugins.content(module)) is not None:
+        return content
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    if file is None:
+        return b""
+    known = _LOADED.get(name)
+    if known is None or known[0] is not spec:
+        known = _LOADED[name] = (spec, _bytes(file))
+    return known[1]
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise OodbenchError(
+            f"cannot read {file} ({error.strerror or error}), and results could not say which code they are of"
+        ) from error

@@ -1,0 +1,218 @@
+"""What counts of a file of Python in a digest of code: its text without remarks, and without places in the harness.
+
+Comments, docstrings, blank lines and trailing blanks do not count. They are found with `ast` and `tokenize`, and the
+rest is kept as it is written, since trees and tokens differ from one Python to the next; what cannot be parsed counts
+byte by byte.
+
+Of an import from the harness the imported names count, and of a dotted name of one of its modules the last part: in
+which package a module of the harness lies moves no digest.
+"""
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import decode_source
+
+from oodbench.basics.files import digest
+
+HARNESS = "oodbench"
+METHODS = "oodbench.detectors"
+"""The built-in methods: the part of oodbench that is hashed like anybody's."""
+
+COMPUTED = ("import_module", "__import__", "spec_from_file_location", "run_path", "run_module")
+"""Calls that import something; where what they import is computed, all files beside the module count."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """A module that some source asks for: `level` dots, a dotted name, and what might be a module in it."""
+
+    level: int
+    name: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be known of a file: its text without what does not count, and what it imports.
+
+    Attributes:
+        computed: it imports something by a name that is not written there.
+    """
+
+    normal: str
+    imports: tuple[Import, ...] = ()
+    computed: bool = False
+
+
+def in_harness(module: str) -> bool:
+    """A module of that name is the harness's: of oodbench, and no built-in method."""
+    return _within(module, HARNESS) and not _within(module, METHODS)
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@lru_cache(maxsize=1024)
+def read(content: bytes) -> Source:
+    """A file's text without what does not count, and what it imports."""
+    try:
+        written = decode_source(content)
+        asking = ast.parse(written)
+        text = _without_places(asking, written)
+        tree = asking if text == written else ast.parse(text)
+        lines = _without_comments(text)
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ):  # compiled code, or what no parser takes
+        return Source(digest(content))
+    cut, named = set[int](), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and "__doc__" not in text:
+            cut |= _docstring(node, text)
+        elif isinstance(node, ast.Import | ast.ImportFrom) and _of_harness(node) and (span := _whole_lines(node, text)):
+            cut |= span
+            named += [ast.unparse(ast.Import([_placeless(alias)])) for alias in node.names]
+    kept = [line for number, line in lines if number not in cut]
+    called = [_literal(call) for call in _calls(asking)]
+    imports = [*_imports(asking), *(one for one in called if one is not None)]
+    return Source("\n".join([*sorted(named), *kept]), tuple(imports), None in called)
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> set[int]:
+    """Numbers of its lines."""
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return _whole_lines(first, text)
+    return set()
+
+
+def _of_harness(node: ast.Import | ast.ImportFrom) -> bool:
+    """The statement imports from the harness alone."""
+    if isinstance(node, ast.Import):
+        return all(_placed(alias.name) for alias in node.names)
+    return not node.level and in_harness(str(node.module))
+
+
+def _placed(name: str) -> bool:
+    """It is the dotted name of a module somewhere in the harness."""
+    return in_harness(name) and name != HARNESS
+
+
+def _placeless(alias: ast.alias) -> ast.alias:
+    return ast.alias(alias.name.rpartition(".")[2] if _placed(alias.name) else alias.name, alias.asname)
+
+
+_Edit = tuple[tuple[int, int], tuple[int, int], str]
+"""Where some text begins and ends, as line and byte from 0, and what is put in its place."""
+
+
+def _without_places(tree: ast.AST, text: str) -> str:
+    """`text` with the last part of their names for modules of the harness.
+
+    Import statements that have their lines to themselves stay as they are: they are cut as a whole.
+    """
+    asked = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules = {name for name in asked if _placed(name)}
+    edits = [edit for node in ast.walk(tree) for edit in _edits(node, text, modules)]
+    outermost = list[_Edit]()
+    for edit in sorted(edits, key=lambda edit: (edit[0], [-number for number in edit[1]])):
+        if not outermost or edit[0] >= outermost[-1][1]:
+            outermost.append(edit)
+    rows = text.encode().split(b"\n")
+    # From the back, so that what is replaced does not move what is still to be.
+    for (first, start), (last, end), put in reversed(outermost):
+        rows[first : last + 1] = [rows[first][:start] + put.encode() + rows[last][end:]]
+    return b"\n".join(rows).decode()
+
+
+def _edits(node: ast.AST, text: str, modules: set[str]) -> Iterator[_Edit]:
+    if modules and isinstance(node, ast.Attribute) and ast.unparse(node) in modules:
+        yield _edit(node, node.attr)
+    elif isinstance(node, ast.Call) and (constant := _named_harness(node)):
+        yield _edit(constant, repr(str(constant.value).rpartition(".")[2]))
+    elif isinstance(node, ast.Import | ast.ImportFrom) and not (_of_harness(node) and _whole_lines(node, text)):
+        if isinstance(node, ast.Import):
+            yield from (_edit(alias, ast.unparse(_placeless(alias))) for alias in node.names if _placed(alias.name))
+        elif _of_harness(node):
+            yield _edit(node, ast.unparse(ast.ImportFrom(HARNESS, node.names, 0)))
+
+
+def _edit(node: ast.expr | ast.stmt | ast.alias, put: str) -> _Edit:
+    end = (node.end_lineno or node.lineno) - 1, node.end_col_offset or node.col_offset
+    return (node.lineno - 1, node.col_offset), end, put
+
+
+def _named_harness(call: ast.Call) -> ast.Constant | None:
+    """The name of a harness module that a call imports, if it does."""
+    first = call.args[0] if call.args else None
+    named = isinstance(first, ast.Constant) and isinstance(first.value, str) and _placed(first.value)
+    return first if named and _called(call) in COMPUTED[:2] and isinstance(first, ast.Constant) else None
+
+
+def _whole_lines(node: ast.stmt, text: str) -> set[int]:
+    """Numbers of a statement's lines, where it shares them with nothing but a comment; else none."""
+    rows = text.encode().split(b"\n")
+    first, last = node.lineno, node.end_lineno or node.lineno
+    before, after = rows[first - 1][: node.col_offset], rows[last - 1][node.end_col_offset :].strip()
+    return set(range(first, last + 1)) if not before.strip() and (not after or after.startswith(b"#")) else set()
+
+
+def _without_comments(text: str) -> list[tuple[int, str]]:
+    """The lines of `text` by number, without comments, trailing blanks and blank lines; strings stay as they are."""
+    rows = text.split("\n")
+    inside, opened = set[int](), list[int]()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind == "COMMENT":
+            rows[token.start[0] - 1] = rows[token.start[0] - 1][: token.start[1]]
+        elif kind == "STRING":
+            inside |= set(range(token.start[0], token.end[0]))
+        elif kind in ("FSTRING_START", "TSTRING_START"):
+            opened.append(token.start[0])
+        elif kind in ("FSTRING_END", "TSTRING_END"):
+            inside |= set(range(opened.pop(), token.end[0]))
+    kept = list[tuple[int, str]]()
+    for number, row in enumerate(rows, 1):
+        line = row if number in inside else row.rstrip()
+        goes_on = bool(kept) and kept[-1][1].endswith("\\")
+        if line or number in inside or goes_on:
+            kept.append((number, line))
+    return kept
+
+
+def _imports(tree: ast.AST) -> Iterator[Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield Import(node.level, node.module or "", tuple(alias.name for alias in node.names))
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls that import something."""
+    return (call for call in ast.walk(tree) if isinstance(call, ast.Call) and _called(call) in COMPUTED)
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+
+
+def _literal(call: ast.Call) -> Import | None:
+    """What a call imports by a name that is written there."""
+    name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    if not isinstance(name, str) or _called(call) not in COMPUTED[:2]:
+        return None
+    bare = name.lstrip(".")
+    return Import(len(name) - len(bare), bare)

@@ -1,0 +1,187 @@
+"""Team: the processes of one run, as `torchrun` starts them, and how what each finds comes together."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from oodbench.basics.errors import OodbenchError
+
+PATIENCE = timedelta(days=2)
+"""How long processes wait for each other: one may train or judge alone, and `torchrun` ends all when one dies."""
+
+LAST_WORDS = timedelta(seconds=30)
+"""How long one that fails waits for the first process to say why."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """One process among those that work on the same run; alone unless it says otherwise.
+
+    All of them take the same decisions in the same order: what only one may do or know (files of results) the first
+    does for all, and a mistake that one meets all meet.
+
+    Attributes:
+        rank: of this process, 0 for the first.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Is it the first process, which speaks and writes?"""
+        return self.rank == 0
+
+    def share(self, count: int, unit: int = 1) -> slice:
+        """The part of `count` things that is this process's: as many as the others', without gaps between them.
+
+        Parts begin at multiples of `unit`, so that nobody's batches are other batches than a single process would
+        make, unless there are too few things for that.
+        """
+        if count < self.size * unit:
+            unit = 1
+        start, stop = (min(count, round(count * rank / self.size / unit) * unit) for rank in (self.rank, self.rank + 1))
+        return slice(start, count if self.rank == self.size - 1 else stop)
+
+    def all(self, work: Callable[[], T]) -> list[T]:
+        """What `work` gives each process, in their order, for everyone.
+
+        Raises:
+            OodbenchError: that of the first process that met one.
+        """
+        if self.size == 1:
+            return [work()]
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, _outcome(work))
+        return [_unpacked(outcome) for outcome in found]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """What `work` gives this process, once all have done theirs.
+
+        Raises:
+            OodbenchError: that of the first process that met one.
+        """
+        outcome = _outcome(work)
+        for error in self.all(lambda: outcome[1]):
+            if error is not None:
+                raise error
+        found: T = outcome[0]
+        return found
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What `work` gives the first process, for everyone; the others do not do it.
+
+        Raises:
+            OodbenchError: it met one.
+        """
+        if self.size == 1:
+            return work()
+        found: list[Any] = [_outcome(work) if self.leads else None]
+        distributed.broadcast_object_list(found, src=0)
+        outcome: T = _unpacked(found[0])
+        return outcome
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of everyone's `value`, a tensor of one shape."""
+        if self.size == 1:
+            return value
+        total = value.detach().clone()
+        distributed.all_reduce(total)
+        return total / self.size
+
+
+ALONE = Team()
+
+
+def _outcome(work: Callable[[], Any]) -> tuple[Any, OodbenchError | None]:
+    try:
+        return work(), None
+    except OodbenchError as error:
+        return None, error
+
+
+def _unpacked(outcome: tuple[Any, OodbenchError | None]) -> Any:
+    found, error = outcome
+    if error is not None:
+        raise error
+    return found
+
+
+def launched() -> bool:
+    """Whether `torchrun` started this process, beside others or alone."""
+    return distributed.is_available() and distributed.is_torchelastic_launched()
+
+
+def _follows() -> bool:
+    return launched() and int(os.environ["RANK"]) > 0
+
+
+def give_first_the_word() -> None:
+    """Wait, in all processes but the first, for the end that a mistake of all puts to them; it comes from `torchrun`.
+
+    Who failed sooner would have the first one ended before it has said anything. Who is still there after
+    `LAST_WORDS` met a mistake of its own.
+    """
+    if _follows():
+        time.sleep(LAST_WORDS.total_seconds())
+
+
+@contextmanager
+def quiet_followers() -> Iterator[None]:
+    """Inside, of all processes only the first is heard. What ends one unexpectedly is still printed outside."""
+    with ExitStack() as stack:
+        if _follows():
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
+
+
+@contextmanager
+def gathered(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
+    """The team that this process belongs to, and the device that is its own: the GPU of its local number, or the CPU.
+
+    Raises:
+        OodbenchError: there are more processes on this machine than GPUs, or one GPU was named for all.
+    """
+    if not launched():
+        yield ALONE, device
+        return
+    device = _own(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    if distributed.is_initialized():  # a notebook's or script's own group
+        yield Team(distributed.get_rank(), distributed.get_world_size()), device
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield Team(distributed.get_rank(), distributed.get_world_size()), device
+    finally:
+        distributed.destroy_process_group()
+
+
+def _own(device: torch.device, number: int, processes: int) -> torch.device:
+    if device.type != "cuda":
+        return device
+    if device.index is not None and processes > 1:
+        raise OodbenchError(
+            f"--device {device} would put {processes} processes on one GPU: say --device cuda, and each takes its own"
+        )
+    found = torch.cuda.device_count()
+    if number >= found:
+        raise OodbenchError(
+            f"torchrun started {processes} processes here and torch sees {found} GPUs: lower --nproc-per-node to "
+            f"{found}, or say --device cpu"
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

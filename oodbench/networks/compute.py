@@ -1,0 +1,99 @@
+"""Compute: how networks calculate, where that is a choice between speed and exactness."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.networks.network import Network, Representation
+
+PRECISIONS = ("auto", "float32", "bf16")
+"""Of training, by name; "auto" is bf16 on a GPU that has it, float32 elsewhere."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Full float32 and nothing compiled, unless it says otherwise.
+
+    Attributes:
+        bf16: training and mining run in bfloat16 wherever torch's autocast holds that to be safe, channels last;
+            weights, losses and gradients of weights stay float32. Other weights come out, so a network's key says it.
+        tf32: attacks and scores may round products to TF32 on a GPU. Other scores come out, so a result's key says it.
+        compiled: networks go through `torch.compile`: minutes at the start, and faster from then on.
+    """
+
+    bf16: bool = False
+    tf32: bool = False
+    compiled: bool = False
+
+
+EXACT = Compute()
+
+
+def choose(precision: str, tf32: bool, compiled: bool, device: torch.device) -> Compute:
+    """What was asked for on `device`; see `PRECISIONS`.
+
+    Raises:
+        OodbenchError: no such precision, or torch cannot compile here.
+    """
+    if precision not in PRECISIONS:
+        raise OodbenchError(f"precision {precision!r} is none: choose one of {', '.join(PRECISIONS)}")
+    if compiled:
+        _try_to_compile(device)
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Compute(bf16=precision == "bf16" or (precision == "auto" and has_bf16), tf32=tf32, compiled=compiled)
+
+
+def _try_to_compile(device: torch.device) -> None:
+    """Find out in seconds rather than after hours of training."""
+    try:
+        torch.compile(lambda numbers: numbers.sin() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # whatever the compiler's many parts raise
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+        raise OodbenchError(f"--compile: torch.compile does not work here ({reason}): leave it out") from error
+
+
+def prepare(network: Network, compute: Compute) -> Network:
+    """`network` set to calculate in this way where it attacks and scores."""
+    network.tf32 = compute.tf32
+    if compute.compiled:
+        network.represent = torch.compile(network.represent)  # type: ignore[method-assign]
+    return network
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Inside, the same work gives the same bits time and again, on a GPU too.
+
+    Left to itself, cuDNN also chooses algorithms that add up gradients in whatever order their threads end.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+@contextmanager
+def training_precision(network: Network, compute: Compute) -> Iterator[None]:
+    """Inside, `network` represents images as `compute` has it for training; what it gives is float32 all the same."""
+    if not compute.bf16:
+        yield
+        return
+    exact = network.represent
+
+    def represent(images: Tensor) -> Representation:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            found = exact(images.contiguous(memory_format=torch.channels_last))
+        return Representation(found.logits.float(), found.features.float(), tuple(tap.float() for tap in found.taps))
+
+    network.to(memory_format=torch.channels_last)
+    network.represent = represent  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        network.represent = exact  # type: ignore[method-assign]

@@ -1,6 +1,0 @@
-"""Stored results to one self-contained HTML page: what was measured, the curves behind it, and what it rests on."""
-
-from oodbench.report.collect import boards
-from oodbench.report.page import render
-
-__all__ = ["boards", "render"]

@@ -1,0 +1,61 @@
+"""Attacked images that a run kept, as image sets: anybody can score them again, without attacking."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.images.imageset import ImageSet, images_digest
+from oodbench.results.store import Cell, Scores
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One image set as one attack left it.
+
+    Attributes:
+        images: called IMAGESET-TASK-DETECTOR-CELL, with the labels and the places that the images had before.
+        about: which attack on which network it was, and the digest of the images.
+    """
+
+    images: ImageSet
+    about: dict[str, str]
+
+
+def kept(cell: Cell) -> Iterator[Kept]:
+    """Every set of attacked images in a cell.
+
+    Raises:
+        OodbenchError: the file is damaged, or its images are not those that were scored.
+    """
+    of_cell = cell.attributes()
+    for group in cell.read():
+        if "images" not in group.extras:
+            continue
+        images = _verified(cell, group)
+        about = {name: str(of_cell.get(name, "")) for name in ("detector", "seed", "network", "network_digest")}
+        about |= {name: str(group.attributes.get(name, "")) for name in ("constants", "images_sha256")}
+        source = (
+            f"{group.image_set} as attacked for {about['detector']} of {cell.path.name}: "
+            f"{group.attributes.get('threat', group.task)}"
+        )
+        name = f"{group.image_set}-{group.task}-{about['detector']}-{cell.path.stem}"
+        yield Kept(ImageSet(name, images, group.labels, source, group.indices), about)
+
+
+def _verified(cell: Cell, group: Scores) -> Pixels:
+    images = group.extras["images"]
+    where = f"{cell.path}, {group.task} on {group.image_set}"
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise OodbenchError(f"{where}: the kept images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")
+    pixels = images.astype(np.uint8, copy=False)
+    if images_digest(pixels) != group.attributes.get("images_sha256"):
+        raise OodbenchError(
+            f"{where}: the kept images are not those that were scored, their SHA-256 is another one: run it again with "
+            "--keep-images"
+        )
+    return pixels

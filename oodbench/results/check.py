@@ -1,0 +1,282 @@
+"""Measured against reference: which figures hold, which are worse, and which cannot be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest
+from oodbench.detector import Detector
+from oodbench.metrics import CONVENTIONS
+from oodbench.results import tables
+from oodbench.results.current import Today, newest
+from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
+from oodbench.results.store import Cell
+from oodbench.results.tables import View
+from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, summarise
+from oodbench.suite import Suite
+
+METRICS = ("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc", "accuracy")
+"""What a reference of measured figures holds of each cell."""
+
+TOLERANCE = 1e-4
+"""For figures of a given network. Rounding differs between machines and swaps a pair of images now and then: an AUROC
+moves by one in n_id * n_ood for each, an FPR by a whole image or not at all."""
+
+TRAINED = {"accuracy": 0.014} | dict.fromkeys(("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc"), 0.05)
+"""For figures of a network that was trained in the run, which differ a little from machine to machine."""
+
+SLACK = 1e-9
+"""Fractions go through text: this much is no difference."""
+
+
+class Status(StrEnum):
+    """What came of one figure, worst first."""
+
+    FAIL = "fail"
+    NOT_COMPARABLE = "not comparable"
+    MISSING = "missing"
+    BETTER = "better"
+    PASS = "pass"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of a reference against what was measured.
+
+    Attributes:
+        name: of the figure: suite, detector, seed, task, OOD set, metric, and whatever sets it apart.
+        status: what came of it.
+        expected: the reference's value, a fraction.
+        measured: NaN where nothing was compared.
+        beyond: by how much it lies outside what is tolerated; 0 inside.
+        why: what is tolerated, or what keeps the two from being compared.
+    """
+
+    name: str
+    status: Status
+    expected: float
+    measured: float
+    beyond: float
+    why: str
+
+    @property
+    def said(self) -> str:
+        """For people, in percent."""
+        if isnan(self.measured):
+            return f"{self.name}: {self.why}"
+        return f"{self.name}: {100 * self.measured:.4g}, expected {100 * self.expected:.4g} {self.why}"
+
+
+def check(
+    cells: Sequence[Cell],
+    reference: pd.DataFrame,
+    detectors: Mapping[str, type[Detector]],
+    suites: Mapping[str, Suite] | None = None,
+) -> list[Verdict]:
+    """A verdict for each row of a reference and each detector that failed, the worst first.
+
+    A row is compared with the one figure of the same name if both agree in all that the row says of
+    `oodbench.results.reference.CONDITIONS`. It passes within its tolerance or, where it has none, its interval. Beyond
+    it, a worse value fails, and a better one does if the row says "both" under `sides`.
+
+    Of several figures of one name, the one counts that today's code, parameters and suite would make, as far as that
+    is known, and of those the newest. What other code made than today's is compared with nothing.
+
+    Args:
+        cells: what was measured.
+        reference: rows of `oodbench.results.reference`.
+        detectors: by name; their code is today's, and they are asked how their papers print scores for rows in the
+            published convention.
+        suites: by name, as they are today.
+
+    Raises:
+        OodbenchError: results cannot be read, nothing was measured, or a convention or detector is unknown.
+    """
+    verdicts: list[Verdict] = []
+    today = Today(detectors, suites or {})
+    for convention, rows in reference.groupby("convention", sort=False):
+        ours = str(convention) in CONVENTIONS
+        measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"))
+        for _, row in rows.iterrows():
+            found = today.among(_alike(row, measured))
+            if ours or found.empty:
+                verdicts.append(_verdict(row, found))
+            else:
+                verdicts.append(_uncompared(row, f"in convention {convention!r}, unknown here"))
+    if all(verdict.status is Status.MISSING for verdict in verdicts):
+        raise OodbenchError(
+            f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
+            "reference; `oodbench check --update` writes one from these results"
+        )
+    verdicts += _failures(cells)
+    return ordered(verdicts)
+
+
+def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The worst first."""
+    order = list(Status)
+    return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
+
+
+def _failures(cells: Sequence[Cell]) -> list[Verdict]:
+    """A verdict for each detector that failed when it was last tried."""
+    frame = tables.tidy(cells, {})
+    failed = frame[frame["metric"] == tables.FAILURE]
+    names = [_name(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
+    return [
+        Verdict(name, Status.FAIL, nan, nan, 0.0, f"failed: {why}")
+        for name, why in zip(names, failed["failed"], strict=True)
+    ]
+
+
+def figures(frame: pd.DataFrame) -> pd.DataFrame:
+    """A tidy frame in a reference's columns, and `current`; each of the suite's means stands beside the sets' own."""
+    frame = frame[frame["metric"] != tables.FAILURE]
+    parts = [frame[:0]]
+    for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
+        parts += [cell, *(_means(cell, task) for _, task in cell[cell["ood"] != ""].groupby("task", sort=False))]
+    return _as_reference(pd.concat(parts, ignore_index=True))
+
+
+def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a tidy frame in a reference's columns, and `current`."""
+    every = every.copy()
+    every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
+    every["data"] = every["source"]
+    every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
+    texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
+    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, "current"]]
+
+
+def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
+    """A reference with what was measured in place of the rows of the same names, and behind the others.
+
+    Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
+    them, since only the former has the same weights everywhere. What a row tolerates stays as it is; new rows tolerate
+    `TOLERANCE` and one image, or `TRAINED`, to either side.
+
+    Args:
+        reference: rows of `oodbench.results.reference`; None to begin one.
+        frame: tidy, in the default convention.
+
+    Raises:
+        OodbenchError: two results of one age have one name.
+    """
+    measured = figures(frame)
+    if not measured.empty:
+        same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
+        measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
+    given = measured["checkpoint"] != ""
+    of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
+    kept = (
+        measured["metric"].isin(METRICS)
+        & measured["value"].notna()
+        & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
+    )
+    rows = measured.loc[kept, list(COLUMNS)].copy()
+    rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
+    rows[["low", "high"]] = nan
+    rows["tolerance"] = [_tolerated(row) for _, row in rows.iterrows()]
+    rows["sides"] = "both"
+    new = pd.MultiIndex.from_frame(rows[[*IDENTITY, "convention"]])
+    if new.has_duplicates:
+        name = _name(rows[new.duplicated()].iloc[0])
+        raise OodbenchError(f"two results have the name {name}: a reference holds one; move the older file away")
+    if reference is None:
+        return rows
+    keys = pd.MultiIndex.from_frame(reference[[*IDENTITY, "convention"]])
+    stated = reference.set_axis(keys).loc[keys.isin(new), ["tolerance", "low", "high", "sides", "note"]]
+    rows = rows.set_axis(new)
+    rows.loc[stated.index, list(stated.columns)] = stated
+    return pd.concat([reference[~keys.isin(new)], rows], ignore_index=True)
+
+
+def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:
+    """Rows for each mean that the suite names, of one cell and task; none where one of the mean's sets is missing."""
+    whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
+    sets = task.drop_duplicates("ood").set_index("ood")
+    sizes, scores = sets["n_ood"], sets["scores"]
+    values: dict[str, dict[str, float]] = {}
+    for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View(by="mean")):
+        if entry.ood.startswith(MEAN):
+            values.setdefault(entry.ood, {})[entry.metric] = entry.value
+    rows = [
+        whole.assign(
+            value=pd.Series(of_mean),
+            ood=ood,
+            n_ood=int(sizes[behind(cell, ood)].sum()),
+            scores=digest(*scores[behind(cell, ood)]),
+        )
+        for ood, of_mean in values.items()
+        if set(behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
+    ]
+    return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
+
+
+def _tolerated(row: "pd.Series[Any]") -> float:
+    n_id, n_ood = float(row["n_id"]), max(float(row["n_ood"]), 1.0)
+    given = {"fpr95": 1 / n_ood, "fpr95_oodpos": 1 / n_id, "fpr95_clean": 1 / n_ood, "fnr_clean": 1 / n_id}
+    given |= {"auroc": max(TOLERANCE, 2 / (n_id * n_ood))}
+    return given.get(row["metric"], TOLERANCE) if row["checkpoint"] else TRAINED[row["metric"]]
+
+
+def _alike(row: "pd.Series[Any]", measured: pd.DataFrame) -> pd.DataFrame:
+    """What was measured under a reference row's name; a seed that it does not say may be any."""
+    named = [name for name in IDENTITY if name != "seed" or row["seed"]]
+    same = pd.Series(True, index=measured.index)
+    for name in named:
+        same &= measured[name] == row[name]
+    return measured[same]
+
+
+def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
+    if found.empty:
+        return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, "not measured here")
+    if len(found) > 1:
+        return _uncompared(row, f"{len(found)} results have this name, and none is the newest; keep one")
+    one = found.iloc[0]
+    if one["current"] == "no":
+        return _uncompared(row, "made by other code than today's: run it again")
+    for name in CONDITIONS:
+        said = row[name]
+        if said not in ("", None) and said == said and said != one[name]:
+            return _uncompared(row, f"another {name.replace('_', ' ')}: {_short(one[name])}, not {_short(said)}")
+    if isnan(one["value"]):
+        return _uncompared(row, f"unknown: the images of {one['id_set']} carry no labels")
+    low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
+    low, high = (row["low"], row["high"]) if isnan(low) else (low, high)
+    if isnan(low) or isnan(high):
+        return _uncompared(row, "the reference states neither a tolerance nor an interval")
+    value = float(one["value"])
+    beyond = max(low - value, value - high)
+    range_of = f"({100 * max(low, 0):.4g} to {100 * min(high, 1):.4g})"
+    if beyond <= SLACK:
+        return Verdict(_name(row), Status.PASS, row["value"], value, 0.0, range_of)
+    worse = (value > high) == lower_is_better(row["metric"])
+    status = Status.FAIL if worse or row["sides"] == "both" else Status.BETTER
+    return Verdict(_name(row), status, row["value"], value, beyond, range_of)
+
+
+def _uncompared(row: "pd.Series[Any]", why: str) -> Verdict:
+    return Verdict(_name(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
+
+
+def _name(row: "pd.Series[Any]") -> str:
+    notes = [f"seed {row['seed']}"] if row["seed"] else []
+    notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
+    notes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
+    notes += [f"{row['images']:.0f} of each OOD set"] if row["images"] else []
+    place = [str(row[name]) for name in ("task", "ood", "metric") if row[name]]
+    about = f" ({', '.join(notes)})" if notes else ""
+    return " ".join([f"{row['suite']} {row['detector']}{about}".strip(), *place])
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

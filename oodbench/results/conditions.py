@@ -1,0 +1,99 @@
+"""What a number was made under: the one list of what is part of a key and what is a condition that a table shows.
+
+A key (a hash in the name of a result or a network) holds what makes a number another number: the suite's images,
+network, training recipe and outliers, the detector's parameters and code, the task's constants, the seed, `--limit` and
+`--images`, the weights of a given network, the version numbers of the harness, and of the machinery whatever below says
+`IN_WEIGHTS` or `IN_SCORES`. A result with another key is another result, stands in a file of its own, and is never
+averaged with the first.
+
+Everything else below is a condition: the same numbers are meant and rounding alone differs, so a result is not done
+again because a GPU took over or torch was updated, and results can be made on one machine and read on another. Rounding
+can add up over a training to other weights. Therefore tables name the conditions of every row where they differ, and
+where a network was trained if that is not where it was scored.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from oodbench.networks.compute import EXACT, Compute
+from oodbench.version import __version__
+
+IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"
+"""What becomes of a condition. Those in a key are shown as well."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What calculates.
+
+    Attributes:
+        device: of this process.
+        processes: that work together.
+        compute: precision and compilation.
+    """
+
+    device: torch.device
+    processes: int = 1
+    compute: Compute = EXACT
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that may differ between two runs of the same command.
+
+    Attributes:
+        name: for people.
+        becomes: `IN_WEIGHTS`, `IN_SCORES` or `SHOWN`.
+        stored: the attribute of a result that says it; several may share one.
+        value: in words; "" where it is as usual.
+    """
+
+    name: str
+    becomes: str
+    stored: str
+    value: Callable[[Setup], str]
+
+
+def _hardware(setup: Setup) -> str:
+    if setup.device.type == "cuda":
+        return str(torch.cuda.get_device_name(setup.device))
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)} on {os.cpu_count()} cores"
+
+
+CONDITIONS = (
+    Condition("version of oodbench", SHOWN, "oodbench", lambda _: __version__),
+    Condition("version of torch", SHOWN, "torch", lambda _: str(torch.__version__)),
+    Condition("version of Python", SHOWN, "python", lambda _: platform.python_version()),
+    Condition("device", SHOWN, "device", lambda setup: setup.device.type),
+    Condition("GPU, or CPU and threads", SHOWN, "hardware", _hardware),
+    Condition(
+        "processes", IN_WEIGHTS, "hardware", lambda setup: f"{setup.processes} processes" * (setup.processes > 1)
+    ),
+    Condition("training in bf16", IN_WEIGHTS, "hardware", lambda setup: "trained in bf16" * setup.compute.bf16),
+    Condition("scoring in TF32", IN_SCORES, "hardware", lambda setup: "scored in TF32" * setup.compute.tf32),
+    Condition("compilation", SHOWN, "hardware", lambda setup: "compiled" * setup.compute.compiled),
+)
+"""In the order in which they are said."""
+
+
+def keyed(setup: Setup, key: str) -> list[str]:
+    """What of `setup` belongs into a key, `IN_WEIGHTS` or `IN_SCORES`; nothing where all is as usual."""
+    return [said for each in CONDITIONS if each.becomes == key and (said := each.value(setup))]
+
+
+def shown(setup: Setup) -> dict[str, str]:
+    """All of it, as a result's attributes: oodbench, torch, python, device, hardware."""
+    found: dict[str, list[str]] = {}
+    for each in CONDITIONS:
+        found.setdefault(each.stored, []).extend(filter(None, [each.value(setup)]))
+    return {name: ", ".join(values) for name, values in found.items()}
+
+
+def place(hardware: str, version: str) -> str:
+    """Where something was measured or trained, for people, from the attributes "hardware" and "torch"."""
+    return f"{hardware}, torch {version}"

@@ -1,0 +1,190 @@
+"""A results folder to the results in it: each measurement once, and what was left out, by name."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest
+from oodbench.results import store
+from oodbench.results.store import Cell, Scores
+from oodbench.tasks import ID_TASK
+
+TEXTS = ("suite", "suite_fingerprint", "detector", "network", "network_digest")
+WHOLE = ("suite_version", "seed", "limit", "images")
+"""Attributes of a cell without which nobody could say what its numbers are: texts, and whole numbers."""
+
+OF_JSON = ("means", "parameters", "tuned")
+"""Attributes of a cell that hold JSON objects, where they are there."""
+
+TUNED = ("source", "id_images", "outliers")
+"""What every record of a tuning says."""
+
+SOURCES = ("heldout", "id-test")
+"""What a detector may have been tuned on."""
+
+FAILED = "failed"
+"""The attribute of a cell that says why its detector could not be trained, fitted or scored; none where it could."""
+
+FAILED_AT = "failed_at"
+"""What it failed at, task/set; empty where it could not even learn what it needs."""
+
+FAILED_ON = "failed_on"
+"""When it did, in ISO 8601."""
+
+UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest", "code")
+"""What stands for the key of a measurement where none was stored."""
+
+_CANONICAL = re.compile(r"seed\d+-[0-9a-f]{12}")
+
+Measurement = tuple[str, ...]
+"""What tells one group of scores from any other: what was measured, with which key, and the scores."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in a results folder.
+
+    Attributes:
+        cells: results that can be read, each measurement once, sorted by path.
+        broken: why each other file is left out, by its path.
+        copies: files that are copies of others, with the file that counts.
+    """
+
+    cells: Sequence[Cell]
+    broken: Mapping[Path, str]
+    copies: Mapping[Path, Path]
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for people about each file, or folder of copies, that does not count."""
+        return [*(f"left out: {why}" for why in self.broken.values()), *_about_copies(self.copies)]
+
+
+def find(folder: Path) -> Found:
+    """The results below `folder`, but for those of its `reference` folder and hidden files.
+
+    Every file is read once, so that what is amiss is named here and not halfway through a table.
+
+    Raises:
+        OodbenchError: there is no file, or none of them can be read.
+    """
+    broken: dict[Path, str] = {}
+    measured: dict[Cell, frozenset[Measurement]] = {}
+    canonical: dict[Cell, bool] = {}
+    for cell in store.cells(folder):
+        try:
+            attributes, groups = require(cell)
+        except OodbenchError as error:
+            broken[cell.path] = str(error)
+        else:
+            measured[cell] = _measurements(cell, attributes, groups)
+            canonical[cell] = _is_canonical(cell.path, attributes)
+    if not measured:
+        raise OodbenchError("\n".join(broken.values()))
+    # What was copied while a run went on holds less than what it was copied from.
+    order = sorted(
+        measured, key=lambda cell: (-len(measured[cell]), not canonical[cell], len(cell.path.parts), cell.path)
+    )
+    kept: dict[frozenset[Measurement], Cell] = {}
+    at: dict[Measurement, list[frozenset[Measurement]]] = {}
+    copies: dict[Path, Path] = {}
+    for cell in order:
+        own = measured[cell]
+        whole = next((other for other in at.get(next(iter(own)), []) if own <= other), None)
+        if whole is not None:
+            copies[cell.path] = kept[whole].path
+            continue
+        kept[own] = cell
+        for one in own:
+            at.setdefault(one, []).append(own)
+    return Found(sorted(kept.values(), key=lambda cell: cell.path), broken, dict(sorted(copies.items())))
+
+
+def require(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
+    """The attributes and scores of a cell that `oodbench run` wrote.
+
+    Raises:
+        OodbenchError: it cannot be read, or lacks what every run writes.
+    """
+    attributes: dict[str, Any] = dict(cell.attributes())
+    groups = cell.read()
+    if amiss := _amiss(attributes, groups):
+        raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it out of the results folder")
+    return attributes, groups
+
+
+def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
+    """What a file of our format lacks of what every run writes; empty if nothing."""
+    if missing := sorted({*TEXTS, *WHOLE} - attributes.keys()):
+        return f"it does not say its {', '.join(missing)}"
+    kinds = dict.fromkeys(TEXTS, str) | dict.fromkeys(WHOLE, int)
+    for name, value in attributes.items():
+        if not isinstance(value, kinds.get(name, str | int | float)):
+            return f"its {name} is {str(value)[:40]!r}"
+    if not attributes.get(FAILED) and not any(group.role == "id" and group.task == ID_TASK for group in groups):
+        return "it has no scores of ID images"
+    if empty := [f"{group.task}/{group.image_set}" for group in groups if not len(group.scores)]:
+        return f"it has no scores in {empty[0]}"
+    texts = [attributes.get(name) for name in OF_JSON] + [group.attributes.get("constants") for group in groups]
+    for text in filter(None, texts):
+        if not isinstance(_parsed(text), dict):
+            return f"{str(text)[:40]!r} in it is no JSON object"
+    tuned = _parsed(attributes.get("tuned") or "{}")
+    if tuned and not (set(TUNED) <= tuned.keys() and tuned["source"] in SOURCES):
+        return "it does not say what its detector was tuned on"
+    sets = _parsed(attributes.get("means") or "{}").values()
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in sets):
+        return "its means are no lists of image sets"
+    radii = [_parsed(group.attributes.get("constants") or "{}").get("epsilon", 0) for group in groups]
+    return "" if all(isinstance(radius, int | float) for radius in radii) else "a radius in it is no number"
+
+
+def _parsed(text: Any) -> Any:
+    try:
+        return json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_canonical(path: Path, attributes: Mapping[str, Any]) -> bool:
+    """The file is called and lies as a run has it, and not as a copy has it."""
+    folders = (path.parent.parent.name, path.parent.name)
+    return bool(_CANONICAL.fullmatch(path.stem)) and folders == (attributes["suite"], attributes["detector"])
+
+
+def _measurements(cell: Cell, attributes: Mapping[str, Any], groups: Iterable[Scores]) -> frozenset[Measurement]:
+    """Each group of scores by its content, so that a copy is known wherever it lies and whatever it is called."""
+    head = tuple(str(attributes[name]) for name in ("suite", "suite_fingerprint", "detector", "seed"))
+    about = tuple(str(attributes.get(name, "")) for name in UNKEYED)
+    found = [
+        (
+            *head,
+            group.task,
+            group.image_set,
+            *((str(group.attributes["key"]),) if group.attributes.get("key") else about),
+            digest(group.scores.tobytes(), group.predictions.tobytes(), group.indices.tobytes()),
+        )
+        for group in groups
+    ]
+    bare = (*head, *about, *(str(attributes.get(name, "")) for name in (FAILED, FAILED_ON)))
+    return frozenset(found or [bare])
+
+
+def _about_copies(copies: Mapping[Path, Path]) -> list[str]:
+    """A line for each folder with copies, and each folder they were copied from."""
+    folders: dict[tuple[Path, Path], list[tuple[Path, Path]]] = {}
+    for copy, original in copies.items():
+        folders.setdefault((copy.parent, original.parent), []).append((copy, original))
+    lines = []
+    for (where, source), pairs in folders.items():
+        names = ", ".join(copy.name for copy, _ in pairs)
+        originals = ", ".join(dict.fromkeys(original.name for _, original in pairs))
+        one = len(pairs) == 1
+        lines.append(
+            f"counted once: {names} in {where} {'is a copy' if one else 'are copies'} of {originals} in {source}"
+        )
+    return lines

@@ -1,0 +1,142 @@
+"""Reference figures: tidy CSV files, one metric a row, of what was published and of what was measured."""
+
+import io
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.files import read_text, write_atomic
+
+IDENTITY = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images", "task", "ood", "metric")
+"""What names a figure: a reference holds one row for each."""
+
+CONDITIONS = (
+    "suite_version",
+    "suite_fingerprint",
+    "id_set",
+    "network",
+    "network_digest",
+    "parameters",
+    "constants",
+    "epsilon",
+    "n_id",
+    "n_ood",
+)
+"""What must be equal for two figures to be compared, where a reference says it; empty says nothing."""
+
+FIGURE = ("convention", "value", "sd", "tolerance", "low", "high", "sides")
+ORIGIN = ("source", "reference", "note", "scores", "oodbench", "torch", "device", "hardware", "data", "date")
+COLUMNS = (*IDENTITY, *CONDITIONS, *FIGURE, *ORIGIN)
+"""Columns of a reference file, explained in results/reference/README.md."""
+
+NUMBERS = ("value", "sd", "tolerance", "low", "high", "epsilon", "n_id", "n_ood", "limit", "images")
+COUNTS = ("n_id", "n_ood", "limit", "images")
+"""Of these, whole ones."""
+
+SHIPPED = ("published", "measured")
+SIDES = ("", "both")
+
+
+def shipped(name: str) -> pd.DataFrame:
+    """A reference that comes with oodbench: "published" or "measured".
+
+    Raises:
+        OodbenchError: there is none of that name.
+    """
+    if name not in SHIPPED:
+        raise unknown("reference", name, SHIPPED)
+    return parse((files("oodbench.figures") / f"{name}.csv").read_text(encoding="utf-8"), f"{name}.csv")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A reference file, or one that comes with oodbench by its name.
+
+    Raises:
+        OodbenchError: there is no such file, or what is wrong in it.
+    """
+    if not path.is_file() and str(path) in SHIPPED:
+        return shipped(str(path))
+    if not path.is_file():
+        raise OodbenchError(
+            f"cannot read the reference {path}: there is no such file; give a CSV file, or one of {', '.join(SHIPPED)}"
+        )
+    return parse(read_text(path), str(path))
+
+
+def parse(text: str, name: str) -> pd.DataFrame:
+    """The rows of a reference file: `NUMBERS` as float64, NaN where empty, all else as text.
+
+    Args:
+        text: CSV with the columns `COLUMNS`, in any order; more are kept. Separated by commas, or by semicolons or
+            tabs as spreadsheets do; numbers may then have a decimal comma.
+        name: of the file, for messages.
+
+    Raises:
+        OodbenchError: it is no CSV, has no rows, lacks columns, or has a number, a value or a `sides` that is none.
+    """
+    declared = re.match(r"\s*\"?sep=(.)\"?\s*?\r?\n", text)  # a line for Excel
+    text = text[declared.end() :] if declared else text
+    separator = declared[1] if declared else _separator(text)
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        frame.columns = frame.columns.str.strip()
+        frame.attrs["heading"] = 2 if declared else 1
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise OodbenchError(f"{name} is not a CSV file ({error}): `oodbench check --update` writes one") from error
+    if lacking := [column for column in COLUMNS if column not in frame.columns]:
+        raise OodbenchError(
+            f"{name} lacks the columns {', '.join(lacking)}: a reference has {', '.join(COLUMNS)}; "
+            "`oodbench check --update` writes one"
+        )
+    if frame.empty:
+        raise OodbenchError(f"{name} has no rows: `oodbench check --update` writes them from a results folder")
+    for column in NUMBERS:
+        written = frame[column].str.strip()
+        if separator != ",":
+            written = written.str.replace(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$", r"\1.\2", regex=True)
+        numbers = pd.to_numeric(written.where(written != "", "nan"), errors="coerce")
+        if (wrong := numbers.isna() & ~written.isin(["", "nan"])).any():
+            raise _bad(name, frame, wrong, column, "a number with a decimal point and no other marks, or nothing")
+        # 10.000 for ten thousand would be read as ten
+        if column in COUNTS and (wrong := ~written.str.fullmatch(r"(\d+(\.0)?|nan)?")).any():
+            raise _bad(name, frame, wrong, column, "a whole number without marks between its digits, or nothing")
+        frame[column] = numbers.astype(float).fillna(0.0) if column in ("limit", "images") else numbers.astype(float)
+    if (wrong := ~frame["value"].between(0, 1)).any():
+        raise _bad(name, frame, wrong, "value", "a fraction from 0 to 1")
+    if (wrong := (frame["tolerance"] < 0) | (frame["low"] > frame["high"])).any():
+        raise _bad(name, frame, wrong, "tolerance", "0 or more, and `low` no higher than `high`")
+    if (wrong := ~frame["sides"].isin(SIDES)).any():
+        raise _bad(name, frame, wrong, "sides", "nothing or 'both'")
+    if (wrong := frame.duplicated([*IDENTITY, "id_set", "network", "convention", "reference", "note"])).any():
+        line = _line(frame, wrong)
+        raise OodbenchError(f"{name}, line {line}: this figure stands in an earlier line as well; keep one")
+    return frame
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Put the rows of `parse` into a file.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_atomic(path, frame[list(COLUMNS)].to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
+
+
+def _bad(name: str, frame: pd.DataFrame, wrong: "pd.Series[bool]", column: str, expected: str) -> OodbenchError:
+    found = frame[column][wrong].iloc[0]
+    line = _line(frame, wrong)
+    return OodbenchError(f"{name}, line {line}: {column} is {str(found)!r}, expected {expected}; mend the line")
+
+
+def _line(frame: pd.DataFrame, wrong: "pd.Series[bool]") -> int:
+    """The line of a file in which the first row stands that is wrong."""
+    return int(wrong.to_numpy().argmax()) + 1 + int(frame.attrs["heading"])
+
+
+def _separator(text: str) -> str:
+    """What stands most often between the columns' names."""
+    heading = text.lstrip().partition("\n")[0]
+    return max(",;\t", key=heading.count)

@@ -1,0 +1,145 @@
+"""What a report shows, as plain data. A board is one suite on the same images, a row is one cell of results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oodbench.results.report.curves import Histogram, Roc
+from oodbench.results.report.sheets import Sheet
+from oodbench.results.tables import printed
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric as a fraction in [0, 1]; `low` and `high` bound its 95 % interval where a subset was measured.
+
+    Its texts are what a table prints, so that the page rounds as tables do.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    text: str = field(init=False)
+    interval: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", printed(self.value))
+        bounded = self.low is not None and self.high is not None
+        bounds = f"{printed(self.low)} to {printed(self.high)}" if bounded else ""  # type: ignore[arg-type]
+        object.__setattr__(self, "interval", bounds)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One task against one OOD set, for one row.
+
+    Attributes:
+        task: how images were altered.
+        ood: the image set.
+        n_ood: its images.
+        metrics: every metric by name.
+        threshold: the score that keeps 95 % of ID.
+        roc: of ID against OOD under the task.
+        histogram: series "id", "ood" (under the task) and, where it was measured too, "clean" (OOD as it is).
+    """
+
+    task: str
+    ood: str
+    n_ood: int
+    metrics: Mapping[str, Value]
+    threshold: float
+    roc: Roc
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell: a detector with a seed and settings.
+
+    Attributes:
+        name: the detector, and whatever sets it apart from the others of its board.
+        detector: its name.
+        paper: where it comes from.
+        accuracy: of the classifier on ID images; NaN where they carry no labels.
+        accuracy_text: the same as tables print it.
+        apart: by task, why the row is held against no other, such as "other code".
+        id_set: the ID image set.
+        n_id: its images.
+        constants: what each task is, as stored.
+        threats: the same in words.
+        means: FPR@95 and AUROC by task and view; None where one of the view's sets is missing.
+        panels: everything measured.
+        flags: by task, what the attacks' own measurements warn of, the worst first.
+        severity: by task, the most that a figure may be off by, as a fraction.
+        marks: by task, the sign of that beside a figure.
+        sheets: images that passed, by task.
+        provenance: what it rests on, in words, by heading.
+    """
+
+    name: str
+    detector: str
+    paper: str
+    accuracy: float
+    accuracy_text: str
+    apart: Mapping[str, str]
+    id_set: str
+    n_id: int
+    constants: Mapping[str, Mapping[str, Any]]
+    threats: Mapping[str, str]
+    means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
+    panels: Sequence[Panel]
+    flags: Mapping[str, Sequence[str]]
+    severity: Mapping[str, float]
+    marks: Mapping[str, str]
+    sheets: Mapping[str, Sheet]
+    provenance: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A column of a board.
+
+    Attributes:
+        name: of the task.
+        threats: in words; more than one where rows differ, and then their values are not to be compared.
+        clean: images are as they are.
+        attack: images were moved inside a ball.
+        curve: the task without its radius, where it is one of a curve over radii; else empty.
+        point: of which curve it is a point, also as the suite's own task at its own radius; else empty.
+        radius: in 1/255; 0 elsewhere.
+    """
+
+    name: str
+    threats: Sequence[str]
+    clean: bool
+    attack: bool
+    curve: str
+    point: str
+    radius: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows over the same images.
+
+    Attributes:
+        suite: by name.
+        extent: its version, how much of it, and what every row changed.
+        changed: it is not the whole suite as it is.
+        troubled: what each detector is called that failed or whose scores are all stale, and what is the matter.
+        summary: what was measured, a sentence.
+        basis: what the values rest on, by heading.
+        views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, and each.
+        tasks: in the order in which they were first added.
+        rows: in the order of their files.
+    """
+
+    suite: str
+    extent: str
+    changed: bool
+    troubled: Sequence[tuple[str, str]]
+    summary: str
+    basis: Mapping[str, str]
+    views: Mapping[str, Sequence[str]]
+    tasks: Sequence[Task]
+    rows: Sequence[Row]

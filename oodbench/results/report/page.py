@@ -1,0 +1,67 @@
+"""Plain data to one HTML page that needs nothing beside itself."""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from oodbench.results.report.model import Board
+from oodbench.version import __version__
+
+LIBRARIES = {"d3.min.js": "d3.LICENSE", "plot.umd.min.js": "plot.LICENSE"}
+"""Vendored files in the order in which they are loaded, each with its licence."""
+
+SCRIPTS = ("dom.js", "charts.js", "board.js", "cells.js", "page.js")
+"""Ours, in the order in which they are loaded."""
+
+
+def render(boards: Sequence[Board]) -> bytes:
+    """The page, UTF-8."""
+    ours = files("oodbench.results.report")
+    scripts = [
+        f"/*\n{(ours / 'vendor' / licence).read_text('utf-8')}*/\n{(ours / 'vendor' / name).read_text('utf-8')}"
+        for name, licence in LIBRARIES.items()
+    ]
+    scripts += [(ours / name).read_text("utf-8") for name in SCRIPTS]
+    page = Template((ours / "page.html").read_text("utf-8")).substitute(
+        policy=_policy(scripts),
+        style=(ours / "page.css").read_text("utf-8"),
+        data=embedded({"oodbench": __version__, "boards": [asdict(board) for board in boards]}),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+    return page.encode()
+
+
+def embedded(data: Any) -> str:
+    """JSON that can stand inside a script element: no name in it, however hostile, ends the element."""
+    text = json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Inside JSON these characters stand in strings only.
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _finite(data: Any) -> Any:
+    """The same with six digits a number, and null for what is none."""
+    if isinstance(data, float):
+        return float(f"{data:.6g}") if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """What a browser may load for the page: these very scripts, styles and images that are in it, nothing else."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,260 @@
+"""One cell to one row: its values, the curves behind them, what passed, what is flagged and what it rests on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oodbench.detector import Detector
+from oodbench.metrics import curve, threshold_at_95
+from oodbench.results import tables
+from oodbench.results.report.curves import histogram, roc
+from oodbench.results.report.model import Panel, Row, Value
+from oodbench.results.report.sheets import Attacked, Originals, sheet
+from oodbench.results.store import Cell, Scores
+from oodbench.results.tables.flags import Flagged
+from oodbench.results.tables.layout import one_line
+from oodbench.statistics.severity import mark
+from oodbench.tasks import ID_TASK, KINDS
+
+NUMBERS = ("value", "low", "high")
+"""What is averaged over sets, as a table does."""
+
+LEADING = ("fpr95", "auroc")
+"""Metrics of a leaderboard."""
+
+OF_GROUP = {
+    "measured": "date",
+    "oodbench": "oodbench",
+    "torch": "torch",
+    "python": "python",
+    "device": "device",
+    "hardware": "hardware",
+}
+"""Headings of what is the same in most groups of a cell, and the attributes they stand for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell and its metrics; its scores are read when its row is made, so that one cell is in memory at a time."""
+
+    cell: Cell
+    attributes: Mapping[str, Any]
+    frame: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Metrics without those of ID alone."""
+        return self.frame[~self.frame["metric"].isin(["accuracy", tables.FAILURE])]
+
+    @property
+    def trouble(self) -> str:
+        """That its detector failed, or that all its scores of OOD images are stale, and why; empty if neither is so."""
+        failed = self.frame.loc[self.frame["metric"] == tables.FAILURE, "failed"]
+        if not failed.empty:
+            return f"failed: {one_line(failed.iloc[0])}"
+        stale = "" if self.frame.empty else str(self.frame["stale"].iloc[0])
+        return f"stale and left out: {stale}; run it again" if stale and self.scores.empty else ""
+
+
+def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list[Result]:
+    """Cells and their metrics.
+
+    Args:
+        cells: what to show.
+        detectors: by name; their code is today's.
+
+    Raises:
+        OodbenchError: a cell is damaged, or no run wrote it.
+    """
+    frame, names = tables.tidy(cells, detectors), tables.cell_names(cells)
+    return [
+        Result(cell, cell.attributes(), frame[frame["cell"] == name]) for cell, name in zip(cells, names, strict=True)
+    ]
+
+
+def row(
+    result: Result,
+    name: str,
+    views: Mapping[str, Sequence[str]],
+    apart: Mapping[str, str],
+    originals: Originals,
+    share: int,
+) -> Row:
+    """What a board shows of `result`.
+
+    Args:
+        result: with a score of an OOD image at least.
+        name: of the row.
+        views: OOD sets by what values are averaged over.
+        apart: by task, why it is held against no other row.
+        originals: where images before an attack come from.
+        share: bytes that each of its sheets may take.
+
+    Raises:
+        OodbenchError: the cell is damaged.
+    """
+    everything, scores = result.cell.read(), result.scores
+    outdated = tables.stale(everything)
+    groups = _Groups([group for group in everything if (group.task, group.image_set) not in outdated])
+    left_out = str(result.frame["stale"].iloc[0])
+    id_group = groups.id_of(ID_TASK)
+    by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
+    flagged = tables.flagged(scores)
+    severities = tables.severities(flagged)
+    before = partial(originals.of, str(result.attributes["network"]))
+    return Row(
+        name=name,
+        detector=str(result.attributes["detector"]),
+        paper=str(result.attributes.get("paper", "")),
+        accuracy=(accuracy := float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0])),
+        accuracy_text=tables.printed(accuracy),
+        apart=apart,
+        id_set=id_group.image_set,
+        n_id=len(id_group.scores),
+        constants=groups.constants,
+        threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
+        means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
+        panels=[_panel(groups, group, scores) for group in groups.ood],
+        severity={task: effect for (_, task), effect in severities.items()},
+        marks={task: mark(effect) for (_, task), effect in severities.items()},
+        flags=_flags(flagged) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
+        sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
+        provenance=_provenance(result, groups),
+    )
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The groups of one cell."""
+
+    groups: Sequence[Scores]
+
+    @property
+    def ood(self) -> list[Scores]:
+        """Those of OOD images."""
+        return [group for group in self.groups if group.role == "ood"]
+
+    def id_of(self, task: str) -> Scores:
+        """ID scores that `task` is held against: attacked ones where it attacks them."""
+        found = {group.task: group for group in self.groups if group.role == "id"}
+        return found.get(task, found[ID_TASK])
+
+    @cached_property
+    def constants(self) -> dict[str, Mapping[str, Any]]:
+        """What each task is."""
+        return {group.task: json.loads(str(group.attributes.get("constants") or "{}")) for group in self.ood}
+
+    def clean(self, image_set: str) -> Scores | None:
+        """Scores of the images as they are, where they were measured."""
+        for group in self.ood:
+            if group.image_set == image_set and self.constants[group.task].get("kind") == "clean":
+                return group
+        return None
+
+    def attacked(self) -> Iterator[tuple[str, list[Attacked]]]:
+        """Tasks that move OOD images inside a ball, with the sets they were done to."""
+        for task, about in self.constants.items():
+            kind = KINDS.get(about.get("kind", ""))
+            if kind and not kind.certifies and about.get("epsilon") and about.get("side") != "in":
+                yield (
+                    task,
+                    [
+                        Attacked(group, self.id_of(task).scores, self.clean(group.image_set))
+                        for group in self.ood
+                        if group.task == task
+                    ],
+                )
+
+
+def _means(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
+    """Unweighted over `sets`; None where one of them is missing."""
+    chosen = part[part["ood"].isin(sets)]
+    # Of an attack whose constants changed halfway there is no mean.
+    if set(chosen["ood"]) != sets or chosen["constants"].nunique() > 1:
+        return None
+    found = {}
+    for metric in LEADING:
+        of_metric = chosen[chosen["metric"] == metric]
+        found[metric] = _value({name: float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS})
+    return found
+
+
+def _value(numbers: Any) -> Value:
+    """From a row of a frame with value, low and high."""
+    if pd.isna(numbers["low"]):
+        return Value(float(numbers["value"]))
+    return Value(float(numbers["value"]), float(numbers["low"]), float(numbers["high"]))
+
+
+def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
+    id_scores, clean = groups.id_of(group.task).scores, groups.clean(group.image_set)
+    series = {"id": id_scores, "ood": group.scores}
+    if clean is not None and clean is not group:
+        series["clean"] = clean.scores
+    own = scores[(scores["task"] == group.task) & (scores["ood"] == group.image_set)].set_index("metric")
+    return Panel(
+        task=group.task,
+        ood=group.image_set,
+        n_ood=len(group.scores),
+        metrics={str(metric): _value(own.loc[metric]) for metric in own.index},
+        threshold=threshold_at_95(id_scores),
+        roc=roc(curve(id_scores, group.scores)),
+        histogram=histogram(series),
+    )
+
+
+def _flags(found: Sequence[Flagged]) -> dict[str, list[str]]:
+    """What is said of each task, or curve over radii."""
+    said: dict[str, list[str]] = {}
+    for one in found:
+        said.setdefault(one.about, []).append(one.text)
+    return said
+
+
+def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
+    about = result.attributes
+    network = f"{about['network']}, {about.get('network_file', '')}, digest {str(about['network_digest'])[:16]}"
+    found = {
+        "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
+        "detector": f"{about['detector']}: {about.get('paper', '')}",
+        "parameters": str(about.get("parameters", "")),
+        "tuning": _tuning(about),
+        "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
+        "seed": str(about["seed"]),
+        "changed for this run": str(about.get("settings", "")),
+        "network": network,
+        "network trained on": str(about.get("trained_on") or ("unknown" if about.get("checkpoint") else "")),
+        "checkpoint": Path(str(about.get("checkpoint", ""))).name,
+        "pretrained network": str(about.get("pretrained", "")),
+    }
+    for heading, name in OF_GROUP.items():
+        values = sorted({str(group.attributes[name]) for group in groups.ood if name in group.attributes})
+        found[heading] = f"{values[0]} to {values[-1]}" if heading == "measured" and values[1:] else "; ".join(values)
+    sources = {
+        group.image_set: f"{group.image_set}: {len(group.scores)} images, {group.attributes.get('source', '')}, "
+        f"fingerprint {str(group.attributes.get('fingerprint', ''))[:16]}"
+        for group in groups.groups
+    }
+    found["images"] = "\n".join(sources.values())
+    found["tasks"] = "\n".join(f"{task}: {json.dumps(constants)}" for task, constants in groups.constants.items())
+    found["cost of attacks"] = "\n".join(_costs(result.scores))
+    found["file"] = "/".join(result.cell.path.parts[-3:])
+    return {heading: text for heading, text in found.items() if text}
+
+
+def _tuning(about: Mapping[str, Any]) -> str:
+    """What was tuned on what, in words; "" if nothing was."""
+    found = json.loads(str(about.get("tuned") or "{}"))
+    return tables.about_tuning(found, bool(about.get("checkpoint"))) if found else ""
+
+
+def _costs(scores: pd.DataFrame) -> Iterator[str]:
+    """What each attack cost, and how much its early stops may hide."""
+    for task, part in scores[scores["looks"] > 0].groupby("task", sort=False):
+        yield f"{task}: {tables.about_cost(part.drop_duplicates('ood'))}"

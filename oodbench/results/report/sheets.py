@@ -1,0 +1,208 @@
+"""OOD images that passed for ID after an attack: before, after, and what was changed, magnified."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from oodbench import networks
+from oodbench.basics.errors import OodbenchError
+from oodbench.images import catalogue
+from oodbench.images.imageset import ImageSet
+from oodbench.metrics import threshold_at_95
+from oodbench.results.store import Scores
+
+Pixels = npt.NDArray[np.uint8]
+
+PICTURES = 8
+"""At most as many on a sheet."""
+
+BUDGET = 2 * 2**20
+"""Bytes that all sheets of a page share, as data URIs; each has one picture at least."""
+
+SIDE = 96
+"""Larger images are shrunk to it."""
+
+GAP = 2
+"""Transparent pixels between the three parts of a picture."""
+
+MIDDLE = 128
+"""Grey of a difference of nothing."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image before the attack, after it, and the difference, side by side.
+
+    Attributes:
+        source: the three as one data URI.
+        ood: the image set.
+        index: of the image in its set.
+        before: share of the ID images that score lower than the image did before; None where that was not measured.
+        after: the same after the attack.
+        prediction: the class that the classifier gives the attacked image.
+    """
+
+    source: str
+    ood: str
+    index: int
+    before: float | None
+    after: float
+    prediction: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What passed under one task.
+
+    Attributes:
+        passed: by image set, how many passed and how many there are.
+        pictures: some of them.
+        magnified: by how much differences are.
+        note: why pictures are missing; else empty.
+    """
+
+    passed: Mapping[str, tuple[int, int]]
+    pictures: Sequence[Picture] = field(default_factory=list)
+    magnified: int = 1
+    note: str = ""
+
+
+class Originals:
+    """Images before an attack, by the names of their sets; each set is read once."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._sets: dict[tuple[str, str], ImageSet] = {}
+
+    def of(self, network: str, group: Scores) -> ImageSet:
+        """The images that `group` has scores of, as `network` saw them.
+
+        Raises:
+            OodbenchError: their set is missing, or holds other images than those that were attacked.
+        """
+        name, wanted = group.image_set, group.indices
+        if (network, name) not in self._sets:
+            self._sets[network, name] = catalogue.load(name, self._data, networks.preprocessing(network))
+        whole = self._sets[network, name]
+        if not wanted.size or wanted.min() < 0 or wanted.max() >= len(whole):
+            raise OodbenchError(f"image set {name!r} has {len(whole)} images, other ones than were attacked")
+        images = ImageSet(name, whole.images[wanted], whole.labels[wanted], whole.source, wanted)
+        if images.fingerprint != group.attributes.get("fingerprint"):
+            raise OodbenchError(f"image set {name!r} holds other images now than were attacked")
+        return images
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """One image set after an attack.
+
+    Attributes:
+        group: its scores, with the images where they were kept.
+        id_scores: that it is held against.
+        clean: the scores of the same images before, where they were measured.
+    """
+
+    group: Scores
+    id_scores: npt.NDArray[np.float64]
+    clean: Scores | None
+
+    @cached_property
+    def passing(self) -> npt.NDArray[np.int64]:
+        """Positions of the images that are accepted where 95 % of ID is kept: those first that were rejected before,
+        then by their scores.
+        """
+        passed = np.flatnonzero(self.group.scores >= self._threshold)
+        accepted_before = self._before[passed] >= self._threshold
+        return passed[np.lexsort([-self.group.scores[passed], accepted_before])]
+
+    def passes(self, position: int) -> tuple[float | None, float]:
+        """Share of the ID images that score lower than the image before, if that was measured, and after."""
+        before = self._before[position]
+        return None if np.isnan(before) else self._rank(before), self._rank(self.group.scores[position])
+
+    @cached_property
+    def _threshold(self) -> float:
+        return threshold_at_95(self.id_scores)
+
+    @cached_property
+    def _before(self) -> npt.NDArray[np.float64]:
+        """Scores before (N,); not a number where they are unknown."""
+        same = self.clean is not None and np.array_equal(self.clean.indices, self.group.indices)
+        return self.clean.scores if self.clean is not None and same else np.full(len(self.group.scores), np.nan)
+
+    def _rank(self, score: float) -> float:
+        return float(np.mean(self.id_scores < score))
+
+
+def sheet(attacked: Sequence[Attacked], originals: Callable[[Scores], ImageSet], share: int) -> Sheet:
+    """What passed under one task.
+
+    Args:
+        attacked: the task's image sets.
+        originals: the images before the attack, by their scores; see `Originals.of`.
+        share: of `BUDGET`, in bytes.
+    """
+    passed = {each.group.image_set: (len(each.passing), len(each.group.scores)) for each in attacked}
+    if not any("images" in each.group.extras for each in attacked):
+        return Sheet(passed, note="The attacked images were not kept: run the same command with --keep-images.")
+    found, notes = [], []
+    for each in attacked:
+        if "images" in each.group.extras:
+            try:
+                found.append((each, originals(each.group)))
+            except OodbenchError as error:
+                notes.append(str(error))
+    # In turn from every set.
+    turns = zip_longest(*([(each, before, position) for position in each.passing] for each, before in found))
+    picks = islice((pick for pick in chain.from_iterable(turns) if pick), PICTURES)
+    chosen = [(each, before.pixels(slice(at, at + 1))[0], at) for each, before, at in picks]
+    largest = max((_change(before, each.group.extras["images"][at]) for each, before, at in chosen), default=0)
+    magnified = max(1, MIDDLE // largest) if largest else 1
+    pictures: list[Picture] = []
+    for each, before, at in chosen:
+        source = data_uri(before, each.group.extras["images"][at].astype(np.uint8), magnified)
+        share -= len(source)
+        if share < 0 and pictures:
+            break
+        (rank_before, rank_after), group = each.passes(at), each.group
+        pictures.append(
+            Picture(
+                source, group.image_set, int(group.indices[at]), rank_before, rank_after, int(group.predictions[at])
+            )
+        )
+    return Sheet(passed, pictures, magnified, "; ".join(notes))
+
+
+def data_uri(before: Pixels, after: Pixels, magnified: int) -> str:
+    """WebP of two images (H, W, 3) and their difference, side by side; lossless for small ones."""
+    difference = (after.astype(np.int64) - before) * magnified + MIDDLE
+    parts = [before, after, np.clip(difference, 0, 255).astype(np.uint8)]
+    drawn = [_fitted(Image.fromarray(part)) for part in parts]
+    width, height = drawn[0].size
+    row = Image.new("RGBA", (3 * width + 2 * GAP, height))
+    for number, part in enumerate(drawn):
+        row.paste(part, (number * (width + GAP), 0))
+    file = io.BytesIO()
+    row.save(file, "WEBP", lossless=max(before.shape[:2]) <= SIDE, quality=90, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    if max(image.size) <= SIDE:
+        return image
+    factor = SIDE / max(image.size)
+    return image.resize(
+        (max(1, round(image.width * factor)), max(1, round(image.height * factor))), Image.Resampling.LANCZOS
+    )
+
+
+def _change(before: Pixels, after: npt.NDArray[np.uint8] | npt.NDArray[np.float64]) -> int:
+    return int(np.abs(after.astype(np.int64) - before).max())

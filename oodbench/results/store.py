@@ -1,0 +1,335 @@
+"""Scores on disk: one HDF5 file a cell, one group a (task, image set), whole or absent."""
+
+import io
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.files import write_atomic
+from oodbench.results import bundle
+
+SCHEMA = 1
+"""Bumped when the layout of a file changes; its presence is what tells our files from other HDF5 files."""
+
+Role = Literal["id", "ood"]
+Attributes: TypeAlias = Mapping[str, str | int | float | bool]
+
+_SCHEMA_ATTRIBUTE = "oodbench_schema"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_COLUMNS: Mapping[str, npt.DTypeLike] = {
+    "scores": np.float64,
+    "predictions": np.int64,
+    "labels": np.int64,
+    "indices": np.int64,
+}
+_SMALL: Mapping[str, npt.DTypeLike] = {
+    "scores": np.float32,
+    "predictions": np.int16,
+    "labels": np.int32,
+    "indices": np.int32,
+}
+"""The same in a bundle."""
+# What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one detector said of one image set under one task.
+
+    Attributes:
+        task: how the images were altered; like the other names it matches [a-z0-9][a-z0-9._-]*.
+        image_set: whose images they are.
+        role: "id" or "ood".
+        scores: float64 (N,), finite, higher = more in-distribution.
+        predictions: int64 (N,), among the ID classes.
+        labels: int64 (N,), as the image set has them.
+        indices: int64 (N,), positions in the image set.
+        extras: what the task left about each image, float64 or uint8 (N, ...), by name.
+        attributes: where the numbers come from; "key" hashes everything that moved them, "role" is taken.
+
+    Raises:
+        ValueError: an array of another type or length, scores that are not finite, or a bad name or role.
+    """
+
+    task: str
+    image_set: str
+    role: Role
+    scores: npt.NDArray[np.float64]
+    predictions: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
+    extras: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (self.task, self.image_set, *self.extras):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"bad name {name!r}: expected {_NAME.pattern}")
+        if self.role not in get_args(Role) or "role" in self.attributes:
+            raise ValueError(f"role is {self.role!r}: expected 'id' or 'ood', and none among the attributes")
+        for name, dtype in _COLUMNS.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != (self.scores.size,):
+                raise ValueError(f"{name} are {array.dtype} {array.shape}: expected {np.dtype(dtype)} (N,)")
+        for name, array in self.extras.items():
+            if array.dtype not in (np.float64, np.uint8) or array.shape[:1] != self.scores.shape:
+                raise ValueError(f"extra {name!r} is {array.dtype} {array.shape}: expected float64 or uint8 (N, ...)")
+        if not np.isfinite(self.scores).all():
+            raise ValueError("scores are not all finite")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The file of one (suite, detector, seed, variant); it need not exist before the first `add`.
+
+    It may lie in a bundle, whose scores are float32, and is then only read.
+    """
+
+    path: Path
+
+    def key(self, task: str, image_set: str) -> str | None:
+        """The key stored with this group; None where there is no such file or group."""
+        if not self.path.is_file():
+            return None
+        with self._opened() as file:
+            group = file.get(f"{task}/{image_set}")
+            key: str | None = group.attrs.get("key") if group else None
+            return key
+
+    def attributes(self) -> dict[str, str | int | float | bool]:
+        """What was last given to `add` about the cell.
+
+        Raises:
+            OodbenchError: the file is missing, damaged, foreign or of a newer schema.
+        """
+        with self._opened() as file:
+            return {name: value for name, value in _attributes(file).items() if name != _SCHEMA_ATTRIBUTE}
+
+    def read(self) -> list[Scores]:
+        """Every group, in the order in which tasks, and image sets within them, were first added.
+
+        Raises:
+            OodbenchError: as `attributes`.
+        """
+        with self._opened() as file:
+            return [
+                _read(task, image_set, group)
+                for task, image_sets in file.items()
+                for image_set, group in image_sets.items()
+            ]
+
+    def group(self, task: str, image_set: str) -> Scores:
+        """One group, which must be there.
+
+        Raises:
+            OodbenchError: as `attributes`, and where there is no such group.
+        """
+        with self._opened() as file:
+            return _read(task, image_set, file[f"{task}/{image_set}"])
+
+    def names(self, task: str, image_set: str) -> frozenset[str]:
+        """Names of the extras and attributes of a group; none where there is no such file or group."""
+        if not self.path.is_file():
+            return frozenset()
+        with self._opened() as file:
+            group = file.get(f"{task}/{image_set}")
+            return frozenset([*group["extras"], *group.attrs]) if group else frozenset()
+
+    def add(self, scores: Scores, attributes: Attributes) -> None:
+        """Land one group, in place of an earlier one of its name, and the `attributes` of the whole cell.
+
+        Safe against kills and against other processes that add to the same cell.
+
+        Raises:
+            OodbenchError: the folder cannot be written, the disk is full or the present file is damaged; what
+                was stored before stays as it was.
+        """
+        self._rewrite([scores], lambda _: attributes)
+
+    def note(self, attributes: Attributes, otherwise: Attributes) -> None:
+        """Add `attributes` to those of the cell, which are `otherwise` where it is not there yet; groups stay.
+
+        The next `add` replaces them all.
+
+        Raises:
+            OodbenchError: as `add`.
+        """
+        self._rewrite([], lambda present: {**(present or otherwise), **attributes})
+
+    def _rewrite(self, scores: Sequence[Scores], attributes: Callable[[Attributes], Attributes]) -> None:
+        """The file with `scores` added to its groups, and what `attributes` makes of its present attributes."""
+        require_writable(self.path.parent)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            there = self.path.is_file()
+            stored, present = (self.read(), self.attributes()) if there else ([], {})
+            groups = {(group.task, group.image_set): group for group in (*stored, *scores)}
+            write_atomic(self.path, _composed(groups.values(), attributes(present)))
+
+    @contextmanager
+    def _opened(self) -> Iterator[h5py.File]:
+        try:
+            with _hdf5(self.path) as file:
+                schema = file.attrs.get(_SCHEMA_ATTRIBUTE)
+                if schema is None:
+                    raise ValueError("HDF5, but not written by oodbench")
+                if schema > SCHEMA:
+                    raise OodbenchError(
+                        f"{self.path} was written by a newer oodbench (schema {schema}, this one reads {SCHEMA}): "
+                        "upgrade oodbench"
+                    )
+                yield file
+        except _BROKEN as error:
+            raise OodbenchError(
+                f"cannot read {self.path} as scores ({error}): move it away; if it was a result, run it again"
+            ) from error
+
+
+def cells(folder: Path) -> list[Cell]:
+    """Every file below a results folder, or in a bundle, that may be a cell, sorted by path; none is opened.
+
+    Those of its `reference` folder are left out, and hidden files and folders: they belong to programs and systems,
+    which keep locks, resource forks and earlier versions there.
+
+    Raises:
+        OodbenchError: there is none.
+    """
+    if folder.is_file() and folder.suffix == bundle.SUFFIX:
+        return [Cell(path) for path in bundle.members(folder)]
+    if folder.is_file():
+        raise OodbenchError(f"{folder} is a file: name the folder that holds it")
+    # A link that leads nowhere is found, too, so that it can be named.
+    files = [path for path in folder.rglob("*.h5") if path.is_file() or (path.is_symlink() and not path.exists())]
+    inside = {path: path.relative_to(folder).parts for path in files}
+    paths = sorted(
+        path
+        for path, parts in inside.items()
+        if parts[0] != "reference" and not any(part.startswith(".") for part in parts)
+    )
+    if not paths:
+        raise OodbenchError(
+            f"there are no results in {folder}: make some with `oodbench run --suite digits-adv --detector msp`"
+        )
+    return [Cell(path) for path in paths]
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` if need be and try to write there, so that hours of work are not lost at their end.
+
+    Raises:
+        OodbenchError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+
+
+def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
+    """The scores of `cells` as bundles, one for each suite, `folder`/SUITE.zip; what they hold of other results stays.
+
+    Returns:
+        The bundles.
+
+    Raises:
+        OodbenchError: a cell or a present bundle cannot be read, or a bundle not be written.
+    """
+    contents: dict[Path, dict[str, bytes]] = {}
+    replaced: dict[Path, set[tuple[object, ...]]] = {}
+    for cell in cells:
+        about = cell.attributes()
+        target = folder / f"{about['suite']}{bundle.SUFFIX}"
+        name = f"{about['suite']}/{about['detector']}/{cell.path.name}"
+        contents.setdefault(target, {})[name] = _composed(map(_without_images, cell.read()), about, _SMALL)
+        replaced.setdefault(target, set()).add(_named(about))
+    for target, found in contents.items():
+        there = bundle.members(target) if target.is_file() else []
+        bundle.write(
+            target, found.items(), [path for path in there if _named(Cell(path).attributes()) not in replaced[target]]
+        )
+    return list(contents)
+
+
+def _named(about: Attributes) -> tuple[object, ...]:
+    """What a reference calls a result by."""
+    names = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images")
+    return tuple(about.get(name, "") for name in names)
+
+
+def _without_images(scores: Scores) -> Scores:
+    kept = {name: array for name, array in scores.extras.items() if array.ndim == 1}
+    return replace(scores, extras=kept)
+
+
+def _hdf5(path: Path) -> h5py.File:
+    if bundle.holder(path) is not None:
+        return h5py.File(io.BytesIO(bundle.read(path)), "r")
+    # Files are replaced, never written to: no need of HDF5's own lock, which some file systems refuse.
+    return h5py.File(path, "r", locking=False)
+
+
+def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
+    attributes = _attributes(group)
+    role = attributes.pop("role")
+    columns = {name: _as(group[name][()], _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
+    extras = {name: _as(array[()], np.float32, np.float64) for name, array in group["extras"].items()}
+    return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
+
+
+def _as(array: npt.NDArray[Any], small: npt.DTypeLike, usual: npt.DTypeLike) -> npt.NDArray[Any]:
+    """What a bundle made small in its usual type; anything else as it is."""
+    return array.astype(usual) if array.dtype == np.dtype(small) else array
+
+
+def _sound(value: object) -> bool:
+    """A number, or a text that is whole: HDF5 hands out bytes that are none as characters that nothing can write."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, (int, float, bool))
+
+
+def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
+    found = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
+    if odd := [name for name, value in found.items() if not _sound(value)]:
+        raise ValueError(f"its attribute {odd[0]!r} is no text and no number")
+    return found
+
+
+def _composed(groups: Iterable[Scores], attributes: Attributes, types: Mapping[str, npt.DTypeLike] = _COLUMNS) -> bytes:
+    """A whole file in memory; the same content in the same order gives the same bytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", track_order=True) as file:
+        file.attrs.update({**attributes, _SCHEMA_ATTRIBUTE: SCHEMA})
+        for scores in groups:
+            task = file.get(scores.task) or file.create_group(scores.task, track_order=True)
+            group = task.create_group(scores.image_set)
+            group.attrs.update({**scores.attributes, "role": scores.role})
+            for name in _COLUMNS:
+                group[name] = _made(getattr(scores, name), types[name])
+            extras = group.create_group("extras")
+            for name, array in scores.extras.items():
+                extras[name] = array if array.dtype == np.uint8 else _made(array, types["scores"])
+    return buffer.getvalue()
+
+
+def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
+    return in_float32(array) if wanted == np.float32 else array.astype(wanted, copy=False)
+
+
+def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Scores as a bundle keeps them: float32, or as they are where some lie beyond what that can tell apart."""
+    with np.errstate(over="ignore", under="ignore"):
+        small = numbers.astype(np.float32)
+    return small if np.allclose(small, numbers, rtol=1e-6, atol=0, equal_nan=True) else numbers

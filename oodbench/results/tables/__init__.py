@@ -1,0 +1,37 @@
+"""Stored scores to a tidy frame, and the frame to a table for people."""
+
+from oodbench.results.tables.against import Paired, against
+from oodbench.results.tables.comparable import standings, threats_apart
+from oodbench.results.tables.flags import flagged, severities
+from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
+from oodbench.results.tables.layout import chosen, flat, printed, render
+from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
+from oodbench.results.tables.published import Published
+from oodbench.results.tables.stale import stale
+from oodbench.results.tables.summary import View, aside, means, named_network
+
+__all__ = [
+    "FAILURE",
+    "Paired",
+    "Published",
+    "View",
+    "about_attacked_id",
+    "about_cost",
+    "about_tuning",
+    "against",
+    "aside",
+    "cell_names",
+    "chosen",
+    "flagged",
+    "flat",
+    "load_results",
+    "means",
+    "named_network",
+    "printed",
+    "render",
+    "severities",
+    "stale",
+    "standings",
+    "threats_apart",
+    "tidy",
+]

@@ -1,0 +1,199 @@
+"""Which figures of a frame are flagged, how far off they may be, and what to run next; the worst first."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oodbench.results.tables.summary import ASIDE
+from oodbench.statistics import honesty, severity
+from oodbench.statistics.severity import Effect
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import asked_as, curve_of, curves
+from oodbench.tasks import Certified
+
+FOLDERS = {"data": "data", "out": "results"}
+"""Options that name folders, and what these are where nobody says another."""
+
+PRINTED_TIES = "look at --convention default, which takes the scores as they are; what a paper's code prints may tie"
+"""What helps against ties of the published convention."""
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """What is said of one task of one cell.
+
+    Attributes:
+        cell: as the frame calls it.
+        about: the task, or the curve over radii.
+        tasks: whose figures it is about.
+        text: what was seen, what it can do, whether to believe it and what to run next.
+        effect: the most that a figure may be off by, a fraction.
+    """
+
+    cell: str
+    about: str
+    tasks: tuple[str, ...]
+    text: str
+    effect: float
+
+
+def flagged(scores: pd.DataFrame) -> list[Flagged]:
+    """What is flagged in the rows of a tidy frame, those of accuracy left out; the worst first."""
+    found: list[Flagged] = []
+    for cell, part in scores.groupby("cell", sort=False):
+        found += [*_measured(str(cell), part), *_rising(str(cell), part), *_disordered(str(cell), part)]
+    return sorted(found, key=lambda one: -one.effect)
+
+
+def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
+    """By (cell, task), the most that a figure may be off by, a fraction."""
+    worst: dict[tuple[str, str], float] = {}
+    for one in found:
+        for task in one.tasks:
+            worst[one.cell, task] = max(one.effect, worst.get((one.cell, task), 0.0))
+    return worst
+
+
+def stored(effects: Mapping[str, Effect]) -> str:
+    """Effects as a frame holds them: JSON, null where a flag says nothing of a number."""
+    return json.dumps(
+        {
+            name: {metric: None if np.isnan(size) else size for metric, size in asdict(effect).items()}
+            for name, effect in effects.items()
+        }
+    )
+
+
+def next_run(rows: pd.DataFrame) -> str:
+    """The command that attacks harder what rows of a tidy frame, of one task, are about; "" if nothing was attacked.
+
+    It repeats whatever else moves the outcome, as far as a frame tells: results do not keep files of plugins.
+    """
+    row = rows.iloc[0]
+    constants = json.loads(str(row["constants"]) or "{}")
+    if not constants.get("epsilon") or constants.get("kind") == Certified.kind:
+        return ""
+    task = str(row.get("named", row["task"]))
+    attack, options = _harder(task, constants)
+    suite = str(row["suite"])
+    suite += "" if suite in suitefile.names() else ".toml"  # somebody's own is called as its file is
+    command = ["oodbench", "run", "--suite", suite, "--detector", str(row["detector"])]
+    command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
+    if row.get("pretrained"):
+        command += ["--pretrained"]
+    elif row["checkpoint"]:
+        command += ["--checkpoint", str(row["checkpoint"])]
+    for option, usual in FOLDERS.items():
+        command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
+    for option in ("limit", "images"):
+        command += [f"--{option}", str(row[option])] if row[option] else []
+    # What was set of the task that is flagged is not the other one's, but for the ball.
+    for text in settings.texts(str(row["settings"])):
+        about, _, what = text.partition("=")[0].rpartition(".")
+        if what == "epsilon" and about in (task, asked_as(task)):
+            command += ["--set", f"{attack}.epsilon={constants['epsilon']}"]
+        elif about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
+            command += ["--set", text]
+    return shlex.join([*command, "--task", attack, *options, *_only(rows)])
+
+
+def _elsewhere(folder: object, usual: str) -> bool:
+    """Results of earlier versions do not say all folders."""
+    return bool(folder) and Path(str(folder)).absolute() != Path(usual).absolute()
+
+
+def _only(rows: pd.DataFrame) -> list[str]:
+    """`--only` and each OOD set of `rows`, if these are not all that the suite has a mean over."""
+    sets = list(dict.fromkeys(rows["ood"].astype(str)))
+    every = json.loads(str(rows["means"].iloc[0]) or "{}").get("all", [])
+    return [word for name in sets for word in ("--only", name)] if set(every) - set(sets) else []
+
+
+def _harder(task: str, constants: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The attack to run after a stored task with these constants, as `--task` calls it, and its options."""
+    kind, side, point = constants.get("kind"), str(constants.get("side", "out")), curve_of(task)
+    sided = point[0] if point else task
+    name = sided.removesuffix(f"-{side}")
+    where = ["--threat", side] if side != "out" and name != sided else []
+    where += ["--eps", str(point[1])] if point else []
+    if kind == "linf":
+        return "linf-adaptive", where
+    if kind != "linf-adaptive":
+        return name, ["--set", f"{name}.objective=adaptive", *where]
+    full = ["--checks", "full"] if constants.get("level") == "plus" else []
+    return name, ["--set", f"{name}.level=plus", *full, *where]
+
+
+def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """What the attack's own measurements warn of, a line a task."""
+    for task, part in scores.groupby("task", sort=False):
+        each = part.drop_duplicates("ood")
+        means = {flag: float(each[flag].mean()) for flag in honesty.FLAGS}
+        said = severity.said(means, severity.mean([loaded(text) for text in each["effects"]]))
+        if said:
+            text = "; also ".join(one.text for one in said) + _next(part, [_remedy(one, part) for one in said])
+            yield Flagged(cell, str(task), (str(task),), text, said[0].effect)
+
+
+def _remedy(said: severity.Said, rows: pd.DataFrame) -> str:
+    """What helps; against ties as a paper prints scores, the scores as they are, which nobody needs to mend."""
+    printed = said.remedy == severity.REMEDIES["ties"] and (rows["convention"] == "published").all()
+    return PRINTED_TIES if printed else said.remedy
+
+
+def _next(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
+    """What to do about flags with these remedies, "" where another attack is one."""
+    steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
+    if "" in remedies and (command := next_run(rows)):
+        steps.append(f"`{command}`")
+    return f"; next: {'; '.join(steps)}" if steps else ""
+
+
+def loaded(text: object) -> dict[str, Effect]:
+    """As `stored` left them; none in a frame made by hand."""
+    found: dict[str, dict[str, float | None]] = json.loads(text) if isinstance(text, str) and text else {}
+    return {
+        name: Effect(**{metric: np.nan if size is None else size for metric, size in of_flag.items()})
+        for name, of_flag in found.items()
+    }
+
+
+def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """Attacks whose AUROC rises with the radius."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
+    of_task = rows.groupby("task", sort=False)
+    values = of_task["value"].mean()
+    radii = {str(task): int(radius) for task, radius in of_task["epsilon"].first().items()}
+    points: dict[str, list[tuple[int, float]]] = {}
+    tasks: dict[str, list[str]] = {}
+    for task, (curve, radius) in curves(radii).items():
+        points.setdefault(curve, []).append((radius, float(values[task])))
+        tasks.setdefault(curve, []).append(task)
+    for name, (text, effect) in honesty.rising(points).items():
+        steps = f"{text}: no radius's figure is to be believed closer than that"
+        last = scores[scores["task"] == tasks[name][-1]]
+        yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps + _next(last, [""]), effect)
+
+
+def _disordered(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """Attacks that do less damage than weaker ones."""
+    for task, (text, effect) in honesty.disordered(left(scores)).items():
+        words = f"{text}: the AUROC is too high by {100 * effect:.2f} points at least"
+        yield Flagged(cell, task, (task,), words + _next(scores[scores["task"] == task], [""]), effect)
+
+
+def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
+    """What each task leaves of the AUROC of one cell, from its tidy frame; sets that stand aside do not count."""
+    rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
+    return {
+        str(task): honesty.Left(
+            json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))
+        )
+        for task, part in rows.groupby("task", sort=False)
+    }

@@ -1,0 +1,309 @@
+"""A tidy frame to a printed table: markdown, LaTeX, HTML or plain text."""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from math import isnan, nan
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.results.tables import flags
+from oodbench.results.tables.comparable import OF_ID, threats_apart
+from oodbench.results.tables.frame import FAILURE
+from oodbench.results.tables.notes import BASE, footnotes
+from oodbench.results.tables.published import Published
+from oodbench.results.tables.summary import (
+    MEAN,
+    SUITE,
+    Entry,
+    View,
+    lines,
+    lower_is_better,
+    names_of,
+    one_cell,
+    selected,
+    summarise,
+)
+from oodbench.statistics import severity
+
+HEADINGS: Mapping[str, str] = {
+    "accuracy": "ID accuracy ↑",
+    "fpr95": "FPR@95 ↓",
+    "fpr95_oodpos": "FPR@95 OOD+ ↓",
+    "fpr95_clean": "FPR@95, clean threshold ↓",
+    "fnr_clean": "ID rejected, clean threshold ↓",
+    "auroc": "AUROC ↑",
+    "aupr_in": "AUPR-in ↑",
+    "aupr_out": "AUPR-out ↑",
+    "detection_error": "detection error ↓",
+}
+"""Metrics in table order, with an arrow towards better."""
+
+SHORT = 60
+"""Letters of a failure that a table's row holds."""
+
+FIRST, LAST = "\ue000", "\ue001"
+"""Around what is to be bold while a table is laid out: letters of no language, which survive any escaping."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one kind of text is written.
+
+    Attributes:
+        table: tabulate's name of it.
+        bold: before and after the best value of a column.
+        frame: around title, table and notes, with these names.
+        note: around each note.
+        escapes: tabulate escapes what stands in the table.
+        signs: what stands in for characters that the format cannot hold.
+    """
+
+    table: str
+    bold: tuple[str, str]
+    frame: str
+    note: str
+    escapes: bool = False
+    signs: Mapping[str, str] = field(default_factory=dict)
+
+
+ARROWS = {"↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$"}
+STYLES: Mapping[str, Style] = {
+    "github": Style("github", ("**", "**"), "### {title}\n\n{table}\n\n{notes}", "- {note}"),
+    "plain": Style("simple", ("", "*"), "{title}\n\n{table}\n* best of its task and sets\n\n{notes}", "- {note}"),
+    "latex": Style("latex_booktabs", ("\\textbf{", "}"), "% {title}\n{table}\n{notes}", "% {note}", True, ARROWS),
+    "html": Style("html", ("<b>", "</b>"), "<h3>{title}</h3>\n{table}\n<ul>\n{notes}\n</ul>", "<li>{note}</li>", True),
+}
+"""What people read; the tidy forms, csv and json, are pandas' own."""
+
+
+def render(
+    frame: pd.DataFrame,
+    view: View | None = None,
+    form: str = "github",
+    published: Published | None = None,
+    left_out: Sequence[str] = (),
+) -> str:
+    """A tidy frame for people, in percent: one table a suite, the best of each column bold, what it rests on below.
+
+    Args:
+        frame: from `tidy`.
+        view: what of it is shown; means over each suite's OOD sets if left out.
+        form: one of `STYLES`.
+        published: figures to stand beside the measured ones.
+        left_out: what else must be said of the results, below the last table.
+
+    Raises:
+        OodbenchError: a set, mean or metric is not known.
+    """
+    parts = []
+    suites = _suites(frame)
+    for number, (title, part) in enumerate(suites, 1):
+        more = left_out if number == len(suites) else ()
+        parts.append(_part(part, title, view or View(), STYLES[form], published, more))
+    return "\n\n".join(parts)
+
+
+def _suites(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The parts of a frame that never meet, with their titles: suites as they are before those that a run changed."""
+    found = []
+    for keys, part in frame.groupby(SUITE, sort=False):
+        name, version, fingerprint = cast(tuple[str, int, str], keys)
+        changed = part["settings"].iloc[0] if part["settings"].nunique() == 1 else ""
+        said = [f"version {version}", *([str(changed)] if changed else []), f"fingerprint {fingerprint[:8]}"]
+        found.append((bool((part["settings"] != "").all()), f"{name} ({', '.join(said)})", part))
+    names = list(dict.fromkeys(frame["suite"]))
+    found.sort(key=lambda one: (names.index(one[2]["suite"].iloc[0]), one[0]))
+    return [(title, _unchanged_first(part)) for _, title, part in found]
+
+
+def _unchanged_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each detector together, those of whole sets without changed settings first; else in their order."""
+    ranks = frame["detector"].map({name: rank for rank, name in enumerate(frame["detector"].unique())})
+    changed = (frame["settings"] != "") | (frame["limit"] > 0) | (frame["images"] > 0)
+    return frame.iloc[np.lexsort((changed, ranks))]
+
+
+def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """What `render` would show, one metric a row, as fractions: the suite, the convention, an `Entry`, and `n_seeds`.
+
+    Raises:
+        OodbenchError: as `render`.
+    """
+    rows: list[dict[str, object]] = []
+    for keys, part in frame.groupby(SUITE, sort=False):
+        named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
+        named |= {"convention": part["convention"].iloc[0]}
+        for entry in summarise(_measured(part), view):
+            about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
+            rows.append({**named, **asdict(entry), **about})
+        for name, failure in _failures(part, view):
+            none = {"task": "", "ood": "", "metric": FAILURE, "value": nan, "missing": "", "apart": "", "n_seeds": 1}
+            about = {"detector": failure["detector"], "failed": failure["failed"]}
+            rows.append({**named, "line": name, **none, **about})
+    return pd.DataFrame(rows).drop(columns=["cells", "rivals"], errors="ignore")
+
+
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have values, each task called by what it did."""
+    return threats_apart(frame[frame["metric"] != FAILURE])
+
+
+def _failures(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
+    """What the line of each detector that failed is called, and its row."""
+    called = names_of(lines(frame, view.seeds))
+    return [
+        (one_cell(str(row["cell"]), row["seed"], called), row)
+        for _, row in frame[frame["metric"] == FAILURE].iterrows()
+    ]
+
+
+def chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """The rows of a tidy frame that `view` shows, as they are: nothing is averaged.
+
+    Raises:
+        OodbenchError: as `render`.
+    """
+    parts = []
+    for _, part in frame.groupby(SUITE, sort=False):
+        sets = ["", *(selected(part, view.sets) if view.sets else part["ood"].unique())]
+        metrics = [*view.shown(part), FAILURE]
+        parts.append(part[part["ood"].isin(sets) & part["metric"].isin(metrics)])
+    return pd.concat(parts)
+
+
+def _part(
+    frame: pd.DataFrame,
+    title: str,
+    view: View,
+    style: Style,
+    published: Published | None,
+    left_out: Sequence[str],
+) -> str:
+    measured, failures = _measured(frame), _failures(frame, view)
+    if measured.empty:
+        table, said = pd.DataFrame(columns=["detector", "task"]), []
+    else:
+        summary = summarise(measured, view)
+        table = _table(measured, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
+        said = footnotes(measured, summary, names_of(lines(frame, view.seeds)))
+        said += published.notes(measured, summary) if published else []
+    table = pd.concat([table, _failed_rows(failures, table.columns)], ignore_index=True).fillna("")
+    said = [
+        *(f"Failed: {name}: {one_line(row['failed'])}; the same run again tries it." for name, row in failures),
+        *said,
+    ]
+    said += left_out
+    rows, headings = table.to_numpy().tolist(), list(table.columns)
+    text = tabulate(rows, headings, tablefmt=style.table, disable_numparse=True, colalign=_sides(headings))
+    for mark, sign in {**dict(zip((FIRST, LAST), style.bold, strict=True)), **style.signs}.items():
+        text = text.replace(mark, sign)
+    written = [escape(note, quote=False) if style.table == "html" else note for note in said]
+    notes = "\n".join(style.note.format(note=note) for note in written)
+    title = escape(title, quote=False) if style.table == "html" else title
+    return style.frame.format(title=title, table=text, notes=notes)
+
+
+def _failed_rows(failures: "Sequence[tuple[str, pd.Series[Any]]]", headings: Collection[str]) -> pd.DataFrame:
+    """A row for each detector that failed; what is long about it stands below the table."""
+    rows = []
+    for name, failure in failures:
+        why = one_line(failure["failed"]).replace("|", "/")
+        why = why if len(why) <= SHORT else f"{why[:SHORT].rstrip()}…"
+        rows.append({**dict.fromkeys(headings, "–"), "detector": name, "task": f"failed: {why}"})
+    return pd.DataFrame(rows, columns=list(headings))
+
+
+def one_line(text: object) -> str:
+    """A text of several lines in one, without the stop at its end."""
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def _table(
+    frame: pd.DataFrame, summary: Sequence[Entry], view: View, marks: tuple[str, str], published: Published | None
+) -> pd.DataFrame:
+    """The cells of the table as text, the best ones between `marks`; columns are headings."""
+    convention = str(frame["convention"].iloc[0])
+    metrics = view.shown(frame)
+    bounded = any(not isnan(entry.low) for entry in summary)
+    best = _best(summary)
+    # Of differences none is flagged: each side is, in a table of its own.
+    flagged = {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
+    rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
+    for entry in summary:
+        rows.setdefault((entry.line, *entry.place), {})[entry.metric] = entry
+    beside = any(not entry.ood.startswith(MEAN) for entry in summary)
+    over = "OOD set" if view.by == "ood" else "mean over" if view.by == "mean" or beside else ""
+    table = []
+    for (line, task, ood), found in rows.items():
+        row = {"detector": line, "task": task}
+        row |= {over: ood.removeprefix(MEAN)} if over else {}
+        for metric in metrics:
+            if metric not in found:  # of attacked ID images, where none were
+                row[HEADINGS[metric]] = ""
+                continue
+            entry = found[metric]
+            leads = best.get((*entry.place, metric, entry.rivals)) == printed(entry.value)
+            text = _text(entry) + _mark(entry, flagged)
+            row[HEADINGS[metric]] = f"{marks[0]}{text}{marks[1]}" if leads else text
+            if published and metric not in (OF_ID, *AT_CLEAN):
+                figure = published.figure(frame, entry)
+                row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
+                    "" if figure is None else printed(figure)
+                )
+        for metric in metrics if bounded else ():
+            if metric in (view.metrics or _leading(convention)):
+                row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def _sides(headings: Sequence[str]) -> list[str]:
+    """Numbers to the right, words to the left."""
+    return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
+
+
+def _leading(convention: str) -> tuple[str, ...]:
+    """Metrics whose intervals are shown where nobody chose metrics."""
+    return next(iter(CONVENTIONS[convention])), "auroc", OF_ID
+
+
+def _text(entry: Entry) -> str:
+    if entry.missing:
+        return "incomplete"
+    if isnan(entry.value):
+        return "unknown"
+    return printed(entry.value) + (f" ± {printed(entry.sd)}" if len(entry.cells) > 1 else "")
+
+
+def _mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
+    """The sign of what is flagged behind a number, by its worst seed."""
+    found = [flagged[cell, entry.task] for cell in entry.cells if (cell, entry.task) in flagged]
+    return severity.mark(max(found)) if found and entry.metric != OF_ID and not isnan(entry.value) else ""
+
+
+def printed(value: float) -> str:
+    """A fraction in percent, as every table and page has it."""
+    return f"{round(100 * value, 2) + 0.0:.2f}"  # no minus in front of zero
+
+
+def _interval(entry: Entry) -> str:
+    return "" if isnan(entry.low) else f"{printed(entry.low)} to {printed(entry.high)}"
+
+
+def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
+    """The best value, as printed, of each (task, set or mean, metric, rivals) that several lines compete for."""
+    rivals: dict[tuple[str, str, str, Hashable], list[float]] = {}
+    for entry in summary:
+        if entry.rivals is not None:
+            rivals.setdefault((*entry.place, entry.metric, entry.rivals), []).append(entry.value)
+    best = {}
+    for (task, ood, metric, which), values in rivals.items():
+        known = [value for value in values if not isnan(value)]
+        if len(values) > 1 and known:
+            best[task, ood, metric, which] = printed(min(known) if lower_is_better(metric) else max(known))
+    return best

@@ -1,0 +1,73 @@
+"""Published figures beside measured ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from oodbench.metrics import CONVENTIONS
+from oodbench.results.tables.summary import Entry, behind
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of a reference, looked up for what was measured.
+
+    A figure stands beside a number that has its ID set, network, detector, task, radius, OOD sets, metric and
+    convention. What it was trained on and how often may differ, so it is shown, never subtracted.
+
+    Attributes:
+        rows: of `oodbench.results.reference`.
+    """
+
+    rows: pd.DataFrame
+
+    @property
+    def word(self) -> str:
+        """What the figures are called."""
+        return "published" if set(self.rows["source"]) == {"published"} else "reference"
+
+    def figure(self, frame: pd.DataFrame, entry: Entry) -> float | None:
+        """The reference's value beside one number of a table of `frame`, tidy and of one suite, as a fraction."""
+        found = self._beside(frame, entry)
+        return None if found.empty else float(found["value"].iloc[0])
+
+    def notes(self, frame: pd.DataFrame, summary: Sequence[Entry]) -> list[str]:
+        """Whose the figures beside `summary` are, and which could only be shown in another convention."""
+        said: list[str] = []
+        for entry in summary:
+            for _, row in self._beside(frame, entry)[:1].iterrows():
+                said.append(f"{self.word}: {_origin(row)}{f'; {row.note}' if row['note'] else ''}.")
+        for _, cell in frame[frame["ood"] != ""].drop_duplicates(["cell", "task"]).iterrows():
+            for name in self._alike(cell)["convention"].unique():
+                if name != cell["convention"]:
+                    how = f"say --convention {name}" if name in CONVENTIONS else "oodbench does not compute as they do"
+                    said.append(f"{self.word.capitalize()} figures in convention {name!r} are not shown: {how}.")
+        return list(dict.fromkeys(said)) or [f"{self.word}: no figure is known for what was measured here."]
+
+    def _beside(self, frame: pd.DataFrame, entry: Entry) -> pd.DataFrame:
+        """Rows for what an entry measures."""
+        cell = frame[(frame["cell"] == entry.cells[0]) & (frame["task"] == entry.task)].iloc[0]
+        found = self._alike(cell)
+        found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
+        sets = set(behind(frame, entry.ood))
+        same: pd.DataFrame = found[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
+        return same
+
+    def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:
+        """Rows for a detector, network, task and radius on an ID set, whatever the OOD sets, metric and convention."""
+        rows = self.rows
+        same = (rows["id_set"] == cell["id_set"]) & (rows["detector"] == cell["detector"])
+        same &= (rows["task"] == cell.get("named", cell["task"])) & (rows["epsilon"] == cell["epsilon"])
+        alike: pd.DataFrame = rows[same & (rows["network"] == cell["network"])]
+        return alike
+
+
+def _origin(row: "pd.Series[Any]") -> str:
+    """Who printed a figure, or what it was measured with."""
+    changes = [f"seed {row['seed']}"] if row["seed"] else []
+    changes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
+    changes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
+    made = f"measured by oodbench {row['oodbench']} ({', '.join(changes)}), {row['hardware']}, {str(row['date'])[:10]}"
+    return str(row["reference"]) or made

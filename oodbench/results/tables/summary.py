@@ -1,0 +1,389 @@
+"""A tidy frame to the lines of a table: means over OOD sets, then mean and deviation over seeds."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isnan, nan
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.results.tables.comparable import OF_ID, Standing, standings, threats_apart
+
+SUITE = ["suite", "suite_version", "suite_fingerprint"]
+"""Rows that differ in one of these never meet in one mean."""
+
+LIKE_SEEDS = [
+    "detector",
+    "settings",
+    "limit",
+    "images",
+    "network_from",
+    "unlike",
+    "parameters",
+    "code",
+    "operating_point",
+    "tuning_source",
+]
+"""Cells that are equal in all of these are seeds of one line, under each task whose images and constants are equal."""
+
+ASIDE = "aside"
+"""The distance of an OOD set that is shown beside the means."""
+
+MEAN = "mean:"
+"""In front of the name of a mean, where a column could hold a set's name as well; no set's name has a colon."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a frame is shown.
+
+    Attributes:
+        by: "task" for one mean, "ood" for a row each set, "mean" for each mean that the suite knows. OOD sets that
+            stand aside have rows of their own, unless `sets` says what is shown.
+        sets: OOD sets, or names of the suite's means, which are averaged and shown; all if empty.
+        metrics: shown, in this order; all of the convention, those of attacked ID images where there are any, and ID
+            accuracy, if empty.
+        seeds: "mean" for one line for all seeds of a detector, "each" for a line each.
+        sort: metric by which lines are ordered within a task and set, best first; as stored if empty.
+    """
+
+    by: str = "task"
+    sets: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    seeds: str = "mean"
+    sort: str = ""
+
+    def require_known(self, convention: str) -> None:
+        """OodbenchError if there is no metric of a name that is asked for in `convention`."""
+        known = [*CONVENTIONS[convention], *AT_CLEAN, OF_ID]
+        for name in (*self.metrics, *([self.sort] if self.sort else [])):
+            if name not in known:
+                raise unknown("metric", name, known)
+
+    def require_measured(self, frame: pd.DataFrame) -> None:
+        """OodbenchError if what is asked for is of attacked ID images, and none were attacked in a tidy frame."""
+        measured = set(frame["metric"])
+        for name in {*self.metrics, self.sort} & set(AT_CLEAN) - measured:
+            raise OodbenchError(
+                f"metric {name!r} is of attacked ID images, and none were: `oodbench run --threat both`"
+            )
+
+    def shown(self, frame: pd.DataFrame) -> list[str]:
+        """The metrics of a table of `frame`, tidy and in one convention, in order.
+
+        Raises:
+            OodbenchError: there is no metric of that name.
+        """
+        convention, measured = str(frame["convention"].iloc[0]), set(frame["metric"])
+        self.require_known(convention)
+        usual = [*CONVENTIONS[convention], *(name for name in AT_CLEAN if name in measured), OF_ID]
+        return list(dict.fromkeys(self.metrics)) or usual
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table, as a fraction.
+
+    Attributes:
+        line: what its row is called.
+        task: by name.
+        ood: an OOD set, or `MEAN` and the name of a mean.
+        metric: by name.
+        value: mean over OOD sets and seeds; NaN where a set is missing.
+        sd: over seeds, of the means over sets (n - 1); NaN for one seed.
+        low: of the interval over images, averaged as the value is; NaN where there is none.
+        high: likewise.
+        missing: sets that are not there yet.
+        detector: by name.
+        cells: behind the number, one a seed.
+        apart: why it is not among the main results of its task, such as "other code"; empty if it is.
+        rivals: equal where values may be held against each other; None where they may be held against none.
+    """
+
+    line: str
+    task: str
+    ood: str
+    metric: str
+    value: float
+    sd: float
+    low: float
+    high: float
+    missing: tuple[str, ...]
+    detector: str
+    cells: tuple[str, ...]
+    apart: str = ""
+    rivals: Hashable | None = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where lines compete: the task, and the set or mean."""
+        return self.task, self.ood
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Cells that differ in their seed alone, as far as they themselves can say.
+
+    Attributes:
+        cells: their rows of a frame, one each.
+        mark: what tells the line from another that would be called the same; empty if none would.
+        parameters: values that set its detector apart from others of its name, in words.
+    """
+
+    cells: pd.DataFrame
+    mark: str = ""
+    parameters: str = ""
+
+    def called(self, names: Collection[str], apart: str = "") -> str:
+        """What it is called where only the cells called `names` have been measured."""
+        seeds = sorted(self.cells.loc[self.cells["cell"].isin(names), "seed"])
+        text = label(self.cells.iloc[0], seeds, [self.parameters, apart])
+        return f"{text} {self.mark}".strip()
+
+
+def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
+    """The lines of a table; cells that only differ in their seed share one, unless `seeds` is "each".
+
+    A seed that is there twice, as when it ran on two machines, is not another seed: then each cell has its line.
+
+    Args:
+        frame: tidy, of one suite.
+        seeds: see `View`.
+    """
+    cells = frame.drop_duplicates("cell")
+    cells = cells.assign(
+        tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()],
+        network_from=network_from(cells),
+    )
+    grouped: list[Line] = []
+    for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
+        together = seeds == "mean" and group["seed"].is_unique
+        grouped += [Line(group)] if together else [Line(group.iloc[[row]]) for row in range(len(group))]
+    grouped = [replace(line, parameters=_parameters(line, grouped)) for line in grouped]
+    texts = [line.called(set(line.cells["cell"])) for line in grouped]
+    marks = _marks([str(line.cells["cell"].iloc[0]) for line in grouped], texts)
+    return [replace(line, mark=mark) for line, mark in zip(grouped, marks, strict=True)]
+
+
+def names_of(grouped: Sequence[Line]) -> dict[str, str]:
+    """What the line of each cell is called."""
+    return {str(cell): line.called(set(line.cells["cell"])) for line in grouped for cell in line.cells["cell"]}
+
+
+def one_cell(cell: str, seed: object, called: Mapping[str, str]) -> str:
+    """A cell among those of its line, whose names are `called`."""
+    name = called[cell]
+    return name if list(called.values()).count(name) == 1 else f"{name}, seed {seed}"
+
+
+def _marks(cells: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """What tells lines of equal texts apart: the key in the file's name, and where that is equal, too, its folder."""
+    counts = Counter(texts)
+    keys = [cell.rpartition("/")[2].rpartition("-")[2][:6] for cell in cells]
+    keyed = Counter(zip(texts, keys, strict=True))
+    return [
+        "" if counts[text] == 1 else key if keyed[text, key] == 1 else f"in {cell.rpartition('/')[0]}, {key}"
+        for cell, text, key in zip(cells, texts, keys, strict=True)
+    ]
+
+
+def _parameters(line: Line, others: Sequence[Line]) -> str:
+    """Parameters in which a line differs from others of its detector, unless the run's settings say so already."""
+    own, name, settings = _values(line), line.cells["detector"].iloc[0], str(line.cells["settings"].iloc[0])
+    rivals = [_values(other) for other in others if other.cells["detector"].iloc[0] == name]
+    differing = [key for key, value in own.items() if any(rival.get(key, value) != value for rival in rivals)]
+    return ", ".join(f"{key}={own[key]}" for key in differing if f"{key}=" not in settings)
+
+
+def _values(line: Line) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(str(line.cells["parameters"].iloc[0]) or "{}")
+    return values
+
+
+def label(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> str:
+    """A detector and whatever sets it apart."""
+    notes = [f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"]
+    notes += [str(cell["settings"])] if cell["settings"] else []
+    notes += [f"{cell['limit']} images of each set"] if cell["limit"] else []
+    notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
+    notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
+    notes += named_network(cell)
+    notes += ["other images"] if cell["unlike"] else []
+    notes += [note for note in more if note and note not in notes]
+    return f"{cell['detector']} ({', '.join(notes)})"
+
+
+def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
+    """Where each cell's network comes from; "" if it was trained. Kept ones that differ in their seed are alike."""
+    return cells["pretrained"].where(cells["pretrained"] != "", cells["checkpoint"])
+
+
+def named_network(about: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:
+    """What a network is called that was not trained in the run, from a cell's attributes or row; else nothing."""
+    if about.get("pretrained"):
+        return [f"network {about['pretrained']}, pretrained"]
+    return [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
+
+
+def tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
+    """What a detector was tuned on and what came of it; empty where nothing was tuned."""
+    found: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
+    return found
+
+
+def means(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """OOD sets behind each mean, of a frame of one suite: as its suite says, or all that there are."""
+    known: dict[str, list[str]] = {}
+    for text in frame["means"].unique():
+        known |= json.loads(str(text) or "{}")
+    every = frame[(frame["ood"] != "") & (frame["distance"] != ASIDE)]
+    return known or {"all": list(dict.fromkeys(every["ood"]))}
+
+
+def aside(frame: pd.DataFrame) -> list[str]:
+    """The OOD sets that have rows of their own and enter no mean but those that name them."""
+    return list(dict.fromkeys(frame.loc[frame["distance"] == ASIDE, "ood"]))
+
+
+def selected(frame: pd.DataFrame, sets: Sequence[str]) -> list[str]:
+    """The OOD sets that `sets`, names of sets or of means, stand for; those of the mean "all" if it is empty.
+
+    Raises:
+        OodbenchError: the suite has neither a set nor a mean of that name.
+    """
+    known = means(frame)
+    every = list(dict.fromkeys([*known["all"], *frame.loc[frame["ood"] != "", "ood"]]))
+    chosen = []
+    for name in sets or ["all"]:
+        if name not in known and name not in every:
+            raise unknown(f"OOD set or mean of suite {frame['suite'].iloc[0]!r}", name, [*known, *every])
+        chosen += known.get(name, [name])
+    return list(dict.fromkeys(chosen))
+
+
+def behind(frame: pd.DataFrame, ood: str) -> list[str]:
+    """The OOD sets behind a set's name, or behind `MEAN` and the names of means or sets with "+" between them."""
+    if not ood.startswith(MEAN):
+        return [ood]
+    known = means(frame)
+    return [name for part in ood.removeprefix(MEAN).split("+") for name in known.get(part, [part])]
+
+
+def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
+    """What a table shows of a tidy frame of one suite and convention: an entry a (line, task, set or mean, metric).
+
+    Raises:
+        OodbenchError: a set or metric is not known.
+    """
+    frame = frame if "named" in frame else threats_apart(frame)
+    line_of = {str(cell): line for line in lines(frame, view.seeds) for cell in line.cells["cell"]}
+    standing = standings(frame)
+    wanted = {*view.shown(frame), view.sort}
+    found: dict[tuple[Line, str, Hashable], dict[tuple[str, str], list[Entry]]] = {}
+    for cell, task, part, groups in _cells(frame, view):
+        together = found.setdefault((line_of[cell], task, standing[cell, task].images), {})
+        for ood, names in groups.items():
+            for entry in _entries(part, task, ood, names):
+                if entry.metric in wanted:
+                    together.setdefault((ood, entry.metric), []).append(entry)
+    seeds = [[_over_seeds(entries) for entries in together.values()] for together in found.values()]
+    named = _named([entries for entries in seeds if entries], line_of, standing)
+    return _sorted(named, view.sort)
+
+
+def _named(
+    found: Sequence[Sequence[Entry]], line_of: Mapping[str, Line], standing: Mapping[tuple[str, str], Standing]
+) -> list[Entry]:
+    """Each line of entries by what it is called, and how it stands beside others."""
+    how = [standing[entries[0].cells[0], entries[0].task] for entries in found]
+    texts = [
+        line_of[entries[0].cells[0]].called(entries[0].cells, each.apart)
+        for entries, each in zip(found, how, strict=True)
+    ]
+    # A line that has lost some of its seeds to another threat, or to other images, may be called as one beside it.
+    tasks = [entries[0].task for entries in found]
+    marks = _marks(
+        [entries[0].cells[0] for entries in found], [f"{task} {text}" for task, text in zip(tasks, texts, strict=True)]
+    )
+    return [
+        replace(entry, line=f"{text} {mark}".strip(), apart=each.apart, rivals=each.rivals)
+        for entries, text, mark, each in zip(found, texts, marks, how, strict=True)
+        for entry in entries
+    ]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Error rates should be low, all else high."""
+    return metric.startswith(("fpr", "fnr")) or metric == "detection_error"
+
+
+def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, list[str]]]]:
+    """Each cell, each of its tasks, what was measured there, and the sets behind each row that is shown of it."""
+    chosen, known = selected(frame, view.sets), means(frame)
+    groups = {
+        "task": {MEAN + ("+".join(view.sets) or "all"): chosen},
+        "ood": {name: [name] for name in chosen},
+        "mean": {MEAN + name: sets for name, sets in known.items() if set(sets) <= set(chosen)},
+    }[view.by]
+    groups |= {} if view.sets else {name: [name] for name in aside(frame)}
+    if not groups:
+        raise OodbenchError(
+            f"--sets {' '.join(view.sets)} leaves no mean of the suite whole: leave it out, or --by ood"
+        )
+    accuracies = frame[frame["metric"] == OF_ID]
+    scores = frame[frame["metric"] != OF_ID].groupby(["cell", "task"], sort=False)
+    for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.DataFrame]]", scores):
+        yield cell, task, pd.concat([part, accuracies[accuracies["cell"] == cell]]), groups
+
+
+def _entries(cell: pd.DataFrame, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
+    """Each metric of one cell and task, averaged over the sets called `names`."""
+    scores = cell[cell["ood"].isin(names)]
+    there = set(scores["ood"])
+    missing = tuple(name for name in names if name not in there)
+    detector, name = str(cell["detector"].iloc[0]), str(cell["cell"].iloc[0])
+    for metric in dict.fromkeys(cell["metric"]):
+        part = cell[cell["metric"] == OF_ID] if metric == OF_ID else scores[scores["metric"] == metric]
+        gone = () if metric == OF_ID else missing
+        value, low, high = (nan if gone else _mean(part[column]) for column in ("value", "low", "high"))
+        yield Entry("", task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
+
+
+def _over_seeds(entries: Sequence[Entry]) -> Entry:
+    """One line's seeds together."""
+    values = [entry.value for entry in entries]
+    return replace(
+        entries[0],
+        value=fmean(values),
+        sd=float(np.std(values, ddof=1)) if len(values) > 1 else nan,
+        low=fmean(entry.low for entry in entries),
+        high=fmean(entry.high for entry in entries),
+        missing=tuple(dict.fromkeys(name for entry in entries for name in entry.missing)),
+        cells=tuple(cell for entry in entries for cell in entry.cells),
+    )
+
+
+def _mean(column: "pd.Series[Any]") -> float:
+    return float(np.mean(column.to_numpy(dtype=np.float64)))
+
+
+def _sorted(entries: list[Entry], metric: str) -> list[Entry]:
+    """Tasks and sets together and their lines by a metric, best first; lines without a value last."""
+    if not metric:
+        return entries
+    sign = 1 if lower_is_better(metric) else -1
+    ranks = {(entry.line, *entry.place): sign * entry.value for entry in entries if entry.metric == metric}
+    places = list(dict.fromkeys(entry.place for entry in entries))
+
+    def rank(entry: Entry) -> tuple[int, float]:
+        value = ranks.get((entry.line, *entry.place), nan)
+        return places.index(entry.place), inf if isnan(value) else value
+
+    return sorted(entries, key=rank)

@@ -1,0 +1,207 @@
+"""Trained networks from a results folder to a shelf, where `--pretrained` finds them."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from math import nan
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import atomic
+from oodbench.images import catalogue
+from oodbench.images.resident import resident
+from oodbench.networks import checkpoints
+from oodbench.networks.network import Network, as_input, batch_size
+from oodbench.objective import Objective
+from oodbench.registry import Registry
+from oodbench.running.network_provenance import kept_out, metadata, trained_on
+from oodbench.running.plan import NetworkPlan, SuitePlan, plan_seeds
+from oodbench.running.request import Request
+from oodbench.suite import Suite
+from oodbench.training import pretrained
+from oodbench.training.pretrained import INDEX, NAME, Pretrained
+from oodbench.training.suite_network import build_network, start_file
+
+BY_WORD = "code: by the word of whoever kept it"
+"""Noted of a network that was not found by what would be trained today."""
+
+PLAIN = "plain"
+"""What networks are called that are trained by cross-entropy on ID images alone, for many detectors."""
+
+
+def keep(
+    request: Request,
+    seeds: Sequence[int],
+    registry: Registry,
+    shelf: Path,
+    overwrite: bool,
+    say: Callable[[str], None],
+    by_word: bool = False,
+) -> list[str]:
+    """Copy the networks that runs of `request` have trained to a shelf, each with what it is in the shelf's index.
+
+    Networks are found by what would be trained today: one whose code, images or recipe have changed since is not
+    there, as far as this goes.
+
+    Args:
+        request: of the runs that trained them; its results folder is read.
+        seeds: of these runs.
+        registry: the detectors.
+        shelf: folder to copy to, made if need be; networks in it are called after its name.
+        overwrite: put networks in place of others that have their names, and other weights.
+        say: told of each that is kept.
+        by_word: take a network whose file says that it was trained so, by code that is not known to be today's, where
+            there is no other; the index says so.
+
+    Returns:
+        Which networks are not there, a line each.
+
+    Raises:
+        OodbenchError: the shelf cannot be called so, its index is broken, or there is a network with other weights.
+        StorageError: the shelf cannot be written.
+    """
+    _require_name(shelf, request.data)
+    lacking = []
+    suites = tuple(_with_one_ood_set(suite, request.data) for suite in request.suites)
+    for seeded, plans in plan_seeds(replace(request, suites=suites), seeds, registry):
+        for each in plans:
+            for network in each.networks:
+                told = [] if network.file.is_file() else _saying_so(seeded, each, network)
+                if network.file.is_file():
+                    say(_keep(seeded, each, network, shelf, overwrite))
+                elif by_word and len(told) == 1:
+                    say(_keep(seeded, each, replace(network, file=told[0]), shelf, overwrite, BY_WORD))
+                else:
+                    lacking.append(f"{each.suite.name}, seed {seeded.seed}, {network.names}: {_why(network, told)}")
+    return lacking
+
+
+def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
+    """Networks in the results folder whose files say that they were trained as this one would be, code aside."""
+    suite, objective = each.suite, network_plan.objective
+    wanted = {
+        "objective": objective.identity,
+        "network": repr(suite.network),
+        "recipe": repr(suite.training),
+        "id_train": str(suite.id.train),
+        "seed": str(request.seed),
+        **kept_out(suite, each.material, objective, start_file(request, suite)),
+    }
+    files = sorted(network_plan.file.parent.glob("*.safetensors"))
+    return [file for file in files if wanted.items() <= metadata(file).items()]
+
+
+def _why(network_plan: NetworkPlan, told: Sequence[Path]) -> str:
+    """Why a network is not kept."""
+    if not told:
+        return f"there is no {network_plan.file}; `oodbench run` trains it"
+    return (
+        f"there is no {network_plan.file}, and {', '.join(map(str, told))} was trained so by its own word, but by code "
+        "that is not known to be today's: train it again, or say --by-its-word where there is one such file"
+    )
+
+
+def _with_one_ood_set(suite: Suite, data: Path) -> Suite:
+    """The suite with no more images than are needed to know what its networks are."""
+    present = catalogue.names(data)
+    there = [ood.set for ood in suite.tested if ood.set in present] or [ood.set for ood in suite.tested]
+    return replace(suite, only=tuple(there[:1]))
+
+
+def _require_name(shelf: Path, data: Path) -> None:
+    name = shelf.absolute().name
+    if not NAME.fullmatch(name):
+        raise OodbenchError(f"{shelf} cannot be a folder of networks: its name is a-z, 0-9, - _ . alone")
+    ours = pretrained.roots(data)[0] / name
+    if ours.is_dir() and ours.resolve() != shelf.resolve():
+        raise OodbenchError(f"networks called {name}/... come with oodbench: give the folder {shelf} another name")
+
+
+def _keep(
+    request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: Path, overwrite: bool, note: str = ""
+) -> str:
+    """Copy one network; what was done."""
+    network = build_network(request, each.suite, network_plan.objective, each.material.shape(each.suite)).eval()
+    checkpoints.load(network, network_plan.file)
+    recipe = pretrained.recipe(request, each.suite, network_plan.objective)
+    index = pretrained.read_index(shelf / INDEX)
+    name = _name(index, recipe, network_plan, request.seed)
+    file = shelf / f"{name}.safetensors"
+    if not (file.is_file() and _same_weights(network, file)):
+        if file.exists() and not overwrite:
+            raise OodbenchError(
+                f"{file} is there with other weights than {network_plan.file}: say --replace to put these in its "
+                "place, or keep them in another folder"
+            )
+        with atomic(file, network_plan.file.stat().st_size) as temporary:
+            shutil.copyfile(network_plan.file, temporary)
+    full = f"{shelf.absolute().name}/{name}"
+    kept = Pretrained(
+        full,
+        sha256(file.read_bytes()).hexdigest(),
+        recipe,
+        _images(each, network_plan.objective),
+        trained_on(file),
+        _seconds(file),
+        {each.suite.id.test: round(_accuracy(request, each, network_plan, network), 4)},
+        index[full].url if full in index else "",
+        note,
+    )
+    pretrained.write_index(shelf / INDEX, {**index, kept.name: kept})
+    (accuracy,) = kept.accuracy.values()
+    megabytes = file.stat().st_size / 1e6
+    return (
+        f"{kept.name}: {network_plan.names} with seed {request.seed}, {accuracy:.2%} right on {each.suite.id.test}, "
+        f"{megabytes:.1f} MB, trained for {kept.seconds:.0f} s on {kept.trained_on or 'an unknown machine'}"
+    )
+
+
+def _name(index: dict[str, Pretrained], recipe: pretrained.Recipe, network_plan: NetworkPlan, seed: int) -> str:
+    """What a network is called on its shelf: as before, or after the first of its detectors."""
+    for name, known in index.items():
+        if known.recipe == recipe:
+            return name.rpartition("/")[2]
+    plain = network_plan.objective == Objective()
+    stem = PLAIN if plain else network_plan.cells[0].detector.name
+    return stem if seed == 1 else f"{stem}-seed{seed}"
+
+
+def _same_weights(network: Network, file: Path) -> bool:
+    try:
+        there = safetensors.torch.load_file(file)
+    except (SafetensorError, OSError):
+        return False
+    own = network.state_dict()
+    return own.keys() == there.keys() and all(torch.equal(own[name], there[name]) for name in own)
+
+
+def _images(each: SuitePlan, objective: Objective) -> dict[str, str]:
+    """Fingerprints of what the network was trained on."""
+    suite = each.suite
+    names = [suite.id.train, suite.outliers.set if objective.uses_outliers and suite.outliers else None]
+    return {name: each.images[name].fingerprint for name in names if name}
+
+
+def _seconds(file: Path) -> float:
+    try:
+        return float(checkpoints.metadata(file).get("seconds", nan))
+    except ValueError:
+        return nan
+
+
+def _accuracy(request: Request, each: SuitePlan, network_plan: NetworkPlan, network: Network) -> float:
+    """The share of ID test images that the network is right on, by its first detector's rule."""
+    detector, test = network_plan.cells[0].detector, each.images[each.suite.id.test]
+    detector.attach(network.to(request.device), each.suite.id.classes)
+    images = resident(test, request.device)
+    rows = torch.split(torch.arange(len(test)), batch_size(request.device, test.images.shape[1]))
+    right = 0
+    with torch.no_grad():
+        for pixels, labels in images.in_turn(rows):
+            right += int((detector.predict(network.represent(as_input(pixels))) == labels).sum())
+    return right / len(test)

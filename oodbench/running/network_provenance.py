@@ -1,0 +1,81 @@
+"""Where a network comes from, as far as its file says: on what it was trained, and which images it never saw.
+
+Networks that oodbench trains carry it in the metadata of their safetensors file. Of any other network, and of one that
+began with such weights, nothing is known: what a detector is then tuned on may have been trained on.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.detector import Tuning
+from oodbench.networks import checkpoints
+from oodbench.objective import Objective
+from oodbench.results.conditions import place
+from oodbench.running.imagesets import Material
+from oodbench.suite import Suite
+
+TRAINED_ON = "trained_on"
+HELD_OUT = "held_out"
+"""Fingerprint of the ID training images that were held out; "" where not all training is known."""
+
+RESERVED = "reserved_outliers"
+"""Fingerprint of the outliers that were kept out of training, or `NO_OUTLIERS`; "" where none are known to be."""
+
+NO_OUTLIERS = "no outliers"
+
+ID_IMAGES, OUTLIERS = "id_images", "outliers"
+"""What a detector is tuned on."""
+
+LONGEST = 300
+"""Letters of what a file from anywhere says that are shown."""
+
+
+def trained_on(file: Path) -> str:
+    """Where and with what the network in `file` was trained, for people; "" where the file does not say it."""
+    about = metadata(file)
+    said = about.get(TRAINED_ON, "")
+    if not said and "hardware" in about and "torch" in about:
+        said = place(about["hardware"], about["torch"])
+    return "".join(letter for letter in said if letter.isprintable())[:LONGEST]
+
+
+def together(places: Sequence[str]) -> str:
+    """Where a training took place, from where each part of it did."""
+    return ", then on ".join(dict.fromkeys(places))
+
+
+def kept_out(suite: Suite, material: Material, objective: Objective, start: Path | None) -> dict[str, str]:
+    """What the metadata of a network that is trained now says of the images that it does not see.
+
+    Args:
+        suite: with its training images in `material`.
+        material: what the run has in memory.
+        objective: of the training.
+        start: weights that it begins with: what these have seen, it has seen.
+    """
+    before = {HELD_OUT: material.held_out, RESERVED: NO_OUTLIERS} if start is None else metadata(start)
+    held_out = material.held_out if before.get(HELD_OUT) == material.held_out else ""
+    if not objective.uses_outliers or suite.outliers is None:
+        return {HELD_OUT: held_out, RESERVED: before.get(RESERVED, "")}
+    mine = "" if suite.outliers.train_on_reserved else material.reserved(suite)
+    return {HELD_OUT: held_out, RESERVED: mine if before.get(RESERVED) in (NO_OUTLIERS, mine) else ""}
+
+
+def perhaps_seen(file: Path, suite: Suite, material: Material, tuning: Tuning) -> list[str]:
+    """What of the images for `tuning` is not known to have been kept from the training of the network in `file`."""
+    about = metadata(file)
+    found = []
+    if tuning.source == "heldout" and not (material.held_out and about.get(HELD_OUT) == material.held_out):
+        found.append(ID_IMAGES)
+    if tuning.outliers and about.get(RESERVED, "") not in (NO_OUTLIERS, material.reserved(suite) or NO_OUTLIERS):
+        found.append(OUTLIERS)
+    return found
+
+
+def metadata(file: Path) -> Mapping[str, str]:
+    """What a file says of itself; nothing where it is none that carries such words."""
+    try:
+        return checkpoints.metadata(file)
+    except OodbenchError:
+        return {}

@@ -1,0 +1,262 @@
+"""A run in several processes of this machine, side by side: to the same bits as one thing after the other.
+
+What a unit of work computes does not depend on how many run beside it: the number of its threads follows from its
+network, and everything random from seeds. Processes are those of loky, which joblib brings: they import nothing of the
+program that starts them, so a script needs no main guard, and a notebook or standard input will do.
+"""
+
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
+
+from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.memory import available
+from oodbench.basics.progress import Board, told_to
+from oodbench.basics.threads import cores
+from oodbench.running.jobs import Unit, note, score, train, units, where_it_is_free
+from oodbench.running.plan import Planned
+from oodbench.running.train_or_load import Say
+
+AUTO = "auto"
+"""As many processes as cores, memory and work allow."""
+
+WORTHWHILE = 1e12
+"""Floating-point operations of a run, below which starting processes takes longer than they save: half a minute."""
+
+PROCESS_BYTES = 1_500_000_000
+"""Memory of a process beside its images: torch and a network at work."""
+
+LOOKS_EVERY = 0.5
+"""Seconds between two looks at what the processes say."""
+
+
+def parse_jobs(text: str, alone: bool) -> int | None:
+    """A number of processes, or None for "auto".
+
+    Args:
+        text: what was asked for.
+        alone: neither Ray nor `torchrun` starts processes for this run.
+
+    Raises:
+        OodbenchError: something else, or a number where others start the processes.
+    """
+    if text == AUTO:
+        return None
+    if not alone:
+        raise OodbenchError(
+            f"--jobs {text} and --engine ray or torchrun exclude each other, since each starts processes itself: leave "
+            "--jobs out"
+        )
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise OodbenchError(f"--jobs {text!r}: give a number of processes from 1, or auto")
+    return int(text)
+
+
+def processes(asked: int | None, planned: Sequence[Planned]) -> int:
+    """How many processes a run takes: as many as were asked for, or as cores, memory and work allow.
+
+    Beside a GPU that is one, which keeps it busy; so it is where somebody has started several already.
+    """
+    networks = [network for _, plans in planned for each in plans for network in each.networks if network.needed]
+    parts = units(planned, (), "cpu", where_it_is_free)
+    if asked is not None or not networks:
+        return min(asked or 1, max(1, len(parts)))
+    request, plans = planned[0]
+    if request.device.type != "cpu" or request.team.size > 1 or parent_process() is not None:
+        return 1
+    operations = max(network.operations for network in networks)
+    if operations * sum(unit.cost for unit in parts) < WORTHWHILE:
+        return 1
+    images = sum(each.material.nbytes for each in plans)
+    memory = available()
+    fitting = len(parts) if memory is None else memory // (PROCESS_BYTES + 2 * images)
+    return max(1, min(len(parts), cores() // max(network.threads for network in networks), fitting))
+
+
+def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: Say) -> list[str]:
+    """Do what is missing in `count` processes. What is finished is on disk at once.
+
+    A process that dies takes no results with it: what had been begun is begun again, in one process at a time, and what
+    then ends its process again has failed.
+
+    Args:
+        planned: by `oodbench.running.plan.plan_seeds`.
+        count: of processes.
+        plugins: files that define detectors.
+        say: told what is finished, a line at a time.
+
+    Returns:
+        What failed, as `oodbench.running.sweep.in_turn`.
+
+    Raises:
+        StorageError: results cannot be written.
+    """
+    work = _Work(units(planned, plugins, str(planned[0][0].device), where_it_is_free), say)
+    while work.left():
+        interrupted = work.round(count)
+        if interrupted and count == 1:
+            (number,) = interrupted
+            work.give_up(number)
+        elif interrupted:
+            say("a process was ended from outside, perhaps for want of memory: going on with one at a time")
+            count = 1
+    return [line for number, unit in enumerate(work.units) for line in unit.failures(work.found[number] or (), planned)]
+
+
+class _Work:
+    """Units, and what has come of them: what failed in each, or None where it was left out."""
+
+    def __init__(self, todo: Sequence[Unit], say: Say) -> None:
+        self.units, self.say = todo, say
+        self.found: dict[int, list[str] | None] = {}
+
+    def left(self) -> bool:
+        return len(self.found) < len(self.units)
+
+    def round(self, count: int) -> list[int]:
+        """Do what is left, until all is done or a process has died; the numbers of what was being done then."""
+        running: dict[int, Future[list[str] | None]] = {}
+        with _board(len(self.units), self.say) as board, _pool(count) as (pool, heard):
+            try:
+                while True:
+                    self._leave_out(board)
+                    for number in self._ready(running)[: count - len(running)]:
+                        board.begins(self.units[number].name)
+                        running[number] = Future()  # it counts as begun also if there is no process left to take it
+                        with _interrupts_kept():
+                            running[number] = pool.submit(_carry_out, number, self.units[number])
+                    if not running:
+                        return []
+                    wait(running.values(), LOOKS_EVERY, FIRST_COMPLETED)
+                    while not heard.empty():
+                        number, doing = heard.get()
+                        board.hear(self.units[number].name, doing)
+                    for number in [number for number, future in running.items() if future.done()]:
+                        self._note(number, self._outcome(number, running[number]), board)
+                        del running[number]
+            except BrokenProcessPool:
+                return list(running)
+
+    def give_up(self, number: int) -> None:
+        """Count as failed what ends its process whenever it is tried."""
+        unit = self.units[number]
+        why = (
+            "its process was ended from outside, twice: if memory is short, end what else runs; what was finished is "
+            "kept"
+        )
+        note(unit.job, why)
+        self.found[number] = [f"{unit.suite}: {unit.detectors}: {why}"]
+        self.say(f"[{len(self.found)}/{len(self.units)}] {unit.name}: failed")
+
+    def _ready(self, running: Collection[int]) -> list[int]:
+        """What can be begun, the longest first, so that no process ends long after the others."""
+        ready = [
+            number
+            for number, unit in enumerate(self.units)
+            if number not in self.found and number not in running and (unit.after is None or unit.after in self.found)
+        ]
+        return sorted(ready, key=lambda number: -self.units[number].cost)
+
+    def _leave_out(self, board: Board) -> None:
+        for number, unit in enumerate(self.units):
+            if number not in self.found and unit.after is not None and self.found.get(unit.after):
+                self._note(number, None, board)
+
+    def _outcome(self, number: int, future: "Future[list[str] | None]") -> list[str] | None:
+        try:
+            return future.result()
+        except (StorageError, BrokenProcessPool):
+            raise
+        except Exception as error:
+            if not isinstance(error, OodbenchError):  # not a user's mistake: with where it happened
+                self.say("".join(traceback.format_exception(error)).rstrip())
+            failure = self.units[number].failure(error)
+            note(self.units[number].job, failure)
+            return [failure]
+
+    def _note(self, number: int, found: list[str] | None, board: Board) -> None:
+        self.found[number] = found
+        unit = self.units[number]
+        said = "left out: it has no network" if found is None else "failed" if found else unit.doing
+        board.ends(unit.name, f"[{len(self.found)}/{len(self.units)}] {unit.name}: {said}")
+
+
+@contextmanager
+def _board(count: int, say: Say) -> Iterator[Board]:
+    board = Board(count, say)
+    try:
+        yield board
+    finally:
+        board.close()
+
+
+@contextmanager
+def _pool(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
+    """Processes, and the queue through which they say what they do; none is left when it is over, however it ends."""
+    context = get_context("loky")
+    heard = context.SimpleQueue()
+    pool = ProcessPoolExecutor(
+        count, context=context, initializer=_begin, initargs=(heard, os.getpid(), torch.get_num_threads())
+    )
+    try:
+        yield pool, heard
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Processes that begin inside never see Ctrl-C, which a terminal sends to all; this one sees it afterwards.
+
+    The parent ends them. Without this, one that is still importing torch would die with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_heard: Any = None
+"""In a process of `_pool`: the queue to its parent."""
+
+
+def _begin(heard: Any, parent: int, threads: int) -> None:
+    """What each process does first."""
+    global _heard
+    _heard = heard
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, also if that was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _carry_out(number: int, unit: Unit) -> list[str] | None:
+    """What a process does with a unit."""
+
+    def hear(doing: str) -> None:
+        _heard.put((number, doing))
+
+    with told_to(hear):
+        return train(unit.job, hear) if unit.doing == "trained" else score(unit.job, say=hear)

@@ -1,0 +1,388 @@
+"""What a run is going to do, checked and counted before anything is written."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from oodbench.attacks import convergence
+from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
+from oodbench.basics import threads
+from oodbench.basics.files import digest
+from oodbench.basics.passes import Passes
+from oodbench.basics.sourcecode import code_digest
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.networks.cost import operations
+from oodbench.networks.network import Network
+from oodbench.networks.sizes import require_takes
+from oodbench.objective import Objective
+from oodbench.registry import Registry
+from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, keyed
+from oodbench.results.store import Cell
+from oodbench.running import label_check
+from oodbench.running.imagesets import Material, gather, validation_suite
+from oodbench.running.request import Request
+from oodbench.scoring import scoring
+from oodbench.suite import Suite
+from oodbench.suitefiles.settings import apply, of_task
+from oodbench.tasks import ID_TASK, Clean, Task, constants
+from oodbench.tasks.versions import Versions
+from oodbench.training import loop, pretrained
+from oodbench.training.pretrained import Choice, Pretrained
+from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_digest
+
+BOUNDS = 5
+"""About what bounds of an image cost, in passes: two in double precision, and the image's own."""
+
+JUDGED = "check_transfer"
+"""What is last noted of an attack that others were tried against."""
+
+Pair = tuple[str, str]
+"""A task and an image set: one group of scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellPlan:
+    """One detector on one suite with one seed.
+
+    Attributes:
+        detector: unfitted.
+        cell: its file.
+        key: hash of everything known before training that moves a score.
+        code: digest of the code behind the detector, which is in the key too.
+        missing: (task, image set) pairs that the file lacks, going by the network it was made with.
+    """
+
+    detector: Detector
+    cell: Cell
+    key: str
+    code: str
+    missing: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """One trained network and the cells that score with it.
+
+    Attributes:
+        objective: how it is trained.
+        file: where it is kept once trained, or the checkpoint.
+        given: it is a checkpoint, or one that is kept for everybody, and is not trained.
+        cells: detectors whose objective is equal to `objective`.
+        operations: of a forward pass over one image, in floating point.
+        threads: of a CPU on which it is trained and scored with.
+        pretrained: the one that is kept for everybody, where it is that.
+        why: it is trained although such a one was asked for; "" where none was, or it is one.
+    """
+
+    objective: Objective
+    file: Path
+    given: bool
+    cells: tuple[CellPlan, ...]
+    operations: int
+    threads: int
+    pretrained: Pretrained | None = None
+    why: str = ""
+
+    @property
+    def names(self) -> str:
+        """Its detectors, for people."""
+        return ", ".join(cell.detector.name for cell in self.cells)
+
+    @property
+    def needed(self) -> bool:
+        """Something is left to score with it."""
+        return any(cell.missing for cell in self.cells)
+
+    @property
+    def to_train(self) -> bool:
+        """It must be trained first."""
+        return self.needed and not self.given and not self.file.is_file()
+
+
+@dataclass(frozen=True)
+class SuitePlan:
+    """One suite: its images in memory, its networks.
+
+    Attributes:
+        suite: with the run's settings applied.
+        material: its images.
+        networks: in the order in which they are trained.
+        asked: what the run wants of each attack beside its scores, as named in the results.
+    """
+
+    suite: Suite
+    material: Material
+    networks: tuple[NetworkPlan, ...]
+    asked: frozenset[str] = frozenset()
+
+    @property
+    def images(self) -> Mapping[str, ImageSet]:
+        """Image sets by name."""
+        return self.material.images
+
+    def wanted(self, cell: CellPlan) -> list[Pair]:
+        """Every (task, image set) of a cell, in the order in which they are done."""
+        return _wanted(self.suite, type(cell.detector))
+
+    def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
+        """What a cell's file lacks, or has from another network."""
+        return _missing(self.suite, self.images, cell, network_digest, self.asked)
+
+    def group_key(self, cell: CellPlan, network_digest: str, task: str, image_set: str) -> str:
+        """The key of one group of scores: it changes whenever anything that moved the scores does."""
+        return _group_key(self.suite, self.images, cell.key, network_digest, (task, image_set))
+
+    def task(self, pair: Pair) -> Task:
+        """What is done to the image set of `pair`: nothing to the side that its threat leaves alone."""
+        return _task(self.suite, pair)
+
+    def passes(self) -> Passes:
+        """What is left to do here costs this many passes."""
+        return sum((self.training(network) + self._scoring(network.cells) for network in self.networks), Passes())
+
+    def passes_apart(self) -> Passes:
+        """The same where each cell is done by itself: no pass is shared but those of training."""
+        scoring = (self._scoring([cell]) for network in self.networks for cell in network.cells)
+        return sum(scoring, sum((self.training(network) for network in self.networks), Passes()))
+
+    def training(self, network: NetworkPlan) -> Passes:
+        """Of its training, if it must be trained first."""
+        total = Passes()
+        if network.to_train and self.suite.training and self.suite.id.train:
+            for phase in network.objective.phases():
+                epoch = phase.epoch_passes(len(self.images[self.suite.id.train]))
+                total += epoch * self.suite.training.epochs
+        return total
+
+    def _scoring(self, cells: Sequence[CellPlan]) -> Passes:
+        """Of cells over one network, which share what does not depend on the detector."""
+        total = Passes()
+        if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in cells):
+            total += Passes(forward=len(self.images[self.suite.id.train]))
+        searches = {search for cell in cells for search in self._searches(cell)}
+        total += Passes(forward=sum(self._looks(search) for search in searches))
+        for cell in cells:
+            if cell.missing and (tuning := cell.detector.tuning()):
+                total += tuning.passes * self.material.tuning_images(tuning, self.suite)
+            for search in self._searches(cell):
+                total += cell.detector.own_passes() * self._looks(search)
+            for pair in cell.missing:
+                if self.task(pair).certifies:
+                    total += Passes(forward=BOUNDS) * len(self.images[pair[1]])
+                elif self.task(pair).attacks():
+                    attack = self.task(pair).passes() + cell.detector.own_passes()
+                    total += attack * len(self.images[pair[1]])
+                    total += convergence.COST * min(len(self.images[pair[1]]), convergence.CONTINUED)
+                    if JUDGED in self.asked:
+                        total += THOROUGH * min(len(self.images[pair[1]]), THOROUGH_IMAGES)
+        return total
+
+    def _searches(self, cell: CellPlan) -> set[tuple[Versions, str]]:
+        """Which versions of which image sets are looked at; once for all tasks that begin with the same."""
+        tasks = [(self.task(pair), pair[1]) for pair in cell.missing]
+        return {
+            (task.versions(), image_set)
+            for task, image_set in tasks
+            if not task.certifies and (len(task.versions()) > 1 or not task.attacks())
+        }
+
+    def _looks(self, search: tuple[Versions, str]) -> int:
+        versions, image_set = search
+        return len(versions) * len(self.images[image_set])
+
+
+Planned = tuple[Request, Sequence[SuitePlan]]
+"""A request and what is to be done for it."""
+
+
+def plan(request: Request, registry: Registry) -> list[SuitePlan]:
+    """Everything `request` asks for, validated; nothing is written.
+
+    Raises:
+        OodbenchError: a set is missing or broken, a parameter unknown, a checkpoint of another shape, and so on.
+    """
+    ((_, plans),) = plan_seeds(request, [request.seed], registry)
+    return list(plans)
+
+
+def plan_seeds(request: Request, seeds: Sequence[int], registry: Registry) -> list[Planned]:
+    """`plan` for each of `seeds` in place of the request's own; all share the images in memory.
+
+    Raises:
+        OodbenchError: as `plan`.
+    """
+    seeded = [replace(request, seed=seed) for seed in seeds]
+    of_suites = [_plan_suite(seeded, suite, registry) for suite in request.suites]
+    return [(each, [plans[number] for plans in of_suites]) for number, each in enumerate(seeded)]
+
+
+Choices = Mapping[Objective, Choice]
+"""What there is of networks that need not be trained."""
+
+
+def _plan_suite(seeded: Sequence[Request], original: Suite, registry: Registry) -> list[SuitePlan]:
+    """A plan for each of the requests, which differ in their seed alone."""
+    for name in original.detectors:
+        registry[name]  # a misspelt table of parameters would be silently ignored otherwise
+    request = seeded[0]
+    suite, detectors = apply(request.settings, original, request.detectors)
+    if request.validation:
+        suite = validation_suite(suite)
+    objectives = dict.fromkeys(detector.objective() for detector in detectors)
+    chosen = [{objective: _choose(each, suite, objective) for objective in objectives} for each in seeded]
+    material = _gather(request, suite, detectors, chosen)
+    plans = []
+    for each, choices in zip(seeded, chosen, strict=True):
+        _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
+        plans.append(_plan_seed(each, suite, own, material, choices))
+    return plans
+
+
+def _choose(request: Request, suite: Suite, objective: Objective) -> Choice:
+    if request.checkpoint:
+        return Choice(file=request.checkpoint)
+    return pretrained.choose(request, suite, objective) if request.pretrained else Choice()
+
+
+def _gather(request: Request, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]) -> Material:
+    """The images for all seeds: those to train on where any seed trains."""
+    ready = [objective for objective in chosen[0] if all(choices[objective].network for choices in chosen)]
+    material = gather(request, suite, detectors, ready)
+    fitting = [one for one in ready if all(choices[one].on(material.trained_on).network for choices in chosen)]
+    return material if fitting == ready else gather(request, suite, detectors, fitting)
+
+
+def _plan_seed(
+    request: Request, suite: Suite, detectors: Sequence[Detector], material: Material, choices: Choices
+) -> SuitePlan:
+    fitting = {objective: choice.on(material.trained_on) for objective, choice in choices.items()}
+    digests = {file: checkpoint_digest(file) for file in {choice.file for choice in fitting.values()}}
+    cells: dict[Objective, list[CellPlan]] = {}
+    for detector in detectors:
+        objective = detector.objective()
+        learned_from = material.learned_from(detector, suite)
+        cell = _plan_cell(request, suite, detector, material.images, [digests[fitting[objective].file], *learned_from])
+        cells.setdefault(objective, []).append(cell)
+    planned = [
+        _plan_network(request, suite, objective, material, tuple(group), fitting[objective])
+        for objective, group in cells.items()
+    ]
+    return SuitePlan(suite, material, tuple(planned), _asked(request))
+
+
+def _plan_network(
+    request: Request,
+    suite: Suite,
+    objective: Objective,
+    material: Material,
+    cells: tuple[CellPlan, ...],
+    choice: Choice,
+) -> NetworkPlan:
+    shape = material.shape(suite)
+    network = (
+        given_network(request, suite, objective, shape, choice.file)
+        if choice.file
+        else build_network(request, suite, objective, shape)
+    ).eval()
+    require_takes(network, suite.network.name, shape)
+    counted = operations(network, shape)
+    number = request.threads or threads.suitable(counted, request.device)
+    if choice.file:
+        label_check.check_against_file(material.images[suite.id.test], choice.file)
+        return NetworkPlan(objective, choice.file, True, cells, counted, number, choice.network)
+    assert suite.id.train is not None  # `gather` refuses to go without
+    used = [material.images[suite.id.train].fingerprint]
+    if objective.uses_outliers and suite.outliers:
+        used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
+    recipe = [
+        objective.identity,
+        code_digest(type(objective), root=Objective),
+        repr(suite.network),
+        repr(network),
+        code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
+        start_digest(request, suite),
+        json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
+        str(request.seed),
+        *keyed(request.setup, IN_WEIGHTS),
+    ]
+    key = digest(str(loop.VERSION), *recipe, *used)
+    file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
+    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why)
+
+
+def _plan_cell(
+    request: Request, suite: Suite, detector: Detector, images: Mapping[str, ImageSet], learned_from: Sequence[str]
+) -> CellPlan:
+    # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
+    retasked = [setting.text for setting in request.settings if of_task(setting, suite)]
+    code = code_digest(type(detector), root=Detector)
+    key = digest(
+        suite.fingerprint,
+        detector.name,
+        *retasked,
+        json.dumps(asdict(detector.parameters), sort_keys=True),
+        code,
+        *learned_from,
+        str(request.seed),
+        str(request.limit),
+        str(request.images),
+        str(scoring.VERSION),
+        *keyed(request.setup, IN_SCORES),
+    )
+    cell = Cell(request.out / suite.name / detector.name / f"seed{request.seed}-{key[:12]}.h5")
+    everything = CellPlan(detector, cell, key, code, tuple(_wanted(suite, type(detector))))
+    if request.again or not cell.path.is_file():
+        return everything
+    made_with = str(cell.attributes()["network_digest"])
+    return replace(everything, missing=tuple(_missing(suite, images, everything, made_with, _asked(request))))
+
+
+def _asked(request: Request) -> frozenset[str]:
+    """What `request` wants of each attack beside its scores."""
+    return frozenset(["images"] * request.keep_images + [JUDGED] * request.thorough)
+
+
+def _wanted(suite: Suite, detector: type[Detector]) -> list[Pair]:
+    wanted = [(ID_TASK, suite.id.test)]
+    for name, task in suite.tasks.items():
+        if task.certifies and not detector.has_bound():
+            continue
+        wanted += [(name, suite.id.test)] if task.side != "out" else []
+        wanted += [(name, ood.set) for ood in suite.tested]
+    return wanted
+
+
+def _task(suite: Suite, pair: Pair) -> Task:
+    name, image_set = pair
+    if name == ID_TASK or suite.tasks[name].side == ("out" if image_set == suite.id.test else "in"):
+        return Clean()
+    return suite.tasks[name]
+
+
+def _missing(
+    suite: Suite, images: Mapping[str, ImageSet], planned: CellPlan, network_digest: str, asked: frozenset[str]
+) -> list[Pair]:
+    """Groups that a cell's file lacks, has with another key, or has of an attack without what is asked of it."""
+
+    def complete(pair: Pair) -> bool:
+        if planned.cell.key(*pair) != _group_key(suite, images, planned.key, network_digest, pair):
+            return False
+        of_attack = asked if _task(suite, pair).attacks() else frozenset()
+        # ID images are not judged by other attacks: they have no scores to pass.
+        return of_attack - ({JUDGED} if pair[1] == suite.id.test else set()) <= planned.cell.names(*pair)
+
+    return [pair for pair in _wanted(suite, type(planned.detector)) if not complete(pair)]
+
+
+def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, network_digest: str, pair: Pair) -> str:
+    task, image_set = pair
+    return digest(
+        cell_key,
+        network_digest,
+        task,
+        json.dumps(constants(_task(suite, pair)), sort_keys=True),
+        images[suite.id.test].fingerprint,
+        images[image_set].fingerprint,
+    )

@@ -1,0 +1,190 @@
+"""A run as the tasks of a Ray cluster."""
+
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.running.jobs import Unit, always, note, score, train, units
+from oodbench.running.plan import Planned
+from oodbench.running.train_or_load import Say
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+LOCAL = "local"
+"""The address of a cluster on this machine that lives as long as the run."""
+
+RETRIES = 3
+"""How often Ray does a task again whose process or machine died."""
+
+ANSWERS_WITHIN = 10
+"""Seconds in which a cluster must let itself be reached."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster, and what each task gets there.
+
+    Attributes:
+        address: `LOCAL`, "auto" for the cluster that this machine belongs to, or host:port of its first machine.
+        device: "auto" for a GPU where the cluster has some, "cpu" or "cuda"; Ray says which one.
+        cpus: of each task; its networks run on as many threads.
+        plugins: files that define detectors.
+
+    Raises:
+        OodbenchError: Ray is not installed, or one of these is something else.
+    """
+
+    address: str = LOCAL
+    device: str = "auto"
+    cpus: int = 1
+    plugins: Sequence[Path] = ()
+
+    def __post_init__(self) -> None:
+        if find_spec("ray") is None:
+            raise OodbenchError("--engine ray needs Ray, which is not installed: pip install 'oodbench[ray]'")
+        if self.address not in (LOCAL, "auto") and not re.fullmatch(r"\S+:\d+", self.address):
+            raise OodbenchError(f"--address {self.address!r} is no cluster: choose {LOCAL}, auto, or HOST:PORT")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise OodbenchError(
+                f"--device {self.device!r} with --engine ray: choose auto, cpu or cuda; Ray says which GPU"
+            )
+
+
+def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
+    """Do what is missing as tasks: one a network that must be trained, then one a cell that waits for its network.
+
+    Where each attack is judged by the run's other detectors, all cells of a suite and seed are one task. What a task
+    has done is on disk at once, so one that is done again, because its machine died, does what is missing.
+
+    Args:
+        planned: by `oodbench.running.plan.plan_seeds`; the folders in it must be the same on all machines.
+        cluster: joined where this process has not joined one itself.
+        say: told what is finished; what the tasks say is in Ray's logs.
+
+    Returns:
+        What failed, as `oodbench.running.sweep.in_turn`.
+
+    Raises:
+        OodbenchError: the cluster cannot be reached or has no room for a task.
+        StorageError: results cannot be written.
+    """
+    import ray
+
+    with _joined(cluster):
+        device = _device(cluster, ray.cluster_resources())
+        _require_room(cluster, device, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        on_cluster = [(replace(request, threads=cluster.cpus), plans) for request, plans in planned]
+        tasks = _submitted(units(on_cluster, cluster.plugins, device, always), cluster, device)
+        say(f"{len(tasks)} tasks for a cluster of {_described(ray.cluster_resources())}")
+        waiting, failures = list(tasks), {}
+        try:
+            while waiting:
+                with redirect_stdout(sys.stderr):  # where Ray tells of machines and processes that died
+                    (done,), waiting = ray.wait(waiting, num_returns=1)
+                task = tasks[done]
+                found = _outcome(done, task, say)
+                said = "left out: it has no network" if found is None else "failed" if found else task.doing
+                say(f"[{len(tasks) - len(waiting)}/{len(tasks)}] {task.name}: {said}")
+                failures[done] = task.failures(found or (), planned)
+        finally:
+            for unfinished in waiting:
+                ray.cancel(unfinished, force=True)
+    return [failure for task in tasks for failure in failures[task]]
+
+
+def _submitted(todo: Sequence[Unit], cluster: Cluster, device: str) -> "dict[ObjectRef, Unit]":
+    """Every unit, given to the cluster."""
+    import ray
+
+    options: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": int(device == "cuda"), "max_retries": RETRIES}
+    options["scheduling_strategy"] = "SPREAD"  # Ray fills one machine first otherwise
+    work = {"trained": ray.remote(**options)(train), "scored": ray.remote(**options)(score)}
+    tasks: list[ObjectRef] = []
+    for unit in todo:
+        after = [] if unit.after is None else [tasks[unit.after]]
+        tasks.append(work[unit.doing].remote(unit.job, *after))
+    return dict(zip(tasks, todo, strict=True))
+
+
+def _outcome(done: "ObjectRef", unit: Unit, say: Say) -> list[str] | None:
+    """What went wrong in a task that is finished; None if it was left out."""
+    import ray
+
+    try:
+        found: list[str] | None = ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StorageError):
+            raise StorageError(str(error.cause)) from error
+        if not isinstance(error.cause, OodbenchError):  # not a user's mistake: with where it happened
+            say(str(error))
+        return [_noted(unit, error.cause)]
+    except ray.exceptions.RayError as error:
+        return [_noted(unit, error)]
+    return found
+
+
+def _noted(unit: Unit, error: BaseException) -> str:
+    """What ended a task before it could tell of it; its results are left word, also by a machine without a GPU."""
+    failure = unit.failure(error)
+    note(replace(unit.job, device="cpu"), failure)
+    return failure
+
+
+@contextmanager
+def _joined(cluster: Cluster) -> Iterator[None]:
+    """Within it this process belongs to the cluster; if it did before, nothing changes."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    host, _, port = cluster.address.rpartition(":")
+    # Without it, Ray reports what it is used for to its makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if host:
+            socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()  # Ray itself tries for minutes
+        ray.init(address=cluster.address, **quiet)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        raise OodbenchError(
+            f"no Ray cluster at {cluster.address!r} ({' '.join(str(error).split())}): start one with "
+            "`ray start --head`, name it as that says with --address, and set RAY_AUTH_MODE=token if it wants a token"
+        ) from error
+    try:
+        yield
+    finally:
+        with redirect_stdout(sys.stderr):
+            ray.shutdown()
+
+
+def _device(cluster: Cluster, resources: Mapping[str, float]) -> str:
+    if cluster.device == "cuda" and not resources.get("GPU"):
+        raise OodbenchError("--device cuda asks for a GPU and no node of the cluster has one: use auto, or cpu")
+    return "cuda" if cluster.device != "cpu" and resources.get("GPU") else "cpu"
+
+
+def _require_room(cluster: Cluster, device: str, machines: Sequence[Mapping[str, float]]) -> None:
+    """Ray would wait for a machine that is large enough, for ever."""
+    if not any(
+        machine.get("CPU", 0) >= cluster.cpus and machine.get("GPU", 0) >= (device == "cuda") for machine in machines
+    ):
+        largest = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
+        gpu = " and a GPU" if device == "cuda" else ""
+        raise OodbenchError(
+            f"no node of the cluster has {cluster.cpus} CPUs{gpu} for a task, the largest has {largest}: lower --cpus"
+        )
+
+
+def _described(resources: Mapping[str, float]) -> str:
+    return f"{resources.get('CPU', 0):.0f} CPUs and {resources.get('GPU', 0):.0f} GPUs"

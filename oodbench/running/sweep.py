@@ -1,0 +1,83 @@
+"""A run for one or several seeds: in this process one thing after the other, in several side by side, or on Ray."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+from oodbench.basics.passes import Passes
+from oodbench.results.store import Cell
+from oodbench.running import parallel, runner
+from oodbench.running.jobs import of_seed
+from oodbench.running.plan import Planned, SuitePlan
+from oodbench.running.ray_cluster import Cluster
+from oodbench.running.train_or_load import Say
+
+ENGINES = ("sequential", "ray")
+"""What carries a run out: this machine, or a Ray cluster."""
+
+
+def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
+    """What is left to do costs this many; on a cluster each cell is a task that shares no pass with others."""
+    found = (
+        each.passes_apart() if cluster and not request.thorough else each.passes()
+        for request, plans in planned
+        for each in plans
+    )
+    return sum(found, Passes())
+
+
+def cells(planned: Sequence[Planned]) -> list[Cell]:
+    """The cells of all seeds."""
+    return [cell.cell for _, plans in planned for each in plans for network in each.networks for cell in network.cells]
+
+
+def not_pretrained(planned: Sequence[Planned]) -> list[str]:
+    """Which networks are trained although those that are kept for everybody were asked for, and why; a line each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for request, plans in planned:
+        for each in plans:
+            for network in (network for network in each.networks if network.why):
+                found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {request.seed}")
+    return [f"{names}: trained, not pretrained, on {', '.join(on)}: {why}" for (names, why), on in found.items()]
+
+
+def here(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: Say) -> list[str]:
+    """Do what is missing on this machine: in this process, or in `count` of them, to the same bits.
+
+    Returns:
+        What failed.
+
+    Raises:
+        StorageError: results cannot be written.
+    """
+    return parallel.side_by_side(planned, count, plugins, say) if count > 1 else in_turn(planned, say)
+
+
+def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
+    """Do what is missing, one seed after the other.
+
+    Returns:
+        What failed, see `oodbench.running.runner.execute`.
+
+    Raises:
+        StorageError: results cannot be written.
+    """
+    failures: list[str] = []
+    for request, plans in planned:
+        if len(planned) > 1:
+            say(f"seed {request.seed}")
+        found = runner.execute(request, [_unlearned(each) for each in plans], say)
+        failures += [of_seed(request, failure, planned) for failure in found]
+    return failures
+
+
+def _unlearned(each: SuitePlan) -> SuitePlan:
+    """The plan with detectors of its own: what they learn with one seed goes when that seed is done."""
+    return replace(
+        each,
+        networks=tuple(
+            replace(network, cells=tuple(replace(cell, detector=deepcopy(cell.detector)) for cell in network.cells))
+            for network in each.networks
+        ),
+    )

@@ -1,0 +1,101 @@
+"""The trained network that a plan asks for: trained now, or read where that was done before."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock
+
+from oodbench.images.resident import OutlierPool, resident
+from oodbench.networks import checkpoints
+from oodbench.networks.compute import prepare
+from oodbench.networks.network import Network
+from oodbench.results.conditions import place, shown
+from oodbench.running import label_check, network_provenance
+from oodbench.running.plan import NetworkPlan, SuitePlan
+from oodbench.running.request import Request
+from oodbench.training import loop
+from oodbench.training.suite_network import build_network, given_network, start_file
+
+Say = Callable[[str], None]
+"""Told what is being done, a line at a time."""
+
+
+def provide(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
+    """The trained network of a plan, on the device, ready to score: read where it exists, else trained and kept.
+
+    Two runs that want it at the same time train it once.
+
+    Raises:
+        OodbenchError: training failed, or the network's file is broken or of another network.
+        StorageError: it cannot be kept.
+    """
+    suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
+    if network_plan.given:
+        network = given_network(request, suite, objective, shape, network_plan.file)
+    else:
+        _ensure(request, plan, network_plan, say)
+        # Read back after training too, so that a first run and a resumed one score the very same weights.
+        network = build_network(request, suite, objective, shape)
+        request.team.together(lambda: checkpoints.load(network, network_plan.file))
+    return prepare(network.to(request.device).eval(), request.compute)
+
+
+def _ensure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> None:
+    """See to it that the network's file is there."""
+    team, file = request.team, network_plan.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        team.first(lambda: _lock(stack, file))
+        if not team.first(file.is_file):
+            _train(request, plan, network_plan)
+            say(f"network kept in {file}")
+
+
+def _lock(stack: ExitStack, file: Path) -> None:
+    stack.enter_context(FileLock(file.parent / f".{file.stem}.lock"))
+
+
+def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None:
+    suite, file, team = plan.suite, network_plan.file, request.team
+    assert suite.training is not None and suite.id.train is not None  # a plan without them does not train
+    network = build_network(request, suite, network_plan.objective, plan.material.shape(suite)).to(request.device)
+    outliers = None
+    if network_plan.objective.uses_outliers and suite.outliers:
+        pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), request.device)
+        outliers = OutlierPool(pool.images, suite.outliers.mined_from, suite.outliers.augment, team)
+    data = loop.TrainingData(resident(plan.images[suite.id.train], request.device), outliers)
+    unfinished = file.with_suffix(".unfinished")
+    started = time.monotonic()
+    prepare(network, request.compute)
+    here = shown(request.setup)
+    places = loop.train(
+        network,
+        network_plan.objective,
+        suite.training,
+        data,
+        request.seed,
+        unfinished,
+        request.compute,
+        team,
+        place(here["hardware"], here["torch"]),
+    )
+    provenance = {
+        "objective": network_plan.objective.identity,
+        "network": repr(suite.network),
+        "recipe": repr(suite.training),
+        "id_train": suite.id.train,
+        "seed": str(request.seed),
+        "seconds": f"{time.monotonic() - started:.1f}",
+        **here,
+        network_provenance.TRAINED_ON: network_provenance.together(places),
+        **label_check.names_for_file(plan.images[suite.id.train]),
+        **network_provenance.kept_out(suite, plan.material, network_plan.objective, start_file(request, suite)),
+    }
+
+    def keep() -> None:
+        checkpoints.save(network, file, provenance)
+        unfinished.unlink(missing_ok=True)
+
+    team.first(keep)

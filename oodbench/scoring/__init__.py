@@ -1,0 +1,1 @@
+"""One detector on images at hand: fitted, scored, attacked."""

@@ -1,0 +1,129 @@
+"""Fitting: what detectors learn from ID images, in one pass for all over a network, and what they are tuned on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.memory import Portions
+from oodbench.basics.progress import Stopwatch, progress
+from oodbench.basics.randomness import torch_generator
+from oodbench.detector import Detector, Tuning, TuningImages
+from oodbench.images.resident import IDImages, Pixels
+from oodbench.networks.network import Network, Representation, as_input, batch_size
+from oodbench.scoring.scoring import exact
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to learn from, on the device.
+
+    Attributes:
+        train: ID training images.
+        heldout: ID images kept out of training.
+        id_test: ID test images, for methods told to tune on them.
+        outliers: reserved outliers, uint8 (M, C, H, W).
+    """
+
+    train: IDImages | None = None
+    heldout: IDImages | None = None
+    id_test: IDImages | None = None
+    outliers: Pixels | None = None
+
+
+NOTHING = Evidence()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of fitting one detector.
+
+    Attributes:
+        tuned: what it was tuned on, what was tried and chosen, in JSON's types; empty where nothing was tuned.
+        seconds: its own work, without the pass over training images that all share.
+    """
+
+    tuned: dict[str, Any]
+    seconds: float
+
+
+def fit(detectors: Sequence[Detector], network: Network, classes: int, evidence: Evidence = NOTHING) -> list[Fitted]:
+    """Make `detectors` over one network ready to score.
+
+    Raises:
+        OodbenchError: there is nothing to learn from for a detector that must, or too little.
+    """
+    for detector in detectors:
+        detector.attach(network, classes)
+    observers = [detector for detector in detectors if detector.observes()]
+    clocks = {detector: Stopwatch() for detector in detectors}
+    fitted = []
+    with exact(network):
+        if observers:
+            _show(observers, clocks, network, classes, evidence.train)
+        for detector in detectors:
+            with clocks[detector]:
+                detector.settle()
+                tuned = _tune(detector, evidence)
+            fitted.append(Fitted(tuned, clocks[detector].seconds))
+    return fitted
+
+
+def _show(
+    observers: Sequence[Detector],
+    clocks: Mapping[Detector, Stopwatch],
+    network: Network,
+    classes: int,
+    train: IDImages | None,
+) -> None:
+    names = ", ".join(detector.name for detector in observers)
+    if train is None:
+        raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
+    # Who reads no labels may learn from images of some of the network's classes.
+    if len(train) < classes and (reading := [detector.name for detector in observers if detector.reads_labels]):
+        raise OodbenchError(
+            f"{', '.join(reading)}: there are {len(train)} ID training images for {classes} classes; give more"
+        )
+    batches = torch.split(torch.arange(len(train)), batch_size(train.images.device, train.images.shape[-1]))
+    portions = Portions()
+    with progress("fitting", len(train)) as advance, torch.no_grad():
+        for pixels, labels in train.in_turn(batches):
+            for representation, known in portions.each(len(pixels), partial(_seen, network, pixels, labels)):
+                for detector in observers:
+                    with clocks[detector]:
+                        detector.observe(representation, known)
+            advance(len(pixels))
+
+
+def _seen(network: Network, pixels: Tensor, labels: Tensor, which: slice) -> tuple[Representation, Tensor]:
+    return network.represent(as_input(pixels[which])), labels[which]
+
+
+def _tune(detector: Detector, evidence: Evidence) -> dict[str, Any]:
+    wanted = detector.tuning()
+    if wanted is None:
+        return {}
+    images = _tuning_images(detector.name, wanted, evidence)
+    about = {"source": wanted.source, "id_images": len(images.id), "outliers": len(images.outliers)}
+    return {**about, **detector.tune(images)}
+
+
+def _tuning_images(name: str, wanted: Tuning, evidence: Evidence) -> TuningImages:
+    found = {"heldout": evidence.heldout, "id-test": evidence.id_test}[wanted.source]
+    if found is None:
+        raise OodbenchError(
+            f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N"
+        )
+    order = torch.randperm(len(found), generator=torch_generator("tuning"))[: wanted.images]
+    chosen, labels = found.images[order], found.labels[order]
+    if not wanted.outliers:
+        return TuningImages(chosen, labels, chosen[:0])
+    if evidence.outliers is None or not len(evidence.outliers):
+        raise OodbenchError(
+            f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N"
+        )
+    return TuningImages(chosen, labels, evidence.outliers[: wanted.images])

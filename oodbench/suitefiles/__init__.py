@@ -1,0 +1,1 @@
+"""From a suite's TOML file, and what a run changes in it, to a `Suite`."""

@@ -1,0 +1,120 @@
+"""What a run may ask of a suite: some of its OOD sets, some of its tasks, at which radius, against whom."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.suite import Suite
+from oodbench.tasks import KINDS, Task
+
+GRID = 255
+"""Levels of an 8-bit image; radii count them."""
+
+
+def parse_radii(text: str) -> tuple[int, ...]:
+    """Radii in 1/255 from `0,1,2,4`.
+
+    Raises:
+        OodbenchError: something else than whole numbers from 0 to 255.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) <= GRID for part in parts):
+        raise OodbenchError(
+            f"--eps {text!r} is not a list of whole numbers from 0 to 255: write for instance --eps 2,4,8"
+        )
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def curve_of(task: str) -> tuple[str, int] | None:
+    """The name of a curve over radii and the radius in 1/255, for a task that `vary` made for one of several radii."""
+    named = re.fullmatch(r"(.+)-eps(\d+)", task)
+    return (named[1], int(named[2])) if named else None
+
+
+def curves(radii: Mapping[str, int]) -> dict[str, tuple[str, int]]:
+    """The curve over radii and the radius of each task that is a point of one.
+
+    The suite's own task, at its own radius, is a point of the curve that bears its name.
+
+    Args:
+        radii: of the tasks that were done, by name, in 1/255.
+    """
+    found = {task: point for task in radii if (point := curve_of(task))}
+    own = {name: (name, int(radii[name])) for name, _ in found.values() if name in radii}
+    return found | {task: point for task, point in own.items() if point not in found.values()}
+
+
+def asked_as(task: str) -> str:
+    """What a task is called before `vary` says against whom and at which radius: what `--set` takes."""
+    return re.sub(r"(-(in|both))?(-eps\d+)?$", "", task)
+
+
+def restrict(suite: Suite, sets: Sequence[str]) -> Suite:
+    """The suite of a run that keeps to some of its OOD sets; to all if `sets` is empty.
+
+    Raises:
+        OodbenchError: the suite has no such set.
+    """
+    known = [ood.set for ood in suite.ood]
+    for name in sets:
+        if name not in known:
+            raise unknown(f"OOD set of suite {suite.name!r}", name, known)
+    return replace(suite, only=tuple(dict.fromkeys(sets)))
+
+
+def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) -> Suite:
+    """The suite with the tasks that are asked for; each variant has a name of its own.
+
+    Args:
+        suite: as its file says.
+        names: tasks of the suite, or kinds of task that it lacks, which take their radius from its attacks; none for
+            all that the suite has.
+        radii: each attack once at every one of these, in 1/255; none for the suite's own, which keeps its name among
+            others too.
+        side: who is attacked, see `oodbench.tasks.task.SIDES`.
+
+    Raises:
+        OodbenchError: no such task, or nothing that has a radius or sides.
+    """
+    tasks = {name: _named(suite, name) for name in names or suite.tasks}
+    if side != "out":
+        tasks = {f"{name}-{side}": _turned(task, side) for name, task in tasks.items() if _has(task, "side")} or _none(
+            suite, "who is attacked can be chosen of none of the tasks"
+        )
+    if radii:
+        attacks = {name: task for name, task in tasks.items() if _has(task, "epsilon")}
+        if not attacks:
+            _none(suite, "--eps needs an attack, and there is none among the tasks")
+        tasks = {name: task for name, task in tasks.items() if name not in attacks} | {
+            name if radius == task.epsilon else f"{name}-eps{radius}": replace(task, epsilon=radius)  # type: ignore[type-var]
+            for name, task in attacks.items()
+            for radius in radii
+        }
+    return replace(suite, tasks=tasks)
+
+
+def _named(suite: Suite, name: str) -> Task:
+    if name in suite.tasks:
+        return suite.tasks[name]
+    if name not in KINDS:
+        raise unknown("task", name, {*suite.tasks, *KINDS})
+    kind = KINDS[name]
+    radius = next((task.epsilon for task in suite.tasks.values() if _has(task, "epsilon")), None)
+    task = kind()
+    return task if radius is None or not _has(task, "epsilon") else replace(task, epsilon=radius)  # type: ignore[type-var]
+
+
+def _turned(task: Task, side: str) -> Task:
+    try:
+        return replace(task, side=side)  # type: ignore[type-var]
+    except ValueError as error:
+        raise OodbenchError(f"task {task.kind!r}: {error}") from error
+
+
+def _has(task: Task, name: str) -> bool:
+    return name in {field.name for field in fields(task)}  # type: ignore[arg-type]
+
+
+def _none(suite: Suite, what: str) -> dict[str, Task]:
+    raise OodbenchError(f"suite {suite.name!r}: {what} {', '.join(suite.tasks)}; name one with --task linf")

@@ -1,0 +1,145 @@
+"""`--set name=value`: what it may change, and for whom."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known
+from oodbench.detector import Detector
+from oodbench.suite import Recipe, Suite
+from oodbench.suitefiles.selection import asked_as, curve_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One `name=value`: a bare name, or one behind a detector, a task or `training` and a dot."""
+
+    name: str
+    value: Any
+
+    @property
+    def text(self) -> str:
+        """As people write it."""
+        return f"{self.name}={self.value}"
+
+
+def parse(text: str) -> Setting:
+    """A setting from `name=value`; the value is read as TOML where it is some, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise OodbenchError(f"--set {text!r} is not name=value: write for instance --set epochs=1 or --set atom.q=0.25")
+    return Setting(name.strip(), _value(value.strip()))
+
+
+_BETWEEN = re.compile(r" (?=[\w.-]+=)")
+"""Between two settings of a run, as a result has them; a value may hold spaces."""
+
+
+def texts(stored: str) -> list[str]:
+    """The settings of a run, `name=value` each, from what its results say."""
+    return [text for text in _BETWEEN.split(stored) if text]
+
+
+def parse_values(text: str) -> tuple[str, Sequence[Any]]:
+    """A parameter and the values to try, from `name=v1,v2,...`."""
+    name, equals, values = text.partition("=")
+    tried = [_value(value.strip()) for value in values.split(",")]
+    if not equals or not name.strip() or "" in tried:
+        raise OodbenchError(f"--over {text!r} is not name=v1,v2,...: write for instance --over q=0,0.125,0.5")
+    return name.strip(), tried
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def apply(
+    settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
+) -> tuple[Suite, list[Detector]]:
+    """The suite and the detectors as the settings and the suite's own parameters make them.
+
+    Raises:
+        OodbenchError: a name that nothing here has, with the nearest one that something has; a value that does not fit.
+    """
+    changes = _by_owner(settings, suite, detectors)
+    try:
+        return _changed(suite, changes), [_configured(detector, suite, changes) for detector in detectors]
+    except DeclarationError as error:
+        raise OodbenchError(f"suite {suite.name!r} or --set: {error}") from error
+
+
+def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
+    """For a run whose radii are given: no setting says the radius of an attack as well.
+
+    That holds for the suite's own radius among them too, whose task keeps its name.
+
+    Args:
+        settings: of the run.
+        suites: as `oodbench.suitefiles.selection.vary` left them.
+
+    Raises:
+        OodbenchError: one does.
+    """
+    for setting in settings:
+        owner, _, name = setting.name.rpartition(".")
+        if name == "epsilon" and any(of_task(setting, suite) for suite in suites):
+            raise OodbenchError(
+                f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
+            )
+
+
+def of_task(setting: Setting, suite: Suite) -> bool:
+    """Whether it changes a task of the suite, also one that a radius or the side attacked gave another name."""
+    owner, dot, _ = setting.name.rpartition(".")
+    return bool(dot) and any(each in suite.tasks for each in _named(owner, suite))
+
+
+def _by_owner(
+    settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
+) -> dict[str, dict[str, Any]]:
+    """Owner ("training", a task's or a detector's name) to what is set there."""
+    owned = {detector.name: _field_names(detector.Parameters) for detector in detectors}
+    owned |= {name: _field_names(type(task)) for name, task in suite.tasks.items()}
+    owned["training"] = _field_names(Recipe) if suite.training else []
+    changes: dict[str, dict[str, Any]] = {owner: {} for owner in owned}
+    for setting in settings:
+        owner, dot, name = setting.name.rpartition(".")
+        # A bare name means training or detectors; a task's constants are the benchmark and want their owner named.
+        bare = [each for each in owned if each not in suite.tasks and name in owned[each]]
+        owners = _named(owner, suite) if dot else bare
+        if not owners or any(name not in owned.get(each, []) for each in owners):
+            known = [f"{each}.{field}" for each in owned for field in owned[each]]
+            raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
+        for each in owners:
+            changes[each][name] = setting.value
+    return changes
+
+
+def _named(owner: str, suite: Suite) -> list[str]:
+    """Whom a name in front of a dot means: itself, and each variant of the task that is called so."""
+    if owner in suite.tasks:
+        return [owner, *(task for task in suite.tasks if (curve_of(task) or ("",))[0] == owner)]
+    return [task for task in suite.tasks if asked_as(task) == owner] or [owner]
+
+
+def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
+    tasks = {name: build(type(task), {**asdict(task), **changes[name]}, [name]) for name, task in suite.tasks.items()}  # type: ignore[call-overload]
+    training = suite.training and build(Recipe, {**asdict(suite.training), **changes["training"]}, ["training"])
+    return replace(suite, tasks=tasks, training=training)
+
+
+def _configured(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:
+    own = suite.detectors.get(detector.name, {})
+    check_known(own, _field_names(detector.Parameters), ["detectors", detector.name])
+    parameters = {**own, **changes[detector.name]}
+    return detector(build(detector.Parameters, parameters, ["detectors", detector.name]))
+
+
+def _field_names(declared: type) -> list[str]:
+    return [field.name for field in fields(declared)]

@@ -1,0 +1,241 @@
+"""The one training loop."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import write_atomic
+from oodbench.basics.progress import Advance, progress
+from oodbench.basics.randomness import torch_generator
+from oodbench.basics.team import ALONE, Team
+from oodbench.images.augment import augment
+from oodbench.images.resident import IDImages, OutlierPool, Selection
+from oodbench.networks.compute import EXACT, Compute, repeatable, training_precision
+from oodbench.networks.network import Network, as_input
+from oodbench.objective import Batch, Objective
+from oodbench.suite import Recipe
+
+VERSION = 3
+"""Bumped when the same inputs would train to other weights, so that networks of an older loop are not taken for new."""
+
+UNKNOWN = "an unknown machine"
+"""Where a training began whose file is of an earlier version."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What training sees, on the device: the ID training set, and outliers if any."""
+
+    id: IDImages
+    outliers: OutlierPool | None
+
+
+def train(
+    network: Network,
+    objective: Objective,
+    recipe: Recipe,
+    data: TrainingData,
+    seed: int,
+    unfinished: Path,
+    compute: Compute = EXACT,
+    team: Team = ALONE,
+    where: str = "",
+) -> tuple[str, ...]:
+    """Train `network` in place, on the device where it and `data` are; it ends in evaluation mode.
+
+    Every random number is a function of seed and epoch, and the state behind each epoch is kept in the file
+    `unfinished`, so a training that was killed goes on where it was and ends with the same weights.
+
+    A team shares each step's images and averages gradients. On GPUs it shares batch norm's statistics as well, so a
+    step is what it would be in one process, up to rounding and to what is drawn at random; on CPUs each process has
+    the statistics of its own images, as torch synchronises them on GPUs only.
+
+    Args:
+        network: what `objective.adapt` made.
+        objective: its phases are trained one after the other, each by the whole recipe; epochs keep counting.
+        recipe: epochs, learning rate, augmentation.
+        data: ID images and outliers.
+        seed: of everything random.
+        unfinished: file of the state; it stays behind for the caller to remove.
+        compute: precision.
+        team: the processes that train it together; all get the same data.
+        where: what machine this is, for people.
+
+    Returns:
+        `where` of each call that had a part in it, in their order: a training may go on elsewhere.
+
+    Raises:
+        OodbenchError: the loss is no longer a number, or a step does not fit into the GPU's memory.
+    """
+    phases = objective.phases()
+    state = team.first(lambda: _read(unfinished))
+    done = int(state["epochs"]) if state else 0
+    places = tuple(dict.fromkeys([*(state.get("where", [UNKNOWN]) if state else []), where]))
+    if state:
+        network.load_state_dict(state["network"])
+    with repeatable(), training_precision(network, compute):
+        for number, phase in enumerate(phases):
+            first = number * recipe.epochs
+            epochs = range(max(done, first), first + recipe.epochs)
+            if not epochs:
+                continue
+            if epochs.start == first:
+                generator = torch_generator(seed, "initialisation", number)
+                phase.initialise(network, data.id, data.outliers, recipe.augment, generator)
+            images = phase.training_set(data.id, data.outliers, torch_generator(seed, "training set", number))
+            optimizer = _optimizer(phase, network, recipe)
+            if state and epochs.start > first:
+                optimizer.load_state_dict(state["optimizer"])
+            work = _Work(network, phase, recipe, TrainingData(images, data.outliers), seed, team)
+            with progress("training", len(epochs) * len(images)) as advance:
+                for epoch in epochs:
+                    work.epoch(epoch, epoch - first, optimizer, advance)
+                    team.first(partial(_keep, network, optimizer, epoch + 1, places, unfinished))
+    network.eval()
+    return places
+
+
+class _Loss(nn.Module):
+    """What a step minimises, as a module of the network: DistributedDataParallel wraps modules."""
+
+    def __init__(self, network: Network, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(self, batch: Batch, generator: Generator) -> Tensor:
+        """A scalar."""
+        return self.objective.loss(self.network, batch, generator)
+
+
+class _Work:
+    """One phase of training, as one process of a team sees it."""
+
+    def __init__(
+        self, network: Network, objective: Objective, recipe: Recipe, data: TrainingData, seed: int, team: Team
+    ) -> None:
+        self.network, self.objective, self.recipe, self.data = network, objective, recipe, data
+        self.seed, self.team = seed, team
+        self.loss: nn.Module = _Loss(network, objective)
+        if team.size > 1:
+            if data.id.labels.is_cuda:
+                nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            self.loss = DistributedDataParallel(self.loss)
+
+    def epoch(self, epoch: int, done: int, optimizer: SGD, advance: Advance) -> None:
+        """All steps of an epoch.
+
+        Args:
+            epoch: counted over all phases; what is drawn at random depends on it.
+            done: epochs of this phase that lie behind it; the learning rate depends on them.
+            optimizer: of the phase.
+            advance: told of each step's images.
+
+        Raises:
+            OodbenchError: as `train`.
+        """
+        shared = torch_generator(self.seed, "training", epoch)
+        own = shared if self.team.size == 1 else torch_generator(self.seed, "training", epoch, self.team.rank)
+        steps = self.objective.epoch_steps(len(self.data.id))
+        last: Tensor | None = None
+        try:
+            for step, batch in enumerate(self._batches(shared, own)):
+                # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
+                _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
+                loss = self._step(optimizer, batch, own)
+                # The step before this one: to look at it does not keep the device waiting for this one's work.
+                _refuse_divergence(last, epoch)
+                last = loss
+                advance(len(batch.images) * self.team.size)
+        except torch.OutOfMemoryError as error:
+            if self.team.size > 1:
+                raise  # the others wait for this process: only its end lets torchrun end them
+            raise OodbenchError(
+                "a training step does not fit into the GPU's memory, and a smaller one would train to something else: "
+                "share it among several GPUs with torchrun, try --precision bf16, or use --device cpu"
+            ) from error
+        _refuse_divergence(last, epoch)
+
+    def _step(self, optimizer: SGD, batch: Batch, generator: Generator) -> Tensor:
+        """The mean loss of all processes, (); nothing waits for it."""
+        self.network.train()
+        loss: Tensor = self.loss(batch, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self.objective.after_step(self.network)
+        return self.team.mean(loss.detach())
+
+    def _batches(self, shared: Generator, own: Generator) -> Iterator[Batch]:
+        """One epoch: ID images in random order, augmented, beside the epoch's outliers in theirs.
+
+        Args:
+            shared: draws what all processes must agree on.
+            own: draws what concerns this one's images.
+        """
+        data, objective = self.data, self.objective
+        none = data.id.images[:0]
+        outliers = Selection(none, torch.empty(0, dtype=torch.int64))
+        if data.outliers is not None and objective.outlier_batch:
+            outliers = objective.epoch_outliers(self.network, data.outliers, len(data.id), shared)
+        order = torch.randperm(len(data.id), generator=shared)
+        steps = [self._mine(rows) for rows in torch.split(order, objective.id_batch)]
+        positions = torch.split(torch.arange(len(outliers)), max(1, objective.outlier_batch))
+        beside = outliers.in_groups([self._mine(rows) for rows in positions if len(rows)])
+        for pixels, labels in data.id.in_turn(steps):
+            images = augment(pixels, self.recipe.augment, own)
+            yield Batch(as_input(images), labels, as_input(next(beside, none)))
+
+    def _mine(self, rows: Tensor) -> Tensor:
+        """The part of a step's images that is this process's: every so-manieth, so each half of them is shared alike.
+
+        Where there are fewer images than processes, some look at the same one: a step without images has no loss.
+        """
+        rank, size = self.team.rank, self.team.size
+        return rows[rank::size] if len(rows) >= size else rows[rank % len(rows)][None]
+
+
+def _refuse_divergence(loss: Tensor | None, epoch: int) -> None:
+    if loss is not None and not torch.isfinite(loss):
+        raise OodbenchError(
+            f"training diverged in epoch {epoch}: the loss is {loss.item()}; "
+            "lower it with --set learning_rate=..., or look at the training set"
+        )
+
+
+def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> SGD:
+    groups = [
+        {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, **group}
+        for group in objective.parameter_groups(network)
+    ]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _set_rate(optimizer: SGD, share: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * share
+
+
+def _keep(network: Network, optimizer: SGD, epochs_done: int, places: Sequence[str], path: Path) -> None:
+    state = {"epochs": epochs_done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    state["where"] = list(places)
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_atomic(path, content.getvalue())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

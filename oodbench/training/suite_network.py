@@ -1,0 +1,90 @@
+"""The network that a suite names: as training finds it, or as a checkpoint gives it."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from oodbench import networks
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import digest
+from oodbench.networks import checkpoints
+from oodbench.networks.network import Network
+from oodbench.networks.statedicts import split
+from oodbench.objective import Objective
+from oodbench.running.request import Request
+from oodbench.sources import trained
+from oodbench.suite import Suite
+
+
+def build_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
+    """The suite's network for an objective as training finds it; images are (C, H, W).
+
+    Its weights are those that the suite's recipe starts from, the others depend on the run's seed only.
+
+    Raises:
+        OodbenchError: the weights to start from are missing, or of another network.
+    """
+    plain = plain_network(suite, objective, request.seed)
+    if start := start_file(request, suite):
+        checkpoints.begin(plain, start)
+    return objective.adapt(plain, shape)
+
+
+def given_network(
+    request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int], file: Path
+) -> Network:
+    """The trained network in `file`, with what the objective keeps beside it where the file has that.
+
+    Raises:
+        OodbenchError: the file is of another network, or broken.
+    """
+    plain = plain_network(suite, objective, request.seed)
+    adapted = objective.adapt(plain_network(suite, objective, request.seed), shape)
+    if type(adapted) is not type(plain):
+        with suppress(OodbenchError):
+            checkpoints.load(adapted, file)
+            return adapted
+    checkpoints.load(plain, file)
+    return plain
+
+
+def plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
+    """The suite's network with an objective's outputs, as it is drawn, without what the objective keeps beside it."""
+    spec = suite.network
+    outputs = suite.id.classes + objective.reject_outputs
+    return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
+
+
+def start_file(request: Request, suite: Suite) -> Path | None:
+    """The weights that training starts from; None where they are drawn.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
+    named = suite.training.start if suite.training else ""
+    return trained.checkpoint(named, request.data) if named else None
+
+
+def start_digest(request: Request, suite: Suite) -> str:
+    """SHA-256 of the weights that training starts from; "" where they are drawn.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
+    start = start_file(request, suite)
+    return _file_digest(start) if start else ""
+
+
+def checkpoint_digest(file: Path | None) -> str:
+    """What stands for a trained network in keys: SHA-256 of its file; "" without one.
+
+    Raises:
+        OodbenchError: there is no such file.
+    """
+    return _file_digest(file) if file else ""
+
+
+def _file_digest(given: Path) -> str:
+    path, entry = split(given)
+    if not path.is_file():
+        raise OodbenchError(f"there is no checkpoint {path}: give --checkpoint the path of a file")
+    return digest(path.read_bytes(), entry) if entry else digest(path.read_bytes())

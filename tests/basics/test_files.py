@@ -1,0 +1,80 @@
+"""Files are whole or absent, also where somebody was killed, and what a full disk says is one line."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from oodbench.basics.errors import StorageError
+from oodbench.basics.files import atomic, write_atomic
+
+HALFWAY = """
+import sys, time
+from pathlib import Path
+from oodbench.basics.files import atomic
+with atomic(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder):
+    return [file.name for file in folder.iterdir()]
+
+
+def halfway(path):
+    """A process that stands in the middle of writing a file."""
+    writer = subprocess.Popen([sys.executable, "-c", HALFWAY, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout.readline() == "half\n"
+    return writer
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_a_living_one_holds_is_not(tmp_path):
+    path = tmp_path / "a [1].csv"
+    dead, living = halfway(path), halfway(path)
+    dead.send_signal(signal.SIGKILL)
+    dead.wait()
+    assert len([name for name in names(tmp_path) if name.endswith(".tmp")]) == 2
+    write_atomic(path, b"whole")
+    (left,) = [name for name in names(tmp_path) if name.endswith(".tmp")]
+    assert path.read_bytes() == b"whole"
+    assert (tmp_path / left).read_bytes() == b"half"
+    living.kill()
+    living.wait()
+    write_atomic(path, b"again")
+    assert names(tmp_path) == ["a [1].csv"]
+
+
+def test_a_failing_block_leaves_what_was_there(tmp_path):
+    path = tmp_path / "kept.h5"
+    write_atomic(path, b"as it was")
+    with pytest.raises(ValueError, match="broken"), atomic(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise ValueError("broken")
+    assert path.read_bytes() == b"as it was"
+    assert names(tmp_path) == ["kept.h5"]
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        write_atomic(tmp_path / "file" / "a.csv", b"")
+
+
+def test_of_many_that_want_a_file_each_has_it_to_itself_whatever_the_others_do_to_it(tmp_path):
+    script = """
+import os, sys, time
+from pathlib import Path
+from oodbench.basics.files import held
+for number in range(30):
+    with held(Path("part")):
+        descriptor = os.open("inside", os.O_CREAT | os.O_EXCL)
+        time.sleep(0.001)
+        os.close(descriptor)
+        os.unlink("inside")
+        os.replace("part", f"whole-{sys.argv[1]}") if number % 2 else os.unlink("part")
+"""
+    many = [subprocess.Popen([sys.executable, "-c", script, str(number)], cwd=tmp_path) for number in range(4)]
+    assert [each.wait(timeout=60) for each in many] == [0, 0, 0, 0]

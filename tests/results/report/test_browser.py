@@ -1,0 +1,240 @@
+"""The page in a real browser: it loads alone, sorts, filters, draws every chart, and fits a telephone.
+
+Debian's packages chromium and chromium-driver are enough. Without them these tests are skipped, unless
+OODBENCH_BROWSER=required.
+"""
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from oodbench.results.report import boards, render
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+PROGRAMS = ("chromium", "chromedriver")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """One browser for all tests, with a profile of its own."""
+    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
+        absent = f"there is no {' and no '.join(missing)}"
+        assert os.environ.get("OODBENCH_BROWSER") != "required", f"OODBENCH_BROWSER=required, and {absent}"
+        pytest.skip(f"{absent}: the page is not tried in a browser")
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@contextmanager
+def shown(chromium, path, width=1280, scheme="light"):
+    """The page open in a window; afterwards nothing may have been logged, or asked for elsewhere."""
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    chromium.get("about:blank")
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    chromium.get(path.as_uri())
+    yield chromium
+    assert chromium.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = {
+        event["params"]["request"]["url"].partition("#")[0]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    }
+    assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
+
+
+def names(browser):
+    """Detectors in the order of the leaderboard."""
+    return [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#board tbody th")]
+
+
+def column(browser, name):
+    """The heading of a column, called as in `linf/fpr95`."""
+    return browser.find_element(By.CSS_SELECTOR, f"#board th[data-column='{name}']")
+
+
+def draw_everything(browser):
+    """Open all details and scroll past every chart, each of which must then hold a drawing."""
+    browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    WebDriverWait(browser, 10).until(
+        lambda _: browser.execute_script(
+            "return [...document.querySelectorAll('details.cell')].every((one) => one.querySelector('.chart'))"
+        )
+    )
+    charts = browser.find_elements(By.CSS_SELECTOR, ".chart")
+    for chart in charts:
+        browser.execute_script("arguments[0].scrollIntoView()", chart)
+        WebDriverWait(browser, 10).until(lambda _, chart=chart: chart.find_elements(By.CSS_SELECTOR, "svg"))
+    return charts
+
+
+def test_it_loads_alone_and_leads_with_the_leaderboard(chromium, page):
+    with shown(chromium, page) as browser:
+        assert browser.find_element(By.TAG_NAME, "h1").text.startswith("toys")
+        assert names(browser)[:3] == ["able", "baker", "charlie"]
+        best = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#board td.best")]
+        assert best
+        board = browser.find_element(By.ID, "board").rect
+        assert board["y"] + board["height"] < 900
+
+
+def test_names_are_text_whatever_they_are(chromium, page):
+    with shown(chromium, page) as browser:
+        assert "</script>'\"<b>fox</b>" in names(browser)
+        assert browser.find_elements(By.CSS_SELECTOR, "#main b b, #board b") == []
+
+
+def test_sorting_by_pointer_and_by_keyboard(chromium, page):
+    with shown(chromium, page) as browser:
+        assert column(browser, "linf/fpr95").get_attribute("aria-sort") == "ascending"
+        button = column(browser, "clean/auroc").find_element(By.TAG_NAME, "button")
+        button.click()
+        assert column(browser, "clean/auroc").get_attribute("aria-sort") == "descending"
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#board [aria-sort]")) == 1
+        values = [
+            float(row.text.split()[0]) for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody td:nth-child(3)")
+        ]
+        assert values == sorted(values, reverse=True)
+        browser.switch_to.active_element.send_keys(Keys.ENTER)
+        assert column(browser, "clean/auroc").get_attribute("aria-sort") == "ascending"
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        focused = browser.switch_to.active_element
+        assert focused.get_attribute("aria-label") == "Sort by linf FPR@95"
+        assert focused.value_of_css_property("outline-style") == "solid"
+        browser.switch_to.active_element.send_keys(Keys.SPACE)
+        assert column(browser, "linf/fpr95").get_attribute("aria-sort") == "ascending"
+        assert names(browser)[-1] == "</script>'\"<b>fox</b>"  # it has no such value
+
+
+def test_filters_by_detector_set_and_task(chromium, page):
+    with shown(chromium, page) as browser:
+        label = browser.find_element(By.XPATH, "//label[starts-with(., 'Detector')]")
+        box = label.find_element(By.TAG_NAME, "input")
+        box.send_keys("bak, CHAR")
+        assert names(browser) == ["baker", "charlie"]
+        box.send_keys(Keys.CONTROL, "a")
+        box.send_keys(Keys.DELETE)
+        before = browser.find_element(By.CSS_SELECTOR, "#board tbody").text
+        box = browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")
+        Select(box).select_by_visible_text("cats")
+        assert browser.find_element(By.CSS_SELECTOR, "#board tbody").text != before
+        browser.find_element(By.XPATH, "//label[.='clean']/input").click()
+        heads = [head.text for head in browser.find_elements(By.CSS_SELECTOR, "#board th[scope=colgroup]")]
+        assert heads == ["linf"]
+
+
+def test_a_row_that_lacks_a_task_has_no_value_for_it(chromium, page):
+    with shown(chromium, page) as browser:
+        last = browser.find_elements(By.CSS_SELECTOR, "#board tbody tr")[-1]
+        assert [cell.text.split()[0] for cell in last.find_elements(By.TAG_NAME, "td")][2:4] == ["–", "–"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_chart_draws_and_the_page_is_as_wide_as_the_window(chromium, page, width, scheme):
+    with shown(chromium, page, width, scheme) as browser:
+        charts = draw_everything(browser)
+        # Bars for two tasks, two metrics over radii, and for each of the four rows a ROC and a histogram for each set.
+        assert len(charts) == 2 + 2 + 4 * 2 * 3
+        for chart in charts:
+            drawing = chart.find_element(By.CSS_SELECTOR, "svg[aria-label]")
+            assert drawing.size["width"] <= width
+            assert drawing.find_elements(By.CSS_SELECTOR, "rect, path")
+        assert browser.execute_script("return document.documentElement.scrollWidth") == width
+        boxes = browser.find_elements(By.CSS_SELECTOR, ".sheet img")
+        assert boxes
+        assert browser.execute_script("return [...arguments[0]].every((image) => image.naturalWidth > 0)", boxes)
+
+
+def test_the_other_task_of_a_row_draws_too(chromium, page):
+    with shown(chromium, page) as browser:
+        browser.find_element(By.LINK_TEXT, "able").click()
+        row = browser.find_element(By.CSS_SELECTOR, "details.cell[open]")
+        assert row.find_element(By.CLASS_NAME, "name").text == "able"
+        Select(row.find_element(By.TAG_NAME, "select")).select_by_visible_text("clean")
+        assert len(draw_everything(browser)) == 2 + 2 + 4 * 2 * 3
+        assert "as in clean" in row.text
+
+
+def test_the_other_board_is_a_choice_away(chromium, page):
+    with shown(chromium, page) as browser:
+        Select(browser.find_element(By.CSS_SELECTOR, "#which select")).select_by_index(1)
+        assert names(browser) == ["dog"]
+        assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
+        assert len(draw_everything(browser)) == 2 + 2 * 3
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_the_theme_follows_the_system_until_the_button_is_pressed(chromium, page, scheme, other):
+    def paper(browser):
+        channels = browser.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
+        return "dark" if "23, 24, 26" in channels else "light" if "253, 253, 251" in channels else channels
+
+    with shown(chromium, page, scheme=scheme) as browser:
+        assert paper(browser) == scheme
+        button = browser.find_element(By.ID, "theme")
+        assert button.accessible_name == f"Show the page {other}"
+        button.send_keys(Keys.ENTER)
+        assert paper(browser) == other
+        button.click()
+        assert paper(browser) == scheme
+
+
+def test_a_run_at_work_has_curves_of_single_points_and_means_that_are_incomplete(chromium, made, tmp_path):
+    cells = [made("able", tasks=("linf-eps0", "linf-eps8")), made("baker", tasks=("linf-eps0",))]
+    cells += [made("charlie", tasks=("linf-eps0",)), made("dog", tasks=("linf-eps0",), sets=("dogs",))]
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards(cells, tmp_path)))
+    with shown(chromium, path) as browser:
+        draw_everything(browser)
+        rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody tr")]
+        assert {row[0]: row[1] for row in rows}["dog"] == "incomplete"
+
+
+def test_results_on_some_sets_show_a_view_that_has_values(chromium, made, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards([made(sets=("cats",))], tmp_path)))
+    with shown(chromium, path) as browser:
+        box = browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")
+        assert Select(box).first_selected_option.text == "near sets"
+        assert "incomplete" not in browser.find_element(By.ID, "board").text
+
+
+def test_what_does_not_fit_a_telephone_is_said(chromium, page):
+    for width, told in ((390, True), (1280, False)):
+        with shown(chromium, page, width) as browser:
+            assert browser.find_element(By.CLASS_NAME, "sideways").is_displayed() is told
+
+
+def test_charts_far_down_wait_until_they_are_seen(chromium, page):
+    with shown(chromium, page, width=390) as browser:
+        drawn = browser.execute_script("return document.querySelectorAll('.chart svg').length")
+        assert drawn < len(browser.find_elements(By.CSS_SELECTOR, ".chart"))

@@ -1,0 +1,227 @@
+"""What is flagged, how far off it says a figure may be, in which order, and what to run next."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from oodbench.detectors.rowl import ROWL
+from oodbench.results import store
+from oodbench.results.tables import flagged, render, severities, tidy
+from oodbench.results.tables.flags import next_run
+
+ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
+
+
+def flag(cell, extras, task="linf", ood="letters", constants=None, **attributes):
+    """Leave something about each image of a stored group, and attributes of its own."""
+    group = cell.group(task, ood)
+    arrays = {name: np.asarray(values, float) for name, values in extras.items()}
+    more = {"constants": json.dumps(constants)} if constants else {}
+    about = {**group.attributes, **more, **attributes}
+    changed = store.Scores(
+        **{name: getattr(group, name) for name in ("task", "image_set", "role", "scores", "predictions", "labels")},
+        indices=group.indices,
+        extras=arrays,
+        attributes=about,
+    )
+    cell.add(changed, cell.attributes())
+    return cell
+
+
+def scores_of(*cells):
+    frame = tidy(cells, {})
+    return frame[frame["metric"] != "accuracy"]
+
+
+def test_each_flag_says_its_size_whether_to_believe_and_what_to_run(tmp_path, stored):
+    # Of four images the attack could not climb on two, which pass no ID image: they might have passed all eight.
+    cell = flag(stored(tmp_path, ood=[("letters", [0.0, 1.0, 2.5, 9.5])]), {"stuck": [1, 1, 0, 0]})
+    (found,) = flagged(scores_of(cell))
+    assert found.text == (
+        "no gradient at the start of the attack on 50% of the images, so it could not climb; the AUROC may be up to "
+        "50.00 points lower, FPR@95 up to 50.00 points higher: not to be believed; next: `oodbench run --suite digits "
+        f"--detector msp --out {tmp_path} --task linf-adaptive`"
+    )
+    assert severities([found]) == {("msp/seed1-abababababab", "linf"): 0.5}
+
+
+def test_the_worst_comes_first_and_signs_are_graded(tmp_path, stored):
+    many = [("letters", np.linspace(0, 1.9, 200))]
+    mild = flag(stored(tmp_path, ood=many), {"stuck": [1] * 3 + [0] * 197})
+    bad = flag(stored(tmp_path, detector="atom", ood=many), {"stuck": [1] * 154 + [0] * 46})
+    slight = flag(
+        stored(tmp_path, detector="oe", ood=[("letters", [*np.linspace(0, 1.9, 198), 99, 99])]),
+        {"stuck": [0] * 197 + [1] * 3},
+    )
+    found = flagged(scores_of(mild, bad, slight))
+    assert [(one.cell.partition("/")[0], round(one.effect, 4)) for one in found] == [
+        ("atom", 0.77),
+        ("msp", 0.015),
+        ("oe", 0.005),
+    ]
+    text = render(tidy([mild, bad, slight], {}))
+    lines = [line for line in text.splitlines() if line.startswith("- FLAG")]
+    assert [line.split()[2] for line in lines] == ["atom", "msp", "oe"]
+    assert "to be believed within 0.50 points" in lines[2]
+    signs = {line.split()[1]: ("‡" in line, "†" in line) for line in text.splitlines() if line.startswith("| ")}
+    assert (signs["atom"], signs["msp"], signs["oe"]) == ((True, False), (True, False), (False, True))
+    assert "† flagged, and off by one point at most" in text
+
+
+def test_the_best_of_a_column_keeps_its_sign(tmp_path, stored):
+    best = flag(stored(tmp_path, ood=[("letters", [0.0] * 3 + [1.0])]), {"stuck": [1] * 4})
+    text = render(tidy([best, stored(tmp_path, detector="atom")], {}))
+    assert "**0.00‡**" in text
+    assert "**100.00‡**" in text
+
+
+def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
+    continued = [np.nan, 5.5, np.nan, np.nan]  # from 1, which passes none, to 5.5, which passes 4 of 8
+    cell = flag(stored(tmp_path), {"continued": continued}, constants=ADAPTIVE)
+    (found,) = flagged(scores_of(cell))
+    assert "lower the AUROC by 50.0%" in found.text
+    assert "the AUROC is too high by 50.00 points at least" in found.text
+    assert found.text.endswith("--task linf --set linf.level=plus`")
+
+
+def test_flags_of_several_sets_are_averaged_and_aside_from_other_tasks(tmp_path, stored):
+    cell = flag(stored(tmp_path, ood=[("a", [0.0, 0.5]), ("b", [0.0, 0.5])]), {"stuck": [1, 1]}, ood="a")
+    (found,) = flagged(scores_of(cell))
+    assert found.effect == pytest.approx(0.5)  # the whole AUROC of one set, nothing of the other
+
+
+def test_a_score_in_need_of_mending_is_not_told_to_attack_harder(tmp_path, stored):
+    (found,) = flagged(scores_of(stored(tmp_path, task="clean", ood=[("letters", [2.0, 3.0, 4.0])])))
+    assert "the AUROC may be off by 6.25 points to either side: not to be believed" in found.text
+    assert found.text.endswith(
+        "next: let score() answer in the log domain, where it does not saturate, then --rerun all"
+    )
+
+
+def rows(**about):
+    usual = {"suite": "digits-adv", "detector": "msp", "seed": 1, "checkpoint": "", "limit": 0, "images": 0}
+    usual |= {"data": "data", "out": "results", "ood": ["letters", "noise"], "settings": "", "task": "linf"}
+    usual |= {"means": json.dumps({"all": ["letters", "noise"], "near": ["letters"]})}
+    usual |= {"constants": json.dumps({"kind": "linf", "epsilon": 8})}
+    return pd.DataFrame({**usual, **about})
+
+
+def of_task(task, **constants):
+    return {"task": task, "constants": json.dumps({"epsilon": 8, **constants})}
+
+
+@pytest.mark.parametrize(
+    ("about", "ends"),
+    [
+        ({}, "--detector msp --task linf-adaptive"),
+        (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
+        ({"settings": "linf.epsilon=8 linf.steps=2"}, "--set linf-adaptive.epsilon=8 --task linf-adaptive"),
+        (
+            {**of_task("linf-both", kind="linf", side="both"), "settings": "linf-both.epsilon=8"},
+            "--set linf-adaptive.epsilon=8 --task linf-adaptive --threat both",
+        ),
+        (
+            {**of_task("linf-adaptive", kind="linf-adaptive"), "settings": "linf-adaptive.epsilon=8"},
+            "msp --set linf-adaptive.epsilon=8 --task linf-adaptive --set linf-adaptive.level=plus",
+        ),
+        (of_task("linf-eps8", kind="linf"), "--task linf-adaptive --eps 8"),
+        (of_task("linf-both-eps8", kind="linf", side="both"), "--task linf-adaptive --threat both --eps 8"),
+        (
+            {**of_task("linf-adaptive-in", kind="linf-adaptive", level="quick", side="in"), "settings": "epochs=1"},
+            "--set epochs=1 --task linf-adaptive --set linf-adaptive.level=plus --threat in",
+        ),
+        (
+            {"settings": "linf.steps=5 msp.x=1 epochs=2"},
+            "--detector msp --set msp.x=1 --set epochs=2 --task linf-adaptive",
+        ),
+        (
+            {**of_task("compositional", kind="compositional"), "settings": "msp.x=[1, 2] compositional.steps=5"},
+            "--set 'msp.x=[1, 2]' --set compositional.steps=5 --task compositional "
+            "--set compositional.objective=adaptive",
+        ),
+        (
+            {**of_task("linf-adaptive", kind="linf-adaptive", level="quick"), "settings": "linf-adaptive.level=quick"},
+            "--detector msp --task linf-adaptive --set linf-adaptive.level=plus",
+        ),
+        (of_task("linf-adaptive", kind="linf-adaptive", level="plus"), "--checks full"),
+        ({"checkpoint": "my net.pt", "images": 24, "seed": 3}, "--seed 3 --checkpoint 'my net.pt' --images 24 "),
+        ({"pretrained": "digits/plain", "checkpoint": "plain.safetensors"}, "msp --pretrained --task linf-adaptive"),
+    ],
+)
+def test_the_next_command_attacks_the_same_harder(about, ends):
+    assert ends in next_run(rows(**about))
+
+
+@pytest.mark.parametrize(
+    "about", [{"task": "clean", "constants": '{"kind": "clean"}'}, of_task("certified", kind="certified")]
+)
+def test_what_was_not_attacked_is_not_attacked_harder(about):
+    assert next_run(rows(**about)) == ""
+
+
+@pytest.mark.parametrize(
+    ("about", "folders", "sets"),
+    [
+        ({}, "", ""),
+        ({"ood": ["letters", "noise", "aside"]}, "", ""),
+        ({"ood": ["letters"] * 2}, "", " --only letters"),
+        ({"ood": ["noise", "aside"]}, "", " --only noise --only aside"),
+        ({"data": "/my packs", "out": "elsewhere"}, " --data '/my packs' --out elsewhere", ""),
+        ({"data": str(Path("data").absolute()), "out": str(Path("results").absolute())}, "", ""),
+        ({"data": "", "out": ""}, "", ""),  # of a version that did not keep it, and a file that was put elsewhere
+    ],
+)
+def test_the_next_command_keeps_to_the_sets_and_folders_of_the_run(about, folders, sets):
+    usual = "oodbench run --suite digits-adv --detector msp"
+    assert next_run(rows(**about)) == f"{usual}{folders} --task linf-adaptive{sets}"
+
+
+def curve(tmp_path, stored, *aurocs):
+    """One cell with a curve over radii; each AUROC in eighths of ID images that an OOD image fails to pass."""
+    cell = None
+    for radius, passed in zip((0, 1, 2, 16), aurocs, strict=True):
+        cell = stored(tmp_path, task=f"linf-eps{radius}", ood=[("letters", [1.5 + passed])])
+    return cell
+
+
+def test_a_curve_that_rises_is_flagged_with_its_rise_and_marks_its_tasks(tmp_path, stored):
+    assert flagged(scores_of(curve(tmp_path, stored, 0, 4, 4, 8))) == []
+    (found,) = flagged(scores_of(curve(tmp_path, stored, 0, 4, 8, 6)))
+    assert found.about == "linf over radii"
+    assert found.text.startswith("the AUROC rises with the radius by 25.00 points somewhere")
+    assert {task for _, task in severities([found])} == {f"linf-eps{radius}" for radius in (0, 1, 2, 16)}
+
+
+def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged(tmp_path, stored):
+    sets = [("letters", [3.5, 3.5]), ("drawn", [9.5, 9.5])]
+    flag(stored(tmp_path, ood=sets), {}, constants={"kind": "linf", "epsilon": 8})
+    sets = [("letters", [2.5, 2.5]), ("drawn", [0.5, 0.5])]
+    cell = stored(tmp_path, task="linf-adaptive", ood=sets, aside=("drawn",))
+    cell = flag(cell, {}, "linf-adaptive", constants={**ADAPTIVE, "epsilon": 8})
+    cell = flag(cell, {}, "linf", "drawn", distance="aside")
+    (found,) = flagged(scores_of(cell))
+    assert found.text.startswith("it leaves 12.50 points more of the AUROC than linf, which it should outdo")
+    assert found.effect == 0.125
+
+
+def test_the_next_command_names_the_file_of_somebodys_own_suite():
+    about = of_task("linf", kind="linf", epsilon=8)
+    assert "--suite digits-adv --detector" in next_run(rows(**about))
+    assert "--suite mine.toml --detector" in next_run(rows(**about, suite="mine"))
+
+
+@pytest.mark.parametrize(
+    ("convention", "said"), [("default", "log domain"), ("published", "look at --convention default")]
+)
+def test_ties_as_a_paper_prints_scores_ask_nobody_to_mend_them(tmp_path, stored, convention, said):
+    cell = stored(tmp_path, detector="rowl", ood=[("letters", [2.0] * 4)])
+    (group,) = [each for each in cell.read() if each.role == "id"]
+    cell.add(replace(group, scores=np.full(len(group.scores), 2.0)), cell.attributes())
+    frame = tidy([cell], {"rowl": ROWL}, convention=convention)
+    (found,) = flagged(frame[frame["metric"] != "accuracy"])
+    assert "100.0% of all pairs of an ID and an OOD image tie" in found.text
+    assert said in found.text.partition("next: ")[2]

@@ -1,0 +1,118 @@
+"""Results in one small file: the same table, nothing lost that a table needs, and archives that are something else."""
+
+import warnings
+import zipfile
+from functools import partial
+
+import numpy as np
+import pytest
+
+from oodbench import load_results
+from oodbench.basics.errors import OodbenchError
+from oodbench.results import bundle
+from oodbench.results.store import Cell, bundled, cells
+from oodbench.results.tables import tidy
+
+OOD = [("letters", [0.1, 5.7, 3.1, 8.4]), ("photo-patches", [2.25, 0.3])]
+
+
+@pytest.fixture
+def made(stored):
+    """Stores a result whose scores are no float32 numbers."""
+    return partial(stored, task="linf", ood=OOD)
+
+
+def test_a_bundle_gives_the_table_of_the_folder(tmp_path, made, oodbench):
+    made(tmp_path / "results", detector="msp")
+    made(tmp_path / "results", detector="energy", seed=2)
+    written = bundled(cells(tmp_path / "results"), tmp_path / "kept")
+    assert written == [tmp_path / "kept" / "digits.zip"]
+    columns = ["suite", "detector", "seed", "task", "ood", "metric", "value", "fingerprint", "scores", "cell"]
+    there, kept = load_results(tmp_path / "results")[columns], load_results(written[0])[columns]
+    assert len(there) > 8 and there.equals(kept)
+    code, out, _ = oodbench("table", written[0])
+    assert code == 0 and "energy" in out
+
+
+def test_whoever_unpacks_it_has_a_results_folder(tmp_path, made):
+    made(tmp_path / "results")
+    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert load_results(tmp_path / "unpacked")["value"].tolist() == load_results(file)["value"].tolist()
+
+
+def test_scores_are_float32_and_read_as_float64(tmp_path, made):
+    cell = made(tmp_path / "results")
+    (file,) = bundled([cell], tmp_path)
+    (kept,) = cells(file)
+    for ours, theirs in zip(kept.read(), cell.read(), strict=True):
+        assert ours.scores.dtype == np.float64 and ours.predictions.dtype == np.int64
+        assert np.array_equal(ours.scores, theirs.scores.astype(np.float32))
+        assert np.array_equal(ours.predictions, theirs.predictions) and ours.attributes == theirs.attributes
+
+
+@pytest.mark.parametrize("unit", [1e44, 1e-44])
+def test_scores_beyond_float32_lose_nothing(tmp_path, stored, unit):
+    stored(tmp_path / "results", ood=[("letters", [0.1 * unit, 5.7 * unit, 3.1 * unit])])
+    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    columns = ["metric", "value", "scores"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        there, kept = load_results(tmp_path / "results")[columns], load_results(file)[columns]
+    assert there.equals(kept)
+    (letters,) = [group for cell in cells(file) for group in cell.read() if group.role == "ood"]
+    assert letters.scores.tolist() == [0.1 * unit, 5.7 * unit, 3.1 * unit]
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path, made):
+    cell = made(tmp_path / "results")
+    (first,), (second,) = bundled([cell], tmp_path / "a"), bundled([cell], tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_result_replaces_the_one_of_its_name_and_leaves_the_others(tmp_path, made):
+    bundled([made(tmp_path / "old", key="a"), made(tmp_path / "old", detector="energy", key="b")], tmp_path)
+    (file,) = bundled([made(tmp_path / "new", key="c")], tmp_path)
+    names = sorted(path.relative_to(file).as_posix() for path in bundle.members(file))
+    assert names == ["digits/energy/seed1-bbbbbb.h5", "digits/msp/seed1-cccccc.h5"]
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt"], ["digits/msp/seed1-aa.h5", "../evil.h5"], ["/a/b/c.h5"]])
+def test_other_archives_are_no_results(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    with pytest.raises(OodbenchError, match="not a bundle of results"):
+        cells(tmp_path / "other.zip")
+
+
+def test_what_is_no_archive_or_damaged_is_named(tmp_path, made):
+    (tmp_path / "text.zip").write_bytes(b"hello")
+    with pytest.raises(OodbenchError, match=r"cannot read .*text\.zip as a zip archive"):
+        cells(tmp_path / "text.zip")
+    (file,) = bundled([made(tmp_path / "results")], tmp_path)
+    content = bytearray(file.read_bytes())
+    content[200] ^= 255
+    file.write_bytes(bytes(content))
+    (cell,) = cells(file)
+    with pytest.raises(OodbenchError, match="cannot read"):
+        tidy([cell], {})
+
+
+def test_an_archive_that_would_swell_is_not_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("digits/msp/seed1-aa.h5", bytes(bundle.LARGEST + 1))
+    with pytest.raises(OodbenchError, match="larger than any result"):
+        Cell(tmp_path / "bomb.zip" / "digits/msp/seed1-aa.h5").read()
+
+
+def test_update_keeps_the_scores_beside_the_figures_and_check_reads_them(tmp_path, made, oodbench):
+    made(tmp_path / "results")
+    file, kept = tmp_path / "mine.csv", tmp_path / "kept"
+    call = ["check", tmp_path / "results", "--reference", file]
+    code, out, _ = oodbench(*call, "--update", "--scores", kept)
+    assert code == 0 and "digits.zip" in out
+    assert oodbench("check", kept / "digits.zip", "--reference", file)[0] == 0
+    code, _, err = oodbench(*call, "--scores", kept)
+    assert code == 2 and "--update" in err

@@ -1,0 +1,114 @@
+"""How far off a flag says that a number may be, counted by hand."""
+
+from math import isnan
+
+import numpy as np
+import pytest
+
+from oodbench.metrics import auroc, curve
+from oodbench.statistics import honesty, severity
+from oodbench.statistics.severity import Effect
+
+IDS, OOD = np.arange(1.0, 11), np.array([0.0, 0.5, 5.5, 20.0])
+"""AUROC (10 + 10 + 5 + 0) / 40; at the threshold that keeps all, 1, half of the OOD images pass."""
+
+
+def effects(ood_extras=None, id_extras=None, **found):
+    quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
+    arrays = [{name: np.array(rows) for name, rows in (extras or {}).items()} for extras in (id_extras, ood_extras)]
+    counted = {name: rows.mean() for extras in arrays for name, rows in extras.items() if name in honesty.FLAGS}
+    return severity.effects(IDS, OOD, {**quiet, **counted, **found}, *arrays)
+
+
+def test_images_on_which_the_attack_failed_might_have_passed_everything():
+    assert effects({"stuck": [1.0, 0, 0, 0]}) == {"stuck": Effect(0.25, 0.25)}
+    assert effects({"stuck": [0.0, 0, 1, 0]}) == {"stuck": Effect(0.125, 0)}
+    assert effects({"stuck": [0.0, 0, 0, 1]}) == {"stuck": Effect(0, 0)}  # it has passed all of them already
+
+
+def test_attacked_id_images_might_have_fallen_below_everything():
+    found = effects(id_extras={"stuck": [0.0] * 9 + [1]})["stuck"]
+    assert found.auroc == pytest.approx(3 / 40)  # the image of 10 beats three of four
+    assert found.fpr95 == 0.5  # and one of ten below all moves the threshold there
+
+
+def test_who_left_the_ball_did_more_than_allowed():
+    found = effects({"outside": [0.0, 0, 0, 1]})["outside"]
+    assert found == Effect(0.25, 0.25)
+    assert (
+        "may be up to 25.00 points higher"
+        in severity.said({"outside": 0.25, **rest("outside")}, {"outside": found})[0].text
+    )
+
+
+def rest(*names):
+    return {name: float("nan") for name in honesty.FLAGS if name not in names}
+
+
+def test_no_attack_does_more_than_the_bound():
+    generator = np.random.default_rng(0)
+    ids, ood = generator.normal(1, size=50), generator.normal(size=40)
+    rows = generator.random(40) < 0.3
+    bound = severity.effects(ids, ood, {**rest(), "stuck": rows.mean()}, {}, {"stuck": rows.astype(float)})["stuck"]
+    for _ in range(20):
+        stronger = np.where(rows, ood + generator.exponential(3, 40), ood)
+        assert auroc(curve(ids, ood)) - auroc(curve(ids, stronger)) <= bound.auroc
+
+
+def test_of_a_share_counted_on_some_images_the_worst_are_assumed():
+    assert effects(outguessed=0.3)["outguessed"] == Effect(0.5, 0.3)  # two of four, the ones that pass least
+
+
+def test_ties_go_to_either_side_and_what_others_reached_is_measured():
+    assert effects(ties=0.25)["ties"].auroc == 0.125
+    found = effects(square=0.4, square_gain=0.02, unconverged=0.03)
+    assert (found["square"].auroc, found["unconverged"].auroc) == (0.02, 0.03)
+
+
+def test_who_is_beaten_without_passing_one_id_image_more_loses_nothing():
+    assert effects(square=0.0, square_gain=0.0) == {}
+    found = effects(square=0.3, square_gain=0.0)
+    assert found["square"].auroc == 0 and isnan(found["square"].fpr95)
+    (said,) = severity.said({**rest("square"), "square": 0.3}, found)
+    assert "beats the attack on 30% of the images; the AUROC is too high by 0.00 points at least" in said.text
+    assert said.effect == 0
+
+
+def test_what_was_not_measured_is_not_given_a_size():
+    (said,) = severity.said({**rest("square"), "square": 0.3}, {})
+    assert "by how much a figure may be off is not known" in said.text
+    assert severity.mark(said.effect) == "‡"
+
+
+def test_an_effect_is_of_all_sets_also_where_one_alone_would_be_tolerated():
+    several = [effects(unconverged=gain) for gain in (0.009, 0.009, 0.009, 0.033)]
+    assert severity.mean(several)["unconverged"].auroc == pytest.approx(0.015)
+    assert severity.mean([*several, {}])["unconverged"].auroc == pytest.approx(0.012)
+
+
+def test_a_wrong_gradient_bounds_nothing_and_a_shaky_score_what_it_shakes():
+    assert effects(gradient_error=0.5)["gradient_error"] == Effect(auroc(curve(IDS, OOD)), 0.5)
+    assert effects(gradient_error=0.01) == {}
+    assert effects(unsteadiness=1e-3)["unsteadiness"].auroc == 0
+    assert effects(unsteadiness=10.0)["unsteadiness"].auroc > 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("stuck", 0.004, "to be believed within 0.40 points"),
+        ("stuck", 0.04, "as an upper bound"),
+        ("stuck", 0.4, "not to be believed"),
+        ("unconverged", 0.4, "an upper bound of how well the detector holds, and not the best one"),
+        ("outside", 0.0, "not to be believed"),
+    ],
+)
+def test_a_verdict_goes_by_size(name, size, words):
+    assert words in severity.verdict(name, size)
+
+
+def test_said_is_sorted_by_what_it_may_do():
+    means = {**rest("stuck", "ties"), "stuck": 0.5, "ties": 0.1}
+    found = severity.said(means, {"stuck": Effect(0.01, 0.0), "ties": Effect(0.05)})
+    assert [one.effect for one in found] == [0.05, 0.01]
+    assert [severity.mark(one.effect) for one in found] == ["‡", "†"]

@@ -1,0 +1,219 @@
+"""Suites out of files: what a good one means, and what each kind of bad one is told."""
+
+import textwrap
+
+import pytest
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.suitefiles import suitefile
+from oodbench.tasks import Clean, Linf
+
+GOOD = """
+version = 3
+title = "a suite"
+
+[id]
+train = "digits-train"
+test = "digits-test"
+classes = 10
+
+[[ood]]
+set = "letters"
+distance = "near"
+
+[network]
+name = "small-cnn"
+
+[training]
+epochs = 2
+
+[tasks.clean]
+
+[tasks.linf]
+epsilon = 4
+
+[tasks.harder]
+kind = "linf"
+epsilon = 16
+objective = "adaptive"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text, name="mine.toml"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return _write
+
+
+def refusal(path):
+    with pytest.raises(OodbenchError) as caught:
+        suitefile.load(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", suitefile.names())
+def test_every_shipped_suite_loads(name):
+    suite = suitefile.load(name)
+    assert suite.name == name
+    assert suite.title
+    assert suite.tasks
+
+
+def test_reads_a_file(write):
+    suite = suitefile.load(str(write(GOOD)))
+    assert (suite.name, suite.version, suite.id.classes) == ("mine", 3, 10)
+    assert dict(suite.tasks) == {
+        "clean": Clean(),
+        "linf": Linf(epsilon=4),
+        "harder": Linf(epsilon=16, objective="adaptive"),
+    }
+    assert suite.training.momentum == 0.9
+    assert suite.outliers is None
+
+
+def test_extends_merges_tables_and_replaces_lists(write):
+    write(GOOD, "base.toml")
+    upper = write(
+        """
+        extends = "base.toml"
+        version = 4
+        [training]
+        learning_rate = 0.5
+        [[ood]]
+        set = "smooth-noise"
+        distance = "far"
+        [tasks.linf]
+        steps = 7
+        """
+    )
+    suite = suitefile.load(str(upper))
+    assert suite.version == 4
+    assert (suite.training.epochs, suite.training.learning_rate) == (2, 0.5)
+    assert [ood.set for ood in suite.ood] == ["smooth-noise"]
+    assert suite.tasks["linf"] == Linf(epsilon=4, steps=7)
+
+
+def test_extends_takes_shipped_names(write):
+    suite = suitefile.load(str(write('extends = "digits"\nversion = 9\n')))
+    assert suite.id == suitefile.load("digits").id
+
+
+def test_fingerprint_is_of_the_meaning_not_of_the_words(write):
+    first = suitefile.load(str(write(GOOD)))
+    reworded = suitefile.load(str(write(GOOD.replace("a suite", "the suite") + "# remark\n", "other.toml")))
+    assert reworded.fingerprint == first.fingerprint
+    retasked = suitefile.load(str(write(GOOD.replace("epsilon = 4", "epsilon = 5"))))
+    assert retasked.fingerprint == first.fingerprint  # each result says itself what was done to its images
+    for before, after in [
+        ("epochs = 2", "epochs = 3"),
+        ('"letters"', '"smooth-noise"'),
+    ]:
+        assert suitefile.load(str(write(GOOD.replace(before, after)))).fingerprint != first.fingerprint
+
+
+def test_detector_parameters_do_not_change_the_fingerprint(write):
+    first = suitefile.load(str(write(GOOD)))
+    tuned = suitefile.load(str(write(GOOD + "[detectors.atom]\nq = 0.5\n")))
+    assert tuned.fingerprint == first.fingerprint
+    assert tuned.detectors == {"atom": {"q": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("epochs = 2", "epoch = 2", ["line 18", "did you mean 'epochs'"]),
+        ("epochs = 2", 'epochs = "two"', ["line 18", "a whole number", "'two'"]),
+        ("epochs = 2", "epochs = true", ["line 18", "a whole number"]),
+        ("epochs = 2", "epochs = 0", ["line 17", "above 0"]),
+        ("epochs = 2", 'epochs = 2\naugment = ["crap"]', ["unknown augmentation 'crap'", "did you mean 'crop'"]),
+        ("epsilon = 4", "epsilom = 4", ["line 23", "did you mean 'epsilon'"]),
+        ("epsilon = 4", "epsilon = 300", ["line 22", "0 to 255"]),
+        ("epsilon = 4", "epsilon = -1", ["line 22", "0 to 255"]),
+        ("epsilon = 4", "epsilon = 1.5", ["line 23", "a whole number"]),
+        ('kind = "linf"', 'kind = "l2"', ["unknown kind of task 'l2'"]),
+        ("[tasks.clean]", "[tasks.claen]", ["unknown kind of task 'claen'", "did you mean 'clean'"]),
+        ("[tasks.harder]", "[tasks.id]", ["give the task another name"]),
+        ("[tasks.clean]", "[taks.clean]", ["taks", "did you mean 'tasks'"]),
+        ('distance = "near"', 'distance = "close"', ["'near', 'far' or 'aside'"]),
+        ('set = "letters"', 'set = "digits-test"', ["'digits-test'", "ID set as well"]),
+        ('set = "letters"', 'set = "digits-train"', ["ID set as well"]),
+        ('train = "digits-train"', 'train = "digits-test"', ["test images would be trained on"]),
+        ('name = "small-cnn"', 'name = "small-cn"', ["unknown network", "did you mean 'small-cnn'"]),
+        ('name = "small-cnn"', 'name = "small-cnn"\nstd = [1.0, 0.0, 1.0]', ["std above 0"]),
+        ("classes = 10", "classes = 1", ["at least 2"]),
+        ("classes = 10\n", "", ["'classes' is missing"]),
+        ("version = 3\n", "", ["'version' is missing"]),
+        ("version = 3", "version = [3", ["not valid TOML", "line"]),
+        ("[[ood]]", "[ood]", ["expected a list of tables"]),
+    ],
+)
+def test_says_what_is_wrong_and_where(write, before, after, told):
+    assert before in GOOD
+    message = refusal(write(GOOD.replace(before, after, 1)))
+    assert "mine.toml" in message
+    for part in told:
+        assert part in message
+
+
+def test_an_error_in_an_extended_file_names_that_file(write):
+    base = write(GOOD.replace("epochs = 2", "epoch = 2"), "base.toml")
+    message = refusal(write('extends = "base.toml"\nversion = 4\n'))
+    assert f"{base}, line 18" in message
+
+
+def test_a_suite_cannot_extend_itself(write):
+    assert "cannot extend itself" in refusal(write('extends = "mine.toml"\n'))
+
+
+def test_outliers_must_not_be_tested_on(write):
+    assert "trained on" in refusal(write(GOOD + '[outliers]\nset = "letters"\n'))
+
+
+def test_two_equal_ood_sets_are_refused(write):
+    twice = GOOD.replace("[network]", '[[ood]]\nset = "letters"\ndistance = "far"\n\n[network]')
+    assert "listed twice" in refusal(write(twice))
+
+
+def test_unknown_names(write):
+    assert "did you mean 'digits-adv'" in refusal("digits-avd")
+    assert "no suite file" in refusal("nowhere/mine.toml")
+    assert "a-z" in refusal(write(GOOD, "My Suite.toml"))
+
+
+def test_means_are_near_far_all_and_what_the_suite_names():
+    means = suitefile.load("cifar10-adv").means
+    assert list(means) == ["all", "far", "paper"]
+    assert means["paper"] == ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
+    assert suitefile.load("cifar100").means["paper"] == means["paper"]
+    assert suitefile.load("svhn").means["paper"][-1] == "cifar10-test"
+    assert suitefile.load("digits").means == {
+        "all": ["letters", "photo-patches", "smooth-noise", "uniform-noise"],
+        "near": ["letters"],
+        "far": ["photo-patches", "smooth-noise", "uniform-noise"],
+    }
+
+
+def test_a_mean_over_sets_that_a_suite_lacks_is_not_inherited(tmp_path):
+    extending = 'extends = "cifar10"\nversion = 1\n[[ood]]\nset = "textures"\ndistance = "far"\n'
+    (tmp_path / "one.toml").write_text(extending)
+    assert suitefile.load(str(tmp_path / "one.toml")).means == {"all": ["textures"], "far": ["textures"]}
+
+
+def test_a_mean_changes_no_fingerprint_and_takes_no_name_that_is_taken(tmp_path):
+    named = 'extends = "digits"\nversion = 2\n[means]\nglyphs = ["letters"]\n'
+    (tmp_path / "mine.toml").write_text(named)
+    mine = suitefile.load(str(tmp_path / "mine.toml"))
+    assert mine.means["glyphs"] == ["letters"]
+    assert mine.fingerprint == suitefile.load("digits").fingerprint
+    for wrong, told in (("near", "choose another name than all, near, far"), ("a:b", "choose another name")):
+        (tmp_path / "mine.toml").write_text(named.replace("glyphs", f'"{wrong}"'))
+        with pytest.raises(OodbenchError, match=told):
+            suitefile.load(str(tmp_path / "mine.toml"))
+    (tmp_path / "mine.toml").write_text(named.replace('["letters"]', '"letters"'))
+    with pytest.raises(OodbenchError, match="expected a list"):
+        suitefile.load(str(tmp_path / "mine.toml"))

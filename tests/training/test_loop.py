@@ -1,0 +1,300 @@
+"""The training loop: what a step sees, when the learning rate falls, and that a killed training ends the same."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.passes import Passes
+from oodbench.detectors.oe import OutlierExposure
+from oodbench.images.resident import IDImages, OutlierPool
+from oodbench.networks.network import Network, Representation
+from oodbench.objective import Batch, Objective, frozen
+from oodbench.suite import Recipe
+from oodbench.training.loop import TrainingData, train
+
+
+class Linear(Network):
+    """One linear layer behind a batch norm, whose running statistics are state too."""
+
+    def __init__(self, outputs: int = 2) -> None:
+        super().__init__()
+        self.bn = torch.nn.BatchNorm2d(3)
+        self.fc = torch.nn.Linear(48, outputs)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.linspace(-1, 1, self.fc.weight.numel()).view_as(self.fc.weight))
+            self.fc.bias.zero_()
+
+    def represent(self, images):
+        features = self.bn(images).flatten(1)
+        return Representation(self.fc(features), features, ())
+
+
+def data(count=10, outliers=40):
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (count, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    pool = torch.randint(0, 256, (outliers, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    return TrainingData(IDImages(images, torch.arange(count) % 2), OutlierPool(pool, 0, ("crop", "flip")))
+
+
+RECIPE = Recipe(epochs=4, drops=(2, 3), learning_rate=0.1, augment=("crop",))
+
+
+def weights(network):
+    return torch.cat([value.flatten().double() for value in network.state_dict().values()])
+
+
+@dataclass(frozen=True)
+class Spy(Objective):
+    """Cross-entropy that writes down what it sees."""
+
+    id_batch: int = 4
+    outlier_batch: int = 3
+
+    def loss(self, network, batch, generator):
+        seen.append((network.training, batch))
+        return super().loss(network, batch, generator)
+
+
+seen: list[tuple[bool, Batch]] = []
+
+
+def test_every_step_gets_id_images_and_outliers(tmp_path):
+    seen.clear()
+    given = data()
+    train(Linear(), Spy(), Recipe(epochs=2), given, 1, tmp_path / "x")
+    assert all(training for training, _ in seen)
+    assert [len(batch.images) for _, batch in seen] == [4, 4, 2] * 2
+    assert [len(batch.outliers) for _, batch in seen] == [3] * 6
+    epochs = [torch.cat([batch.images for _, batch in seen[start : start + 3]]) for start in (0, 3)]
+    rows = [{tuple((image * 255).round().flatten().int().tolist()) for image in epoch} for epoch in epochs]
+    assert rows[0] == rows[1] == {tuple(image.flatten().tolist()) for image in given.id.images}
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_one_cycle_rises_evenly_to_the_highest_rate_and_falls_evenly_to_nothing():
+    recipe = Recipe(epochs=10, warm_up=0.2, learning_rate=0.4)
+    assert [recipe.rate(epoch) for epoch in (0, 1, 2, 6, 9)] == pytest.approx([0, 0.5, 1, 0.5, 0.125])
+    assert recipe.rate(9.999) == pytest.approx(0.000125)
+
+
+def test_drops_divide_by_ten_from_the_beginning_of_their_epoch():
+    recipe = Recipe(epochs=4, drops=(2, 3))
+    assert [recipe.rate(done) for done in (0, 1.99, 2, 3)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+def test_every_step_of_every_phase_has_the_rate_that_its_place_in_the_cycle_gives(tmp_path, monkeypatch):
+    rates = []
+    step = torch.optim.SGD.step
+
+    def spy(self, *given, **more):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    train(Linear(), Spy(), Recipe(epochs=2, warm_up=0.5, learning_rate=0.6), data(), 1, tmp_path / "x")
+    assert rates == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.3, 0.1])  # three steps an epoch, the middle of each
+
+
+def test_a_warm_up_without_an_end_or_beside_drops_is_refused():
+    with pytest.raises(ValueError, match="warm_up is 1"):
+        Recipe(epochs=4, warm_up=1.0)
+    with pytest.raises(ValueError, match="choose one"):
+        Recipe(epochs=4, warm_up=0.1, drops=(2,))
+
+
+def test_the_stream_is_consecutive_and_augmented_elsewhere():
+    pool = OutlierPool(torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 4, 4), 0, ())
+    starts = set()
+    for seed in range(30):
+        outliers = (
+            Spy().epoch_outliers(Linear(), pool, 10, torch.Generator().manual_seed(seed)).all()[:, 0, 0, 0].tolist()
+        )
+        assert outliers == [(outliers[0] + step) % 20 for step in range(9)]
+        starts.add(outliers[0])
+    assert len(starts) > 10
+
+
+def test_learning_rate_falls_at_the_start_of_the_named_epochs(tmp_path, monkeypatch):
+    rates = []
+    step = torch.optim.SGD.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    train(Linear(), Objective(id_batch=10), RECIPE, data(), 1, tmp_path / "x")
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_one_step_by_hand(tmp_path):
+    # Nesterov's first step is lr * (g + momentum * g), weight decay inside g.
+    network, twin = Linear(), Linear()
+    given = TrainingData(IDImages(data(2).id.images, torch.tensor([0, 1])), None)
+    train(network, Objective(), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.01), given, 1, tmp_path / "x")
+    cross_entropy(twin.train()(given.id.images / 255), given.id.labels).backward()
+    gradient = twin.fc.weight.grad + 0.01 * twin.fc.weight.detach()
+    torch.testing.assert_close(network.fc.weight.detach(), twin.fc.weight.detach() - 0.1 * 1.9 * gradient)
+    assert not network.training
+
+
+def test_seed_decides_the_weights(tmp_path):
+    trained = []
+    for number, seed in enumerate((1, 1, 2)):
+        network = Linear()
+        train(network, OutlierExposure(id_batch=4, outlier_batch=3), RECIPE, data(), seed, tmp_path / str(number))
+        trained.append(weights(network))
+    assert torch.equal(trained[0], trained[1])
+    assert not torch.equal(trained[0], trained[2])
+
+
+@pytest.mark.parametrize("killed_in_epoch", [1, 2, 3])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, killed_in_epoch):
+    objective = OutlierExposure(id_batch=4, outlier_batch=3)
+    whole = Linear()
+    train(whole, objective, RECIPE, data(), 1, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    @dataclass(frozen=True)
+    class Mortal(OutlierExposure):
+        def loss(self, network, batch, generator):
+            steps.append(1)
+            if len(steps) == 3 * killed_in_epoch + 2:
+                raise Killed
+            return super().loss(network, batch, generator)
+
+    steps: list[int] = []
+    with pytest.raises(Killed):
+        train(Linear(), Mortal(id_batch=4, outlier_batch=3), RECIPE, data(), 1, tmp_path / "killed")
+    resumed = Linear()
+    train(resumed, objective, RECIPE, data(), 1, tmp_path / "killed")
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+@dataclass(frozen=True)
+class Second(Objective):
+    """The second of two phases, with a parameter group of its own."""
+
+    id_batch: int = 10
+    outlier_batch: int = 3
+
+    def parameter_groups(self, network):
+        return [{"params": list(network.fc.parameters()), "lr": 0.5, "weight_decay": 0.0}]
+
+
+@dataclass(frozen=True)
+class TwoPhases(Objective):
+    """Plain training, then another."""
+
+    def phases(self):
+        return (Objective(id_batch=10), Second())
+
+
+def test_every_phase_starts_with_a_fresh_optimizer_and_its_own_rates(tmp_path, monkeypatch):
+    rates, momenta = [], []
+    step = torch.optim.SGD.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        momenta.append(len(self.state))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "x")
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.5, 0.5, 0.05, 0.005])
+    assert momenta[0] == momenta[4] == 0
+
+
+@pytest.mark.parametrize("killed_in_epoch", [3, 4, 5, 7])
+def test_a_training_killed_in_any_phase_goes_on_to_the_same_weights(tmp_path, monkeypatch, killed_in_epoch):
+    whole = Linear()
+    train(whole, TwoPhases(), RECIPE, data(), 1, tmp_path / "whole")
+    step, steps = torch.optim.SGD.step, []
+
+    def mortal(self, *args, **kwargs):
+        steps.append(1)
+        if len(steps) == killed_in_epoch + 1:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(torch.optim.SGD, "step", mortal)
+        train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+    resumed = Linear()
+    train(resumed, TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_initialisation_happens_once_and_the_training_set_is_the_objectives(tmp_path):
+    called = []
+
+    @dataclass(frozen=True)
+    class Prepared(Spy):
+        def initialise(self, network, id_images, pool, augmentations, generator):
+            called.append((len(id_images), len(pool.images), augmentations))
+
+        def training_set(self, id_images, pool, generator):
+            return id_images[:4]
+
+    seen.clear()
+    train(Linear(), Prepared(), RECIPE, data(), 1, tmp_path / "x")
+    train(Linear(), Prepared(), RECIPE, data(), 1, tmp_path / "x")  # finished: nothing happens again
+    assert called == [(10, 40, ("crop",))]
+    assert [len(batch.images) for _, batch in seen] == [4] * 4
+
+
+def test_divergence_is_an_error_with_a_way_out(tmp_path):
+    @dataclass(frozen=True)
+    class Diverging(Objective):
+        def loss(self, network, batch, generator):
+            return super().loss(network, batch, generator) * float("nan")
+
+    with pytest.raises(OodbenchError, match="diverged in epoch 0.*learning_rate"):
+        train(Linear(), Diverging(), RECIPE, data(), 1, tmp_path / "x")
+
+
+def test_outlier_exposure_by_hand():
+    network = Linear().eval()
+    given = data(2, 3)
+    batch = Batch(given.id.images / 255, given.id.labels, given.outliers.images / 255)
+    loss = OutlierExposure(weight=0.5).loss(network, batch, torch.Generator())
+    outlier_logits = network(batch.outliers)
+    # Cross-entropy to uniform is U - log K up to sign conventions: -mean_k log p_k = logsumexp - mean.
+    uniform = -outlier_logits.log_softmax(1).mean(1).mean()
+    torch.testing.assert_close(loss, cross_entropy(network(batch.images), batch.labels) + 0.5 * uniform)
+
+
+def test_cost_of_an_epoch():
+    assert Objective().epoch_passes(100) == Passes(100, 100)
+    assert OutlierExposure().epoch_passes(100) == Passes(100 + 2 * 128, 100 + 2 * 128)
+
+
+def test_identity_is_the_class_and_its_fields():
+    assert OutlierExposure().identity == OutlierExposure(weight=0.5).identity
+    assert len({OutlierExposure().identity, OutlierExposure(weight=1.0).identity, Objective().identity}) == 3
+
+
+def test_frozen_restores_what_it_found():
+    network = Linear().train()
+    network.fc.bias.requires_grad_(False)
+    with frozen(network):
+        assert not network.training
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert network.training
+    assert network.fc.weight.requires_grad
+    assert not network.fc.bias.requires_grad
+
+
+def test_a_training_that_goes_on_elsewhere_says_both_places(tmp_path):
+    def places(epochs, where):
+        recipe = Recipe(epochs=epochs, learning_rate=0.1)
+        return train(Linear(), Objective(id_batch=5), recipe, data(), 1, tmp_path / "state", where=where)
+
+    assert places(1, "here") == ("here",)
+    assert places(2, "here") == ("here",)
+    assert places(3, "there") == ("here", "there")

@@ -3,6 +3,8 @@
 When a write fails inside HDF5, it fails again when the file is closed and when what was open is let go of, where nobody
 can catch it; it has been seen to crash the interpreter. Here no write fails as far as HDF5 can see: what the disk
 refuses is remembered, the rest is dropped, and the file is given up when HDF5 is done with it.
+
+Files to read come from anywhere: what in one of them points to another file is not followed.
 """
 
 import io
@@ -13,6 +15,16 @@ from pathlib import Path
 import h5py
 
 from oodbench.basics.files import atomic
+
+
+def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The dataset of this name if its numbers are in this file; None where there is none, or they are elsewhere.
+
+    A link to another file, and numbers that are kept in one, would have a file from anywhere show what is on this disk.
+    """
+    link = group.get(name, getlink=True)
+    found = group[name] if isinstance(link, h5py.HardLink) else None
+    return found if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual) else None
 
 
 class _Patient(io.RawIOBase):

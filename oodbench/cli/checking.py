@@ -14,10 +14,11 @@ from oodbench.basics.files import write_atomic
 from oodbench.cli.options import Examples, plugin_option, results_argument
 from oodbench.registry import discover
 from oodbench.results import reference, tables
-from oodbench.results.check import Status, Verdict, ordered, updated
+from oodbench.results.bundling import bundled
+from oodbench.results.check import Status, Verdict, cells_behind, ordered, updated
 from oodbench.results.check import check as compare
 from oodbench.results.folder import find
-from oodbench.results.store import Cell, bundled
+from oodbench.results.store import Cell
 from oodbench.suitefiles import suitefile
 
 
@@ -174,8 +175,8 @@ def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def _behind(frame: pd.DataFrame, cells: Sequence[Cell]) -> list[Cell]:
-    """Those of `cells` that have figures in a frame."""
-    names = set(frame["cell"])
+    """Those of `cells` whose figures a reference takes from a frame."""
+    names = cells_behind(frame)
     return [cell for cell, name in zip(cells, tables.cell_names(cells), strict=True) if name in names]
 
 

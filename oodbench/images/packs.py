@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hdf5 import written
+from oodbench.basics.hdf5 import own_dataset, written
 from oodbench.images.decoding import DECODERS
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs, describe, described
@@ -205,10 +205,7 @@ def _classes(text: str) -> tuple[str, ...]:
 
 def _own_dataset(path: Path, pack: h5py.File, name: str) -> h5py.Dataset | None:
     """The dataset, refused if its pixels would come from another file than this one."""
-    link = pack.get(name, getlink=True)
-    if link is None:
-        return None
-    data = pack[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+    data = own_dataset(pack, name)
+    if data is None and pack.get(name, getlink=True) is not None:
         raise OodbenchError(f"{path}: {name!r} points elsewhere instead of holding its data; {REPACK}")
     return data

@@ -7,12 +7,12 @@ are float32 there, and the attacked images themselves are left out. Whoever unpa
 import io
 import re
 import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
+from oodbench.sources.archives import DAMAGE
 
 SUFFIX = ".zip"
 LARGEST = 64 * 2**20
@@ -35,12 +35,17 @@ def members(bundle: Path) -> list[Path]:
     """
     with _opened(bundle) as archive:
         names = archive.namelist()
-    if not names or not all(map(_MEMBER.fullmatch, names)) or len(set(names)) < len(names):
+    if not names or not all(map(is_member, names)) or len(set(names)) < len(names):
         raise OodbenchError(
             f"{bundle} is not a bundle of results: name a results folder, or an archive that "
             "`oodbench check --update --scores DIR` wrote"
         )
     return [bundle / name for name in sorted(names)]
+
+
+def is_member(name: str) -> bool:
+    """Whether a result may be called so in a bundle: SUITE/DETECTOR/FILE.h5, which leads out of no folder."""
+    return _MEMBER.fullmatch(name) is not None
 
 
 def read(path: Path) -> bytes:
@@ -57,26 +62,24 @@ def read(path: Path) -> bytes:
             if archive.getinfo(name).file_size > LARGEST:
                 raise OodbenchError(f"{name} in {bundle} is larger than any result of oodbench: it is not read")
             return archive.read(name)
-        except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        except (*DAMAGE, OSError, KeyError, NotImplementedError, RuntimeError) as error:
             raise OodbenchError(f"cannot read {name} in {bundle} ({error}): get the archive again") from error
 
 
-def write(bundle: Path, contents: Iterable[tuple[str, bytes]], leave: Sequence[Path] = ()) -> None:
-    """Put results into a bundle.
+def write(bundle: Path, contents: Mapping[str, bytes]) -> None:
+    """Put results into a bundle, which is made anew, or replaced.
 
     Args:
-        bundle: made anew, or replaced.
-        contents: SUITE/DETECTOR/FILE.h5 and its bytes.
-        leave: of the present `members`, those that stay as they are.
+        bundle: its path.
+        contents: by their names, see `is_member`.
 
     Raises:
         StorageError: it cannot be written.
     """
-    everything = {path.relative_to(bundle).as_posix(): read(path) for path in leave} | dict(contents)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(everything):
-            archive.writestr(_described(name), everything[name])
+        for name in sorted(contents):
+            archive.writestr(_described(name), contents[name])
     write_atomic(bundle, buffer.getvalue())
 
 
@@ -90,5 +93,5 @@ def _described(name: str) -> zipfile.ZipInfo:
 def _opened(bundle: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(bundle)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, OSError, NotImplementedError) as error:
         raise OodbenchError(f"cannot read {bundle} as a zip archive ({error}): name a results folder") from error

@@ -136,7 +136,7 @@ def _failures(cells: Sequence[Cell]) -> list[Verdict]:
 
 
 def figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """A tidy frame in a reference's columns, and `current`; each of the suite's means stands beside the sets' own."""
+    """A tidy frame in a reference's columns, `current` and `cell`; each of the suite's means stands beside its sets."""
     frame = frame[frame["metric"] != tables.FAILURE]
     parts = [frame[:0]]
     for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
@@ -145,13 +145,13 @@ def figures(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a tidy frame in a reference's columns, and `current`."""
+    """Rows of a tidy frame in a reference's columns, `current` and `cell`."""
     every = every.copy()
     every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
     every["data"] = every["source"]
     every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
     texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
-    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, "current"]]
+    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, "current", "cell"]]
 
 
 def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
@@ -168,18 +168,7 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
     Raises:
         OodbenchError: two results of one age have one name.
     """
-    measured = figures(frame)
-    if not measured.empty:
-        same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
-        measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
-    given = measured["checkpoint"] != ""
-    of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
-    kept = (
-        measured["metric"].isin(METRICS)
-        & measured["value"].notna()
-        & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
-    )
-    rows = measured.loc[kept, list(COLUMNS)].copy()
+    rows = _to_keep(frame)[list(COLUMNS)].copy()
     rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
     rows[["low", "high"]] = nan
     rows["tolerance"] = [_tolerated(row) for _, row in rows.iterrows()]
@@ -195,6 +184,27 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
     rows = rows.set_axis(new)
     rows.loc[stated.index, list(stated.columns)] = stated
     return pd.concat([reference[~keys.isin(new)], rows], ignore_index=True)
+
+
+def cells_behind(frame: pd.DataFrame) -> set[str]:
+    """Of the cells of a tidy frame those whose figures `updated` takes, by name."""
+    return set(_to_keep(frame)["cell"])
+
+
+def _to_keep(frame: pd.DataFrame) -> pd.DataFrame:
+    """What a reference holds of a tidy frame: of several figures of one name the newest."""
+    measured = figures(frame)
+    if not measured.empty:
+        same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
+        measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
+    given = measured["checkpoint"] != ""
+    of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
+    kept = (
+        measured["metric"].isin(METRICS)
+        & measured["value"].notna()
+        & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
+    )
+    return measured[kept]
 
 
 def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:

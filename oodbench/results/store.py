@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -16,7 +17,9 @@ from filelock import FileLock
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.files import write_atomic
+from oodbench.basics.hdf5 import own_dataset
 from oodbench.results import bundle
+from oodbench.sources.archives import refuse_bomb
 
 SCHEMA = 1
 """Bumped when the layout of a file changes; its presence is what tells our files from other HDF5 files."""
@@ -123,6 +126,7 @@ class Cell:
             OodbenchError: as `attributes`.
         """
         with self._opened() as file:
+            _require_sizes(self.path, file)
             return [
                 _read(task, image_set, group)
                 for task, image_sets in file.items()
@@ -136,6 +140,7 @@ class Cell:
             OodbenchError: as `attributes`, and where there is no such group.
         """
         with self._opened() as file:
+            _require_sizes(self.path, file)
             return _read(task, image_set, file[f"{task}/{image_set}"])
 
     def names(self, task: str, image_set: str) -> frozenset[str]:
@@ -237,35 +242,13 @@ def require_writable(folder: Path) -> None:
         raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
 
 
-def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
-    """The scores of `cells` as bundles, one for each suite, `folder`/SUITE.zip; what they hold of other results stays.
-
-    Returns:
-        The bundles.
+def in_small(scores: Iterable[Scores], attributes: Attributes) -> bytes:
+    """The file of a cell as a bundle holds it: numbers made small as far as they lose nothing, and no images.
 
     Raises:
-        OodbenchError: a cell or a present bundle cannot be read, or a bundle not be written.
+        ValueError: as `Scores`.
     """
-    contents: dict[Path, dict[str, bytes]] = {}
-    replaced: dict[Path, set[tuple[object, ...]]] = {}
-    for cell in cells:
-        about = cell.attributes()
-        target = folder / f"{about['suite']}{bundle.SUFFIX}"
-        name = f"{about['suite']}/{about['detector']}/{cell.path.name}"
-        contents.setdefault(target, {})[name] = _composed(map(_without_images, cell.read()), about, _SMALL)
-        replaced.setdefault(target, set()).add(_named(about))
-    for target, found in contents.items():
-        there = bundle.members(target) if target.is_file() else []
-        bundle.write(
-            target, found.items(), [path for path in there if _named(Cell(path).attributes()) not in replaced[target]]
-        )
-    return list(contents)
-
-
-def _named(about: Attributes) -> tuple[object, ...]:
-    """What a reference calls a result by."""
-    names = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images")
-    return tuple(about.get(name, "") for name in names)
+    return _composed(map(_without_images, scores), attributes, _SMALL)
 
 
 def _without_images(scores: Scores) -> Scores:
@@ -283,9 +266,30 @@ def _hdf5(path: Path) -> h5py.File:
 def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
     attributes = _attributes(group)
     role = attributes.pop("role")
-    columns = {name: _as(group[name][()], _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
-    extras = {name: _as(array[()], np.float32, np.float64) for name, array in group["extras"].items()}
+    columns = {name: _as(_own(group, name), _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
+    extras = {name: _as(_own(group["extras"], name), np.float32, np.float64) for name in group["extras"]}
     return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
+
+
+def _own(group: h5py.Group, name: str) -> npt.NDArray[Any]:
+    """What a dataset holds; files come from anywhere, and may point to what else is on the disk."""
+    found = own_dataset(group, name)
+    if found is None:
+        raise ValueError(f"{name!r} points elsewhere instead of holding its numbers, or is not there")
+    array: npt.NDArray[Any] = found[()]
+    return array
+
+
+def _require_sizes(path: Path, file: h5py.File) -> None:
+    """Datasets may say that they are of any size without taking any room."""
+
+    def count(_: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset):
+            sizes.append(prod(node.shape) * node.dtype.itemsize)
+
+    sizes: list[int] = []
+    file.visititems(count)
+    refuse_bomb(path, sum(sizes), file.id.get_filesize())
 
 
 def _as(array: npt.NDArray[Any], small: npt.DTypeLike, usual: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -325,7 +329,10 @@ def _composed(groups: Iterable[Scores], attributes: Attributes, types: Mapping[s
 
 
 def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
-    return in_float32(array) if wanted == np.float32 else array.astype(wanted, copy=False)
+    if wanted == np.float32:
+        return in_float32(array)
+    found = array.astype(wanted, copy=False)
+    return found if np.array_equal(found, array) else array  # there are more classes than numbers of that type
 
 
 def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -96,15 +96,21 @@ class Bounded(io.RawIOBase):
         return len(read)
 
 
-def refuse_bomb(path: Path, unpacked: int) -> None:
-    """A compressed file of arrays is not read if it says that it unpacks to so many bytes that it cannot be images.
+def refuse_bomb(path: Path, unpacked: int, size: int | None = None) -> None:
+    """A file of arrays is not read if it says that it unpacks to so many bytes that it cannot be images or scores.
+
+    Args:
+        path: of the file.
+        unpacked: bytes that it says to hold.
+        size: of the file, where it lies in another one.
 
     Raises:
         OodbenchError: it does.
     """
-    if unpacked > max(LARGEST, MOST_PACKED * path.stat().st_size):
+    if unpacked > max(LARGEST, MOST_PACKED * (path.stat().st_size if size is None else size)):
         raise OodbenchError(
-            f"{path} unpacks to {unpacked >> 20:,} MiB, more than {MOST_PACKED} times its size: no images shrink so far"
+            f"{path} unpacks to {unpacked >> 20:,} MiB, more than {MOST_PACKED} times its size: neither images nor "
+            "scores shrink so far"
         )
 
 

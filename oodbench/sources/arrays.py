@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.io import loadmat, whosmat
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.hdf5 import own_dataset
 from oodbench.sources.archives import refuse_bomb
 from oodbench.sources.pickles import pixels_of, unpickled
 from oodbench.sources.readers import idx
@@ -90,10 +91,7 @@ def from_hdf5(path: Path) -> Arrays:
     """An HDF5 file with a dataset of images, and perhaps one of labels; also Matlab 7.3's, whose axes are reversed."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            # What links to another file, or keeps its numbers in one, is not part of this one.
-            own = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
-            sets = {name: file[name] for name in own if isinstance(file[name], h5py.Dataset)}
-            found = {name: one for name, one in sets.items() if not (one.external or one.is_virtual)}
+            found = {name: one for name in file if (one := own_dataset(file, name)) is not None}
             refuse_bomb(path, sum(int(prod(one.shape)) * one.dtype.itemsize for one in found.values()))
             reverse: Callable[[Any], Any] = (lambda one: one[()].T) if _of_matlab(path) else (lambda one: one[()])
             wanted = {name: reverse(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}

@@ -2,6 +2,7 @@
 
 import warnings
 import zipfile
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from oodbench import load_results
 from oodbench.basics.errors import OodbenchError
 from oodbench.results import bundle
-from oodbench.results.store import Cell, bundled, cells
+from oodbench.results.bundling import bundled
+from oodbench.results.store import Cell, cells
 from oodbench.results.tables import tidy
 
 OOD = [("letters", [0.1, 5.7, 3.1, 8.4]), ("photo-patches", [2.25, 0.3])]
@@ -116,3 +118,68 @@ def test_update_keeps_the_scores_beside_the_figures_and_check_reads_them(tmp_pat
     assert oodbench("check", kept / "digits.zip", "--reference", file)[0] == 0
     code, _, err = oodbench(*call, "--scores", kept)
     assert code == 2 and "--update" in err
+
+
+def test_a_result_whose_file_was_called_otherwise_is_kept_and_read(tmp_path, made):
+    cell = made(tmp_path / "results")
+    copy = cell.path.rename(cell.path.with_name("Seed1 (1).h5"))
+    (file,) = bundled([Cell(copy)], tmp_path)
+    (path,) = bundle.members(file)
+    assert path.name.startswith("seed1-")
+    assert [group.scores.tolist() for group in Cell(path).read()] == [
+        group.scores.astype(np.float32).astype(float).tolist() for group in Cell(copy).read()
+    ]
+
+
+def test_two_results_whose_files_have_one_name_are_both_kept(tmp_path, made):
+    here = made(tmp_path / "here", network_digest="a" * 64)
+    there = made(tmp_path / "there", network_digest="b" * 64)
+    assert here.path.name == there.path.name
+    (file,) = bundled([here, there], tmp_path)
+    assert {Cell(path).attributes()["network_digest"][0] for path in bundle.members(file)} == {"a", "b"}
+
+
+def test_what_is_measured_anew_replaces_that_and_no_more(tmp_path, made):
+    bundled([made(tmp_path / "old", task="linf", key="ab"), made(tmp_path / "old", task="clean", key="ab")], tmp_path)
+    (file,) = bundled([made(tmp_path / "new", task="clean", key="cd")], tmp_path)
+    found = {path.stem: {group.task for group in Cell(path).read()} for path in bundle.members(file)}
+    assert found == {"seed1-cdcdcdcdcdcd": {"id", "clean"}, "seed1-abababababab": {"id", "linf"}}
+
+
+@pytest.mark.parametrize(("name", "value"), [("suite", "../../evil"), ("detector", ".."), ("suite", "/tmp/evil")])
+def test_no_result_says_where_its_scores_are_written_to(tmp_path, made, name, value):
+    cell = made(tmp_path / "results" / "deep" / "enough")
+    attributes = {**cell.attributes(), name: value}
+    cell.note(attributes, {})
+    with pytest.raises(OodbenchError, match="cannot be kept"):
+        bundled([cell], tmp_path / "kept")
+    assert not list(tmp_path.rglob("*.zip"))
+
+
+def test_the_scores_are_those_of_the_figures_and_not_of_an_older_result(tmp_path, made, oodbench):
+    made(tmp_path / "results" / "a", key="ab")
+    newer = made(tmp_path / "results" / "b", key="cd", ood=[("letters", [0.1, 0.2]), ("photo-patches", [2.25, 0.3])])
+    for group in newer.read():
+        newer.add(
+            replace(group, attributes={**group.attributes, "date": "2026-01-02T00:00:00+00:00"}), newer.attributes()
+        )
+    file, kept = tmp_path / "mine.csv", tmp_path / "kept"
+    code, _, err = oodbench("check", tmp_path / "results", "--reference", file, "--update", "--scores", kept)
+    assert code == 0, err
+    assert [path.stem for path in bundle.members(kept / "digits.zip")] == ["seed1-cdcdcdcdcdcd"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damage_of_every_kind_is_an_error_that_says_so(tmp_path, made, method):
+    (file,) = bundled([made(tmp_path / "results")], tmp_path)
+    (path,) = bundle.members(file)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w", method) as archive:
+        archive.writestr("digits/msp/seed1-aa.h5", bundle.read(path))
+    content = (tmp_path / "other.zip").read_bytes()
+    inside, listed = len(content) // 2, content.rindex(b"PK\1\2") + 6
+    # In the middle of the member, in the version of the format that the directory asks for, and at the end.
+    for place, raw in ((inside, content), (listed, content), (-1, content[:-1])):
+        (tmp_path / "other.zip").write_bytes(raw[:place] + bytes([raw[place] ^ 0x97]) + raw[place:][1:])
+        with pytest.raises(OodbenchError, match="cannot read"):
+            for cell in cells(tmp_path / "other.zip"):
+                cell.read()

@@ -352,3 +352,30 @@ def test_an_attribute_of_bytes_that_are_no_text_is_a_damaged_file(cell: Cell) ->
         file.attrs.create("suite", np.array(b"digi\x80s", dtype=h5py.string_dtype("utf-8", 6)))
     with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores \(its attribute 'suite'"):
         cell.attributes()
+
+
+def test_a_result_shows_nothing_of_other_files(tmp_path, stored):
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(np.arange(4.0).tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["scores"] = np.arange(4.0)
+    hostile = {
+        "external": lambda group: group.create_dataset("scores", (4,), float, external=[(str(secret), 0, 32)]),
+        "linked": lambda group: group.__setitem__("scores", h5py.ExternalLink(str(tmp_path / "other.h5"), "scores")),
+    }
+    for name, write in hostile.items():
+        cell = stored(tmp_path / name)
+        with h5py.File(cell.path, "r+") as file:
+            del file["linf/letters/scores"]
+            write(file["linf/letters"])
+        with pytest.raises(OodbenchError, match="points elsewhere"):
+            cell.read()
+
+
+def test_a_result_that_says_to_hold_more_than_it_can_is_not_read(tmp_path, stored):
+    cell = stored(tmp_path)
+    with h5py.File(cell.path, "r+") as file:
+        del file["linf/letters/scores"]
+        file["linf/letters"].create_dataset("scores", (10**9,), float, chunks=(10**6,))  # takes no room
+    with pytest.raises(OodbenchError, match="unpacks to"):
+        cell.read()

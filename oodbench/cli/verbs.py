@@ -360,7 +360,7 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int) -
     for number, each in enumerate(plans):
         suite = each.suite
         _say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
-        for said in each.material.unlike:
+        for said in each.image_sets.unlike:
             _say(f"  NOTE {said}: these rows compare with no others")
         for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
             _say(f"  {networks[0].names}: {_todo(networks, suite)}")

@@ -18,7 +18,7 @@ from oodbench.suite import OODSet, Outliers, Suite
 
 
 @dataclass(frozen=True)
-class Material:
+class ImageSets:
     """Image sets in memory.
 
     Attributes:
@@ -96,7 +96,7 @@ def validation_suite(suite: Suite) -> Suite:
 
 def gather(
     request: Request, suite: Suite, detectors: Sequence[Detector], pretrained: Collection[Objective] = ()
-) -> Material:
+) -> ImageSets:
     """Load what `detectors` on `suite` use, and no more.
 
     Args:
@@ -148,7 +148,7 @@ def gather(
             _check_count(images[str(name)], suite)
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
-    return Material(images, heldout, tuple(said for said in found if said), held_out, trained_on)
+    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on)
 
 
 def _require_tests(request: Request, suite: Suite) -> None:

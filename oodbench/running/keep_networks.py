@@ -90,7 +90,7 @@ def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> 
         "recipe": repr(suite.training),
         "id_train": str(suite.id.train),
         "seed": str(request.seed),
-        **kept_out(suite, each.material, objective, start_file(request, suite)),
+        **kept_out(suite, each.image_sets, objective, start_file(suite, request.data)),
     }
     files = sorted(network_plan.file.parent.glob("*.safetensors"))
     return [file for file in files if wanted.items() <= metadata(file).items()]
@@ -126,9 +126,10 @@ def _keep(
     request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: Path, overwrite: bool, note: str = ""
 ) -> str:
     """Copy one network; what was done."""
-    network = build_network(request, each.suite, network_plan.objective, each.material.shape(each.suite)).eval()
+    suite, objective = each.suite, network_plan.objective
+    network = build_network(suite, objective, each.image_sets.shape(suite), request.seed, request.data).eval()
     checkpoints.load(network, network_plan.file)
-    recipe = pretrained.recipe(request, each.suite, network_plan.objective)
+    recipe = pretrained.recipe(suite, objective, request.seed, request.data)
     index = pretrained.read_index(shelf / INDEX)
     name = _name(index, recipe, network_plan, request.seed)
     file = shelf / f"{name}.safetensors"

@@ -16,7 +16,7 @@ from scipy.stats import binom
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
-from oodbench.running.imagesets import Material
+from oodbench.running.imagesets import ImageSets
 from oodbench.running.network_provenance import metadata
 from oodbench.sources import SOURCES
 from oodbench.suite import Suite
@@ -66,18 +66,18 @@ def check_against_file(test: ImageSet, file: Path) -> None:
         )
 
 
-def unchecked(suite: Suite, material: Material, given: Path | None) -> str:
+def unchecked(suite: Suite, image_sets: ImageSets, given: Path | None) -> str:
     """What an ID accuracy rests on and nothing could check; "" where names were compared, or the set is a known one.
 
     Args:
         suite: that is run.
-        material: its images.
+        image_sets: its images.
         given: file of the network, if it was not trained here.
     """
-    test = material.images[suite.id.test]
+    test = image_sets.images[suite.id.test]
     if test.unlabelled or test.name in BUILTINS or test.name in SOURCES:
         return ""
-    train = material.images.get(str(suite.id.train))
+    train = image_sets.images.get(str(suite.id.train))
     known = names_in_file(given) if given else train.classes if train else ()
     if known and test.classes:
         return ""

@@ -12,7 +12,7 @@ from oodbench.detector import Tuning
 from oodbench.networks import checkpoints
 from oodbench.objective import Objective
 from oodbench.results.conditions import place
-from oodbench.running.imagesets import Material
+from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
 
 TRAINED_ON = "trained_on"
@@ -45,30 +45,30 @@ def together(places: Sequence[str]) -> str:
     return ", then on ".join(dict.fromkeys(places))
 
 
-def kept_out(suite: Suite, material: Material, objective: Objective, start: Path | None) -> dict[str, str]:
+def kept_out(suite: Suite, image_sets: ImageSets, objective: Objective, start: Path | None) -> dict[str, str]:
     """What the metadata of a network that is trained now says of the images that it does not see.
 
     Args:
-        suite: with its training images in `material`.
-        material: what the run has in memory.
+        suite: with its training images in `image_sets`.
+        image_sets: what the run has in memory.
         objective: of the training.
         start: weights that it begins with: what these have seen, it has seen.
     """
-    before = {HELD_OUT: material.held_out, RESERVED: NO_OUTLIERS} if start is None else metadata(start)
-    held_out = material.held_out if before.get(HELD_OUT) == material.held_out else ""
+    before = {HELD_OUT: image_sets.held_out, RESERVED: NO_OUTLIERS} if start is None else metadata(start)
+    held_out = image_sets.held_out if before.get(HELD_OUT) == image_sets.held_out else ""
     if not objective.uses_outliers or suite.outliers is None:
         return {HELD_OUT: held_out, RESERVED: before.get(RESERVED, "")}
-    mine = "" if suite.outliers.train_on_reserved else material.reserved(suite)
+    mine = "" if suite.outliers.train_on_reserved else image_sets.reserved(suite)
     return {HELD_OUT: held_out, RESERVED: mine if before.get(RESERVED) in (NO_OUTLIERS, mine) else ""}
 
 
-def perhaps_seen(file: Path, suite: Suite, material: Material, tuning: Tuning) -> list[str]:
+def perhaps_seen(file: Path, suite: Suite, image_sets: ImageSets, tuning: Tuning) -> list[str]:
     """What of the images for `tuning` is not known to have been kept from the training of the network in `file`."""
     about = metadata(file)
     found = []
-    if tuning.source == "heldout" and not (material.held_out and about.get(HELD_OUT) == material.held_out):
+    if tuning.source == "heldout" and not (image_sets.held_out and about.get(HELD_OUT) == image_sets.held_out):
         found.append(ID_IMAGES)
-    if tuning.outliers and about.get(RESERVED, "") not in (NO_OUTLIERS, material.reserved(suite) or NO_OUTLIERS):
+    if tuning.outliers and about.get(RESERVED, "") not in (NO_OUTLIERS, image_sets.reserved(suite) or NO_OUTLIERS):
         found.append(OUTLIERS)
     return found
 

@@ -80,7 +80,7 @@ def processes(asked: int | None, planned: Sequence[Planned]) -> int:
     operations = max(network.operations for network in networks)
     if operations * sum(unit.cost for unit in parts) < WORTHWHILE:
         return 1
-    images = sum(each.material.nbytes for each in plans)
+    images = sum(each.image_sets.nbytes for each in plans)
     memory = available()
     fitting = len(parts) if memory is None else memory // (PROCESS_BYTES + 2 * images)
     return max(1, min(len(parts), cores() // max(network.threads for network in networks), fitting))

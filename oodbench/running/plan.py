@@ -21,7 +21,7 @@ from oodbench.registry import Registry
 from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, keyed
 from oodbench.results.store import Cell
 from oodbench.running import label_check
-from oodbench.running.imagesets import Material, gather, validation_suite
+from oodbench.running.imagesets import ImageSets, gather, validation_suite
 from oodbench.running.request import Request
 from oodbench.scoring import scoring
 from oodbench.suite import Suite
@@ -107,20 +107,20 @@ class SuitePlan:
 
     Attributes:
         suite: with the run's settings applied.
-        material: its images.
+        image_sets: its images.
         networks: in the order in which they are trained.
         asked: what the run wants of each attack beside its scores, as named in the results.
     """
 
     suite: Suite
-    material: Material
+    image_sets: ImageSets
     networks: tuple[NetworkPlan, ...]
     asked: frozenset[str] = frozenset()
 
     @property
     def images(self) -> Mapping[str, ImageSet]:
         """Image sets by name."""
-        return self.material.images
+        return self.image_sets.images
 
     def wanted(self, cell: CellPlan) -> list[Pair]:
         """Every (task, image set) of a cell, in the order in which they are done."""
@@ -165,7 +165,7 @@ class SuitePlan:
         total += Passes(forward=sum(self._looks(search) for search in searches))
         for cell in cells:
             if cell.missing and (tuning := cell.detector.tuning()):
-                total += tuning.passes * self.material.tuning_images(tuning, self.suite)
+                total += tuning.passes * self.image_sets.tuning_images(tuning, self.suite)
             for search in self._searches(cell):
                 total += cell.detector.own_passes() * self._looks(search)
             for pair in cell.missing:
@@ -232,77 +232,77 @@ def _plan_suite(seeded: Sequence[Request], original: Suite, registry: Registry) 
         suite = validation_suite(suite)
     objectives = dict.fromkeys(detector.objective() for detector in detectors)
     chosen = [{objective: _choose(each, suite, objective) for objective in objectives} for each in seeded]
-    material = _gather(request, suite, detectors, chosen)
+    image_sets = _gather(request, suite, detectors, chosen)
     plans = []
     for each, choices in zip(seeded, chosen, strict=True):
         _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
-        plans.append(_plan_seed(each, suite, own, material, choices))
+        plans.append(_plan_seed(each, suite, own, image_sets, choices))
     return plans
 
 
 def _choose(request: Request, suite: Suite, objective: Objective) -> Choice:
     if request.checkpoint:
         return Choice(file=request.checkpoint)
-    return pretrained.choose(request, suite, objective) if request.pretrained else Choice()
+    return pretrained.choose(suite, objective, request.seed, request.data) if request.pretrained else Choice()
 
 
-def _gather(request: Request, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]) -> Material:
+def _gather(request: Request, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]) -> ImageSets:
     """The images for all seeds: those to train on where any seed trains."""
     ready = [objective for objective in chosen[0] if all(choices[objective].network for choices in chosen)]
-    material = gather(request, suite, detectors, ready)
-    fitting = [one for one in ready if all(choices[one].on(material.trained_on).network for choices in chosen)]
-    return material if fitting == ready else gather(request, suite, detectors, fitting)
+    image_sets = gather(request, suite, detectors, ready)
+    fitting = [one for one in ready if all(choices[one].on(image_sets.trained_on).network for choices in chosen)]
+    return image_sets if fitting == ready else gather(request, suite, detectors, fitting)
 
 
 def _plan_seed(
-    request: Request, suite: Suite, detectors: Sequence[Detector], material: Material, choices: Choices
+    request: Request, suite: Suite, detectors: Sequence[Detector], image_sets: ImageSets, choices: Choices
 ) -> SuitePlan:
-    fitting = {objective: choice.on(material.trained_on) for objective, choice in choices.items()}
+    fitting = {objective: choice.on(image_sets.trained_on) for objective, choice in choices.items()}
     digests = {file: checkpoint_digest(file) for file in {choice.file for choice in fitting.values()}}
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
         objective = detector.objective()
-        learned_from = material.learned_from(detector, suite)
-        cell = _plan_cell(request, suite, detector, material.images, [digests[fitting[objective].file], *learned_from])
+        used = [digests[fitting[objective].file], *image_sets.learned_from(detector, suite)]
+        cell = _plan_cell(request, suite, detector, image_sets.images, used)
         cells.setdefault(objective, []).append(cell)
     planned = [
-        _plan_network(request, suite, objective, material, tuple(group), fitting[objective])
+        _plan_network(request, suite, objective, image_sets, tuple(group), fitting[objective])
         for objective, group in cells.items()
     ]
-    return SuitePlan(suite, material, tuple(planned), _asked(request))
+    return SuitePlan(suite, image_sets, tuple(planned), _asked(request))
 
 
 def _plan_network(
     request: Request,
     suite: Suite,
     objective: Objective,
-    material: Material,
+    image_sets: ImageSets,
     cells: tuple[CellPlan, ...],
     choice: Choice,
 ) -> NetworkPlan:
-    shape = material.shape(suite)
+    shape = image_sets.shape(suite)
     network = (
-        given_network(request, suite, objective, shape, choice.file)
+        given_network(suite, objective, shape, request.seed, choice.file)
         if choice.file
-        else build_network(request, suite, objective, shape)
+        else build_network(suite, objective, shape, request.seed, request.data)
     ).eval()
     require_takes(network, suite.network.name, shape)
     counted = operations(network, shape)
     number = request.threads or threads.suitable(counted, request.device)
     if choice.file:
-        label_check.check_against_file(material.images[suite.id.test], choice.file)
+        label_check.check_against_file(image_sets.images[suite.id.test], choice.file)
         return NetworkPlan(objective, choice.file, True, cells, counted, number, choice.network)
     assert suite.id.train is not None  # `gather` refuses to go without
-    used = [material.images[suite.id.train].fingerprint]
+    used = [image_sets.images[suite.id.train].fingerprint]
     if objective.uses_outliers and suite.outliers:
-        used += [material.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
+        used += [image_sets.images[suite.outliers.set].fingerprint, repr(suite.outliers)]
     recipe = [
         objective.identity,
         code_digest(type(objective), root=Objective),
         repr(suite.network),
         repr(network),
         code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
-        start_digest(request, suite),
+        start_digest(suite, request.data),
         json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         str(request.seed),
         *keyed(request.setup, IN_WEIGHTS),

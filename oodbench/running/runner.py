@@ -169,11 +169,11 @@ class _NetworkRun:
         plan, device = self.plan, self.request.device
         tunings = [tuning for cell in cells if (tuning := cell.detector.tuning())]
         sources = {tuning.source for tuning in tunings}
-        train = plan.suite.id.train
+        train, heldout = plan.suite.id.train, plan.image_sets.heldout
         wants_train = any(cell.detector.observes() for cell in cells)
         return Evidence(
             train=resident(plan.images[train], device) if train and wants_train else None,
-            heldout=resident(plan.material.heldout, device) if plan.material.heldout and "heldout" in sources else None,
+            heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
             id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
             outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
         )
@@ -354,7 +354,7 @@ class _NetworkRun:
     def _about_labels(self, images: ImageSet, scored: Scored) -> str:
         """What there is to say of the labels behind an ID accuracy; kept for whoever started the run, too."""
         suite, given = self.plan.suite, self.network_plan.file if self.network_plan.given else None
-        said = [label_check.unchecked(suite, self.plan.material, given)]
+        said = [label_check.unchecked(suite, self.plan.image_sets, given)]
         if given:
             said.append(label_check.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
         self.remarks |= dict.fromkeys(one for one in said if one)
@@ -382,7 +382,7 @@ class _NetworkRun:
         return {
             **tuned,
             "perhaps_seen": network_provenance.perhaps_seen(
-                self.network_plan.file, self.plan.suite, self.plan.material, tuning
+                self.network_plan.file, self.plan.suite, self.plan.image_sets, tuning
             ),
         }
 
@@ -413,7 +413,7 @@ def _attributes(
         "trained_on": network_provenance.trained_on(network_plan.file),
         "checkpoint": str(network_plan.file) if network_plan.given else "",
         "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",
-        "unlike": "; ".join(plan.material.unlike),
+        "unlike": "; ".join(plan.image_sets.unlike),
     }
 
 

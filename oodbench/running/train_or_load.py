@@ -31,13 +31,13 @@ def provide(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: S
         OodbenchError: training failed, or the network's file is broken or of another network.
         StorageError: it cannot be kept.
     """
-    suite, objective, shape = plan.suite, network_plan.objective, plan.material.shape(plan.suite)
+    suite, objective, shape = plan.suite, network_plan.objective, plan.image_sets.shape(plan.suite)
     if network_plan.given:
-        network = given_network(request, suite, objective, shape, network_plan.file)
+        network = given_network(suite, objective, shape, request.seed, network_plan.file)
     else:
         _ensure(request, plan, network_plan, say)
         # Read back after training too, so that a first run and a resumed one score the very same weights.
-        network = build_network(request, suite, objective, shape)
+        network = build_network(suite, objective, shape, request.seed, request.data)
         request.team.together(lambda: checkpoints.load(network, network_plan.file))
     return prepare(network.to(request.device).eval(), request.compute)
 
@@ -60,7 +60,8 @@ def _lock(stack: ExitStack, file: Path) -> None:
 def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None:
     suite, file, team = plan.suite, network_plan.file, request.team
     assert suite.training is not None and suite.id.train is not None  # a plan without them does not train
-    network = build_network(request, suite, network_plan.objective, plan.material.shape(suite)).to(request.device)
+    shape = plan.image_sets.shape(suite)
+    network = build_network(suite, network_plan.objective, shape, request.seed, request.data).to(request.device)
     outliers = None
     if network_plan.objective.uses_outliers and suite.outliers:
         pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), request.device)
@@ -91,7 +92,7 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         **here,
         network_provenance.TRAINED_ON: network_provenance.together(places),
         **label_check.names_for_file(plan.images[suite.id.train]),
-        **network_provenance.kept_out(suite, plan.material, network_plan.objective, start_file(request, suite)),
+        **network_provenance.kept_out(suite, plan.image_sets, network_plan.objective, start_file(suite, request.data)),
     }
 
     def keep() -> None:

@@ -85,8 +85,8 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 def doubt(request: Request, planned: SuitePlan) -> str:
     """What is not known of the images that decide, where training starts from weights that were trained before."""
-    start = start_file(request, planned.suite)
-    kept = network_provenance.kept_out(planned.suite, planned.material, planned.networks[0].objective, start)
+    start = start_file(planned.suite, request.data)
+    kept = network_provenance.kept_out(planned.suite, planned.image_sets, planned.networks[0].objective, start)
     return "" if start is None or all(kept.values()) else f" (whether {start.name} was trained on them is not known)"
 
 

@@ -22,7 +22,6 @@ from oodbench.basics.files import digest, read_text, write_atomic
 from oodbench.basics.sourcecode import code_digest
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
-from oodbench.running.request import Request
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER
@@ -261,12 +260,12 @@ def _words(about: Any) -> dict[str, str]:
     return {str(name): value for name, value in about.items()}
 
 
-def recipe(request: Request, suite: Suite, objective: Objective) -> dict[str, str]:
+def recipe(suite: Suite, objective: Objective, seed: int, data: Path) -> dict[str, str]:
     """What the network of an objective is trained by on a suite: what `Pretrained.recipe` must be equal to.
 
     Number formats of the machine, device, processes and the number of images that `--limit` leaves are not in it.
     """
-    network = plain_network(suite, objective, request.seed)
+    network = plain_network(suite, objective, seed)
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in network.state_dict().items()]
     parts = {type(part) for part in network.modules() if isinstance(part, Network)}
     exposed = objective.uses_outliers and suite.outliers is not None
@@ -277,26 +276,26 @@ def recipe(request: Request, suite: Suite, objective: Objective) -> dict[str, st
         "network": repr(suite.network),
         "architecture": digest(code_digest(*parts, root=Network), *shapes),
         "training": json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
-        "start": start_digest(request, suite),
+        "start": start_digest(suite, data),
         "id_train": str(suite.id.train),
         "heldout": str(suite.id.heldout),
         "outliers": repr(suite.outliers) if exposed else "",
-        "seed": str(request.seed),
+        "seed": str(seed),
     }
 
 
-def choose(request: Request, suite: Suite, objective: Objective) -> Choice:
+def choose(suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:
     """The kept network that is what a run would train for an objective, images aside; or why there is none.
 
     Raises:
         OodbenchError: an index is broken, or the file is not the one that its index speaks of.
     """
-    wanted = recipe(request, suite, objective)
-    networks = known(request.data)
+    wanted = recipe(suite, objective, seed, data)
+    networks = known(data)
     for one in networks.values():
         if one.recipe == wanted:
-            file = one.find(request.data)
-            return Choice(one, file) if file else Choice(why=f"{one.name} is not here: {one.where(request.data)}")
+            file = one.find(data)
+            return Choice(one, file) if file else Choice(why=f"{one.name} is not here: {one.where(data)}")
     return Choice(why=_nearest(wanted, networks))
 
 

@@ -10,35 +10,39 @@ from oodbench.networks import checkpoints
 from oodbench.networks.network import Network
 from oodbench.networks.statedicts import split
 from oodbench.objective import Objective
-from oodbench.running.request import Request
 from oodbench.sources import trained
 from oodbench.suite import Suite
 
 
-def build_network(request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
-    """The suite's network for an objective as training finds it; images are (C, H, W).
+def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int, data: Path) -> Network:
+    """The suite's network for an objective as training finds it.
 
-    Its weights are those that the suite's recipe starts from, the others depend on the run's seed only.
+    Its weights are those that the suite's recipe starts from, the others depend on the seed only.
+
+    Args:
+        suite: that names it.
+        objective: of the training.
+        shape: (C, H, W) of the images.
+        seed: of the training.
+        data: folder where trained networks lie that a recipe may start from.
 
     Raises:
         OodbenchError: the weights to start from are missing, or of another network.
     """
-    plain = plain_network(suite, objective, request.seed)
-    if start := start_file(request, suite):
+    plain = plain_network(suite, objective, seed)
+    if start := start_file(suite, data):
         checkpoints.begin(plain, start)
     return objective.adapt(plain, shape)
 
 
-def given_network(
-    request: Request, suite: Suite, objective: Objective, shape: tuple[int, int, int], file: Path
-) -> Network:
-    """The trained network in `file`, with what the objective keeps beside it where the file has that.
+def given_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int, file: Path) -> Network:
+    """The trained network in `file`, for images (C, H, W), with what the objective keeps beside it if that is there.
 
     Raises:
         OodbenchError: the file is of another network, or broken.
     """
-    plain = plain_network(suite, objective, request.seed)
-    adapted = objective.adapt(plain_network(suite, objective, request.seed), shape)
+    plain = plain_network(suite, objective, seed)
+    adapted = objective.adapt(plain_network(suite, objective, seed), shape)
     if type(adapted) is not type(plain):
         with suppress(OodbenchError):
             checkpoints.load(adapted, file)
@@ -54,23 +58,23 @@ def plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
     return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
 
 
-def start_file(request: Request, suite: Suite) -> Path | None:
-    """The weights that training starts from; None where they are drawn.
+def start_file(suite: Suite, data: Path) -> Path | None:
+    """The weights that training starts from, in the folder `data` if they have a name; None where they are drawn.
 
     Raises:
         OodbenchError: there is no such file.
     """
     named = suite.training.start if suite.training else ""
-    return trained.checkpoint(named, request.data) if named else None
+    return trained.checkpoint(named, data) if named else None
 
 
-def start_digest(request: Request, suite: Suite) -> str:
+def start_digest(suite: Suite, data: Path) -> str:
     """SHA-256 of the weights that training starts from; "" where they are drawn.
 
     Raises:
         OodbenchError: there is no such file.
     """
-    start = start_file(request, suite)
+    start = start_file(suite, data)
     return _file_digest(start) if start else ""
 
 

@@ -18,7 +18,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.results.tables.conditions import measured_on
 from oodbench.running import network_provenance, plan, tuning
-from oodbench.running.imagesets import Material
+from oodbench.running.imagesets import ImageSets
 from oodbench.running.request import Request
 from oodbench.suite import Outliers
 from oodbench.suitefiles import suitefile
@@ -33,9 +33,9 @@ def images(name, seed, count=8):
     return ImageSet(name, pixels, np.zeros(count, np.int64), "drawn")
 
 
-def material(held=1):
+def image_sets(held=1):
     heldout, outliers = images("held", held), images("outliers", 9)
-    return Material({"outliers": outliers}, heldout, held_out=heldout.fingerprint)
+    return ImageSets({"outliers": outliers}, heldout, held_out=heldout.fingerprint)
 
 
 @pytest.fixture
@@ -53,45 +53,45 @@ def saved(tmp_path):
 
 
 def test_a_network_of_ones_own_proves_what_it_was_kept_from(suite, saved):
-    about = network_provenance.kept_out(suite, material(), PLAIN, None)
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), BOTH) == []
-    assert network_provenance.perhaps_seen(saved(about), suite, material(held=2), BOTH) == ["id_images"]
-    exposed = network_provenance.kept_out(suite, material(), EXPOSED, None)
-    assert network_provenance.perhaps_seen(saved(exposed), suite, material(), BOTH) == []
+    about = network_provenance.kept_out(suite, image_sets(), PLAIN, None)
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == []
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(held=2), BOTH) == ["id_images"]
+    exposed = network_provenance.kept_out(suite, image_sets(), EXPOSED, None)
+    assert network_provenance.perhaps_seen(saved(exposed), suite, image_sets(), BOTH) == []
     more = replace(suite, outliers=replace(suite.outliers, reserved=4))
-    assert network_provenance.perhaps_seen(saved(exposed), more, material(), BOTH) == ["outliers"]
-    assert network_provenance.perhaps_seen(saved(about), more, material(), BOTH) == []  # it saw no outliers at all
+    assert network_provenance.perhaps_seen(saved(exposed), more, image_sets(), BOTH) == ["outliers"]
+    assert network_provenance.perhaps_seen(saved(about), more, image_sets(), BOTH) == []  # it saw no outliers at all
 
 
 def test_training_on_reserved_outliers_is_not_hidden(suite, saved):
     leaky = replace(suite, outliers=replace(suite.outliers, train_on_reserved=True))
-    about = network_provenance.kept_out(leaky, material(), EXPOSED, None)
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), BOTH) == ["outliers"]
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), Tuning(outliers=False)) == []
+    about = network_provenance.kept_out(leaky, image_sets(), EXPOSED, None)
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["outliers"]
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), Tuning(outliers=False)) == []
 
 
 def test_a_file_that_says_nothing_proves_nothing(suite, saved, tmp_path):
     for file in (saved({}), tmp_path / "none", tmp_path / "net.pt"):
         if file.suffix == ".pt":
             torch.save(build("small-cnn", 2).state_dict(), file)
-        assert network_provenance.perhaps_seen(file, suite, material(), BOTH) == ["id_images", "outliers"]
+        assert network_provenance.perhaps_seen(file, suite, image_sets(), BOTH) == ["id_images", "outliers"]
         assert network_provenance.trained_on(file) == ""
-    nothing = replace(material(), held_out="")
+    nothing = replace(image_sets(), held_out="")
     assert network_provenance.perhaps_seen(saved({"held_out": ""}), suite, nothing, BOTH) == ["id_images", "outliers"]
 
 
 def test_what_the_first_weights_saw_the_network_saw(suite, saved):
     public = saved({}, "public.safetensors")
-    about = network_provenance.kept_out(suite, material(), PLAIN, public)
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), BOTH) == ["id_images", "outliers"]
-    own = saved(network_provenance.kept_out(suite, material(), PLAIN, None), "own.safetensors")
-    about = network_provenance.kept_out(suite, material(), EXPOSED, own)
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), BOTH) == []
+    about = network_provenance.kept_out(suite, image_sets(), PLAIN, public)
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["id_images", "outliers"]
+    own = saved(network_provenance.kept_out(suite, image_sets(), PLAIN, None), "own.safetensors")
+    about = network_provenance.kept_out(suite, image_sets(), EXPOSED, own)
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == []
     # And of weights that saw the reserved outliers, whatever is trained later.
     leaky = replace(suite, outliers=replace(suite.outliers, train_on_reserved=True))
-    seen = saved(network_provenance.kept_out(leaky, material(), EXPOSED, None), "seen.safetensors")
-    about = network_provenance.kept_out(suite, material(), EXPOSED, seen)
-    assert network_provenance.perhaps_seen(saved(about), suite, material(), BOTH) == ["outliers"]
+    seen = saved(network_provenance.kept_out(leaky, image_sets(), EXPOSED, None), "seen.safetensors")
+    about = network_provenance.kept_out(suite, image_sets(), EXPOSED, seen)
+    assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["outliers"]
 
 
 def test_where_it_was_trained_is_plain_text_of_some_length(saved):

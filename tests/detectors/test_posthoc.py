@@ -17,10 +17,11 @@ from oodbench.detectors.maxlogit import MaxLogit
 from oodbench.detectors.react import ReAct
 from oodbench.detectors.rmds import RMDS
 from oodbench.detectors.vim import ViM, principal_dimensions
-from oodbench.networks.network import Network, Representation
+from oodbench.networks.network import Representation
 from oodbench.objective import Objective
 from oodbench.registry import discover
 from oodbench.scoring.fitting import fit
+from tests.detectors.features import FeatureNetwork, learned, random_features
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.5, 0.4, 0.3], [12.0, -3.0, 0.0]])
 
@@ -79,36 +80,6 @@ def test_gen_still_orders_and_has_a_gradient_where_the_softmax_is_one():
 def test_impossible_parameters(parameters, values):
     with pytest.raises(ValueError, match="choose|between"):
         parameters(**values)
-
-
-def learned(detector, features, labels=None, classes=3, head=None):
-    """`detector` fitted on given features of a network whose last layer is `head`."""
-    network = FeatureNetwork(head or torch.nn.Linear(features.shape[1], classes))
-    detector.attach(network, classes)
-    labels = torch.arange(len(features)) % classes if labels is None else labels
-    for rows in torch.split(torch.arange(len(features)), 7):
-        detector.observe(network.seen(features[rows]), labels[rows])
-    detector.settle()
-    return detector, network
-
-
-class FeatureNetwork(Network):
-    """A last layer over features that are given."""
-
-    def __init__(self, head):
-        super().__init__()
-        self.fc = head
-
-    def represent(self, images):
-        raise NotImplementedError
-
-    def seen(self, features):
-        with torch.no_grad():
-            return Representation(self.fc(features), features, ())
-
-
-def random_features(count=60, dimensions=5, seed=0):
-    return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed)).abs()
 
 
 def test_knn_by_hand():

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import torch
-
 from benchmarks.gpu.slices import DONE, Records
 from benchmarks.gpu.steps import Evaluation, Place, Step
 from oodbench.basics.errors import OodbenchError
@@ -16,6 +14,7 @@ from oodbench.running.plan import NetworkPlan, SuitePlan, plan
 from oodbench.running.request import Request, choose_device
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import restrict, vary
+from oodbench.training.loop import epochs_done
 
 ASSUMED = 10e12
 """Operations a second where nothing has been measured, as in docs/cost.md."""
@@ -135,11 +134,7 @@ def _operations(passes: Passes, network: NetworkPlan) -> float:
 def _epochs(planned: SuitePlan, network: NetworkPlan) -> tuple[int, int]:
     """Of its training: done already, and all."""
     each = planned.suite.training.epochs if planned.suite.training else 0
-    unfinished = network.file.with_suffix(".unfinished")
-    done = 0
-    if unfinished.is_file():
-        done = int(torch.load(unfinished, map_location="cpu", weights_only=True)["epochs"])
-    return done, len(network.objective.phases()) * each
+    return epochs_done(network.file.with_suffix(".unfinished")), len(network.objective.phases()) * each
 
 
 def slower(step: Step, records: Records, steps: Iterable[Step]) -> float | None:

@@ -64,7 +64,7 @@ def read(out: Path) -> dict[str, Record]:
         return {}
     try:
         return {name: build(Record, fields) for name, fields in dict(json.loads(read_text(file))).items()}
-    except (TypeError, ValueError, DeclarationError) as error:
+    except (TypeError, ValueError, RecursionError, DeclarationError) as error:
         raise OodbenchError(
             f"{file} is not as a slice leaves it ({error}): move it elsewhere; results do not depend on it, "
             "only the tests and the table of ratios are done again"

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError, StorageError
@@ -108,6 +108,27 @@ def held(path: Path) -> Iterator[None]:
                 return
         finally:
             os.close(handle)
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Read a file and write it anew in here, with nobody else doing so meanwhile.
+
+    Raises:
+        StorageError: its folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(lock))
+        except OSError as error:
+            raise _cannot_write(path, 0, error) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
 
 
 def _cannot_write(path: Path, size: int, error: OSError) -> StorageError:

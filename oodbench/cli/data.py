@@ -65,7 +65,8 @@ def list_(kind: str | None, suite: str | None, data: Path) -> None:
         state, said = _state(name, data)
         click.echo(f"{state:7}  {name}: {said}{_about(name, data)}")
     for one in pretrained.known(data).values() if kind in (None, "networks") and not suite else ():
-        click.echo(f"{'present' if one.find(data) else 'missing':7}  {one.name}: {_about_pretrained(one)}")
+        state, said = _state_of_pretrained(one, data)
+        click.echo(f"{state:7}  {one.name}: {said}{_about_pretrained(one)}")
 
 
 @data.command(
@@ -99,7 +100,7 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     for name in wanted:
         try:
             if name in kept:
-                click.echo(f"{name}: {kept[name].find(data) or kept[name].fetch(data)}")
+                click.echo(f"{name}: {kept[name].get(data)}")
             elif name in ASSETS:
                 click.echo(f"{name}: {fetch_asset(name, data)}")
             elif name in TRAINED:
@@ -335,6 +336,14 @@ def _state(name: str, data: Path) -> tuple[str, str]:
     return ("differs", f"{said}. ") if said else ("present", "")
 
 
+def _state_of_pretrained(network: pretrained.Pretrained, data: Path) -> tuple[str, str]:
+    """The same of a network that is kept for everybody."""
+    try:
+        return ("present" if network.find(data) else "missing"), ""
+    except OodbenchError as error:
+        return "broken", f"{error}. "
+
+
 def _about(name: str, data: Path) -> str:
     if name in ASSETS:
         return f"{ASSETS[name].title}; {ASSETS[name].terms}"
@@ -363,12 +372,11 @@ def _about_network(name: str) -> str:
 
 
 def _about_pretrained(network: pretrained.Pretrained) -> str:
-    right = ", ".join(f"{share:.2%} right on {on}" for on, share in network.accuracy.items())
+    right = "".join(f"{share:.2%} right on {on}; " for on, share in network.accuracy.items())
     objective = network.recipe.get("objective", "").partition("(")[0]
     return (
-        f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}; trained for "
-        f"{network.seconds / 3600:.2f} hours on {network.trained_on}; SHA-256 {network.sha256[:16]}...; "
-        f"{network.note + '; ' if network.note else ''}--pretrained"
+        f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}{network.took}; "
+        f"SHA-256 {network.sha256[:16]}...; {network.note + '; ' if network.note else ''}--pretrained"
     )
 
 

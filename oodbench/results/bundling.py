@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import digest, held
+from oodbench.basics.files import alone_with, digest
 from oodbench.results import bundle
-from oodbench.results.store import Cell, Scores, in_small, require_writable
+from oodbench.results.store import Cell, Scores, in_small
 from oodbench.tasks import ID_TASK
 
 NAMED_BY = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images")
@@ -38,11 +38,8 @@ def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
             )
         by_target.setdefault(folder / f"{about['suite']}{bundle.SUFFIX}", []).append(cell)
     for target, own in by_target.items():
-        lock = target.with_name(f".{target.name}.lock")
-        require_writable(folder)
-        with held(lock):
+        with alone_with(target):
             _put(own, target)
-            lock.unlink(missing_ok=True)
     return list(by_target)
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from math import nan
 from pathlib import Path
@@ -12,19 +13,19 @@ import torch
 from safetensors import SafetensorError
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import atomic
+from oodbench.basics.files import alone_with, atomic
 from oodbench.images import catalogue
 from oodbench.images.resident import resident
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.objective import Objective
 from oodbench.registry import Registry
-from oodbench.running.network_provenance import kept_out, metadata, trained_on
+from oodbench.running.network_provenance import LIMIT, kept_out, metadata, trained_on
 from oodbench.running.plan import NetworkPlan, SuitePlan, plan_seeds
 from oodbench.running.request import Request
 from oodbench.suite import Suite
 from oodbench.training import pretrained
-from oodbench.training.pretrained import INDEX, NAME, Pretrained
+from oodbench.training.pretrained import INDEX, NAME, Pretrained, sets_trained_on
 from oodbench.training.suite_network import build_network, start_file
 
 BY_WORD = "code: by the word of whoever kept it"
@@ -73,11 +74,14 @@ def keep(
             for network in each.networks:
                 told = [] if network.file.is_file() else _saying_so(seeded, each, network)
                 if network.file.is_file():
-                    say(_keep(seeded, each, network, shelf, overwrite))
+                    said = partial(_keep, seeded, each, network, shelf, overwrite)
                 elif by_word and len(told) == 1:
-                    say(_keep(seeded, each, replace(network, file=told[0]), shelf, overwrite, BY_WORD))
+                    said = partial(_keep, seeded, each, replace(network, file=told[0]), shelf, overwrite, BY_WORD)
                 else:
                     lacking.append(f"{each.suite.name}, seed {seeded.seed}, {network.names}: {_why(network, told)}")
+                    continue
+                with alone_with(shelf / INDEX):
+                    say(said())
     return lacking
 
 
@@ -93,7 +97,8 @@ def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> 
         **kept_out(suite, each.image_sets, objective, start_file(suite, request.data)),
     }
     files = sorted(network_plan.file.parent.glob("*.safetensors"))
-    return [file for file in files if wanted.items() <= metadata(file).items()]
+    about = {file: metadata(file) for file in files}
+    return [file for file, said in about.items() if wanted.items() <= said.items() and LIMIT not in said]
 
 
 def _why(network_plan: NetworkPlan, told: Sequence[Path]) -> str:
@@ -133,7 +138,13 @@ def _keep(
     index = pretrained.read_index(shelf / INDEX)
     name = _name(index, recipe, network_plan, request.seed)
     file = shelf / f"{name}.safetensors"
+    full = f"{shelf.absolute().name}/{name}"
     if not (file.is_file() and _same_weights(network, file)):
+        if full in index and index[full].recipe != recipe and not file.exists() and not overwrite:
+            raise OodbenchError(
+                f"{shelf / INDEX} knows {name} as another network, whose file is not here: say --replace to put "
+                f"{network_plan.file} in its place, or keep it in another folder"
+            )
         if file.exists() and not overwrite:
             raise OodbenchError(
                 f"{file} is there with other weights than {network_plan.file}: say --replace to put these in its "
@@ -141,25 +152,22 @@ def _keep(
             )
         with atomic(file, network_plan.file.stat().st_size) as temporary:
             shutil.copyfile(network_plan.file, temporary)
-    full = f"{shelf.absolute().name}/{name}"
+    sha, before = sha256(file.read_bytes()).hexdigest(), index.get(full)
     kept = Pretrained(
         full,
-        sha256(file.read_bytes()).hexdigest(),
+        sha,
         recipe,
-        _images(each, network_plan.objective),
+        {name: each.images[name].fingerprint for name in sets_trained_on(each.suite, network_plan.objective)},
         trained_on(file),
         _seconds(file),
-        {each.suite.id.test: round(_accuracy(request, each, network_plan, network), 4)},
-        index[full].url if full in index else "",
+        _accuracy(request, each, network_plan, network),
+        before.url if before and before.sha256 == sha else "",
         note,
     )
     pretrained.write_index(shelf / INDEX, {**index, kept.name: kept})
-    (accuracy,) = kept.accuracy.values()
-    megabytes = file.stat().st_size / 1e6
-    return (
-        f"{kept.name}: {network_plan.names} with seed {request.seed}, {accuracy:.2%} right on {each.suite.id.test}, "
-        f"{megabytes:.1f} MB, trained for {kept.seconds:.0f} s on {kept.trained_on or 'an unknown machine'}"
-    )
+    right = [f"{share:.2%} right on {test}" for test, share in kept.accuracy.items()]
+    about = [f"{network_plan.names} with seed {request.seed}", *right, f"{file.stat().st_size / 1e6:.1f} MB", kept.took]
+    return f"{kept.name}: {', '.join(about)}"
 
 
 def _name(index: dict[str, Pretrained], recipe: pretrained.Recipe, network_plan: NetworkPlan, seed: int) -> str:
@@ -181,13 +189,6 @@ def _same_weights(network: Network, file: Path) -> bool:
     return own.keys() == there.keys() and all(torch.equal(own[name], there[name]) for name in own)
 
 
-def _images(each: SuitePlan, objective: Objective) -> dict[str, str]:
-    """Fingerprints of what the network was trained on."""
-    suite = each.suite
-    names = [suite.id.train, suite.outliers.set if objective.uses_outliers and suite.outliers else None]
-    return {name: each.images[name].fingerprint for name in names if name}
-
-
 def _seconds(file: Path) -> float:
     try:
         return float(checkpoints.metadata(file).get("seconds", nan))
@@ -195,9 +196,11 @@ def _seconds(file: Path) -> float:
         return nan
 
 
-def _accuracy(request: Request, each: SuitePlan, network_plan: NetworkPlan, network: Network) -> float:
-    """The share of ID test images that the network is right on, by its first detector's rule."""
+def _accuracy(request: Request, each: SuitePlan, network_plan: NetworkPlan, network: Network) -> dict[str, float]:
+    """The share of ID test images that the network is right on, by its first detector's rule; none without labels."""
     detector, test = network_plan.cells[0].detector, each.images[each.suite.id.test]
+    if test.unlabelled:
+        return {}
     detector.attach(network.to(request.device), each.suite.id.classes)
     images = resident(test, request.device)
     rows = torch.split(torch.arange(len(test)), batch_size(request.device, test.images.shape[1]))
@@ -205,4 +208,4 @@ def _accuracy(request: Request, each: SuitePlan, network_plan: NetworkPlan, netw
     with torch.no_grad():
         for pixels, labels in images.in_turn(rows):
             right += int((detector.predict(network.represent(as_input(pixels))) == labels).sum())
-    return right / len(test)
+    return {each.suite.id.test: round(right / len(test), 4)}

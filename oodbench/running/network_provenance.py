@@ -16,6 +16,9 @@ from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
 
 TRAINED_ON = "trained_on"
+LIMIT = "limit"
+"""How many images it was trained on, where a run took only some (`--limit`)."""
+
 HELD_OUT = "held_out"
 """Fingerprint of the ID training images that were held out; "" where not all training is known."""
 

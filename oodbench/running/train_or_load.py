@@ -88,6 +88,7 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         "recipe": repr(suite.training),
         "id_train": suite.id.train,
         "seed": str(request.seed),
+        **({network_provenance.LIMIT: str(request.limit)} if request.limit else {}),
         "seconds": f"{time.monotonic() - started:.1f}",
         **here,
         network_provenance.TRAINED_ON: network_provenance.together(places),

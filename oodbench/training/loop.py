@@ -234,8 +234,27 @@ def _keep(network: Network, optimizer: SGD, epochs_done: int, places: Sequence[s
     write_atomic(path, content.getvalue())
 
 
+def epochs_done(unfinished: Path) -> int:
+    """Epochs that are behind a training which was interrupted; 0 where none was begun.
+
+    Raises:
+        OodbenchError: its state cannot be read.
+    """
+    state = _read(unfinished)
+    return int(state["epochs"]) if state else 0
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not (isinstance(state, dict) and state.keys() >= {"epochs", "network", "optimizer"}):
+            raise ValueError("it holds something else")
+    except Exception as error:  # torch raises nearly anything on a damaged file
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise OodbenchError(
+            f"{path} is not the whole state of a training that was interrupted ({said}): bring it over once more, or "
+            "move it elsewhere, and the training begins anew"
+        ) from error
     return state

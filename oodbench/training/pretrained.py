@@ -11,9 +11,10 @@ those in the folder `networks` of the data folder, where files of the former may
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.resources import files
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ class Pretrained:
     note: str = ""
 
     @property
+    def took(self) -> str:
+        """How long its training took, and where, in words."""
+        hours = f"{self.seconds / 3600:.2f} hours" if self.seconds >= 3600 else f"{self.seconds:.0f} s"
+        long = "an unknown time" if isnan(self.seconds) else hours
+        return f"trained for {long} on {self.trained_on or 'an unknown machine'}"
+
+    @property
     def title(self) -> str:
         """Its name without the seed: what networks share that differ in their seed alone."""
         return self.name.removesuffix(f"-seed{self.recipe.get('seed', '')}")
@@ -89,13 +97,35 @@ class Pretrained:
         """Its file, where there is one.
 
         Raises:
-            OodbenchError: the file is not the one that the index speaks of.
+            OodbenchError: a file is there, and it is not the one that the index speaks of.
         """
+        amiss: list[OodbenchError] = []
         for file in (self.place(shelves) for shelves in roots(data)):
             if file.is_file():
-                require_same(file, self.sha256, f"network {self.name}")
-                return file
+                try:
+                    require_same(file, self.sha256, f"network {self.name}")
+                except OodbenchError as error:
+                    amiss.append(error)
+                else:
+                    return file
+        if amiss:
+            raise amiss[0]
         return None
+
+    def get(self, data: Path) -> Path:
+        """Its file, downloaded if it is not there, or not as it should be.
+
+        Raises:
+            OodbenchError: as `find` and `fetch`.
+            StorageError: as `fetch`.
+        """
+        try:
+            found = self.find(data)
+        except OodbenchError:
+            if not self.url:
+                raise
+            found = None
+        return found or self.fetch(data)
 
     def fetch(self, data: Path) -> Path:
         """Its file, downloaded to the data folder and verified.
@@ -127,14 +157,16 @@ class Choice:
         network: the one that is kept for everybody; None where there is none, or a checkpoint was given.
         file: of the network; None where one has to be trained.
         why: no kept one will do; "" where one does, or none was asked for.
+        others: that were trained by the same, perhaps on other images of the same names.
     """
 
     network: Pretrained | None = None
     file: Path | None = None
     why: str = ""
+    others: tuple["Choice", ...] = ()
 
     def on(self, images: Mapping[str, str]) -> "Choice":
-        """The same, unless its network was trained on other images than `images` here: fingerprints by set.
+        """The same, or the first of the others that was trained on the `images` here: fingerprints by set.
 
         A set that is not here is known by its name alone.
         """
@@ -142,6 +174,8 @@ class Choice:
         other = [name for name, fingerprint in own.items() if images.get(name, fingerprint) != fingerprint]
         if self.network is None or not other:
             return self
+        if self.others:
+            return replace(self.others[0], others=self.others[1:]).on(images)
         return Choice(why=f"{self.network.name} was trained on other images of the name {', '.join(other)}")
 
 
@@ -236,12 +270,14 @@ def _entry(shelf: str, name: str, about: Mapping[str, Any]) -> Pretrained:
         str(about["sha256"]),
         _words(about["recipe"]),
         _words(about["images"]),
-        str(about["trained_on"]),
+        _shown(about["trained_on"]),
         float(about["seconds"]),
-        {str(on): float(share) for on, share in about["accuracy"].items()},
+        {_shown(on): float(share) for on, share in about["accuracy"].items()},
         str(about.get("url", "")),
-        str(about.get("note", "")),
+        _shown(about.get("note", "")),
     )
+    if not all(0 <= share <= 1 for share in found.accuracy.values()):
+        raise ValueError(f"{name}: accuracy is no share")
     if not re.fullmatch("[0-9a-f]{64}", found.sha256):
         raise ValueError(f"{name}: sha256 is not one")
     if found.url and not found.url.startswith("https://"):
@@ -257,7 +293,14 @@ def _require_text(content: Any, names: set[str]) -> None:
 def _words(about: Any) -> dict[str, str]:
     if not isinstance(about, dict) or not all(isinstance(value, str) for value in about.values()):
         raise ValueError("expected texts by name")
-    return {str(name): value for name, value in about.items()}
+    return {_shown(name): _shown(value) for name, value in about.items()}
+
+
+def _shown(text: Any) -> str:
+    """A text that is shown to people as it stands, and must not command their terminal."""
+    if not str(text).isprintable():
+        raise ValueError(f"{str(text)[:40]!r} holds what cannot be printed")
+    return str(text)
 
 
 def recipe(suite: Suite, objective: Objective, seed: int, data: Path) -> dict[str, str]:
@@ -290,13 +333,24 @@ def choose(suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:
     Raises:
         OodbenchError: an index is broken, or the file is not the one that its index speaks of.
     """
-    wanted = recipe(suite, objective, seed, data)
+    wanted, sets = recipe(suite, objective, seed, data), {*sets_trained_on(suite, objective)}
     networks = known(data)
-    for one in networks.values():
-        if one.recipe == wanted:
-            file = one.find(data)
-            return Choice(one, file) if file else Choice(why=f"{one.name} is not here: {one.where(data)}")
-    return Choice(why=_nearest(wanted, networks))
+    alike = [one for one in networks.values() if one.recipe == wanted]
+    if not alike:
+        return Choice(why=_nearest(wanted, networks))
+    telling = [one for one in alike if one.images.keys() == sets]
+    if not telling:
+        return Choice(why=f"the index of {alike[0].name} does not say which {' and '.join(sorted(sets))} it saw")
+    there = [Choice(one, file) for one in telling if (file := one.find(data))]
+    if not there:
+        return Choice(why=f"{telling[0].name} is not here: {telling[0].where(data)}")
+    return replace(there[0], others=tuple(there[1:]))
+
+
+def sets_trained_on(suite: Suite, objective: Objective) -> list[str]:
+    """Names of the image sets that the network of an objective is trained on."""
+    outliers = suite.outliers.set if objective.uses_outliers and suite.outliers else None
+    return [name for name in (suite.id.train, outliers) if name]
 
 
 def _nearest(wanted: Recipe, networks: Mapping[str, Pretrained]) -> str:

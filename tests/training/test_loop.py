@@ -13,7 +13,7 @@ from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective, frozen
 from oodbench.suite import Recipe
-from oodbench.training.loop import TrainingData, train
+from oodbench.training.loop import TrainingData, epochs_done, train
 
 
 class Linear(Network):
@@ -298,3 +298,16 @@ def test_a_training_that_goes_on_elsewhere_says_both_places(tmp_path):
     assert places(1, "here") == ("here",)
     assert places(2, "here") == ("here",)
     assert places(3, "there") == ("here", "there")
+
+
+def test_a_training_whose_state_was_carried_over_in_part_is_named(tmp_path):
+    broken = tmp_path / "network.unfinished"
+    torch.save({"epochs": 3, "network": {}, "optimizer": {}}, broken)
+    assert epochs_done(broken) == 3
+    broken.write_bytes(broken.read_bytes()[:-200])
+    with pytest.raises(OodbenchError, match="not the whole state of a training"):
+        epochs_done(broken)
+    torch.save([1], broken)
+    with pytest.raises(OodbenchError, match="holds something else"):
+        epochs_done(broken)
+    assert epochs_done(tmp_path / "none.unfinished") == 0

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -394,3 +395,94 @@ def test_the_index_is_written_as_it_is_read(tmp_path, trained):
     networks = pretrained.read_index(trained / SHELF / "index.json")
     pretrained.write_index(tmp_path / "shelf" / "index.json", networks)
     assert pretrained.read_index(tmp_path / "shelf" / "index.json") == networks
+
+
+def test_an_index_that_is_not_printable_or_no_share_is_refused(here, oodbench):
+    for change in (
+        lambda networks: networks["plain"].update(trained_on="\x1b[2J\x1b]0;owned\x07"),
+        lambda networks: networks["plain"].update(note="a\nb"),
+        lambda networks: networks["plain"]["recipe"].update({"\x1b[31m": "x"}),
+        lambda networks: networks["plain"].update(accuracy={"mine-test": 7.0}),
+    ):
+        before = (SHELF / "index.json").read_text()
+        edit(change)
+        for command in ((*RUN, "--pretrained"), ("data", "list", "networks")):
+            code, out, err = oodbench(*command)
+            assert code == 2 and "is no index of trained networks" in err
+            assert "\x1b" not in out + err
+        (SHELF / "index.json").write_text(before)
+
+
+def test_a_network_of_which_nothing_says_what_it_saw_is_not_taken(here, oodbench):
+    edit(lambda networks: networks["oe"].update(images={"mine-train": networks["oe"]["images"]["mine-train"]}))
+    edit(lambda networks: networks["plain"].update(images={}))
+    code, _, err = oodbench(*RUN, "--pretrained")
+    assert code == 0, err
+    assert "the index of shelf/plain does not say which mine-train it saw" in err
+    assert "the index of shelf/oe does not say which mine-train and others it saw" in err
+    assert "msp: train for 1 epochs" in err
+
+
+def test_of_two_that_were_trained_alike_the_one_that_is_here_and_saw_these_images_is_taken(here, oodbench):
+    shutil.copytree(SHELF, "data/networks/zz")
+    (SHELF / "oe.safetensors").unlink()
+    edit(lambda networks: networks["plain"]["images"].update({"mine-train": "0" * 64}))
+    code, _, err = oodbench(*RUN, "--pretrained")
+    assert code == 0, err
+    assert "msp: pretrained network zz/plain, score" in err
+    assert "oe: pretrained network zz/oe, score" in err
+
+
+def test_one_damaged_file_does_not_hide_the_other_networks(here, oodbench):
+    file = SHELF / "plain.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    code, out, err = oodbench("data", "list", "networks")
+    assert code == 0, err
+    assert "broken   shelf/plain: network shelf/plain: data/networks/shelf/plain.safetensors is not the file" in out
+    assert "present  shelf/oe: " in out
+
+
+def test_a_network_of_fewer_images_is_not_kept_by_its_word(here, oodbench):
+    assert oodbench(*RUN[:-4], "--jobs", "1", "--limit", "30")[0] == 0
+    shutil.rmtree(SHELF)
+    code, _, err = oodbench(*KEEP, "--by-its-word")
+    assert code == 2
+    assert "`oodbench run` trains it" in err
+    assert not SHELF.exists()
+
+
+def test_two_that_keep_at_once_lose_nothing(here, trained):
+    shutil.copytree(trained / "results", "results")
+    shutil.rmtree(SHELF)
+    command = [sys.executable, "-m", "oodbench", "keep", "--suite", "mine.toml", "--into", str(SHELF), "--detector"]
+    both = [subprocess.Popen([*command, name], cwd=here) for name in ("msp", "oe")]
+    assert [each.wait(300) for each in both] == [0, 0]
+    assert list(index()["networks"]) == ["oe", "plain"]
+    assert sorted(path.name for path in SHELF.iterdir()) == ["index.json", "oe.safetensors", "plain.safetensors"]
+
+
+def test_the_place_of_a_network_whose_file_is_elsewhere_is_not_taken(here, trained, oodbench):
+    shutil.copytree(trained / "results", "results")
+    (SHELF / "plain.safetensors").unlink()
+    edit(lambda networks: networks["plain"]["recipe"].update(seed="9"))
+    before = index()
+    code, _, err = oodbench(*KEEP[:3], "--detector", "msp", "--into", SHELF)
+    assert code == 2
+    assert "knows plain as another network, whose file is not here: say --replace" in err
+    assert index() == before
+
+
+def test_other_weights_are_not_said_to_lie_where_the_former_do(here, trained, oodbench):
+    shutil.copytree(trained / "results", "results")
+    checkpoints.save(build("small-cnn", 3, seed=5), SHELF / "plain.safetensors", {})
+    edit(lambda networks: networks["plain"].update(url="https://example.org/plain.safetensors", sha256="0" * 64))
+    assert oodbench(*KEEP, "--replace")[0] == 0
+    assert index()["networks"]["plain"]["url"] == ""
+
+
+def test_a_shelf_that_cannot_be_written_is_named(here, trained, oodbench):
+    shutil.copytree(trained / "results", "results")
+    Path("data/networks/taken").write_text("a file")
+    code, _, err = oodbench(*KEEP[:-1], "data/networks/taken")
+    assert code == 2, err
+    assert "data/networks/taken" in err and "Traceback" not in err

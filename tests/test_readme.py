@@ -13,8 +13,7 @@ import yaml
 from PIL import Image
 
 import oodbench as package
-from oodbench.cli import verbs
-from oodbench.running import runner
+from oodbench.running import config, runner
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 QUICK = ["--set", "epochs=1", "--set", "linf.steps=2", "--set", "compositional.steps=2", "--limit", "30"]
@@ -145,7 +144,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     arguments = shlex.split(command)[1:]
     if "all" in arguments:
         monkeypatch.setattr(runner, "execute", lambda *_, **__: [])  # planned to the last pass, and left at that
-        monkeypatch.setattr(verbs, "on_ray", lambda *_: [])  # tests/running/test_ray.py has a cluster
+        monkeypatch.setattr(config, "on_ray", lambda *_: [])  # tests/running/test_ray.py has a cluster
     if arguments[0] == "run":
         arguments += ["--jobs", "1"] if "all" in arguments and "--engine" not in arguments else []
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])

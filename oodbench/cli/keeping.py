@@ -1,6 +1,7 @@
 """`oodbench keep`: trained networks for everybody."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,11 +16,11 @@ from oodbench.cli.options import (
     seeds_option,
     set_option,
 )
-from oodbench.networks import compute
 from oodbench.registry import discover
 from oodbench.running import keep_networks
-from oodbench.running.request import Request, choose_device, parse_seeds
-from oodbench.suitefiles import settings, suitefile
+from oodbench.running.config import RunConfig
+from oodbench.running.request import choose_device, parse_seeds
+from oodbench.suitefiles import settings
 
 
 @click.command(
@@ -62,18 +63,14 @@ from oodbench.suitefiles import settings, suitefile
 @set_option
 @plugin_option
 def keep(
-    suite: str,
-    detectors: tuple[str, ...],
     shelf: Path,
     overwrite: bool,
     by_word: bool,
+    suite: str,
     seed: int,
     seeds: str | None,
-    data: Path,
-    out: Path,
-    precision: str,
     assignments: tuple[str, ...],
-    plugins: tuple[Path, ...],
+    **described: Any,
 ) -> None:
     """Keep trained networks, so that `oodbench run --pretrained` scores with them instead of training.
 
@@ -81,29 +78,20 @@ def keep(
     index.json says of each what it is: SHA-256, recipe, code, images, accuracy on the ID test set. Those that are not
     there are named.
     """
-    registry = discover(plugins)
-    names = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
-    device = choose_device("cpu")
-    request = Request(
-        suites=(suitefile.load(suite),),
-        detectors=tuple(registry[name] for name in names),
-        seed=seed,
-        device=device,
-        data=data,
-        out=out,
-        settings=tuple(settings.parse(text) for text in assignments),
-        compute=compute.choose(precision, False, False, device),
-    )
+    changes = tuple(settings.parse(text) for text in assignments)
+    config = RunConfig(suite, seed=parse_seeds(seeds) if seeds else seed, parameters=changes, **described)
+    registry = discover(config.plugin_files)
+    request = config.request(registry, choose_device("cpu"))
     kept: list[str] = []
 
     def say(line: str) -> None:
         kept.append(line)
         click.echo(line)
 
-    lacking = keep_networks.keep(
-        request, parse_seeds(seeds) if seeds else (seed,), registry, shelf, overwrite, say, by_word
-    )
+    lacking = keep_networks.keep(request, config.seeds, registry, shelf, overwrite, say, by_word)
     for line in lacking:
         click.echo(f"not kept: {line}", err=True)
     if not kept:
-        raise OodbenchError(f"no network of these is in {out}: --out, --set and --precision are those of the training")
+        raise OodbenchError(
+            f"no network of these is in {request.out}: --out, --set and --precision are those of the training"
+        )

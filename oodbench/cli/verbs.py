@@ -33,18 +33,17 @@ from oodbench.cli.options import (
 from oodbench.cli.report import report
 from oodbench.cli.results import table
 from oodbench.detector import Detector
-from oodbench.networks import compute
 from oodbench.registry import discover
 from oodbench.results import store, tables
 from oodbench.running import parallel, sweep, tuning
-from oodbench.running.plan import NetworkPlan, Planned, plan_seeds
-from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
-from oodbench.running.request import Request, choose_device, parse_seeds
-from oodbench.sources.trained import checkpoint as find_checkpoint
+from oodbench.running.config import ALL, RunConfig, prepared
+from oodbench.running.plan import NetworkPlan, Planned
+from oodbench.running.ray_cluster import LOCAL, Cluster
+from oodbench.running.request import choose_device, parse_seeds
 from oodbench.sources.trained import surprise
 from oodbench.suite import Suite
-from oodbench.suitefiles import settings, suitefile
-from oodbench.suitefiles.selection import parse_radii, restrict, vary
+from oodbench.suitefiles import settings
+from oodbench.suitefiles.selection import parse_radii
 from oodbench.tasks.task import SIDES
 from oodbench.version import __version__
 
@@ -117,7 +116,6 @@ def commands() -> None:
 @click.option("--eps", "radii", metavar="E1,E2,...", help="Attack at each of these radii, in 1/255.")
 @click.option(
     "--threat",
-    "side",
     type=click.Choice(SIDES),
     default="out",
     show_default=True,
@@ -160,33 +158,13 @@ def commands() -> None:
 )
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of each Ray task.")
 def run(
-    suites: tuple[str, ...],
-    detectors: tuple[str, ...],
     seed: int,
     seeds: str | None,
-    device: str,
-    data: Path,
-    out: Path,
-    checkpoint: str | None,
-    pretrained: bool,
-    limit: int | None,
-    images: int | None,
-    tasks: tuple[str, ...],
-    only: tuple[str, ...],
     radii: str | None,
-    side: str,
-    precision: str,
-    tf32: bool,
-    compiled: bool,
-    keep_images: bool,
     checks: str,
     assignments: tuple[str, ...],
-    plugins: tuple[Path, ...],
     rerun: str,
-    engine: str,
-    jobs: str,
-    address: str,
-    cpus: int,
+    **described: Any,
 ) -> None:
     """Train, attack and score detectors on suites; scores land in the results folder.
 
@@ -194,49 +172,29 @@ def run(
     """
     if seeds and typed("seed"):
         raise click.UsageError("--seed and --seeds exclude each other: give one of them")
-    if checkpoint and pretrained:
+    if described["checkpoint"] and described["pretrained"]:
         raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
-    if engine != "ray" and (typed("address") or typed("cpus")):
+    if described["engine"] != "ray" and (typed("address") or typed("cpus")):
         raise click.UsageError("--address and --cpus are for --engine ray")
-    if engine == "ray" and launched():
+    if described["engine"] == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
-    cluster = Cluster(address, device, cpus, plugins) if engine == "ray" else None
-    asked_jobs = parallel.parse_jobs(jobs, alone=engine == "sequential" and not launched())
-    registry = discover(plugins)
-    names = suitefile.names() if "all" in suites else list(dict.fromkeys(suites))
-    methods = registry.names() if "all" in detectors else list(dict.fromkeys(detectors))
-    asked = [restrict(suitefile.load(name), only) for name in names]
-    varied = tuple(vary(suite, tasks, parse_radii(radii) if radii else (), side) for suite in asked)
-    changes = tuple(settings.parse(text) for text in assignments)
-    settings.check_radii(changes, varied if radii else ())
-    team, own_device = click.get_current_context().with_resource(gathered(choose_device("cpu" if cluster else device)))
-    request = Request(
-        suites=varied,
-        detectors=tuple(registry[name] for name in methods),
-        seed=seed,
-        device=own_device,
-        data=data,
-        out=out,
-        checkpoint=find_checkpoint(checkpoint, data) if checkpoint else None,
-        pretrained=pretrained,
-        limit=limit,
-        images=images,
-        settings=changes,
+    config = RunConfig(
+        seed=parse_seeds(seeds) if seeds else seed,
+        radii=parse_radii(radii) if radii else (),
+        parameters=tuple(settings.parse(text) for text in assignments),
         again=rerun == "all",
-        keep_images=keep_images,
         thorough=checks == "full",
-        compute=compute.choose(precision, tf32, compiled, own_device),
-        team=team,
+        say=_say,
+        **described,
     )
-    planned = team.together(lambda: plan_seeds(request, parse_seeds(seeds) if seeds else (seed,), registry))
-    team.first(lambda: store.require_writable(out))
-    count = parallel.processes(asked_jobs, planned)
-    _announce(planned, cluster, count)
-    failures = on_ray(planned, cluster, _say) if cluster else sweep.here(planned, count, plugins, _say)
-    if team.leads and (there := [cell for cell in sweep.cells(planned) if cell.path.is_file()]):
+    ready = click.get_current_context().with_resource(prepared(config))
+    _announce(ready.planned, ready.cluster, ready.count)
+    failures = ready.carry_out()
+    out = Path(config.out)
+    if ready.team.leads and (there := [cell for cell in sweep.cells(ready.planned) if cell.path.is_file()]):
         frame = tables.tidy(there, {})
-        click.echo(tables.render(frame, tables.View(sets=only)))
-        for said in _surprises(checkpoint, request.suites, frame):
+        click.echo(tables.render(frame, tables.View(sets=tuple(config.only))))
+        for said in _surprises(described["checkpoint"], ready.suites, frame):
             click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
     if failures:
@@ -269,44 +227,25 @@ def run(
 @plugin_option
 @jobs_option
 def tune(
-    suite: str,
-    detector: str,
-    over: str | None,
-    seed: int,
-    device: str,
-    data: Path,
-    out: Path,
-    limit: int | None,
-    precision: str,
-    tf32: bool,
-    compiled: bool,
-    assignments: tuple[str, ...],
-    plugins: tuple[Path, ...],
-    jobs: str,
+    suite: str, detector: str, over: str | None, assignments: tuple[str, ...], jobs: str, **described: Any
 ) -> None:
     """Try values of a detector's parameter without looking at test images.
 
     Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
     the suite. The suite's file is not changed: it says what to write there.
     """
+    if ALL in (suite, detector):
+        raise click.UsageError("tune tries values of one detector on one suite: name them, instead of 'all'")
+    changes = tuple(settings.parse(text) for text in assignments)
+    config = RunConfig(suite, detector, parameters=changes, say=_say, **described)
+    plugins, (seed,) = config.plugin_files, config.seeds
     asked_jobs = parallel.parse_jobs(jobs, alone=not launched())
     registry = discover(plugins)
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
-    team, own_device = click.get_current_context().with_resource(gathered(choose_device(device)))
-    request = Request(
-        suites=(suitefile.load(suite),),
-        detectors=(registry[detector],),
-        seed=seed,
-        device=own_device,
-        data=data,
-        out=out,
-        limit=limit,
-        settings=tuple(settings.parse(text) for text in assignments),
-        compute=compute.choose(precision, tf32, compiled, own_device),
-        team=team,
-    )
+    team, device = click.get_current_context().with_resource(gathered(choose_device(config.device)))
+    request = config.request(registry, device, team)
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
-    team.first(lambda: store.require_writable(out))
+    team.first(lambda: store.require_writable(request.out))
     count = parallel.processes(asked_jobs, [(each, [plan_of_value]) for each, plan_of_value in planned])
     for each, plan_of_value in planned:
         _announce([(each, [plan_of_value])], None, count)

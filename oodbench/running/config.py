@@ -1,0 +1,236 @@
+"""A run as somebody describes it, in names, numbers and paths: the same for the command line, Python and Ray."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.team import ALONE, Team, gathered, launched
+from oodbench.networks import compute
+from oodbench.registry import Registry, discover
+from oodbench.results import store
+from oodbench.running import parallel, sweep
+from oodbench.running.plan import Planned, plan_seeds
+from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
+from oodbench.running.request import Request, choose_device
+from oodbench.sources.trained import checkpoint
+from oodbench.suite import Suite
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import restrict, vary
+from oodbench.suitefiles.settings import Setting
+
+ALL = "all"
+"""In place of names: every suite, or every detector."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What is run, on what, and how.
+
+    Attributes:
+        suites: names or TOML files, one or several, or "all".
+        detectors: names, one or several, or "all".
+        seed: of training and attacks; several as in `range(5)`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        data: folder of image packs.
+        out: results folder.
+        checkpoint: a trained network for every detector instead of training: a file, or a name of `oodbench data list`.
+        pretrained: score with the trained networks that are kept for everybody, each where it is what the run would
+            train; the other networks are trained.
+        limit: so many images of each ID and OOD set, of each class its share, evenly spread.
+        images: so many of each OOD set, in the same way.
+        tasks: some of the suite's, or kinds that it lacks; all of the suite's if empty.
+        only: OOD sets to keep to; all of the suite's if empty.
+        radii: attack at each of these, in 1/255.
+        threat: "out", "in" or "both": whose images are attacked.
+        parameters: changed for this run, such as {"epochs": 1, "atom.q": 0.25}.
+        plugins: files that define detectors.
+        keep_images: store the attacked images with the scores.
+        thorough: try each attack against others, too, as `--checks full` does.
+        again: do what is already there once more.
+        precision: of training and mining: "auto", "float32" or "bf16".
+        tf32: attack and score in TF32 on a GPU.
+        compiled: put networks through `torch.compile`.
+        jobs: processes that work side by side, to the same bits; "auto" for as many as cores, memory and work allow.
+        engine: "sequential": on this machine; "ray": as the tasks of a Ray cluster.
+        address: of the Ray cluster, see `oodbench.running.ray_cluster.Cluster`.
+        cpus: of each Ray task.
+        say: told what is being done, a line at a time.
+    """
+
+    suites: str | Path | Sequence[str | Path]
+    detectors: str | Sequence[str]
+    _: KW_ONLY
+    seed: int | Iterable[int] = 1
+    device: str = "auto"
+    data: str | Path = "data"
+    out: str | Path = "results"
+    checkpoint: str | Path | None = None
+    pretrained: bool = False
+    limit: int | None = None
+    images: int | None = None
+    tasks: Sequence[str] = ()
+    only: Sequence[str] = ()
+    radii: Sequence[int] = ()
+    threat: str = "out"
+    parameters: Mapping[str, Any] | Sequence[Setting] | None = None
+    plugins: Sequence[str | Path] = ()
+    keep_images: bool = False
+    thorough: bool = False
+    again: bool = False
+    precision: str = "auto"
+    tf32: bool = False
+    compiled: bool = False
+    jobs: int | str = parallel.AUTO
+    engine: str = "sequential"
+    address: str = LOCAL
+    cpus: int = 1
+    say: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        seeds = tuple(self.seed) if isinstance(self.seed, Iterable) else self.seed  # it may be read only once
+        object.__setattr__(self, "seed", seeds)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All of them, in their order."""
+        return tuple(self.seed) if isinstance(self.seed, Iterable) else (self.seed,)
+
+    @property
+    def plugin_files(self) -> tuple[Path, ...]:
+        """Files that define detectors."""
+        return tuple(map(Path, self.plugins))
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Parameters that are changed."""
+        if isinstance(self.parameters, Mapping):
+            return tuple(Setting(name, value) for name, value in self.parameters.items())
+        return tuple(self.parameters or ())
+
+    def check(self) -> None:
+        """OodbenchError for what cannot be asked for at once, or is nothing."""
+        if self.engine not in sweep.ENGINES:
+            raise unknown("engine", self.engine, sweep.ENGINES)
+        if not self.seeds:
+            raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
+        if self.checkpoint and self.pretrained:
+            raise OodbenchError("checkpoint and pretrained exclude each other: both say which networks are scored with")
+
+    def cluster(self) -> Cluster | None:
+        """The Ray cluster that carries it out; None where this machine does.
+
+        Raises:
+            OodbenchError: see `Cluster`.
+        """
+        return Cluster(self.address, self.device, self.cpus, self.plugin_files) if self.engine == "ray" else None
+
+    def request(self, registry: Registry, device: torch.device, team: Team = ALONE) -> Request:
+        """Everything that it names, found: what a plan is made for.
+
+        Args:
+            registry: the detectors.
+            device: of this process.
+            team: the processes that work on it together.
+
+        Raises:
+            OodbenchError: something is not there, or cannot be asked of a suite.
+        """
+        names, methods = _names(self.suites, suitefile.names), _names(self.detectors, registry.names)
+        suites = tuple(self._varied(suitefile.load(name)) for name in names)
+        settings.check_radii(self.settings, suites if self.radii else ())
+        data = Path(self.data)
+        return Request(
+            suites=suites,
+            detectors=tuple(registry[name] for name in methods),
+            seed=self.seeds[0],
+            device=device,
+            data=data,
+            out=Path(self.out),
+            checkpoint=checkpoint(str(self.checkpoint), data) if self.checkpoint else None,
+            pretrained=self.pretrained,
+            limit=self.limit,
+            images=self.images,
+            settings=self.settings,
+            again=self.again,
+            keep_images=self.keep_images,
+            thorough=self.thorough,
+            compute=compute.choose(self.precision, self.tf32, self.compiled, device),
+            team=team,
+        )
+
+    def _varied(self, suite: Suite) -> Suite:
+        return vary(restrict(suite, self.only), self.tasks, self.radii, self.threat)
+
+
+def _names(asked: str | Path | Sequence[str | Path], every: Callable[[], list[str]]) -> list[str]:
+    """Each of the names once, in their order."""
+    names = [str(name) for name in ([asked] if isinstance(asked, str | Path) else asked)]
+    return every() if ALL in names else list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run that can begin.
+
+    Attributes:
+        config: what was asked for.
+        registry: the detectors.
+        planned: what is to be done, for each seed.
+        team: the processes that work on it together.
+        cluster: where it is carried out; None for this machine.
+        count: processes of this machine that work side by side.
+    """
+
+    config: RunConfig
+    registry: Registry
+    planned: Sequence[Planned]
+    team: Team
+    cluster: Cluster | None
+    count: int
+
+    @property
+    def suites(self) -> tuple[Suite, ...]:
+        """As the run changes them."""
+        request, _ = self.planned[0]
+        return request.suites
+
+    def carry_out(self) -> list[str]:
+        """Do what is missing.
+
+        Returns:
+            What failed, a line each; the rest is done.
+
+        Raises:
+            StorageError: results cannot be written.
+        """
+        say = self.config.say if self.team.leads else _unheard
+        if self.cluster:
+            return on_ray(self.planned, self.cluster, say)
+        return sweep.here(self.planned, self.count, self.config.plugin_files, say)
+
+
+def _unheard(_: str) -> None:
+    """Another process says it."""
+
+
+@contextmanager
+def prepared(config: RunConfig) -> Iterator[Prepared]:
+    """The plan of a run, checked; nothing is written before it is carried out.
+
+    Raises:
+        OodbenchError: something that was asked for is not there or not possible, or results could not be written.
+    """
+    config.check()
+    cluster = config.cluster()
+    jobs = parallel.parse_jobs(str(config.jobs), alone=cluster is None and not launched())
+    registry = discover(config.plugin_files)
+    with gathered(choose_device("cpu" if cluster else config.device)) as (team, device):
+        request = config.request(registry, device, team)
+        planned = team.together(lambda: plan_seeds(request, config.seeds, registry))
+        team.first(lambda: store.require_writable(request.out))
+        yield Prepared(config, registry, planned, team, cluster, parallel.processes(jobs, planned))

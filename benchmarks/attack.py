@@ -12,8 +12,8 @@ from oodbench.attacks.checks import LOOKS
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, batch_size
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.batches import exact
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import exact
 from oodbench.tasks.linf import Linf
 
 STEPS = 40

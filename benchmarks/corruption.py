@@ -11,7 +11,7 @@ from benchmarks.per_image import TYPES, Pixels, corrupted
 from benchmarks.setting import OOD, Setting, images
 from oodbench.corruptions import CORRUPTIONS, SEVERITIES
 from oodbench.images.imageset import ImageSet
-from oodbench.scoring.scoring import batches
+from oodbench.scoring.batches import batches
 from oodbench.tasks.versions import Versions
 
 PLODDING = "glass-blur"

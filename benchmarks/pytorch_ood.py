@@ -26,8 +26,8 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import resident
 from oodbench.metrics import Floats
 from oodbench.networks.network import Network, batch_size
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Evidence, fit
-from oodbench.scoring.scoring import score_versions
 from oodbench.tasks.versions import Versions
 
 MAGNITUDE, TEMPERATURE, NEIGHBOURS = 0.0014, 1000.0, 50

@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.setting import OOD, TEST, TRAIN, Setting, images
 from oodbench.networks.network import Network
-from oodbench.scoring.scoring import exact
+from oodbench.scoring.batches import exact
 
 POST_HOC = ("msp", "energy", "ash", "knn", "vim")
 """Two from the logits, three from the features; the last two learn from ID training images first."""

@@ -16,8 +16,8 @@ from oodbench.images.imageset import images_digest
 from oodbench.networks import build, checkpoints
 from oodbench.networks.network import as_input
 from oodbench.results.store import cells
+from oodbench.scoring.batches import exact
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import exact
 
 QUICK = ("run", "--suite", "digits-adv", "--set", "epochs=1", "--limit", "40", "--detector", "msp")
 

@@ -125,7 +125,7 @@ import torch
 from oodbench import networks
 from oodbench.images import packs
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.scoring.scoring import batches
+from oodbench.scoring.batches import batches
 found = packs.read_pack(Path(sys.argv[1]), "many", Preprocessing(side=224))
 total = sum(float(pixels[:, 0, 0, 0].sum()) for pixels, _ in batches(found, torch.device("cpu")))
 print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -16,8 +16,9 @@ from oodbench.networks.network import as_input
 from oodbench.registry import discover
 from oodbench.results.store import Cell
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.batches import exact
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import exact, score_versions
 from oodbench.suite import Recipe
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from oodbench import scoring, training
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.basics import threads
@@ -23,12 +24,11 @@ from oodbench.results.store import Cell
 from oodbench.running import label_check
 from oodbench.running.imagesets import ImageSets, gather, validation_suite
 from oodbench.running.request import Request
-from oodbench.scoring import scoring
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import apply, of_task
 from oodbench.tasks import ID_TASK, Clean, Task, constants
 from oodbench.tasks.versions import Versions
-from oodbench.training import loop, pretrained
+from oodbench.training import pretrained
 from oodbench.training.pretrained import Choice, Pretrained
 from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_digest
 
@@ -307,7 +307,7 @@ def _plan_network(
         str(request.seed),
         *keyed(request.setup, IN_WEIGHTS),
     ]
-    key = digest(str(loop.VERSION), *recipe, *used)
+    key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
     return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why)
 

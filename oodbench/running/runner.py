@@ -29,10 +29,12 @@ from oodbench.running import label_check, network_provenance
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say, provide
-from oodbench.scoring.aim import aim, enough
-from oodbench.scoring.attacking import Attack, score_attacked, thorough_checks
+from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
+from oodbench.scoring.batches import exact
+from oodbench.scoring.certified import score_certified
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Evidence, Fitted, fit
-from oodbench.scoring.scoring import Scored, exact, joined, refuse_constant, score_certified, score_versions
+from oodbench.scoring.scored import Scored, joined, refuse_constant
 from oodbench.tasks import ID_TASK, Task, constants
 from oodbench.tasks.versions import Versions
 

@@ -17,12 +17,18 @@ from oodbench.basics.progress import Advance, Stopwatch, progress
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.networks.network import as_input, batch_size
-from oodbench.scoring.scoring import Scored, as_they_are, batches, exact, joined
+from oodbench.scoring.batches import batches, exact
+from oodbench.scoring.clean import as_they_are
+from oodbench.scoring.scored import Scored, joined
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices
 
 OFF_GRID = 1e-3
 """How far from a whole level a float image of the 8-bit grid may lie, in levels."""
+
+
+LURES = 8
+"""ID images with the highest scores, at which attacks look."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,33 @@ class Attack:
             chosen=None if self.chosen is None else self.chosen[which],
             further=None if self.further is None else self.further[which],
         )
+
+
+def aim(
+    detector: Detector, task: Task, id_images: ImageSet, id_scores: npt.NDArray[np.float64], device: torch.device
+) -> Goal:
+    """With the ID images that score highest as lures, and an end where an image has passed enough of the others.
+
+    Args:
+        detector: fitted.
+        task: that attacks OOD images.
+        id_images: ID test images.
+        id_scores: theirs (N,), not attacked.
+        device: where the attack runs.
+    """
+    highest = np.argsort(-id_scores, kind="stable")[:LURES]
+    pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(device)
+    return Goal.of(detector, as_input(pixels), enough(id_scores, task))
+
+
+def enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
+    """The score at which an image has passed so many of the ID scores (N,) that a task leaves it alone.
+
+    Infinity where these are all one: to reach that is not yet to pass it.
+    """
+    if id_scores.min() == id_scores.max():
+        return float("inf")
+    return float(np.quantile(id_scores, task.stops_at(), method="higher"))
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:

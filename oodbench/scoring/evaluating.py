@@ -14,9 +14,10 @@ from oodbench.detector import Detector
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.flags import loaded
-from oodbench.scoring.aim import aim
-from oodbench.scoring.attacking import Attack, score_attacked
-from oodbench.scoring.scoring import Scored, score_certified, score_floats, score_versions
+from oodbench.scoring.attacking import Attack, aim, score_attacked
+from oodbench.scoring.certified import score_certified
+from oodbench.scoring.clean import score_floats, score_versions
+from oodbench.scoring.scored import Scored
 from oodbench.scoring.user_input import Given, GivenScore
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import KINDS, Clean, Task

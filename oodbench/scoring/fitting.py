@@ -15,7 +15,7 @@ from oodbench.basics.randomness import torch_generator
 from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.images.resident import IDImages, Pixels
 from oodbench.networks.network import Network, Representation, as_input, batch_size
-from oodbench.scoring.scoring import exact
+from oodbench.scoring.batches import exact
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,6 @@ from oodbench.networks.network import Network, as_input
 from oodbench.objective import Batch, Objective
 from oodbench.suite import Recipe
 
-VERSION = 3
-"""Bumped when the same inputs would train to other weights, so that networks of an older loop are not taken for new."""
-
 UNKNOWN = "an unknown machine"
 """Where a training began whose file is of an earlier version."""
 

@@ -18,6 +18,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from oodbench import training
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest, read_text, write_atomic
 from oodbench.basics.sourcecode import code_digest
@@ -27,7 +28,6 @@ from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER
 from oodbench.suite import Suite
-from oodbench.training import loop
 from oodbench.training.suite_network import plain_network, start_digest
 
 INDEX = "index.json"
@@ -313,7 +313,7 @@ def recipe(suite: Suite, objective: Objective, seed: int, data: Path) -> dict[st
     parts = {type(part) for part in network.modules() if isinstance(part, Network)}
     exposed = objective.uses_outliers and suite.outliers is not None
     return {
-        "version": str(loop.VERSION),
+        "version": str(training.VERSION),
         "objective": objective.identity,
         "objective_code": code_digest(type(objective), root=Objective),
         "network": repr(suite.network),

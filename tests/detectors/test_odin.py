@@ -11,9 +11,9 @@ from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
-from oodbench.scoring import scoring
+from oodbench.scoring import clean
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Evidence, fit
-from oodbench.scoring.scoring import score_versions
 from oodbench.tasks import Linf
 from oodbench.tasks.versions import Versions
 
@@ -119,7 +119,7 @@ def test_the_step_takes_one_pass_besides_the_shared_one(magnitude, passes, monke
     images = ImageSet("some", pixels(4, 0).permute(0, 2, 3, 1).numpy(), np.zeros(4, np.int64), "")
     seen = []
     monkeypatch.setattr(network, "represent", lambda some: seen.append(some) or Tanh.represent(network, some))
-    monkeypatch.setattr(scoring, "_looked_at_again", lambda _, __, scored, *___: scored)  # it has passes of its own
+    monkeypatch.setattr(clean, "_looked_at_again", lambda _, __, scored, *___: scored)  # it has passes of its own
     (scored,) = score_versions([odin], images, Versions(), "x", torch.device("cpu"))
     assert len(seen) == passes
     np.testing.assert_array_equal(scored.scores, odin.score(pixels(4, 0) / 255).detach().numpy())

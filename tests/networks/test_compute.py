@@ -17,8 +17,9 @@ from oodbench.networks.compute import EXACT, Compute, choose, prepare, training_
 from oodbench.networks.network import Network, Representation
 from oodbench.registry import discover
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.batches import exact
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import exact, score_versions
 from oodbench.suite import Recipe
 from oodbench.tasks.adaptive import LinfAdaptive
 from oodbench.tasks.linf import Linf

@@ -6,8 +6,8 @@ import torch
 
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import score_versions
 from oodbench.statistics.repeatability import change_between_looks, second_looks, spread_of
 from oodbench.tasks.versions import Versions
 

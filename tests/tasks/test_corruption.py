@@ -12,8 +12,8 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks import build
 from oodbench.networks.network import as_input
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import score_versions
 from oodbench.tasks import Compositional, Corruption, Linf
 from oodbench.tasks.versions import Versions
 

@@ -24,8 +24,8 @@ from oodbench.networks.checkpoints import load
 from oodbench.networks.network import Network, Representation
 from oodbench.results.store import Cell
 from oodbench.results.tables import render, tidy
+from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.scoring.scoring import score_versions
 from oodbench.tasks.versions import Versions
 
 SHARED = Path(os.environ.get("OODBENCH_SHARED", Path(__file__).parents[4] / "shared"))

@@ -1,0 +1,46 @@
+"""Upper bounds of scores over balls, in place of attacks."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.memory import Portions
+from oodbench.basics.progress import Stopwatch, progress
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.networks.bounds import Bounder
+from oodbench.networks.network import as_input
+from oodbench.scoring.batches import batches
+from oodbench.scoring.scored import Scored, checked, joined
+
+ROUNDING = 1e-5
+"""Share by which float32 scores may exceed bounds computed in float64; bounds are raised by it."""
+
+
+def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
+    """Upper bounds of the scores over L-infinity balls of `radius`/255 around `images`, and predictions at the centers.
+
+    Raises:
+        OodbenchError: the network does something through which no bounds are known, or a bound is not finite.
+    """
+    bounder, portions = Bounder(detector.network), Portions()
+    parts: list[Scored] = []
+    with progress(f"bounding {images.name}", len(images)) as advance, torch.no_grad():
+        for pixels, _ in batches(images, device):
+            work = partial(_certified, detector, bounder, pixels, radius, images.name)
+            parts += portions.each(len(pixels), work)
+            advance(len(pixels))
+    return joined(parts)
+
+
+def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int, where: str, which: slice) -> Scored:
+    """Bounds for some of `pixels`, uint8 (B, C, H, W)."""
+    clock, levels = Stopwatch(), pixels[which].double()
+    with clock:
+        low, high = (levels - radius).clamp(min=0) / 255, (levels + radius).clamp(max=255) / 255
+        step = detector.widening()
+        found = detector.upper_bound(bounder.bounds(low - step, high + step))
+        bounds = checked(detector, found + ROUNDING * (1 + found.abs()), len(levels), where)
+        predictions = detector.predict(detector.network.represent(as_input(pixels[which]))).cpu()
+    return Scored(bounds.numpy(), predictions.numpy(), seconds=clock.seconds)

@@ -1,0 +1,95 @@
+"""What a detector says of images, and the refusal of what is no score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.sourcetext import METHODS
+from oodbench.detector import Detector
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one detector said of one image set.
+
+    Attributes:
+        scores: float64 (N,), higher = more in-distribution.
+        predictions: int64 (N,), among the ID classes.
+        extras: what the task left about each image, arrays (N,).
+        seconds: the detector's own work, without a pass that it shares.
+        checks: what was measured of the attack itself, by name.
+        images: uint8 (N, H, W, C), as they were scored after an attack; empty where they were not to be kept.
+        digests: SHA-256 of each of them, kept or not, uint8 (N, 32); empty where nothing attacked.
+        looks: images that the attack looked at, one gradient counting as one look.
+    """
+
+    scores: npt.NDArray[np.float64]
+    predictions: npt.NDArray[np.int64]
+    extras: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    seconds: float = 0.0
+    checks: Mapping[str, float] = field(default_factory=dict)
+    images: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    looks: int = 0
+
+    @property
+    def images_sha256(self) -> str:
+        """As `oodbench.images.imageset.images_digest` gives it for the attacked images; "" where nothing attacked."""
+        return sha256(self.digests.tobytes()).hexdigest() if self.digests.size else ""
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """What was said of a whole set, from what was said of its parts, in their order; checks are the first part's."""
+    return Scored(
+        scores=np.concatenate([part.scores for part in parts]),
+        predictions=np.concatenate([part.predictions for part in parts]),
+        extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
+        seconds=sum(part.seconds for part in parts),
+        checks=parts[0].checks,
+        images=np.concatenate([part.images for part in parts]),
+        digests=np.concatenate([part.digests for part in parts]),
+        looks=sum(part.looks for part in parts),
+    )
+
+
+def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tensor:
+    """`scores` as float64 (count,) on the CPU; OodbenchError with the detector's name if they are anything else."""
+    if scores.shape != (count,):
+        raise OodbenchError(
+            f"detector {detector.name!r} gave scores of shape {tuple(scores.shape)} for {count} images of {where!r}: "
+            "its score() must return one number an image"
+        )
+    broken = int((~torch.isfinite(scores)).sum())
+    if broken:
+        raise OodbenchError(
+            f"detector {detector.name!r} gave NaN or infinity for {broken} of {count} images of {where!r}: "
+            f"{_advice(detector)}; nothing was stored"
+        )
+    return scores.detach().double().cpu()
+
+
+def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: str) -> None:
+    """OodbenchError if `scores` are all one value: nothing can be told apart by them."""
+    if len(scores) > 1 and (scores == scores[0]).all():
+        raise OodbenchError(
+            f"detector {detector.name!r} gave the same score {scores[0]:g} to all {len(scores)} images of {where!r}: "
+            f"{_advice(detector)}; nothing was stored"
+        )
+
+
+def _advice(detector: Detector) -> str:
+    """What to do about scores that are none: one's own code can be mended, a method that ships is asked otherwise."""
+    if not type(detector).__module__.startswith(f"{METHODS}."):
+        return "mend its score()"
+    parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
+    return (
+        "the network's logits or features are beyond what it can take"
+        + (f" with {parameters}: try other values with --set" if parameters else "")
+        + ", or its weights or normalisation are not those that it was trained with"
+    )

@@ -237,7 +237,7 @@ class Mahalanobis(Detector):
     def score_representation(self, representation: Representation) -> Tensor:
         """Possible without steps only, which need passes of their own."""
         if self.needs_graph():
-            raise TypeError("mahalanobis scores images, not representations: it steps first")
+            raise TypeError(f"{self.name} scores images, not representations: it steps first")
         return -self._log_odds(torch.stack(self._confidences(representation.taps), 1))
 
     def targets(self, images: Tensor) -> Tensor:

@@ -1,6 +1,10 @@
-"""RMDS: Mahalanobis distance relative to that of all classes at once. Ren et al. 2021."""
+"""RMDS: Mahalanobis distance relative to that of all classes at once. Ren et al. 2021.
+
+RMDS++ brings features to unit length before anything else: Mueller and Hein 2025.
+"""
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from oodbench.detector import Detector
 from oodbench.networks.network import Network, Representation
@@ -21,7 +25,7 @@ class RMDS(Detector):
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Running sums of the features."""
-        features = representation.features
+        features = self.vectors(representation)
         if self._seen is None:
             self._seen = Gaussians(self.classes, features.shape[1], features.device)
         self._seen.add(features, labels)
@@ -35,5 +39,25 @@ class RMDS(Detector):
 
     def score_representation(self, representation: Representation) -> Tensor:
         """-min_c [d_c(f) - d_0(f)] with d squared distances (equation 3)."""
-        nearest = squared_distances(representation.features, *self._classes).amin(1)
-        return squared_distances(representation.features, *self._background)[:, 0] - nearest
+        vectors = self.vectors(representation)
+        nearest = squared_distances(vectors, *self._classes).amin(1)
+        return squared_distances(vectors, *self._background)[:, 0] - nearest
+
+    def vectors(self, representation: Representation) -> Tensor:
+        """What the Gaussians are over, (N, D)."""
+        return representation.features
+
+
+class RMDSPlusPlus(RMDS):
+    """The same over features of unit length, for the Gaussians of the classes and the common one alike.
+
+    The authors' code fits the common Gaussian to features that were not brought to unit length, where it runs their
+    method called `Mahalanobis_norm` first; here both are over unit vectors, as their paper has it.
+    """
+
+    name = "rmds++"
+    paper = "Mueller and Hein 2025, arXiv:2505.18032"
+
+    def vectors(self, representation: Representation) -> Tensor:
+        """Features of unit length, float64; those that are all zero stay zero."""
+        return normalize(representation.features.double())

@@ -49,17 +49,11 @@ class ViM(Detector):
         """The origin, the residual space and the scale alpha (section 4.2)."""
         features = torch.cat([features for features, _ in self._seen]).double()
         largest = torch.cat([logits for _, logits in self._seen]).double()
-        head = self.network.head
-        weight, bias = head.weight[: self.classes].double(), _bias(head)[: self.classes].double()
-        self._origin = -torch.linalg.pinv(weight) @ bias
+        self._origin = origin(self.network.head, self.classes)
         centred = features - self._origin
         count = features.shape[1]
         dimensions = self.parameters.dimensions or principal_dimensions(count)
-        if dimensions >= count:
-            raise OodbenchError(
-                f"{self.name}: the principal space has {dimensions} dimensions and there are {count} features: "
-                f"nothing is left over; lower it with --set {self.name}.dimensions=..."
-            )
+        require_rest(self.name, dimensions, count)
         vectors = torch.linalg.eigh(centred.T @ centred).eigenvectors
         self._residual_space = vectors[:, : count - dimensions]
         residual = self._residual(features)
@@ -84,6 +78,22 @@ class ViM(Detector):
 def principal_dimensions(features: int) -> int:
     """The authors' choice for a number of features."""
     return 1000 if features >= 2048 else 512 if features >= 768 else features // 2
+
+
+def require_rest(name: str, dimensions: int, features: int) -> None:
+    """OodbenchError where a principal space leaves nothing over of the space of features."""
+    if dimensions >= features:
+        raise OodbenchError(
+            f"{name}: the principal space has {dimensions} dimensions and there are {features} features: "
+            f"nothing is left over; lower it with --set {name}.dimensions=..."
+        )
+
+
+def origin(head: Linear, classes: int) -> Tensor:
+    """Features (D,) whose logits the last layer's bias cancels: what the space of features is centred on, float64."""
+    weight, bias = head.weight[:classes].double(), _bias(head)[:classes].double()
+    found: Tensor = -torch.linalg.pinv(weight) @ bias
+    return found
 
 
 def _bias(head: Linear) -> Tensor:

@@ -18,7 +18,7 @@ SUFFIX = ".zip"
 LARGEST = 64 * 2**20
 """Bytes of one result; an archive that says more of itself is not read."""
 
-_MEMBER = re.compile(r"([a-z0-9][a-z0-9._-]*/){2}[a-z0-9][a-z0-9._-]*\.h5")
+_MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._+-]*/[a-z0-9][a-z0-9._-]*\.h5")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same results give the same bytes
 
 

@@ -34,7 +34,7 @@ def parse(text: str) -> Setting:
     return Setting(name.strip(), _value(value.strip()))
 
 
-_BETWEEN = re.compile(r" (?=[\w.-]+=)")
+_BETWEEN = re.compile(r" (?=[\w.+-]+=)")
 """Between two settings of a run, as a result has them; a value may hold spaces."""
 
 

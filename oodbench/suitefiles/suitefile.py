@@ -178,7 +178,7 @@ def _line_of(lines: list[str], keys: tuple[str, ...]) -> int | None:
                 return number
             if table and table == keys[: len(table)]:
                 header = number
-        elif match := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+        elif match := re.match(r"\s*([\w.\"'+-]+)\s*=", line):
             written = table + tuple(part.strip("\"'") for part in match[1].split("."))
             if keys and written == keys[: len(written)] and len(written) > len(table):
                 return number

@@ -163,9 +163,10 @@ def test_higher_is_more_in_distribution(detector):
 @pytest.mark.parametrize("objective", ["published", "adaptive"])
 def test_an_attack_has_a_gradient_and_never_loses(detector, images, objective):
     altered = Linf(epsilon=8, steps=5, step=2, objective=objective).alter(Goal.of(detector), images, np.arange(12), "x")
-    # A published surrogate may be flat in places (Mahalanobis' is); the score itself may not.
+    # A published surrogate may be flat in places (Mahalanobis' is); the score itself may not, but at its very top.
     assert not altered.extras["stuck"].all()
-    assert objective == "published" or not altered.extras["stuck"].any()
+    below = detector.score(images).detach().numpy() < detector.score(as_input(id_images(320, 4).images)).max().item()
+    assert objective == "published" or not altered.extras["stuck"][below].any()
     assert (altered.extras["objective_after"] >= altered.extras["objective_before"]).all()
     assert altered.extras["objective_after"].mean() > altered.extras["objective_before"].mean()
     assert (altered.images - images).abs().max() <= 8 / 255 + 1e-6

@@ -1,0 +1,90 @@
+"""fDBD: how far the features are from the decision boundaries. Liu and Qin 2024, arXiv:2312.11536."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.detector import Detector
+from oodbench.networks.network import Network, Representation
+
+SMALLEST = 1e-12
+"""Distances from the mean feature count as this at least."""
+
+
+class FDBD(Detector):
+    """Distances of the features to the boundaries of all other classes, relative to that to the mean feature.
+
+    Not tuned: the paper's regularisation is by the distance to the mean of the training features. OpenOOD v1.5 chooses
+    between that and the length of the features on OOD images.
+    """
+
+    name = "fdbd"
+    paper = "Liu and Qin 2024, arXiv:2312.11536"
+    reads_labels = False
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """Default of the paper.
+
+        Attributes:
+            normalizer: what boundaries are relative to: "distance" of the features from their training mean, or their
+                "norm".
+        """
+
+        normalizer: str = "distance"
+
+        def __post_init__(self) -> None:
+            if self.normalizer not in ("distance", "norm"):
+                raise ValueError(f"normalizer is {self.normalizer!r}: choose 'distance' or 'norm'")
+
+    parameters: Parameters
+
+    def attach(self, network: Network, classes: int) -> None:
+        """Forget what was seen before."""
+        super().attach(network, classes)
+        self._sum: Tensor | None = None
+        self._count = 0
+
+    def observe(self, representation: Representation, labels: Tensor) -> None:
+        """Running sum of the features."""
+        total = representation.features.sum(0, dtype=torch.float64)
+        self._sum = total if self._sum is None else self._sum + total
+        self._count += len(representation.features)
+
+    def settle(self) -> None:
+        """The mean feature, and of each pair of classes one over the distance of their weights, (K, K)."""
+        assert self._sum is not None
+        mean = self._sum / self._count
+        self._origin = mean if self.parameters.normalizer == "distance" else torch.zeros_like(mean)
+        weight = self.network.head.weight[: self.classes].detach().double()
+        gaps = torch.linalg.vector_norm(weight[:, None] - weight, dim=2)
+        gaps.fill_diagonal_(torch.inf)
+        if not (gaps > 0).all():
+            one, other = torch.nonzero(gaps == 0)[0].tolist()
+            raise OodbenchError(
+                f"{self.name}: classes {one} and {other} have the same weights in the last layer of "
+                f"{type(self.network).__name__}, so there is no boundary between them: leave {self.name} out for this "
+                "network"
+            )
+        self._steepness = 1 / gaps
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """sum_c |z_y - z_c| / ||w_y - w_c|| / ||f - m||, y the predicted class (equation 6).
+
+        The sum over classes is not divided by their number, as in the authors' code.
+        """
+        return self._margins(representation).gather(1, self.predict(representation)[:, None])[:, 0]
+
+    def targets(self, images: Tensor) -> Tensor:
+        """The same with each class in place of the predicted one, boundaries on whose wrong side it is negative."""
+        return self._margins(self.network.represent(images))
+
+    def _margins(self, representation: Representation) -> Tensor:
+        """For each class the sum of signed distances to its boundaries with all others, normalised: (N, K), float64."""
+        logits = representation.logits[:, : self.classes].double()
+        far = torch.linalg.vector_norm(representation.features.double() - self._origin, dim=1, keepdim=True)
+        signed = (logits[:, :, None] - logits[:, None]) * self._steepness
+        margins: Tensor = signed.sum(2) / far.clamp(min=SMALLEST)
+        return margins

@@ -11,6 +11,9 @@ from oodbench.networks.network import Network, Representation
 
 from .vim import origin, principal_dimensions, require_rest
 
+RANK = 1e-14
+"""Share of all squares up to which a residual is what rounding leaves, of features in float32."""
+
 
 class Residual(Detector):
     """Minus the norm of the features outside the principal space of the training features."""
@@ -54,7 +57,7 @@ class Residual(Detector):
         dimensions = self.parameters.dimensions or principal_dimensions(count)
         require_rest(self.name, dimensions, count)
         values, vectors = torch.linalg.eigh(self._products)
-        if values[: count - dimensions].sum() <= 1e-18 * values.sum():
+        if values[: count - dimensions].sum() <= RANK * values.sum():
             raise OodbenchError(
                 f"{self.name}: the training images' features have no residual outside {dimensions} dimensions: give "
                 f"more images, or lower it with --set {self.name}.dimensions=..."

@@ -93,7 +93,7 @@ def origin(head: Linear, classes: int) -> Tensor:
     """Features (D,) whose logits the last layer's bias cancels: what the space of features is centred on, float64."""
     weight, bias = head.weight[:classes].double(), _bias(head)[:classes].double()
     found: Tensor = -torch.linalg.pinv(weight) @ bias
-    return found
+    return found.detach()
 
 
 def _bias(head: Linear) -> Tensor:

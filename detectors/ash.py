@@ -10,13 +10,18 @@ from torch.nn.functional import linear
 
 from oodbench.basics.gradient import PerImage
 from oodbench.detector import Detector
-from oodbench.networks.network import Representation
+from oodbench.networks.network import Network, Representation
 
 from .energy import energy
+from .negativity import Negativity
 
 
 class ASH(Detector):
-    """Energy of the logits after small features are dropped and the others scaled up (ASH-S)."""
+    """Energy of the logits after small features are dropped and the others scaled up (ASH-S).
+
+    Made for features that are not negative: how much of their sum the largest make up says nothing otherwise, and the
+    method is refused where much of what it has scored since it was fitted was negative.
+    """
 
     name = "ash"
     paper = "Djurisic et al. 2023, arXiv:2209.09858"
@@ -37,6 +42,11 @@ class ASH(Detector):
 
     parameters: Parameters
 
+    def attach(self, network: Network, classes: int) -> None:
+        """Forget what was seen before."""
+        super().attach(network, classes)
+        self._negativity = Negativity()
+
     def score_representation(self, representation: Representation) -> Tensor:
         """Energy of the last layer over the shaped features.
 
@@ -44,9 +54,15 @@ class ASH(Detector):
         is beyond float32.
         """
         head = self.network.head
-        features = shaped(representation.features.double(), self.parameters.percentile)
+        self._negativity.add(representation.features)
+        self._negativity.require_activations(self.name, self.network)
+        features = self.shape(representation.features.double())
         bias = None if head.bias is None else head.bias.double()
         return energy(linear(features, head.weight.double(), bias)[:, : self.classes])
+
+    def shape(self, features: Tensor) -> Tensor:
+        """What the last layer is given for features (N, D)."""
+        return shaped(features, self.parameters.percentile)
 
     def published_objective(self, images: Tensor) -> Tensor:
         """The score, which rises with it, on a logarithmic scale to both sides of zero.
@@ -68,12 +84,20 @@ def _logarithmic(scores: Tensor) -> Tensor:
 def shaped(features: Tensor, percentile: float) -> Tensor:
     """The largest features (N, D) of each image, times exp(sum of all / sum of those kept); zero elsewhere.
 
-    Algorithm 3 of the paper, for activations that are not negative. Exponents end where the type does, which in
-    float64 takes 700 features, all alike, for each one that is kept.
+    Algorithm 3 of the paper, for activations that are not negative.
+    """
+    largest, positions, scale = largest_and_scale(features, percentile)
+    return features.new_zeros(features.shape).scatter(1, positions, largest * scale)
+
+
+def largest_and_scale(features: Tensor, percentile: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest features of each image, (N, k), their positions, and exp(sum of all / sum of these), (N, 1).
+
+    Exponents end where the type does, which in float64 takes 700 features, all alike, for each one that is kept.
     """
     count = features.shape[1]
     kept = max(count - round(count * percentile / 100), 1)
     largest, positions = features.topk(kept, dim=1)
     highest = log(torch.finfo(features.dtype).max) - 10
     scale = (features.sum(1) / largest.sum(1).clamp(min=1e-12)).clamp(max=highest).exp()
-    return features.new_zeros(features.shape).scatter(1, positions, largest * scale[:, None])
+    return largest, positions, scale[:, None]

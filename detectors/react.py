@@ -10,10 +10,15 @@ from oodbench.detector import Detector
 from oodbench.networks.network import Network, Representation
 
 from .energy import energy
+from .negativity import Negativity
 
 
 class ReAct(Detector):
-    """Energy of the logits after features are cut off above a percentile of the training set's."""
+    """Energy of the logits after features are cut off above a percentile of the training set's.
+
+    Made for features that are not negative: where large ones lie on both sides of zero, one side alone is cut off, and
+    the method is refused.
+    """
 
     name = "react"
     paper = "Sun, Guo and Li 2021, arXiv:2111.12797"
@@ -39,13 +44,16 @@ class ReAct(Detector):
         """Forget what was seen before."""
         super().attach(network, classes)
         self._seen: list[Tensor] = []
+        self._negativity = Negativity()
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Keep the activations."""
+        self._negativity.add(representation.features)
         self._seen.append(representation.features.flatten().float().cpu())
 
     def settle(self) -> None:
         """The threshold c."""
+        self._negativity.require_activations(self.name, self.network)
         self._threshold = float(np.percentile(torch.cat(self._seen).numpy(), self.parameters.percentile))
 
     def score_representation(self, representation: Representation) -> Tensor:

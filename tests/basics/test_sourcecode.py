@@ -189,7 +189,7 @@ def respelled(text, places):
     for line in text.splitlines():
         match = re.fullmatch(r"( *)from oodbench\.(?!detectors)[a-z_.]+ import (.*)", line)
         lines.append(f"{match[1]}from {next(places)} import {match[2]}" if match else line)
-    assert lines != text.splitlines()
+    assert lines != text.splitlines() or "from oodbench." not in text
     return "\n".join(lines)
 
 
@@ -245,8 +245,8 @@ def test_a_method_has_its_digest_wherever_the_harness_keeps_a_module_that_it_imp
 
 
 BEHIND = {
-    ASH: {"ash", "energy"},
-    ReAct: {"react", "energy"},
+    ASH: {"ash", "energy", "negativity"},
+    ReAct: {"react", "energy", "negativity"},
     RMDS: {"rmds", "mahalanobis", "odin", "msp"},
     NTOM: {"ntom", "atom"},
     MSP: {"msp"},

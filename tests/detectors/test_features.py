@@ -1,12 +1,16 @@
-"""fDBD, SHE and Residual against their formulas, by hand and by numpy."""
+"""SCALE, fDBD, SHE and Residual against their formulas, by hand and by numpy; what negative features are told."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.detectors.ash import ASH
 from oodbench.detectors.fdbd import FDBD
+from oodbench.detectors.react import ReAct
 from oodbench.detectors.residual import Residual
+from oodbench.detectors.scale import SCALE
 from oodbench.detectors.she import SHE
 from oodbench.detectors.vim import ViM
 from oodbench.networks.network import Representation
@@ -17,6 +21,42 @@ def head(weight, bias):
     layer = torch.nn.Linear(len(weight[0]), len(weight))
     layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
     return layer
+
+
+def test_scale_by_hand():
+    # 60 % of five are not among the largest: 4 and 3 are, and every feature is scaled by exp(10 / 7).
+    features, layer = torch.tensor([[1.0, 4.0, 2.0, 0.0, 3.0]]), torch.nn.Linear(5, 3)
+    detector, network = learned(SCALE(SCALE.Parameters(percentile=60)), features, head=layer)
+    with torch.no_grad():
+        expected = logsumexp(layer(features * np.exp(10 / 7)).double(), axis=1)
+        np.testing.assert_allclose(detector.score_representation(network.seen(features)), expected, rtol=1e-6)
+
+
+def test_scale_leaves_logits_without_a_bias_in_proportion():
+    features, layer = random_features(20, 40), torch.nn.Linear(40, 3, bias=False)
+    detector, network = learned(SCALE(), features, head=layer)
+    seen = network.seen(features)
+    with torch.no_grad():
+        # 85 % of 40 is 34: six are the largest.
+        scale = np.exp(features.double().sum(1) / features.double().topk(6).values.sum(1))
+        expected = logsumexp((seen.logits.double() * scale[:, None]).numpy(), axis=1)
+        np.testing.assert_allclose(detector.score_representation(seen), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", [SCALE, ASH, ReAct])
+def test_features_on_both_sides_of_zero_are_refused_by_name(method):
+    features = torch.randn(60, 40, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(OodbenchError, match=f"{method.name} takes features for activations.*leave {method.name} out"):
+        detector, network = learned(method(), features)
+        detector.score_representation(network.seen(features))
+
+
+@pytest.mark.parametrize("method", [SCALE, ASH, ReAct])
+def test_features_that_dip_below_zero_as_behind_silu_are_taken(method):
+    features = torch.nn.functional.silu(2 * torch.randn(60, 40, generator=torch.Generator().manual_seed(0)))
+    assert features.min() < 0
+    detector, network = learned(method(), features)
+    assert detector.score_representation(network.seen(features)).isfinite().all()
 
 
 def test_fdbd_by_hand():
@@ -150,6 +190,7 @@ def test_features_in_half_precision_score_nearly_alike(method):
         (FDBD.Parameters, {"normalizer": "x"}),
         (SHE.Parameters, {"metric": "x"}),
         (Residual.Parameters, {"dimensions": 0}),
+        (SCALE.Parameters, {"percentile": 100.0}),
     ],
 )
 def test_impossible_parameters(parameters, values):

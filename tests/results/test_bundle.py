@@ -80,6 +80,12 @@ def test_a_result_replaces_the_one_of_its_name_and_leaves_the_others(tmp_path, m
     assert names == ["digits/energy/seed1-bbbbbb.h5", "digits/msp/seed1-cccccc.h5"]
 
 
+def test_detectors_with_a_plus_in_their_name_lie_in_bundles_too(tmp_path, made):
+    (file,) = bundled([made(tmp_path / "results", detector="rmds++")], tmp_path)
+    (cell,) = cells(file)
+    assert cell.attributes()["detector"] == "rmds++"
+
+
 @pytest.mark.parametrize("names", [[], ["notes.txt"], ["digits/msp/seed1-aa.h5", "../evil.h5"], ["/a/b/c.h5"]])
 def test_other_archives_are_no_results(tmp_path, names):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:

@@ -7,7 +7,7 @@ from oodbench.detectors.atom import ATOM
 from oodbench.detectors.msp import MSP
 from oodbench.detectors.ntom import NTOM
 from oodbench.suitefiles import suitefile
-from oodbench.suitefiles.settings import apply, parse
+from oodbench.suitefiles.settings import apply, parse, texts
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,8 @@ def test_a_misspelt_parameter_in_a_suite_is_refused(tmp_path):
     file.write_text('extends = "digits"\n[detectors.ntom]\nqq = 0.5\n')
     with pytest.raises(OodbenchError, match="did you mean 'q'"):
         apply([], suitefile.load(str(file)), [NTOM])
+
+
+def test_settings_of_a_run_come_apart_again_also_behind_names_with_a_plus():
+    stored = "mahalanobis++.x=a b rmds++.y=[1, 2] ccu-msp.z=0.5"
+    assert texts(stored) == ["mahalanobis++.x=a b", "rmds++.y=[1, 2]", "ccu-msp.z=0.5"]

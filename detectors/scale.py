@@ -18,7 +18,7 @@ class SCALE(ASH):
     paper = "Xu et al. 2024, arXiv:2310.00227"
 
     @dataclass(frozen=True)
-    class Parameters:
+    class Parameters(ASH.Parameters):
         """Default of OpenOOD v1.5.
 
         Attributes:
@@ -26,10 +26,6 @@ class SCALE(ASH):
         """
 
         percentile: float = 85.0
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.percentile < 100:
-                raise ValueError(f"percentile is {self.percentile}: choose from 0 to below 100")
 
     parameters: Parameters
 

@@ -137,7 +137,7 @@ def test_a_lost_group_alone_is_done_again(oodbench, tmp_path):
         del file["linf/letters"]
     files.write_atomic(cell.path, content.getvalue())
     _, err = run(oodbench, "--detector", "msp")
-    assert "score 1 image sets" in err
+    assert "score 1 image set" in err
     assert arrays(tmp_path / "results") == before
 
 

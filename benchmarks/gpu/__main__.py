@@ -10,6 +10,7 @@ import click
 from benchmarks.gpu.costs import ASSUMED, STARTS, Left, left, slower, there
 from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Say, Stop, carry_out, read, traces
 from benchmarks.gpu.steps import Place, Step, steps, tiny
+from oodbench.basics import words
 from oodbench.basics.errors import OodbenchError
 from oodbench.images import pieces
 from oodbench.registry import Registry, discover
@@ -107,7 +108,7 @@ def survey(wanted: Sequence[Step], place: Place, registry: Registry, say: Say) -
     counted: set[str] = set()
     for step in wanted:
         known = records.get(step.name)
-        took = f", {known.seconds / 60:.1f} minutes in {known.slices} slices so far" if known else ""
+        took = f", {known.seconds / 60:.1f} minutes in {words.counted(known.slices, 'slice')} so far" if known else ""
         if step.evaluation is None:
             say(f"{step.name}: {step.about}: {known.outcome if known else 'to be done'}{took}")
             continue
@@ -158,7 +159,7 @@ def work(
             kept, assumed = there(step.evaluation, place), left(step.evaluation, place, registry).assumed()
         record = carry_out(step, kept, place, assumed, stop, say)
         ended = ended or record.outcome != UNFINISHED
-        say(f"{step.name}: {record.outcome} ({record.seconds:.0f} seconds in {record.slices} slices)")
+        say(f"{step.name}: {record.outcome} ({record.seconds:.0f} seconds in {words.counted(record.slices, 'slice')})")
     return _verdict(todo, able, place, ended or traces(place.results) != before, say)
 
 

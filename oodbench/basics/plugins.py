@@ -66,6 +66,12 @@ def content(module: ModuleType) -> bytes | None:
     return getattr(getattr(module, "__loader__", None), "content", None)
 
 
+def file_of(made: type) -> str:
+    """The plugin file that a class is defined in, as a path; "" for other classes."""
+    module = sys.modules.get(made.__module__)
+    return str(getattr(module, "__file__", "")) if made.__module__.startswith(PREFIX) else ""
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where a plugin stands.

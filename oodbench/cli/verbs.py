@@ -9,6 +9,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.team import gathered, launched
+from oodbench.basics.words import counted
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.keeping import keep
@@ -319,5 +320,5 @@ def _todo(networks: Sequence[NetworkPlan], suite: Suite) -> str:
     groups = sum(len(cell.missing) for network in networks for cell in network.cells)
     trained = sum(network.to_train for network in networks)
     times = f"{trained} times " if trained > 1 else ""
-    train = f"train {times}for {suite.training.epochs} epochs, " if trained and suite.training else ""
-    return f"{taken}{train}score {groups} image sets" if groups else f"{taken}everything is there already"
+    train = f"train {times}for {counted(suite.training.epochs, 'epoch')}, " if trained and suite.training else ""
+    return f"{taken}{train}score {counted(groups, 'image set')}" if groups else f"{taken}everything is there already"

@@ -29,6 +29,12 @@ class Compute:
     tf32: bool = False
     compiled: bool = False
 
+    def options(self, device: torch.device, trains: bool = True) -> list[str]:
+        """What makes `oodbench run` calculate like this elsewhere; `trains` if it trains networks."""
+        precision = "bf16" if self.bf16 else "float32" if device.type == "cuda" else ""
+        words = ["--precision", precision] if precision and trains else []
+        return words + ["--tf32"] * self.tf32 + ["--compile"] * self.compiled
+
 
 EXACT = Compute()
 

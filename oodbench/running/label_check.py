@@ -5,7 +5,7 @@ with it whatever is learned or tuned from labels, while no number looks broken.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,9 @@ LUCKY = 0.01
 
 GAIN = 0.1
 """Share of the images that another order of the classes must set right before it is spoken of."""
+
+FALLEN = 0.01
+"""How much less often than before a kept network may be right without a word; machines round differently."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -120,6 +123,23 @@ def doubt(labels: Integers, predictions: Integers, classes: int, names: Sequence
             f"with labels in another order about {share:.0%} would be right instead of {right.mean():.0%}: {each}"
         )
     return "; ".join(said) + "; are these the classes that it was trained on, in its order?" if said else ""
+
+
+def fallen(network: str, known: Mapping[str, float], test: str, right: float) -> str:
+    """That a kept network is right less often than when it was kept; "" if it is not, or nobody knows.
+
+    Args:
+        network: its name.
+        known: its accuracies by ID test set.
+        test: the ID test set.
+        right: the share of its labelled images that are recognised.
+    """
+    if not known.get(test, 0.0) - right > FALLEN:
+        return ""
+    return (
+        f"{network} was right on {known[test]:.2%} of {test} when it was kept, and is on {right:.2%}: are these the "
+        "same images, and labels in the same order?"
+    )
 
 
 def _best_order(labels: Integers, predictions: Integers, classes: int) -> Integers:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -15,17 +16,19 @@ import numpy.typing as npt
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import transferred
+from oodbench.basics import plugins
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.threads import on_threads
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import Pixels, resident
+from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, batch_size
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
-from oodbench.running import label_check, network_provenance
+from oodbench.running import label_check, network_provenance, normalisation_check
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say, provide
@@ -126,6 +129,7 @@ class _NetworkRun:
         self.network_digest = checkpoints.weights_digest(network)
         self.failures: list[str] = []
         self.remarks: dict[str, None] = {}
+        self.about_pixels: str | None = None  # not known before the first accuracy is
         self.doing: Pair | tuple[()] = ()
         self.fitted: dict[CellPlan, Fitted] = {}
         self.attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
@@ -337,7 +341,7 @@ class _NetworkRun:
                     "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
-                    "labels_note": self._about_labels(images, scored) if task == ID_TASK else "",
+                    "labels_note": self._about_labels(cell, images, scored) if task == ID_TASK else "",
                     "id_fingerprint": self.plan.images[suite.id.test].fingerprint,
                     "network_digest": self.network_digest,
                     "source": images.source,
@@ -353,12 +357,20 @@ class _NetworkRun:
             self._cell_attributes(cell, done=pair),
         )
 
-    def _about_labels(self, images: ImageSet, scored: Scored) -> str:
-        """What there is to say of the labels behind an ID accuracy; kept for whoever started the run, too."""
+    def _about_labels(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
+        """What there is to say of what an ID accuracy rests on; kept for whoever started the run, too."""
         suite, given = self.plan.suite, self.network_plan.file if self.network_plan.given else None
         said = [label_check.unchecked(suite, self.plan.image_sets, given)]
         if given:
             said.append(label_check.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
+            right, device, kept = accuracy(scored.predictions, images.labels), self.request.device, self.network_plan
+            if kept.pretrained and not self.request.limit:
+                said.append(label_check.fallen(kept.pretrained.name, kept.pretrained.accuracy, images.name, right))
+            if self.about_pixels is None:
+                self.about_pixels = normalisation_check.doubt(
+                    self.network, suite.network, given, cell.detector, images, right, device
+                )
+            said.append(self.about_pixels)
         self.remarks |= dict.fromkeys(one for one in said if one)
         return "; ".join(one for one in said if one)
 
@@ -405,6 +417,8 @@ def _attributes(
         "parameters": json.dumps(asdict(cell.detector.parameters)),
         "code": cell.code,
         "settings": " ".join(setting.text for setting in request.settings),
+        "plugin": plugins.file_of(type(cell.detector)),
+        "options": shlex.join(request.compute.options(request.device, trains=not network_plan.given)),
         "seed": request.seed,
         "limit": request.limit or 0,
         "images": request.images or 0,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import counted
 from oodbench.sources.folders import Picture, Survey, few
 
 PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
@@ -76,9 +77,10 @@ class FolderClasses:
         yield f"{len(self.names)} classes, labels in the order of the folders' {how}{around}:"
         yield from _each(self.names, sizes, range(len(self.names)))
         if sizes[-1]:
-            yield f"{sizes[-1]:,} images lie beside the class folders and have no label (-1): no run takes that for ID"
+            beside = counted(sizes[-1], "image")
+            yield f"{beside} beside the class folders without a label (-1): no run takes that for ID"
         if deep := sum(len(picture.parts) > self.depth + 2 for picture in pictures):
-            yield f"{deep:,} images lie in further folders inside their class: the first folder is the class"
+            yield f"{counted(deep, 'image')} in further folders inside a class: the first folder is the class"
         if {one.lower() for one in self.names} <= PARTS:
             yield f"are {few(self.names)} classes? They look like the parts of a set: pack each of them for itself"
         folded = Counter(one.casefold() for one in self.names)
@@ -211,4 +213,4 @@ def _each(names: Sequence[str], sizes: Counter[int], labels: Sequence[int]) -> I
     if len(labels) > IN_A_LINE:
         yield "  " + ", ".join(f"{label} {names[label]} ({sizes[label]:,})" for label in labels)
     else:
-        yield from (f"  {label:>3}  {names[label]}: {sizes[label]:,} images" for label in labels)
+        yield from (f"  {label:>3}  {names[label]}: {counted(sizes[label], 'image')}" for label in labels)

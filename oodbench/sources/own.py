@@ -11,6 +11,7 @@ from PIL import Image
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.progress import progress
+from oodbench.basics.words import counted
 from oodbench.images.decoding import BrokenImageError, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
@@ -184,7 +185,7 @@ class _Packing:
 
     def _about_work(self) -> Iterator[str]:
         for done, count in self._done.items():
-            yield f"{count:,} images: {done}"
+            yield f"{counted(count, 'image')}: {done}"
 
 
 def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say) -> Path:

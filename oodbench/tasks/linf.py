@@ -10,6 +10,7 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.pgd import pgd, random_start
 from oodbench.basics.passes import Passes
 from oodbench.basics.randomness import uniform_per_image
+from oodbench.basics.words import counted
 from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
 from oodbench.tasks.versions import Indices
 
@@ -78,6 +79,6 @@ class Linf(Task):
     def threat(self) -> str:
         """The ball, and what is climbed in it."""
         return (
-            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, {self.steps} steps of {self.step}/255, "
+            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, {counted(self.steps, 'step')} of {self.step}/255, "
             f"{self.objective} objective"
         )

@@ -68,3 +68,25 @@ def test_a_failure_is_kept_by_what_is_done_elsewhere_and_goes_with_what_failed(o
     out = oodbench("table", "--sets", "letters")[1]
     assert [row[1] for row in rows(out)[2:]] == ["clean", "linf"]
     assert "ailed" not in out
+
+
+def test_of_failures_of_edited_code_the_last_stands_alone(oodbench, write):
+    for mood in ("bad", "worse"):
+        write(f"raise RuntimeError({mood!r})")
+        assert oodbench(*RUN, "--detector", "moody", "--detector", "msp")[0] == 2
+    out = oodbench("table")[1]
+    assert [row[0].partition(" ")[0] for row in rows(out)[2:]].count("moody") == 1
+    assert "RuntimeError: worse" in out and "RuntimeError: bad" not in out
+    # Another seed, or other settings, is another matter.
+    assert oodbench(*RUN, "--detector", "moody", "--seed", "2")[0] == 2
+    assert [row[0].partition(" ")[0] for row in rows(oodbench("table")[1])[2:]].count("moody") == 2
+
+
+def test_a_flag_names_the_file_of_the_plugin_and_how_it_was_calculated(oodbench, write):
+    write("return representation.logits.double()[:, 0]")
+    options = ["--detector", "moody", "--task", "linf", "--set", "linf.steps=1", "--only", "letters"]
+    code, out, err = oodbench(*RUN, *options)
+    assert code == 0, err
+    assert "1 step of " in out
+    (line,) = [line for line in out.splitlines() if line.startswith("- FLAG")]
+    assert "`oodbench run --suite digits --detector moody --plugin plug.py --checkpoint " in line

@@ -65,7 +65,7 @@ def test_without_ray_the_engine_says_what_to_install(oodbench, monkeypatch):
 def test_seeds_in_one_run_are_the_runs_of_each(oodbench, tmp_path):
     code, out, err = oodbench(*QUICK, "--detector", "msp", "--detector", "energy", "--seeds", "1-2", "--out", "swept")
     assert code == 0, err
-    assert "msp, energy: train 2 times for 1 epochs, score 20 image sets" in err
+    assert "msp, energy: train 2 times for 1 epoch, score 20 image sets" in err
     assert "seeds 1, 2, device" in err
     assert "| energy (2 seeds, " in out
     for seed in (1, 2):

@@ -98,7 +98,7 @@ def test_from_the_shell(oodbench, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 8, 8, 3), np.uint8))
     code, out, err = oodbench("data", "pack", "photographs.tar", "few", "--files", "--classes", "imagenet-1k")
     assert code == 0, err
-    assert "0  n01440764: 1 images" in out
+    assert "0  n01440764: 1 image" in out
     code, _, err = oodbench("data", "pack", "photographs.tar", "few", "--classes", "imagenet-21")
     assert code == 2
     assert "imagenet-21 cannot be read as a list of classes (No such file or directory)" in err

@@ -100,7 +100,7 @@ def test_archives_of_all_makers_have_the_same_classes(tmp_path, archive, pack):
     path = written(tmp_path / "x.bin", archive(entries))
     labels, levels, classes, said = packed(path, tmp_path, None if pack is pack_pixels else pack)
     assert (labels, levels, classes) == ([0, 0, 1], [1, 2, 3], ("cat", "dog"))
-    assert "0  cat: 2 images" in said and "1  dog: 1 images" in said
+    assert "0  cat: 2 images" in said and "1  dog: 1 image" in said
     assert "(no image): " in said and "readme.txt" in said
 
 
@@ -108,7 +108,7 @@ def test_the_first_folder_is_the_class(tmp_path):
     names = ["cat/1.png", "cat/young/1.png", "cat/old/1.png", "dog/young/1.png", "dog/young/very/1.png"]
     labels, _, classes, said = packed(folder(tmp_path / "pets", names), tmp_path)
     assert (sorted(labels), classes) == ([0, 0, 0, 1, 1], ("cat", "dog"))
-    assert "4 images lie in further folders inside their class" in said
+    assert "4 images in further folders inside a class" in said
 
 
 def test_folders_around_the_classes_are_not_counted(tmp_path):
@@ -133,7 +133,7 @@ def test_images_beside_classes_have_no_label_and_empty_folders_are_named(tmp_pat
     written(path / "fish" / "list.csv", b"1,2")
     labels, _, classes, said = packed(path, tmp_path)
     assert (labels, classes) == ([-1, 0, 1], ("cat", "dog"))
-    assert "1 images lie beside the class folders and have no label" in said
+    assert "1 image beside the class folders without a label" in said
     assert "no classes, as no image is in them: bird, fish" in said
 
 
@@ -280,4 +280,4 @@ def test_files_kept_as_they_are_are_decoded_as_they_are_shown(tmp_path):
     for square in (kept, small):
         half = len(square) // 2
         assert square[: half - 2].mean() > 240 > 15 > square[half + 2 :].mean()
-    assert "1 images: turned as EXIF says" in "\n".join(said)
+    assert "1 image: turned as EXIF says" in "\n".join(said)

@@ -152,7 +152,7 @@ def test_a_run_that_trains_does_not_take_it_for_its_own(here, oodbench):
     assert oodbench(*RUN, "--pretrained")[0] == 0
     code, out, err = oodbench(*RUN)
     assert code == 0, err
-    assert "msp: train for 1 epochs, score 2 image sets" in err
+    assert "msp: train for 1 epoch, score 2 image sets" in err
     assert "| msp (seed 1) " in out
     assert len(cells(Path("results"))) == 4
     code, out, _ = oodbench("table", "results", "--against", "msp")
@@ -177,7 +177,7 @@ def test_limit_is_about_what_is_scored(here, oodbench):
 def test_a_seed_without_a_network_is_trained_and_both_are_said(here, oodbench):
     code, out, err = oodbench(*RUN, "--pretrained", "--seeds", "1,2")
     assert code == 0, err
-    assert "msp: pretrained network shelf/plain, train for 1 epochs, score 4 image sets" in err
+    assert "msp: pretrained network shelf/plain, train for 1 epoch, score 4 image sets" in err
     assert "msp: trained, not pretrained, on mine with seed 2: shelf/plain is not what would be trained" in err
     assert "differs in its seed" in err
     assert "| msp (seed 1, network shelf/plain, pretrained) " in out
@@ -420,7 +420,7 @@ def test_a_network_of_which_nothing_says_what_it_saw_is_not_taken(here, oodbench
     assert code == 0, err
     assert "the index of shelf/plain does not say which mine-train it saw" in err
     assert "the index of shelf/oe does not say which mine-train and others it saw" in err
-    assert "msp: train for 1 epochs" in err
+    assert "msp: train for 1 epoch" in err
 
 
 def test_of_two_that_were_trained_alike_the_one_that_is_here_and_saw_these_images_is_taken(here, oodbench):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oodbench.networks.compute import PRECISIONS
 from oodbench.results.tables.summary import ASIDE
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
@@ -19,6 +20,9 @@ from oodbench.tasks import Certified
 
 FOLDERS = {"data": "data", "out": "results"}
 """Options that name folders, and what these are where nobody says another."""
+
+REPEATED = ("--precision", *PRECISIONS, "--tf32", "--compile")
+"""Words that a result may have the next command say of how to calculate: results come from anywhere."""
 
 PRINTED_TIES = "look at --convention default, which takes the scores as they are; what a paper's code prints may tie"
 """What helps against ties of the published convention."""
@@ -73,7 +77,8 @@ def stored(effects: Mapping[str, Effect]) -> str:
 def next_run(rows: pd.DataFrame) -> str:
     """The command that attacks harder what rows of a tidy frame, of one task, are about; "" if nothing was attacked.
 
-    It repeats whatever else moves the outcome, as far as a frame tells: results do not keep files of plugins.
+    It repeats whatever else moves the outcome, as far as a frame tells: results of earlier versions do not say from
+    which file a detector came and how it was calculated.
     """
     row = rows.iloc[0]
     constants = json.loads(str(row["constants"]) or "{}")
@@ -84,6 +89,7 @@ def next_run(rows: pd.DataFrame) -> str:
     suite = str(row["suite"])
     suite += "" if suite in suitefile.names() else ".toml"  # somebody's own is called as its file is
     command = ["oodbench", "run", "--suite", suite, "--detector", str(row["detector"])]
+    command += ["--plugin", _from_here(str(row["plugin"]))] if row.get("plugin") else []
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     if row.get("pretrained"):
         command += ["--pretrained"]
@@ -93,6 +99,7 @@ def next_run(rows: pd.DataFrame) -> str:
         command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
     for option in ("limit", "images"):
         command += [f"--{option}", str(row[option])] if row[option] else []
+    command += [word for word in shlex.split(str(row.get("options", ""))) if word in REPEATED]
     # What was set of the task that is flagged is not the other one's, but for the ball.
     for text in settings.texts(str(row["settings"])):
         about, _, what = text.partition("=")[0].rpartition(".")
@@ -101,6 +108,12 @@ def next_run(rows: pd.DataFrame) -> str:
         elif about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
             command += ["--set", text]
     return shlex.join([*command, "--task", attack, *options, *_only(rows)])
+
+
+def _from_here(path: str) -> str:
+    """A path as somebody in the present folder would write it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _elsewhere(folder: object, usual: str) -> bool:

@@ -32,6 +32,8 @@ OF_ATTACK = ("looks", "retired", "hidden")
 
 OF_CELL = (
     "settings",
+    "plugin",
+    "options",
     "limit",
     "images",
     "checkpoint",
@@ -117,6 +119,7 @@ def load_results(
         effects: JSON, by how much each flag may move "auroc" and "fpr95", or did where that was measured
             (see `oodbench.statistics.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
+        plugin, options: file that defines the detector, and words of the command for precision and compilation.
         pretrained: name of the kept network that `--pretrained` took, without its seed; "" where it took none.
         data: folder of the image packs, as the run was told.
         unlike: which sets are not the public ones whose names they have.
@@ -178,14 +181,20 @@ def tidy(
 
 
 def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame without failures that were made good since, in another file: a mended detector has another key."""
+    """The frame without failures that were made good since, or came again, in another file.
+
+    A detector whose code was changed has another key: what its former code did not manage is of interest to nobody,
+    and of what fails time and again the last failure stands for all.
+    """
     same = ["suite", "detector", "seed", "settings", "limit", "images", "checkpoint"]
-    fine = frame[frame["failed"] == ""]
-    made_good: set[str] = set()
-    for _, row in frame[frame["metric"] == FAILURE].iterrows():
+    fine, failures = frame[frame["failed"] == ""], frame[frame["metric"] == FAILURE]
+    past: set[str] = set()
+    for _, row in failures.iterrows():
         later = fine[(fine[same] == row[same]).all(axis=1) & (fine["date"].astype(str) >= str(row["date"]))]
-        made_good |= {str(row["cell"])} if len(later) else set()
-    again = frame["cell"].isin(made_good)
+        others = failures[(failures[same] == row[same]).all(axis=1)]
+        last = others.sort_values(["date", "current"], kind="stable").iloc[-1]
+        past |= {str(row["cell"])} if len(later) or last["cell"] != row["cell"] else set()
+    again = frame["cell"].isin(past)
     left = frame.assign(failed=frame["failed"].where(~again, ""))
     return left[~(again & (frame["metric"] == FAILURE))].reset_index(drop=True)
 

@@ -118,6 +118,12 @@ def of_task(task, **constants):
     ("about", "ends"),
     [
         ({}, "--detector msp --task linf-adaptive"),
+        (
+            {"detector": "mine", "plugin": "/far/off/my plug.py", "options": "--precision bf16 --compile", "limit": 9},
+            "--detector mine --plugin '/far/off/my plug.py' --limit 9 --precision bf16 --compile --task linf-adaptive",
+        ),
+        ({"plugin": str(Path.cwd() / "plug.py")}, "--detector msp --plugin plug.py --task linf-adaptive"),
+        ({"options": "--tf32 --out /etc --checkpoint x"}, "--detector msp --tf32 --task linf-adaptive"),
         (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
         ({"settings": "linf.epsilon=8 linf.steps=2"}, "--set linf-adaptive.epsilon=8 --task linf-adaptive"),
         (

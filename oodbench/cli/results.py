@@ -7,6 +7,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import Examples, plugin_option, results_argument
+from oodbench.cli.terminal import width
 from oodbench.metrics import CONVENTIONS
 from oodbench.registry import discover
 from oodbench.results import reference, tables
@@ -24,9 +25,13 @@ TIDY = ("csv", "json")
     "--format",
     "form",
     type=click.Choice([*STYLES, *TIDY]),
-    default="github",
-    show_default=True,
-    help="csv and json are tidy: one metric a row, fractions, all provenance unless --by asks for means.",
+    help="The long table for a page, or csv and json: one metric a row, fractions, all provenance unless --by asks for "
+    "means.",
+)
+@click.option(
+    "--long",
+    is_flag=True,
+    help="Every metric and all that the figures rest on, a row each detector and task; the same as --format github.",
 )
 @click.option(
     "--by",
@@ -37,7 +42,12 @@ TIDY = ("csv", "json")
     "--sets", multiple=True, metavar="NAME", help="Only this OOD set, or a mean's: near, far, paper; repeatable."
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, such as fpr95; repeatable.")
-@click.option("--sort", metavar="METRIC", default="", help="Best first by this metric, within each task.")
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    default="",
+    help="Best first by this metric, within each task; where tasks stand side by side, by the first of them.",
+)
 @click.option(
     "--seeds",
     type=click.Choice(["mean", "each"]),
@@ -63,7 +73,8 @@ TIDY = ("csv", "json")
 @plugin_option
 def table(
     results: Path,
-    form: str,
+    form: str | None,
+    long: bool,
     by: str | None,
     sets: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -75,7 +86,12 @@ def table(
     base: str | None,
     plugins: tuple[Path, ...],
 ) -> None:
-    """Compute metrics from the scores in a results folder and print them."""
+    """Compute metrics from the scores in a results folder and print them.
+
+    Detectors stand below each other and tasks side by side, with FPR@95 and AUROC or what --metric names, as wide as
+    the terminal is, and 80 columns wide where there is none. --intervals, --compare and --against put columns beside
+    each figure: these make the long table.
+    """
     registry = discover(plugins)
     detectors = {name: registry[name] for name in registry.names()}
     view = tables.View(by or "task", sets, metrics, seeds, sort)
@@ -97,8 +113,11 @@ def table(
         found = tables.flat(frame, view) if by else tables.chosen(frame, view)
         click.echo(_tidy_text(found, form), nl=form != "csv")
         return
+    if not (form or long or base or compare or intervals):
+        click.echo(tables.compact(frame, view, width(), left_out))
+        return
     figures = tables.Published(reference.read(Path(compare))) if compare else None
-    click.echo(tables.render(frame, view, form, figures, left_out))
+    click.echo(tables.render(frame, view, form or "github", figures, left_out))
 
 
 def _tidy_text(frame: pd.DataFrame, form: str) -> str:

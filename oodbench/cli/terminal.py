@@ -4,12 +4,13 @@ import codecs
 import errno
 import os
 import select
+import shutil
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-_WRITTEN = "↓v ↑^ †! ×x –- —- −- ±+- …... ≥>= ≤<="
+_WRITTEN = "↓v ↑^ †! ‡# ×x –- —- −- ±+- …... ≥>= ≤<="
 
 SIGNS = {pair[0]: pair[1:] for pair in _WRITTEN.split()}
 """What stands in for a character of ours where the encoding of the output lacks it."""
@@ -19,6 +20,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 LENIENT = "oodbench-signs"
 """Name of the error handler that puts them there."""
+
+
+WIDTH, NARROWEST = 80, 40
+"""Letters of a line where output goes to no terminal, so that it depends on none; and of the narrowest terminal."""
+
+
+def width() -> int:
+    """Letters of a line of standard output."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return WIDTH
+    return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def write_anyhow() -> None:

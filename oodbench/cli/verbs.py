@@ -33,6 +33,7 @@ from oodbench.cli.options import (
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
+from oodbench.cli.terminal import width
 from oodbench.detector import Detector
 from oodbench.registry import discover
 from oodbench.results import store, tables
@@ -194,7 +195,7 @@ def run(
     out = Path(config.out)
     if ready.team.leads and (there := [cell for cell in sweep.cells(ready.planned) if cell.path.is_file()]):
         frame = tables.tidy(there, {})
-        click.echo(tables.render(frame, tables.View(sets=tuple(config.only))))
+        click.echo(tables.compact(frame, tables.View(sets=tuple(config.only)), width()))
         for said in _surprises(described["checkpoint"], ready.suites, frame):
             click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")

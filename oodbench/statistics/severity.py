@@ -32,6 +32,15 @@ BELIEVED, BOUND = 0.01, 0.05
 """Up to which error a number is believed, and up to which it says something still."""
 
 
+NO, AT_MOST, WITHIN = "no", "at most", "within"
+BELIEFS: Mapping[str, str] = {
+    NO: "not to be believed, may be off by",
+    AT_MOST: "better than the detector is by at least",
+    WITHIN: "to be believed within",
+}
+"""Whether a flagged number says anything, the worst first; points follow."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """How far off a flag says that two numbers may be, as fractions; NaN where it says nothing.
@@ -47,10 +56,11 @@ class Effect:
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of one number, and the most that it may be off by, as a fraction."""
+    """What is said of one number, the most that it may be off by, as a fraction, and which of `BELIEFS` that leaves."""
 
     text: str
     effect: float
+    belief: str
     remedy: str = ""
 
 
@@ -121,21 +131,32 @@ def said(means: Mapping[str, float], effects: Mapping[str, Effect]) -> list[Said
         effect = effects.get(name)
         size = ANYTHING if effect is None else float(np.fmax(effect.auroc, effect.fpr95))
         sized = "by how much a figure may be off is not known" if effect is None else _sized(name, effect)
-        found.append(Said(f"{phrase}; {sized}: {verdict(name, size)}", size, REMEDIES.get(name, "")))
+        text = f"{phrase}; {sized}: {verdict(name, size)}"
+        found.append(Said(text, size, belief(name, size), REMEDIES.get(name, "")))
     return sorted(found, key=lambda one: -one.effect)
 
 
-def verdict(name: str, size: float) -> str:
-    """Whether a number is to be believed that a flag says may be off by `size`, a fraction."""
+def belief(name: str, size: float) -> str:
+    """Which of `BELIEFS` is left of a number that a flag says may be off by `size`, a fraction."""
     if name == "outside":
-        return "not to be believed, since the attack did more than its threat allows"
+        return NO
     if size <= BELIEVED:
-        return f"to be believed within {_points(size)}"
+        return WITHIN
     if name in AT_LEAST or name in AT_LEAST.values():
+        return AT_MOST
+    return WITHIN if size <= BOUND and name != "ties" else NO
+
+
+def verdict(name: str, size: float) -> str:
+    """The same in words."""
+    left = belief(name, size)
+    if left == NO:
+        why = ", since the attack did more than its threat allows" if name == "outside" else ""
+        return f"not to be believed{why}"
+    if left == AT_MOST:
         return "an upper bound of how well the detector holds, and not the best one"
-    if size <= BOUND and name != "ties":
-        return f"to be believed within {_points(size)}, as an upper bound of how well the detector holds"
-    return "not to be believed"
+    bound = "" if size <= BELIEVED else ", as an upper bound of how well the detector holds"
+    return f"to be believed within {points(size)}{bound}"
 
 
 def mark(effect: float) -> str:
@@ -176,13 +197,14 @@ def _of_a_share(share: float, id_scores: Floats, ood_scores: Floats, before: Eff
 def _sized(name: str, effect: Effect) -> str:
     """The effect in words."""
     if name in AT_LEAST or name in AT_LEAST.values():
-        return f"the AUROC is too high by {_points(effect.auroc)} at least"
+        return f"the AUROC is too high by {points(effect.auroc)} at least"
     if name == "ties":
-        return f"the AUROC may be off by {_points(effect.auroc)} to either side"
+        return f"the AUROC may be off by {points(effect.auroc)} to either side"
     higher, lower = ("lower", "higher") if name == "outside" else ("higher", "lower")
-    words = f"the AUROC may be up to {_points(effect.auroc)} {lower}"
-    return words if isnan(effect.fpr95) else f"{words}, FPR@95 up to {_points(effect.fpr95)} {higher}"
+    words = f"the AUROC may be up to {points(effect.auroc)} {lower}"
+    return words if isnan(effect.fpr95) else f"{words}, FPR@95 up to {points(effect.fpr95)} {higher}"
 
 
-def _points(size: float) -> str:
+def points(size: float) -> str:
+    """A fraction in percentage points."""
     return f"{100 * size:.2f} points"

@@ -1,6 +1,7 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
 from oodbench.results.tables.against import Paired, against
+from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import flagged, severities
 from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
@@ -22,6 +23,7 @@ __all__ = [
     "aside",
     "cell_names",
     "chosen",
+    "compact",
     "flagged",
     "flat",
     "load_results",

@@ -38,6 +38,7 @@ class Flagged:
         tasks: whose figures it is about.
         text: what was seen, what it can do, whether to believe it and what to run next.
         effect: the most that a figure may be off by, a fraction.
+        belief: which of `oodbench.statistics.severity.BELIEFS` that leaves.
     """
 
     cell: str
@@ -45,6 +46,7 @@ class Flagged:
     tasks: tuple[str, ...]
     text: str
     effect: float
+    belief: str
 
 
 def flagged(scores: pd.DataFrame) -> list[Flagged]:
@@ -151,7 +153,7 @@ def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
         said = severity.said(means, severity.mean([loaded(text) for text in each["effects"]]))
         if said:
             text = "; also ".join(one.text for one in said) + _next(part, [_remedy(one, part) for one in said])
-            yield Flagged(cell, str(task), (str(task),), text, said[0].effect)
+            yield Flagged(cell, str(task), (str(task),), text, said[0].effect, said[0].belief)
 
 
 def _remedy(said: severity.Said, rows: pd.DataFrame) -> str:
@@ -191,14 +193,16 @@ def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     for name, (text, effect) in honesty.rising(points).items():
         steps = f"{text}: no radius's figure is to be believed closer than that"
         last = scores[scores["task"] == tasks[name][-1]]
-        yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps + _next(last, [""]), effect)
+        steps += _next(last, [""])
+        yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps, effect, severity.AT_MOST)
 
 
 def _disordered(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks that do less damage than weaker ones."""
     for task, (text, effect) in honesty.disordered(left(scores)).items():
         words = f"{text}: the AUROC is too high by {100 * effect:.2f} points at least"
-        yield Flagged(cell, task, (task,), words + _next(scores[scores["task"] == task], [""]), effect)
+        words += _next(scores[scores["task"] == task], [""])
+        yield Flagged(cell, task, (task,), words, effect, severity.AT_MOST)
 
 
 def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:

@@ -101,14 +101,14 @@ def render(
         OodbenchError: a set, mean or metric is not known.
     """
     parts = []
-    suites = _suites(frame)
+    suites = by_suite(frame)
     for number, (title, part) in enumerate(suites, 1):
         more = left_out if number == len(suites) else ()
         parts.append(_part(part, title, view or View(), STYLES[form], published, more))
     return "\n\n".join(parts)
 
 
-def _suites(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def by_suite(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The parts of a frame that never meet, with their titles: suites as they are before those that a run changed."""
     found = []
     for keys, part in frame.groupby(SUITE, sort=False):
@@ -138,22 +138,22 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     for keys, part in frame.groupby(SUITE, sort=False):
         named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
         named |= {"convention": part["convention"].iloc[0]}
-        for entry in summarise(_measured(part), view):
+        for entry in summarise(measured_rows(part), view):
             about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
             rows.append({**named, **asdict(entry), **about})
-        for name, failure in _failures(part, view):
+        for name, failure in failures_of(part, view):
             none = {"task": "", "ood": "", "metric": FAILURE, "value": nan, "missing": "", "apart": "", "n_seeds": 1}
             about = {"detector": failure["detector"], "failed": failure["failed"]}
             rows.append({**named, "line": name, **none, **about})
-    return pd.DataFrame(rows).drop(columns=["cells", "rivals"], errors="ignore")
+    return pd.DataFrame(rows).drop(columns=["cells", "rivals", "notes", "mark"], errors="ignore")
 
 
-def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+def measured_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that have values, each task called by what it did."""
     return threats_apart(frame[frame["metric"] != FAILURE])
 
 
-def _failures(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
+def failures_of(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
     """What the line of each detector that failed is called, and its row."""
     called = names_of(lines(frame, view.seeds))
     return [
@@ -184,7 +184,7 @@ def _part(
     published: Published | None,
     left_out: Sequence[str],
 ) -> str:
-    measured, failures = _measured(frame), _failures(frame, view)
+    measured, failures = measured_rows(frame), failures_of(frame, view)
     if measured.empty:
         table, said = pd.DataFrame(columns=["detector", "task"]), []
     else:
@@ -230,7 +230,7 @@ def _table(
     convention = str(frame["convention"].iloc[0])
     metrics = view.shown(frame)
     bounded = any(not isnan(entry.low) for entry in summary)
-    best = _best(summary)
+    best = best_of(summary)
     # Of differences none is flagged: each side is, in a table of its own.
     flagged = {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
     rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
@@ -248,7 +248,7 @@ def _table(
                 continue
             entry = found[metric]
             leads = best.get((*entry.place, metric, entry.rivals)) == printed(entry.value)
-            text = _text(entry) + _mark(entry, flagged)
+            text = value_text(entry) + flag_mark(entry, flagged)
             row[HEADINGS[metric]] = f"{marks[0]}{text}{marks[1]}" if leads else text
             if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
@@ -256,7 +256,7 @@ def _table(
                     "" if figure is None else printed(figure)
                 )
         for metric in metrics if bounded else ():
-            if metric in (view.metrics or _leading(convention)):
+            if metric in (view.metrics or leading(convention)):
                 row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])
         table.append(row)
     return pd.DataFrame(table)
@@ -267,12 +267,13 @@ def _sides(headings: Sequence[str]) -> list[str]:
     return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
 
 
-def _leading(convention: str) -> tuple[str, ...]:
+def leading(convention: str) -> tuple[str, ...]:
     """Metrics whose intervals are shown where nobody chose metrics."""
     return next(iter(CONVENTIONS[convention])), "auroc", OF_ID
 
 
-def _text(entry: Entry) -> str:
+def value_text(entry: Entry) -> str:
+    """A number of a table, with its deviation over seeds."""
     if entry.missing:
         return "incomplete"
     if isnan(entry.value):
@@ -280,7 +281,7 @@ def _text(entry: Entry) -> str:
     return printed(entry.value) + (f" ± {printed(entry.sd)}" if len(entry.cells) > 1 else "")
 
 
-def _mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
+def flag_mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
     """The sign of what is flagged behind a number, by its worst seed."""
     found = [flagged[cell, entry.task] for cell in entry.cells if (cell, entry.task) in flagged]
     return severity.mark(max(found)) if found and entry.metric != OF_ID and not isnan(entry.value) else ""
@@ -295,7 +296,7 @@ def _interval(entry: Entry) -> str:
     return "" if isnan(entry.low) else f"{printed(entry.low)} to {printed(entry.high)}"
 
 
-def _best(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
+def best_of(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
     """The best value, as printed, of each (task, set or mean, metric, rivals) that several lines compete for."""
     rivals: dict[tuple[str, str, str, Hashable], list[float]] = {}
     for entry in summary:

@@ -40,25 +40,19 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     cells = frame.drop_duplicates("cell")
     if BASE in frame:
         return _about_differences(frame, summary)
-    notes = [_about_counts(frame, summary), *_about_images(cells), _about_convention(frame)]
+    notes = [_about_counts(frame, summary), *about_images(cells), _about_convention(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
     notes += about_attacked_id(scores)
     notes += _flags(scores, called)
-    notes += _missing(frame, summary, called)
-    notes += _stale(cells, called)
-    notes += [*_apart(summary), *_repeated(cells, called)]
-    if unlabelled := sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]}):
-        notes.append(f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels.")
-    notes += [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
-    if any(len(entry.cells) > 1 for entry in summary):
-        notes.append("±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images.")
-        notes += _one_network(cells, summary, called)
-    for _, cell in cells[cells["operating_point"].notna()].iterrows():
-        name = called[str(cell["cell"])]
-        notes.append(f"FPR@95 of {name} is at its own threshold {cell['operating_point']}, not at 95 % of ID.")
-    notes += _about_printed(scores, called)
+    notes += missing(frame, summary, called)
+    notes += about_stale(cells, called)
+    notes += [*about_apart(summary), *about_repeated(cells, called)]
+    notes += about_labels(frame)
+    notes += about_seeds(cells, summary, called)
+    notes += about_operating_points(cells, called)
+    notes += about_printed(scores, called)
     if scores["low"].notna().any():
         notes.append(
             "95 % intervals are for endless images of these kinds, of which the ones scored are a sample; over several "
@@ -79,7 +73,7 @@ def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
     found = flagged(scores)
     lines = [f"FLAG {_cell(cells[one.cell], called)}, {one.about}: {one.text}." for one in found]
-    return [*_upside_down(scores, called), *lines, *([severity.MARKS] if found else [])]
+    return [*upside_down(scores, called), *lines, *([severity.MARKS] if found else [])]
 
 
 def about_attacked_id(scores: pd.DataFrame) -> list[str]:
@@ -93,6 +87,29 @@ def about_attacked_id(scores: pd.DataFrame) -> list[str]:
         "threshold beforehand. 'Clean threshold' is the one that keeps 95 % of the ID images as they are: FPR@95 there "
         "is the share of OOD images accepted at it, ID rejected the share of attacked ID images rejected at it (5 % or "
         "less without an attack). ID accuracy is of the images as they are."
+    ]
+
+
+def about_labels(frame: pd.DataFrame) -> list[str]:
+    """Whose ID accuracy is unknown, or may not mean what it seems to."""
+    unlabelled = sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]})
+    notes = [f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels."] if unlabelled else []
+    return notes + [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
+
+
+def about_seeds(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """What the deviation behind a mean over seeds is of; nothing where there is none."""
+    if all(len(entry.cells) == 1 for entry in summary):
+        return []
+    said = "±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images."
+    return [said, *_one_network(cells, summary, called)]
+
+
+def about_operating_points(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Whose FPR@95 is at a threshold of its own."""
+    return [
+        f"FPR@95 of {called[str(cell['cell'])]} is at its own threshold {cell['operating_point']}, not at 95 % of ID."
+        for _, cell in cells[cells["operating_point"].notna()].iterrows()
     ]
 
 
@@ -157,7 +174,7 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     )
 
 
-def _about_images(cells: pd.DataFrame) -> list[str]:
+def about_images(cells: pd.DataFrame) -> list[str]:
     """Which image sets only have the name of a public one."""
     said = dict.fromkeys(one for text in cells["unlike"] for one in str(text).split("; ") if one)
     return [f"Other images: {'; '.join(said)}: compare with no figure of those sets."] if said else []
@@ -167,7 +184,7 @@ def _counts(numbers: "pd.Series[int]") -> str:
     return " or ".join(str(number) for number in sorted(set(numbers)))
 
 
-def _about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """Where figures of the published convention are not what the paper's code would print, to the last tie."""
     rows = scores[scores["convention"] == "published"]
     notes = []
@@ -194,7 +211,7 @@ def _about_convention(frame: pd.DataFrame) -> str:
     )
 
 
-def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+def missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
     """What keeps a row from a mean, and detectors that have no OOD scores at all."""
     gaps: dict[tuple[str, str], dict[str, None]] = {}
     for entry in summary:
@@ -211,7 +228,7 @@ def _missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str,
     return notes + [f"Missing: {name}: all OOD sets; {again}." for name in bare]
 
 
-def _stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def about_stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """What is stored and left out, a line a cell."""
     return [
         f"Stale and left out: {_cell(cell, called)}, {cell['stale']}; run it again."
@@ -220,7 +237,7 @@ def _stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _apart(summary: Sequence[Entry]) -> list[str]:
+def about_apart(summary: Sequence[Entry]) -> list[str]:
     """Why lines stand apart from others of their task."""
     tasks: dict[tuple[str, str], dict[str, None]] = {}
     for entry in summary:
@@ -236,7 +253,7 @@ def _apart(summary: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def about_repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """Seeds that were measured more than once, to other scores."""
     alike = [name for name in LIKE_SEEDS if name != "tuning_source"]
     cells = cells.assign(network_from=network_from(cells))
@@ -256,7 +273,7 @@ def _cell(row: "pd.Series[Any]", called: Mapping[str, str]) -> str:
     return one_cell(str(row["cell"]), row["seed"], called)
 
 
-def _upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """A line for each cell whose scores, without any attack, put OOD images above ID images."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     kinds = [json.loads(str(constants) or "{}").get("kind") for constants in rows["constants"]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,18 @@ class View:
         return list(dict.fromkeys(self.metrics)) or usual
 
 
+class Note(NamedTuple):
+    """A word about what sets a line apart.
+
+    Attributes:
+        kind: what it is about: "seeds", "settings", "limit", "images", "tuning", "network", "unlike", "more".
+        text: for people.
+    """
+
+    kind: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Entry:
     """One number of a table, as a fraction.
@@ -104,6 +116,8 @@ class Entry:
         detector: by name.
         cells: behind the number, one a seed.
         apart: why it is not among the main results of its task, such as "other code"; empty if it is.
+        notes: what its row is called beside the detector, note by note.
+        mark: what tells its row from others that would be called the same; empty if none would.
         rivals: equal where values may be held against each other; None where they may be held against none.
     """
 
@@ -119,6 +133,8 @@ class Entry:
     detector: str
     cells: tuple[str, ...]
     apart: str = ""
+    notes: "tuple[Note, ...]" = ()
+    mark: str = ""
     rivals: Hashable | None = ""
 
     @property
@@ -143,9 +159,13 @@ class Line:
 
     def called(self, names: Collection[str], apart: str = "") -> str:
         """What it is called where only the cells called `names` have been measured."""
-        seeds = sorted(self.cells.loc[self.cells["cell"].isin(names), "seed"])
-        text = label(self.cells.iloc[0], seeds, [self.parameters, apart])
+        text = label(str(self.cells["detector"].iloc[0]), self.notes(names, apart))
         return f"{text} {self.mark}".strip()
+
+    def notes(self, names: Collection[str], apart: str = "") -> tuple[Note, ...]:
+        """What stands behind its detector's name there."""
+        seeds = sorted(self.cells.loc[self.cells["cell"].isin(names), "seed"])
+        return about_line(self.cells.iloc[0], seeds, [self.parameters, apart])
 
 
 def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
@@ -207,17 +227,24 @@ def _values(line: Line) -> dict[str, Any]:
     return values
 
 
-def label(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> str:
+def label(detector: str, notes: Iterable[Note]) -> str:
     """A detector and whatever sets it apart."""
-    notes = [f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"]
-    notes += [str(cell["settings"])] if cell["settings"] else []
-    notes += [f"{cell['limit']} images of each set"] if cell["limit"] else []
-    notes += [f"{cell['images']} of each OOD set"] if cell["images"] else []
-    notes += ["tuned on ID test images"] if tuned(cell).get("source") == "id-test" else []
-    notes += named_network(cell)
-    notes += ["other images"] if cell["unlike"] else []
-    notes += [note for note in more if note and note not in notes]
-    return f"{cell['detector']} ({', '.join(notes)})"
+    said = ", ".join(note.text for note in notes)
+    return f"{detector} ({said})" if said else detector
+
+
+def about_line(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> tuple[Note, ...]:
+    """Whatever sets a detector of these seeds apart, and what `more` there is to say; nothing twice."""
+    notes = [Note("seeds", f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds")]
+    notes += [Note("settings", str(cell["settings"]))] if cell["settings"] else []
+    notes += [Note("limit", f"{cell['limit']} images of each set")] if cell["limit"] else []
+    notes += [Note("images", f"{cell['images']} of each OOD set")] if cell["images"] else []
+    notes += [Note("tuning", "tuned on ID test images")] if tuned(cell).get("source") == "id-test" else []
+    notes += [Note("network", said) for said in named_network(cell)]
+    notes += [Note("unlike", "other images")] if cell["unlike"] else []
+    for text in more:
+        notes += [Note("more", text)] if text and text not in [note.text for note in notes] else []
+    return tuple(notes)
 
 
 def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
@@ -303,9 +330,14 @@ def _named(
 ) -> list[Entry]:
     """Each line of entries by what it is called, and how it stands beside others."""
     how = [standing[entries[0].cells[0], entries[0].task] for entries in found]
-    texts = [
-        line_of[entries[0].cells[0]].called(entries[0].cells, each.apart)
+    notes = [
+        line_of[entries[0].cells[0]].notes(entries[0].cells, each.apart)
         for entries, each in zip(found, how, strict=True)
+    ]
+    own = [line_of[entries[0].cells[0]].mark for entries in found]
+    texts = [
+        f"{label(entries[0].detector, each)} {mark}".strip()
+        for entries, each, mark in zip(found, notes, own, strict=True)
     ]
     # A line that has lost some of its seeds to another threat, or to other images, may be called as one beside it.
     tasks = [entries[0].task for entries in found]
@@ -313,8 +345,15 @@ def _named(
         [entries[0].cells[0] for entries in found], [f"{task} {text}" for task, text in zip(tasks, texts, strict=True)]
     )
     return [
-        replace(entry, line=f"{text} {mark}".strip(), apart=each.apart, rivals=each.rivals)
-        for entries, text, mark, each in zip(found, texts, marks, how, strict=True)
+        replace(
+            entry,
+            line=f"{text} {mark}".strip(),
+            apart=each.apart,
+            notes=said,
+            mark=f"{first} {mark}".strip(),
+            rivals=each.rivals,
+        )
+        for entries, text, said, first, mark, each in zip(found, texts, notes, own, marks, how, strict=True)
         for entry in entries
     ]
 

@@ -1,0 +1,165 @@
+"""What a compact table says below itself: no more than it cannot be read without, the rest is `--long`'s."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from oodbench.metrics import AT_CLEAN
+from oodbench.results.tables import notes
+from oodbench.results.tables.comparable import OF_ID
+from oodbench.results.tables.flags import Flagged, flagged
+from oodbench.results.tables.layout import best_of, one_line
+from oodbench.results.tables.rows import Rows
+from oodbench.results.tables.summary import Entry, aside, behind, means
+from oodbench.statistics import severity
+from oodbench.statistics.severity import BELIEFS
+
+MEANINGS: Mapping[str, str] = {
+    "fpr95": "FPR@95: OOD images accepted where 95 % of ID images are kept, low is good.",
+    "fpr95_oodpos": "OOD+ FPR@95: ID images rejected where 95 % of OOD images are caught, low is good.",
+    "fpr95_clean": "FPR@95 cl.: OOD images accepted at the threshold that keeps 95 % of the ID images as they are.",
+    "fnr_clean": "ID rej. cl.: attacked ID images rejected at that threshold, low is good.",
+    "auroc": "AUROC: high is good.",
+    "aupr_in": "AUPR-in, AUPR-out: high is good.",
+    "aupr_out": "AUPR-in, AUPR-out: high is good.",
+    "detection_error": "error: detection error, low is good.",
+    "accuracy": "ID acc.: ID images whose class is recognised.",
+}
+"""Each metric in a sentence."""
+
+
+def brief(
+    frame: pd.DataFrame,
+    measured: pd.DataFrame,
+    rows: Rows,
+    summary: Sequence[Entry],
+    metrics: Sequence[str],
+    left_out: Iterable[str],
+) -> list[str]:
+    """The notes of a compact table, a sentence or two each, what went wrong first.
+
+    Args:
+        frame: tidy, of one suite and convention, with what failed.
+        measured: its rows that have values, tasks called by what they did.
+        rows: of the table.
+        summary: what it shows.
+        metrics: in its order.
+        left_out: what else must be said of the results.
+    """
+    said = []
+    if len(measured):
+        scores, cells = measured[measured["metric"] != OF_ID], measured.drop_duplicates("cell")
+        said += [_counts(measured, summary), *_metrics(metrics, summary), *_balls(scores)] if summary else []
+        said += [*notes.upside_down(scores, rows.called), *_flags(scores, rows.called)]
+        said += _failed(frame, rows.called)
+        said += notes.missing(measured, summary, rows.called)
+        said += [*notes.about_stale(cells, rows.called), *notes.about_images(cells)]
+        said += [*notes.about_apart(summary), *notes.about_repeated(cells, rows.called)]
+        said += notes.about_operating_points(cells, rows.called) + notes.about_printed(scores, rows.called)
+        said += notes.about_labels(measured) if OF_ID in metrics else []
+        said += notes.about_seeds(cells, summary, rows.called)
+        said += _machines(measured)
+    else:
+        said += _failed(frame, rows.called)
+    intervals = ", 95 % intervals" if frame["low"].notna().any() else ""
+    more = f"--long shows all metrics{intervals}, what is behind each flag and what to run next, what figures rest on."
+    return [*said, *left_out, more]
+
+
+def _failed(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    rows = frame[frame["failed"] != ""].drop_duplicates("cell")
+    found = []
+    for _, row in rows.iterrows():
+        name, why = called[str(row["cell"])], one_line(row["failed"])
+        why = why if why.startswith(name) else f"{name}: {why}"
+        found.append(f"Failed: {why}; the same run again tries it.")
+    return found
+
+
+def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Which figures are flagged and how far off they may be, the worst kind first."""
+    worst: dict[tuple[str, str], Flagged] = {}
+    for one in flagged(scores):
+        for task in one.tasks:
+            worst.setdefault((one.cell, task), one)
+    found = []
+    for sign in ("‡", "†"):
+        of_sign = {place: one for place, one in worst.items() if severity.mark(one.effect) == sign}
+        for belief, words in BELIEFS.items():
+            some = {place: one.effect for place, one in of_sign.items() if one.belief == belief}
+            if some:
+                found.append(f"{sign} {words} (points): {_listed(some, called)}.")
+    return found
+
+
+def _listed(effects: Mapping[tuple[str, str], float], called: Mapping[str, str]) -> str:
+    """By row, the tasks and by how much each may be off."""
+    of_row: dict[str, dict[str, float]] = {}
+    for (cell, task), effect in effects.items():
+        of_row.setdefault(called[cell], {}).setdefault(task, effect)
+    return "; ".join(
+        f"{name} {', '.join(f'{task} {_size(effect)}' for task, effect in tasks.items())}"
+        for name, tasks in of_row.items()
+    )
+
+
+def _size(effect: float) -> str:
+    return "anything" if effect >= 1 else f"{100 * effect:.2f}"
+
+
+def _counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
+    """Means over which sets, of how many images."""
+    scores = frame[frame["metric"] != OF_ID]
+    shown = {name for entry in summary for name in behind(frame, entry.ood)}
+    averaged = shown - set(aside(frame)) if len(shown) > 1 else shown
+    rows = scores[scores["ood"].isin(shown)]
+    sets = []
+    for distance, part in rows.groupby("distance", sort=False):
+        sets.append(f"{distance} {', '.join(dict.fromkeys(part['ood']))}".strip())
+    mean = f"mean over {len(averaged)} OOD sets" if len(averaged) > 1 else "OOD set"
+    said = f"Percent; {mean} ({'; '.join(sets)}; {_numbers(rows['n_ood'])} images each)"
+    said += f" against {_numbers(frame['n_id'])} ID images."
+    gone = [name for name in means(frame)["all"] if name not in shown]
+    return said + (f" Left out of the suite's OOD sets: {', '.join(gone)}." if gone else "")
+
+
+def _numbers(column: "pd.Series[Any]") -> str:
+    numbers = sorted({int(number) for number in column if number})
+    return " or ".join(map(str, numbers)) if len(numbers) < 3 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _metrics(metrics: Collection[str], summary: Sequence[Entry]) -> list[str]:
+    """What the columns mean, and which is the best."""
+    sets = len({entry.ood for entry in summary}) > 1
+    best = f" * best of its column{' and set' if sets else ''}." if best_of(summary) else ""
+    return [" ".join(dict.fromkeys(MEANINGS[metric] for metric in metrics)) + best]
+
+
+def _balls(scores: pd.DataFrame) -> list[str]:
+    """How far images were moved, and which."""
+    found: dict[tuple[str, int], dict[str, None]] = {}
+    for _, row in scores[scores["epsilon"] > 0].drop_duplicates("task").iterrows():
+        side = str(json.loads(str(row["constants"]) or "{}").get("side", "out"))
+        found.setdefault((side, int(row["epsilon"])), {})[str(row["task"])] = None
+    moved = {"out": "OOD images", "in": "ID images", "both": "ID and OOD images"}
+    said = [
+        f"{', '.join(tasks)}: {moved.get(side, 'images')} within {epsilon}/255 (L-infinity)."
+        for (side, epsilon), tasks in found.items()
+    ]
+    attacked_id = list(dict.fromkeys(scores.loc[scores["metric"].isin(AT_CLEAN), "task"]))
+    said += (
+        [
+            f"{', '.join(attacked_id)}: ID images are attacked, and FPR@95 takes its threshold from them; "
+            "--metric fpr95_clean is at a threshold set before the attack."
+        ]
+        if attacked_id
+        else []
+    )
+    return said
+
+
+def _machines(frame: pd.DataFrame) -> list[str]:
+    count = len(frame.drop_duplicates(["hardware", "torch"]))
+    return [f"Measured on {count} machines or versions of torch, which round differently."] if count > 1 else []

@@ -1,0 +1,252 @@
+"""A tidy frame to the table that a terminal shows: detectors down, tasks across, what all rows share said once."""
+
+import textwrap
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from oodbench.metrics import AT_CLEAN
+from oodbench.results.tables import flags
+from oodbench.results.tables.brief import brief
+from oodbench.results.tables.comparable import OF_ID
+from oodbench.results.tables.layout import best_of, by_suite, failures_of, flag_mark, leading, measured_rows, value_text
+from oodbench.results.tables.rows import Rows, rows_of
+from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lines, summarise
+
+WIDTH = 80
+"""Columns where nobody knows of how many there are, as in a file or a pipe."""
+
+LABEL = 28
+"""Letters of a row's name before it goes on in the next line."""
+
+GAP = "  "
+"""Between two tasks; between the metrics of one there is a single space."""
+
+SHORT: Mapping[str, str] = {
+    "accuracy": "ID acc.",
+    "fpr95": "FPR@95",
+    "fpr95_oodpos": "OOD+ FPR@95",
+    "fpr95_clean": "FPR@95 cl.",
+    "fnr_clean": "ID rej. cl.",
+    "auroc": "AUROC",
+    "aupr_in": "AUPR-in",
+    "aupr_out": "AUPR-out",
+    "detection_error": "error",
+}
+"""Metrics, as a narrow column calls them."""
+
+NOTHING, INCOMPLETE, FAILED, BEST = "–", "missing", "failed", "*"
+"""What a cell says that was not measured, one whose sets are not all there, one of a failed detector, and the best."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: the task that it is of ("" for none), its heading, and a text for each row."""
+
+    task: str
+    heading: str
+    cells: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        """Of the widest of them."""
+        return max(map(len, (self.heading, *self.cells)))
+
+
+def compact(frame: pd.DataFrame, view: View | None = None, width: int = WIDTH, left_out: Sequence[str] = ()) -> str:
+    """A tidy frame for a terminal, in percent, one part a suite: FPR@95 and AUROC where `view` names no metrics.
+
+    What all rows share stands above the table once, and below it what this table cannot be read without. All of a
+    task's metrics stand side by side if that fits, else each metric has a block of its own, and a block that is still
+    too wide is cut between tasks.
+
+    Args:
+        frame: from `tidy`.
+        view: what of it is shown.
+        width: letters of a line; a number and its row's name may need more.
+        left_out: what else must be said of the results, below the last table.
+
+    Raises:
+        OodbenchError: a set, mean or metric is not known.
+    """
+    parts = []
+    suites = by_suite(frame)
+    for number, (_, part) in enumerate(suites, 1):
+        more = left_out if number == len(suites) else ()
+        parts.append(_part(part, view or View(), width, more))
+    return "\n\n".join(parts)
+
+
+def _part(frame: pd.DataFrame, view: View, width: int, left_out: Sequence[str]) -> str:
+    convention = str(frame["convention"].iloc[0])
+    metrics = list(dict.fromkeys(view.metrics)) or list(leading(convention)[:2])
+    measured = measured_rows(frame)
+    summary = [] if measured.empty else [one for one in summarise(measured, view) if one.metric in {*metrics, OF_ID}]
+    rows = rows_of(summary, lines(frame, view.seeds), measured, failures_of(frame, view))
+    shown = [entry for entry in summary if entry.metric in metrics]
+    name, version, fingerprint = (frame[column].iloc[0] for column in SUITE)
+    shared = [*rows.shared, *([f"convention {convention!r}"] if convention != "default" else [])]
+    head = [f"{name}, version {version}, fingerprint {str(fingerprint)[:8]}", *([", ".join(shared)] if shared else [])]
+    head += [f"{task}: {', '.join(said)}" for task, said in rows.of_task.items()]
+    blocks = _blocks(rows, shown, metrics, measured, view, width)
+    notes = brief(frame, measured, rows, shown, metrics, left_out)
+    wrapped = [line for text in head for line in textwrap.wrap(text, width)]
+    return "\n\n".join(["\n".join(wrapped), *blocks, "\n".join(wrap(note, width) for note in notes)])
+
+
+def wrap(text: str, width: int) -> str:
+    """A note in lines of `width` letters, its first as far left as it goes. Words stay whole: some are commands."""
+    return "\n".join(textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+
+
+def _blocks(
+    rows: Rows, summary: Sequence[Entry], metrics: Sequence[str], measured: pd.DataFrame, view: View, width: int
+) -> list[str]:
+    """The table, or the tables that its metrics and tasks are spread over."""
+    flagged = flags.severities(flags.flagged(measured[measured["metric"] != OF_ID])) if len(measured) else {}
+    columns = _columns(rows, summary, metrics, flagged)
+    over = _over(summary, view)
+    labels = [_labels(rows, over, width), *([_sets(rows, over)] if over else [])]
+    room = width - sum(max(map(len, column)) + len(GAP) for column in labels)
+    of_tasks = [metric for metric in metrics if metric != OF_ID]
+    if not of_tasks or (len(of_tasks) > 1 and _room(columns) <= room):
+        return [_grid(labels, columns)]
+    found = []
+    for metric in of_tasks:
+        # A block is of one metric, which its corner names; its columns are called as their tasks are.
+        titled = [[SHORT[metric], *labels[0][1:]], *labels[1:]]
+        own = [Column("", column.task, column.cells) for column in columns if column.heading == SHORT[metric]]
+        own += [column for column in columns if not column.task] if metric == of_tasks[-1] else []
+        while own:
+            count = next((count for count in range(len(own), 1, -1) if _room(own[:count]) <= room), 1)
+            found.append(_grid(titled if own[0].heading != SHORT[OF_ID] else labels, own[:count]))
+            own = own[count:]
+    return found
+
+
+def _over(summary: Sequence[Entry], view: View) -> str:
+    """What the second column is called, if there must be one: which set, or mean, a row is of."""
+    beside = any(not entry.ood.startswith(MEAN) for entry in summary)
+    return "OOD set" if view.by == "ood" else "mean over" if view.by == "mean" or beside else ""
+
+
+def _labels(rows: Rows, over: str, width: int) -> list[str]:
+    """The first column: what rows are called, once where several sets follow each other; a text may have lines."""
+    texts, before = [], ""
+    for row in rows.rows:
+        called = "" if over and row.label == before else row.label
+        texts.append(called)
+        before = row.label
+    most = max(16, min(LABEL, width // 3))
+    # What is too long goes on in rows of its own, which hold no numbers: `_grid` knows them by their line break.
+    return ["detector", *("\n".join(textwrap.wrap(text, most, subsequent_indent="  ")) for text in texts)]
+
+
+def _sets(rows: Rows, over: str) -> list[str]:
+    return [over, *(row.ood.removeprefix(MEAN) for row in rows.rows)]
+
+
+def _columns(
+    rows: Rows, summary: Sequence[Entry], metrics: Sequence[str], flagged: Mapping[tuple[str, str], float]
+) -> list[Column]:
+    """One a task and metric; ID accuracy, which no task changes, has one of its own."""
+    best = best_of(summary)
+    measured = {(*rows.row_of[entry], entry.task, entry.metric): entry for entry in summary}
+    tasks = list(dict.fromkeys(entry.task for entry in summary))
+    there = {(entry.task, entry.metric) for entry in summary}
+    columns = []
+    for task in tasks:
+        for metric in metrics:
+            if metric == OF_ID or (metric in AT_CLEAN and (task, metric) not in there):
+                continue
+            found = [measured.get((row.label, row.ood, task, metric)) for row in rows.rows]
+            columns.append(Column(task, SHORT[metric], _aligned(found, best, flagged)))
+    if OF_ID in metrics:
+        keys = [[(row.label, row.ood, task, OF_ID) for task in tasks] for row in rows.rows]
+        found = [next((measured[key] for key in of_row if key in measured), None) for of_row in keys]
+        columns.append(Column("", SHORT[OF_ID], _aligned(found, best, flagged)))
+    first, *others = columns or [Column("", "", [NOTHING] * len(rows.rows))]
+    return [_with_failures(first, rows), *others]
+
+
+def _with_failures(column: Column, rows: Rows) -> Column:
+    """The column with a word in the rows of detectors that failed."""
+    cells = [
+        f"{FAILED:>{len(cell.rstrip())}}".ljust(len(cell)) if row.failed else cell
+        for row, cell in zip(rows.rows, column.cells, strict=True)
+    ]
+    return Column(column.task, column.heading, cells)
+
+
+def _aligned(
+    found: Sequence[Entry | None],
+    best: Mapping[tuple[str, str, str, Hashable], str],
+    flagged: Mapping[tuple[str, str], float],
+) -> list[str]:
+    """The cells of a column: points under points, signs behind them."""
+    texts, signs = [], []
+    for entry in found:
+        text = value_text(entry) if entry else NOTHING
+        texts.append(INCOMPLETE if entry and entry.missing else text)
+        leads = entry is not None and best.get((*entry.place, entry.metric, entry.rivals)) == text.partition(" ")[0]
+        signs.append(BEST * leads + (flag_mark(entry, flagged) if entry else ""))
+    room = max(map(len, signs), default=0)
+    # Words may take the room of the signs: they have none.
+    numbers = [len(text) for text, entry in zip(texts, found, strict=True) if entry and not entry.missing]
+    digits = max(numbers, default=0)
+    return [
+        f"{text:>{digits}}{sign:{room}}" if entry and not entry.missing else f"{text:>{digits}}".ljust(digits + room)
+        for text, sign, entry in zip(texts, signs, found, strict=True)
+    ]
+
+
+def _groups(columns: Sequence[Column]) -> list[list[Column]]:
+    """Columns of one task together."""
+    groups: list[list[Column]] = []
+    for column in columns:
+        if groups and column.task and groups[-1][0].task == column.task:
+            groups[-1].append(column)
+        else:
+            groups.append([column])
+    return groups
+
+
+def _widths(group: Sequence[Column]) -> list[int]:
+    """Of the columns of a task, the first made wider where the task's name needs more."""
+    widths = [column.width for column in group]
+    widths[0] += max(0, len(group[0].task) - sum(widths) - len(widths) + 1)
+    return widths
+
+
+def _room(columns: Sequence[Column]) -> int:
+    groups = [_widths(group) for group in _groups(columns)]
+    return sum(sum(widths) + len(widths) - 1 for widths in groups) + len(GAP) * (len(groups) - 1)
+
+
+def _grid(labels: Sequence[Sequence[str]], columns: Sequence[Column]) -> str:
+    """Labels to the left, numbers to the right, tasks above the metrics where columns are of tasks."""
+    groups = _groups(columns)
+    widths = [max(len(line) for text in column for line in text.split("\n")) for column in labels]
+    first, above = [f"{'':{width}}" for width in widths], []
+    for group in groups:
+        above.append(f"{group[0].task:^{sum(_widths(group)) + len(group) - 1}}")
+    lines_ = [GAP.join([*first, *above])] if any(group[0].task for group in groups) else []
+    for number in range(len(labels[0])):
+        numbers = [
+            " ".join(
+                f"{column.heading if number == 0 else column.cells[number - 1]:>{width}}"
+                for column, width in zip(group, _widths(group), strict=True)
+            )
+            for group in groups
+        ]
+        own = [column[number].split("\n") for column in labels]
+        lines_.append(GAP.join([*_padded([texts[0] for texts in own], widths), *numbers]))
+        lines_ += [GAP.join(_padded([text], widths)) for text in own[0][1:]]
+        if number == 0:
+            lines_.append("-" * max(map(len, lines_)))
+    return "\n".join(line.rstrip() for line in lines_)
+
+
+def _padded(texts: Collection[str], widths: Sequence[int]) -> list[str]:
+    return [f"{text:{width}}" for text, width in zip(texts, widths, strict=False)]

@@ -103,6 +103,7 @@ def test_images_are_not_kept_unless_asked_and_a_subset_is_spread(oodbench, tmp_p
     assert len(set(group.labels.tolist())) == len(group.indices) == 8  # of as many classes as can be
     assert len(cell.group("id", "digits-test").scores) == 40
     assert "8 of each OOD set" in out
+    out = oodbench("table", "--long")[1]
     assert "AUROC, 95 % interval" in out
 
 
@@ -133,7 +134,8 @@ def test_attacked_on_both_sides_is_worse_than_on_one(oodbench):
         name = "linf" if side == "out" else f"linf-{side}"
         code, out, err = oodbench(*common, "--threat", side, "--set", f"{name}.steps=5", "--set", f"{name}.epsilon=8")
         assert code == 0, err
-    assert "linf-both: OOD and ID images attacked" in out
+    assert "linf-both: ID and OOD images attacked within 8/255" in out
+    assert "linf-both: OOD and ID images attacked" in oodbench("table", "--long")[1]
     frame = frame_of(oodbench)
     auroc = frame[frame.metric == "auroc"].groupby("task")["value"].mean()
     assert auroc["linf-both"] < min(auroc["linf"], auroc["linf-in"])
@@ -158,7 +160,8 @@ def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):
     settings = ["--set", "linf.epsilon=1", "--set", "certified.epsilon=1", "--set", "linf.objective=adaptive"]
     code, out, err = oodbench(*QUICK, "--detector", "knn", "--set", "knn.k=5", *tasks, *settings)
     assert code == 0, err
-    assert "certified: no attack within L-infinity 1/255 on OOD images can do worse" in out
+    assert "certified: a guarantee, for OOD images anywhere within 1/255 (L-infinity)." in out
+    assert "certified: no attack within L-infinity 1/255 on OOD images can do worse" in oodbench("table", "--long")[1]
     frame = frame_of(oodbench)
     assert set(frame[frame.task == "certified"].detector) == {"msp"}  # knn has no bound and no row
     (cell,) = [cell for cell in cells(tmp_path / "results") if "msp" in str(cell.path)]
@@ -171,7 +174,7 @@ def test_a_task_changed_for_one_run_stands_beside_the_suites_own(oodbench, tmp_p
     for more in ((), ("--set", "linf.steps=2")):
         assert oodbench(*QUICK, "--limit", "10", "--task", "linf", *more)[0] == 0
     assert len(cells(tmp_path / "results")) == 2
-    table = oodbench("table", "results")[1]
+    table = oodbench("table", "results", "--long")[1]
     assert "msp (seed 1, epochs=1, 10 images of each set)" in table
     assert "msp (seed 1, epochs=1 linf.steps=2, 10 images of each set)" in table
 
@@ -225,9 +228,11 @@ def test_without_a_gradient_random_search_alone_is_told(oodbench, tmp_path):
     command = (*QUICK[:-2], "--limit", "6", "--detector", "blind", "--plugin", "blind.py")
     code, out, err = oodbench(*command, "--task", "linf-adaptive", "--set", "linf-adaptive.level=quick")
     assert code == 0, err
+    out = oodbench("table", "--long")[1]
     assert "no gradient comes back to the images, so there was random search alone" in out
     code, _, err = oodbench(*command, "--task", "linf")
     assert code == 2
+    out = oodbench("table", "--long")[1]
     assert "no gradient comes back from the score to the images" in err
 
 

@@ -78,7 +78,7 @@ def test_an_earlier_state_of_a_file_is_a_copy_of_it(tmp_path, stored, cell):
 def test_the_same_seed_with_other_scores_stands_apart_and_is_named(oodbench, tmp_path, stored, cell):
     stored(tmp_path / "results" / "gpu", ood=[("a", [0.0, 0.0, 9.5, 0.0])])
     stored(tmp_path / "results", seed=2, key="cd", ood=[("a", [9.5] * 4)])
-    code, out, err = oodbench("table", "--metric", "fpr95")
+    code, out, err = oodbench("table", "--long", "--metric", "fpr95")
     assert (code, err) == (0, "")
     assert "± " not in out
     assert "50.00" in out
@@ -100,7 +100,7 @@ def test_broken_files_are_named_and_left_out_by_every_command(oodbench, tmp_path
         for name in ("msp/empty.h5", "digits/cut.h5", "gone.h5", "pack.h5"):
             assert f"{name} as scores (" in err
         assert err.count("WARNING: left out: ") == 4
-    assert "left out: cannot read results/digits/cut.h5" in oodbench("table")[1]
+    assert "left out: cannot read results/digits/cut.h5" in oodbench("table", "--long")[1]
     cell.path.unlink()
     for arguments in (["table"], ["report"], ["check", "--reference", "measured"], ["data", "export"]):
         code, out, err = oodbench(*arguments)

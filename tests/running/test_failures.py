@@ -30,7 +30,9 @@ def test_a_failure_has_a_row_until_the_detector_is_mended(oodbench, write, tmp_p
     assert code == 2
     assert "Traceback" not in err
     assert f"detector 'moody' failed in {tmp_path / 'plug.py'}, line 13: RuntimeError: out of | luck today" in err
-    for text in (out, oodbench("table")[1]):
+    assert [line.split() for line in out.splitlines() if line.startswith("moody")] == [["moody", "failed", "–"]]
+    assert "Failed: moody: detector 'moody' failed in " in " ".join(out.split())
+    for text in (oodbench("table", "--long")[1],):
         called = {row[0].partition(" ")[0]: row[1] for row in rows(text)[2:]}
         assert called["msp"] == "clean"
         assert called["moody"].startswith("failed: detector 'moody' failed in ")
@@ -45,7 +47,7 @@ def test_a_failure_has_a_row_until_the_detector_is_mended(oodbench, write, tmp_p
 
     write(WORKS)
     assert oodbench(*RUN, "--detector", "moody")[0] == 0
-    code, out, err = oodbench("table")
+    code, out, err = oodbench("table", "--long")
     assert (code, err) == (0, "")
     assert "ailed" not in out
     assert [row[1] for row in rows(out)[2:]] == ["clean", "clean"]
@@ -60,12 +62,12 @@ def test_a_failure_is_kept_by_what_is_done_elsewhere_and_goes_with_what_failed(o
     monkeypatch.setenv("MOOD", "bad")
     assert oodbench(*asked, "linf")[0] == 2
     assert oodbench(*asked, "clean")[0] == 0
-    out = oodbench("table", "--sets", "letters")[1]
+    out = oodbench("table", "--long", "--sets", "letters")[1]
     assert [row[1].partition(":")[0] for row in rows(out)[2:]] == ["clean", "failed"]
     assert ": ValueError: no" in out
     monkeypatch.delenv("MOOD")
     assert oodbench(*asked, "linf")[0] == 0
-    out = oodbench("table", "--sets", "letters")[1]
+    out = oodbench("table", "--long", "--sets", "letters")[1]
     assert [row[1] for row in rows(out)[2:]] == ["clean", "linf"]
     assert "ailed" not in out
 

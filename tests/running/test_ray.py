@@ -108,7 +108,7 @@ def plugin(tmp_path):
 
 
 def rows(text):
-    """What a table says of the detectors that both runs have, however wide its columns are."""
+    """What a long table says of the detectors that both runs have, however wide its columns are."""
     lines = [line for line in text.splitlines() if line.startswith(("| ", "- ")) and "mistaken" not in line]
     return [" ".join(line.split()) for line in lines]
 
@@ -132,6 +132,7 @@ def test_a_cluster_makes_the_table_of_one_process(oodbench, tmp_path, cluster, p
     ]
     assert set(failed) - set(mistaken) == set(told)
     # The commands that flags name are those of their own run, folder and all.
+    here, there = (oodbench("table", name, "--long")[1] for name in ("here", "there"))
     assert rows(there.replace("--out there", "--out here")) == rows(here)
     assert arrays(tmp_path / "there") == arrays(tmp_path / "here")
     # Two networks a seed, and four cells of which one fails and one is mistaken.

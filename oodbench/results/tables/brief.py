@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from oodbench.results.tables.rows import Rows
 from oodbench.results.tables.summary import Entry, aside, behind, means
 from oodbench.statistics import severity
 from oodbench.statistics.severity import BELIEFS
+from oodbench.tasks import Certified
 
 MEANINGS: Mapping[str, str] = {
     "fpr95": "FPR@95: OOD images accepted where 95 % of ID images are kept, low is good.",
@@ -54,11 +56,13 @@ def brief(
         said += [_counts(measured, summary), *_metrics(metrics, summary), *_balls(scores)] if summary else []
         said += [*notes.upside_down(scores, rows.called), *_flags(scores, rows.called)]
         said += _failed(frame, rows.called)
-        said += notes.missing(measured, summary, rows.called)
+        named = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]
+        said += notes.missing(measured, named, rows.called)
         said += [*notes.about_stale(cells, rows.called), *notes.about_images(cells)]
-        said += [*notes.about_apart(summary), *notes.about_repeated(cells, rows.called)]
+        said += [*notes.about_apart(named), *notes.about_repeated(cells, rows.called)]
         said += notes.about_operating_points(cells, rows.called) + notes.about_printed(scores, rows.called)
-        said += notes.about_labels(measured) if OF_ID in metrics else []
+        said += notes.about_unlabelled(measured) if OF_ID in metrics else []
+        said += notes.about_labels(measured)
         said += notes.about_seeds(cells, summary, rows.called)
         said += _machines(measured)
     else:
@@ -139,24 +143,22 @@ def _metrics(metrics: Collection[str], summary: Sequence[Entry]) -> list[str]:
 
 def _balls(scores: pd.DataFrame) -> list[str]:
     """How far images were moved, and which."""
-    found: dict[tuple[str, int], dict[str, None]] = {}
+    found: dict[tuple[bool, str, int], dict[str, None]] = {}
     for _, row in scores[scores["epsilon"] > 0].drop_duplicates("task").iterrows():
-        side = str(json.loads(str(row["constants"]) or "{}").get("side", "out"))
-        found.setdefault((side, int(row["epsilon"])), {})[str(row["task"])] = None
+        constants = json.loads(str(row["constants"]) or "{}")
+        certified, side = constants.get("kind") == Certified.kind, str(constants.get("side", "out"))
+        found.setdefault((certified, side, int(row["epsilon"])), {})[str(row["task"])] = None
     moved = {"out": "OOD images", "in": "ID images", "both": "ID and OOD images"}
-    said = [
-        f"{', '.join(tasks)}: {moved.get(side, 'images')} within {epsilon}/255 (L-infinity)."
-        for (side, epsilon), tasks in found.items()
-    ]
+    said = []
+    for (certified, side, epsilon), tasks in found.items():
+        how = f"a guarantee, for {moved[side]} anywhere" if certified else f"{moved[side]} attacked"
+        said.append(f"{', '.join(tasks)}: {how} within {epsilon}/255 (L-infinity).")
     attacked_id = list(dict.fromkeys(scores.loc[scores["metric"].isin(AT_CLEAN), "task"]))
-    said += (
-        [
-            f"{', '.join(attacked_id)}: ID images are attacked, and FPR@95 takes its threshold from them; "
-            "--metric fpr95_clean is at a threshold set before the attack."
-        ]
-        if attacked_id
-        else []
-    )
+    if attacked_id:
+        said.append(
+            f"{', '.join(attacked_id)}: FPR@95 takes its threshold from attacked ID images; --metric fpr95_clean is at "
+            "one that was set before the attack."
+        )
     return said
 
 

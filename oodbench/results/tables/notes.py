@@ -49,7 +49,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += missing(frame, summary, called)
     notes += about_stale(cells, called)
     notes += [*about_apart(summary), *about_repeated(cells, called)]
-    notes += about_labels(frame)
+    notes += [*about_unlabelled(frame), *about_labels(frame)]
     notes += about_seeds(cells, summary, called)
     notes += about_operating_points(cells, called)
     notes += about_printed(scores, called)
@@ -90,11 +90,15 @@ def about_attacked_id(scores: pd.DataFrame) -> list[str]:
     ]
 
 
+def about_unlabelled(frame: pd.DataFrame) -> list[str]:
+    """Whose ID accuracy is unknown."""
+    sets = sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]})
+    return [f"ID accuracy is unknown on {', '.join(sets)}, whose images carry no labels."] if sets else []
+
+
 def about_labels(frame: pd.DataFrame) -> list[str]:
-    """Whose ID accuracy is unknown, or may not mean what it seems to."""
-    unlabelled = sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]})
-    notes = [f"ID accuracy is unknown on {', '.join(unlabelled)}, whose images carry no labels."] if unlabelled else []
-    return notes + [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
+    """Whose labels may not mean what the network thinks."""
+    return [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
 
 
 def about_seeds(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:

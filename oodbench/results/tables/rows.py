@@ -93,7 +93,7 @@ def _one_network_each(lines: Sequence[Line]) -> bool:
     found: dict[str, set[str]] = {}
     for line in lines:
         found.setdefault(str(line.cells["detector"].iloc[0]), set()).update(line.cells["pretrained"].astype(str))
-    return all(len(names) == 1 for names in found.values())
+    return all(len(names - {""}) < 2 for names in found.values())
 
 
 def _apart(notes: Iterable[Note], one_network: bool) -> list[Note]:

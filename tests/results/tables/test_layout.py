@@ -238,7 +238,7 @@ def test_a_row_of_attacked_id_images_says_what_holds_at_the_clean_threshold(oodb
     ood = [("a", [-2.5, 1.25, 2.6, 2.6])]
     stored(tmp_path / "results", task="linf-both", ood=ood, attacked_id=[float(score) for score in range(-3, 5)])
     stored(tmp_path / "results", detector="atom", ood=ood)
-    code, out, _ = oodbench("table")
+    code, out, _ = oodbench("table", "--long")
     heading, _, *body = rows(out)
     assert code == 0
     found = {row[1]: dict(zip(heading, row, strict=True)) for row in body}
@@ -258,7 +258,7 @@ def test_a_row_of_attacked_id_images_says_what_holds_at_the_clean_threshold(oodb
 
 def test_metrics_of_attacked_id_images_are_shown_where_they_are(oodbench, tmp_path, stored):
     stored(tmp_path / "results")
-    assert "clean threshold" not in oodbench("table")[1].lower()
+    assert "clean threshold" not in oodbench("table", "--long")[1].lower()
     code, _, err = oodbench("table", "--metric", "fnr_clean")
     assert code == 2
     assert "none were: `oodbench run --threat both`" in err

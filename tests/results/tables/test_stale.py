@@ -126,7 +126,7 @@ def test_a_table_and_a_report_name_what_they_leave_out(oodbench, tmp_path, store
             fresh = {**changed.attributes, "id_fingerprint": "j"}
             linf = Scores("linf", *list(vars(changed).values())[1:7], attributes=fresh)
             cell.add(linf, attributes)
-    code, out, err = oodbench("table", "results")
+    code, out, err = oodbench("table", "results", "--long")
     assert code == 0, err
     assert "Stale and left out: msp (seed 1), clean: letters (the ID images are others now); run it again." in out
     assert not [line for line in out.splitlines() if line.startswith("| msp") and "clean" in line]

@@ -34,7 +34,8 @@ class OpenMax(Detector):
         """Defaults of OpenOOD v1.5; the authors take the same tail, and 10 of the 1,000 classes of ImageNet.
 
         Attributes:
-            tail: largest distances of each class that its distribution is fitted to, 2 or more.
+            tail: largest distances of each class that its distribution is fitted to, 2 or more; the end of a
+                distribution only where a class has many more images than that.
             alpha: classes that give part of their logits away, the likeliest ones; more than there are means all.
         """
 

@@ -22,6 +22,10 @@ class RankFeat(Detector):
 
     Each feature map is taken as a matrix (C, H W) and changed in a pass of its own, from which the network goes on. The
     feature maps are the network's taps; of a network that does not go on from its taps the method is refused.
+
+    Where the paper's networks are left, the map before the last may harm: on the CIFAR-10 DenseNet of Chen et al. 2021
+    the last map alone gave an AUROC of 76 against SVHN and 84 against textures, both together 24 and 30 (150 images of
+    each set). `last` = 1 leaves it out.
     """
 
     name = "rankfeat"

@@ -78,11 +78,18 @@ class Relation(Detector):
         kept = torch.where(relations > self.parameters.threshold, relations, 0)
         return (kept**self.parameters.power).sum(1, dtype=torch.float64)
 
+    def published_objective(self, images: Tensor) -> Tensor:
+        """The sum of all relations, to the power t; the paper attacks nothing.
+
+        The score itself jumps wherever a relation crosses the threshold, which its gradient does not tell, and is flat
+        where none is above it.
+        """
+        relations = self._relations(self.network.represent(images))
+        return (relations**self.parameters.power).sum(1, dtype=torch.float64)
+
     def surrogates(self) -> Mapping[str, PerImage]:
-        """The sum of all relations: where none is above the threshold, the score is flat."""
-        return {
-            "all relations": lambda images: self._relations(self.network.represent(images)).sum(1, dtype=torch.float64)
-        }
+        """The same, for whoever climbs everything."""
+        return {"all relations": self.published_objective}
 
     def _nodes(self, representation: Representation) -> tuple[Tensor, Tensor]:
         """Features (N, D) of length 1 and softmax (N, K), float32."""

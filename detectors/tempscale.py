@@ -69,12 +69,16 @@ class TempScale(MSP):
 
         found = minimize_scalar(loss, bounds=(log(COLDEST), log(HOTTEST)), method="bounded")
         self._temperature = exp(found.x)
-        return {
+        recognised = float((logits.argmax(1) == labels).double().mean())
+        tuned = {
             "temperature": self._temperature,
             "cross_entropy": float(found.fun),
             "cross_entropy_at_1": loss(0.0),
-            "accuracy": float((logits.argmax(1) == labels).double().mean()),
+            "accuracy": recognised,
         }
+        return (
+            {**tuned, "limit": f"all are recognised, so {COLDEST:g} is the least tried"} if recognised == 1 else tuned
+        )
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Log-odds of the largest of softmax(z / T)."""

@@ -16,6 +16,7 @@ from oodbench.detectors.tempscale import COLDEST, TempScale
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring.fitting import fit
 from tests.detectors.features import FeatureNetwork, learned, random_features
+from tests.realimages import SHARED, needs_real_images
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "resnet18-32x32"])
@@ -32,6 +33,25 @@ def test_gradnorm_is_the_norm_of_the_gradient_that_autograd_gives(name, temperat
         expected.append(float(gradient.abs().sum()))
     with torch.no_grad():
         np.testing.assert_allclose(detector.score(images), expected, rtol=1e-4)
+
+
+@needs_real_images
+def test_gradnorm_is_the_gradient_of_a_network_of_cifar_100_on_real_images():
+    golden = SHARED / "spec" / "golden" / "cifar100-resnet14" / "features.npz"
+    saved = torch.load(SHARED / "weights" / "cifar100-resnet14.pth", weights_only=True, map_location="cpu")
+    names = saved["model_state_dict"]
+    layer = torch.nn.Linear(64, 100)
+    layer.load_state_dict({"weight": names["fc.weight"], "bias": names["fc.bias"]})
+    features = torch.from_numpy(np.load(golden)["id_features"][:50])
+    detector, network = GradNorm(), FeatureNetwork(layer)
+    fit([detector], network, 100)
+    expected = []
+    for row in features:
+        loss = -layer(row[None]).log_softmax(1).sum()
+        (gradient,) = torch.autograd.grad(loss, layer.weight)
+        expected.append(float(gradient.abs().sum()))
+    with torch.no_grad():
+        np.testing.assert_allclose(detector.score_representation(network.seen(features)), expected, rtol=1e-4)
 
 
 def test_gradnorm_by_hand():
@@ -81,6 +101,7 @@ def test_the_temperature_makes_held_out_labels_likeliest(scale):
     assert tuned["cross_entropy"] == pytest.approx(min(losses), rel=1e-6)
     assert tuned["cross_entropy"] <= tuned["cross_entropy_at_1"]
     assert tuned["accuracy"] == pytest.approx(260 / 300)
+    assert "limit" not in tuned
 
 
 def test_the_temperature_is_the_same_whatever_the_logits_are_measured_in():
@@ -99,6 +120,7 @@ def test_images_that_are_all_recognised_end_at_the_coldest_temperature_and_score
     detector.settle()
     tuned = detector.tune(labelled(wrong=0))
     assert tuned["temperature"] == pytest.approx(COLDEST, rel=1e-3)
+    assert "all are recognised" in tuned["limit"]
     scores = detector.score(torch.tensor([[0.9, 0.1, 0.1], [1.0, 0.1, 0.1]])[..., None, None])
     assert scores[1] > scores[0]
     assert torch.isfinite(scores).all()

@@ -13,6 +13,9 @@ from oodbench.basics.gradient import PerImage
 from oodbench.detector import Detector
 from oodbench.networks.network import Network, Representation
 
+SLOPE = 0.0005
+"""How far around the threshold its gradient is spread, in units of a relation."""
+
 
 class Relation(Detector):
     """Sum over ID training images of the relation to each: cosine of the features times agreement of the predictions.
@@ -73,23 +76,26 @@ class Relation(Detector):
             )
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """sum_j r_j^t of the relations r_j above the threshold, r_j = max(0, cos(f, f_j)) <p, p_j>."""
-        relations = self._relations(representation)
-        kept = torch.where(relations > self.parameters.threshold, relations, 0)
-        return (kept**self.parameters.power).sum(1, dtype=torch.float64)
+        """sum_j r_j^t of the relations r_j above the threshold, r_j = max(0, cos(f, f_j)) <p, p_j>.
 
-    def published_objective(self, images: Tensor) -> Tensor:
-        """The sum of all relations, to the power t; the paper attacks nothing.
-
-        The score itself jumps wherever a relation crosses the threshold, which its gradient does not tell, and is flat
-        where none is above it.
+        The sum jumps wherever a relation crosses the threshold, and the many small jumps of a large bank are part of
+        its slope. So the gradient is that of the sum behind a threshold which lets through by degrees.
         """
-        relations = self._relations(self.network.represent(images))
-        return (relations**self.parameters.power).sum(1, dtype=torch.float64)
+        relations, threshold = self._relations(representation), self.parameters.threshold
+        powers = relations**self.parameters.power
+        exact = torch.where(relations > threshold, powers, 0).sum(1, dtype=torch.float64)
+        if threshold == 0 or not powers.requires_grad:
+            return exact
+        sloping = (powers * ((relations - threshold) / SLOPE).sigmoid()).sum(1, dtype=torch.float64)
+        return exact.detach() + (sloping - sloping.detach())
 
     def surrogates(self) -> Mapping[str, PerImage]:
-        """The same, for whoever climbs everything."""
-        return {"all relations": self.published_objective}
+        """The sum of all relations: where none is above the threshold, the score is flat."""
+        return {"all relations": self._of_all}
+
+    def _of_all(self, images: Tensor) -> Tensor:
+        relations = self._relations(self.network.represent(images))
+        return (relations**self.parameters.power).sum(1, dtype=torch.float64)
 
     def _nodes(self, representation: Representation) -> tuple[Tensor, Tensor]:
         """Features (N, D) of length 1 and softmax (N, K), float32."""

@@ -59,7 +59,7 @@ class FDBD(Detector):
         mean = self._sum / self._count
         self._origin = mean if self.parameters.normalizer == "distance" else torch.zeros_like(mean)
         weight = self.network.head.weight[: self.classes].detach().double()
-        gaps = torch.linalg.vector_norm(weight[:, None] - weight, dim=2)
+        gaps = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
         gaps.fill_diagonal_(torch.inf)
         if not (gaps > 0).all():
             one, other = torch.nonzero(gaps == 0)[0].tolist()
@@ -75,16 +75,19 @@ class FDBD(Detector):
 
         The sum over classes is not divided by their number, as in the authors' code.
         """
-        return self._margins(representation).gather(1, self.predict(representation)[:, None])[:, 0]
+        logits, far = self._logits_and_distances(representation)
+        predicted = self.predict(representation)
+        signed = (logits.gather(1, predicted[:, None]) - logits) * self._steepness[predicted]
+        return signed.sum(1) / far
 
     def targets(self, images: Tensor) -> Tensor:
         """The same with each class in place of the predicted one, boundaries on whose wrong side it is negative."""
-        return self._margins(self.network.represent(images))
+        logits, far = self._logits_and_distances(self.network.represent(images))
+        # Sums over all pairs of classes as products of matrices: K x K for each image would be much at 1,000 classes.
+        signed = logits * self._steepness.sum(1) - logits @ self._steepness
+        return signed / far[:, None]
 
-    def _margins(self, representation: Representation) -> Tensor:
-        """For each class the sum of signed distances to its boundaries with all others, normalised: (N, K), float64."""
-        logits = representation.logits[:, : self.classes].double()
-        far = torch.linalg.vector_norm(representation.features.double() - self._origin, dim=1, keepdim=True)
-        signed = (logits[:, :, None] - logits[:, None]) * self._steepness
-        margins: Tensor = signed.sum(2) / far.clamp(min=SMALLEST)
-        return margins
+    def _logits_and_distances(self, representation: Representation) -> tuple[Tensor, Tensor]:
+        """Logits (N, K), and what distances to boundaries are relative to, (N,), float64."""
+        far = torch.linalg.vector_norm(representation.features.double() - self._origin, dim=1)
+        return representation.logits[:, : self.classes].double(), far.clamp(min=SMALLEST)

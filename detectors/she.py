@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
@@ -70,7 +70,11 @@ class SHE(Detector):
     def targets(self, images: Tensor) -> Tensor:
         """Likeness to the pattern of each class (N, K)."""
         features = self.network.represent(images).features.double()
-        return torch.stack([self._likeness(features, pattern.expand_as(features)) for pattern in self._patterns], 1)
+        if self.parameters.metric == "euclidean":
+            return -torch.cdist(features, self._patterns)
+        if self.parameters.metric == "cosine":
+            return normalize(features) @ normalize(self._patterns).T
+        return features @ self._patterns.T
 
     def _likeness(self, features: Tensor, patterns: Tensor) -> Tensor:
         """Of features (N, D) and a pattern each, (N, D): (N,)."""

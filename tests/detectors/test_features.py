@@ -38,7 +38,7 @@ def test_scale_leaves_logits_without_a_bias_in_proportion():
     seen = network.seen(features)
     with torch.no_grad():
         # 85 % of 40 is 34: six are the largest.
-        scale = np.exp(features.double().sum(1) / features.double().topk(6).values.sum(1))
+        scale = (features.double().sum(1) / features.double().topk(6).values.sum(1)).exp()
         expected = logsumexp((seen.logits.double() * scale[:, None]).numpy(), axis=1)
         np.testing.assert_allclose(detector.score_representation(seen), expected, rtol=1e-5)
 
@@ -134,6 +134,47 @@ def test_she_by_hand(metric, expected):
         query = query._replace(features=torch.tensor([[2.0, 1.0], [3.0, 1.0]]))
     found = patterns(metric).score_representation(query)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+class AsFeatures(FeatureNetwork):
+    """Images are the features."""
+
+    def represent(self, images):
+        features = images.flatten(1)
+        return Representation(self.fc(features), features, ())
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [FDBD(), FDBD(FDBD.Parameters(normalizer="norm"))]
+    + [SHE(SHE.Parameters(metric=metric)) for metric in ("inner_product", "euclidean", "cosine")],
+    ids=lambda detector: f"{detector.name}-{detector.parameters}",
+)
+def test_the_target_of_the_predicted_class_is_the_score(detector):
+    features = torch.rand(60, 27, generator=torch.Generator().manual_seed(0))
+    layer = torch.nn.Linear(27, 3)
+    network = AsFeatures(layer)
+    detector.attach(network, 3)
+    seen = network.represent(features)
+    # Whatever is predicted is right, and every class has its images.
+    seen = seen._replace(logits=torch.eye(3).repeat(20, 1) + seen.logits * 0.1)
+    detector.observe(seen, seen.logits.argmax(1))
+    detector.settle()
+    images = torch.rand(8, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+    targets, predicted = detector.targets(images), detector.predict(network.represent(images))
+    assert targets.shape == (8, 3)
+    torch.testing.assert_close(targets.gather(1, predicted[:, None])[:, 0], detector.score(images))
+
+
+def test_fdbd_takes_a_thousand_classes():
+    features = torch.rand(8, 512, generator=torch.Generator().manual_seed(0))
+    detector, network = learned(FDBD(), features, classes=1000)
+    scores = detector.score_representation(network.seen(features))
+    logits, weight = network.seen(features).logits[0], network.fc.weight.detach()
+    best = int(logits.argmax())
+    gaps = (weight[best] - weight).norm(dim=1)
+    distances = sum((logits[best] - logits[other]) / gaps[other] for other in range(1000) if other != best)
+    assert scores[0].item() == pytest.approx(float(distances / (features[0] - features.mean(0)).norm()), rel=1e-4)
 
 
 def test_she_names_the_classes_that_have_no_pattern():

@@ -61,15 +61,17 @@ class MinedOutliers(Objective):
     Attributes:
         q: where mining starts, as a share of the ranked candidates; see `most_informative`.
         weight: of the outlier term (beta in the paper).
+        minings: how often an epoch mines, each time for the next part of its steps.
     """
 
     outlier_batch: int = 128
     reject_outputs: int = 1
     q: float = 0.125
     weight: float = 1.0
+    minings: int = 1
 
     def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Selection:
-        """The epoch's mined outliers, two for each ID image, shuffled, augmented once."""
+        """Mined outliers, two for each ID image, shuffled, augmented once."""
         wanted = self._wanted(id_count)
         candidates = _candidates(pool, POOL_FACTOR * wanted, generator)
         size = batch_size(pool.images.device, pool.images.shape[-1])
@@ -78,6 +80,11 @@ class MinedOutliers(Objective):
             id_likeness = pool.measured(candidates, lambda some: id_log_odds(network(as_input(some))), size, "mining")
         mined = most_informative(-id_likeness, wanted, self.q)
         return candidates[mined[torch.randperm(wanted, generator=generator)]]
+
+    @property
+    def choices_per_epoch(self) -> int:
+        """One for each mining."""
+        return self.minings
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(ID) + weight * CE(outliers to the last output); both share batch statistics."""
@@ -137,12 +144,17 @@ class MiningParameters:
     Attributes:
         q: 0 to 0.75, where mining starts among the ranked candidates.
         weight: of the outlier term in the loss.
+        minings: how often an epoch ranks candidates anew. The authors' once suits millions of outliers. Of a small set
+            the same few are mined over and over within an epoch, while the network forgets the others.
     """
 
     q: float = 0.125
     weight: float = 1.0
+    minings: int = 1
 
     def __post_init__(self) -> None:
+        if self.minings < 1:
+            raise ValueError(f"minings is {self.minings}, but an epoch mines at least once")
         if not 0 <= self.q <= 0.75:
             raise ValueError(f"q is {self.q}, but mining takes a quarter of its candidates: choose 0 to 0.75")
 
@@ -224,4 +236,5 @@ class ATOM(OutlierClass):
     def objective(self) -> Objective:
         """Mined outliers, half of them attacked."""
         p = self.parameters
-        return AttackedOutliers(q=p.q, weight=p.weight, attack=TrainingAttack(p.epsilon, p.step, p.steps))
+        attack = TrainingAttack(p.epsilon, p.step, p.steps)
+        return AttackedOutliers(q=p.q, weight=p.weight, minings=p.minings, attack=attack)

@@ -15,4 +15,4 @@ class NTOM(OutlierClass):
 
     def objective(self) -> Objective:
         """Mined outliers, all of them clean."""
-        return MinedOutliers(q=self.parameters.q, weight=self.parameters.weight)
+        return MinedOutliers(q=self.parameters.q, weight=self.parameters.weight, minings=self.parameters.minings)

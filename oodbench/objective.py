@@ -46,7 +46,8 @@ class Objective:
         return cross_entropy(network(batch.images), batch.labels)
 
     def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Selection:
-        """The epoch's outliers, in the order in which steps take `outlier_batch` of them.
+        """The outliers of an epoch, or of one of its `choices_per_epoch` parts, over `id_count` ID images, in the order
+        in which steps take `outlier_batch` of them.
 
         Here: a stream, consecutive images from one random place (the reference code of Chen et al. 2021 for whatever
         does not mine).
@@ -55,6 +56,11 @@ class Objective:
         return pool.consecutive(start, self.epoch_steps(id_count) * self.outlier_batch, generator)
 
     # What follows is for methods that change more than the loss. Each does nothing unless a method says otherwise.
+
+    @property
+    def choices_per_epoch(self) -> int:
+        """How often `epoch_outliers` is asked in an epoch, each time for the next part of its steps."""
+        return 1
 
     @property
     def uses_outliers(self) -> bool:

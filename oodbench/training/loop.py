@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from oodbench.basics.progress import Advance, progress
 from oodbench.basics.randomness import torch_generator
 from oodbench.basics.team import ALONE, Team
 from oodbench.images.augment import augment
-from oodbench.images.resident import IDImages, OutlierPool, Selection
+from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.compute import EXACT, Compute, repeatable, training_precision
 from oodbench.networks.network import Network, as_input
 from oodbench.objective import Batch, Objective
@@ -180,16 +182,27 @@ class _Work:
         """
         data, objective = self.data, self.objective
         none = data.id.images[:0]
-        outliers = Selection(none, torch.empty(0, dtype=torch.int64))
-        if data.outliers is not None and objective.outlier_batch:
-            outliers = objective.epoch_outliers(self.network, data.outliers, len(data.id), shared)
+        # The first outliers are chosen before anything else is drawn, and before the first step.
+        beside = self._outliers(shared)
+        first = next(beside, none)
+        outliers = chain([first], beside)
         order = torch.randperm(len(data.id), generator=shared)
         steps = [self._mine(rows) for rows in torch.split(order, objective.id_batch)]
-        positions = torch.split(torch.arange(len(outliers)), max(1, objective.outlier_batch))
-        beside = outliers.in_groups([self._mine(rows) for rows in positions if len(rows)])
         for pixels, labels in data.id.in_turn(steps):
             images = augment(pixels, self.recipe.augment, own)
-            yield Batch(as_input(images), labels, as_input(next(beside, none)))
+            yield Batch(as_input(images), labels, as_input(next(outliers, none)))
+
+    def _outliers(self, shared: Generator) -> Iterator[Tensor]:
+        """The outliers of each step, uint8; those of each part of the epoch are chosen when its first step is due."""
+        pool, objective = self.data.outliers, self.objective
+        if pool is None or not objective.outlier_batch:
+            return
+        count = len(self.data.id)
+        part = ceil(objective.epoch_steps(count) / objective.choices_per_epoch) * objective.id_batch
+        for begin in range(0, count, part):
+            chosen = objective.epoch_outliers(self.network, pool, min(part, count - begin), shared)
+            positions = torch.split(torch.arange(len(chosen)), objective.outlier_batch)
+            yield from chosen.in_groups([self._mine(rows) for rows in positions if len(rows)])
 
     def _mine(self, rows: Tensor) -> Tensor:
         """The part of a step's images that is this process's: every so-manieth, so each half of them is shared alike.

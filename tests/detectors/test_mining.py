@@ -118,6 +118,13 @@ def test_refuses_a_q_that_leaves_too_little(q):
         MiningParameters(q=q)
 
 
+def test_an_epoch_mines_at_least_once():
+    with pytest.raises(ValueError, match="minings is 0"):
+        MiningParameters(minings=0)
+
+
 def test_parameters_reach_the_objective():
-    parameters = ATOM.Parameters(q=0.5, weight=0.3, epsilon=32, step=8, steps=3)
-    assert ATOM(parameters).objective() == AttackedOutliers(q=0.5, weight=0.3, attack=TrainingAttack(32, 8, 3))
+    parameters = ATOM.Parameters(q=0.5, weight=0.3, minings=4, epsilon=32, step=8, steps=3)
+    attack = TrainingAttack(32, 8, 3)
+    assert ATOM(parameters).objective() == AttackedOutliers(q=0.5, weight=0.3, minings=4, attack=attack)
+    assert ATOM(parameters).objective().choices_per_epoch == 4

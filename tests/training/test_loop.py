@@ -98,6 +98,36 @@ def test_every_step_of_every_phase_has_the_rate_that_its_place_in_the_cycle_give
     assert rates == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.3, 0.1])  # three steps an epoch, the middle of each
 
 
+@dataclass(frozen=True)
+class ChoosesTwice(Spy):
+    """Outliers for three steps, then for the rest; each brighter than the last choice's."""
+
+    id_batch: int = 2
+
+    @property
+    def choices_per_epoch(self):
+        return 2
+
+    def epoch_outliers(self, network, pool, id_count, generator):
+        choices.append((len(seen), id_count))
+        return pool.picked(torch.arange(3 * self.epoch_steps(id_count)) + 20 * (len(choices) - 1), generator)
+
+
+choices: list[tuple[int, int]] = []
+
+
+def test_outliers_are_chosen_for_each_part_of_an_epoch_when_it_begins(tmp_path):
+    seen.clear()
+    choices.clear()
+    levels = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 3, 4, 4)
+    given = TrainingData(data().id, OutlierPool(levels, 0, ()))
+    train(Linear(), ChoosesTwice(), Recipe(epochs=1), given, 1, tmp_path / "x")
+    # 5 steps of 2 of the 10 images: three before the second choice, and two after it.
+    assert choices == [(0, 6), (3, 4)]
+    shown = [(batch.outliers[:, 0, 0, 0] * 255).round().int().tolist() for _, batch in seen]
+    assert shown == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [20, 21, 22], [23, 24, 25]]
+
+
 def test_a_warm_up_without_an_end_or_beside_drops_is_refused():
     with pytest.raises(ValueError, match="warm_up is 1"):
         Recipe(epochs=4, warm_up=1.0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plugintext import PLUGINS
 from torch import Tensor
 
 from oodbench import cli
@@ -110,3 +111,11 @@ def store_cell(
 def stored():
     """Writes a small cell with hand-made scores: `store_cell`."""
     return store_cell
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A file of `PLUGINS`."""
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGINS)
+    return path

@@ -4,3 +4,8 @@
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 step", "1,200 steps"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """A name from a file or an archive of anybody's, in which nothing commands a terminal."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -9,12 +9,14 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import (
     Examples,
     data_option,
+    detectors_option,
     out_option,
     plugin_option,
     precision_option,
     seed_option,
     seeds_option,
     set_option,
+    suite_option,
 )
 from oodbench.registry import discover
 from oodbench.running import keep_networks
@@ -30,15 +32,8 @@ from oodbench.suitefiles import settings
         "oodbench keep --suite mine.toml --detector atom --into data/networks/mine",
     ),
 )
-@click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Detector by name, or 'all'; repeatable.",
-)
+@suite_option
+@detectors_option
 @click.option(
     "--into",
     "shelf",

@@ -70,6 +70,15 @@ data_option = click.option(
 )
 
 
+suite_option = click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
+detectors_option = click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Detector by name, or 'all'; repeatable.",
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
 )

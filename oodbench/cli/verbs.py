@@ -19,6 +19,7 @@ from oodbench.cli.options import (
     Group,
     compile_option,
     data_option,
+    detectors_option,
     device_option,
     jobs_option,
     limit_option,
@@ -28,6 +29,7 @@ from oodbench.cli.options import (
     seed_option,
     seeds_option,
     set_option,
+    suite_option,
     tf32_option,
     typed,
 )
@@ -75,14 +77,7 @@ def commands() -> None:
     metavar="NAME|FILE",
     help="Suite by name or TOML file, or 'all'; repeatable.",
 )
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Detector by name, or 'all'; repeatable.",
-)
+@detectors_option
 @seed_option
 @seeds_option
 @device_option
@@ -210,7 +205,7 @@ def run(
         "oodbench tune --suite digits --detector knn --over k=1,10,50",
     ),
 )
-@click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
+@suite_option
 @click.option("--detector", required=True, metavar="NAME", help="Detector by name.")
 @click.option(
     "--over",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.builtin import BUILTINS, make
-from oodbench.images.imageset import ImageSet
+from oodbench.images.imageset import ImageSet, is_name
 from oodbench.images.packs import PREPROCESSING, read_pack
 from oodbench.images.preprocessing import Preprocessing
 
@@ -29,7 +29,7 @@ def load(name: str, data: Path, preprocessing: Preprocessing = PREPROCESSING) ->
     """
     if name in BUILTINS:
         return make(name)
-    if Path(name).name != name or name in ("", ".", ".."):
+    if not is_name(name):
         raise OodbenchError(
             f"{name!r} is not the name of an image set: name a pack in the data folder, without its path"
         )

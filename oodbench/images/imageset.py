@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,16 @@ def image_digests(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """SHA-256 of each of `images`, uint8 (N, H, W, C), row by row: uint8 (N, 32)."""
     raw = b"".join(sha256(image.tobytes()).digest() for image in images)
     return np.frombuffer(raw, np.uint8).reshape(len(images), 32)
+
+
+LONGEST_NAME = 100
+"""Letters of a set's name, which is part of a file's."""
+
+
+def is_name(text: str) -> bool:
+    """Whether a set may be called so: in one folder with all others, seen there, and shown as it is."""
+    single = Path(text).name == text and not text.startswith(".") and "\\" not in text
+    return single and text.isprintable() and 0 < len(text) <= LONGEST_NAME
 
 
 @dataclass(frozen=True, eq=False)

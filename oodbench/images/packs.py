@@ -23,6 +23,12 @@ REPACK = "write it again with oodbench.images.packs.write_pack"
 REPACK_FILES = "write it again with oodbench.images.photographs.write_photographs"
 AGAIN = "get it again from where it came, or pack it again"
 PREPROCESSING = Preprocessing()
+ROOM = 1 << 28
+"""Bytes that any dataset may say to hold; a larger one must have them in the file, or nothing but memory is spent."""
+
+SHRINKS = 1100
+"""How many times its size what HDF5's filters made of it may hold: gzip reaches 1,032."""
+
 CHUNK = 256
 """Images that are compressed together."""
 
@@ -208,4 +214,6 @@ def _own_dataset(path: Path, pack: h5py.File, name: str) -> h5py.Dataset | None:
     data = own_dataset(pack, name)
     if data is None and pack.get(name, getlink=True) is not None:
         raise OodbenchError(f"{path}: {name!r} points elsewhere instead of holding its data; {REPACK}")
+    if data is not None and data.size * data.dtype.itemsize > max(ROOM, SHRINKS * data.id.get_storage_size()):
+        raise OodbenchError(f"{path}: {name!r} says that it holds more than the file has room for; {REPACK}")
     return data

@@ -19,6 +19,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import atomic, read_text, write_atomic
 from oodbench.basics.hdf5 import written
 from oodbench.basics.strict_dataclasses import DeclarationError, build
+from oodbench.images.imageset import LONGEST_NAME, is_name
 from oodbench.images.packs import read_pack
 
 LISTED = ".pieces.json"
@@ -55,8 +56,8 @@ class Pieces:
     digests: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if Path(self.name).name != self.name or self.name in ("", ".", ".."):
-            raise ValueError(f"{self.name!r} is not the name of an image set")
+        if not is_name(self.name):
+            raise ValueError(f"{self.name[:LONGEST_NAME]!r} is not the name of an image set")
         if self.size < 1 or not self.digests:
             raise ValueError("it speaks of no bytes, or of no pieces")
 
@@ -76,6 +77,8 @@ def split(name: str, data: Path, folder: Path, most: int) -> Pieces:
         OodbenchError: there is no such pack, or it is broken.
         StorageError: the pieces cannot be written.
     """
+    if not is_name(name):
+        raise OodbenchError(f"{name!r} is not the name of an image set: name a pack in {data}, without its path")
     pack = data / f"{name}.h5"
     fingerprint = read_pack(pack, name).fingerprint
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,9 +125,18 @@ def join(pieces: Pieces, folder: Path, data: Path) -> Path:
         with temporary.open("wb") as file:
             for block in _decompressed(pieces, folder):
                 file.write(block)
-        if read_pack(temporary, pieces.name).fingerprint != pieces.fingerprint:
+        if _fingerprint(temporary, pieces, folder) != pieces.fingerprint:
             raise OodbenchError(f"other images came of the pieces of {pieces.name} in {folder} than were taken apart")
     return pack
+
+
+def _fingerprint(made: Path, pieces: Pieces, folder: Path) -> str:
+    """Of the pack that came of pieces, which go by their own name where it is none."""
+    try:
+        return read_pack(made, pieces.name).fingerprint
+    except OodbenchError as error:
+        said = str(error).replace(str(made), "what came of them")
+        raise OodbenchError(f"the pieces of {pieces.name} in {folder} are of no pack: {said}") from error
 
 
 def _piece(folder: Path, name: str, number: int) -> Path:

@@ -2,7 +2,8 @@
 
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
@@ -22,6 +23,9 @@ from oodbench.sources.readers import idx
 IMAGES = ("images", "image", "data", "x", "X", "imgs", "arr_0")
 LABELS = ("labels", "label", "targets", "target", "y", "Y")
 """What arrays of images and of labels are called; the first name that is there is taken."""
+
+BYTES = {"double": 8, "int64": 8, "uint64": 8, "single": 4, "int32": 4, "uint32": 4, "int16": 2, "uint16": 2}
+"""Of a number of Matlab's."""
 
 DIGITS = np.arange(1, 11)
 """SVHN's labels: 10 means the digit 0."""
@@ -44,20 +48,29 @@ class Arrays:
     remark: str = ""
 
 
-def from_mat(path: Path) -> Arrays:
-    """A Matlab file with an array of images, the last axis of which counts them, and perhaps one of labels: SVHN's."""
+@contextmanager
+def _reading(path: Path, what: str, needs: str) -> Iterator[None]:
+    """In here a file of this kind is read. The libraries raise errors of many kinds on a damaged or hostile one.
+
+    Raises:
+        OodbenchError: it is.
+    """
     try:
-        listed = whosmat(path)
-        refuse_bomb(path, sum(int(prod(shape)) for _, shape, _ in listed))
-        there = [name for name, _, _ in listed]
-        found = _named(loadmat(path, variable_names=[*IMAGES, *LABELS]), there, of_matlab=True)
+        yield
     except OodbenchError:
         raise
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise OodbenchError(
-            f"{path} is a Matlab file from which no images can be read ({error}): it needs X, uint8 (H, W, 3, N), and "
-            "perhaps y, whole numbers (N, 1)"
-        ) from error
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise OodbenchError(f"{path} is {what} from which no images can be read ({said}): it needs {needs}") from error
+
+
+def from_mat(path: Path) -> Arrays:
+    """A Matlab file with an array of images, the last axis of which counts them, and perhaps one of labels: SVHN's."""
+    with _reading(path, "a Matlab file", "X, uint8 (H, W, 3, N), and perhaps y, whole numbers (N, 1)"):
+        listed = whosmat(path)
+        refuse_bomb(path, sum(int(prod(shape)) * BYTES.get(kind, 1) for _, shape, kind in listed))
+        there = [name for name, _, _ in listed]
+        found = _named(loadmat(path, variable_names=[*IMAGES, *LABELS]), there, of_matlab=True)
     if {*there} == {"X", "y"} and np.array_equal(np.unique(found.labels), DIGITS):
         return Arrays(found.images, found.labels % 10, (), "label 10 became 0, as SVHN means it")
     return found
@@ -73,36 +86,22 @@ def from_npy(path: Path) -> Arrays:
 
 def from_npz(path: Path) -> Arrays:
     """NumPy's archive with an array of images, and perhaps one of labels."""
-    try:
+    with _reading(path, "an archive of arrays", "'images', uint8 (N, H, W, 3), and perhaps 'labels', integers (N,)"):
         with zipfile.ZipFile(path) as archive:
             refuse_bomb(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as arrays:
             return _named(arrays, list(arrays))
-    except OodbenchError:
-        raise
-    except Exception as error:  # numpy and zipfile raise many kinds on a damaged file
-        raise OodbenchError(
-            f"{path} is an archive of arrays from which no images can be read ({error}): it needs 'images', uint8 "
-            "(N, H, W, 3), and perhaps 'labels', integers (N,)"
-        ) from error
 
 
 def from_hdf5(path: Path) -> Arrays:
     """An HDF5 file with a dataset of images, and perhaps one of labels; also Matlab 7.3's, whose axes are reversed."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            found = {name: one for name in file if (one := own_dataset(file, name)) is not None}
-            refuse_bomb(path, sum(int(prod(one.shape)) * one.dtype.itemsize for one in found.values()))
-            reverse: Callable[[Any], Any] = (lambda one: one[()].T) if _of_matlab(path) else (lambda one: one[()])
-            wanted = {name: reverse(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}
-            return _named(wanted, sorted(file), of_matlab=_of_matlab(path))
-    except OodbenchError:
-        raise
-    except Exception as error:  # h5py raises many kinds on a damaged file
-        raise OodbenchError(
-            f"{path} is an HDF5 file from which no images can be read ({error}): it needs a dataset 'images', uint8 "
-            "(N, H, W, 3), and perhaps 'labels', integers (N,)"
-        ) from error
+    needs = "a dataset 'images', uint8 (N, H, W, 3), and perhaps 'labels', integers (N,)"
+    with _reading(path, "an HDF5 file", needs), h5py.File(path, "r", locking=False) as file:
+        found = {name: one for name in file if (one := own_dataset(file, name)) is not None}
+        refuse_bomb(path, sum(int(prod(one.shape)) * one.dtype.itemsize for one in found.values()))
+        reverse: Callable[[Any], Any] = (lambda one: one[()].T) if _of_matlab(path) else (lambda one: one[()])
+        wanted = {name: reverse(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}
+        return _named(wanted, sorted(file), of_matlab=_of_matlab(path))
 
 
 def from_torch(path: Path) -> Arrays:
@@ -115,21 +114,21 @@ def from_torch(path: Path) -> Arrays:
         found = plain_content(path)
     except Exception as error:  # torch raises nearly anything on a damaged or hostile file
         raise OodbenchError(f"{path} is a torch.save file from which nothing can be read: {trouble(path)}") from error
-    try:
+    needs = (
+        "a uint8 tensor (N, H, W, 3) or (N, 3, H, W), alone, with integer labels as a pair, or as 'images' and "
+        "'labels' of a dict"
+    )
+    with _reading(path, "a torch.save file", needs):
         if isinstance(found, torch.Tensor):
+            refuse_bomb(path, found.nbytes)  # a view of one number may be of any size
             return Arrays(as_images(_of_torch(found)), np.empty(0, np.int64))
         if isinstance(found, tuple | list) and len(found) == 2:
             found = dict(zip(("images", "labels"), found, strict=True))
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__} and no tensor")
-        wanted = {name: _of_torch(one) for name, one in found.items() if name in (*IMAGES, *LABELS)}
-        return _named(wanted, list(map(str, found)))
-    except Exception as error:  # torch raises many kinds on tensors that are not plain ones
-        said = (str(error).splitlines() or [""])[0][:200]
-        raise OodbenchError(
-            f"{path} is a torch.save file from which no images can be read ({said}): it needs a uint8 tensor "
-            "(N, H, W, 3) or (N, 3, H, W), alone, with integer labels as a pair, or as 'images' and 'labels' of a dict"
-        ) from error
+        wanted = {name: one for name, one in found.items() if name in (*IMAGES, *LABELS)}
+        refuse_bomb(path, sum(one.nbytes for one in wanted.values() if isinstance(one, torch.Tensor)))
+        return _named({name: _of_torch(one) for name, one in wanted.items()}, list(map(str, found)))
 
 
 def _of_torch(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.words import counted
+from oodbench.basics.words import counted, printable
 from oodbench.sources.folders import Picture, Survey, few
 
 PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
@@ -210,6 +210,7 @@ def _name(line: str) -> str:
 
 def _each(names: Sequence[str], sizes: Counter[int], labels: Sequence[int]) -> Iterator[str]:
     """Label, name and number of images of each class."""
+    names = [printable(name) for name in names]
     if len(labels) > IN_A_LINE:
         yield "  " + ", ".join(f"{label} {names[label]} ({sizes[label]:,})" for label in labels)
     else:

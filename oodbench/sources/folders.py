@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import printable
 from oodbench.images.decoding import SUFFIXES, suffix
 from oodbench.sources.archives import LARGEST, entries, whole
 
@@ -280,6 +281,6 @@ def _shown(parts: tuple[str, ...]) -> str:
 
 def few(names: Iterable[str], most: int = 8) -> str:
     """Some names and how many there are more, for people."""
-    names = list(names)
+    names = [printable(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

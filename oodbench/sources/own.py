@@ -11,7 +11,7 @@ from PIL import Image
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.progress import progress
-from oodbench.basics.words import counted
+from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import BrokenImageError, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
@@ -154,7 +154,7 @@ class _Packing:
         """
         count, total = len(self._broken), len(self._found.pictures)
         if self._broken and not self._skip:
-            lines = [f"  {name}: {why}" for name, why in self._broken.items()]
+            lines = [f"  {printable(name)}: {why}" for name, why in self._broken.items()]
             raise OodbenchError(
                 f"{self._found.path}: {count:,} of {total:,} image files cannot be read, and nothing was written; put "
                 "whole ones in their place, or leave them out with --skip-broken:\n" + "\n".join(lines)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images import catalogue
+from oodbench.images import catalogue, packs
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack
 
@@ -153,3 +153,20 @@ def test_the_catalogue_lists_built_ins_and_packs(tmp_path):
     assert "digits-test" in catalogue.names(tmp_path)
     assert catalogue.names(tmp_path / "none") == catalogue.names(tmp_path)[:-1]
     assert catalogue.load("textures", tmp_path).name == "textures"
+
+
+def test_a_pack_that_says_to_hold_more_than_it_has_is_not_read(tmp_path):
+    path = tmp_path / "hostile.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (10**5, 100, 100, 3), np.uint8, chunks=(1, 100, 100, 3), compression="gzip")
+    assert "more than the file has room for" in refusal(path)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_images_that_compress_as_well_as_can_be_are_read(tmp_path, monkeypatch, compression):
+    monkeypatch.setattr(packs, "ROOM", 1000)
+    path = tmp_path / "black.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (9, 500, 500, 3), np.uint8, chunks=(1, 500, 500, 3), compression=compression)
+        file["images"][:] = np.uint8(7)
+    assert len(read_pack(path, "black")) == 9

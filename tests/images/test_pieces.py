@@ -147,3 +147,27 @@ def test_by_the_command(oodbench, birds, tmp_path):
     code, _, err = oodbench("data", "split", "fish", "--to", "pieces")
     assert code == 2
     assert "there is no image pack data/fish.h5" in err
+
+
+@pytest.mark.parametrize("name", ["../birds", "a/b", ".hidden", "a\\b", "\x1b[2J", "b" * 300, ""])
+def test_no_piece_says_where_its_pack_is_written_to(taken_apart, tmp_path, name):
+    table = tmp_path / "pieces" / "birds.pieces.json"
+    table.write_text(json.dumps({**json.loads(table.read_text()), "name": name}))
+    with pytest.raises(OodbenchError, match="not the name of an image set") as caught:
+        pieces.listed(tmp_path / "pieces")
+    assert "\x1b" not in str(caught.value)
+    with pytest.raises(OodbenchError, match="not the name of an image set"):
+        pieces.split(name, tmp_path / "data", tmp_path / "others", MOST)
+    assert not (tmp_path / "others").exists()
+
+
+def test_pieces_of_something_else_go_by_their_own_name(tmp_path):
+    content = lzma.compress(b"no pack at all")
+    (tmp_path / "birds.h5.xz.1").write_bytes(content)
+    one = pieces.Pieces("birds", "0" * 64, 14, (sha256(content).hexdigest(),))
+    with pytest.raises(
+        OodbenchError, match="the pieces of birds in .* are of no pack: what came of them is not"
+    ) as caught:
+        pieces.join(one, tmp_path, tmp_path / "there")
+    assert ".tmp" not in str(caught.value)
+    assert not list((tmp_path / "there").iterdir())

@@ -106,3 +106,18 @@ def test_from_the_shell(oodbench, tmp_path):
     code, _, err = oodbench("data", "pack", "x.npy", "few", "--classes", "imagenet-1k")
     assert code == 2
     assert "leave --classes out" in err
+
+
+def test_names_from_archives_command_no_terminal(tmp_path):
+    hostile = "\x1b[2Jcat"
+    path = photographs(tmp_path, f"{hostile}/0.jpg", "dog/1.jpg")
+    said = []
+    pack_files(path, "few", tmp_path, said.append)
+    assert r"\x1b[2Jcat: 1 image" in "\n".join(said) and "\x1b" not in "".join(said)
+    broken = written(tmp_path / "broken.tar", tar_bytes([(f"{hostile}.jpg", jpeg(0)[:99]), ("b.jpg", jpeg(1))]))
+    with pytest.raises(OodbenchError) as caught:
+        pack_files(broken, "few", tmp_path)
+    assert r"\x1b[2Jcat.jpg" in str(caught.value) and "\x1b" not in str(caught.value)
+    with pytest.raises(OodbenchError) as caught:
+        pack_files(path, "few", tmp_path, classes=listed_classes("imagenet-1k"))
+    assert "\x1b" not in str(caught.value)

@@ -4,23 +4,19 @@ import hashlib
 import io
 import re
 import tarfile
-import zipfile
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-from archive_making import jpeg, png, tar_bytes, written, zip_bytes
+from archive_making import jpeg, png, tar_bytes, written
 from PIL import Image
 
 from oodbench import networks
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import read_pack
-from oodbench.sources import SOURCES, RemoteFile, Source, archives
+from oodbench.sources import SOURCES, RemoteFile, Source
 from oodbench.sources.outliers import tiny_images
-from oodbench.sources.photographs import photographs
 from oodbench.sources.readers import pictures
 from oodbench.sources.trained import TRAINED
 from oodbench.suitefiles import suitefile
@@ -292,63 +288,6 @@ def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypa
     assert "there is no trained network nowhere.pt" in err
 
 
-@pytest.fixture
-def scenes(served, published):
-    """Photographs behind an address that nobody publishes a digest for."""
-    content = zip_bytes([(f"scenes/{number}.jpg", jpeg(number)) for number in range(4)])
-    served.files["/scenes.zip"] = content
-    file = RemoteFile((f"{served.url}/scenes.zip",), "", None)
-    published("scenes", Source("Scenes", (file,), photographs(), 4, "free"))
-    return content
-
-
-def test_photographs_that_nobody_vouches_for(oodbench, tmp_path, scenes):
-    code, _, err = oodbench("data", "fetch", "scenes")
-    assert code == 2
-    assert "nobody publishes a digest of scenes.zip" in err
-    listed = oodbench("data", "list")[1]
-    assert re.search(r"4 images, a download of a size not known from 127\.0\.0\.1:\d+; free\. Nobody publishes", listed)
-    code, out, err = oodbench("data", "fetch", "scenes", "--unverified")
-    assert code == 0, err
-    digest = hashlib.sha256(scenes).hexdigest()
-    assert f"scenes.zip is sha256:{digest}. It is recorded in the pack" in out
-    with h5py.File(tmp_path / "data" / "scenes.h5") as pack:
-        assert pack.attrs["digests"] == f"sha256:{digest} (found, not published)"
-        assert len(pack["labels"]) == 4
-    assert oodbench("data", "verify")[:2] == (0, "good  scenes: 4 photographs, all of them decoded\n")
-
-
-def test_fetching_photographs_says_that_verifying_decodes_them(oodbench, served, scenes):
-    cut = jpeg(9)[:-40]  # its header is whole, which is as far as a reader of headers comes
-    served.files["/scenes.zip"] = zip_bytes([("scenes/0.jpg", jpeg(0)), *((f"scenes/{n}.jpg", cut) for n in (1, 2, 3))])
-    code, out, err = oodbench("data", "fetch", "scenes", "--unverified")
-    assert code == 0, err
-    last = out.splitlines()[-1]
-    assert "have not been decoded yet" in last and "`oodbench data verify scenes`" in last
-    code, out, _ = oodbench("data", "verify", "scenes")
-    assert code == 1 and "3 of 4 image files cannot be decoded" in out
-
-
-def test_photographs_are_counted_before_there_is_a_pack(oodbench, tmp_path, scenes, published):
-    source = SOURCES["scenes"]
-    published("scenes", Source(source.title, source.files, source.read, 5, "free"))
-    code, _, err = oodbench("data", "fetch", "scenes", "--unverified")
-    assert code == 2
-    assert "should have 5 images and 4 were read" in err
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["downloads"]
-
-
-def test_a_pack_of_photographs_that_was_tampered_with_is_found_out(oodbench, tmp_path, scenes):
-    assert oodbench("data", "fetch", "scenes", "--unverified")[0] == 0
-    with h5py.File(tmp_path / "data" / "scenes.h5", "a") as pack:
-        pack["files"][:100] = 0
-    code, out, _ = oodbench("data", "verify", "scenes")
-    assert code == 1
-    assert out.startswith("BAD   scenes: ")
-    assert "its image files are not what they were" in out
-    assert re.search(r"1 of 4 image files cannot be decoded:\n  .*\.jpg: no image that Pillow reads", out)
-
-
 def test_a_file_by_hand_and_a_number_of_images(oodbench, tmp_path, published):
     content = np.arange(12 * 3072, dtype=np.uint32).astype(np.uint8).tobytes()
     file = RemoteFile((), f"size:{len(content)}", len(content), "tiny.bin", "for those who still have it")
@@ -376,44 +315,3 @@ def test_trained_networks_are_of_networks_that_can_be_built():
         assert suitefile.NAME.fullmatch(name)
     names = [network.file.name for network in TRAINED.values()]
     assert len(set(names)) == len(names)
-
-
-LARGE = 1 << 20
-DRAWN = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-
-
-def deflated(entries):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return file.getvalue()
-
-
-HOSTILE = {
-    "up and away": lambda: tar_bytes([("../up.png", png(DRAWN)), ("/tmp/oodbench-up.png", png(DRAWN))], "w:gz"),
-    "bomb": lambda: tar_bytes([("0.png", bytes(LARGE + 1))], "w:gz"),
-    "zip bomb": lambda: deflated([("0.png", bytes(LARGE + 1))]),
-    "bomb of an image": lambda: tar_bytes([("0.png", png(np.zeros((1, 5000, 3), np.uint8)))], "w:gz"),
-    "cut": lambda: tar_bytes([("0.png", png(DRAWN))], "w:gz")[:500],
-    "no archive": lambda: b"moved to another server\n" * 20,
-    "postscript": lambda: tar_bytes([("0.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")], "w:gz"),
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_archive_leaves_no_pack_and_nothing_outside(oodbench, tmp_path, served, published, monkeypatch, kind):
-    """Its digest is right: somebody published a bad file."""
-    monkeypatch.setattr(archives, "LARGEST", LARGE)
-    content = HOSTILE[kind]()
-    served.files["/a.bin"] = content
-    file = RemoteFile((f"{served.url}/a.bin",), f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
-    published("hostile", Source("Hostile", (file,), pictures(r".*\.png", 32), 3, "free"))
-    code, out, err = oodbench("data", "fetch", "hostile")
-    assert code == 2
-    assert "Traceback" not in out + err
-    assert re.search(r"oodbench: (hostile should have 3 images and 2|.*a\.bin)", err)
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
-        "data/downloads/a.bin"
-    ]
-    assert not Path("/tmp/oodbench-up.png").exists()

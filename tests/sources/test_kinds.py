@@ -213,3 +213,15 @@ def test_arrays_are_no_image_files(tmp_path):
     np.save(tmp_path / "x.npy", PIXELS)
     with pytest.raises(OodbenchError, match="leave --files out"):
         pack_files(tmp_path / "x.npy", "mine", tmp_path / "data")
+
+
+def test_a_small_file_that_would_fill_the_memory_is_not_read(tmp_path):
+    many = torch.zeros(1, dtype=torch.uint8).expand(10**5, 100, 100, 3)  # one byte, seen again and again
+    for content in (many, {"images": many}, (many, torch.zeros(3))):
+        path = written(tmp_path / "x.pt", saved(content))
+        with pytest.raises(OodbenchError, match="unpacks to"):
+            packed(path, tmp_path)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("images", (10**5, 100, 100, 3), np.uint8, chunks=(1, 100, 100, 3))  # takes no room
+    with pytest.raises(OodbenchError, match="unpacks to"):
+        packed(tmp_path / "x.h5", tmp_path)

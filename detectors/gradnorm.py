@@ -12,7 +12,8 @@ class GradNorm(Detector):
     """L1 norm of the gradient that a loss towards the uniform distribution has at the weights of the last layer.
 
     The loss is sum_k -log p_k. Its gradient is the outer product of (K p - 1) / T and the features f, whose L1 norm is
-    the product of theirs: no backward pass is needed, and the score can be differentiated by the images.
+    the product of theirs: no backward pass is needed, and the score can be differentiated by the images. pytorch-ood
+    averages the loss over the classes, which makes scores smaller by K and orders alike.
     """
 
     name = "gradnorm"

@@ -57,6 +57,7 @@ class OpenMax(Detector):
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Keep the logits of images that are recognised."""
+        self._device = representation.logits.device
         right = self.predict(representation) == labels
         self._seen.append((representation.logits[right, : self.classes].double().cpu(), labels[right].cpu()))
 
@@ -71,9 +72,8 @@ class OpenMax(Detector):
             means.append(mine.mean(0))
             distances = torch.linalg.vector_norm(mine - means[-1], dim=1)
             fitted.append(self._fit(label, distances.topk(self.parameters.tail).values.numpy()))
-        device = self.network.head.weight.device
-        self._means = torch.stack(means).to(device)
-        self._shape, self._scale = torch.tensor(fitted, dtype=torch.float64, device=device).T
+        self._means = torch.stack(means).to(self._device)
+        self._shape, self._scale = torch.tensor(fitted, dtype=torch.float64, device=self._device).T
 
     def score_representation(self, representation: Representation) -> Tensor:
         """log((1 - P) / P) of the unknown class's probability P (algorithm 2)."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -12,6 +11,8 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.gradient import PerImage
 from oodbench.detector import Detector
 from oodbench.networks.network import Network, Representation
+
+from .drawing import Drawn, require_share
 
 SLOPE = 0.0005
 """How far around the threshold its gradient is spread, in units of a relation."""
@@ -34,46 +35,45 @@ class Relation(Detector):
         Attributes:
             power: t, to which relations are raised, from 1; the authors hold 1 to be best for OOD detection.
             threshold: relations up to which count for nothing, from 0, below 1.
-            bank: share of the training images that are kept to compare with, drawn by a fixed seed; above 0, at
-                most 1. An image takes 4 (D + K) bytes: all of CIFAR-10 on DenseNet 70 MB, all of ImageNet on ResNet-50
-                16 GB.
+            bank: share of the ID training images to compare with, above 0, at most 1. An image takes 4 (D + K) bytes:
+                all of CIFAR-10 on DenseNet 70 MB, all of ImageNet on ResNet-50 16 GB, twice that while they are joined.
+            seed: of the draw of that share.
         """
 
         power: float = 1.0
         threshold: float = 0.03
         bank: float = 1.0
+        seed: int = 0
 
         def __post_init__(self) -> None:
-            if self.power < 1 or not 0 <= self.threshold < 1 or not 0 < self.bank <= 1:
+            if not self.power >= 1 or not 0 <= self.threshold < 1:
                 raise ValueError(
-                    f"power is {self.power}, threshold {self.threshold} and bank {self.bank}: choose a power from 1, a "
-                    "threshold from 0 to below 1, and a bank above 0 and at most 1"
+                    f"power is {self.power} and threshold {self.threshold}: choose a power from 1, and a threshold "
+                    "from 0 to below 1"
                 )
+            require_share(self.bank)
 
     parameters: Parameters
 
     def attach(self, network: Network, classes: int) -> None:
         """Forget what was seen before."""
         super().attach(network, classes)
-        self._draws = np.random.default_rng(0)
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._drawn = Drawn(self.parameters.bank, self.parameters.seed)
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
-        """Keep features and predictions of those images that are drawn."""
-        features, predictions = self._nodes(representation)
-        drawn = self._draws.random(len(features)) < self.parameters.bank
-        rows = torch.from_numpy(np.flatnonzero(drawn)).to(features.device)
-        self._seen.append((features[rows], predictions[rows]))
+        """Keep features and predictions of the share that is drawn."""
+        self._drawn.add(torch.cat(self._nodes(representation), 1))
 
     def settle(self) -> None:
         """All of them as two matrices."""
-        self._features, self._predictions = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        self._seen = []
-        if not len(self._features):
+        rows = self._drawn.rows()
+        del self._drawn  # the bank is all that is left to hold
+        if not len(rows):
             raise OodbenchError(
                 f"{self.name}: a share of {self.parameters.bank} keeps none of the ID training images: raise it with "
                 f"--set {self.name}.bank=..., or give more images"
             )
+        self._features, self._predictions = rows[:, : -self.classes], rows[:, -self.classes :]
 
     def score_representation(self, representation: Representation) -> Tensor:
         """sum_j r_j^t of the relations r_j above the threshold, r_j = max(0, cos(f, f_j)) <p, p_j>.
@@ -89,8 +89,12 @@ class Relation(Detector):
         sloping = (powers * ((relations - threshold) / SLOPE).sigmoid()).sum(1, dtype=torch.float64)
         return exact.detach() + (sloping - sloping.detach())
 
+    def published_objective(self, images: Tensor) -> Tensor:
+        """The sum of all relations, to the power t, which neither jumps nor is flat; the paper attacks nothing."""
+        return self._of_all(images)
+
     def surrogates(self) -> Mapping[str, PerImage]:
-        """The sum of all relations: where none is above the threshold, the score is flat."""
+        """The same, for whoever climbs everything."""
         return {"all relations": self._of_all}
 
     def _of_all(self, images: Tensor) -> Tensor:

@@ -145,6 +145,20 @@ def test_images_that_are_all_alike_are_refused():
         fitted(logits, labels)
 
 
+def test_a_last_layer_that_is_not_linear_does_not_matter():
+    logits, labels = clouds()
+    detector, network = learned(OpenMax(), logits, labels, 3, torch.nn.Sequential(torch.nn.Identity()))
+    assert torch.isfinite(detector.score_representation(network.seen(logits))).all()
+
+
+def test_a_thousand_classes():
+    logits, labels = clouds(classes=1000, count=3)
+    detector, network = fitted(logits, labels, tail=3)
+    scores = detector.score_representation(network.seen(logits[:50]))
+    assert torch.isfinite(scores).all()
+    assert len(scores.unique()) == 50
+
+
 @pytest.mark.parametrize("values", [{"tail": 1}, {"alpha": 0}])
 def test_impossible_parameters(values):
     with pytest.raises(ValueError, match="choose"):

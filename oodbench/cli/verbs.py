@@ -254,7 +254,7 @@ def tune(
     click.echo(tuning.render(name, trials))
     click.echo(
         f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers"
-        f"{tuning.doubt(*planned[0])}, seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n"
+        f"{tuning.doubt(first)}, seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n"
         f"[detectors.{detector}]\n{chosen}"
     )
 

@@ -29,6 +29,7 @@ class ImageSets:
             "" where none are, or nothing uses them.
         trained_on: fingerprints by name of all images that training would use, also where a run takes only some of
             them; none but where networks that are kept are to be compared with that.
+        limit: how many images of each ID and OOD set a run takes; None for all.
     """
 
     images: Mapping[str, ImageSet]
@@ -36,6 +37,7 @@ class ImageSets:
     unlike: tuple[str, ...] = ()
     held_out: str = ""
     trained_on: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -148,7 +150,7 @@ def gather(
             _check_count(images[str(name)], suite)
     _check_different(suite, images)
     found = [unlike(name, request.data) for name in images if name not in BUILTINS]
-    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on)
+    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, request.limit)
 
 
 def _require_tests(request: Request, suite: Suite) -> None:

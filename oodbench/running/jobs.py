@@ -12,6 +12,7 @@ from oodbench.basics.passes import Passes
 from oodbench.registry import discover
 from oodbench.running import runner
 from oodbench.running.plan import NetworkPlan, Planned, SuitePlan, plan
+from oodbench.running.records import note_failure
 from oodbench.running.request import Request, choose_device
 from oodbench.running.train_or_load import Say
 
@@ -196,7 +197,7 @@ def note(job: Job, why: str) -> None:
     with suppress(OodbenchError):
         request, each = _planned(job)
         for network in each.networks:
-            runner.note_failure(request, each, network, why)
+            note_failure(request, each, network, why)
 
 
 Work = Callable[[Request, Sequence[SuitePlan], Say], list[str]]

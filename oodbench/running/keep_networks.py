@@ -26,7 +26,7 @@ from oodbench.running.request import Request
 from oodbench.suite import Suite
 from oodbench.training import pretrained
 from oodbench.training.pretrained import INDEX, NAME, Pretrained, sets_trained_on
-from oodbench.training.suite_network import build_network, start_file
+from oodbench.training.suite_network import build_network
 
 BY_WORD = "code: by the word of whoever kept it"
 """Noted of a network that was not found by what would be trained today."""
@@ -94,7 +94,7 @@ def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> 
         "recipe": repr(suite.training),
         "id_train": str(suite.id.train),
         "seed": str(request.seed),
-        **kept_out(suite, each.image_sets, objective, start_file(suite, request.data)),
+        **kept_out(suite, each.image_sets, objective, network_plan.start),
     }
     files = sorted(network_plan.file.parent.glob("*.safetensors"))
     about = {file: metadata(file) for file in files}
@@ -132,7 +132,7 @@ def _keep(
 ) -> str:
     """Copy one network; what was done."""
     suite, objective = each.suite, network_plan.objective
-    network = build_network(suite, objective, each.image_sets.shape(suite), request.seed, request.data).eval()
+    network = build_network(suite, objective, each.image_sets.shape(suite), request.seed, network_plan.start).eval()
     checkpoints.load(network, network_plan.file)
     recipe = pretrained.recipe(suite, objective, request.seed, request.data)
     index = pretrained.read_index(shelf / INDEX)

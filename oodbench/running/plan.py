@@ -30,7 +30,7 @@ from oodbench.tasks import ID_TASK, Clean, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.training import pretrained
 from oodbench.training.pretrained import Choice, Pretrained
-from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_digest
+from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_file
 
 BOUNDS = 5
 """About what bounds of an image cost, in passes: two in double precision, and the image's own."""
@@ -74,6 +74,7 @@ class NetworkPlan:
         threads: of a CPU on which it is trained and scored with.
         pretrained: the one that is kept for everybody, where it is that.
         why: it is trained although such a one was asked for; "" where none was, or it is one.
+        start: weights that its training starts from; None where they are drawn, or nothing is trained.
     """
 
     objective: Objective
@@ -84,6 +85,7 @@ class NetworkPlan:
     threads: int
     pretrained: Pretrained | None = None
     why: str = ""
+    start: Path | None = None
 
     @property
     def names(self) -> str:
@@ -109,12 +111,14 @@ class SuitePlan:
         suite: with the run's settings applied.
         image_sets: its images.
         networks: in the order in which they are trained.
+        seed: of training and attacks.
         asked: what the run wants of each attack beside its scores, as named in the results.
     """
 
     suite: Suite
     image_sets: ImageSets
     networks: tuple[NetworkPlan, ...]
+    seed: int
     asked: frozenset[str] = frozenset()
 
     @property
@@ -269,7 +273,7 @@ def _plan_seed(
         _plan_network(request, suite, objective, image_sets, tuple(group), fitting[objective])
         for objective, group in cells.items()
     ]
-    return SuitePlan(suite, image_sets, tuple(planned), _asked(request))
+    return SuitePlan(suite, image_sets, tuple(planned), request.seed, _asked(request))
 
 
 def _plan_network(
@@ -281,10 +285,11 @@ def _plan_network(
     choice: Choice,
 ) -> NetworkPlan:
     shape = image_sets.shape(suite)
+    start = None if choice.file else start_file(suite, request.data)
     network = (
         given_network(suite, objective, shape, request.seed, choice.file)
         if choice.file
-        else build_network(suite, objective, shape, request.seed, request.data)
+        else build_network(suite, objective, shape, request.seed, start)
     ).eval()
     require_takes(network, suite.network.name, shape)
     counted = operations(network, shape)
@@ -302,14 +307,14 @@ def _plan_network(
         repr(suite.network),
         repr(network),
         code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
-        start_digest(suite, request.data),
+        checkpoint_digest(start),
         json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         str(request.seed),
         *keyed(request.setup, IN_WEIGHTS),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
-    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why)
+    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why, start=start)
 
 
 def _plan_cell(

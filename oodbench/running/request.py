@@ -16,6 +16,26 @@ from oodbench.suitefiles.settings import Setting
 
 
 @dataclass(frozen=True)
+class Machinery:
+    """What calculates, and with whom.
+
+    Attributes:
+        device: where networks run in this process.
+        team: the processes that work together.
+        compute: precision of training and scores, and whether networks are compiled.
+    """
+
+    device: torch.device
+    team: Team = ALONE
+    compute: Compute = EXACT
+
+    @property
+    def setup(self) -> Setup:
+        """As results say it."""
+        return Setup(self.device, self.team.size, self.compute)
+
+
+@dataclass(frozen=True)
 class Request:
     """What somebody asked for.
 
@@ -60,9 +80,14 @@ class Request:
     threads: int = 0
 
     @property
+    def machinery(self) -> Machinery:
+        """What calculates, and with whom."""
+        return Machinery(self.device, self.team, self.compute)
+
+    @property
     def setup(self) -> Setup:
-        """What calculates."""
-        return Setup(self.device, self.team.size, self.compute)
+        """What calculates, as results say it."""
+        return self.machinery.setup
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -14,15 +14,15 @@ from oodbench.networks.network import Network
 from oodbench.results.conditions import place, shown
 from oodbench.running import label_check, network_provenance
 from oodbench.running.plan import NetworkPlan, SuitePlan
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery
 from oodbench.training import loop
-from oodbench.training.suite_network import build_network, given_network, start_file
+from oodbench.training.suite_network import build_network, given_network
 
 Say = Callable[[str], None]
 """Told what is being done, a line at a time."""
 
 
-def provide(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> Network:
+def provide(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say) -> Network:
     """The trained network of a plan, on the device, ready to score: read where it exists, else trained and kept.
 
     Two runs that want it at the same time train it once.
@@ -33,23 +33,23 @@ def provide(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: S
     """
     suite, objective, shape = plan.suite, network_plan.objective, plan.image_sets.shape(plan.suite)
     if network_plan.given:
-        network = given_network(suite, objective, shape, request.seed, network_plan.file)
+        network = given_network(suite, objective, shape, plan.seed, network_plan.file)
     else:
-        _ensure(request, plan, network_plan, say)
+        _ensure(plan, network_plan, machinery, say)
         # Read back after training too, so that a first run and a resumed one score the very same weights.
-        network = build_network(suite, objective, shape, request.seed, request.data)
-        request.team.together(lambda: checkpoints.load(network, network_plan.file))
-    return prepare(network.to(request.device).eval(), request.compute)
+        network = build_network(suite, objective, shape, plan.seed, network_plan.start)
+        machinery.team.together(lambda: checkpoints.load(network, network_plan.file))
+    return prepare(network.to(machinery.device).eval(), machinery.compute)
 
 
-def _ensure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, say: Say) -> None:
+def _ensure(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say) -> None:
     """See to it that the network's file is there."""
-    team, file = request.team, network_plan.file
+    team, file = machinery.team, network_plan.file
     file.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         team.first(lambda: _lock(stack, file))
         if not team.first(file.is_file):
-            _train(request, plan, network_plan)
+            _train(plan, network_plan, machinery)
             say(f"network kept in {file}")
 
 
@@ -57,28 +57,29 @@ def _lock(stack: ExitStack, file: Path) -> None:
     stack.enter_context(FileLock(file.parent / f".{file.stem}.lock"))
 
 
-def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None:
-    suite, file, team = plan.suite, network_plan.file, request.team
+def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> None:
+    suite, file = plan.suite, network_plan.file
+    device, team, compute = machinery.device, machinery.team, machinery.compute
     assert suite.training is not None and suite.id.train is not None  # a plan without them does not train
     shape = plan.image_sets.shape(suite)
-    network = build_network(suite, network_plan.objective, shape, request.seed, request.data).to(request.device)
+    network = build_network(suite, network_plan.objective, shape, plan.seed, network_plan.start).to(device)
     outliers = None
     if network_plan.objective.uses_outliers and suite.outliers:
-        pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), request.device)
+        pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), device)
         outliers = OutlierPool(pool.images, suite.outliers.mined_from, suite.outliers.augment, team)
-    data = loop.TrainingData(resident(plan.images[suite.id.train], request.device), outliers)
+    data = loop.TrainingData(resident(plan.images[suite.id.train], device), outliers)
     unfinished = file.with_suffix(".unfinished")
     started = time.monotonic()
-    prepare(network, request.compute)
-    here = shown(request.setup)
+    prepare(network, compute)
+    here = shown(machinery.setup)
     places = loop.train(
         network,
         network_plan.objective,
         suite.training,
         data,
-        request.seed,
+        plan.seed,
         unfinished,
-        request.compute,
+        compute,
         team,
         place(here["hardware"], here["torch"]),
     )
@@ -87,13 +88,13 @@ def _train(request: Request, plan: SuitePlan, network_plan: NetworkPlan) -> None
         "network": repr(suite.network),
         "recipe": repr(suite.training),
         "id_train": suite.id.train,
-        "seed": str(request.seed),
-        **({network_provenance.LIMIT: str(request.limit)} if request.limit else {}),
+        "seed": str(plan.seed),
+        **({network_provenance.LIMIT: str(plan.image_sets.limit)} if plan.image_sets.limit else {}),
         "seconds": f"{time.monotonic() - started:.1f}",
         **here,
         network_provenance.TRAINED_ON: network_provenance.together(places),
         **label_check.names_for_file(plan.images[suite.id.train]),
-        **network_provenance.kept_out(suite, plan.image_sets, network_plan.objective, start_file(suite, request.data)),
+        **network_provenance.kept_out(suite, plan.image_sets, network_plan.objective, network_plan.start),
     }
 
     def keep() -> None:

@@ -17,7 +17,6 @@ from oodbench.running.plan import SuitePlan, plan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say
 from oodbench.suitefiles.settings import Setting
-from oodbench.training.suite_network import start_file
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,15 @@ def best(trials: Sequence[Trial]) -> Trial:
     return min(trials, key=lambda each: each.mean)
 
 
-def doubt(request: Request, planned: SuitePlan) -> str:
+def doubt(planned: SuitePlan) -> str:
     """What is not known of the images that decide, where training starts from weights that were trained before."""
-    start = start_file(planned.suite, request.data)
-    kept = network_provenance.kept_out(planned.suite, planned.image_sets, planned.networks[0].objective, start)
-    return "" if start is None or all(kept.values()) else f" (whether {start.name} was trained on them is not known)"
+    first = planned.networks[0]
+    kept = network_provenance.kept_out(planned.suite, planned.image_sets, first.objective, first.start)
+    return (
+        ""
+        if first.start is None or all(kept.values())
+        else f" (whether {first.start.name} was trained on them is not known)"
+    )
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:

@@ -14,7 +14,9 @@ from oodbench.sources import trained
 from oodbench.suite import Suite
 
 
-def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int, data: Path) -> Network:
+def build_network(
+    suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int, start: Path | None
+) -> Network:
     """The suite's network for an objective as training finds it.
 
     Its weights are those that the suite's recipe starts from, the others depend on the seed only.
@@ -24,13 +26,13 @@ def build_network(suite: Suite, objective: Objective, shape: tuple[int, int, int
         objective: of the training.
         shape: (C, H, W) of the images.
         seed: of the training.
-        data: folder where trained networks lie that a recipe may start from.
+        start: weights that training starts from, see `start_file`; None where they are drawn.
 
     Raises:
-        OodbenchError: the weights to start from are missing, or of another network.
+        OodbenchError: the weights to start from are of another network, or broken.
     """
     plain = plain_network(suite, objective, seed)
-    if start := start_file(suite, data):
+    if start:
         checkpoints.begin(plain, start)
     return objective.adapt(plain, shape)
 

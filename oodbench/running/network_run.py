@@ -1,0 +1,259 @@
+"""The detectors over one trained network: fitted, then scored under every task, and attacked."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from traceback import extract_tb
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.attacks import convergence
+from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.checks import transferred
+from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.images.resident import Pixels, resident
+from oodbench.metrics import accuracy
+from oodbench.networks import checkpoints
+from oodbench.networks.network import Network, batch_size
+from oodbench.running import label_check, normalisation_check
+from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
+from oodbench.running.records import Records
+from oodbench.running.request import Request
+from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
+from oodbench.scoring.batches import exact
+from oodbench.scoring.certified import score_certified
+from oodbench.scoring.clean import score_versions
+from oodbench.scoring.fitting import Evidence, Fitted, fit
+from oodbench.scoring.scored import Scored, joined, refuse_constant
+from oodbench.tasks import ID_TASK, Task
+from oodbench.tasks.versions import Versions
+
+T = TypeVar("T")
+
+
+class NetworkRun:
+    """A trained network, the detectors over it, and where their scores go.
+
+    Attributes:
+        failures: what was wrong with detectors that were given up, a line each.
+        remarks: what is to be said of accuracies to whoever started the run, in the order in which it was found.
+        records: where scores go.
+        threads: of a CPU on which it works.
+    """
+
+    def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
+        self._request, self._plan, self._network = request, plan, network
+        self._network_plan = network_plan
+        self._device, self._team = request.device, request.team
+        self.threads = network_plan.threads
+        self.records = Records(request, plan, network_plan, checkpoints.weights_digest(network))
+        self.failures: list[str] = []
+        self.remarks: dict[str, None] = {}
+        self._about_pixels: str | None = None  # not known before the first accuracy is
+        self._doing: Pair | tuple[()] = ()
+        self._attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
+        self._missing: dict[CellPlan, frozenset[Pair]] = {}
+        for cell in network_plan.cells:
+            if missing := self._team.first(partial(self.records.missing, cell)):
+                self._missing[cell] = frozenset(missing)
+        self.records.learned |= dict(self._survivors(list(self._missing), self._fit))
+
+    def _survivors(
+        self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
+    ) -> list[tuple[CellPlan, T]]:
+        """What `work` gives for all `cells` at once; if it fails, for each alone, giving up those that fail again."""
+        try:
+            return list(zip(cells, work(cells), strict=True))
+        except StorageError:
+            raise
+        except Exception as error:
+            if len(cells) > 1:
+                return [pair for cell in cells for pair in self._survivors([cell], work)]
+            if self._team.size > 1 and not isinstance(error, OodbenchError):
+                raise  # the other processes may be waiting for this one, in the middle of something
+            why = _blamed(cells[0].detector, error)
+            self.failures.append(why)
+            del self._missing[cells[0]]
+            self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
+            return []
+
+    def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
+        detectors = [cell.detector for cell in cells]
+        classes, evidence = self._plan.suite.id.classes, self._evidence(cells)
+        return self._team.together(lambda: fit(detectors, self._network, classes, evidence))
+
+    def _evidence(self, cells: Sequence[CellPlan]) -> Evidence:
+        """What these cells' detectors may learn from, and no more of it on the device than they ask for."""
+        plan, device = self._plan, self._device
+        tunings = [tuning for cell in cells if (tuning := cell.detector.tuning())]
+        sources = {tuning.source for tuning in tunings}
+        train, heldout = plan.suite.id.train, plan.image_sets.heldout
+        wants_train = any(cell.detector.observes() for cell in cells)
+        return Evidence(
+            train=resident(plan.images[train], device) if train and wants_train else None,
+            heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
+            id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
+            outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
+        )
+
+    def _reserved(self) -> Pixels | None:
+        outliers = self._plan.suite.outliers
+        if outliers is None:
+            return None
+        return resident(self._plan.images[outliers.set].first(outliers.reserved), self._device).images
+
+    def score_all(self) -> None:
+        """Every missing group of every cell; what does not depend on the detector in one pass for all."""
+        for pair in dict.fromkeys(pair for cell in list(self._missing) for pair in self._plan.wanted(cell)):
+            self._doing = pair
+            task, images = self._plan.task(pair), self._plan.images[pair[1]]
+            cells = [cell for cell, missing in self._missing.items() if pair in missing]
+            if task.certifies:
+                for cell in cells:
+                    for _, one in self._survivors([cell], partial(self._certify, pair, images)):
+                        self._keep(cell, pair, images, one)
+                continue
+            if not task.attacks():
+                for cell, one in self._search(task.versions(), images, cells):
+                    self._keep(cell, pair, images, one)
+                continue
+            starts = self._starts(task.versions(), images, cells)
+            for cell in [cell for cell in cells if cell in self._missing]:
+                for _, one in self._survivors([cell], partial(self._attack, pair, images, starts.get(cell))):
+                    self._keep(cell, pair, images, one)
+
+    def _purpose(self, images: ImageSet) -> str:
+        # Neither detector nor task is in it: all are attacked from the same random starts, and a task that begins as
+        # another does draws what that one draws.
+        return f"{self._plan.seed}/{images.name}"
+
+    def _shared(self, images: ImageSet, together: int, work: Callable[[ImageSet, slice], list[Scored]]) -> list[Scored]:
+        """What `work` says of all `images`, each process of the team looking at its part of them.
+
+        Args:
+            images: all of them.
+            together: batches of the usual size that `work` looks at at once.
+            work: this process's part of the images, and where that stands among all, to what several detectors say.
+        """
+        team, unit = self._team, together * batch_size(self._device, images.images.shape[1])
+        mine = team.share(len(images), unit)
+        found = team.all(lambda: work(images.part(mine), mine) if mine.start < mine.stop else [])
+        return [joined(of_one) for of_one in zip(*filter(None, found), strict=True)]
+
+    def _search(self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]) -> list[tuple[CellPlan, Scored]]:
+        """The highest scores among `versions` for all `cells`, whose extras say which they are."""
+
+        def score(some: Sequence[CellPlan]) -> list[Scored]:
+            detectors = [cell.detector for cell in some]
+            purpose, device = self._purpose(images), self._device
+            scored = self._shared(images, 1, lambda mine, _: score_versions(detectors, mine, versions, purpose, device))
+            if images.name == self._plan.suite.id.test:
+                for detector, one in zip(detectors, scored, strict=True):
+                    refuse_constant(detector, one.scores, images.name)
+            return scored
+
+        return self._survivors(cells, score) if cells else []
+
+    def _starts(
+        self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]
+    ) -> dict[CellPlan, npt.NDArray[np.int64]]:
+        """Which version of each image an attack starts from, where there is a choice: as stored, else searched for."""
+        if len(versions) == 1:
+            return {}
+        stored = self._team.first(lambda: [self.records.chosen_version(versions, images, cell) for cell in cells])
+        found = {cell: numbers for cell, numbers in zip(cells, stored, strict=True) if numbers is not None}
+        searched = self._search(versions, images, [cell for cell in cells if cell not in found])
+        return found | {cell: one.extras["version"].astype(np.int64) for cell, one in searched}
+
+    def _attack(
+        self, pair: Pair, images: ImageSet, chosen: npt.NDArray[np.int64] | None, cells: Sequence[CellPlan]
+    ) -> list[Scored]:
+        (cell,) = cells
+        detector, task, device = cell.detector, self._plan.task(pair), self._device
+        goal = Goal.against(detector) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
+        keep = self._request.keep_images or self._request.thorough
+        further = convergence.chosen(len(images))  # of the whole set, whoever has which part of it
+        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
+        (scored,) = self._shared(
+            images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
+        )
+        if self._request.thorough and pair[1] != self._plan.suite.id.test:
+            more = self._team.first(
+                lambda: thorough_checks(attack, images, scored, self.records.id_scores(cell), device)
+            )
+            scored = replace(scored, checks={**scored.checks, **more})
+            self._attacked[cell, pair] = scored.images
+        return [scored]
+
+    def _certify(self, pair: Pair, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
+        radius, device = self._plan.task(pair).epsilon, self._device
+        detectors = [cell.detector for cell in cells]
+        return self._shared(
+            images, 1, lambda mine, _: [score_certified(detector, mine, radius, device) for detector in detectors]
+        )
+
+    def judge_by_others(self, others: Sequence["NetworkRun"]) -> None:
+        """Try on each detector what others of the run were attacked with, and note how often that does more."""
+        for (cell, pair), images in self._attacked.items():
+            donors = [
+                found
+                for run in others
+                if run._plan is self._plan
+                for (donor, same), found in run._attacked.items()
+                if same == pair and donor is not cell
+            ]
+            self._team.first(partial(self._judge, cell, pair, images, donors))
+
+    def _judge(
+        self, cell: CellPlan, pair: Pair, images: npt.NDArray[np.uint8], donors: list[npt.NDArray[np.uint8]]
+    ) -> None:
+        id_scores = self.records.id_scores(cell)
+        far = enough(id_scores, self._plan.task(pair))
+        with exact(self._network):
+            found = transferred(cell.detector.score, images, donors, id_scores, far, self._device)
+        self.records.add_checks(cell, pair, found)
+
+    def _goal(self, cell: CellPlan, task: Task) -> Goal:
+        id_scores = self._team.first(lambda: self.records.id_scores(cell))
+        return aim(cell.detector, task, self._plan.images[self._plan.suite.id.test], id_scores, self._device)
+
+    def _keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
+        self._team.first(partial(self._land, cell, pair, images, scored))
+
+    def _land(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
+        note = self._about_accuracy(cell, images, scored) if pair[0] == ID_TASK else ""
+        self.records.keep(cell, pair, images, scored, note)
+
+    def _about_accuracy(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
+        """What there is to say of what an ID accuracy rests on; kept for whoever started the run, too."""
+        suite, network_plan = self._plan.suite, self._network_plan
+        given = network_plan.file if network_plan.given else None
+        said = [label_check.unchecked(suite, self._plan.image_sets, given)]
+        if given:
+            said.append(label_check.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
+            right, kept = accuracy(scored.predictions, images.labels), network_plan.pretrained
+            if kept and not self._plan.image_sets.limit:
+                said.append(label_check.fallen(kept.name, kept.accuracy, images.name, right))
+            if self._about_pixels is None:
+                self._about_pixels = normalisation_check.doubt(
+                    self._network, suite.network, given, cell.detector, images, right, self._device
+                )
+            said.append(self._about_pixels)
+        self.remarks |= dict.fromkeys(one for one in said if one)
+        return "; ".join(one for one in said if one)
+
+
+def _blamed(detector: Detector, error: Exception) -> str:
+    """What went wrong with a detector; where, if its own code did not expect it."""
+    if isinstance(error, OodbenchError):
+        return str(error)
+    frames = extract_tb(error.__traceback__)
+    file = inspect.getfile(type(detector))
+    where = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"detector {detector.name!r} failed in {where.filename}, line {where.lineno}: {said}"

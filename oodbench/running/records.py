@@ -1,0 +1,179 @@
+"""What is kept of detectors over one network: their scores with what these rest on, and what failed."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.basics import plugins
+from oodbench.images.imageset import ImageSet
+from oodbench.results.conditions import Setup, shown
+from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
+from oodbench.results.store import Scores
+from oodbench.running import network_provenance
+from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
+from oodbench.running.request import Request
+from oodbench.scoring.fitting import Fitted
+from oodbench.scoring.scored import Scored
+from oodbench.tasks import ID_TASK, constants
+from oodbench.tasks.versions import Versions
+
+
+def note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, why: str) -> None:
+    """Leave word with every cell of a network that has nothing to score with, or whose process did not live."""
+    for cell in network_plan.cells:
+        if cell.missing or request.again:
+            cell.cell.note(_failure(why), _attributes(request, plan, network_plan, cell))
+
+
+def _failure(why: str, doing: Pair | tuple[()] = ()) -> dict[str, str]:
+    """What a cell says of its detector's failure, until what it failed at is done."""
+    return {FAILED: why, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+class Records:
+    """Where the scores of the detectors over one network go, and what is said of them.
+
+    Only the first process of a team reads and writes here.
+
+    Attributes:
+        network_digest: of the weights.
+        learned: what fitting gave each detector.
+    """
+
+    def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network_digest: str) -> None:
+        self._request, self._plan, self._network_plan = request, plan, network_plan
+        self.network_digest = network_digest
+        self.learned: dict[CellPlan, Fitted] = {}
+
+    def missing(self, cell: CellPlan) -> list[Pair]:
+        """What is to be scored: what the cell's file lacks, or everything where it is asked for again."""
+        return self._plan.wanted(cell) if self._request.again else self._plan.missing(cell, self.network_digest)
+
+    def id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
+        """Clean scores of the ID test set, which are kept before anything is attacked."""
+        return cell.cell.group(ID_TASK, self._plan.suite.id.test).scores
+
+    def chosen_version(self, versions: Versions, images: ImageSet, cell: CellPlan) -> npt.NDArray[np.int64] | None:
+        """The version of each image that a task with these versions and no attack chose; None where none is kept."""
+        for name, task in self._plan.suite.tasks.items():
+            if not task.attacks() and task.versions() == versions:
+                key = self._plan.group_key(cell, self.network_digest, name, images.name)
+                if cell.cell.key(name, images.name) == key:
+                    return cell.cell.group(name, images.name).extras["version"].astype(np.int64)
+        return None
+
+    def keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored, note: str = "") -> None:
+        """Land one group, the scores of `images` under the task of `pair`; `note` is of what an accuracy rests on."""
+        suite, task = self._plan.suite, pair[0]
+        attacked = {"images": scored.images} if self._request.keep_images and scored.images.size else {}
+        distances = {ood.set: ood.distance for ood in suite.ood}
+        cell.cell.add(
+            Scores(
+                task=task,
+                image_set=images.name,
+                role="id" if images.name == suite.id.test else "ood",
+                scores=scored.scores,
+                predictions=scored.predictions,
+                labels=images.labels,
+                indices=images.indices,
+                extras={
+                    **scored.extras,
+                    **attacked,
+                },
+                attributes={
+                    "key": self._plan.group_key(cell, self.network_digest, task, images.name),
+                    "threat": "" if task == ID_TASK else suite.tasks[task].threat(),
+                    "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
+                    "distance": distances.get(images.name, ""),
+                    "fingerprint": images.fingerprint,
+                    "labels_note": note,
+                    "id_fingerprint": self._plan.images[suite.id.test].fingerprint,
+                    "network_digest": self.network_digest,
+                    "source": images.source,
+                    "seconds": scored.seconds,
+                    "looks": scored.looks,
+                    "stops_at": self._plan.task(pair).stops_at(),
+                    "images_sha256": scored.images_sha256,
+                    **{f"check_{name}": value for name, value in scored.checks.items()},
+                    "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                    **shown(self._setup()),
+                },
+            ),
+            self._cell_attributes(cell, done=pair),
+        )
+
+    def add_checks(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float]) -> None:
+        """Note more of a group that is there already: what was measured of its attack, by name."""
+        group = cell.cell.group(*pair)
+        named = {f"check_{name}": value for name, value in checks.items()}
+        cell.cell.add(replace(group, attributes={**group.attributes, **named}), self._cell_attributes(cell))
+
+    def note_failure(self, cell: CellPlan, why: str, doing: Pair | tuple[()]) -> None:
+        """Leave word that the cell's detector failed, and at which group."""
+        cell.cell.note(_failure(why, doing), self._cell_attributes(cell))
+
+    def _setup(self) -> Setup:
+        """What calculated: a network that was not trained here was not trained in this run's precision."""
+        setup = self._request.setup
+        return replace(setup, compute=replace(setup.compute, bf16=False)) if self._network_plan.given else setup
+
+    def _cell_attributes(self, cell: CellPlan, done: Pair | None = None) -> Mapping[str, str | int | float]:
+        """What is said of a cell; that it failed once, too, until what it failed at is `done`."""
+        about = _attributes(self._request, self._plan, self._network_plan, cell, self.network_digest)
+        if cell in self.learned:
+            about |= {"tuned": json.dumps(self._tuned(cell)), "fit_seconds": self.learned[cell].seconds}
+        present = cell.cell.attributes() if cell.cell.path.is_file() else {}
+        failed_at = str(present.get(FAILED_AT, ""))
+        if failed_at and failed_at != "/".join(done or ()):
+            about |= {name: str(present[name]) for name in (FAILED, FAILED_AT, FAILED_ON)}
+        return about
+
+    def _tuned(self, cell: CellPlan) -> dict[str, Any]:
+        """What came of tuning, and which of the images for it the network may have been trained on."""
+        tuned, tuning = self.learned[cell].tuned, cell.detector.tuning()
+        if not tuned or tuning is None:
+            return tuned
+        return {
+            **tuned,
+            "perhaps_seen": network_provenance.perhaps_seen(
+                self._network_plan.file, self._plan.suite, self._plan.image_sets, tuning
+            ),
+        }
+
+
+def _attributes(
+    request: Request, plan: SuitePlan, network_plan: NetworkPlan, cell: CellPlan, network_digest: str = ""
+) -> dict[str, str | int | float]:
+    """What is said of a cell before its detector has learned anything."""
+    suite = plan.suite
+    return {
+        "suite": suite.name,
+        "suite_version": suite.version,
+        "suite_fingerprint": suite.fingerprint,
+        "means": json.dumps(suite.means),
+        "classes": suite.id.classes,
+        "detector": cell.detector.name,
+        "paper": cell.detector.paper,
+        "parameters": json.dumps(asdict(cell.detector.parameters)),
+        "code": cell.code,
+        "settings": " ".join(setting.text for setting in request.settings),
+        "plugin": plugins.file_of(type(cell.detector)),
+        "options": shlex.join(request.compute.options(request.device, trains=not network_plan.given)),
+        "seed": request.seed,
+        "limit": request.limit or 0,
+        "images": request.images or 0,
+        "data": str(request.data),
+        "network": suite.network.name,
+        "network_file": network_plan.file.name,
+        "network_digest": network_digest,
+        "trained_on": network_provenance.trained_on(network_plan.file),
+        "checkpoint": str(network_plan.file) if network_plan.given else "",
+        "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",
+        "unlike": "; ".join(plan.image_sets.unlike),
+    }

@@ -155,9 +155,9 @@ def test_tuning_from_weights_of_unknown_origin_says_so(saved, tmp_path):
     suite = replace(SUITE, training=replace(SUITE.training, start=str(_start(tmp_path))))
     request = Request((suite,), (discover()["odin"],), 1, torch.device("cpu"), tmp_path, tmp_path, validation=True)
     (planned,) = plan.plan(request, discover())
-    assert tuning.doubt(request, planned) == " (whether start.safetensors was trained on them is not known)"
+    assert tuning.doubt(planned) == " (whether start.safetensors was trained on them is not known)"
     drawn = replace(request, suites=(SUITE,))
-    assert tuning.doubt(drawn, plan.plan(drawn, discover())[0]) == ""
+    assert tuning.doubt(plan.plan(drawn, discover())[0]) == ""
 
 
 def _start(folder):

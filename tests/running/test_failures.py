@@ -89,6 +89,7 @@ def test_a_flag_names_the_file_of_the_plugin_and_how_it_was_calculated(oodbench,
     options = ["--detector", "moody", "--task", "linf", "--set", "linf.steps=1", "--only", "letters"]
     code, out, err = oodbench(*RUN, *options)
     assert code == 0, err
+    out = oodbench("table", "--long")[1]
     assert "1 step of " in out
     (line,) = [line for line in out.splitlines() if line.startswith("- FLAG")]
     assert "`oodbench run --suite digits --detector moody --plugin plug.py --checkpoint " in line

@@ -33,7 +33,8 @@ class NECO(Detector):
         Attributes:
             dimensions: of the principal space; none given means as many as `variance` takes.
             variance: share of the standardised features' variance that it explains; above 0, below 1.
-            weight: "maxlogit", or "none" as the authors have it for ResNet-18.
+            weight: "maxlogit", or "none" as the authors' code has it for ResNet. For DeiT and Swin that code divides by
+                the length of the features before they are standardised, which is not done here.
         """
 
         dimensions: int | None = None
@@ -85,7 +86,7 @@ class NECO(Detector):
         self._principal = vectors[:, -dimensions:]
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """||P f|| / ||f|| of standardised features f, times max_k z_k (equation 6)."""
+        """||P f|| / ||f|| of standardised features f, times max_k z_k."""
         features = (representation.features.double() - self._mean) / self._deviation
         length = torch.linalg.vector_norm(features, dim=1).clamp(min=1e-12)
         share: Tensor = torch.linalg.vector_norm(features @ self._principal, dim=1) / length

@@ -123,8 +123,11 @@ def weibull(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     The likelihood's derivative has one root in kappa (Farnum and Booth 1997), which is bracketed and found.
 
     Raises:
-        ValueError: all values are the same, or one is not positive, so that no distribution is likeliest.
+        ValueError: all values are the same, or one is not positive, so that no distribution is likeliest; or one is not
+            finite.
     """
+    if not np.isfinite(values).all():
+        raise ValueError("are at no finite distance from it")
     if values.min() <= 0 or np.ptp(values) <= 1e-9 * values.max():
         raise ValueError("are all equally far from it, or lie on it")
     logs = np.log(values / values.max())

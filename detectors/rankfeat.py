@@ -103,7 +103,8 @@ def _first_right(matrices: Tensor) -> Tensor:
     """The first right singular vectors (N, D, 1) of matrices (N, M, D), differentiable."""
     gram = matrices.transpose(1, 2) @ matrices
     with torch.no_grad():
-        values, vectors = torch.linalg.eigh(gram)
+        # What is not finite stays so in the matrices themselves, and is refused by the score.
+        values, vectors = torch.linalg.eigh(gram.nan_to_num())
         first, others = vectors[..., -1:], vectors[..., :-1]
         gaps = values[..., -1:] - values[..., :-1]
         inverse = torch.where(gaps > GAP * values[..., -1:], 1 / gaps, 0)

@@ -160,12 +160,13 @@ def test_the_gradient_of_relation_tells_of_the_jumps_at_the_threshold():
     assert gradient.norm() < 0.7 * rise.norm()
 
 
-def test_features_in_half_precision():
-    features, head = random_features(60, 16), torch.nn.Linear(16, 3)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_features_in_half_precision(classes):
+    features, head = random_features(60, 16), torch.nn.Linear(16, classes)
     for method in (NECO, Relation):
         found = {}
         for dtype in (torch.float32, torch.float16):
-            detector, network = learned(method(), features.to(dtype), head=head.to(dtype))
+            detector, network = learned(method(), features.to(dtype), classes=classes, head=head.to(dtype))
             found[dtype] = scores(detector, network, features.to(dtype))
         np.testing.assert_allclose(found[torch.float16], found[torch.float32], rtol=0.03, atol=0.03)
 

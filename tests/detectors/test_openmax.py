@@ -159,6 +159,12 @@ def test_a_thousand_classes():
     assert len(scores.unique()) == 50
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_no_distribution_is_fitted_to_what_is_not_finite(value):
+    with pytest.raises(ValueError, match="no finite distance"):
+        weibull(np.array([1.0, value, 2.0]))
+
+
 @pytest.mark.parametrize("values", [{"tail": 1}, {"alpha": 0}])
 def test_impossible_parameters(values):
     with pytest.raises(ValueError, match="choose"):

@@ -46,6 +46,15 @@ def test_alike_singular_values_have_a_finite_gradient():
     assert gradient.isfinite().all()
 
 
+def test_what_is_not_finite_stays_so():
+    maps = random_maps()
+    maps[1, 2, 0, 0], maps[2, 0, 0, 0] = torch.nan, torch.inf
+    found = without_first(maps)
+    assert found[[0, 3]].isfinite().all()
+    assert found[1].isnan().any()
+    assert found[2].isnan().any()
+
+
 def test_half_precision_comes_back_in_half_precision():
     maps = random_maps(dtype=torch.float32)
     half = without_first(maps.half())

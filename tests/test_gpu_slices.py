@@ -220,3 +220,12 @@ def test_records_that_cannot_be_read_are_named(call, place, text):
     result = call(GOOD)
     assert result.exit_code == 2
     assert "is not as a slice leaves it" in result.stderr
+
+
+def test_two_slices_do_not_work_in_one_folder_at_once(call, place):
+    with command.alone(place.out):
+        result = call(GOOD)
+    assert result.exit_code == 2
+    assert "another slice is at work in" in result.stderr
+    assert not (place.out / "state.json").exists()
+    assert call(GOOD).exit_code == 0

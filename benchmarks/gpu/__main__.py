@@ -2,10 +2,12 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from filelock import FileLock, Timeout
 
 from benchmarks.gpu.costs import ASSUMED, STARTS, Left, left, slower, there
 from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Say, Stop, carry_out, read, traces
@@ -69,10 +71,33 @@ def main(
         wanted = chosen(tiny(place) if tiny_ else steps(place, registry.names()), only)
         found = survey(wanted, place, registry, click.echo)
         stop = lambda: time.monotonic() > end  # noqa: E731
-        code = 0 if plan_only else work(wanted, found, place, registry, stop, click.echo)
+        if plan_only:
+            sys.exit(0)
+        with alone(place.out):
+            code = work(wanted, found, place, registry, stop, click.echo)
     except OodbenchError as error:
         raise click.UsageError(str(error)) from error
     sys.exit(code)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """One slice at a time: two would train one network twice and count each other's minutes.
+
+    Raises:
+        OodbenchError: another one is at work in this folder.
+    """
+    lock = FileLock(out / ".slice.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise OodbenchError(
+            f"another slice is at work in {out}: wait until it has ended, or give this one another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def chosen(every: Sequence[Step], only: Sequence[str]) -> list[Step]:

@@ -23,7 +23,7 @@ def image_digests(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8).reshape(len(images), 32)
 
 
-LONGEST_NAME = 100
+LONGEST_NAME = 200
 """Letters of a set's name, which is part of a file's."""
 
 

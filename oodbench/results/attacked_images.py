@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.imageset import ImageSet, images_digest
+from oodbench.basics.words import printable
+from oodbench.images.imageset import ImageSet, images_digest, is_name
 from oodbench.results.store import Cell, Scores
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,6 +45,11 @@ def kept(cell: Cell) -> Iterator[Kept]:
             f"{group.attributes.get('threat', group.task)}"
         )
         name = f"{group.image_set}-{group.task}-{about['detector']}-{cell.path.stem}"
+        if not is_name(name):
+            raise OodbenchError(
+                f"{cell.path}: its images cannot be a set, {printable(name)[:80]!r} is not the name of one: it was "
+                "written by something else than `oodbench run`"
+            )
         yield Kept(ImageSet(name, images, group.labels, source, group.indices), about)
 
 

@@ -1,0 +1,42 @@
+"""Attacked images that a result kept, as image sets."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.images.imageset import images_digest
+from oodbench.results.attacked_images import kept
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def made(tmp_path, stored):
+    """A result with images, and whatever it says of itself."""
+
+    def making(**about):
+        cell = stored(tmp_path / "results")
+        group = cell.group("linf", "letters")
+        attributes = {**group.attributes, "images_sha256": images_digest(PIXELS)}
+        cell.add(replace(group, extras={"images": PIXELS}, attributes=attributes), {**cell.attributes(), **about})
+        return cell
+
+    return making
+
+
+def test_they_are_called_after_what_attacked_them(made):
+    (one,) = kept(made())
+    assert one.images.name == "letters-linf-msp-seed1-abababababab"
+    assert np.array_equal(one.images.pixels(), PIXELS)
+
+
+@pytest.mark.parametrize("detector", ["../../evil", "a/b", "\x1b[2J", "x" * 300])
+def test_no_result_says_where_its_images_are_written_to(made, oodbench, tmp_path, detector):
+    cell = made(detector=detector)
+    with pytest.raises(OodbenchError, match="is not the name of one"):
+        list(kept(cell))
+    code, out, err = oodbench("data", "export", cell.path, "--data", tmp_path / "deep" / "data")
+    assert code == 2 and "\x1b" not in out + err
+    assert not [path for path in tmp_path.rglob("*.h5") if path != cell.path]

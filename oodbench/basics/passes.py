@@ -16,5 +16,10 @@ class Passes:
     def __mul__(self, times: int) -> "Passes":
         return Passes(self.forward * times, self.backward * times)
 
+    @property
+    def both(self) -> int:
+        """Of either kind."""
+        return self.forward + self.backward
+
     def __str__(self) -> str:
         return f"{self.forward:,} forward and {self.backward:,} backward passes"

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import NoReturn
 
@@ -36,6 +36,9 @@ _hears: ContextVar[Hear | None] = ContextVar("hears", default=None)
 EVERY = 1.0
 """Seconds between two such calls."""
 
+FIRST, LOGGED = 10.0, 60.0
+"""Seconds before the first line about the same work in a log, and between two of them."""
+
 
 @contextmanager
 def told_to(hear: Hear) -> Iterator[None]:
@@ -47,15 +50,99 @@ def told_to(hear: Hear) -> Iterator[None]:
         _hears.reset(token)
 
 
+class Total:
+    """How far a whole run is, in passes through the network.
+
+    Attributes:
+        count: of all that there are to do, as planned; 0 where nobody shows them.
+        done: of them. Work may turn out to cost less or more than was planned.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count, self.done, self._since = count, 0.0, time.monotonic()
+        self._line: tqdm[NoReturn] | None = None
+        if count and _hears.get() is None and sys.stderr.isatty():
+            self._line = tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True)
+            self._show()
+
+    def spend(self, passes: float) -> None:
+        """So many more are done."""
+        self.done += passes
+        self._show()
+
+    def set(self, done: float) -> None:
+        """So many are done, all together."""
+        self.done = done
+        self._show()
+
+    def __str__(self) -> str:
+        share = min(1.0, self.done / self.count) if self.count else 1.0
+        said = f"{share:.0%} of {self.count:,} passes done"
+        left = (time.monotonic() - self._since) * (1 - share) / share if share > 0 else None
+        return said if left is None else f"{said}, {tqdm.format_interval(left)} left"
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._line is not None:
+            self._line.close()
+
+    def _show(self) -> None:
+        if self._line is not None:
+            self._line.set_description_str(f"total: {self}", refresh=False)
+            self._line.update(0)  # draws no more often than the eye can follow
+
+
+_total: ContextVar[Total | None] = ContextVar("total", default=None)
+
+
 @contextmanager
-def progress(doing: str, count: int | None, unit: str = "images") -> Iterator[Advance]:
+def in_all(passes: int) -> Iterator[Total]:
+    """Inside, what `progress` and `spend` count makes up so many passes; on a terminal a line says how far they are."""
+    total = Total(passes)
+    token = _total.set(total)
+    try:
+        yield total
+    finally:
+        _total.reset(token)
+        total.close()
+
+
+def spend(passes: float) -> None:
+    """So many passes were done by work that has no line of its own."""
+    if (total := _total.get()) is not None:
+        total.spend(passes)
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Inside, standard error takes other lines: those of work at hand are out of their way."""
+    with tqdm.external_write_mode(sys.stderr):
+        yield
+
+
+@contextmanager
+def progress(doing: str, count: int | None, unit: str = "images", passes: float = 0.0) -> Iterator[Advance]:
     """A line on standard error for work over `count` images or passes, if that is known: rate and time left.
 
-    On a terminal the line moves and goes away; in a log it is written every ten seconds at most, and once at the end.
+    On a terminal the line moves and goes away; in a log a plain one is written now and then, if the work takes long.
+
+    Args:
+        doing: a word or two.
+        count: of what there is to do.
+        unit: what is counted.
+        passes: through the network that each of them costs, where they are among those that a run has counted.
     """
-    hear = _hears.get()
+    hear, done = _hears.get(), 0
     with _line(doing, count, unit) if hear is None else _telling(hear, doing, count, unit) as advance:
-        yield advance
+
+        def both(more: int) -> None:
+            nonlocal done
+            done += more
+            spend(more * passes)
+            advance(more)
+
+        yield both
+    spend(max(0, (count or 0) - done) * passes)  # who ended early has nothing left to do
 
 
 @contextmanager
@@ -72,20 +159,14 @@ def _telling(hear: Hear, doing: str, count: int | None, unit: str) -> Iterator[A
     yield advance
 
 
+def _line(doing: str, count: int | None, unit: str) -> AbstractContextManager[Advance]:
+    return _moving(doing, count, unit) if sys.stderr.isatty() else _logged(doing, count, unit)
+
+
 @contextmanager
-def _line(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
-    terminal = sys.stderr.isatty()
+def _moving(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
     line: tqdm[NoReturn] = tqdm(
-        total=count,
-        desc=doing,
-        unit=f" {unit}",
-        leave=not terminal,
-        mininterval=0.1 if terminal else 10.0,
-        delay=0.0 if terminal else 10.0,
-        miniters=1,
-        smoothing=0.1,
-        dynamic_ncols=terminal,
-        ascii=None if terminal else True,  # None: bars of blocks where the terminal's encoding has them
+        total=count, desc=doing, unit=f" {unit}", leave=False, miniters=1, smoothing=0.1, dynamic_ncols=True
     )
     with line:
 
@@ -95,19 +176,39 @@ def _line(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
         yield advance
 
 
+@contextmanager
+def _logged(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
+    """Whole lines, since a log keeps whatever is written to it: none about work that is soon done."""
+    done, began = 0, time.monotonic()
+    due = began + FIRST
+
+    def advance(more: int) -> None:
+        nonlocal done, due
+        done += more
+        if (now := time.monotonic()) < due:
+            return
+        due = now + LOGGED
+        rate = done / (now - began)
+        said = f"{doing}: {done / count:.0%} of {count:,} {unit}" if count else f"{doing}: {done:,} {unit}"
+        said += f", {rate:,.0f} a second"
+        said += f", {tqdm.format_interval((count - done) / rate)} left" if count and rate else ""
+        total = _total.get()
+        print(f"{said}; in all {total}" if total and total.count else said, file=sys.stderr, flush=True)
+
+    yield advance
+
+
 class Board:
     """What several processes are doing: on a terminal one line that moves, in a log a line each every so often.
 
     Args:
         count: of the things that there are to do.
         say: told what is finished, and in a log what is being done.
+        total: how far all of it is.
     """
 
-    LOGGED = 60.0
-    """Seconds between two lines about the same process in a log."""
-
-    def __init__(self, count: int, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, count: int, say: Callable[[str], None], total: Total) -> None:
+        self._say, self._total = say, total
         self._doing: dict[str, str] = {}
         self._logged: dict[str, float] = {}
         self._line: tqdm[NoReturn] | None = None
@@ -124,16 +225,14 @@ class Board:
         if name not in self._doing:
             return
         self._doing[name] = doing
-        if self._line is None and time.monotonic() >= self._logged[name] + self.LOGGED:
+        if self._line is None and time.monotonic() >= self._logged[name] + LOGGED:
             self._logged[name] = time.monotonic()
-            self._say(f"{name}: {doing}")
+            self._say(f"{name}: {doing}; in all {self._total}")
         self._show()
 
     def ends(self, name: str, said: str) -> None:
         """Work called `name` is finished, and `said` is to be said of it."""
         self._doing.pop(name, None)
-        if self._line is not None:
-            self._line.clear()
         self._say(said)
         self._show()
 

@@ -1,6 +1,6 @@
 """The verbs: parse, call one function, print."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import click
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.progress import written
 from oodbench.basics.team import gathered, launched
 from oodbench.basics.words import counted
 from oodbench.cli.checking import check
@@ -146,6 +147,7 @@ def commands() -> None:
     help="This machine, or the tasks of a Ray cluster.",
 )
 @jobs_option
+@click.option("--dry-run", is_flag=True, help="Print what would be done and what it costs; write nothing.")
 @click.option(
     "--address",
     default=LOCAL,
@@ -161,6 +163,7 @@ def run(
     checks: str,
     assignments: tuple[str, ...],
     rerun: str,
+    dry_run: bool,
     **described: Any,
 ) -> None:
     """Train, attack and score detectors on suites; scores land in the results folder.
@@ -185,7 +188,9 @@ def run(
         **described,
     )
     ready = click.get_current_context().with_resource(prepared(config))
-    _announce(ready.planned, ready.cluster, ready.count)
+    _announce(ready.planned, ready.cluster, ready.count, click.echo if dry_run else _say)
+    if dry_run:
+        return
     failures = ready.carry_out()
     out = Path(config.out)
     if ready.team.leads and (there := [cell for cell in sweep.cells(ready.planned) if cell.path.is_file()]):
@@ -245,7 +250,7 @@ def tune(
     team.first(lambda: store.require_writable(request.out))
     count = parallel.processes(asked_jobs, [(each, [plan_of_value]) for each, plan_of_value in planned])
     for each, plan_of_value in planned:
-        _announce([(each, [plan_of_value])], None, count)
+        _announce([(each, [plan_of_value])], None, count, _say)
     tuning.carry_out(planned, count, plugins, _say)
     trials = [tuning.trial(plan_of_value, value) for (_, plan_of_value), value in zip(planned, values, strict=True)]
     _, first = planned[0]
@@ -277,7 +282,8 @@ def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    with written():
+        click.echo(line, err=True)
 
 
 def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFrame) -> list[str]:
@@ -291,22 +297,22 @@ def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFr
     return sorted({said for said in found if said})
 
 
-def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int) -> None:
+def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
     request, plans = planned[0]
     for number, each in enumerate(plans):
         suite = each.suite
-        _say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
+        say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
         for said in each.image_sets.unlike:
-            _say(f"  NOTE {said}: these rows compare with no others")
+            say(f"  NOTE {said}: these rows compare with no others")
         for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
-            _say(f"  {networks[0].names}: {_todo(networks, suite)}")
+            say(f"  {networks[0].names}: {_todo(networks, suite)}")
     for said in sweep.not_pretrained(planned):
-        _say(f"  {said}")
+        say(f"  {said}")
     seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
     processes = f", {request.team.size} processes" if request.team.size > 1 else ""
     processes += f", {count} jobs side by side" if count > 1 else ""
     where = "a Ray cluster" if cluster else f"device {request.device.type}{processes}"
-    _say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
+    say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
 
 
 def _todo(networks: Sequence[NetworkPlan], suite: Suite) -> str:
@@ -316,5 +322,8 @@ def _todo(networks: Sequence[NetworkPlan], suite: Suite) -> str:
     groups = sum(len(cell.missing) for network in networks for cell in network.cells)
     trained = sum(network.to_train for network in networks)
     times = f"{trained} times " if trained > 1 else ""
-    train = f"train {times}for {counted(suite.training.epochs, 'epoch')}, " if trained and suite.training else ""
+    begun = [network.epochs_done for network in networks if network.to_train and network.epochs_done]
+    behind = f" ({', '.join(map(str, begun))} done before it was interrupted)" if begun else ""
+    epochs = counted(suite.training.epochs, "epoch") if suite.training else ""
+    train = f"train {times}for {epochs}{behind}, " if trained and epochs else ""
     return f"{taken}{train}score {counted(groups, 'image set')}" if groups else f"{taken}everything is there already"

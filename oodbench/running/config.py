@@ -209,6 +209,8 @@ class Prepared:
             StorageError: results cannot be written.
         """
         say = self.config.say if self.team.leads else _unheard
+        request, _ = self.planned[0]
+        self.team.first(lambda: store.require_writable(request.out))
         if self.cluster:
             return on_ray(self.planned, self.cluster, say)
         return sweep.here(self.planned, self.count, self.config.plugin_files, say)
@@ -223,7 +225,7 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
     """The plan of a run, checked; nothing is written before it is carried out.
 
     Raises:
-        OodbenchError: something that was asked for is not there or not possible, or results could not be written.
+        OodbenchError: something that was asked for is not there or not possible.
     """
     config.check()
     cluster = config.cluster()
@@ -232,5 +234,4 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
     with gathered(choose_device("cpu" if cluster else config.device)) as (team, device):
         request = config.request(registry, device, team)
         planned = team.together(lambda: plan_seeds(request, config.seeds, registry))
-        team.first(lambda: store.require_writable(request.out))
         yield Prepared(config, registry, planned, team, cluster, parallel.processes(jobs, planned))

@@ -47,13 +47,15 @@ class Unit:
     Attributes:
         job: what is to be done.
         doing: "trained", if it trains a network and no more, or "scored".
-        cost: about what it takes, in passes through the network.
+        cost: about what it takes, in passes through the network, with all that waits for it.
+        passes: about what it takes itself.
         after: number of the unit that trains its network; None where it waits for nothing.
     """
 
     job: Job
     doing: str
     cost: int
+    passes: Passes
     after: int | None = None
 
     @property
@@ -148,8 +150,11 @@ class _Part:
     device: str
 
     def unit(self, doing: str, networks: Sequence[NetworkPlan], after: int | None = None) -> Unit:
-        cost = weight(replace(self.each, networks=tuple(networks)).passes())
-        return Unit(_job(self.request, networks, self.plugins, self.device), doing, cost, after)
+        alone = replace(self.each, networks=tuple(networks))
+        scoring, training = alone.scoring(), alone.training_all()
+        passes = training if doing == "trained" else scoring if after is not None else scoring + training
+        job = _job(self.request, networks, self.plugins, self.device)
+        return Unit(job, doing, weight(scoring + training), passes, after)
 
 
 def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Path], device: str) -> Job:

@@ -14,6 +14,7 @@ from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import transferred
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.progress import spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import Pixels, resident
@@ -85,7 +86,9 @@ class NetworkRun:
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
         classes, evidence = self._plan.suite.id.classes, self._evidence(cells)
-        return self._team.together(lambda: fit(detectors, self._network, classes, evidence))
+        fitted = self._team.together(lambda: fit(detectors, self._network, classes, evidence))
+        spend(sum(self._plan.tuning(detector).both for detector in detectors))
+        return fitted
 
     def _evidence(self, cells: Sequence[CellPlan]) -> Evidence:
         """What these cells' detectors may learn from, and no more of it on the device than they ask for."""

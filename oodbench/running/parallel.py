@@ -24,7 +24,7 @@ from joblib.externals.loky.backend import get_context
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.memory import available
-from oodbench.basics.progress import Board, told_to
+from oodbench.basics.progress import Board, Total, in_all, told_to
 from oodbench.basics.threads import cores
 from oodbench.running.jobs import Unit, note, score, train, units, where_it_is_free
 from oodbench.running.plan import Planned
@@ -104,23 +104,26 @@ def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path]
     Raises:
         StorageError: results cannot be written.
     """
-    work = _Work(units(planned, plugins, str(planned[0][0].device), where_it_is_free), say)
-    while work.left():
-        interrupted = work.round(count)
-        if interrupted and count == 1:
-            (number,) = interrupted
-            work.give_up(number)
-        elif interrupted:
-            say("a process was ended from outside, perhaps for want of memory: going on with one at a time")
-            count = 1
+    todo = units(planned, plugins, str(planned[0][0].device), where_it_is_free)
+    with in_all(sum(unit.passes.both for unit in todo)) as total:
+        work = _Work(todo, say, total)
+        while work.left():
+            interrupted = work.round(count)
+            if interrupted and count == 1:
+                (number,) = interrupted
+                work.give_up(number)
+            elif interrupted:
+                say("a process was ended from outside, perhaps for want of memory: going on with one at a time")
+                count = 1
     return [line for number, unit in enumerate(work.units) for line in unit.failures(work.found[number] or (), planned)]
 
 
 class _Work:
     """Units, and what has come of them: what failed in each, or None where it was left out."""
 
-    def __init__(self, todo: Sequence[Unit], say: Say) -> None:
-        self.units, self.say = todo, say
+    def __init__(self, todo: Sequence[Unit], say: Say, total: Total) -> None:
+        self.units, self.say, self.total = todo, say, total
+        self.spent: dict[int, float] = {}
         self.found: dict[int, list[str] | None] = {}
 
     def left(self) -> bool:
@@ -129,7 +132,7 @@ class _Work:
     def round(self, count: int) -> list[int]:
         """Do what is left, until all is done or a process has died; the numbers of what was being done then."""
         running: dict[int, Future[list[str] | None]] = {}
-        with _board(len(self.units), self.say) as board, _pool(count) as (pool, heard):
+        with _board(len(self.units), self.say, self.total) as board, _pool(count) as (pool, heard):
             try:
                 while True:
                     self._leave_out(board)
@@ -142,7 +145,8 @@ class _Work:
                         return []
                     wait(running.values(), LOOKS_EVERY, FIRST_COMPLETED)
                     while not heard.empty():
-                        number, doing = heard.get()
+                        number, doing, self.spent[number] = heard.get()
+                        self._count()
                         board.hear(self.units[number].name, doing)
                     for number in [number for number, future in running.items() if future.done()]:
                         self._note(number, self._outcome(number, running[number]), board)
@@ -187,16 +191,23 @@ class _Work:
             note(self.units[number].job, failure)
             return [failure]
 
+    def _count(self) -> None:
+        """Say how far all of it is: what is finished as it was planned, what is begun as it says itself."""
+        done = {number: self.units[number].passes.both for number in self.found}
+        begun = {number: min(spent, self.units[number].passes.both) for number, spent in self.spent.items()}
+        self.total.set(sum((begun | done).values()))
+
     def _note(self, number: int, found: list[str] | None, board: Board) -> None:
         self.found[number] = found
+        self._count()
         unit = self.units[number]
         said = "left out: it has no network" if found is None else "failed" if found else unit.doing
         board.ends(unit.name, f"[{len(self.found)}/{len(self.units)}] {unit.name}: {said}")
 
 
 @contextmanager
-def _board(count: int, say: Say) -> Iterator[Board]:
-    board = Board(count, say)
+def _board(count: int, say: Say, total: Total) -> Iterator[Board]:
+    board = Board(count, say, total)
     try:
         yield board
     finally:
@@ -256,7 +267,7 @@ def _carry_out(number: int, unit: Unit) -> list[str] | None:
     """What a process does with a unit."""
 
     def hear(doing: str) -> None:
-        _heard.put((number, doing))
+        _heard.put((number, doing, total.done))
 
-    with told_to(hear):
+    with told_to(hear), in_all(0) as total:
         return train(unit.job, hear) if unit.doing == "trained" else score(unit.job, say=hear)

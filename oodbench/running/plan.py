@@ -9,6 +9,7 @@ from oodbench import scoring, training
 from oodbench.attacks import convergence
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.basics import threads
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.basics.passes import Passes
 from oodbench.basics.sourcecode import code_digest
@@ -24,16 +25,18 @@ from oodbench.results.store import Cell
 from oodbench.running import label_check
 from oodbench.running.imagesets import ImageSets, gather, validation_suite
 from oodbench.running.request import Request
+from oodbench.scoring.certified import BOUNDS
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import apply, of_task
 from oodbench.tasks import ID_TASK, Clean, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.training import pretrained
+from oodbench.training.loop import epochs_done
 from oodbench.training.pretrained import Choice, Pretrained
 from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_file
 
-BOUNDS = 5
-"""About what bounds of an image cost, in passes: two in double precision, and the image's own."""
+UNFINISHED = ".unfinished"
+"""What the file of a training's state ends with, beside that of its network."""
 
 JUDGED = "check_transfer"
 """What is last noted of an attack that others were tried against."""
@@ -75,6 +78,7 @@ class NetworkPlan:
         pretrained: the one that is kept for everybody, where it is that.
         why: it is trained although such a one was asked for; "" where none was, or it is one.
         start: weights that its training starts from; None where they are drawn, or nothing is trained.
+        epochs_done: of a training that was interrupted, all phases together.
     """
 
     objective: Objective
@@ -86,6 +90,7 @@ class NetworkPlan:
     pretrained: Pretrained | None = None
     why: str = ""
     start: Path | None = None
+    epochs_done: int = 0
 
     @property
     def names(self) -> str:
@@ -144,21 +149,35 @@ class SuitePlan:
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
-        return sum((self.training(network) + self._scoring(network.cells) for network in self.networks), Passes())
+        return self.training_all() + self.scoring()
+
+    def scoring(self) -> Passes:
+        """Of them, those of scores and attacks."""
+        return sum((self._scoring(network.cells) for network in self.networks), Passes())
+
+    def training_all(self) -> Passes:
+        """Of them, those of trainings."""
+        return sum((self.training(network) for network in self.networks), Passes())
 
     def passes_apart(self) -> Passes:
         """The same where each cell is done by itself: no pass is shared but those of training."""
         scoring = (self._scoring([cell]) for network in self.networks for cell in network.cells)
-        return sum(scoring, sum((self.training(network) for network in self.networks), Passes()))
+        return sum(scoring, self.training_all())
 
     def training(self, network: NetworkPlan) -> Passes:
         """Of its training, if it must be trained first."""
         total = Passes()
         if network.to_train and self.suite.training and self.suite.id.train:
-            for phase in network.objective.phases():
-                epoch = phase.epoch_passes(len(self.images[self.suite.id.train]))
-                total += epoch * self.suite.training.epochs
+            epochs = self.suite.training.epochs
+            for number, phase in enumerate(network.objective.phases()):
+                done = min(max(0, network.epochs_done - number * epochs), epochs)
+                total += phase.epoch_passes(len(self.images[self.suite.id.train])) * (epochs - done)
         return total
+
+    def tuning(self, detector: Detector) -> Passes:
+        """Of what a detector tries on images that are no test images."""
+        tuning = detector.tuning()
+        return tuning.passes * self.image_sets.tuning_images(tuning, self.suite) if tuning else Passes()
 
     def _scoring(self, cells: Sequence[CellPlan]) -> Passes:
         """Of cells over one network, which share what does not depend on the detector."""
@@ -168,8 +187,7 @@ class SuitePlan:
         searches = {search for cell in cells for search in self._searches(cell)}
         total += Passes(forward=sum(self._looks(search) for search in searches))
         for cell in cells:
-            if cell.missing and (tuning := cell.detector.tuning()):
-                total += tuning.passes * self.image_sets.tuning_images(tuning, self.suite)
+            total += self.tuning(cell.detector) if cell.missing else Passes()
             for search in self._searches(cell):
                 total += cell.detector.own_passes() * self._looks(search)
             for pair in cell.missing:
@@ -314,7 +332,16 @@ def _plan_network(
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = request.out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
-    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why, start=start)
+    done = 0 if file.is_file() else _epochs_done(file.with_suffix(UNFINISHED))
+    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why, start=start, epochs_done=done)
+
+
+def _epochs_done(unfinished: Path) -> int:
+    """What is behind an interrupted training; none where its state is broken, which the training says itself."""
+    try:
+        return epochs_done(unfinished)
+    except OodbenchError:
+        return 0
 
 
 def _plan_cell(

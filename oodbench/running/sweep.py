@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oodbench.basics.passes import Passes
+from oodbench.basics.progress import in_all
 from oodbench.results.store import Cell
 from oodbench.running import parallel, runner
 from oodbench.running.jobs import of_seed
@@ -64,11 +65,13 @@ def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
         StorageError: results cannot be written.
     """
     failures: list[str] = []
-    for request, plans in planned:
-        if len(planned) > 1:
-            say(f"seed {request.seed}")
-        found = runner.execute(request, [_unlearned(each) for each in plans], say)
-        failures += [of_seed(request, failure, planned) for failure in found]
+    # Each process of a team does its share, and the first one shows how far it is.
+    with in_all(passes(planned, None).both // planned[0][0].team.size):
+        for request, plans in planned:
+            if len(planned) > 1:
+                say(f"seed {request.seed}")
+            found = runner.execute(request, [_unlearned(each) for each in plans], say)
+            failures += [of_seed(request, failure, planned) for failure in found]
     return failures
 
 

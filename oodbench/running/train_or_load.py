@@ -13,7 +13,7 @@ from oodbench.networks.compute import prepare
 from oodbench.networks.network import Network
 from oodbench.results.conditions import place, shown
 from oodbench.running import label_check, network_provenance
-from oodbench.running.plan import NetworkPlan, SuitePlan
+from oodbench.running.plan import UNFINISHED, NetworkPlan, SuitePlan
 from oodbench.running.request import Machinery
 from oodbench.training import loop
 from oodbench.training.suite_network import build_network, given_network
@@ -68,7 +68,7 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         pool = resident(plan.images[suite.outliers.set].part(suite.outliers.trained), device)
         outliers = OutlierPool(pool.images, suite.outliers.mined_from, suite.outliers.augment, team)
     data = loop.TrainingData(resident(plan.images[suite.id.train], device), outliers)
-    unfinished = file.with_suffix(".unfinished")
+    unfinished = file.with_suffix(UNFINISHED)
     started = time.monotonic()
     prepare(network, compute)
     here = shown(machinery.setup)

@@ -13,7 +13,7 @@ from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.basics.memory import Portions
-from oodbench.basics.progress import Advance, Stopwatch, progress
+from oodbench.basics.progress import Advance, Stopwatch, progress, spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.networks.network import as_input, batch_size
@@ -99,8 +99,10 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     task, portions = attack.task, Portions()
     parts: list[Scored] = []
     size = task.together * batch_size(device, images.images.shape[1])
+    steps = task.passes().forward
+    cost = (task.passes() + attack.detector.own_passes()).both / max(1, steps)
     with (
-        progress(f"attacking {images.name}", len(images) * task.passes().forward, "passes") as advance,
+        progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
         exact(attack.detector.network),
     ):
         done = 0
@@ -186,6 +188,7 @@ def _continued(
         reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered[some], attack.task.epsilon)
         with torch.no_grad():
             found[rows] = as_they_are(attack.detector, reached, where).scores
+        spend(convergence.COST.both * len(rows))
     return found
 
 
@@ -210,6 +213,7 @@ def thorough_checks(
         pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
     after = torch.from_numpy(scored.images[places]).permute(0, 3, 1, 2).to(device)
     epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
-    with progress(f"checking {images.name}", passes, "passes") as advance, exact(attack.detector.network):
+    cost = THOROUGH.both / THOROUGH.forward
+    with progress(f"checking {images.name}", passes, "passes", cost) as advance, exact(attack.detector.network):
         goal = attack.goal.watched(advance)
         return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)

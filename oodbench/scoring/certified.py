@@ -17,6 +17,9 @@ from oodbench.scoring.scored import Scored, checked, joined
 ROUNDING = 1e-5
 """Share by which float32 scores may exceed bounds computed in float64; bounds are raised by it."""
 
+BOUNDS = 5
+"""About what bounds of an image cost, in passes: two in double precision, and the image's own."""
+
 
 def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
     """Upper bounds of the scores over L-infinity balls of `radius`/255 around `images`, and predictions at the centers.
@@ -26,7 +29,7 @@ def score_certified(detector: Detector, images: ImageSet, radius: int, device: t
     """
     bounder, portions = Bounder(detector.network), Portions()
     parts: list[Scored] = []
-    with progress(f"bounding {images.name}", len(images)) as advance, torch.no_grad():
+    with progress(f"bounding {images.name}", len(images), passes=BOUNDS) as advance, torch.no_grad():
         for pixels, _ in batches(images, device):
             work = partial(_certified, detector, bounder, pixels, radius, images.name)
             parts += portions.each(len(pixels), work)

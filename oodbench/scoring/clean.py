@@ -37,7 +37,8 @@ def score_versions(
     network, doing = detectors[0].network, "scoring" if len(versions) == 1 else "corrupting"
     parts: list[list[Scored]] = []
     portions = Portions()
-    with progress(f"{doing} {images.name}", len(images) * len(versions)) as advance, exact(network), torch.no_grad():
+    cost, count = 1 + sum(detector.own_passes().both for detector in detectors), len(images) * len(versions)
+    with progress(f"{doing} {images.name}", count, passes=cost) as advance, exact(network), torch.no_grad():
         for pixels, indices in batches(images, device):
             work = partial(_best, detectors, versions, pixels, indices, purpose, images.name, advance)
             parts += portions.each(len(pixels), work)

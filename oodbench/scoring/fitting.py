@@ -90,7 +90,7 @@ def _show(
         )
     batches = torch.split(torch.arange(len(train)), batch_size(train.images.device, train.images.shape[-1]))
     portions = Portions()
-    with progress("fitting", len(train)) as advance, torch.no_grad():
+    with progress("fitting", len(train), passes=1) as advance, torch.no_grad():
         for pixels, labels in train.in_turn(batches):
             for representation, known in portions.each(len(pixels), partial(_seen, network, pixels, labels)):
                 for detector in observers:

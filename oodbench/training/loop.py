@@ -95,7 +95,8 @@ def train(
             if state and epochs.start > first:
                 optimizer.load_state_dict(state["optimizer"])
             work = _Work(network, phase, recipe, TrainingData(images, data.outliers), seed, team)
-            with progress("training", len(epochs) * len(images)) as advance:
+            cost = phase.epoch_passes(len(data.id)).both / len(images)
+            with progress("training", len(epochs) * len(images), passes=cost) as advance:
                 for epoch in epochs:
                     work.epoch(epoch, epoch - first, optimizer, advance)
                     team.first(partial(_keep, network, optimizer, epoch + 1, places, unfinished))

@@ -10,6 +10,7 @@ import pytest
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 
+ROOT = Path(__file__).parents[2]
 PLUGIN = """
 from oodbench.detector import Detector
 
@@ -75,5 +76,5 @@ def test_python_m_is_the_command():
 
 
 def test_the_repository_has_no_results_in_it():
-    tracked = subprocess.run(["git", "ls-files", "results"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    tracked = subprocess.run(["git", "ls-files", "results"], capture_output=True, text=True, cwd=ROOT)
     assert all(name.startswith(("results/README.md", "results/reference/")) for name in tracked.stdout.split())

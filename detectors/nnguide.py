@@ -34,12 +34,12 @@ class NNGuide(Detector):
             k: how many neighbours are averaged over.
             bank: share of the ID training images to look among, above 0, at most 1; five for each neighbour are taken
                 in any case, as many as 1 % of CIFAR's 50,000 are.
-            seed: of the draw of that share. OpenOOD takes the first batches, so that the order decides.
+            bank_seed: of the draw of that share. OpenOOD takes the first batches, so that the order decides.
         """
 
         k: int = 100
         bank: float = 0.01
-        seed: int = 0
+        bank_seed: int = 0
 
         def __post_init__(self) -> None:
             if self.k < 1:
@@ -51,7 +51,7 @@ class NNGuide(Detector):
     def attach(self, network: Network, classes: int) -> None:
         """Forget what was seen before."""
         super().attach(network, classes)
-        self._drawn = Drawn(self.parameters.bank, self.parameters.seed, 5 * self.parameters.k)
+        self._drawn = Drawn(self.parameters.bank, self.parameters.bank_seed, 5 * self.parameters.k)
 
     def observe(self, representation: Representation, labels: Tensor) -> None:
         """Keep unit features and, as a last column, energies of the share that is drawn."""

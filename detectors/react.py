@@ -55,6 +55,7 @@ class ReAct(Detector):
         """The threshold c."""
         self._negativity.require_activations(self.name, self.network)
         self._threshold = float(np.percentile(torch.cat(self._seen).numpy(), self.parameters.percentile))
+        self._seen = []
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Energy of the last layer over min(f, c) (equations 1 and 3), also where features come in fewer bits."""

@@ -63,6 +63,7 @@ class ViM(Detector):
                 f"more images, or lower it with --set {self.name}.dimensions=..."
             )
         self._alpha = largest.sum() / residual.sum()
+        self._seen = []
 
     def score_representation(self, representation: Representation) -> Tensor:
         """logsumexp(z) - alpha ||residual||, which orders as the paper's virtual-class probability does."""

@@ -80,7 +80,7 @@ def test_knn_among_a_share_is_knn_over_just_these_images():
     alone, _ = learned(KNN(KNN.Parameters(k=3)), features[drawn(400, 0.1, batch=7)])
     seen = network.seen(queries)
     assert torch.equal(detector.score_representation(seen), alone.score_representation(seen))
-    other, _ = learned(KNN(KNN.Parameters(k=3, bank=0.1, seed=1)), features)
+    other, _ = learned(KNN(KNN.Parameters(k=3, bank=0.1, bank_seed=1)), features)
     assert not torch.equal(detector.score_representation(seen), other.score_representation(seen))
 
 

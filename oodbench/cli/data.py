@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlparse
 
 import click
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
+from oodbench.cli.data_list import KINDS, about, about_size, listed, named, place, wrapped
 from oodbench.cli.options import Examples, Group, data_option, results_argument, typed
+from oodbench.cli.terminal import width
 from oodbench.corruptions.gallery import gallery
 from oodbench.images import catalogue, pieces
 from oodbench.images.builtin import BUILTINS
@@ -23,8 +24,8 @@ from oodbench.sources.classes import listed_classes
 from oodbench.sources.fetch import fetch
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
-from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
-from oodbench.sources.verify import unlike, verify
+from oodbench.sources.trained import TRAINED, fetch_trained
+from oodbench.sources.verify import verify
 from oodbench.suite import Suite
 from oodbench.suitefiles import suitefile
 from oodbench.training import pretrained
@@ -34,13 +35,6 @@ from oodbench.training import pretrained
 def data() -> None:
     """Image sets: fetch public ones, pack your own, verify and look at them."""
 
-
-KINDS: Mapping[str, tuple[Mapping[str, object], ...]] = {
-    "images": (SOURCES, BUILTINS),
-    "networks": (TRAINED,),
-    "assets": (ASSETS,),
-}
-"""What there is, by the word that `list` takes."""
 
 FILES: Mapping[str, tuple[RemoteFile, ...]] = {
     **{name: source.files for name, source in SOURCES.items()},
@@ -55,18 +49,12 @@ FILES: Mapping[str, tuple[RemoteFile, ...]] = {
 @click.option("--suite", metavar="NAME|FILE", help="Only what this suite needs.")
 @data_option
 def list_(kind: str | None, suite: str | None, data: Path) -> None:
-    """What there is, how large, under which terms, from where; all kinds, or one.
+    """What there is and how large, packs of one's own included; all kinds, or one. `oodbench data show NAME` says more.
 
     A set is missing, present, or it differs: its pack has another number of images than the public set of its name.
     """
-    wanted = [name for one in ([kind] if kind else KINDS) for known in KINDS[one] for name in known]
-    wanted = _needed(suitefile.load(suite)) if suite else wanted
-    for name in wanted:
-        state, said = _state(name, data)
-        click.echo(f"{state:7}  {name}: {said}{_about(name, data)}")
-    for one in pretrained.known(data).values() if kind in (None, "networks") and not suite else ():
-        state, said = _state_of_pretrained(one, data)
-        click.echo(f"{state:7}  {one.name}: {said}{_about_pretrained(one)}")
+    wanted = {"images": _needed(suitefile.load(suite))} if suite else named(data, kind)
+    click.echo(listed(wanted, data, width()))
 
 
 @data.command(
@@ -92,10 +80,10 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
         raise OodbenchError("nothing to fetch: name an image set of `oodbench data list`, or --suite NAME")
     require_writable(data)
     kept = {name: one for name, one in pretrained.known(data).items() if name in wanted}
-    missing = [name for name in wanted if name in FILES and not _place(name, data).is_file()]
+    missing = [name for name in wanted if name in FILES and not place(name, data).is_file()]
     files = dict.fromkeys(file for name in missing for file in FILES[name])
     if missing:
-        click.echo(f"to fetch: {_about_size([*files])} at most, for {', '.join(missing)}", err=True)
+        click.echo(f"to fetch: {about_size([*files])} at most, for {', '.join(missing)}", err=True)
     failures = []
     for name in wanted:
         try:
@@ -231,7 +219,15 @@ def verify_(names: tuple[str, ...], data: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
 @data_option
 def show(name: str, count: int, corrupted: int | None, out: Path | None, data: Path) -> None:
-    """Draw a contact sheet of an image set: people should look at what they measure on."""
+    """Say what an image set, network or asset is, and draw a contact sheet of a set that is there.
+
+    People should look at what they measure on.
+    """
+    if said := about(name, data):
+        click.echo("\n".join(wrapped(said, width())))
+        drawable = name in catalogue.names(data)
+        if not drawable and not any(map(typed, ("count", "corrupted", "out"))):
+            return
     images = catalogue.load(name, data)
     if corrupted is None:
         some = images.spread(count)
@@ -311,94 +307,9 @@ def _own(name: str, data: Path) -> Path:
     Raises:
         OodbenchError: it is not there.
     """
-    if not (pack := _place(name, data)).is_file():
+    if not (pack := place(name, data)).is_file():
         raise OodbenchError(
             f"{name} is no public set that could be fetched: make a pack of this name, as its suite says, with "
             f"`oodbench data pack PATH {name}`"
         )
     return pack
-
-
-def _place(name: str, data: Path) -> Path:
-    if name in ASSETS:
-        return data / ASSETS[name].folder / ASSETS[name].files[-1].name
-    return data / FOLDER / TRAINED[name].file.name if name in TRAINED else data / f"{name}.h5"
-
-
-def _state(name: str, data: Path) -> tuple[str, str]:
-    """A word about what is in the data folder, and what else there is to say of it."""
-    if name not in BUILTINS and not _place(name, data).is_file():
-        return "missing", ""
-    try:
-        said = unlike(name, data)
-    except OodbenchError as error:
-        return "broken", f"{error}. "
-    return ("differs", f"{said}. ") if said else ("present", "")
-
-
-def _state_of_pretrained(network: pretrained.Pretrained, data: Path) -> tuple[str, str]:
-    """The same of a network that is kept for everybody."""
-    try:
-        return ("present" if network.find(data) else "missing"), ""
-    except OodbenchError as error:
-        return "broken", f"{error}. "
-
-
-def _about(name: str, data: Path) -> str:
-    if name in ASSETS:
-        return f"{ASSETS[name].title}; {ASSETS[name].terms}"
-    if name in TRAINED:
-        return _about_network(name)
-    if name in BUILTINS:
-        return f"built in; {BUILTINS[name].description}"
-    if name not in SOURCES:
-        return "your own pack" if _place(name, data).is_file() else "no public set: `oodbench data pack` your images"
-    source = SOURCES[name]
-    count = f"{source.count:,} images" if source.count is not None else "as many images as its list names"
-    proof = "" if source.proven else " Nobody publishes a digest: fetch it with --unverified."
-    note = f" {source.note}" if source.note else ""
-    return f"{source.title}; {count}, {_about_size(source.files)}; {source.terms}.{note}{proof}"
-
-
-def _about_network(name: str) -> str:
-    network = TRAINED[name]
-    right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
-    right += f" (says {network.source})" if network.accuracy and network.source else ""
-    known = network.file.digest.partition(":")[2]
-    proof = f"SHA-256 {known[:16]}..." + (" (no more of it is published)" if network.file.abridged else "")
-    normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
-    file = f"{_about_size([network.file])}, {proof}; {network.terms}"
-    return f"{network.title}; {network.network}, {normalised}; {right}; {file}. --checkpoint {name}"
-
-
-def _about_pretrained(network: pretrained.Pretrained) -> str:
-    right = "".join(f"{share:.2%} right on {on}; " for on, share in network.accuracy.items())
-    objective = network.recipe.get("objective", "").partition("(")[0]
-    return (
-        f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}{network.took}; "
-        f"SHA-256 {network.sha256[:16]}...; {network.note + '; ' if network.note else ''}--pretrained"
-    )
-
-
-def _hosts(files: Sequence[RemoteFile]) -> str:
-    hosts = dict.fromkeys(urlparse(url).netloc for file in files for url in file.urls)
-    return f" from {' or '.join(hosts)}"
-
-
-def _by_hand(file: RemoteFile) -> str:
-    size = f"about {file.size / 1e6:,.0f} MB, " if file.size else ""
-    return f"{file.name} by hand ({size}{file.where})"
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4f}" for value in values)
-
-
-def _about_size(files: Sequence[RemoteFile]) -> str:
-    """How much there is to download, and what has to be brought by hand; sizes are round figures."""
-    known = sum(file.size for file in files if file.size is not None and file.urls) / 1e6
-    unknown = any(file.size is None for file in files if file.urls)
-    parts = [f"about {known:,.0f} MB to download" if known >= 1 else "less than 1 MB to download"] if known else []
-    parts += [f"{'more' if known else 'a download'} of a size not known"] if unknown else []
-    online = [" and ".join(parts) + _hosts(files)] if parts else []
-    return " and ".join([*online, *(_by_hand(file) for file in files if not file.urls)]) or "nothing to download"

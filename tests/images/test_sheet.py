@@ -33,7 +33,8 @@ def test_large_pictures_are_shrunk():
 def test_data_show_writes_a_picture(oodbench, tmp_path):
     code, out, err = oodbench("data", "show", "letters", "--count", "12")
     assert code == 0, err
-    assert out.strip() == "letters.png"
+    assert out.splitlines()[-1] == "letters.png"
+    assert out.startswith("letters (present): built in; ")
     assert opened((tmp_path / "letters.png").read_bytes()).ndim == 3
 
 

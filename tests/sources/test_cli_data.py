@@ -14,7 +14,8 @@ from PIL import Image
 
 from oodbench import networks
 from oodbench.images.builtin import BUILTINS
-from oodbench.images.packs import read_pack
+from oodbench.images.imageset import ImageSet
+from oodbench.images.packs import read_pack, write_pack
 from oodbench.sources import SOURCES, RemoteFile, Source
 from oodbench.sources.outliers import tiny_images
 from oodbench.sources.readers import pictures
@@ -58,14 +59,17 @@ def test_fetched_verified_listed_and_scored(oodbench, tmp_path, photos, served):
     assert served.url in pack.source
     assert oodbench("data", "fetch", "photos")[1] == "photos: data/photos.h5 is there already\n"
     assert oodbench("data", "verify")[:2] == (0, f"good  photos: 12 images, fingerprint {pack.fingerprint[:16]}\n")
-    assert "present  photos: Photographs; 12 images" in oodbench("data", "list")[1]
+    assert re.search(r"^present  photos +12 +<1  Photographs$", oodbench("data", "list")[1], re.M)
+    shown = " ".join(oodbench("data", "show", "photos")[1].split())
+    assert shown.startswith("photos (present): Photographs; 12 images, less than 1 MB to download from 127.0.0.1:")
+    assert shown.endswith("; free. A note. photos.png") and (tmp_path / "photos.png").is_file()
     (tmp_path / "mine.toml").write_text(
         'extends = "digits"\nversion = 1\nood = [{set = "photos", distance = "far"}]\n', encoding="utf-8"
     )
     quick = ("--suite", "mine.toml", "--detector", "msp", "--set", "epochs=1", "--limit", "50")
     code, out, err = oodbench("run", *quick)
     assert code == 0, err
-    assert "photos (far, 12 images)" in out
+    assert "photos (far, 12 images)" in oodbench("table", "results", "--long")[1]
 
 
 def test_whether_images_are_those_of_the_measured_figures_is_said(oodbench, tmp_path, photos, published):
@@ -202,14 +206,27 @@ def test_a_bad_pack_is_found_out(oodbench, tmp_path):
     assert out.startswith("BAD   textures")
 
 
+def test_own_packs_are_listed_and_every_line_fits(oodbench, tmp_path):
+    images = np.zeros((12, 8, 8, 3), np.uint8)
+    write_pack(tmp_path / "data" / "mine.h5", ImageSet("mine", images, np.full(12, -1), "drawn"))
+    code, out, err = oodbench("data", "list")
+    assert (code, err) == (0, "")
+    assert re.search(r"^present  mine +12 +your own pack$", out, re.M)
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, err = oodbench("data", "show", "mine")
+    assert (code, out, err) == (0, "mine (present): your own pack\nmine.png\n", "")
+    code, out, err = oodbench("data", "show", "nobodys")
+    assert (code, out) == (2, "") and "image set 'nobodys' is missing" in err
+
+
 def test_a_part_of_a_set_under_its_name_is_used_and_said(oodbench, tmp_path, photos, published):
     """People have parts of sets, and link them under the suite's name."""
     assert oodbench("data", "fetch", "photos")[0] == 0
     source = SOURCES["photos"]
     published("photos", Source(source.title, source.files, source.read, 5640, "free"))
-    assert (
-        "differs  photos: photos has 12 images, not the 5,640 of the public set. Photogr" in oodbench("data", "list")[1]
-    )
+    listed = " ".join(oodbench("data", "list")[1].split())
+    assert "differs photos 12 " in listed
+    assert "photos differs: photos has 12 images, not the 5,640 of the public set. " in listed
     assert oodbench("data", "verify")[:2] == (
         1,
         "BAD   photos: photos should have 5,640 images and 12 were read: this is not what the public set was\n",
@@ -227,7 +244,9 @@ def test_a_part_of_a_set_under_its_name_is_used_and_said(oodbench, tmp_path, pho
     assert "Other images: photos has 12 images, not the 5,640 of the public set: compare with no figure of" in out
     assert "Left out of the suite's OOD sets: letters." in out
     (tmp_path / "data" / "photos.h5").write_bytes(b"not HDF5")
-    assert re.search(r"^broken   photos: .*photos\.h5 is not a whole HDF5 file", oodbench("data", "list")[1], re.M)
+    listed = oodbench("data", "list")[1]
+    assert re.search(r"^broken   photos ", listed, re.M)
+    assert re.search(r"photos is broken: .*photos\.h5 is not a whole HDF5 file", " ".join(listed.split()))
 
 
 @pytest.mark.parametrize("name", suitefile.names())
@@ -275,10 +294,12 @@ def test_a_trained_network_goes_by_its_name(oodbench, tmp_path, served, monkeypa
     assert "`oodbench data fetch mine`" in err
     assert oodbench("data", "fetch", "mine")[:2] == (0, "mine: data/networks/mine.safetensors\n")
     listed = oodbench("data", "list", "networks")[1]
-    assert "present  mine: Untrained; small-cnn, mean 0.5000 0.5000 0.5000, std" in listed
-    assert "99.00% right on digits-test" in listed
-    assert f"SHA-256 {digest[7:23]}...; free" in listed
-    assert "cifar10-test:" not in listed
+    assert re.search(r"^present  mine +<1  Untrained$", listed, re.M)
+    assert "cifar10-test" not in listed
+    shown = " ".join(oodbench("data", "show", "mine")[1].split())
+    assert "mine (present): Untrained; small-cnn, mean 0.5000 0.5000 0.5000, std" in shown
+    assert "99.00% right on digits-test" in shown
+    assert f"SHA-256 {digest[7:23]}...; free" in shown
     code, out, err = oodbench(*command)
     assert code == 0, err
     assert "checkpoint mine.safetensors" in out

@@ -25,7 +25,8 @@ def test_photographs_that_nobody_vouches_for(oodbench, tmp_path, scenes):
     code, _, err = oodbench("data", "fetch", "scenes")
     assert code == 2
     assert "nobody publishes a digest of scenes.zip" in err
-    listed = oodbench("data", "list")[1]
+    assert re.search(r"^missing  scenes +4 +\?  Scenes$", oodbench("data", "list")[1], re.M)
+    listed = " ".join(oodbench("data", "show", "scenes")[1].split())
     assert re.search(r"4 images, a download of a size not known from 127\.0\.0\.1:\d+; free\. Nobody publishes", listed)
     code, out, err = oodbench("data", "fetch", "scenes", "--unverified")
     assert code == 0, err

@@ -107,7 +107,7 @@ def test_a_checkpoint_is_doubted_and_ones_own_is_not(oodbench, tmp_path):
     quick = ("--suite", "digits", "--limit", "60", "--detector", "odin")
     code, out, err = oodbench("run", *quick, "--set", "epochs=1", "--out", "first")
     assert code == 0, err
-    assert "images held out of training and 1000 reserved outliers:" in out
+    assert "images held out of training and 1000 reserved outliers:" in oodbench("table", "first", "--long")[1]
     (network,) = Path("first/networks").glob("*.safetensors")
     code, out, err = oodbench("run", *quick, "--checkpoint", network, "--out", "again")
     assert code == 0, err
@@ -115,9 +115,11 @@ def test_a_checkpoint_is_doubted_and_ones_own_is_not(oodbench, tmp_path):
     checkpoints.save(_loaded(network), Path("stripped.safetensors"), {})
     code, out, err = oodbench("run", *quick, "--checkpoint", "stripped.safetensors", "--out", "foreign")
     assert code == 0, err
-    said = next(line for line in out.splitlines() if "tuned on" in line)
-    assert f"tuned on 60 ID training images and 1000 reserved outliers, {DOUBT}: magnitude" in said
-    assert "Where these networks were trained is not known: odin (seed 1" in out
+    said = f"tuned on 60 ID training images and 1000 reserved outliers, {DOUBT}"
+    long, short = oodbench("table", "foreign", "--long")[1], " ".join(out.split())
+    assert f"{said}: magnitude" in long and f"odin: {said}." in short
+    assert "Where these networks were trained is not known: odin" in long
+    assert "Where these networks were trained is not known: odin." in short
     code, _, err = oodbench("report", "foreign", "-o", "page.html")
     assert code == 0, err
     assert DOUBT in Path("page.html").read_text().replace("&#39;", "'").replace("\\u0027", "'")

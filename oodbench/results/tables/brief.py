@@ -10,6 +10,7 @@ import pandas as pd
 from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables import notes
 from oodbench.results.tables.comparable import OF_ID
+from oodbench.results.tables.conditions import trained_elsewhere
 from oodbench.results.tables.flags import Flagged, flagged
 from oodbench.results.tables.layout import best_of, one_line
 from oodbench.results.tables.rows import Rows
@@ -64,7 +65,8 @@ def brief(
         said += notes.about_unlabelled(measured) if OF_ID in metrics else []
         said += notes.about_labels(measured)
         said += notes.about_seeds(cells, summary, rows.called)
-        said += _machines(measured)
+        said += notes.about_doubted_tuning(cells, rows.called)
+        said += [*_machines(measured), *trained_elsewhere(measured, rows.called)]
     else:
         said += _failed(frame, rows.called)
     intervals = ", 95 % intervals" if frame["low"].notna().any() else ""

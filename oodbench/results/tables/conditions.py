@@ -23,7 +23,7 @@ def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     else:
         parts = (f"on {machine}: {_rows(part, rows, called)}" for machine, part in by_machine.items())
         notes = [f"Rows of different machines, which round differently. Measured {'; '.join(parts)}."]
-    return notes + _kept(frame, called) + _elsewhere(frame, called)
+    return notes + _kept(frame, called) + trained_elsewhere(frame, called)
 
 
 def _kept(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
@@ -38,7 +38,8 @@ def _kept(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def trained_elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Which networks were trained under other conditions than they were scored, or nobody knows under which."""
     cells = frame[frame["pretrained"] == ""].drop_duplicates("cell")
     here = {
         str(cell): {place(str(row.hardware), str(row.torch)) for row in part.itertuples()}

@@ -306,6 +306,21 @@ ABOUT_TUNING = ("source", "id_images", "outliers", "tried", "perhaps_seen")
 """What a result says of tuning besides what was chosen."""
 
 
+def about_doubted_tuning(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """A line for each cell that was tuned on test images, or on images that its network may have been trained on."""
+    found = []
+    for _, cell in cells.iterrows():
+        chosen, given = tuned(cell), bool(cell["checkpoint"])
+        if chosen and (chosen.get("source") == "id-test" or perhaps_seen(chosen, given)):
+            found.append(f"{_cell(cell, called)}: {about_tuning(chosen, given).partition(':')[0]}.")
+    return found
+
+
+def perhaps_seen(found: Mapping[str, Any], given: bool) -> list[str]:
+    """Which of the images that decided are not known to have been kept from training; arguments of `about_tuning`."""
+    return list(found.get("perhaps_seen", ["id_images", "outliers"] if given else []))
+
+
 def about_tuning(found: Mapping[str, Any], given: bool) -> str:
     """What was tuned, on what, with which result.
 
@@ -313,7 +328,7 @@ def about_tuning(found: Mapping[str, Any], given: bool) -> str:
         found: the attribute "tuned" of a result.
         given: the network came as a checkpoint; of such networks, older results do not say what they had seen.
     """
-    perhaps = found.get("perhaps_seen", ["id_images", "outliers"] if given else [])
+    perhaps = perhaps_seen(found, given)
     doubt, count = "not known to be held out of the network's training", found.get("id_images", "some")
     outliers = f" and {found['outliers']} reserved outliers" if found.get("outliers") else ""
     doubted = bool(outliers) and "outliers" in perhaps

@@ -124,7 +124,7 @@ def shell(tmp_path, command, **environment):
 
 def test_a_table_is_whole_where_a_terminal_lacks_its_arrows(tmp_path, stored):
     stored(tmp_path / "results")
-    code, out, err = shell(tmp_path, "oodbench table", PYTHONIOENCODING="cp1252")
+    code, out, err = shell(tmp_path, "oodbench table --long", PYTHONIOENCODING="cp1252")
     assert (code, err) == (0, "")
     assert b"FPR@95 v" in out and b"AUROC ^" in out and out.decode("cp1252").rstrip().endswith(".")
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import write_atomic
+from oodbench.cli import completing
 from oodbench.cli.options import Examples, plugin_option, results_argument
 from oodbench.registry import discover
 from oodbench.results import reference, tables
@@ -49,9 +50,30 @@ from oodbench.suitefiles import suitefile
     "--lenient", is_flag=True, help="Figures that are missing or not comparable, and files that cannot be read, pass."
 )
 @click.option("--strict", is_flag=True, hidden=True)  # as it is by default; earlier versions had to be asked
-@click.option("--suite", "suites", multiple=True, metavar="NAME|FILE", help="Only figures of this suite; repeatable.")
-@click.option("--detector", "names", multiple=True, metavar="NAME", help="Only of this detector; repeatable.")
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only of this task, or 'id'; repeatable.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME|FILE",
+    shell_complete=completing.suites,
+    help="Only figures of this suite; repeatable.",
+)
+@click.option(
+    "--detector",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.detectors,
+    help="Only of this detector; repeatable.",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.tasks,
+    help="Only of this task, or 'id'; repeatable.",
+)
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Verdicts for CI systems, too.")
 @click.option(
     "--format",

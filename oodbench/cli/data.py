@@ -7,6 +7,7 @@ import click
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
+from oodbench.cli import completing
 from oodbench.cli.data_list import KINDS, about, about_size, listed, named, place, wrapped
 from oodbench.cli.options import Examples, Group, data_option, results_argument, typed
 from oodbench.cli.terminal import width
@@ -46,7 +47,7 @@ FILES: Mapping[str, tuple[RemoteFile, ...]] = {
 
 @data.command("list", cls=Examples, examples=("oodbench data list networks", "oodbench data list --suite cifar10"))
 @click.argument("kind", type=click.Choice([*KINDS]), required=False)
-@click.option("--suite", metavar="NAME|FILE", help="Only what this suite needs.")
+@click.option("--suite", metavar="NAME|FILE", shell_complete=completing.suites, help="Only what this suite needs.")
 @data_option
 def list_(kind: str | None, suite: str | None, data: Path) -> None:
     """What there is and how large, packs of one's own included; all kinds, or one. `oodbench data show NAME` says more.
@@ -60,8 +61,15 @@ def list_(kind: str | None, suite: str | None, data: Path) -> None:
 @data.command(
     "fetch", cls=Examples, examples=("oodbench data fetch cifar10-test", "oodbench data fetch --suite cifar10-adv")
 )
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--suite", "suites", multiple=True, metavar="NAME|FILE", help="All that this suite needs; repeatable.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.data_names)
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME|FILE",
+    shell_complete=completing.suites,
+    help="All that this suite needs; repeatable.",
+)
 @click.option("--unverified", is_flag=True, help="Take files too that nobody has published a digest of; packs say so.")
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="N images, of a set that is a choice out of many."
@@ -194,7 +202,7 @@ def _cells(results: Path) -> tuple[Sequence[Cell], Sequence[str]]:
 
 
 @data.command("verify", cls=Examples, examples=("oodbench data verify", "oodbench data verify cifar10-test"))
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.image_sets)
 @data_option
 def verify_(names: tuple[str, ...], data: Path) -> None:
     """Check packs: whole, and as many images as the set has. Exit code 1 if one is not."""
@@ -211,7 +219,7 @@ def verify_(names: tuple[str, ...], data: Path) -> None:
     cls=Examples,
     examples=("oodbench data show digits-test --count 50", "oodbench data show letters --corrupted 3 --out all.png"),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completing.data_names)
 @click.option(
     "--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, of each class its share."
 )
@@ -252,7 +260,7 @@ def show(name: str, count: int, corrupted: int | None, out: Path | None, data: P
         "oodbench data split cifar10-train cifar10-test --to pieces --most 20",
     ),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.image_sets)
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="For the pieces.")
 @click.option(
     "--most", type=click.IntRange(min=1), default=64, show_default=True, metavar="MB", help="Megabytes of a piece."

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from oodbench.cli import completing
 from oodbench.networks.compute import PRECISIONS
 from oodbench.running.parallel import AUTO
 
@@ -70,13 +71,16 @@ data_option = click.option(
 )
 
 
-suite_option = click.option("--suite", required=True, metavar="NAME|FILE", help="Suite by name or TOML file.")
+suite_option = click.option(
+    "--suite", required=True, metavar="NAME|FILE", shell_complete=completing.suites, help="Suite by name or TOML file."
+)
 detectors_option = click.option(
     "--detector",
     "detectors",
     multiple=True,
     required=True,
     metavar="NAME",
+    shell_complete=completing.detectors,
     help="Detector by name, or 'all'; repeatable.",
 )
 seed_option = click.option(

@@ -6,6 +6,7 @@ import click
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.cli import completing
 from oodbench.cli.options import Examples, plugin_option, results_argument
 from oodbench.cli.terminal import width
 from oodbench.metrics import CONVENTIONS
@@ -39,7 +40,11 @@ TIDY = ("csv", "json")
     help="One mean over OOD sets (task, the default), a row each set (ood), or each mean of the suite: near, far, ...",
 )
 @click.option(
-    "--sets", multiple=True, metavar="NAME", help="Only this OOD set, or a mean's: near, far, paper; repeatable."
+    "--sets",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.image_sets,
+    help="Only this OOD set, or a mean's: near, far, paper; repeatable.",
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, such as fpr95; repeatable.")
 @click.option(
@@ -68,6 +73,7 @@ TIDY = ("csv", "json")
     "--against",
     "base",
     metavar="DETECTOR",
+    shell_complete=completing.detectors,
     help="What every other detector has more or less than this one, on the same images, with intervals.",
 )
 @plugin_option

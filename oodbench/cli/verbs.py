@@ -11,6 +11,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.progress import written
 from oodbench.basics.team import gathered, launched
 from oodbench.basics.words import counted
+from oodbench.cli import completing
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.keeping import keep
@@ -76,6 +77,7 @@ def commands() -> None:
     multiple=True,
     required=True,
     metavar="NAME|FILE",
+    shell_complete=completing.suites,
     help="Suite by name or TOML file, or 'all'; repeatable.",
 )
 @detectors_option
@@ -87,6 +89,7 @@ def commands() -> None:
 @click.option(
     "--checkpoint",
     metavar="FILE|NAME",
+    shell_complete=completing.networks,
     help="A trained network for every detector, instead of training: a file (FILE#NAME for one of several sets of "
     "weights in it), or a name of `oodbench data list`.",
 )
@@ -108,9 +111,16 @@ def commands() -> None:
     "tasks",
     multiple=True,
     metavar="NAME",
+    shell_complete=completing.tasks,
     help="Only this task of the suite, or a kind of task that it lacks (linf-adaptive); repeatable.",
 )
-@click.option("--only", multiple=True, metavar="SET", help="Only this OOD set of the suite; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SET",
+    shell_complete=completing.image_sets,
+    help="Only this OOD set of the suite; repeatable.",
+)
 @click.option("--eps", "radii", metavar="E1,E2,...", help="Attack at each of these radii, in 1/255.")
 @click.option(
     "--threat",
@@ -211,7 +221,9 @@ def run(
     ),
 )
 @suite_option
-@click.option("--detector", required=True, metavar="NAME", help="Detector by name.")
+@click.option(
+    "--detector", required=True, metavar="NAME", shell_complete=completing.detectors, help="Detector by name."
+)
 @click.option(
     "--over",
     metavar="NAME=V1,V2,...",

@@ -11,8 +11,8 @@ from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OOD, TRAIN, Setting, images
 from benchmarks.training import epoch_of, outliers_of
 from oodbench.attacks.attack_goal import Goal
-from oodbench.networks.compute import Compute
 from oodbench.networks.network import Network
+from oodbench.networks.precision import Compute
 from oodbench.scoring.attacking import Attack, score_attacked
 from oodbench.scoring.fitting import fit
 from oodbench.tasks.linf import Linf

@@ -12,8 +12,8 @@ from benchmarks.setting import CLASSES, OUTLIERS, TRAIN, Setting, images
 from oodbench.basics.passes import Passes
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import OutlierPool, resident
-from oodbench.networks.compute import EXACT, Compute
 from oodbench.networks.network import Network
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.objective import Objective, frozen
 from oodbench.suite import Recipe
 from oodbench.training import loop

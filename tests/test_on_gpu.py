@@ -11,8 +11,9 @@ from oodbench.images import builtin
 from oodbench.images.resident import resident
 from oodbench.metrics import evaluate
 from oodbench.networks import build, checkpoints
-from oodbench.networks.compute import EXACT, Compute, choose, prepare, training_precision
+from oodbench.networks.compute import choose, prepare, training_precision
 from oodbench.networks.network import as_input
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.registry import discover
 from oodbench.results.store import Cell
 from oodbench.scoring.attacking import Attack, score_attacked

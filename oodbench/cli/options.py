@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from oodbench.cli import completing
-from oodbench.networks.compute import PRECISIONS
+from oodbench.networks.precision import PRECISIONS
 from oodbench.running.parallel import AUTO
 
 

@@ -1,41 +1,85 @@
 """Networks by name, normalisation inside; checkpoints."""
 
-from collections.abc import Callable
-from difflib import get_close_matches
-from functools import partial
-from types import ModuleType
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from oodbench.basics.errors import unknown
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.densenet import DenseNet
-from oodbench.networks.network import Network
-from oodbench.networks.preactresnet import PreActResNet
-from oodbench.networks.resnet import ResNet
-from oodbench.networks.smallcnn import SmallCNN
-from oodbench.networks.wideresnet import WideResNet
 
-_NETWORKS: dict[str, Callable[[int, tuple[float, ...], tuple[float, ...]], Network]] = {
-    "densenet-bc-100-12": DenseNet,
-    "wideresnet-40-4": WideResNet,
-    "wideresnet-40-2": partial(WideResNet, width=2),
-    "resnet18-32x32": ResNet,
-    "preactresnet-8-32": PreActResNet,
-    "preactresnet-14-32": partial(PreActResNet, blocks=2),
-    "preactresnet-8-64": partial(PreActResNet, width=64),
-    "small-cnn": SmallCNN,
-}
+if TYPE_CHECKING:
+    from oodbench.networks.network import Network
 
-_DESCRIPTIONS = {
-    "densenet-bc-100-12": "DenseNet-BC, depth 100, growth 12, for 32x32 images: 0.8 M parameters, 342 features",
-    "wideresnet-40-4": "WideResNet, depth 40, width 4, for 32x32 images: 8.9 M parameters, 256 features",
-    "wideresnet-40-2": "WideResNet, depth 40, width 2, for 32x32 images: 2.2 M parameters, 128 features",
-    "resnet18-32x32": "ResNet-18 with a stem for 32x32 images, as OpenOOD has it: 11.2 M parameters, 512 features",
-    "preactresnet-8-32": "pre-activation ResNet, depth 8, width 32, for 32x32 images: 0.3 M parameters, 128 features",
-    "preactresnet-14-32": "pre-activation ResNet, depth 14, width 32, for 32x32 images: 0.7 M parameters, 128 features",
-    "preactresnet-8-64": "pre-activation ResNet, depth 8, width 64, for 32x32 images: 1.2 M parameters, 256 features",
-    "small-cnn": "three strided convolutions and a linear layer, for 32x32 images: 0.07 M parameters, 1024 features",
+
+@dataclass(frozen=True)
+class _Offered:
+    """A network that comes with oodbench.
+
+    Attributes:
+        home: its module in here, imported when the network is built: what there is can be said without torch.
+        made: the class there.
+        description: one line for people.
+        options: of the class, beside outputs, mean and deviation.
+    """
+
+    home: str
+    made: str
+    description: str
+    options: dict[str, int] = field(default_factory=dict)
+
+    def build(self, outputs: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Network:
+        network: Network = getattr(import_module(self.home), self.made)(outputs, mean, std, **self.options)
+        return network
+
+
+_NETWORKS = {
+    "densenet-bc-100-12": _Offered(
+        "oodbench.networks.densenet",
+        "DenseNet",
+        "DenseNet-BC, depth 100, growth 12, for 32x32 images: 0.8 M parameters, 342 features",
+    ),
+    "wideresnet-40-4": _Offered(
+        "oodbench.networks.wideresnet",
+        "WideResNet",
+        "WideResNet, depth 40, width 4, for 32x32 images: 8.9 M parameters, 256 features",
+    ),
+    "wideresnet-40-2": _Offered(
+        "oodbench.networks.wideresnet",
+        "WideResNet",
+        "WideResNet, depth 40, width 2, for 32x32 images: 2.2 M parameters, 128 features",
+        {"width": 2},
+    ),
+    "resnet18-32x32": _Offered(
+        "oodbench.networks.resnet",
+        "ResNet",
+        "ResNet-18 with a stem for 32x32 images, as OpenOOD has it: 11.2 M parameters, 512 features",
+    ),
+    "preactresnet-8-32": _Offered(
+        "oodbench.networks.preactresnet",
+        "PreActResNet",
+        "pre-activation ResNet, depth 8, width 32, for 32x32 images: 0.3 M parameters, 128 features",
+    ),
+    "preactresnet-14-32": _Offered(
+        "oodbench.networks.preactresnet",
+        "PreActResNet",
+        "pre-activation ResNet, depth 14, width 32, for 32x32 images: 0.7 M parameters, 128 features",
+        {"blocks": 2},
+    ),
+    "preactresnet-8-64": _Offered(
+        "oodbench.networks.preactresnet",
+        "PreActResNet",
+        "pre-activation ResNet, depth 8, width 64, for 32x32 images: 1.2 M parameters, 256 features",
+        {"width": 64},
+    ),
+    "small-cnn": _Offered(
+        "oodbench.networks.smallcnn",
+        "SmallCNN",
+        "three strided convolutions and a linear layer, for 32x32 images: 0.07 M parameters, 1024 features",
+    ),
 }
 
 
@@ -83,9 +127,9 @@ def describe(name: str) -> str:
     Raises:
         OodbenchError: no such network.
     """
-    if name not in _DESCRIPTIONS:
-        raise unknown("network", name, _DESCRIPTIONS)
-    return _DESCRIPTIONS[name]
+    if name not in _NETWORKS:
+        raise unknown("network", name, _NETWORKS)
+    return _NETWORKS[name].description
 
 
 def build(
@@ -108,13 +152,15 @@ def build(
     Raises:
         OodbenchError: no such network.
     """
+    import torch
+
     require(name)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             # Not torch.manual_seed: that one also seeds the accelerators, whose state is not put back here.
             torch.default_generator.manual_seed(seed)
         if name in _NETWORKS:
-            return _NETWORKS[name](outputs, mean, std)
+            return _NETWORKS[name].build(outputs, mean, std)
         network: Network = _of_timm().TimmNetwork(name, outputs, mean, std)
         return network
 

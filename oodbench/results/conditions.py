@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from oodbench.networks.compute import EXACT, Compute
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.version import __version__
 
 IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"

@@ -9,7 +9,7 @@ import torch
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.team import ALONE, Team
 from oodbench.detector import Detector
-from oodbench.networks.compute import EXACT, Compute
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.results.conditions import Setup
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting

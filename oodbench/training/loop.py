@@ -21,8 +21,9 @@ from oodbench.basics.randomness import torch_generator
 from oodbench.basics.team import ALONE, Team
 from oodbench.images.augment import augment
 from oodbench.images.resident import IDImages, OutlierPool
-from oodbench.networks.compute import EXACT, Compute, repeatable, training_precision
+from oodbench.networks.compute import repeatable, training_precision
 from oodbench.networks.network import Network, as_input
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.objective import Batch, Objective
 from oodbench.suite import Recipe
 

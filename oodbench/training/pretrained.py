@@ -8,6 +8,8 @@ Shelves are the folders in `results/reference/networks`, which come with a clone
 those in the folder `networks` of the data folder, where files of the former may lie as well.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping
@@ -16,19 +18,19 @@ from hashlib import sha256
 from importlib.resources import files
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oodbench import training
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest, read_text, write_atomic
 from oodbench.basics.sourcecode import code_digest
-from oodbench.networks.network import Network
-from oodbench.objective import Objective
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER
-from oodbench.suite import Suite
-from oodbench.training.suite_network import plain_network, start_digest
+
+if TYPE_CHECKING:
+    from oodbench.objective import Objective
+    from oodbench.suite import Suite
 
 INDEX = "index.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -163,9 +165,9 @@ class Choice:
     network: Pretrained | None = None
     file: Path | None = None
     why: str = ""
-    others: tuple["Choice", ...] = ()
+    others: tuple[Choice, ...] = ()
 
-    def on(self, images: Mapping[str, str]) -> "Choice":
+    def on(self, images: Mapping[str, str]) -> Choice:
         """The same, or the first of the others that was trained on the `images` here: fingerprints by set.
 
         A set that is not here is known by its name alone.
@@ -308,6 +310,11 @@ def recipe(suite: Suite, objective: Objective, seed: int, data: Path) -> dict[st
 
     Number formats of the machine, device, processes and the number of images that `--limit` leaves are not in it.
     """
+    # What is kept can be listed without torch, which these take.
+    from oodbench.networks.network import Network
+    from oodbench.objective import Objective
+    from oodbench.training.suite_network import plain_network, start_digest
+
     network = plain_network(suite, objective, seed)
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in network.state_dict().items()]
     parts = {type(part) for part in network.modules() if isinstance(part, Network)}

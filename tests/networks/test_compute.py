@@ -13,8 +13,9 @@ from oodbench.basics.memory import Portions
 from oodbench.images import builtin
 from oodbench.images.resident import resident
 from oodbench.networks import build
-from oodbench.networks.compute import EXACT, Compute, choose, prepare, training_precision
+from oodbench.networks.compute import choose, prepare, training_precision
 from oodbench.networks.network import Network, Representation
+from oodbench.networks.precision import EXACT, Compute
 from oodbench.registry import discover
 from oodbench.scoring.attacking import Attack, score_attacked
 from oodbench.scoring.batches import exact

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oodbench.basics.team import Team
-from oodbench.networks.compute import Compute
+from oodbench.networks.precision import Compute
 from oodbench.registry import discover
 from oodbench.results import conditions
 from oodbench.results.conditions import CONDITIONS, IN_SCORES, IN_WEIGHTS, SHOWN, Setup, keyed, shown

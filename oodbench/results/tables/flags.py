@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oodbench.networks.compute import PRECISIONS
+from oodbench.networks.precision import PRECISIONS
 from oodbench.results.tables.summary import ASIDE
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect

@@ -9,7 +9,8 @@ import torch
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.per_image import TYPES, Pixels, corrupted
 from benchmarks.setting import OOD, Setting, images
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES
+from oodbench.corruptions.catalogue import CORRUPTIONS
+from oodbench.corruptions.levels import SEVERITIES
 from oodbench.images.imageset import ImageSet
 from oodbench.scoring.batches import batches
 from oodbench.tasks.versions import Versions

@@ -9,7 +9,7 @@ import click
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import Examples, data_option, plugin_option
-from oodbench.corruptions import CORRUPTIONS
+from oodbench.corruptions.catalogue import CORRUPTIONS
 from oodbench.detector import Detector
 from oodbench.images import catalogue
 from oodbench.objective import Objective

@@ -18,6 +18,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.corruptions.frost_files import PHOTOGRAPHS
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,6 @@ PANES = (
     Pane((495, 660), (112, 123, 135), (44, 43, 42)),
 )
 """The five photographs that the public ImageNet-C code draws from (of six that it ships), measured."""
-
-PHOTOGRAPHS = {
-    "frost1.png": "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755",
-    "frost2.png": "fe211a89b336999c207a852ce05818d4545d0b57c5beadd824b4cc9d9a9b6137",
-    "frost3.png": "2d0d50b4a9bb213f38b024ef7768731bb83cc08d2f26b5766bbc167cdfa0e504",
-    "frost4.jpg": "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e",
-    "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
-}
-"""Their names there, in the order in which they are drawn from, and their SHA-256."""
 
 SMALL = 0.2
 """What it shrinks them by for 32 x 32 images."""

@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from oodbench.corruptions.catalogue import CORRUPTIONS, SEVERITIES, corrupt
+from oodbench.corruptions.catalogue import CORRUPTIONS, corrupt
 from oodbench.corruptions.draws import CounterDraws
+from oodbench.corruptions.levels import SEVERITIES
 from oodbench.images.sheet import Picture, sheet
 
 

@@ -1,12 +1,13 @@
 """Augmentation of uint8 batches where they live: random crop after zero padding, horizontal flip."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-import torch
-from torch import Generator, Tensor
-from torch.nn.functional import pad
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 PADDING = 4
 """Zero pixels on each side before a random crop back to the image's own size."""
@@ -31,12 +32,17 @@ class Crop:
     @classmethod
     def draw(cls, count: int, generator: Generator) -> Self:
         """Everywhere alike."""
+        import torch
+
         return cls(torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)[:, :, 0])
 
-    def __getitem__(self, which: Tensor | slice) -> "Crop":
+    def __getitem__(self, which: Tensor | slice) -> Crop:
         return Crop(self.corners[:, which])
 
     def __call__(self, images: Tensor) -> Tensor:
+        import torch
+        from torch.nn.functional import pad
+
         count, _, height, width = images.shape
         padded = pad(images, (PADDING, PADDING, PADDING, PADDING))
         rows = (self.corners[0][:, None] + torch.arange(height)).to(images.device)
@@ -55,12 +61,16 @@ class Flip:
     @classmethod
     def draw(cls, count: int, generator: Generator) -> Self:
         """With probability one half."""
+        import torch
+
         return cls(torch.rand(count, generator=generator) < 0.5)
 
-    def __getitem__(self, which: Tensor | slice) -> "Flip":
+    def __getitem__(self, which: Tensor | slice) -> Flip:
         return Flip(self.mirrored[which])
 
     def __call__(self, images: Tensor) -> Tensor:
+        import torch
+
         return torch.where(self.mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
 
 

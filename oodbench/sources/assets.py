@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oodbench.corruptions.frost import PHOTOGRAPHS
+from oodbench.corruptions.frost_files import PHOTOGRAPHS
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile
 

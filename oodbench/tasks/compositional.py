@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES
+from oodbench.corruptions.levels import LEVELS, SEVERITIES
 from oodbench.tasks.corruption import check_types, worst
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions
@@ -22,7 +22,7 @@ class Compositional(Linf):
 
     kind = "compositional"
 
-    types: tuple[str, ...] = tuple(CORRUPTIONS)
+    types: tuple[str, ...] = tuple(LEVELS)
     severities: tuple[int, ...] = SEVERITIES
     frost: str = ""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES
+from oodbench.corruptions.levels import LEVELS, SEVERITIES
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Versions
 
@@ -16,14 +16,14 @@ class Corruption(Task):
     over them. Of equal scores the first wins, the image as it is being the very first.
 
     Attributes:
-        types: names from `oodbench.corruptions`.
+        types: names from `oodbench.corruptions.levels`.
         severities: from 1 to 5.
         frost: folder with the public frost photographs; frost is drawn where none is given.
     """
 
     kind = "corruption"
 
-    types: tuple[str, ...] = tuple(CORRUPTIONS)
+    types: tuple[str, ...] = tuple(LEVELS)
     severities: tuple[int, ...] = SEVERITIES
     frost: str = ""
 
@@ -43,7 +43,7 @@ class Corruption(Task):
 def check_types(types: Sequence[str]) -> None:
     """ValueError for none: there would be nothing to search."""
     if not types:
-        raise ValueError(f"types is []: choose some of {', '.join(CORRUPTIONS)}")
+        raise ValueError(f"types is []: choose some of {', '.join(LEVELS)}")
 
 
 def worst(versions: Versions) -> str:

@@ -1,18 +1,19 @@
 """The L-infinity attack on OOD images. Chen et al. 2021, arXiv:2006.15207, in the constants of its reference code."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from oodbench.attacks.ascent import summit
-from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.pgd import pgd, random_start
 from oodbench.basics.passes import Passes
-from oodbench.basics.randomness import uniform_per_image
 from oodbench.basics.words import counted
 from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
-from oodbench.tasks.versions import Indices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from oodbench.attacks.attack_goal import Goal
+    from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ class Linf(Task):
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
+        # What a suite says can be read without torch, which an attack takes.
+        import torch
+
+        from oodbench.attacks.ascent import summit
+        from oodbench.attacks.pgd import pgd, random_start
+        from oodbench.basics.randomness import uniform_per_image
+
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
         objective = goal.published if self.objective == "published" else goal.score

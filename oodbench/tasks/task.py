@@ -1,16 +1,21 @@
 """Task: the contract between the runner and what happens to images before they are scored."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
-
-from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.passes import Passes
-from oodbench.tasks.versions import Indices, Versions
+from oodbench.tasks.versions import Versions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from oodbench.attacks.attack_goal import Goal
+    from oodbench.tasks.versions import Indices
 
 ID_TASK = "id"
 """The name under which clean ID test scores are kept; no task of a suite may take it."""

@@ -1,17 +1,24 @@
 """Versions of an image that do not depend on the detector: the image itself, and its corruptions."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from oodbench.basics.errors import unknown
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES, Corruption, CounterDraws, corrupt, with_photographs
-from oodbench.corruptions.frost import photographs
+from oodbench.corruptions.levels import LEVELS, SEVERITIES
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from oodbench.corruptions.catalogue import Corruption
+    from oodbench.corruptions.draws import CounterDraws
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,7 +32,7 @@ class Versions:
     making one costs a fraction of a CIFAR network's pass. All detectors over a network look at them together.
 
     Attributes:
-        types: names from `oodbench.corruptions`.
+        types: names from `oodbench.corruptions.levels`.
         severities: from 1 to 5.
         frost: folder with the public frost photographs; frost is drawn where none is given.
 
@@ -40,11 +47,14 @@ class Versions:
 
     def __post_init__(self) -> None:
         for name in self.types:
-            if name not in CORRUPTIONS:
-                raise ValueError(str(unknown("corruption", name, CORRUPTIONS)))
+            if name not in LEVELS:
+                raise ValueError(str(unknown("corruption", name, LEVELS)))
         if not self.severities or not set(self.severities) <= set(SEVERITIES):
             raise ValueError(f"severities is {list(self.severities)}: choose some of {list(SEVERITIES)}")
         if self.frost:
+            # What a suite says can be read without torch, which corruptions take.
+            from oodbench.corruptions.frost import photographs
+
             photographs(Path(self.frost), small=True)  # which finds out now what is missing
 
     def __len__(self) -> int:
@@ -52,6 +62,8 @@ class Versions:
 
     def of(self, pixels: Tensor, indices: Indices, purpose: str) -> Iterator[Tensor]:
         """Every version of `pixels`, uint8 (N, 3, H, W), in order; uint8 of the same shape."""
+        from oodbench.corruptions.catalogue import corrupt
+
         yield pixels
         for severity, name in self._corruptions():
             draws = _draws(indices, purpose, name, severity, pixels.device)
@@ -59,6 +71,10 @@ class Versions:
 
     def chosen(self, pixels: Tensor, indices: Indices, numbers: npt.NDArray[np.int64], purpose: str) -> Tensor:
         """For each of `pixels` the version of its number (N,); uint8 of the same shape."""
+        import torch
+
+        from oodbench.corruptions.catalogue import corrupt
+
         versions = pixels.clone()
         for number, (severity, name) in enumerate(self._corruptions(), 1):
             rows = np.flatnonzero(numbers == number)
@@ -69,6 +85,8 @@ class Versions:
         return versions
 
     def _catalogue(self) -> Mapping[str, Corruption]:
+        from oodbench.corruptions.catalogue import CORRUPTIONS, with_photographs
+
         return with_photographs(Path(self.frost)) if self.frost else CORRUPTIONS
 
     def _corruptions(self) -> list[tuple[int, str]]:
@@ -76,4 +94,6 @@ class Versions:
 
 
 def _draws(indices: Indices, purpose: str, name: str, severity: int, device: torch.device) -> CounterDraws:
+    from oodbench.corruptions.draws import CounterDraws
+
     return CounterDraws(indices, "corruption", purpose, name, severity, device=device)

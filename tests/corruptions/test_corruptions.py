@@ -9,9 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.corruptions import CORRUPTIONS, SEVERITIES, CounterDraws, corrupt, frost, with_photographs
+from oodbench.corruptions import frost
 from oodbench.corruptions.blur import _followed
+from oodbench.corruptions.catalogue import CORRUPTIONS, corrupt, with_photographs
+from oodbench.corruptions.draws import CounterDraws
 from oodbench.corruptions.frost import textures
+from oodbench.corruptions.levels import SEVERITIES
 
 SWITCHING = {"saturate", "elastic", "glass-blur", "spatter", "defocus-blur", "frost"}
 """Types whose severities differ in kind as well, so that more is not simply farther away."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from oodbench.corruptions import CounterDraws
+from oodbench.corruptions.draws import CounterDraws
 
 
 def test_an_image_draws_alike_in_any_company_and_order() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from oodbench.corruptions import SEVERITIES, corrupt
+from oodbench.corruptions.catalogue import corrupt
+from oodbench.corruptions.levels import SEVERITIES
 from tests.conftest import GOLDEN
 
 SEED = 123

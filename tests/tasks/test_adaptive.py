@@ -14,7 +14,8 @@ from oodbench.metrics import curve
 from oodbench.scoring.fitting import fit
 from oodbench.statistics import honesty
 from oodbench.tasks import Linf
-from oodbench.tasks.adaptive import LEVELS, STAGES, LinfAdaptive
+from oodbench.tasks.adaptive import LEVELS, LinfAdaptive
+from oodbench.tasks.adaptive_search import STAGES
 
 
 class Plain(MSP):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from oodbench.attacks.attack_goal import Goal
-from oodbench.corruptions import CORRUPTIONS, CounterDraws, corrupt
+from oodbench.corruptions.catalogue import CORRUPTIONS, corrupt
+from oodbench.corruptions.draws import CounterDraws
 from oodbench.detectors.msp import MSP
 from oodbench.detectors.odin import ODIN
 from oodbench.images.imageset import ImageSet

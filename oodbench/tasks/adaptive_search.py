@@ -1,0 +1,195 @@
+"""The search of the task `linf-adaptive`: starts and climbs in stages, each image's best kept throughout."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oodbench.attacks import starting_points
+from oodbench.attacks.adam import adam
+from oodbench.attacks.apgd import apgd
+from oodbench.attacks.ascent import Ascent, summit
+from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.reducer import Reducer
+from oodbench.attacks.square import square
+from oodbench.basics.errors import NoGradientError
+from oodbench.basics.gradient import PerImage
+from oodbench.basics.randomness import generators_per_image
+from oodbench.networks.network import batch_size
+from oodbench.tasks.adaptive import Budget
+from oodbench.tasks.task import Altered
+from oodbench.tasks.versions import Indices
+
+STAGES = ("image", *starting_points.KINDS, "score", "adam", "surrogate", "target", "final", "restart", "square")
+"""What an image may owe its best version to, as numbered in the extras."""
+
+
+def altered(budget: Budget, epsilon: int, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
+    """What the task `linf-adaptive` makes of a batch, see `oodbench.tasks.adaptive.LinfAdaptive`.
+
+    Extras are scores before and after, which stage won, and what went wrong on the way.
+    """
+    search = _Search(goal, images, indices, epsilon, purpose)
+    for kind, points in starting_points.guesses(
+        images, indices, epsilon=epsilon, count=budget.starts, lures=goal.lures, purpose=purpose
+    ):
+        search.offer(kind, points, search.everything)
+    extras = {
+        name: torch.zeros(len(images), dtype=torch.bool, device=images.device) for name in ("blind", "stuck", "stalled")
+    }
+    try:
+        rows = search.open()
+        climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
+        for name in ("stuck", "stalled"):
+            extras[name][rows] = getattr(climbed, name)
+        rows = search.open()
+        climbed, _ = search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.adam, rule=adam)
+        extras["stalled"][rows] &= climbed.stalled
+        for objective in (goal.published, *goal.surrogates.values()) if budget.surrogate else ():
+            rows = search.open()
+            search.climb("surrogate", objective, rows, images[rows], budget.surrogate)
+        if goal.targets and budget.classes:
+            _climb_targets(budget, search, goal.targets)
+        for number in range(budget.restarts):
+            rows = search.open()
+            drawn = starting_points.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
+            away = images[rows] + drawn.sign() * epsilon / 255
+            search.climb("restart", goal.score, rows, away, budget.restart)
+        if budget.again:
+            rows = search.open()
+            search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.again, rule=adam)
+    except NoGradientError:
+        extras["blind"][:] = True
+    search.square(budget.blind, extras["blind"] | extras["stuck"])
+    search.square(budget.queries, ~extras["blind"] & ~extras["stuck"])
+    extras["broken"], reducer = search.broken, search.reducer
+    retired = reducer.best >= goal.enough
+    blindly = search.stage.new_tensor([STAGES.index(kind) for kind in (*starting_points.KINDS, "square")])
+    guessed = torch.isin(search.stage, blindly) & ~retired & ~extras["blind"]
+    doubted = (guessed | extras["stalled"]) & ~extras["blind"]
+    arrived = torch.zeros_like(doubted)
+    arrived[doubted] = search.at_the_summit(doubted)
+    guessed, extras["stalled"] = guessed & ~arrived, extras["stalled"] & ~arrived
+    extras |= {
+        "objective_before": reducer.before,
+        "objective_after": reducer.best,
+        "stage": search.stage,
+        "retired": retired,
+        "guessed": guessed,
+    }
+    return Altered(reducer.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
+
+
+class _Search:
+    """What is known of each image of a batch so far.
+
+    Attributes:
+        reducer: the best of each image.
+        stage: int64 (N,), which of `STAGES` found it.
+        broken: (N,) bool: somewhere on a climb of the score or of a margin the gradient was not a number.
+        everything: all rows.
+    """
+
+    def __init__(self, goal: Goal, images: Tensor, indices: Indices, epsilon: int, purpose: str) -> None:
+        self.goal, self.images, self.epsilon = goal, images, epsilon
+        self._indices, self._purpose = indices, purpose
+        self._size = batch_size(images.device, images.shape[-1])
+        self.reducer = Reducer(self._in_batches(goal.score), images, epsilon)
+        self.everything = torch.arange(len(images), device=images.device)
+        self.stage = torch.zeros_like(self.everything)
+        self.broken = torch.zeros_like(self.everything, dtype=torch.bool)
+
+    def open(self) -> Tensor:
+        """Rows of the images that have not got far enough."""
+        return self.everything[self.reducer.best < self.goal.enough]
+
+    def indices_of(self, rows: Tensor) -> Indices:
+        """Where some images stand in their set, (R,)."""
+        indices: Indices = self._indices[rows.cpu().numpy()]
+        return indices
+
+    def offer(self, stage: str, points: Tensor, rows: Tensor) -> Tensor:
+        """Exact scores (R,) of points found for some images; the better ones are kept."""
+        before = self.reducer.best.clone()
+        scores = self.reducer.offer(points, rows)
+        self.stage[self.reducer.best > before] = STAGES.index(stage)
+        return scores
+
+    def climb(
+        self,
+        stage: str,
+        objective: PerImage,
+        rows: Tensor,
+        start: Tensor,
+        iterations: int,
+        rule: Callable[..., Ascent] = apgd,
+    ) -> tuple[Ascent, Tensor]:
+        """A climb for some images, what it found offered, and the exact scores of that, (R,)."""
+        found = rule(
+            objective,
+            self.images[rows],
+            epsilon=self.epsilon,
+            iterations=iterations,
+            start=start,
+            # Only the score knows what is enough. A little beyond it: rounding to the grid costs something.
+            enough=self.goal.enough + 1e-3 * abs(self.goal.enough) if stage in ("score", "adam", "restart") else np.inf,
+            batch=self._size,
+        )
+        if stage != "surrogate":  # a surrogate may have its holes: the score is climbed besides
+            self.broken[rows] |= found.broken
+        return found, self.offer(stage, found.images, rows)
+
+    def at_the_summit(self, wanted: Tensor) -> Tensor:
+        """Of the `wanted` images (N,) bool, R of them: no step along the gradient is left where they are, (R,) bool."""
+        return summit(self.goal.score, self.images[wanted], self.reducer.images[wanted], self.epsilon, self._size)
+
+    def square(self, queries: int, wanted: Tensor) -> None:
+        """Random search, from the image itself, for those of the `wanted` images (N,) bool that are left."""
+        rows = self.open()
+        rows = rows[wanted[rows]]
+        if not queries or not len(rows):
+            return
+        generators = generators_per_image(self.indices_of(rows), "square", self._purpose)
+        for part, some in zip(torch.split(rows, self._size), _split(generators, self._size), strict=True):
+            found = square(self.goal.score, self.images[part], epsilon=self.epsilon, queries=queries, generators=some)
+            self.offer("square", found.images, part)
+
+    def _in_batches(self, function: PerImage) -> PerImage:
+        return lambda images: torch.cat([function(part) for part in torch.split(images, self._size)])
+
+
+def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:
+    """The likeliest targets a little each; those that went highest once more, from where they got to."""
+    rows = search.open()
+    if not len(rows):
+        return
+    with torch.no_grad():
+        starts = search.reducer.images[rows]
+        margins = torch.cat(
+            [targets(part) for part in torch.split(starts, batch_size(starts.device, starts.shape[-1]))]
+        )
+    tried = margins.argsort(stable=True, dim=1, descending=True)[:, : budget.classes]
+    reached = torch.full(margins.shape, -torch.inf, dtype=torch.float64, device=margins.device)
+    points = {}
+    for target in range(margins.shape[1]):
+        some = (tried == target).any(1).nonzero()[:, 0]
+        if len(some):
+            climbed, scores = search.climb("target", _margin(targets, target), rows[some], starts[some], budget.target)
+            reached[some, target] = scores.double()
+            points[target] = (some, climbed.images)
+    best = reached.argsort(stable=True, dim=1, descending=True)[:, : budget.finalists]
+    still_open = search.reducer.best[rows] < search.goal.enough
+    for target, (some, found) in points.items():
+        again = (best[some] == target).any(1) & still_open[some]
+        if again.any():
+            chosen = rows[some[again]]
+            search.climb("final", _margin(targets, target), chosen, found[again], budget.final)
+
+
+def _margin(targets: PerImage, target: int) -> PerImage:
+    return lambda images: targets(images)[:, target]
+
+
+def _split(generators: list[np.random.Generator], size: int) -> list[list[np.random.Generator]]:
+    return [generators[start : start + size] for start in range(0, len(generators), size)]

@@ -1,7 +1,9 @@
 """What several test files share: golden vectors, toy networks, small suites."""
 
 import json
+import random
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,36 @@ from oodbench.results.store import Cell, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 """Vectors produced by executing the reference code of Chen et al. 2021 (ATOM); data only."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="other draws in all tests: their tolerances must hold, too")
+
+
+def seed_generators(config: pytest.Config, name: str) -> None:
+    """Set the global generators by `name`: what is drawn depends neither on the order of tests nor on those left out.
+
+    A seed each, and none that a test would write: 0 here and in a generator of the test's own would draw a layer's
+    weights and its features from one stream.
+    """
+    seed = zlib.crc32(f"{config.getoption('seed')} {name}".encode())
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """What a module or session shares is drawn alike, whichever test asks first."""
+    if fixturedef.scope != "function":
+        case = getattr(request, "param_index", 0)
+        seed_generators(request.config, f"{fixturedef.baseid} {fixturedef.argname} {case}")
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest) -> None:
+    """Comes after the fixtures of modules and before those of the test."""
+    seed_generators(request.config, request.node.nodeid)
 
 
 @pytest.fixture(scope="session")

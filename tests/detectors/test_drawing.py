@@ -125,7 +125,7 @@ def test_nnguide_is_the_mean_over_neighbours_that_are_taken_one_by_one():
 
     (bank, of_bank), (unit, energies) = parts(seen), parts(asked)
     products = -np.sort(-(unit @ (bank * of_bank[:, None]).T), axis=1)[:, :20]
-    np.testing.assert_allclose(detector.score_representation(asked), energies * products.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(detector.score_representation(asked), energies * products.mean(1), rtol=1e-5, atol=1e-5)
 
 
 def test_nnguide_takes_five_images_for_each_neighbour_in_any_case():

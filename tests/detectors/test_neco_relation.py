@@ -40,7 +40,7 @@ def test_neco_is_scikit_learns_share_times_the_largest_logit(parameters):
     wanted = parameters.get("dimensions", parameters.get("variance", 0.9))
     share = by_scikit_learn(train.double().numpy(), queries.double().numpy(), wanted)
     largest = network.seen(queries).logits.amax(1).numpy()
-    np.testing.assert_allclose(scores(detector, network, queries), share * largest, rtol=1e-5)
+    np.testing.assert_allclose(scores(detector, network, queries), share * largest, rtol=1e-5, atol=1e-5)
     bare, network = learned(NECO(NECO.Parameters(**parameters, weight="none")), train)
     np.testing.assert_allclose(scores(bare, network, queries), share, rtol=1e-5)
 
@@ -91,7 +91,7 @@ def test_relation_by_hand(parameters):
     train, queries, head = mixed(40), mixed(7, seed=1), torch.nn.Linear(8, 3)
     detector, network = learned(Relation(Relation.Parameters(**parameters)), train, head=head)
     np.testing.assert_allclose(
-        scores(detector, network, queries), by_hand(queries, train, head, **parameters), rtol=1e-4
+        scores(detector, network, queries), by_hand(queries, train, head, **parameters), rtol=1e-4, atol=1e-6
     )
 
 

@@ -97,7 +97,7 @@ def test_knn_is_scikit_learns():
     unit_bank, unit_queries = (each / each.norm(dim=1, keepdim=True) for each in (bank, queries))
     neighbours = NearestNeighbors(n_neighbors=7).fit(unit_bank.numpy())
     expected = -neighbours.kneighbors(unit_queries.numpy())[0][:, -1]
-    np.testing.assert_allclose(detector.score_representation(network.seen(queries)), expected, rtol=1e-5)
+    np.testing.assert_allclose(detector.score_representation(network.seen(queries)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_knn_refuses_a_k_beyond_the_training_set():
@@ -121,7 +121,7 @@ def test_vim_by_hand():
     missed = abs((query + torch.tensor([1.0, 0.0, 0.0])).double().numpy() @ vectors[:, 0])
     expected = logsumexp(network.seen(query).logits.double().numpy(), axis=1) - alpha * missed
     with torch.no_grad():
-        np.testing.assert_allclose(detector.score_representation(network.seen(query)), expected, rtol=1e-6)
+        np.testing.assert_allclose(detector.score_representation(network.seen(query)), expected, rtol=1e-6, atol=1e-5)
 
 
 def test_vim_takes_a_last_layer_that_adds_nothing():
@@ -133,7 +133,7 @@ def test_vim_takes_a_last_layer_that_adds_nothing():
             detector.score_representation(network.seen(features))
             for detector, network in (learned(ViM(ViM.Parameters(dimensions=2)), features, head=head) for head in heads)
         ]
-    torch.testing.assert_close(*scores)
+    torch.testing.assert_close(*scores, rtol=1e-6, atol=1e-6)
 
 
 def test_vim_orders_as_the_paper_s_virtual_probability():
@@ -181,7 +181,10 @@ def test_ash_by_hand():
     detector, network = learned(ASH(ASH.Parameters(percentile=60)), features, head=head)
     with torch.no_grad():
         np.testing.assert_allclose(
-            detector.score_representation(network.seen(features)), logsumexp(head(expected).double(), axis=1), rtol=1e-6
+            detector.score_representation(network.seen(features)),
+            logsumexp(head(expected).double(), axis=1),
+            rtol=1e-6,
+            atol=1e-5,
         )
 
 
@@ -209,7 +212,7 @@ def test_features_of_a_network_in_bf16(method):
         detector, network = learned(method(), features.to(dtype), head=head.to(dtype))
         with torch.no_grad():
             scores[dtype] = detector.score_representation(network.seen(features.to(dtype)))
-    np.testing.assert_allclose(scores[torch.bfloat16], scores[torch.float32], rtol=0.05)
+    np.testing.assert_allclose(scores[torch.bfloat16], scores[torch.float32], rtol=0.05, atol=0.05)
 
 
 class Flattened(FeatureNetwork):
@@ -240,7 +243,7 @@ def test_react_takes_features_in_fewer_bits_than_its_last_layer():
     with torch.no_grad():
         whole = detector.score_representation(network.seen(features))
         seen = network.seen(features)._replace(features=features.bfloat16())
-        np.testing.assert_allclose(detector.score_representation(seen), whole, rtol=0.05)
+        np.testing.assert_allclose(detector.score_representation(seen), whole, rtol=0.05, atol=0.05)
 
 
 def test_ash_takes_features_that_are_all_zero():
@@ -261,7 +264,7 @@ def test_rmds_by_hand():
 
     nearest = np.min([distance(features[labels == c].mean(0).numpy(), within) for c in range(3)], axis=0)
     expected = distance(features.mean(0).numpy(), total) - nearest
-    np.testing.assert_allclose(detector.score_representation(network.seen(query)), expected, rtol=1e-4)
+    np.testing.assert_allclose(detector.score_representation(network.seen(query)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_rmds_says_what_it_lacks():

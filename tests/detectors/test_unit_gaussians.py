@@ -41,7 +41,7 @@ def test_both_by_hand():
     seen = network.seen(queries)
     np.testing.assert_allclose(plain.score_representation(seen), -nearest, rtol=1e-6)
     # Both the classes and what they are relative to are of unit vectors.
-    np.testing.assert_allclose(relative.score_representation(seen), background - nearest, rtol=1e-6)
+    np.testing.assert_allclose(relative.score_representation(seen), background - nearest, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.skipif(not FEATURES.is_file(), reason="needs real features beside the project: set OODBENCH_SHARED")

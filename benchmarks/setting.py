@@ -19,7 +19,7 @@ from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.registry import Registry, discover
 from oodbench.running import runner
-from oodbench.running.plan import plan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.suite import IDSets, NetworkSpec, OODSet, Suite
 from oodbench.tasks.clean import Clean

@@ -10,7 +10,8 @@ from oodbench.basics.passes import Passes
 from oodbench.images import catalogue
 from oodbench.networks import compute
 from oodbench.registry import Registry
-from oodbench.running.plan import NetworkPlan, SuitePlan, plan
+from oodbench.running.plan import NetworkPlan, SuitePlan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request, choose_device
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import restrict, vary

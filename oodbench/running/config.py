@@ -14,7 +14,8 @@ from oodbench.networks import compute
 from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import parallel, sweep
-from oodbench.running.plan import Planned, plan_seeds
+from oodbench.running.plan import Planned
+from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
 from oodbench.running.request import Request, choose_device
 from oodbench.sources.trained import checkpoint

@@ -11,7 +11,8 @@ from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
 from oodbench.running import runner
-from oodbench.running.plan import NetworkPlan, Planned, SuitePlan, plan
+from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
+from oodbench.running.planning import plan
 from oodbench.running.records import note_failure
 from oodbench.running.request import Request, choose_device
 from oodbench.running.train_or_load import Say
@@ -117,7 +118,7 @@ def units(planned: Sequence[Planned], plugins: Sequence[Path], device: str, spli
     Where each attack is judged by the run's other detectors, all cells of a suite and seed are one unit.
 
     Args:
-        planned: by `oodbench.running.plan.plan_seeds`.
+        planned: by `oodbench.running.planning.plan_seeds`.
         plugins: files that define detectors.
         device: as `choose_device` takes it, where the units are carried out.
         splits: says which networks are split.

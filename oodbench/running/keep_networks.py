@@ -21,7 +21,8 @@ from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.running.network_provenance import LIMIT, kept_out, metadata, trained_on
-from oodbench.running.plan import NetworkPlan, SuitePlan, plan_seeds
+from oodbench.running.plan import NetworkPlan, SuitePlan
+from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Request
 from oodbench.suite import Suite
 from oodbench.training import pretrained

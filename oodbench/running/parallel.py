@@ -93,7 +93,7 @@ def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path]
     then ends its process again has failed.
 
     Args:
-        planned: by `oodbench.running.plan.plan_seeds`.
+        planned: by `oodbench.running.planning.plan_seeds`.
         count: of processes.
         plugins: files that define detectors.
         say: told what is finished, a line at a time.

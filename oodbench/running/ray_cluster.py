@@ -67,7 +67,7 @@ def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
     has done is on disk at once, so one that is done again, because its machine died, does what is missing.
 
     Args:
-        planned: by `oodbench.running.plan.plan_seeds`; the folders in it must be the same on all machines.
+        planned: by `oodbench.running.planning.plan_seeds`; the folders in it must be the same on all machines.
         cluster: joined where this process has not joined one itself.
         say: told what is finished; what the tasks say is in Ray's logs.
 

@@ -13,7 +13,8 @@ from oodbench.registry import Registry
 from oodbench.results import tables
 from oodbench.running import network_provenance, runner
 from oodbench.running.parallel import side_by_side
-from oodbench.running.plan import SuitePlan, plan
+from oodbench.running.plan import SuitePlan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say
 from oodbench.suitefiles.settings import Setting

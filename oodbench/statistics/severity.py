@@ -35,7 +35,7 @@ BELIEVED, BOUND = 0.01, 0.05
 NO, AT_MOST, WITHIN = "no", "at most", "within"
 BELIEFS: Mapping[str, str] = {
     NO: "not to be believed, may be off by",
-    AT_MOST: "better than the detector is by at least",
+    AT_MOST: "too good, the true value is worse by at least",
     WITHIN: "to be believed within",
 }
 """Whether a flagged number says anything, the worst first; points follow."""

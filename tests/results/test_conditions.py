@@ -11,7 +11,7 @@ from oodbench.networks.precision import Compute
 from oodbench.registry import discover
 from oodbench.results import conditions
 from oodbench.results.conditions import CONDITIONS, IN_SCORES, IN_WEIGHTS, SHOWN, Setup, keyed, shown
-from oodbench.running import plan
+from oodbench.running import planning
 from oodbench.running.request import Request
 from oodbench.suitefiles import suitefile
 
@@ -33,7 +33,7 @@ def test_all_that_is_out_of_the_ordinary_is_shown():
 def keys(tmp_path, **changes):
     suite = suitefile.load("digits")
     request = Request((suite,), (discover()["msp"],), 1, CPU, tmp_path, tmp_path / "out", limit=5, **changes)
-    (network,) = plan.plan(request, discover())[0].networks
+    (network,) = planning.plan(request, discover())[0].networks
     return network.file.name, network.cells[0].key
 
 

@@ -6,7 +6,7 @@ import torch
 
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
-from oodbench.running.plan import plan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.suitefiles import suitefile
 

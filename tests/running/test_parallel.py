@@ -16,7 +16,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import parallel
 from oodbench.running.jobs import units, where_it_is_free
-from oodbench.running.plan import plan_seeds
+from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Request, choose_device
 from oodbench.suitefiles.suitefile import load
 

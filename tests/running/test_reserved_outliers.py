@@ -13,7 +13,7 @@ from oodbench.images.packs import write_pack
 from oodbench.registry import discover
 from oodbench.running import runner
 from oodbench.running.imagesets import validation_suite
-from oodbench.running.plan import plan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.suitefiles import suitefile
 from oodbench.suitefiles.settings import Setting

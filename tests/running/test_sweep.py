@@ -10,7 +10,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import jobs, ray_cluster, sweep
-from oodbench.running.plan import plan_seeds
+from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.request import Request, choose_device, parse_seeds
 from oodbench.suitefiles.settings import Setting

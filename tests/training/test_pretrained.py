@@ -21,7 +21,7 @@ from oodbench.images.packs import write_pack
 from oodbench.networks import build, checkpoints
 from oodbench.registry import discover
 from oodbench.results.store import cells
-from oodbench.running.plan import plan
+from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.suitefiles import suitefile
 from oodbench.training import pretrained

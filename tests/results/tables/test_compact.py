@@ -125,7 +125,7 @@ def test_flags_stand_by_what_they_leave_of_a_figure(tmp_path, stored, monkeypatc
     said = [line for line in compact(frame, width=200).splitlines() if line.startswith(("‡", "†"))]
     assert said == [
         "‡ not to be believed, may be off by (points): atom linf 80.00.",
-        "‡ better than the detector is by at least (points): msp linf 12.00.",
+        "‡ too good, the true value is worse by at least (points): msp linf 12.00.",
         "† to be believed within (points): oe linf 0.40.",
     ]
 

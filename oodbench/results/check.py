@@ -1,6 +1,6 @@
 """Measured against reference: which figures hold, which are worse, and which cannot be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan, nan
@@ -18,7 +18,7 @@ from oodbench.results.current import Today, newest
 from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.results.store import Cell
 from oodbench.results.tables import View
-from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, means, summarise
 from oodbench.suite import Suite
 
 METRICS = ("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc", "accuracy")
@@ -33,6 +33,10 @@ TRAINED = {"accuracy": 0.014} | dict.fromkeys(("fpr95", "fpr95_oodpos", "fpr95_c
 
 SLACK = 1e-9
 """Fractions go through text: this much is no difference."""
+
+
+KEPT_ALONG = ("current", "cell", "means", "distance")
+"""Columns of a tidy frame that stand beside those of a reference while the two are compared."""
 
 
 class Status(StrEnum):
@@ -102,11 +106,11 @@ def check(
     today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
         ours = str(convention) in CONVENTIONS
-        measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"))
+        measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"), rows["ood"])
         for _, row in rows.iterrows():
             found = today.among(_alike(row, measured))
             if ours or found.empty:
-                verdicts.append(_verdict(row, found))
+                verdicts.append(_verdict(row, found, measured))
             else:
                 verdicts.append(_uncompared(row, f"in convention {convention!r}, unknown here"))
     if all(verdict.status is Status.MISSING for verdict in verdicts):
@@ -135,30 +139,39 @@ def _failures(cells: Sequence[Cell]) -> list[Verdict]:
     ]
 
 
-def figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """A tidy frame in a reference's columns, `current` and `cell`; each of the suite's means stands beside its sets."""
+def figures(frame: pd.DataFrame, named: Iterable[str] = ()) -> pd.DataFrame:
+    """A tidy frame in a reference's columns and `KEPT_ALONG`; each of the suite's means stands beside its sets.
+
+    Args:
+        frame: from `tidy`.
+        named: means over any sets, `MEAN` and their names with "+" between them, which stand there as well.
+    """
     frame = frame[frame["metric"] != tables.FAILURE]
+    choices = [tuple(ood.removeprefix(MEAN).split("+")) for ood in dict.fromkeys(named) if ood.startswith(MEAN)]
     parts = [frame[:0]]
     for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
-        parts += [cell, *(_means(cell, task) for _, task in cell[cell["ood"] != ""].groupby("task", sort=False))]
+        for_cell = [sets for sets in choices if not set(sets) & means(cell).keys()]
+        tasks = cell[cell["ood"] != ""].groupby("task", sort=False)
+        parts += [cell, *(_means(cell, task, for_cell) for _, task in tasks)]
     return _as_reference(pd.concat(parts, ignore_index=True))
 
 
 def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a tidy frame in a reference's columns, `current` and `cell`."""
+    """Rows of a tidy frame in a reference's columns and `KEPT_ALONG`."""
     every = every.copy()
     every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
     every["data"] = every["source"]
     every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
     texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
-    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, "current", "cell"]]
+    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, *KEPT_ALONG]]
 
 
 def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
     """A reference with what was measured in place of the rows of the same names, and behind the others.
 
     Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
-    them, since only the former has the same weights everywhere. What a row tolerates stays as it is; new rows tolerate
+    them, since only the former has the same weights everywhere. A mean that lacks some of the suite's sets has the
+    names of those that it is over. What a row tolerates stays as it is; new rows tolerate
     `TOLERANCE` and one image, or `TRAINED`, to either side.
 
     Args:
@@ -193,12 +206,15 @@ def cells_behind(frame: pd.DataFrame) -> set[str]:
 
 def _to_keep(frame: pd.DataFrame) -> pd.DataFrame:
     """What a reference holds of a tidy frame: of several figures of one name the newest."""
-    measured = figures(frame)
+    partial = _partial(frame)
+    measured = figures(frame, partial.values())
     if not measured.empty:
         same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
         measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
     given = measured["checkpoint"] != ""
-    of_set, of_all = ~measured["ood"].str.startswith(MEAN), measured["ood"] == f"{MEAN}all"
+    of_set = ~measured["ood"].str.startswith(MEAN)
+    places = zip(measured["cell"], measured["task"], strict=True)
+    of_all = measured["ood"] == [partial.get(place, f"{MEAN}all") for place in places]
     kept = (
         measured["metric"].isin(METRICS)
         & measured["value"].notna()
@@ -207,13 +223,30 @@ def _to_keep(frame: pd.DataFrame) -> pd.DataFrame:
     return measured[kept]
 
 
-def _means(cell: pd.DataFrame, task: pd.DataFrame) -> pd.DataFrame:
-    """Rows for each mean that the suite names, of one cell and task; none where one of the mean's sets is missing."""
+def _partial(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The mean over what there is, of each cell and task that lacks some of the suite's OOD sets."""
+    found: dict[tuple[str, str], str] = {}
+    for _, suite in frame[frame["ood"] != ""].groupby(SUITE, sort=False):
+        for (cell, task), part in suite.groupby(["cell", "task"], sort=False):
+            wanted, there = means(part).get("all", []), set(part["ood"])
+            own = [ood for ood in wanted if ood in there]
+            if own and own != wanted:
+                found[str(cell), str(task)] = MEAN + "+".join(own)
+    return found
+
+
+def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, ...]] = ()) -> pd.DataFrame:
+    """Rows for each mean that the suite names, and over each of `choices`, of one cell and task.
+
+    None where one of the mean's sets is missing.
+    """
     whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
     sets = task.drop_duplicates("ood").set_index("ood")
     sizes, scores = sets["n_ood"], sets["scores"]
     values: dict[str, dict[str, float]] = {}
-    for entry in summarise(pd.concat([cell[cell["ood"] == ""], task]), View(by="mean")):
+    frame = pd.concat([cell[cell["ood"] == ""], task])
+    views = [View(by="mean"), *(View(sets=sets) for sets in choices if set(sets) <= set(sizes.index))]
+    for entry in (entry for view in views for entry in summarise(frame, view)):
         if entry.ood.startswith(MEAN):
             values.setdefault(entry.ood, {})[entry.metric] = entry.value
     rows = [
@@ -245,9 +278,9 @@ def _alike(row: "pd.Series[Any]", measured: pd.DataFrame) -> pd.DataFrame:
     return measured[same]
 
 
-def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
+def _verdict(row: "pd.Series[Any]", found: pd.DataFrame, measured: pd.DataFrame) -> Verdict:
     if found.empty:
-        return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, "not measured here")
+        return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
     if len(found) > 1:
         return _uncompared(row, f"{len(found)} results have this name, and none is the newest; keep one")
     one = found.iloc[0]
@@ -271,6 +304,17 @@ def _verdict(row: "pd.Series[Any]", found: pd.DataFrame) -> Verdict:
     worse = (value > high) == lower_is_better(row["metric"])
     status = Status.FAIL if worse or row["sides"] == "both" else Status.BETTER
     return Verdict(_name(row), status, row["value"], value, beyond, range_of)
+
+
+def _unmeasured(row: "pd.Series[Any]", measured: pd.DataFrame) -> str:
+    """That a figure was not measured, or only on some of the sets that its mean is over."""
+    beside = pd.concat([_alike(row.where(row.index != "ood", ood), measured) for ood in measured["ood"].unique()])
+    there = set(beside["ood"])
+    if not row["ood"].startswith(MEAN) or not there:
+        return "not measured here"
+    of_suite = measured[(measured["cell"] == beside["cell"].iloc[0])]
+    missing = [ood for ood in behind(of_suite, row["ood"]) if ood not in there]
+    return f"not measured here on {', '.join(missing)}, and a mean over other OOD sets is another figure"
 
 
 def _uncompared(row: "pd.Series[Any]", why: str) -> Verdict:

@@ -1,5 +1,6 @@
 """The command line from end to end, on a few digits: what people type, and what they are told."""
 
+import csv
 import io
 import json
 import subprocess
@@ -205,8 +206,16 @@ def test_some_sets_first_and_the_others_later_make_one_row(oodbench, tmp_path):
     assert code == 0, err
     assert "mean over 2 OOD sets (near letters; far smooth-noise; 20 images each)" in " ".join(out.split())
     assert "Left out of the suite's OOD sets: photo-patches, uniform-noise." in " ".join(out.split())
-    assert "incomplete" in oodbench("table", "results", "--long")[1]
-    assert "missing" in oodbench("table", "results")[1]
+    shown = oodbench("table", "results")[1]
+    assert shown.strip() in out
+    long = oodbench("table", "results", "--long")[1]
+    assert "incomplete" not in long
+    assert "Left out of the suite's OOD sets: photo-patches, uniform-noise." in long
+    _, rows, err = oodbench("table", "results", "--by", "task", "--format", "csv", "--metric", "auroc")
+    assert "photo-patches, uniform-noise: not measured" in err
+    (row,) = csv.DictReader(rows.splitlines())
+    assert (row["ood"], row["missing"]) == ("mean:all", "photo-patches uniform-noise")
+    assert 0 < float(row["value"]) < 1
     code, out, err = oodbench(*quick)
     assert code == 0, err
     assert "mean over 4 OOD sets" in out

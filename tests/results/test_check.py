@@ -153,8 +153,22 @@ def test_a_mean_that_lacks_a_set_is_missing(tmp_path, stored):
     means = '{"all": ["a", "b"]}'
     rows = updated(None, tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)], {}))
     half = stored(tmp_path / "half", ood=[("a", [9.5] * 4)], means=means)
-    statuses = {each.status for each in check([half], rows, {})}
-    assert statuses == {Status.PASS, Status.MISSING}
+    verdicts = check([half], rows, {})
+    assert {each.status for each in verdicts} == {Status.PASS, Status.MISSING}
+    missing = [each for each in verdicts if each.status is Status.MISSING]
+    assert all("not measured here on b, and a mean over other OOD sets" in each.why for each in missing)
+
+
+def test_a_reference_of_a_mean_that_lacks_sets_names_those_it_is_over_and_is_held_against_them(tmp_path, stored):
+    means = '{"all": ["a", "b", "c"]}'
+    sets = [("a", [9.5] * 4), ("b", [0.0] * 4), ("c", [9.5] * 4)]
+    half = stored(tmp_path / "half", ood=sets[:2], means=means)
+    rows = updated(None, tidy([half], {}))
+    assert set(rows["ood"]) == {"", "mean:a+b"}
+    assert rows[rows["metric"] == "fpr95"]["value"].tolist() == [0.5]
+    whole = stored(tmp_path / "whole", ood=sets, means=means)
+    for cell in (half, whole):
+        assert {each.status for each in check([cell], rows, {})} == {Status.PASS}
 
 
 def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, stored, tmp_path):

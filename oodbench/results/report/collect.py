@@ -2,10 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -96,6 +96,7 @@ def _board(
     about = [result.attributes for result in results]
     apart = _apart(results)
     names = _names(about, [result.cell.path.stem for result in results], _shared_settings(about))
+    called = {str(result.frame["cell"].iloc[0]): name for result, name in zip(results, names, strict=True)}
     rows = [
         make_row(result, name, views, own, originals, share)
         for result, name, own in zip(results, names, apart, strict=True)
@@ -106,7 +107,7 @@ def _board(
         _changed(about),
         troubled,
         _summary(rows, scores),
-        _basis(scores),
+        _basis(scores) | _gaps(scores, called),
         views,
         _tasks(rows),
         rows,
@@ -193,15 +194,40 @@ def _counted(count: int, what: str) -> str:
 
 
 def _views(scores: pd.DataFrame) -> dict[str, list[str]]:
-    """The means of the suite, those of the same sets once, and each set that was measured by itself.
+    """The means of the suite over those of their sets that were measured, and each of these sets by itself.
 
-    A mean names all of its sets, measured or not: as in a table, what lacks one of them has no mean.
+    Means of the same sets stand there once. One that lacks sets says how many it has; a row that lacks sets which
+    others have has no such mean, so that all values of a view are over the same sets.
     """
     views: dict[str, list[str]] = {}
-    for name, sets in tables.means(scores).items():
-        if sets not in views.values():
-            views[f"{name} sets"] = sets
+    there = set(scores["ood"])
+    known = tables.means(scores)
+    for name, sets in known.items():
+        own = [ood for ood in sets if ood in there]
+        whole = own == sets
+        if own and own not in views.values() and (whole or own not in known.values()):
+            views[f"{name} sets" if whole else f"{name} sets ({len(own)} of {len(sets)})"] = own
     return views | {str(ood): [str(ood)] for ood in scores["ood"].unique()}
+
+
+def _gaps(scores: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
+    """Which of the suite's OOD sets nobody measured, and which ones rows lack that others have, in words by heading.
+
+    Args:
+        scores: rows of a tidy frame.
+        names: what the row of each cell is called.
+    """
+    wanted, there = tables.means(scores).get("all", []), set(scores["ood"])
+    gone = [ood for ood in wanted if ood not in there]
+    rows = scores.groupby(["cell", "task"], sort=False)["ood"]
+    lacking = [
+        f"{names[cell]}, {task}: {', '.join(missing)}"
+        for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.Series[str]]]", rows)
+        if (missing := [ood for ood in wanted if ood in there - set(part)])
+    ]
+    found = {"OOD sets of the suite that are left out": ", ".join(gone)}
+    found["rows that lack OOD sets, and have no mean over them"] = "; ".join(lacking)
+    return {heading: text for heading, text in found.items() if text}
 
 
 def _tasks(rows: Sequence[Row]) -> list[Task]:

@@ -67,7 +67,7 @@ class Row:
         n_id: its images.
         constants: what each task is, as stored.
         threats: the same in words.
-        means: FPR@95 and AUROC by task and view; None where one of the view's sets is missing.
+        means: FPR@95 and AUROC by task and view; None where the row lacks one of the view's sets.
         panels: everything measured.
         flags: by task, what the attacks' own measurements warn of, the worst first.
         severity: by task, the most that a figure may be off by, as a fraction.
@@ -129,7 +129,8 @@ class Board:
         troubled: what each detector is called that failed or whose scores are all stale, and what is the matter.
         summary: what was measured, a sentence.
         basis: what the values rest on, by heading.
-        views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, and each.
+        views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, as far as
+            their sets were measured, and each.
         tasks: in the order in which they were first added.
         rows: in the order of their files.
     """

@@ -5,7 +5,7 @@ from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import flagged, severities
 from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
-from oodbench.results.tables.layout import chosen, flat, printed, render
+from oodbench.results.tables.layout import chosen, flat, lacking, printed, render
 from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.stale import stale
@@ -26,6 +26,7 @@ __all__ = [
     "compact",
     "flagged",
     "flat",
+    "lacking",
     "load_results",
     "means",
     "named_network",

@@ -118,7 +118,8 @@ def _size(effect: float) -> str:
 def _counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     """Means over which sets, of how many images."""
     scores = frame[frame["metric"] != OF_ID]
-    shown = {name for entry in summary for name in behind(frame, entry.ood)}
+    asked = {name for entry in summary for name in behind(frame, entry.ood)}
+    shown = asked & set(scores["ood"]) or asked
     averaged = shown - set(aside(frame)) if len(shown) > 1 else shown
     rows = scores[scores["ood"].isin(shown)]
     sets = []

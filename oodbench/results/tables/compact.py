@@ -188,15 +188,15 @@ def _aligned(
     texts, signs = [], []
     for entry in found:
         text = value_text(entry) if entry else NOTHING
-        texts.append(INCOMPLETE if entry and entry.missing else text)
+        texts.append(INCOMPLETE if entry and entry.incomplete else text)
         leads = entry is not None and best.get((*entry.place, entry.metric, entry.rivals)) == text.partition(" ")[0]
         signs.append(BEST * leads + (flag_mark(entry, flagged) if entry else ""))
     room = max(map(len, signs), default=0)
     # Words may take the room of the signs: they have none.
-    numbers = [len(text) for text, entry in zip(texts, found, strict=True) if entry and not entry.missing]
+    numbers = [len(text) for text, entry in zip(texts, found, strict=True) if entry and not entry.incomplete]
     digits = max(numbers, default=0)
     return [
-        f"{text:>{digits}}{sign:{room}}" if entry and not entry.missing else f"{text:>{digits}}".ljust(digits + room)
+        f"{text:>{digits}}{sign:{room}}" if entry and not entry.incomplete else f"{text:>{digits}}".ljust(digits + room)
         for text, sign, entry in zip(texts, signs, found, strict=True)
     ]
 

@@ -148,6 +148,19 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns=["cells", "rivals", "notes", "mark"], errors="ignore")
 
 
+def lacking(frame: pd.DataFrame) -> list[str]:
+    """A line for each suite of a tidy frame some of whose OOD sets were measured by nobody, or not by every row."""
+    found = []
+    for _, part in frame.groupby(SUITE, sort=False):
+        rows = [set(row) for _, row in part[part["ood"] != ""].groupby(["cell", "task"], sort=False)["ood"]]
+        if gone := [name for name in selected(part, ()) if not all(name in row for row in rows)]:
+            found.append(
+                f"{part['suite'].iloc[0]}: {', '.join(gone)}: not measured, or not in every row; means are over the "
+                "others, and the column 'missing' says which sets each lacks"
+            )
+    return found
+
+
 def measured_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that have values, each task called by what it did."""
     return threats_apart(frame[frame["metric"] != FAILURE])
@@ -274,7 +287,7 @@ def leading(convention: str) -> tuple[str, ...]:
 
 def value_text(entry: Entry) -> str:
     """A number of a table, with its deviation over seeds."""
-    if entry.missing:
+    if entry.incomplete:
         return "incomplete"
     if isnan(entry.value):
         return "unknown"

@@ -161,7 +161,8 @@ def _one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[
 def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     """Means over which sets, of how many images, of how much of them."""
     scores = frame[frame.metric != OF_ID]
-    shown = {name for entry in summary for name in behind(frame, entry.ood)}
+    asked = {name for entry in summary for name in behind(frame, entry.ood)}
+    shown = asked & set(scores["ood"]) or asked
     averaged = shown - set(aside(frame)) if len(shown) > 1 else shown
     sets = []
     for ood, part in scores[scores["ood"].isin(shown)].groupby("ood", sort=False):
@@ -216,13 +217,24 @@ def _about_convention(frame: pd.DataFrame) -> str:
 
 
 def missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
-    """What keeps a row from a mean, and detectors that have no OOD scores at all."""
+    """Which OOD sets rows lack that others have, and detectors that have no OOD scores at all."""
+    there = set(frame["ood"])
     gaps: dict[tuple[str, str], dict[str, None]] = {}
+    partial = False
     for entry in summary:
-        if entry.missing:
-            gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(entry.missing))
+        if gone := [name for name in entry.missing if name in there] or [*entry.missing] * entry.incomplete:
+            gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(gone))
+            partial |= not entry.incomplete
     again = "the same run again goes on there"
     notes = [f"Missing: {line}, {task}: {', '.join(names)}; {again}." for (line, task), names in gaps.items()]
+    if partial:
+        rows = frame[frame["ood"] != ""].groupby(["cell", "task"], sort=False)["ood"]
+        common = [name for name in dict.fromkeys(frame["ood"]) if name and all(name in set(part) for _, part in rows)]
+        how = f": {' '.join(f'--sets {name}' for name in common)} shows all over what each has" if common else ""
+        notes.append(
+            "A row that lacks OOD sets has its mean over those that it has, is called so and is compared with no row "
+            f"over others{how}."
+        )
     measured = {cell: frame[(frame["cell"] == cell)] for cell in called}
     bare = [
         called[cell]

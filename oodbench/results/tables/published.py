@@ -51,7 +51,7 @@ class Published:
         cell = frame[(frame["cell"] == entry.cells[0]) & (frame["task"] == entry.task)].iloc[0]
         found = self._alike(cell)
         found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
-        sets = set(behind(frame, entry.ood))
+        sets = set(behind(frame, entry.ood)) - set(entry.missing)
         same: pd.DataFrame = found[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
         return same
 

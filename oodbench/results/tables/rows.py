@@ -12,7 +12,7 @@ from oodbench.suitefiles import settings
 PRETRAINED = "pretrained network"
 """Instead of its name, which only tells rows of one detector apart."""
 
-OF_TASK = ("seeds", "limit", "images")
+OF_TASK = ("seeds", "limit", "images", "sets")
 """Notes that may be said of a task, where they are true of every row under it; so may settings of that task."""
 
 

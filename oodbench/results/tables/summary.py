@@ -15,6 +15,7 @@ import pandas as pd
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
 from oodbench.results.tables.comparable import OF_ID, Standing, standings, threats_apart
+from oodbench.results.tables.gaps import Gaps
 
 SUITE = ["suite", "suite_version", "suite_fingerprint"]
 """Rows that differ in one of these never meet in one mean."""
@@ -91,7 +92,7 @@ class Note(NamedTuple):
     """A word about what sets a line apart.
 
     Attributes:
-        kind: what it is about: "seeds", "settings", "limit", "images", "tuning", "network", "unlike", "more".
+        kind: what it is about: "seeds", "settings", "limit", "images", "sets", "tuning", "network", "unlike", "more".
         text: for people.
     """
 
@@ -108,11 +109,11 @@ class Entry:
         task: by name.
         ood: an OOD set, or `MEAN` and the name of a mean.
         metric: by name.
-        value: mean over OOD sets and seeds; NaN where a set is missing.
+        value: mean over seeds and those of the OOD sets that are there; NaN where none is.
         sd: over seeds, of the means over sets (n - 1); NaN for one seed.
         low: of the interval over images, averaged as the value is; NaN where there is none.
         high: likewise.
-        missing: sets that are not there yet.
+        missing: sets of the mean, or the set itself, that are not there; the value does not rest on them.
         detector: by name.
         cells: behind the number, one a seed.
         apart: why it is not among the main results of its task, such as "other code"; empty if it is.
@@ -141,6 +142,11 @@ class Entry:
     def place(self) -> tuple[str, str]:
         """Where lines compete: the task, and the set or mean."""
         return self.task, self.ood
+
+    @property
+    def incomplete(self) -> bool:
+        """There is no value, since none of its sets was measured."""
+        return bool(self.missing) and isnan(self.value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,6 +312,10 @@ def behind(frame: pd.DataFrame, ood: str) -> list[str]:
 def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
     """What a table shows of a tidy frame of one suite and convention: an entry a (line, task, set or mean, metric).
 
+    A mean is over those of its OOD sets that were measured. Sets that no row has are left out of all of them. A row
+    that lacks some which another has says so in its name, is averaged with no other seed and is held against none but
+    those that rest on the same sets.
+
     Raises:
         OodbenchError: a set or metric is not known.
     """
@@ -313,26 +323,41 @@ def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
     line_of = {str(cell): line for line in lines(frame, view.seeds) for cell in line.cells["cell"]}
     standing = standings(frame)
     wanted = {*view.shown(frame), view.sort}
-    found: dict[tuple[Line, str, Hashable], dict[tuple[str, str], list[Entry]]] = {}
-    for cell, task, part, groups in _cells(frame, view):
-        together = found.setdefault((line_of[cell], task, standing[cell, task].images), {})
+    gaps = Gaps.of(frame, groups := _groups(frame, view))
+    found: dict[tuple[Line, str, Hashable, str], dict[tuple[str, str], list[Entry]]] = {}
+    for cell, task, part in _cells(frame):
+        there = frozenset(part["ood"])
         for ood, names in groups.items():
+            said = gaps.told(ood, there) if ood.startswith(MEAN) else ""
+            together = found.setdefault((line_of[cell], task, standing[cell, task].images, said), {})
             for entry in _entries(part, task, ood, names):
                 if entry.metric in wanted:
                     together.setdefault((ood, entry.metric), []).append(entry)
-    seeds = [[_over_seeds(entries) for entries in together.values()] for together in found.values()]
-    named = _named([entries for entries in seeds if entries], line_of, standing)
-    return _sorted(named, view.sort)
+    seeds = [
+        ([_over_seeds(entries) for entries in together.values()], said)
+        for (*_, said), together in found.items()
+        if together
+    ]
+    return _sorted(_named(seeds, line_of, standing), view.sort)
 
 
 def _named(
-    found: Sequence[Sequence[Entry]], line_of: Mapping[str, Line], standing: Mapping[tuple[str, str], Standing]
+    several: Sequence[tuple[Sequence[Entry], str]],
+    line_of: Mapping[str, Line],
+    standing: Mapping[tuple[str, str], Standing],
 ) -> list[Entry]:
-    """Each line of entries by what it is called, and how it stands beside others."""
+    """Each line of entries by what it is called, and how it stands beside others.
+
+    Args:
+        several: entries, and which OOD sets they rest on where other lines rest on more.
+        line_of: the line of each cell.
+        standing: of each (cell, task).
+    """
+    found = [entries for entries, _ in several]
     how = [standing[entries[0].cells[0], entries[0].task] for entries in found]
     notes = [
-        line_of[entries[0].cells[0]].notes(entries[0].cells, each.apart)
-        for entries, each in zip(found, how, strict=True)
+        line_of[entries[0].cells[0]].notes(entries[0].cells, each.apart) + ((Note("sets", said),) if said else ())
+        for (entries, said), each in zip(several, how, strict=True)
     ]
     own = [line_of[entries[0].cells[0]].mark for entries in found]
     texts = [
@@ -351,7 +376,7 @@ def _named(
             apart=each.apart,
             notes=said,
             mark=f"{first} {mark}".strip(),
-            rivals=each.rivals,
+            rivals=(each.rivals, entry.missing) if entry.missing and each.rivals is not None else each.rivals,
         )
         for entries, text, said, first, mark, each in zip(found, texts, notes, own, marks, how, strict=True)
         for entry in entries
@@ -363,8 +388,8 @@ def lower_is_better(metric: str) -> bool:
     return metric.startswith(("fpr", "fnr")) or metric == "detection_error"
 
 
-def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataFrame, dict[str, list[str]]]]:
-    """Each cell, each of its tasks, what was measured there, and the sets behind each row that is shown of it."""
+def _groups(frame: pd.DataFrame, view: View) -> dict[str, list[str]]:
+    """The sets behind each row that is shown of a task; none of which nobody measured anything, if others are left."""
     chosen, known = selected(frame, view.sets), means(frame)
     groups = {
         "task": {MEAN + ("+".join(view.sets) or "all"): chosen},
@@ -376,14 +401,20 @@ def _cells(frame: pd.DataFrame, view: View) -> Iterator[tuple[str, str, pd.DataF
         raise OodbenchError(
             f"--sets {' '.join(view.sets)} leaves no mean of the suite whole: leave it out, or --by ood"
         )
+    there = set(frame["ood"])
+    return {ood: names for ood, names in groups.items() if there & set(names)} or groups
+
+
+def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Each cell, each of its tasks, and what was measured there."""
     accuracies = frame[frame["metric"] == OF_ID]
     scores = frame[frame["metric"] != OF_ID].groupby(["cell", "task"], sort=False)
     for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.DataFrame]]", scores):
-        yield cell, task, pd.concat([part, accuracies[accuracies["cell"] == cell]]), groups
+        yield cell, task, pd.concat([part, accuracies[accuracies["cell"] == cell]])
 
 
 def _entries(cell: pd.DataFrame, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
-    """Each metric of one cell and task, averaged over the sets called `names`."""
+    """Each metric of one cell and task, averaged over those of the sets called `names` that are there."""
     scores = cell[cell["ood"].isin(names)]
     there = set(scores["ood"])
     missing = tuple(name for name in names if name not in there)
@@ -391,7 +422,7 @@ def _entries(cell: pd.DataFrame, task: str, ood: str, names: Sequence[str]) -> I
     for metric in dict.fromkeys(cell["metric"]):
         part = cell[cell["metric"] == OF_ID] if metric == OF_ID else scores[scores["metric"] == metric]
         gone = () if metric == OF_ID else missing
-        value, low, high = (nan if gone else _mean(part[column]) for column in ("value", "low", "high"))
+        value, low, high = (nan if part.empty else _mean(part[column]) for column in ("value", "low", "high"))
         yield Entry("", task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
 
 
@@ -414,15 +445,16 @@ def _mean(column: "pd.Series[Any]") -> float:
 
 
 def _sorted(entries: list[Entry], metric: str) -> list[Entry]:
-    """Tasks and sets together and their lines by a metric, best first; lines without a value last."""
+    """Tasks and sets together and their lines by a metric, best first; then those over fewer sets or without value."""
     if not metric:
         return entries
     sign = 1 if lower_is_better(metric) else -1
     ranks = {(entry.line, *entry.place): sign * entry.value for entry in entries if entry.metric == metric}
     places = list(dict.fromkeys(entry.place for entry in entries))
 
-    def rank(entry: Entry) -> tuple[int, float]:
+    def rank(entry: Entry) -> tuple[int, bool, float]:
         value = ranks.get((entry.line, *entry.place), nan)
-        return places.index(entry.place), inf if isnan(value) else value
+        fewer = any(note.kind == "sets" for note in entry.notes)
+        return places.index(entry.place), fewer, inf if isnan(value) else value
 
     return sorted(entries, key=rank)

@@ -168,9 +168,20 @@ def test_a_task_that_is_not_done_on_every_set_has_no_mean(made, data):
     assert row.means["clean"]["all sets"] is not None
     assert row.means["linf"]["all sets"] is None
     assert row.means["linf"]["near sets"] == row.means["linf"]["cats"]
-    (board,) = boards([half], data)  # the suite has a third set, which no row of this board has
-    assert board.rows[0].means["clean"]["all sets"] is None
-    assert board.rows[0].means["clean"]["near sets"] is not None
+    assert boards([begun], data)[0].basis["rows that lack OOD sets, and have no mean over them"] == (
+        f"{row.name}, linf: dogs, noise"
+    )
+
+
+def test_sets_that_no_row_has_are_left_out_of_its_means_and_named(made, data):
+    (board,) = boards([made("half", sets=("cats", "dogs"))], data)
+    assert board.views["all sets (2 of 3)"] == ["cats", "dogs"]
+    assert "all sets" not in board.views
+    means = board.rows[0].means["clean"]
+    both = [means[name]["auroc"].value for name in ("cats", "dogs")]
+    assert means["all sets (2 of 3)"]["auroc"].value == pytest.approx(np.mean(both))
+    assert board.basis["OOD sets of the suite that are left out"] == "noise"
+    assert not any("lack" in heading for heading in board.basis)
 
 
 def test_a_mean_of_the_same_sets_is_one_view(made, data):

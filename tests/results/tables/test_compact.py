@@ -130,12 +130,24 @@ def test_flags_stand_by_what_they_leave_of_a_figure(tmp_path, stored, monkeypatc
     ]
 
 
-def test_what_is_missing_is_said_in_the_cell_and_below(tmp_path, stored):
+def test_rows_over_other_sets_than_the_rest_say_so(tmp_path, stored):
     means = json.dumps({"all": ["a", "b"]})
     cells = [stored(tmp_path, ood=OOD, means=means), stored(tmp_path, detector="oe", ood=OOD[:1], means=means)]
     text = compact(tidy(cells, {}))
-    assert ["oe", "missing", "missing"] in grid(text)
-    assert "Missing: oe, linf: b; the same run again goes on there." in text
+    assert ["oe", "(1", "of", "2", "OOD", "sets)", "50.00", "50.00"] in grid(text)
+    assert "Missing: oe (1 of 2 OOD sets), linf: b; the same run again goes on there." in text
+    by_set = compact(tidy(cells, {}), View(by="ood"))
+    assert ["b", "missing", "missing"] in grid(by_set)
+    assert "Missing: oe, linf: b; the same run again goes on there." in by_set
+
+
+def test_a_table_afterwards_says_what_the_one_of_the_run_said(tmp_path, stored):
+    means = json.dumps({"all": ["a", "b", "c"], "near": ["a"], "far": ["b", "c"]})
+    frame = tidy([stored(tmp_path, ood=OOD, means=means), stored(tmp_path, detector="oe", ood=OOD, means=means)], {})
+    of_run = compact(frame, View(sets=("a", "b")))
+    assert compact(frame) == of_run
+    assert "mean over 2 OOD sets" in of_run
+    assert "Left out of the suite's OOD sets: c." in of_run
 
 
 def test_sets_have_rows_and_those_that_stand_aside_have_too(tmp_path, stored):

@@ -85,12 +85,11 @@ def test_notes_say_what_the_numbers_rest_on(tmp_path, stored):
         "mean over 2 OOD sets, unweighted: a (near, 1 or 2 images), b (near, 5 images); 8 ID images",
         "Only 7 images of each set, of each class its share (--limit)",
         "Convention 'default'",
-        "Missing: atom (seed 1, 7 images of each set), linf: b;",
+        "Missing: atom (seed 1, 7 images of each set, 1 of 2 OOD sets), linf: b;",
         "Missing: oe (seed 1): all OOD sets;",
         "Measured on a machine, torch 2.0.",
     ):
         assert part in text
-    assert "incomplete" in text
 
 
 def test_mixed_fingerprints_never_meet(tmp_path, stored):
@@ -193,6 +192,19 @@ def test_measured_figures_of_a_reference_are_not_called_published(oodbench, tmp_
     assert "reference: measured by oodbench" in out
     assert "(seed 1, plain.safetensors), a machine, 2026-01-01." in out
     assert "published" not in out
+
+
+def test_a_mean_over_fewer_sets_stands_beside_no_figure_over_all(oodbench, tmp_path, stored):
+    means, sets = json.dumps({"all": ["a", "b"]}), [("a", [0.0, 1.0, 9.5, 9.5]), ("b", [0.0] * 4)]
+    stored(tmp_path / "results", ood=sets, means=means)
+    assert oodbench("check", "--reference", "mine.csv", "--update")[0] == 0
+    told = oodbench("table", "--metric", "fpr95", "--compare", "mine.csv")[1]
+    assert rows(told)[2][2:] == ["25.00", "25.00"]
+    stored(tmp_path / "some", ood=sets[:1], means=means)
+    told = oodbench("table", "some", "--metric", "fpr95", "--compare", "mine.csv")[1]
+    assert "50.00" in told
+    assert "25.00" not in told
+    assert "Left out of the suite's OOD sets: b." in told
 
 
 def test_csv_and_json_are_rows_or_means(oodbench, tmp_path, stored):

@@ -59,13 +59,69 @@ def test_a_set_aside_has_a_row_of_its_own_and_enters_no_mean(tmp_path, stored):
     assert "| mean over |" in re.sub(" +", " ", said)
 
 
-def test_a_mean_that_lacks_a_set_has_no_value_and_says_which(tmp_path, stored):
-    cell = cell_of(tmp_path, stored, b=None)
-    (entry,) = [entry for entry in summarise(tidy([cell], {}), View()) if entry.metric == "fpr95"]
+def figure(cells, view, metric="fpr95"):
+    (entry,) = [entry for entry in summarise(tidy(cells, {}), view) if entry.metric == metric]
+    return entry
+
+
+def test_a_mean_is_over_the_sets_that_were_measured_and_says_which_were_not(tmp_path, stored):
+    cells = [cell_of(tmp_path, stored, detector=name, b=None) for name in ("msp", "atom")]
+    assert values(cells, View()) == {("msp (seed 1)", "mean:all"): 0.75, ("atom (seed 1)", "mean:all"): 0.75}
+    entry = figure(cells[:1], View())
+    assert (entry.missing, entry.incomplete) == (("b",), False)
+    assert figure(cells[:1], View(sets=("near",))).value == 1.0
+    assert figure(cells[:1], View(sets=("far",))).value == 0.5
+    said = render(tidy(cells, {}))
+    assert "mean over 2 OOD sets, unweighted: a (near, 4 images), c (near, 4 images); 8 ID images." in said
+    assert "Left out of the suite's OOD sets: b." in said
+    assert "incomplete" not in said
+
+
+def test_what_was_chosen_and_never_measured_has_no_value(tmp_path, stored):
+    entry = figure([cell_of(tmp_path, stored, b=None)], View(sets=("b",)))
     assert math.isnan(entry.value)
-    assert entry.missing == ("b",)
-    (near,) = [entry for entry in summarise(tidy([cell], {}), View(sets=("near",))) if entry.metric == "fpr95"]
-    assert near.value == 1.0
+    assert entry.incomplete
+    assert set(values([cell_of(tmp_path / "other", stored, a=None)], View(by="mean"))) == {
+        ("msp (seed 1)", f"mean:{name}") for name in ("all", "far", "paper")
+    }
+
+
+def test_rows_over_other_sets_than_the_rest_say_so_and_compete_with_none(tmp_path, stored):
+    cells = [
+        cell_of(tmp_path, stored),
+        cell_of(tmp_path, stored, detector="odin", a=NONE_PASS),
+        cell_of(tmp_path, stored, detector="atom", a=None, c=None),  # 0 on the only set that it has
+    ]
+    entries = [entry for entry in summarise(tidy(cells, {}), View()) if entry.metric == "fpr95"]
+    assert [(entry.line, entry.value) for entry in entries] == [
+        ("msp (seed 1)", 0.5),
+        ("odin (seed 1)", pytest.approx(0.5 / 3)),
+        ("atom (seed 1, 1 of 3 OOD sets)", 0.0),
+    ]
+    assert entries[0].rivals == entries[1].rivals != entries[2].rivals
+    said = render(tidy(cells, {}), View(metrics=("fpr95",)))
+    assert "**16.67**" in said
+    assert "**0.00**" not in said
+    assert "Missing: atom (seed 1, 1 of 3 OOD sets), linf: a, c;" in said
+    assert "--sets b shows all over what each has" in said
+    assert figure(cells[:1], View(sets=("b",))).value == 0.0
+
+
+def test_choices_of_as_many_sets_are_told_apart_by_name(tmp_path, stored):
+    cells = [cell_of(tmp_path, stored, b=None), cell_of(tmp_path, stored, detector="atom", c=None)]
+    assert [line for line, _ in values(cells, View())] == ["msp (seed 1, only a, c)", "atom (seed 1, only a, b)"]
+    entries = [entry for entry in summarise(tidy(cells, {}), View()) if entry.metric == "fpr95"]
+    assert entries[0].rivals != entries[1].rivals
+
+
+def test_tasks_over_other_sets_have_rows_that_say_so(tmp_path, stored):
+    cell_of(tmp_path, stored, task="clean")
+    cell = cell_of(tmp_path, stored, b=None, c=None)
+    entries = [entry for entry in summarise(tidy([cell], {}), View()) if entry.metric == "fpr95"]
+    assert {(entry.task, entry.line): entry.value for entry in entries} == {
+        ("clean", "msp (seed 1)"): 0.5,
+        ("linf", "msp (seed 1, 1 of 3 OOD sets)"): 1.0,
+    }
 
 
 def test_seeds_share_a_line_with_mean_and_deviation(tmp_path, stored):
@@ -79,11 +135,14 @@ def test_seeds_share_a_line_with_mean_and_deviation(tmp_path, stored):
     assert [line for line, _ in values(cells, View(seeds="each"))] == [f"msp (seed {seed})" for seed in (1, 2, 3)]
 
 
-def test_a_seed_that_lacks_a_set_spoils_the_mean_over_seeds(tmp_path, stored):
-    cells = [cell_of(tmp_path, stored, seed=seed, c=c) for seed, c in ((1, HALF_PASS), (2, None))]
-    (entry,) = [entry for entry in summarise(tidy(cells, {}), View()) if entry.metric == "auroc"]
-    assert math.isnan(entry.value)
-    assert entry.missing == ("c",)
+def test_seeds_over_other_sets_are_not_averaged(tmp_path, stored):
+    cells = [cell_of(tmp_path, stored, seed=seed, c=c) for seed, c in ((1, HALF_PASS), (2, ALL_PASS), (3, None))]
+    assert values(cells, View()) == {
+        ("msp (2 seeds)", "mean:all"): pytest.approx((0.5 + 2 / 3) / 2),
+        ("msp (seed 3, 2 of 3 OOD sets)", "mean:all"): 0.5,
+    }
+    # Where both have the same sets they are seeds of one line.
+    assert list(values(cells, View(sets=("paper",)))) == [("msp (3 seeds)", "mean:paper")]
 
 
 def test_other_settings_are_other_lines(tmp_path, stored):
@@ -117,7 +176,7 @@ def test_sorted_best_first_whatever_best_means(tmp_path, stored):
         cell_of(tmp_path, stored, detector="best", a=NONE_PASS),
         cell_of(tmp_path, stored, detector="middle"),
     ]
-    order = ["best (seed 1)", "middle (seed 1)", "worst (seed 1)", "unfinished (seed 1)"]
+    order = ["best (seed 1)", "middle (seed 1)", "worst (seed 1)", "unfinished (seed 1, 2 of 3 OOD sets)"]
     assert [line for line, _ in values(cells, View(sort="fpr95"))] == order
     assert [line for line, _ in values(cells, View(sort="auroc"))] == order
 
@@ -134,8 +193,3 @@ def test_sorted_best_first_whatever_best_means(tmp_path, stored):
 def test_what_is_not_there_is_named(tmp_path, stored, view, told):
     with pytest.raises(OodbenchError, match=told):
         summarise(tidy([cell_of(tmp_path, stored)], {}), view)
-
-
-def test_sets_that_no_detector_has_yet_are_missed_too(tmp_path, stored):
-    cells = [cell_of(tmp_path, stored, detector=name, b=None) for name in ("msp", "atom")]
-    assert all(math.isnan(value) for value in values(cells, View()).values())

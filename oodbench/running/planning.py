@@ -188,7 +188,7 @@ def _plan_cell(
     everything = CellPlan(detector, cell, key, code, tuple(wanted_pairs(suite, type(detector))))
     if request.again or not cell.path.is_file():
         return everything
-    # What a file in this place lacks is said before anything is written into it; a plan only counts.
+    # A plan only counts: groups are looked at again by the network's own digest, and what reads the file names it.
     made_with = str(cell.attributes().get("network_digest", ""))
     return replace(everything, missing=tuple(missing_pairs(suite, images, everything, made_with, _asked(request))))
 

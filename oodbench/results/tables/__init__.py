@@ -6,10 +6,11 @@ from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import flagged, severities
 from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
 from oodbench.results.tables.layout import chosen, flat, lacking, printed, render
+from oodbench.results.tables.lines import named_network
 from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.stale import stale
-from oodbench.results.tables.summary import View, aside, means, named_network
+from oodbench.results.tables.summary import View, aside, means
 
 __all__ = [
     "FAILURE",

@@ -11,8 +11,9 @@ from oodbench.results.tables import flags
 from oodbench.results.tables.brief import brief
 from oodbench.results.tables.comparable import OF_ID
 from oodbench.results.tables.layout import best_of, by_suite, failures_of, flag_mark, leading, measured_rows, value_text
+from oodbench.results.tables.lines import lines
 from oodbench.results.tables.rows import Rows, rows_of
-from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lines, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, summarise
 
 WIDTH = 80
 """Columns where nobody knows of how many there are, as in a file or a pipe."""

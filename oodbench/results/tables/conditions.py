@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from oodbench.results.conditions import place
-from oodbench.results.tables.summary import one_cell
+from oodbench.results.tables.lines import one_cell
 
 
 def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:

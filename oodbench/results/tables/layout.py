@@ -14,20 +14,10 @@ from oodbench.metrics import AT_CLEAN, CONVENTIONS
 from oodbench.results.tables import flags
 from oodbench.results.tables.comparable import OF_ID, threats_apart
 from oodbench.results.tables.frame import FAILURE
+from oodbench.results.tables.lines import lines, names_of, one_cell
 from oodbench.results.tables.notes import BASE, footnotes
 from oodbench.results.tables.published import Published
-from oodbench.results.tables.summary import (
-    MEAN,
-    SUITE,
-    Entry,
-    View,
-    lines,
-    lower_is_better,
-    names_of,
-    one_cell,
-    selected,
-    summarise,
-)
+from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lower_is_better, selected, summarise
 from oodbench.statistics import severity
 
 HEADINGS: Mapping[str, str] = {

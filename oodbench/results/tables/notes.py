@@ -10,17 +10,8 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables.comparable import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.results.tables.conditions import measured_on
 from oodbench.results.tables.flags import flagged
-from oodbench.results.tables.summary import (
-    ASIDE,
-    LIKE_SEEDS,
-    Entry,
-    aside,
-    behind,
-    means,
-    network_from,
-    one_cell,
-    tuned,
-)
+from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, tuned
+from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import Clean, Compositional
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from oodbench.results.tables.summary import Entry, Line, Note, label
+from oodbench.results.tables.lines import Line, Note, label
+from oodbench.results.tables.summary import Entry
 from oodbench.suitefiles import settings
 
 PRETRAINED = "pretrained network"

@@ -68,8 +68,7 @@ def run(config: RunConfig) -> pd.DataFrame:
             heard(said)
         if failures := ready.carry_out():
             raise OodbenchError("\n".join(failures))
-        by_name = {name: ready.registry[name] for name in ready.registry.names()}
-        return ready.team.first(lambda: tables.tidy(sweep.cells(ready.planned), by_name))
+        return ready.team.first(lambda: tables.tidy(sweep.cells(ready.planned), ready.registry))
 
 
 def evaluate(

@@ -19,7 +19,7 @@ import pytest
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack
-from oodbench.sources import SOURCES
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
 from oodbench.sources.own import pack_files
 

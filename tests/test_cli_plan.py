@@ -15,7 +15,7 @@ QUICK = ("--limit", "60", "--set", "epochs=2", "--set", "linf.steps=3", "--task"
 def test_a_dry_run_says_what_would_be_done_at_what_cost_and_writes_nothing(oodbench, tmp_path):
     asked = ("run", "--suite", "digits-adv", "--detector", "msp", "--detector", "knn", *QUICK)
     code, out, err = oodbench(*asked, "--dry-run")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "planning msp, knn on digits-adv\n")
     assert "  msp, knn: train for 2 epochs, score " in out
     assert re.search(r"about [1-9][\d,]* forward and [1-9][\d,]* backward passes", out)
     assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from oodbench.basics.errors import OodbenchError
 
 T = TypeVar("T")
@@ -45,6 +43,8 @@ class Portions:
         Raises:
             OodbenchError: not even one image fits.
         """
+        import torch  # here, so that a command which runs no network does without
+
         start = 0
         while start < count:
             stop = min(count, start + (self._most or count))

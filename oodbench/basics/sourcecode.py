@@ -15,7 +15,7 @@ What counts of a file's text says `oodbench.basics.sourcetext`.
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
@@ -40,6 +40,19 @@ def code_digest(*classes: type, root: type) -> str:
     """
     bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
     files = {(label, read(content).normal) for base in bases for label, content in _closure(base)}
+    return digest(*(part for file in sorted(files) for part in file))
+
+
+def source_digest(modules: Collection[str]) -> str | None:
+    """The same for a built-in method by the `modules` that define its class and the bases; they need not be loaded.
+
+    Returns:
+        None where one of them is of no built-in method.
+    """
+    if not all(module.startswith(f"{METHODS}.") for module in modules):
+        return None
+    found = [one for module in modules for one in _each(_methods(), module.removeprefix(f"{METHODS}."))]
+    files = {(label, read(content).normal) for one in found for label, content in _followed([one])}
     return digest(*(part for file in sorted(files) for part in file))
 
 
@@ -99,7 +112,12 @@ def _closure(base: type) -> Iterator[tuple[str, bytes]]:
     home = _room(base.__module__, module)
     name = base.__module__.removeprefix(f"{home.prefix}.") if home.prefix else base.__module__
     # The class's own file is known; it need not be where its name would be looked for.
-    waiting = [(home, _Found(name, file, hasattr(module, "__path__"))), *_each(home, name.rpartition(".")[0])]
+    own = home, _Found(name, file, hasattr(module, "__path__"))
+    yield from _followed([own, *_each(home, name.rpartition(".")[0])])
+
+
+def _followed(waiting: list[tuple[_Room, _Found]]) -> Iterator[tuple[str, bytes]]:
+    """The label and content of some modules, and of what these import."""
     seen = set[str]()
     while waiting:
         room, found = waiting.pop(0)

@@ -1,5 +1,7 @@
 """Team: the processes of one run, as `torchrun` starts them, and how what each finds comes together."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -7,12 +9,15 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor, distributed
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from oodbench.basics.errors import OodbenchError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# torch is imported where there are several processes, or a GPU: whoever is alone and reads results does without.
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for each other: one may train or judge alone, and `torchrun` ends all when one dies."""
@@ -62,6 +67,8 @@ class Team:
         """
         if self.size == 1:
             return [work()]
+        from torch import distributed
+
         found: list[Any] = [None] * self.size
         distributed.all_gather_object(found, _outcome(work))
         return [_unpacked(outcome) for outcome in found]
@@ -87,6 +94,8 @@ class Team:
         """
         if self.size == 1:
             return work()
+        from torch import distributed
+
         found: list[Any] = [_outcome(work) if self.leads else None]
         distributed.broadcast_object_list(found, src=0)
         outcome: T = _unpacked(found[0])
@@ -96,6 +105,8 @@ class Team:
         """The mean of everyone's `value`, a tensor of one shape."""
         if self.size == 1:
             return value
+        from torch import distributed
+
         total = value.detach().clone()
         distributed.all_reduce(total)
         return total / self.size
@@ -120,7 +131,7 @@ def _unpacked(outcome: tuple[Any, OodbenchError | None]) -> Any:
 
 def launched() -> bool:
     """Whether `torchrun` started this process, beside others or alone."""
-    return distributed.is_available() and distributed.is_torchelastic_launched()
+    return "TORCHELASTIC_RUN_ID" in os.environ  # which is what `torch.distributed.is_torchelastic_launched` asks
 
 
 def _follows() -> bool:
@@ -158,6 +169,8 @@ def gathered(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
     if not launched():
         yield ALONE, device
         return
+    from torch import distributed
+
     device = _own(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     if distributed.is_initialized():  # a notebook's or script's own group
         yield Team(distributed.get_rank(), distributed.get_world_size()), device
@@ -177,6 +190,8 @@ def _own(device: torch.device, number: int, processes: int) -> torch.device:
         raise OodbenchError(
             f"--device {device} would put {processes} processes on one GPU: say --device cuda, and each takes its own"
         )
+    import torch
+
     found = torch.cuda.device_count()
     if number >= found:
         raise OodbenchError(

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from oodbench.basics.errors import OodbenchError
 from oodbench.cli.options import (
     Examples,
     data_option,
@@ -18,11 +17,6 @@ from oodbench.cli.options import (
     set_option,
     suite_option,
 )
-from oodbench.registry import discover
-from oodbench.running import keep_networks
-from oodbench.running.config import RunConfig
-from oodbench.running.request import choose_device, parse_seeds
-from oodbench.suitefiles import settings
 
 
 @click.command(
@@ -57,36 +51,13 @@ from oodbench.suitefiles import settings
 @precision_option
 @set_option
 @plugin_option
-def keep(
-    shelf: Path,
-    overwrite: bool,
-    by_word: bool,
-    suite: str,
-    seed: int,
-    seeds: str | None,
-    assignments: tuple[str, ...],
-    **described: Any,
-) -> None:
+def keep(**asked: Any) -> None:
     """Keep trained networks, so that `oodbench run --pretrained` scores with them instead of training.
 
     Networks that `oodbench run` with these options has trained are copied out of the results folder, and the folder's
     index.json says of each what it is: SHA-256, recipe, code, images, accuracy on the ID test set. Those that are not
     there are named.
     """
-    changes = tuple(settings.parse(text) for text in assignments)
-    config = RunConfig(suite, seed=parse_seeds(seeds) if seeds else seed, parameters=changes, **described)
-    registry = discover(config.plugin_files)
-    request = config.request(registry, choose_device("cpu"))
-    kept: list[str] = []
+    from oodbench.cli.work import keeping
 
-    def say(line: str) -> None:
-        kept.append(line)
-        click.echo(line)
-
-    lacking = keep_networks.keep(request, config.seeds, registry, shelf, overwrite, say, by_word)
-    for line in lacking:
-        click.echo(f"not kept: {line}", err=True)
-    if not kept:
-        raise OodbenchError(
-            f"no network of these is in {request.out}: --out, --set and --precision are those of the training"
-        )
+    keeping.keep(**asked)

@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from oodbench.cli import completing
 from oodbench.networks.precision import PRECISIONS
-from oodbench.running.parallel import AUTO
+from oodbench.running.choices import AUTO
 
 
 class Examples(click.Command):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from oodbench.images import drawing
 from oodbench.images.imageset import ImageSet
@@ -37,6 +36,8 @@ class Builtin:
 
 
 def _digits(name: str, part: slice) -> ImageSet:
+    from sklearn.datasets import load_digits  # here and in `drawing`: what there is can be said without it
+
     digits = load_digits()
     chosen = np.random.default_rng(100).permutation(len(digits.target))[part]
     labels = digits.target[chosen].astype(np.int64)

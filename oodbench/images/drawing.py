@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter
-from sklearn.datasets import load_sample_image
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = 32
@@ -49,6 +47,8 @@ def glyphs(characters: Sequence[str], generator: np.random.Generator) -> Pixels:
 
 def photo_patches(photo: str, count: int, generator: np.random.Generator) -> Pixels:
     """Square patches of one of scikit-learn's photographs, 32 to 128 pixels wide, brought down with antialiasing."""
+    from sklearn.datasets import load_sample_image
+
     picture = Image.fromarray(load_sample_image(photo))
     patches = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
     for patch in patches:
@@ -75,6 +75,8 @@ def smooth_noise(count: int, generator: np.random.Generator) -> Pixels:
 
     They begin half of their images with shuffled pixels of training images instead.
     """
+    from scipy.ndimage import gaussian_filter
+
     noise = uniform_noise(count, generator).astype(float)
     sigmas = generator.uniform(1, 2.5, count)
     blurred = [gaussian_filter(image, (sigma, sigma, 0)) for image, sigma in zip(noise, sigmas, strict=True)]

@@ -106,7 +106,12 @@ def require(name: str) -> None:
 
 
 def normalisation(name: str) -> Normalisation:
-    """What the network `name` takes from each channel unless a suite says otherwise: nothing, or what timm has."""
+    """What the network `name` takes from each channel unless a suite says otherwise: nothing, or what timm has.
+
+    Raises:
+        OodbenchError: no such network.
+    """
+    require(name)
     if name in _NETWORKS:
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     found: Normalisation = _of_timm().normalisation(name)

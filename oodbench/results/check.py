@@ -1,17 +1,18 @@
 """Measured against reference: which figures hold, which are worse, and which cannot be compared."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
-from oodbench.detector import Detector
 from oodbench.metrics import CONVENTIONS
 from oodbench.results import tables
 from oodbench.results.current import Today, newest
@@ -20,6 +21,9 @@ from oodbench.results.store import Cell
 from oodbench.results.tables import View
 from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, means, summarise
 from oodbench.suite import Suite
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 METRICS = ("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc", "accuracy")
 """What a reference of measured figures holds of each cell."""
@@ -262,14 +266,14 @@ def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, 
     return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
 
 
-def _tolerated(row: "pd.Series[Any]") -> float:
+def _tolerated(row: pd.Series[Any]) -> float:
     n_id, n_ood = float(row["n_id"]), max(float(row["n_ood"]), 1.0)
     given = {"fpr95": 1 / n_ood, "fpr95_oodpos": 1 / n_id, "fpr95_clean": 1 / n_ood, "fnr_clean": 1 / n_id}
     given |= {"auroc": max(TOLERANCE, 2 / (n_id * n_ood))}
     return given.get(row["metric"], TOLERANCE) if row["checkpoint"] else TRAINED[row["metric"]]
 
 
-def _alike(row: "pd.Series[Any]", measured: pd.DataFrame) -> pd.DataFrame:
+def _alike(row: pd.Series[Any], measured: pd.DataFrame) -> pd.DataFrame:
     """What was measured under a reference row's name; a seed that it does not say may be any."""
     named = [name for name in IDENTITY if name != "seed" or row["seed"]]
     same = pd.Series(True, index=measured.index)
@@ -278,7 +282,7 @@ def _alike(row: "pd.Series[Any]", measured: pd.DataFrame) -> pd.DataFrame:
     return measured[same]
 
 
-def _verdict(row: "pd.Series[Any]", found: pd.DataFrame, measured: pd.DataFrame) -> Verdict:
+def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: pd.DataFrame) -> Verdict:
     if found.empty:
         return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
     if len(found) > 1:
@@ -306,7 +310,7 @@ def _verdict(row: "pd.Series[Any]", found: pd.DataFrame, measured: pd.DataFrame)
     return Verdict(_name(row), status, row["value"], value, beyond, range_of)
 
 
-def _unmeasured(row: "pd.Series[Any]", measured: pd.DataFrame) -> str:
+def _unmeasured(row: pd.Series[Any], measured: pd.DataFrame) -> str:
     """That a figure was not measured, or only on some of the sets that its mean is over."""
     beside = pd.concat([_alike(row.where(row.index != "ood", ood), measured) for ood in measured["ood"].unique()])
     there = set(beside["ood"])
@@ -317,11 +321,11 @@ def _unmeasured(row: "pd.Series[Any]", measured: pd.DataFrame) -> str:
     return f"not measured here on {', '.join(missing)}, and a mean over other OOD sets is another figure"
 
 
-def _uncompared(row: "pd.Series[Any]", why: str) -> Verdict:
+def _uncompared(row: pd.Series[Any], why: str) -> Verdict:
     return Verdict(_name(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
 
 
-def _name(row: "pd.Series[Any]") -> str:
+def _name(row: pd.Series[Any]) -> str:
     notes = [f"seed {row['seed']}"] if row["seed"] else []
     notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
     notes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []

@@ -12,15 +12,19 @@ can add up over a training to other weights. Therefore tables name the condition
 where a network was trained if that is not where it was scored.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"
 """What becomes of a condition. Those in a key are shown as well."""
@@ -59,15 +63,23 @@ class Condition:
 
 
 def _hardware(setup: Setup) -> str:
+    import torch  # as below: what results say can be read without it
+
     if setup.device.type == "cuda":
         return str(torch.cuda.get_device_name(setup.device))
     threads = torch.get_num_threads()
     return f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)} on {os.cpu_count()} cores"
 
 
+def _torch(_: Setup) -> str:
+    import torch
+
+    return str(torch.__version__)
+
+
 CONDITIONS = (
     Condition("version of oodbench", SHOWN, "oodbench", lambda _: __version__),
-    Condition("version of torch", SHOWN, "torch", lambda _: str(torch.__version__)),
+    Condition("version of torch", SHOWN, "torch", _torch),
     Condition("version of Python", SHOWN, "python", lambda _: platform.python_version()),
     Condition("device", SHOWN, "device", lambda setup: setup.device.type),
     Condition("GPU, or CPU and threads", SHOWN, "hardware", _hardware),

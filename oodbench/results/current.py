@@ -1,16 +1,20 @@
 """Which of several results of one name is the one that today's code would make."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.detector import Detector
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,12 @@ class Today:
             left = _preferring(left, left["parameters"].map(_parsed) == _parsed(parameters))
         return newest(left)
 
-    def _made(self, figure: "pd.Series[Any]") -> tuple[str, str]:
+    def _made(self, figure: pd.Series[Any]) -> tuple[str, str]:
         """Fingerprint of the suite and parameters of the detector that the same run would have today, if known."""
-        suite, detector = self.suites.get(str(figure["suite"])), self.detectors.get(str(figure["detector"]))
-        if suite is None or detector is None:
+        suite, name = self.suites.get(str(figure["suite"])), str(figure["detector"])
+        if suite is None or name not in self.detectors:
             return "", ""
+        detector = self.detectors[name]
         try:
             changes = [settings.parse(text) for text in settings.texts(str(figure["settings"]))]
             changed, (configured,) = settings.apply(changes, suite, [detector])
@@ -62,7 +67,7 @@ def newest(alike: pd.DataFrame) -> pd.DataFrame:
     return left[left["date"].astype(str) == left["date"].astype(str).max()]
 
 
-def _preferring(figures: pd.DataFrame, which: "pd.Series[bool]") -> pd.DataFrame:
+def _preferring(figures: pd.DataFrame, which: pd.Series[bool]) -> pd.DataFrame:
     """Those that are preferred, if there are any."""
     return figures[which] if which.any() else figures
 

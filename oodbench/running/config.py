@@ -14,18 +14,16 @@ from oodbench.networks import compute
 from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import parallel, sweep
+from oodbench.running.choices import ALL, AUTO, ENGINES, LOCAL
 from oodbench.running.plan import Planned
 from oodbench.running.planning import plan_seeds
-from oodbench.running.ray_cluster import LOCAL, Cluster, on_ray
+from oodbench.running.ray_cluster import Cluster, on_ray
 from oodbench.running.request import Request, choose_device
 from oodbench.sources.trained import checkpoint
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import restrict, vary
 from oodbench.suitefiles.settings import Setting
-
-ALL = "all"
-"""In place of names: every suite, or every detector."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class RunConfig:
     precision: str = "auto"
     tf32: bool = False
     compiled: bool = False
-    jobs: int | str = parallel.AUTO
+    jobs: int | str = AUTO
     engine: str = "sequential"
     address: str = LOCAL
     cpus: int = 1
@@ -115,8 +113,8 @@ class RunConfig:
 
     def check(self) -> None:
         """OodbenchError for what cannot be asked for at once, or is nothing."""
-        if self.engine not in sweep.ENGINES:
-            raise unknown("engine", self.engine, sweep.ENGINES)
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
         if not self.seeds:
             raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
         if self.checkpoint and self.pretrained:

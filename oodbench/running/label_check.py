@@ -18,7 +18,7 @@ from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
 from oodbench.running.imagesets import ImageSets
 from oodbench.running.network_provenance import metadata
-from oodbench.sources import SOURCES
+from oodbench.sources.catalogue import SOURCES
 from oodbench.suite import Suite
 
 CLASSES = "classes"

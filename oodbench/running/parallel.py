@@ -26,12 +26,10 @@ from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.memory import available
 from oodbench.basics.progress import Board, Total, in_all, told_to
 from oodbench.basics.threads import cores
+from oodbench.running.choices import AUTO
 from oodbench.running.jobs import Unit, note, score, train, units, where_it_is_free
 from oodbench.running.plan import Planned
 from oodbench.running.train_or_load import Say
-
-AUTO = "auto"
-"""As many processes as cores, memory and work allow."""
 
 WORTHWHILE = 1e12
 """Floating-point operations of a run, below which starting processes takes longer than they save: half a minute."""

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.running.choices import LOCAL
 from oodbench.running.jobs import Unit, always, note, score, train, units
 from oodbench.running.plan import Planned
 from oodbench.running.train_or_load import Say
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-
-LOCAL = "local"
-"""The address of a cluster on this machine that lives as long as the run."""
 
 RETRIES = 3
 """How often Ray does a task again whose process or machine died."""

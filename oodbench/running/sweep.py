@@ -14,9 +14,6 @@ from oodbench.running.plan import Planned, SuitePlan
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.train_or_load import Say
 
-ENGINES = ("sequential", "ray")
-"""What carries a run out: this machine, or a Ray cluster."""
-
 
 def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
     """What is left to do costs this many; on a cluster each cell is a task that shares no pass with others."""

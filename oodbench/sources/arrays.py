@@ -12,7 +12,6 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat, whosmat
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.hdf5 import own_dataset
@@ -66,6 +65,8 @@ def _reading(path: Path, what: str, needs: str) -> Iterator[None]:
 
 def from_mat(path: Path) -> Arrays:
     """A Matlab file with an array of images, the last axis of which counts them, and perhaps one of labels: SVHN's."""
+    from scipy.io import loadmat, whosmat
+
     with _reading(path, "a Matlab file", "X, uint8 (H, W, 3, N), and perhaps y, whole numbers (N, 1)"):
         listed = whosmat(path)
         refuse_bomb(path, sum(int(prod(shape)) * BYTES.get(kind, 1) for _, shape, kind in listed))

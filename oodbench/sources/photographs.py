@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from scipy.io import loadmat
-
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import checked
 from oodbench.sources.archives import LARGEST, members, random_access, whole
@@ -92,6 +90,8 @@ def imagenet_train(paths: Sequence[Path]) -> ImageFiles:
 
 def _development_kit(path: Path) -> tuple[list[str], Mapping[str, int]]:
     """The WordNet name of each validation image, and the number of each of the classes."""
+    from scipy.io import loadmat
+
     found = {name.rpartition("/")[2]: content for name, content in members(path)}
     try:
         synsets = loadmat(io.BytesIO(found["meta.mat"]), squeeze_me=True)["synsets"]

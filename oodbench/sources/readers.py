@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.io import loadmat, whosmat
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.decoding import opened
@@ -59,6 +58,8 @@ def svhn(each: int | None = None, first: int | None = None) -> Reader:
 
 
 def _svhn(paths: Sequence[Path], *, each: int | None, first: int | None) -> Pixels:
+    from scipy.io import loadmat, whosmat
+
     (path,) = paths
     try:
         refuse_bomb(path, sum(prod(shape) for _, shape, _ in whosmat(path)))

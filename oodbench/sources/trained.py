@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.networks.statedicts import split
 from oodbench.sources.download import download
 from oodbench.sources.source import RemoteFile, remote_file
 
@@ -232,6 +231,8 @@ def checkpoint(given: str, data: Path) -> Path:
     Raises:
         OodbenchError: neither.
     """
+    from oodbench.networks.statedicts import split  # which takes torch
+
     path = Path(given)
     if (file := split(path)[0]).is_file() or given not in TRAINED:
         if not file.is_file():

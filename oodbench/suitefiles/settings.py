@@ -1,16 +1,20 @@
 """`--set name=value`: what it may change, and for whom."""
 
+from __future__ import annotations
+
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known
-from oodbench.detector import Detector
 from oodbench.suite import Recipe, Suite
 from oodbench.suitefiles.selection import asked_as, curve_of
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from oodbench import networks
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import read_text
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known, coerce
@@ -24,18 +25,36 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str) -> Suite:
-    """A shipped suite by name, or any suite by the path of its TOML file.
+    """A shipped suite by name, or any suite by the path of its TOML file, to be run.
 
     Raises:
         OodbenchError: no such suite, or what is wrong in its file, with the line.
     """
+    return _checked(name_or_path, lambda suite: networks.require(suite.network.name))
+
+
+def read(name_or_path: str) -> Suite:
+    """The same, to look at: nobody is asked whether timm has the network that it names, which takes seconds.
+
+    Raises:
+        OodbenchError: as for `load`, an unknown network aside.
+    """
+    return _checked(name_or_path, lambda _: None)
+
+
+def _checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:
     path = _locate(name_or_path)
     layers = _layers(path, ())
     table = layers[0][1]
     for _, upper in layers[1:]:
         table = _merge(table, upper)
     try:
-        return _assemble(path.stem, table)
+        suite = _assemble(path.stem, table)
+        try:
+            require(suite)
+        except OodbenchError as error:
+            raise DeclarationError(["network"], str(error)) from error
+        return suite
     except DeclarationError as error:
         raise OodbenchError(f"{_place(error, layers)}: {error}") from error
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from oodbench.basics.errors import unknown
 from oodbench.corruptions.levels import LEVELS, SEVERITIES
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
     from torch import Tensor
 
     from oodbench.corruptions.catalogue import Corruption
     from oodbench.corruptions.draws import CounterDraws
 
-Indices = npt.NDArray[np.int64]
+Indices: TypeAlias = "npt.NDArray[np.int64]"
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Versions:
 
     def chosen(self, pixels: Tensor, indices: Indices, numbers: npt.NDArray[np.int64], purpose: str) -> Tensor:
         """For each of `pixels` the version of its number (N,); uint8 of the same shape."""
+        import numpy as np
         import torch
 
         from oodbench.corruptions.catalogue import corrupt

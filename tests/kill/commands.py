@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from oodbench.results.store import Cell
-from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.readers import pictures
+from oodbench.sources.source import RemoteFile, Source
 
 Made = Mapping[str, str]
 """What is in a folder: digests by the name of what they are of."""

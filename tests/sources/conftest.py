@@ -96,7 +96,7 @@ def served():
 @pytest.fixture
 def published(monkeypatch) -> Callable:
     """Put a source of one's own in place of the public one of its name."""
-    from oodbench.sources import SOURCES
+    from oodbench.sources.catalogue import SOURCES
 
     def publish(name, source):
         monkeypatch.setitem(SOURCES, name, source)

@@ -15,9 +15,11 @@ from test_outliers import flat_file
 
 from oodbench.images.packs import read_pack
 from oodbench.images.photographs import Photographs
-from oodbench.sources import SOURCES, RemoteFile, photographs, readers, tinyimagenet
+from oodbench.sources import photographs, readers, tinyimagenet
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.fetch import fetch
 from oodbench.sources.photographs import names_listed
+from oodbench.sources.source import RemoteFile
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 LISTED = 3

@@ -16,9 +16,10 @@ from oodbench import networks
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack
-from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.outliers import tiny_images
 from oodbench.sources.readers import pictures
+from oodbench.sources.source import RemoteFile, Source
 from oodbench.sources.trained import TRAINED
 from oodbench.suitefiles import suitefile
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from archive_making import png, tar_bytes
 
-from oodbench.sources import RemoteFile, Source, archives
+from oodbench.sources import archives
 from oodbench.sources.readers import pictures
+from oodbench.sources.source import RemoteFile, Source
 
 LARGE = 1 << 20
 DRAWN = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)

@@ -7,8 +7,9 @@ import h5py
 import pytest
 from archive_making import jpeg, zip_bytes
 
-from oodbench.sources import SOURCES, RemoteFile, Source
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.photographs import photographs
+from oodbench.sources.source import RemoteFile, Source
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
 """Stored results to boards: which rows may stand together, what they are called and what values are averaged over."""
 
+from __future__ import annotations
+
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.detector import Detector
 from oodbench.results import tables
 from oodbench.results.report.model import Board, Row, Task
 from oodbench.results.report.rows import Result, read
@@ -19,6 +20,9 @@ from oodbench.results.report.sheets import BUDGET, Originals
 from oodbench.results.store import Cell
 from oodbench.suitefiles import settings
 from oodbench.suitefiles.selection import curves
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 
 def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]] | None = None) -> list[Board]:

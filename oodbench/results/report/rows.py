@@ -1,16 +1,17 @@
 """One cell to one row: its values, the curves behind them, what passed, what is flagged and what it rests on."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from oodbench.detector import Detector
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
 from oodbench.results.report.curves import histogram, roc
@@ -21,6 +22,9 @@ from oodbench.results.tables.flags import Flagged
 from oodbench.results.tables.layout import one_line
 from oodbench.statistics.severity import mark
 from oodbench.tasks import ID_TASK, KINDS
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 NUMBERS = ("value", "low", "high")
 """What is averaged over sets, as a table does."""

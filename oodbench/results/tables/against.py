@@ -1,15 +1,16 @@
 """A tidy frame of differences: each detector less one of them, on the same images, seed by seed."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.detector import Detector
 from oodbench.metrics import Floats
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.as_published import as_printed
@@ -20,6 +21,9 @@ from oodbench.results.tables.notes import BASE
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.differences import Detection, Difference, differences, of_accuracy
 from oodbench.tasks import ID_TASK
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 ALIKE = [*SUITE, "seed", "limit", "images", "unlike"]
 """Columns in which two cells must agree to be a pair."""
@@ -95,7 +99,7 @@ class _Result:
     published: type[Detector] | None
 
     @classmethod
-    def of(cls, cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> "_Result":
+    def of(cls, cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> _Result:
         frame = tidy([cell], detectors, convention)
         frame = frame[frame["metric"] != FAILURE].assign(**{KEPT: lambda rows: rows["pretrained"] != ""})
         published = detectors[str(frame["detector"].iloc[0])] if convention == "published" and len(frame) else None

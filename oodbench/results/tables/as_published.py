@@ -1,12 +1,17 @@
 """Scores as a detector's paper prints them: as kept with a result, or derived from the score where they were not."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oodbench.detector import Detector
 from oodbench.results.tables.figures import Floats, Side
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 
 def as_printed(detector: type[Detector] | None, sides: Sequence[Side]) -> tuple[list[Side], bool]:

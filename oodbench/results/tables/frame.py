@@ -1,20 +1,20 @@
 """Stored scores to one tidy frame: a metric a row, with all that moved it. Nothing is measured again here."""
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from oodbench.basics.errors import unknown
 from oodbench.basics.files import digest
-from oodbench.basics.sourcecode import code_digest
-from oodbench.detector import Detector
 from oodbench.metrics import accuracy
-from oodbench.registry import discover
+from oodbench.registry import code_of, discover
 from oodbench.results.folder import FAILED_ON, find, require
 from oodbench.results.store import Cell, Scores, in_float32
 from oodbench.results.tables import figures
@@ -23,6 +23,9 @@ from oodbench.results.tables.stale import stale, told
 from oodbench.statistics import honesty
 from oodbench.statistics.intervals import of_accuracy
 from oodbench.tasks import ID_TASK
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 MEASURED = ("suite", "detector", "seed", "task", "ood", "metric", "value", "n_id", "n_ood")
 """The first columns of a tidy frame; what moved the value follows to their right."""
@@ -150,8 +153,7 @@ def load_results(
         OodbenchError: there are no results, none can be read, or the convention or, for "published", a detector is
             unknown.
     """
-    registry = discover([Path(plugin) for plugin in plugins])
-    detectors = {name: registry[name] for name in registry.names()}
+    detectors = discover([Path(plugin) for plugin in plugins])
     found = find(Path(path))
     for line in found.left_out:
         warnings.warn(line, stacklevel=2)
@@ -288,10 +290,10 @@ def _of_group(group: Scores) -> dict[str, Any]:
 
 def _current(of_cell: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
     """Whether the method's code is still what it was."""
-    detector = detectors.get(str(of_cell["detector"]))
-    if detector is None or not of_cell["code"]:
+    name = str(of_cell["detector"])
+    if name not in detectors or not of_cell["code"]:
         return ""
-    return "yes" if code_digest(detector, root=Detector) == of_cell["code"] else "no"
+    return "yes" if code_of(detectors, name) == of_cell["code"] else "no"
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

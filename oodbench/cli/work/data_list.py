@@ -5,15 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
+import click
+
 from oodbench.basics.errors import OodbenchError
+from oodbench.cli.terminal import width
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import length
-from oodbench.sources import SOURCES
 from oodbench.sources.assets import ASSETS
+from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED
 from oodbench.sources.verify import unlike
+from oodbench.suite import Suite
+from oodbench.suitefiles import suitefile
 from oodbench.training import pretrained
 
 KINDS: Mapping[str, tuple[Mapping[str, object], ...]] = {
@@ -25,6 +30,18 @@ KINDS: Mapping[str, tuple[Mapping[str, object], ...]] = {
 
 PRETRAINED = "pretrained"
 """What the networks are called that are kept for everybody, among `KINDS`."""
+
+
+def list_(kind: str | None, suite: str | None, data: Path) -> None:
+    """See `oodbench.cli.data.list_`."""
+    wanted = {"images": needed(suitefile.read(suite))} if suite else named(data, kind)
+    click.echo(listed(wanted, data, width()))
+
+
+def needed(suite: Suite) -> list[str]:
+    """Every image set that a suite names."""
+    sets = [suite.id.train, suite.id.test, *(ood.set for ood in suite.ood), suite.outliers and suite.outliers.set]
+    return list(dict.fromkeys(name for name in sets if name))
 
 
 def named(data: Path, kind: str | None) -> Mapping[str, Sequence[str]]:

@@ -1,0 +1,13 @@
+"""Words that a run takes in place of names and numbers, for the command line and Python alike."""
+
+ALL = "all"
+"""Every suite, or every detector."""
+
+AUTO = "auto"
+"""As many processes as cores, memory and work allow."""
+
+ENGINES = ("sequential", "ray")
+"""What carries a run out: this machine, or a Ray cluster."""
+
+LOCAL = "local"
+"""A Ray cluster that is started for this run."""

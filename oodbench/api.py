@@ -4,22 +4,30 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy.typing as npt
 import pandas as pd
-from torch import Tensor
+from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks.network import Network
+from oodbench.networks.of_module import ModuleNetwork
+from oodbench.registry import discover
 from oodbench.results import tables
 from oodbench.running import sweep
 from oodbench.running.config import RunConfig, prepared
 from oodbench.running.request import choose_device
+from oodbench.scoring import benchmarking
+from oodbench.scoring.benchmarking import Learned, Setting
 from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
 from oodbench.scoring.side_effects import untouched
-from oodbench.scoring.user_input import Score, as_detector, as_given, require_one_size
+from oodbench.scoring.user_input import Given, Score, as_detector, as_given, require_one_size
+from oodbench.sources.handed import handed
 from oodbench.tasks import Task
 
 Images = npt.NDArray[Any] | Tensor | Sequence[npt.NDArray[Any] | Tensor] | ImageSet
@@ -125,7 +133,108 @@ def evaluate(
     return frame
 
 
-def _named(ood_images: Images | Mapping[str, Images]) -> Mapping[str, Images]:
+def benchmark(
+    network: nn.Module,
+    id_images: Any,
+    ood_images: Any,
+    *,
+    detectors: str | Detector | Sequence[str | Detector] = "all",
+    train: Any = None,
+    heldout: Any = None,
+    outliers: Any = None,
+    classes: int | None = None,
+    mean: str | Sequence[float] = "inside",
+    std: Sequence[float] | None = None,
+    head: str | None = None,
+    taps: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    attack: str | Task | None = None,
+    epsilon: int | None = None,
+    convention: str = "default",
+    intervals: bool = False,
+    device: str = "cpu",
+    seed: int = 1,
+    plugins: Sequence[str | Path] = (),
+) -> pd.DataFrame:
+    """Detectors on a network of one's own: how well each tells ID images from OOD images, as they are and attacked.
+
+    Nothing is stored. Images are in [0, 1] or in 8 bits, before any normalisation, which is said here once: uint8
+    (N, H, W, 3), float (N, 3, H, W), an `ImageSet`, a folder or archive of image files, a torch Dataset or DataLoader.
+    A pair (images, labels) says what is in them, and so do folders that are classes, Datasets and DataLoaders.
+
+    Args:
+        network: any module in evaluation mode that maps images to logits, see
+            `oodbench.networks.of_module.ModuleNetwork`.
+        id_images: test images of the classes that the network knows.
+        ood_images: of others; or several sets by name.
+        detectors: by name, or made with parameters of their own; "all" for every one that needs no training of its
+            own. Of those, what cannot be fitted is left out and named in a warning; else that is an error.
+        train: ID images that the network was trained on, with labels, for detectors that learn from them.
+        heldout: ID images that the network was not trained on, for detectors that tune themselves.
+        outliers: OOD images that are not among `ood_images`, for detectors that tune themselves on these, too.
+        classes: the network's first outputs, which are ID classes; all of them if left out.
+        mean: subtracted from each RGB channel before the network sees images, in [0, 1] units; "inside" where the
+            network does that itself.
+        std: divides each RGB channel; 1 if left out.
+        head: name of the network's last linear layer; found if left out.
+        taps: names of the parts whose outputs are the feature maps of Mahalanobis and its like; see `ModuleNetwork`.
+        preprocessing: how image files become the network's input; as they are if left out.
+        attack: see `evaluate`; what is attacked is each detector's own score.
+        epsilon: see `evaluate`.
+        convention: of the metrics: "default", "published" or "openood".
+        intervals: give 95 % intervals over images, see `oodbench.statistics.intervals`.
+        device: where the network and the images are put.
+        seed: of attacks and corruptions.
+        plugins: files that define detectors.
+
+    Returns:
+        The rows of `evaluate` for each detector, named in the column "detector" in front. Where ID images have labels
+        there is the network's accuracy as well (metric "accuracy", task "id").
+
+    Raises:
+        OodbenchError: something of another kind, a network that cannot be used, or a detector that was named and cannot
+            be fitted; see `evaluate` and `ModuleNetwork`.
+    """
+    where, task = choose_device(device), asked_task(attack, epsilon)
+    registry = discover([Path(plugin) for plugin in plugins])
+    asked = benchmarking.chosen(detectors, registry)
+
+    def given(images: Any, what: str, name: str) -> Given:
+        found = handed(images, what, name, preprocessing)
+        return benchmarking.labelled(as_given(found.images, what, name), found.labels)
+
+    def learned(images: Any, name: str) -> ImageSet | None:
+        return given(images, name, name).images if images is not None else None
+
+    tested = given(id_images, "id_images", "id")
+    sets = [given(images, f"ood_images {name!r}", name) for name, images in _named(ood_images).items()]
+    seen = Learned(learned(train, "train"), learned(heldout, "heldout"), learned(outliers, "outliers"))
+    require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
+    tried = benchmarking.sample(tested, where)
+    used = (
+        network
+        if isinstance(network, Network)
+        else ModuleNetwork(network.to(where), tried, mean=mean, std=std, head=head, taps=taps)
+    )
+    count = benchmarking.require_labels(used, tried, classes, seen)
+    benchmarking.require_gradient(used, tried, task)
+    said: list[str] = []
+    leave_out = said.append if detectors == benchmarking.ALL else None
+    with untouched(used):
+        fitted = benchmarking.fitted(asked, used, count, seen, where, leave_out)
+        setting = Setting(tested, sets, task, seed, where, convention, intervals)
+        measured = benchmarking.measured(fitted, setting, leave_out)
+    for frame in measured:
+        name = frame["detector"].iloc[0]
+        said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
+    for text in said:
+        warnings.warn(text, OodbenchWarning, stacklevel=2)
+    if not measured:
+        raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))
+    return pd.concat(measured, ignore_index=True)
+
+
+def _named(ood_images: Any) -> Mapping[str, Any]:
     """OOD sets by name."""
     if not isinstance(ood_images, Mapping):
         return {ood_images.name if isinstance(ood_images, ImageSet) else "ood": ood_images}

@@ -1,0 +1,311 @@
+"""Any `nn.Module` as a network: its last linear layer found by watching one pass, its features and taps by hooks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.networks.network import Network, Representation
+
+INSIDE = "inside"
+"""Instead of a mean: the module takes images in [0, 1] and normalises them itself, or needs no normalisation."""
+
+AGREES = 1e-4
+"""How far outputs that must be equal may lie apart, as a share of the largest: sums are rounded in another order."""
+
+CHANNELS = 3
+
+INTO = ">"
+"""In front of a part's name, for what goes into it; no part's name has such a letter in front."""
+
+
+class ModuleNetwork(Network):
+    """Somebody's module, which stays as it is.
+
+    The module must map images to logits: a tensor, a tuple with them, an object with `.logits` (Hugging Face), or a
+    dict with "logits". What its head sees is the features. Where `head` is named, what that gives is the logits,
+    whatever is done to it afterwards.
+
+    Taps are feature maps on the way. If none are named they are the last one of each size that the module's parts give,
+    Sequentials taken apart, from the input towards the output: of a ResNet, its stem and its four stages.
+
+    Args:
+        module: in evaluation mode.
+        images: some that it takes, float (N, 3, H, W) in [0, 1], N at least 2, to try it on; on its device.
+        mean: subtracted from each RGB channel before the module sees images, in [0, 1] units; or "inside".
+        std: divides each channel; 1 if left out.
+        head: name of the last linear layer, as `named_modules` has it; found if left out.
+        taps: names of parts whose outputs are taps, (N, C, H, W) each.
+
+    Raises:
+        OodbenchError: the module is in train mode, does not take the images, gives something other than finite logits,
+            depends on the draw or on the batch, or has no head that can be told.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        images: Tensor,
+        *,
+        mean: str | Sequence[float] = INSIDE,
+        std: Sequence[float] | None = None,
+        head: str | None = None,
+        taps: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(*_normalisation(mean, std))
+        _refuse_training(module)
+        self.called = type(module).__name__
+        self.module = module
+        self.to(images.device)
+        with torch.no_grad():
+            first = _Watched(self, images)
+            self.head_name = _head(self, first, head)
+            self.tap_names = _known_taps(first, taps) if taps is not None else _usual_taps(first)
+            self._check(images)
+        self.eval()
+
+    def last_layer(self) -> nn.Module | None:
+        """The head."""
+        return self.module.get_submodule(self.head_name)
+
+    def represent(self, images: Tensor) -> Representation:
+        """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
+        seen: dict[str, Any] = {}
+        with ExitStack() as stack:
+            stack.enter_context(_kept(self.head, "logits", seen, inputs="features"))
+            for name in self.tap_names:
+                stack.enter_context(_kept(self.module.get_submodule(name), f"tap {name}", seen))
+            self.module(self.normalise(images))
+        return Representation(seen["logits"], seen["features"], tuple(seen[f"tap {name}"] for name in self.tap_names))
+
+    def has_gradient(self, images: Tensor) -> bool:
+        """Whether logits can be differentiated by the images, float (N, 3, H, W) in [0, 1]."""
+        with torch.enable_grad():
+            asked = images.detach().clone().requires_grad_()
+            return self.represent(asked).logits.requires_grad
+
+    def _check(self, images: Tensor) -> None:
+        """What scores rest on: the same images give the same, alone and together, and the head explains the logits."""
+        together, again = self.represent(images), self.represent(images)
+        alone = torch.cat([self.represent(image[None]).logits for image in images])
+        if not _agree(together.logits, again.logits):
+            raise OodbenchError(
+                f"{self.called} gives other logits when it sees the same images again: take the random part out of it"
+            )
+        if not _agree(together.logits, alone):
+            raise OodbenchError(
+                f"{self.called} gives other logits for an image alone than in a batch, so a score would depend on its "
+                "neighbours: let it treat each image for itself"
+            )
+        if not _agree(self.head(together.features), together.logits):
+            raise OodbenchError(
+                f"what {self.head_name!r} of {self.called} makes of its input is not what comes out of it: name "
+                "another layer with head="
+            )
+
+
+class _Watched:
+    """One pass over a module, part by part.
+
+    Attributes:
+        called: what the module is called in messages.
+        outputs: what came out of each part, by name, in the order in which parts were done; of the last call.
+        inputs: what went in.
+        candidates: names of linear layers that were called.
+        result: what the module returned.
+        parts: parts by name, Sequentials taken apart, as they stand in the module.
+    """
+
+    def __init__(self, network: ModuleNetwork, images: Tensor) -> None:
+        module = network.module
+        self.called = network.called
+        self.known = {name: part for name, part in module.named_modules() if name}
+        seen: dict[str, Any] = {}
+        with ExitStack() as stack:
+            for name, part in self.known.items():
+                stack.enter_context(_kept(part, name, seen, inputs=f"{INTO}{name}"))
+            try:
+                self.result = module(network.normalise(images))
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise OodbenchError(
+                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): give images "
+                    "of the size that it was made for"
+                ) from error
+        tensors = {name: one for name, one in seen.items() if isinstance(one, Tensor)}
+        self.outputs = {name: one for name, one in tensors.items() if name in self.known}
+        self.inputs = {name.removeprefix(INTO): one for name, one in tensors.items() if name.startswith(INTO)}
+        self.candidates = [name for name in self.outputs if isinstance(self.known[name], nn.Linear)]
+        self.parts = list(_parts(module))
+
+    @property
+    def said(self) -> str:
+        """The candidates for a head, for people."""
+        widths = [f"{name!r} ({self.outputs[name].shape[-1]} outputs)" for name in self.candidates]
+        return ", ".join(widths) or "none at all"
+
+
+@contextmanager
+def _kept(part: nn.Module, name: str, seen: dict[str, Any], inputs: str = "") -> Iterator[None]:
+    """While it lasts, what comes out of `part` is kept under `name`, and what goes in under `inputs` if that is named.
+
+    Not only tensors: bounds run a network on boxes in place of images.
+    """
+
+    def keep(_: nn.Module, given: tuple[Any, ...], result: Any) -> None:
+        seen.pop(name, None)  # the last call counts, also for the order
+        seen[name] = result
+        if inputs and given:
+            seen[inputs] = given[0]
+
+    handle = part.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _head(network: ModuleNetwork, watched: _Watched, named: str | None) -> str:
+    """The name of the layer that makes logits of features."""
+    if named is not None:
+        if named not in watched.known:
+            raise unknown(f"layer of {watched.called}", named, watched.candidates)
+        if named not in watched.candidates:
+            raise OodbenchError(
+                f"head={named!r} is no linear layer of {watched.called} that a pass comes through; there are "
+                f"{watched.said}"
+            )
+        return _flat(watched, named)
+    found = _logits(watched)
+    makers = [name for name in watched.candidates if any(_same(watched.outputs[name], one) for one in found)]
+    if len(makers) == 1:
+        return _flat(watched, makers[0])
+    if makers:
+        raise OodbenchError(
+            f"{watched.called} has {len(makers)} heads: say which one with head=, of "
+            + ", ".join(f"{name!r} ({watched.outputs[name].shape[-1]} outputs)" for name in makers)
+        )
+    raise OodbenchError(
+        f"{watched.called} {_no_logits(found)}; name the layer whose outputs are the logits with head=; its linear "
+        f"layers: {watched.said}"
+    )
+
+
+def _flat(watched: _Watched, name: str) -> str:
+    features = watched.inputs[name]
+    if features.ndim != 2 or watched.outputs[name].ndim != 2:
+        raise OodbenchError(
+            f"{name!r} of {watched.called} sees {tuple(features.shape)} and not one vector an image: name a layer that "
+            f"does with head=; its linear layers: {watched.said}"
+        )
+    return name
+
+
+def _logits(watched: _Watched) -> list[Tensor]:
+    """What could be logits of what a module returned."""
+    result = watched.result
+    if not isinstance(result, Tensor) and hasattr(result, "logits"):
+        result = result.logits
+    elif isinstance(result, Mapping) and "logits" in result:
+        result = result["logits"]
+    several = [result] if isinstance(result, Tensor) else result if isinstance(result, tuple | list) else []
+    found = [one for one in several if isinstance(one, Tensor) and one.ndim == 2 and one.is_floating_point()]
+    if not found:
+        raise OodbenchError(
+            f"{watched.called} returns {_kind(result)} and no logits (N, K): return them, a tuple with them, or an "
+            "object with .logits"
+        )
+    if not all(one.isfinite().all() for one in found):
+        raise OodbenchError(f"{watched.called} gives logits that are NaN or infinite: its weights are broken")
+    return found
+
+
+def _no_logits(found: Sequence[Tensor]) -> str:
+    """Why what a module returned is of no linear layer."""
+    first = found[0].double()
+    one = torch.ones(len(first), dtype=first.dtype, device=first.device)
+    if (first >= 0).all() and torch.allclose(first.sum(1), one, atol=AGREES):
+        return "returns probabilities, and scores such as the energy need logits: leave the softmax out"
+    if (first <= 0).all() and torch.allclose(first.exp().sum(1), one, atol=AGREES):
+        return "returns log-probabilities, and scores such as the energy need logits: leave the log-softmax out"
+    return "returns what no linear layer gives, so nobody knows which features its logits are made of"
+
+
+def _kind(result: Any) -> str:
+    return f"a tensor {tuple(result.shape)}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
+
+
+def _parts(module: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Names of a module's parts, Sequentials and wrappers of a single part taken apart."""
+    children = list(module.named_children())
+    for name, child in children:
+        apart = isinstance(child, nn.Sequential) or (len(children) == 1 and any(True for _ in child.children()))
+        if apart:
+            yield from _parts(child, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _usual_taps(watched: _Watched) -> tuple[str, ...]:
+    sizes: dict[tuple[int, ...], str] = {}
+    for name, output in watched.outputs.items():
+        if name in watched.parts and _is_map(output):
+            sizes[tuple(output.shape[2:])] = name
+    order = list(watched.outputs)
+    return tuple(sorted(sizes.values(), key=order.index))
+
+
+def _known_taps(watched: _Watched, names: Sequence[str]) -> tuple[str, ...]:
+    maps = [name for name, output in watched.outputs.items() if _is_map(output)]
+    for name in names:
+        if name not in watched.known:
+            raise unknown(f"part of {watched.called}", name, maps)
+        if name not in maps:
+            raise OodbenchError(
+                f"taps: {name!r} of {watched.called} gives no feature map (N, C, H, W) in a pass; these do: "
+                f"{', '.join(maps) or 'none'}"
+            )
+    return tuple(names)
+
+
+def _is_map(output: Tensor) -> bool:
+    return output.ndim == 4 and output.shape[2] * output.shape[3] > 1
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=AGREES, atol=AGREES * float(one.abs().max()))
+
+
+def _normalisation(
+    mean: str | Sequence[float], std: Sequence[float] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, from what somebody said."""
+    if isinstance(mean, str):
+        if mean != INSIDE or std is not None:
+            raise OodbenchError(
+                f"mean is {mean!r}{' beside a std' if std is not None else ''}: give mean and std of the three "
+                f"channels in [0, 1] units, or mean={INSIDE!r} alone for a network that takes images in [0, 1]"
+            )
+        return (0.0,) * CHANNELS, (1.0,) * CHANNELS
+    means, stds = tuple(map(float, mean)), tuple(map(float, (1.0,) * CHANNELS if std is None else std))
+    if len(means) != CHANNELS or len(stds) != CHANNELS:
+        raise OodbenchError(f"mean has {len(means)} numbers and std {len(stds)}: give one for each of the 3 channels")
+    if not (all(0 <= value <= 1 for value in means) and all(0 < value <= 1 for value in stds)):
+        raise OodbenchError(f"mean {means} and std {stds} are not in [0, 1] units: of 8-bit levels, divide each by 255")
+    return means, stds
+
+
+def _refuse_training(module: nn.Module) -> None:
+    if learning := [name for name, part in module.named_modules() if part.training]:
+        raise OodbenchError(
+            f"{type(module).__name__} stands in train mode ({len(learning)} of its parts, such as "
+            f"{learning[0] or 'itself'!r}): dropout would draw and batch norm would learn from test images; call "
+            ".eval() on it first"
+        )

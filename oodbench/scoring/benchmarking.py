@@ -1,0 +1,220 @@
+"""Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.images.resident import IDImages, resident
+from oodbench.metrics import accuracy
+from oodbench.networks.network import Network, as_input
+from oodbench.networks.of_module import ModuleNetwork
+from oodbench.objective import Objective
+from oodbench.registry import Registry
+from oodbench.scoring.evaluating import Bench, rows
+from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.user_input import Given
+from oodbench.tasks import ID_TASK, Task
+
+ALL = "all"
+"""In place of names: every detector that needs no training of its own."""
+
+TRIED = 4
+"""Images that a network is tried on before anything else."""
+
+Asked = str | Detector
+
+LeaveOut = Callable[[str], None]
+"""Told of each detector that cannot do it, and why."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Images that detectors may learn from; None where there are none.
+
+    Attributes:
+        train: ID images that the network was trained on, with labels.
+        heldout: ID images that it was not trained on, for methods that tune themselves.
+        outliers: OOD images that are no test images, for methods that tune themselves on these, too.
+    """
+
+    train: ImageSet | None = None
+    heldout: ImageSet | None = None
+    outliers: ImageSet | None = None
+
+    def on(self, device: torch.device) -> Evidence:
+        """The same on the device."""
+
+        def there(images: ImageSet | None) -> IDImages | None:
+            return resident(images, device) if images is not None else None
+
+        outliers = there(self.outliers)
+        return Evidence(there(self.train), there(self.heldout), None, outliers.images if outliers else None)
+
+
+def sample(images: Given, device: torch.device) -> torch.Tensor:
+    """The first images of a set, float (n, 3, H, W) in [0, 1]."""
+    if images.floats is not None:
+        return images.floats[:TRIED].to(device)
+    pixels = torch.from_numpy(images.images.pixels(slice(TRIED)).copy())
+    return as_input(pixels.permute(0, 3, 1, 2).contiguous()).to(device)
+
+
+def chosen(detectors: str | Detector | Sequence[Asked], registry: Registry) -> list[Detector]:
+    """Detectors by name, or as they are made, each once.
+
+    Raises:
+        OodbenchError: there is none of that name, or none at all.
+    """
+    several = [detectors] if isinstance(detectors, str | Detector) else list(detectors)
+    if not several:
+        raise OodbenchError("there are no detectors: name some, or 'all'")
+    for one in several:
+        if not isinstance(one, str | Detector):
+            raise OodbenchError(f"detectors hold {one!r}: give names, or detectors such as KNN(KNN.Parameters(k=5))")
+    if ALL in several:
+        every = [registry[name]() for name in registry.names()]
+        return [one for one in every if one.objective() == Objective()]
+    return [registry[one]() if isinstance(one, str) else one for one in dict.fromkeys(several)]
+
+
+def fitted(
+    detectors: Sequence[Detector],
+    network: Network,
+    classes: int,
+    learned: Learned,
+    device: torch.device,
+    leave_out: LeaveOut | None,
+) -> list[Detector]:
+    """Those of `detectors` that can be fitted on `network`, fitted.
+
+    Args:
+        detectors: to be fitted.
+        network: on the device.
+        classes: of ID images, its first outputs.
+        learned: what there is to learn from.
+        device: where it is learned.
+        leave_out: told of each detector that cannot be fitted, and why; None where that is an error.
+
+    Raises:
+        OodbenchError: a detector cannot be fitted.
+    """
+    evidence = learned.on(device)
+    for one in detectors:
+        more = one.objective().reject_outputs
+        if more and leave_out is None:
+            raise OodbenchError(
+                f"{one.name} needs a network with {more} more outputs, which it trains itself: `oodbench run` does that"
+            )
+    try:
+        fit(detectors, network, classes, evidence)
+    except OodbenchError:
+        if leave_out is None:
+            raise
+    else:
+        return list(detectors)
+    found = []
+    for one in detectors:  # one that cannot must not keep the others from it
+        try:
+            fit([one], network, classes, evidence)
+        except OodbenchError as error:
+            leave_out(f"{one.name} is left out: {error}")
+        else:
+            found.append(one)
+    return found
+
+
+def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None:
+    """OodbenchError for a task that climbs gradients, of a module that has none."""
+    if task.attacks() and isinstance(network, ModuleNetwork) and not network.has_gradient(images):
+        raise OodbenchError(
+            f"{network.called} cannot be differentiated by its images, so {task.kind!r} has nothing to climb: leave "
+            "attack out, or take torch.no_grad(), detach() and arrays out of its forward()"
+        )
+
+
+def require_labels(network: Network, images: torch.Tensor, classes: int | None, learned: Learned) -> int:
+    """How many classes there are: those of the network, unless `classes` says that further outputs are something else.
+
+    Raises:
+        OodbenchError: there are more classes than outputs, or labels beyond them.
+    """
+    with torch.no_grad():
+        outputs = network.represent(images).logits.shape[1]
+    count = outputs if classes is None else classes
+    if not 2 <= count <= outputs:
+        raise OodbenchError(f"classes is {count}, and the network has {outputs} outputs: give 2 to {outputs}")
+    for name, found in (("train", learned.train), ("heldout", learned.heldout)):
+        if found is not None and len(found) and int(found.labels.max()) >= count:
+            raise OodbenchError(
+                f"{name} has the label {int(found.labels.max())}, and the network has {outputs} outputs for "
+                f"{count} classes: labels count from 0, and must be those that the network was trained with"
+            )
+    return count
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What each fitted detector meets, and how figures are made of it.
+
+    Attributes:
+        id_images: of the network's classes.
+        sets: of others.
+        task: done to them.
+        seed: of attacks and corruptions.
+        device: where it runs.
+        convention: of the metrics.
+        intervals: over images, for each metric.
+    """
+
+    id_images: Given
+    sets: Sequence[Given]
+    task: Task
+    seed: int
+    device: torch.device
+    convention: str
+    intervals: bool
+
+    def frame(self, detector: Detector) -> pd.DataFrame:
+        """What `oodbench.benchmark` says of one fitted detector, a metric a row.
+
+        Raises:
+            OodbenchError: the detector cannot score these images with its network, or not under the task.
+        """
+        return pd.DataFrame(list(self._rows(detector)))
+
+    def _rows(self, detector: Detector) -> Iterator[dict[str, Any]]:
+        labels, first = self.id_images.images.labels, {"detector": detector.name}
+        measured = Bench(detector, self.seed, self.device).measured(self.id_images, self.sets, self.task)
+        for number, found in enumerate(measured):
+            if number == 0 and (labels >= 0).any():
+                right = accuracy(found.clean_id.predictions, labels)
+                about = {"task": ID_TASK, "ood": "", "metric": "accuracy", "value": right, "n_id": len(labels)}
+                yield {**first, **about, "n_ood": 0, "convention": self.convention, "epsilon": 0, "threat": ""}
+            yield from ({**first, **row} for row in rows(found, detector, self.convention, self.intervals))
+
+
+def measured(detectors: Sequence[Detector], setting: Setting, leave_out: LeaveOut | None) -> list[pd.DataFrame]:
+    """A frame for each of the fitted `detectors` that can score the images; arguments as `fitted` has them."""
+    found = []
+    for one in detectors:
+        try:
+            found.append(setting.frame(one))
+        except OodbenchError as error:
+            if leave_out is None:
+                raise
+            leave_out(f"{one.name} is left out: {error}")
+    return found
+
+
+def labelled(given: Given, labels: Any) -> Given:
+    """The same images with what is in them, int64 (N,), if somebody said."""
+    if labels is None:
+        return given
+    return replace(given, images=replace(given.images, labels=np.asarray(labels, np.int64)))

@@ -1,0 +1,167 @@
+"""Detectors on a network of one's own, in one call."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import oodbench
+from oodbench.basics.errors import OodbenchError, OodbenchWarning
+from oodbench.detectors.knn import KNN
+from oodbench.images import builtin
+from oodbench.images.preprocessing import Preprocessing
+from oodbench.metrics import evaluate as all_metrics
+
+
+class Shallow(nn.Module):
+    """Ten classes from a strided convolution."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 16, 8, stride=8)
+            self.fc = nn.Linear(256, 10)
+
+    def forward(self, images):
+        return self.fc(torch.relu(self.conv(images)).flatten(1))
+
+
+NETWORK = Shallow().eval()
+TEST, TRAIN, LETTERS = (builtin.make(name) for name in ("digits-test", "digits-train", "letters"))
+TEST, TRAIN, LETTERS = TEST.first(60), TRAIN.spread(200), LETTERS.first(40)
+
+
+def tensor(images):
+    return torch.from_numpy(np.array(images.images)).permute(0, 3, 1, 2) / 255
+
+
+def values(frame, **where):
+    for column, wanted in where.items():
+        frame = frame[frame[column] == wanted]
+    return frame.set_index(["detector", "task", "ood", "metric"])["value"]
+
+
+def test_scores_are_those_of_the_module_by_hand():
+    found = oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors=["energy", "msp"])
+    with torch.no_grad():
+        energies = [torch.logsumexp(NETWORK(tensor(images)).double(), 1).numpy() for images in (TEST, LETTERS)]
+        right = (NETWORK(tensor(TEST)).argmax(1).numpy() == TEST.labels).mean()
+    for metric, expected in all_metrics(*energies).items():
+        assert values(found)["energy", "clean", "letters", metric] == pytest.approx(expected, abs=1e-9)
+    assert values(found)["msp", "id", "", "accuracy"] == right
+    assert list(found["detector"].unique()) == ["energy", "msp"]
+
+
+class Pictures(Dataset):
+    """Pillow images with labels."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, place):
+        return Image.fromarray(self.images.images[place]), int(self.images.labels[place])
+
+
+def test_whatever_holds_the_images_the_numbers_are_the_same(tmp_path):
+    def folder(images, name):
+        for place, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            (tmp_path / name / f"{label:02}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / name / f"{label:02}" / f"{place:03}.png")
+        return tmp_path / name
+
+    labels = torch.from_numpy(TEST.labels)
+    expected = values(oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors="msp"))
+    for id_images, ood in (
+        ((TEST.images, TEST.labels), LETTERS.images),
+        (TensorDataset(tensor(TEST), labels), tensor(LETTERS)),
+        (DataLoader(TensorDataset(tensor(TEST), labels), batch_size=7), DataLoader(TensorDataset(tensor(LETTERS)), 9)),
+        (Pictures(TEST), Pictures(LETTERS)),
+        (folder(TEST, "test"), str(folder(LETTERS, "letters"))),
+    ):
+        found = values(oodbench.benchmark(NETWORK, id_images, {"letters": ood}, detectors="msp"))
+        assert found.sort_index().to_dict() == pytest.approx(expected.sort_index().to_dict())
+
+
+def test_files_of_any_size_become_what_the_network_takes(tmp_path):
+    for name, count in (("ids", 3), ("boats", 2)):
+        (tmp_path / name).mkdir()
+        for place in range(count):
+            pixels = np.random.default_rng(place).integers(0, 256, (40 + place, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
+    with pytest.raises(OodbenchError, match="several sizes .*preprocessing="):
+        oodbench.benchmark(NETWORK, tmp_path / "ids", {"boats": tmp_path / "boats"}, detectors="msp")
+    how = {"detectors": "maxlogit", "preprocessing": Preprocessing(32, 1.0)}
+    found = oodbench.benchmark(NETWORK, tmp_path / "ids", tmp_path / "boats", **how)
+    assert set(zip(found["n_id"], found["n_ood"], strict=True)) == {(3, 2)}
+    (tmp_path / "boats" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(OodbenchError, match=r"1 of 3 image files.*torn\.png"):
+        oodbench.benchmark(NETWORK, tmp_path / "ids", tmp_path / "boats", **how)
+
+
+def test_detectors_learn_from_training_images_and_are_attacked():
+    knn = KNN(KNN.Parameters(k=5))
+    found = oodbench.benchmark(
+        NETWORK, TEST, {"letters": LETTERS}, detectors=["msp", knn], train=TRAIN, attack="linf", epsilon=8
+    )
+    with torch.no_grad():
+        bank, *sides = (torch.relu(NETWORK.conv(tensor(one))).flatten(1) for one in (TRAIN, TEST, LETTERS))
+        bank, *sides = (nn.functional.normalize(one.double()) for one in (bank, *sides))
+        scores = [-torch.cdist(one, bank).sort(1).values[:, 4].numpy() for one in sides]
+    assert values(found)["knn", "clean", "letters", "auroc"] == pytest.approx(all_metrics(*scores)["auroc"], abs=2e-3)
+    for name in ("msp", "knn"):
+        assert values(found)[name, "linf", "letters", "auroc"] < values(found)[name, "clean", "letters", "auroc"]
+
+
+def test_all_names_what_cannot_be_fitted_and_does_the_rest():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = oodbench.benchmark(NETWORK, TEST.first(20), {"letters": LETTERS.first(20)}, classes=10)
+    told = [str(one.message) for one in said if issubclass(one.category, OodbenchWarning)]
+    assert any(text.startswith("knn is left out: ") and "there are none" in text for text in told)
+    assert any(text.startswith("rankfeat is left out: ") and "feature maps" in text for text in told)
+    assert {"msp", "energy", "maxlogit", "gen"} <= set(found["detector"])
+    assert not {"knn", "rankfeat", "atom", "oe"} & set(found["detector"])
+
+
+def test_a_detector_that_was_named_and_cannot_be_fitted_is_an_error():
+    for name, told in (("knn", "learns from ID training images"), ("atom", "1 more outputs"), ("mps", "'msp'")):
+        with pytest.raises(OodbenchError, match=told):
+            oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors=name)
+
+
+class NoGradient(Shallow):
+    """As many an exported model."""
+
+    @torch.no_grad()
+    def forward(self, images):
+        return super().forward(images)
+
+
+def test_without_gradients_images_are_scored_and_attacks_refused_by_name():
+    module = NoGradient().eval()
+    found = values(oodbench.benchmark(module, TEST, {"letters": LETTERS}, detectors="msp"))
+    assert found.equals(values(oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors="msp")))
+    with pytest.raises(OodbenchError, match="NoGradient cannot be differentiated.*'linf'"):
+        oodbench.benchmark(module, TEST, {"letters": LETTERS}, detectors="msp", attack="linf", epsilon=8)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"train": (TRAIN.images, TRAIN.labels + 5)}, "has the label 14, and the network has 10 outputs"),
+        ({"classes": 11}, "classes is 11, and the network has 10 outputs"),
+        ({"detectors": []}, "there are no detectors"),
+        ({"train": TRAIN.images[:, :16]}, "different sizes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(how, told):
+    with pytest.raises(OodbenchError, match=told):
+        oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, **{"detectors": "msp", **how})

@@ -12,6 +12,7 @@ from oodbench.basics.files import digest
 from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.architecture import described
 from oodbench.networks.cost import operations
 from oodbench.networks.network import Network
 from oodbench.networks.sizes import require_takes
@@ -144,7 +145,7 @@ def _plan_network(
         objective.identity,
         code_digest(type(objective), root=Objective),
         repr(suite.network),
-        repr(network),
+        described(network),
         code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
         checkpoint_digest(start),
         json.dumps(suite.training and suite.training.meaning(), sort_keys=True),

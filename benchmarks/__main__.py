@@ -20,7 +20,7 @@ from oodbench.basics.memory import keep_freed_memory
 from oodbench.results.conditions import Setup, shown
 from oodbench.running.request import choose_device
 
-GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate")
+GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate", "door")
 """Each is measured by the file of its name."""
 
 FORMATS = ("github", "plain", "json")

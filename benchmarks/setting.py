@@ -147,8 +147,8 @@ class Setting:
         checkpoints.save(self.network(name), path, {})
         return path
 
-    def run(self, network: str, checkpoint: Path, data: Path, detectors: Sequence[str]) -> None:
-        """`oodbench run` over the test sets in `data`, clean, into an empty results folder.
+    def run(self, network: str, checkpoint: Path, data: Path, detectors: Sequence[str]) -> Path:
+        """`oodbench run` over the test sets in `data`, clean, into an empty results folder, which is returned.
 
         Raises:
             RuntimeError: a detector failed, so there is nothing to measure.
@@ -164,6 +164,7 @@ class Setting:
         )
         if failures := runner.execute(request, plan(request, self.registry), lambda _: None):
             raise RuntimeError("\n".join(failures))
+        return request.out
 
 
 def clean_suite(network: str) -> Suite:

@@ -12,13 +12,14 @@ import torch
 from click.testing import CliRunner
 from scipy.special import ndtr
 
-from benchmarks import coverage
+from benchmarks import coverage, door
 from benchmarks.__main__ import main
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.corruption import in_batches, one_at_a_time
 from benchmarks.memory import peak
 from benchmarks.pytorch_ood import _agreement
 from benchmarks.setting import QUICK, Setting, images
+from benchmarks.spent import Spent
 from oodbench.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +145,32 @@ def test_a_process_does_not_inherit_the_peak_of_its_parent():
     assert large - small > 60 << 10
     assert small < peak() - (100 << 10)
     assert ballast.all()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processor time of a process is read from /proc")
+def test_what_a_command_takes_is_its_own():
+    work = "sum(i * i for i in range(10**6))"
+    code = f"b = bytearray(100 << 20); print('first', flush=True); {work}; raise SystemExit(3)"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.spent", sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    spent = Spent(**json.loads(done.stdout))
+    assert spent.code == 3
+    assert 100 < spent.megabytes < 200
+    assert 0 < spent.spoke < spent.cpu
+
+
+def test_a_command_is_held_against_its_bounds(tmp_path, monkeypatch):
+    bound = door.Bound(cpu=1e9, megabytes=1.0)
+    monkeypatch.setattr(door, "_commands", lambda _: [("nothing", [sys.executable, "-c", "pass"], bound)])
+    seconds, memory = door.measure(Setting(QUICK, CPU, tmp_path))
+    assert (seconds.target, seconds.met) == (1.0, True)
+    assert memory.met is False
+    assert memory.ratio.median > 1  # no Python fits into a megabyte
 
 
 def test_the_truth_of_a_population_is_what_a_formula_says(monkeypatch):

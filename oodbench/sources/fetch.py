@@ -1,5 +1,7 @@
 """Public image sets into packs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path

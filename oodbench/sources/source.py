@@ -1,16 +1,20 @@
 """Source: what is known of a public image set."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Pixels = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+Pixels: TypeAlias = "tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]"
 """Images, uint8 (N, H, W, 3), and labels, int64 (N,), -1 where there are none."""
 
-Reader = Callable[[Sequence[Path]], Pixels]
+Reader: TypeAlias = "Callable[[Sequence[Path]], Pixels]"
 """Downloaded files to images, in the order that the set is defined in."""
 
 
@@ -28,7 +32,7 @@ class ImageFiles:
     files: Iterator[tuple[str, bytes, int]]
 
 
-AnyReader = Callable[[Sequence[Path]], Pixels | Parts | ImageFiles]
+AnyReader: TypeAlias = "Callable[[Sequence[Path]], Pixels | Parts | ImageFiles]"
 """As `Reader`, also for sets that are not held in memory."""
 
 HEX = {"md5": 32, "sha256": 64}

@@ -37,7 +37,8 @@ class RunConfig:
         device: "auto", "cpu", "cuda" or "cuda:N".
         data: folder of image packs.
         out: results folder.
-        checkpoint: a trained network for every detector instead of training: a file, or a name of `oodbench data list`.
+        checkpoint: a trained network for every detector instead of training: a file, a name of `oodbench data list`, or
+            "hf://org/name@revision/file.safetensors".
         pretrained: score with the trained networks that are kept for everybody, each where it is what the run would
             train; the other networks are trained.
         limit: so many images of each ID and OOD set, of each class its share, evenly spread.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.sources.download import download
+from oodbench.sources.hub import EXPECTED, SCHEME, HubFile
 from oodbench.sources.source import RemoteFile, remote_file
 
 FOLDER = "networks"
@@ -224,20 +225,25 @@ def fetch_trained(name: str, data: Path) -> Path:
 
 
 def checkpoint(given: str, data: Path) -> Path:
-    """The file that `--checkpoint` means: a path, or the name of a trained network that has been fetched.
+    """The file that `--checkpoint` means.
 
-    Behind a path there may be the name of an entry in it, `net.pth#ema`.
+    It is a path, a file on the Hugging Face hub, which is fetched, or the name of a trained network that was fetched.
+    Behind a path or a file on the hub there may be the name of an entry in it, `net.pth#ema`.
 
     Raises:
-        OodbenchError: neither.
+        OodbenchError: none of these.
     """
     from oodbench.networks.statedicts import split  # which takes torch
 
+    if given.startswith(SCHEME):
+        address, mark, entry = given.partition("#")
+        return Path(f"{HubFile.parse(address).fetched()}{mark}{entry}")
     path = Path(given)
     if (file := split(path)[0]).is_file() or given not in TRAINED:
         if not file.is_file():
             raise OodbenchError(
-                f"there is no trained network {given}: give the path of a file, or one of {', '.join(TRAINED)}"
+                f"there is no trained network {given}: give the path of a file, {EXPECTED}, or one of "
+                f"{', '.join(TRAINED)}"
             )
         return path
     fetched = data / FOLDER / TRAINED[given].file.name

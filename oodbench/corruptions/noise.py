@@ -4,7 +4,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.stats import poisson
 from torch import Tensor
 
 from oodbench.corruptions.draws import Draws
@@ -64,6 +63,8 @@ def _poisson_tables(photons: float) -> tuple[Tensor, Tensor]:
     """P(count <= k) and the level on top, float64 (256 * counts), so that all are in one order; and, int32
     (256, GUESSES), the least k with a chance above j / GUESSES, -1 where (j + 1) / GUESSES has another. A row a level.
     """
+    from scipy.stats import poisson  # which takes long to import, for one distribution
+
     means = np.arange(LEVELS) / 255 * photons
     # Beyond this count nothing is left that a float64 below 1 can reach.
     counts = np.arange(int(photons + 12 * photons**0.5) + 30)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.builtin import BUILTINS
@@ -111,7 +110,7 @@ def doubt(labels: Integers, predictions: Integers, classes: int, names: Sequence
         return ""
     right = labels == predictions
     said = []
-    if binom.sf(right.sum() - 1, len(labels), 1 / classes) > LUCKY:
+    if bdtrc(right.sum() - 1, len(labels), 1 / classes) > LUCKY:
         said.append(f"ID accuracy {right.mean():.2%} is no better than guessing among {classes} classes")
     order = _best_order(labels[::2], predictions[::2], classes)
     rest, gained = len(labels[1::2]), (order[labels[1::2]] == predictions[1::2]).mean() - right[1::2].mean()
@@ -148,6 +147,8 @@ def _best_order(labels: Integers, predictions: Integers, classes: int) -> Intege
     inside = predictions < classes
     np.add.at(together, (labels[inside], predictions[inside]), 1)
     # Where it makes no difference, a label keeps its own class.
+    from scipy.optimize import linear_sum_assignment  # which takes as long to import as a small run
+
     _, found = linear_sum_assignment(-(together * 2 * classes + np.eye(classes, dtype=np.int64)))
     return np.asarray(found, np.int64)
 

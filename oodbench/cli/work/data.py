@@ -10,7 +10,6 @@ from oodbench.basics.files import write_atomic
 from oodbench.cli.options import typed
 from oodbench.cli.terminal import width
 from oodbench.cli.work.data_list import about, about_size, needed, place, wrapped
-from oodbench.corruptions.gallery import gallery
 from oodbench.images import catalogue, pieces
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import write_pack
@@ -127,6 +126,8 @@ def show(name: str, count: int, corrupted: int | None, out: Path | None, data: P
         pictures = [Picture(pixels, caption) for pixels, caption in zip(some.pixels(), captions, strict=True)]
         drawn = sheet(pictures, 10, f"{name}: {len(some)} of {len(images)} images. {images.source}")
     elif corrupted < len(images):
+        from oodbench.corruptions.gallery import gallery  # which takes torch
+
         drawn = gallery(
             images.pixels(slice(corrupted, corrupted + 1))[0], f"{name}, image {corrupted}, under 19 corruptions"
         )

@@ -1,6 +1,6 @@
 """`oodbench list`: what can be named, and a few words about each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,7 @@ def list_(what: str, form: str, data: Path, plugins: tuple[Path, ...]) -> None:
             raise OodbenchError("--format github is for suites: leave it out")
         click.echo(suite_table())
         return
-    lines: dict[str, Callable[[], dict[str, str]]] = {
+    lines: dict[str, Callable[[], Mapping[str, str]]] = {
         "detectors": lambda: _detector_lines(plugins),
         "suites": lambda: {name: _title(name) for name in suitefile.names()},
         "tasks": lambda: {name: _summary(kind) for name, kind in KINDS.items()},
@@ -62,10 +62,19 @@ def _title(name: str) -> str:
         return str(error)
 
 
-def _corruption_lines() -> dict[str, str]:
-    from oodbench.corruptions.catalogue import CORRUPTIONS  # which takes torch
+def _corruption_lines() -> Mapping[str, str]:
+    """What the functions say that carry them out, kept until any file of oodbench changes."""
+    return kept("corruptions", sources_digest(_folder("oodbench")), _described_corruptions)
+
+
+def _described_corruptions() -> dict[str, str]:
+    from oodbench.corruptions.catalogue import CORRUPTIONS
 
     return {name: corruption.description for name, corruption in CORRUPTIONS.items()}
+
+
+def _folder(package: str) -> Path:
+    return Path(str(files(package)))
 
 
 def _summary(kind: type[Task]) -> str:
@@ -83,7 +92,7 @@ def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
     registry = discover(plugins)
     known = kept(
         "detectors",
-        sources_digest(*(Path(str(files(package))) for package in ("oodbench", "oodbench.detectors"))),
+        sources_digest(_folder("oodbench"), _folder("oodbench.detectors")),
         lambda: {name: _about(registry, name) for name in registry.built_in()},
     )
     return {name: known[name] if name in known else _about(registry, name) for name in registry.names()}

@@ -1,6 +1,8 @@
 """Detectors on a network of one's own, in one call."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +153,20 @@ def test_without_gradients_images_are_scored_and_attacks_refused_by_name():
     assert found.equals(values(oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors="msp")))
     with pytest.raises(OodbenchError, match="NoGradient cannot be differentiated.*'linf'"):
         oodbench.benchmark(module, TEST, {"letters": LETTERS}, detectors="msp", attack="linf", epsilon=8)
+
+
+def test_the_readmes_call_runs_as_it_stands(tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (call,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "benchmark(" in block)
+    monkeypatch.chdir(tmp_path)
+    for folder, images in (("birds/test", TEST.first(4)), ("birds/train", TRAIN), ("boats", LETTERS.first(4))):
+        for place, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            (tmp_path / folder / f"{label:02}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{label:02}" / f"{place:03}.png")
+    known = {"oodbench": oodbench, "module": NETWORK, "noise": np.zeros((3, 32, 32, 3), np.uint8)}
+    exec(compile(call.replace("linf-adaptive", "linf"), "README", "exec"), known)  # our own README
+    assert set(known["frame"]["detector"]) == {"msp", "energy", "knn", "vim"}
+    assert set(known["frame"]["ood"]) == {"", "boats", "noise"}
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,10 @@ def _extent(attributes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _summary(rows: Sequence[Row], scores: pd.DataFrame) -> str:
+    count = scores["detector"].nunique()
+    verb = "tells" if count == 1 else "tell"
     return (
-        f"How well {_counted(scores['detector'].nunique(), 'detector')} tell {_counted(rows[0].n_id, 'image')} of "
+        f"How well {_counted(count, 'detector')} {verb} {_counted(rows[0].n_id, 'image')} of "
         f"{rows[0].id_set} (in-distribution, ID) from {_counted(scores['ood'].nunique(), 'set')} of others "
         f"(out-of-distribution, OOD), under {_counted(scores['task'].nunique(), 'task')}."
     )

@@ -89,7 +89,8 @@ def about_unlabelled(frame: pd.DataFrame) -> list[str]:
 
 def about_labels(frame: pd.DataFrame) -> list[str]:
     """Whose labels may not mean what the network thinks."""
-    return [f"{said}." for said in dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"]) if said]
+    notes = dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"])
+    return [said if said.endswith("?") else f"{said}." for said in notes if said]
 
 
 def about_seeds(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:

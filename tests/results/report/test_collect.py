@@ -87,6 +87,13 @@ def test_names_say_what_sets_rows_apart_and_nothing_else(made, data):
     assert [row.name for row in board.rows] == ["toy (epochs=1)", "other"]
 
 
+def test_a_board_says_how_much_it_holds(made, data):
+    ((board,)) = boards([made()], data)
+    assert board.summary.startswith("How well 1 detector tells ")
+    ((board,)) = boards([made(), made("other")], data)
+    assert board.summary.startswith("How well 2 detectors tell ")
+
+
 def test_rows_with_the_same_settings_are_told_apart_by_their_keys(made, data):
     ((board,)) = boards([made(file="seed1-abcdef123456"), made(file="seed1-fedcba123456")], data)
     assert [row.name for row in board.rows] == ["toy abcdef", "toy fedcba"]

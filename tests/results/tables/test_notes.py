@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from oodbench.results.tables.notes import about_cost, about_tuning
+from oodbench.results.tables.notes import about_cost, about_labels, about_tuning
 
 
 def test_what_an_attack_cost_and_what_its_stops_hide():
@@ -16,6 +16,12 @@ def test_what_an_attack_cost_and_what_its_stops_hide():
     assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")
     assert "0.01 points lower at most" in said
     assert about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"
+
+
+def test_what_is_asked_about_labels_ends_as_a_question_and_all_else_as_a_sentence():
+    notes = ["nothing could check them", "are these the classes?", "", "are these the classes?"]
+    frame = pd.DataFrame({"metric": ["accuracy"] * 4, "labels_note": notes})
+    assert about_labels(frame) == ["nothing could check them.", "are these the classes?"]
 
 
 UNKNOWN = "not known to be held out of the network's training"

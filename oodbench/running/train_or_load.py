@@ -1,6 +1,5 @@
 """The trained network that a plan asks for: trained now, or read where that was done before."""
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,10 +68,9 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         outliers = OutlierPool(pool.images, suite.outliers.mined_from, suite.outliers.augment, team)
     data = loop.TrainingData(resident(plan.images[suite.id.train], device), outliers)
     unfinished = file.with_suffix(UNFINISHED)
-    started = time.monotonic()
     prepare(network, compute)
     here = shown(machinery.setup)
-    places = loop.train(
+    history = loop.train(
         network,
         network_plan.objective,
         suite.training,
@@ -90,9 +88,9 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         "id_train": suite.id.train,
         "seed": str(plan.seed),
         **({network_provenance.LIMIT: str(plan.image_sets.limit)} if plan.image_sets.limit else {}),
-        "seconds": f"{time.monotonic() - started:.1f}",
+        "seconds": f"{history.seconds:.1f}",
         **here,
-        network_provenance.TRAINED_ON: network_provenance.together(places),
+        network_provenance.TRAINED_ON: network_provenance.together(history.places),
         **label_check.names_for_file(plan.images[suite.id.train]),
         **network_provenance.kept_out(suite, plan.image_sets, network_plan.objective, network_plan.start),
     }

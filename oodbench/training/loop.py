@@ -1,11 +1,12 @@
 """The one training loop."""
 
 import io
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from math import ceil
+from math import ceil, nan
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ class TrainingData:
     outliers: OutlierPool | None
 
 
+@dataclass(frozen=True)
+class History:
+    """How a training came about, over all calls that had a part in it.
+
+    Attributes:
+        places: `where` of each, in their order: a training may go on elsewhere.
+        seconds: of the epochs that came out of it; NaN where a part of them was not counted.
+    """
+
+    places: tuple[str, ...]
+    seconds: float
+
+
 def train(
     network: Network,
     objective: Objective,
@@ -49,7 +63,7 @@ def train(
     compute: Compute = EXACT,
     team: Team = ALONE,
     where: str = "",
-) -> tuple[str, ...]:
+) -> History:
     """Train `network` in place, on the device where it and `data` are; it ends in evaluation mode.
 
     Every random number is a function of seed and epoch, and the state behind each epoch is kept in the file
@@ -71,7 +85,7 @@ def train(
         where: what machine this is, for people.
 
     Returns:
-        `where` of each call that had a part in it, in their order: a training may go on elsewhere.
+        Where it was trained, and how long.
 
     Raises:
         OodbenchError: the loss is no longer a number, or a step does not fit into the GPU's memory.
@@ -80,6 +94,11 @@ def train(
     state = team.first(lambda: _read(unfinished))
     done = int(state["epochs"]) if state else 0
     places = tuple(dict.fromkeys([*(state.get("where", [UNKNOWN]) if state else []), where]))
+    began, before = time.monotonic(), float(state.get("seconds", nan)) if state else 0.0
+
+    def history() -> History:
+        return History(places, before + time.monotonic() - began)
+
     if state:
         network.load_state_dict(state["network"])
     with repeatable(), training_precision(network, compute):
@@ -100,9 +119,9 @@ def train(
             with progress("training", len(epochs) * len(images), passes=cost) as advance:
                 for epoch in epochs:
                     work.epoch(epoch, epoch - first, optimizer, advance)
-                    team.first(partial(_keep, network, optimizer, epoch + 1, places, unfinished))
+                    team.first(partial(_keep, network, optimizer, epoch + 1, history(), unfinished))
     network.eval()
-    return places
+    return history()
 
 
 class _Loss(nn.Module):
@@ -238,9 +257,9 @@ def _set_rate(optimizer: SGD, share: float) -> None:
         group["lr"] = group["initial_lr"] * share
 
 
-def _keep(network: Network, optimizer: SGD, epochs_done: int, places: Sequence[str], path: Path) -> None:
+def _keep(network: Network, optimizer: SGD, epochs_done: int, history: History, path: Path) -> None:
     state = {"epochs": epochs_done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    state["where"] = list(places)
+    state |= {"where": list(history.places), "seconds": history.seconds}
     content = io.BytesIO()
     torch.save(state, content)
     write_atomic(path, content.getvalue())

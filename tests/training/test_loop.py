@@ -1,7 +1,9 @@
 """The training loop: what a step sees, when the learning rate falls, and that a killed training ends the same."""
 
 from dataclasses import dataclass
+from itertools import count
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -323,11 +325,27 @@ def test_frozen_restores_what_it_found():
 def test_a_training_that_goes_on_elsewhere_says_both_places(tmp_path):
     def places(epochs, where):
         recipe = Recipe(epochs=epochs, learning_rate=0.1)
-        return train(Linear(), Objective(id_batch=5), recipe, data(), 1, tmp_path / "state", where=where)
+        return train(Linear(), Objective(id_batch=5), recipe, data(), 1, tmp_path / "state", where=where).places
 
     assert places(1, "here") == ("here",)
     assert places(2, "here") == ("here",)
     assert places(3, "there") == ("here", "there")
+
+
+def test_the_seconds_of_a_training_are_those_of_all_its_parts(tmp_path, monkeypatch):
+    ticks = count(0, 7)
+    monkeypatch.setattr("oodbench.training.loop.time.monotonic", lambda: next(ticks))
+
+    def seconds(epochs):
+        recipe = Recipe(epochs=epochs, learning_rate=0.1)
+        return train(Linear(), Objective(id_batch=5), recipe, data(), 1, tmp_path / "state").seconds
+
+    first = seconds(1)
+    assert 0 < first < seconds(2) < seconds(4)
+    state = torch.load(tmp_path / "state", weights_only=True)
+    del state["seconds"]  # as earlier versions left it
+    torch.save(state, tmp_path / "state")
+    assert np.isnan(seconds(5))
 
 
 def test_a_training_whose_state_was_carried_over_in_part_is_named(tmp_path):

@@ -293,7 +293,7 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: pd.DataFrame) -
     for name in CONDITIONS:
         said = row[name]
         if said not in ("", None) and said == said and said != one[name]:
-            return _uncompared(row, f"another {name.replace('_', ' ')}: {_short(one[name])}, not {_short(said)}")
+            return _uncompared(row, f"{_other(name)}: {_short(one[name])}, not {_short(said)}")
     if isnan(one["value"]):
         return _uncompared(row, f"unknown: the images of {one['id_set']} carry no labels")
     low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
@@ -319,6 +319,12 @@ def _unmeasured(row: pd.Series[Any], measured: pd.DataFrame) -> str:
     of_suite = measured[(measured["cell"] == beside["cell"].iloc[0])]
     missing = [ood for ood in behind(of_suite, row["ood"]) if ood not in there]
     return f"not measured here on {', '.join(missing)}, and a mean over other OOD sets is another figure"
+
+
+def _other(column: str) -> str:
+    """That what a column says is not the same, in words."""
+    name = {"id_set": "ID set", "n_id": "number of ID images", "n_ood": "number of OOD images"}.get(column, column)
+    return f"{'other' if name in ('parameters', 'constants') else 'another'} {name.replace('_', ' ')}"
 
 
 def _uncompared(row: pd.Series[Any], why: str) -> Verdict:

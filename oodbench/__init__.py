@@ -8,7 +8,7 @@ from oodbench.version import __version__
 
 if TYPE_CHECKING:
     from oodbench import tasks
-    from oodbench.api import benchmark, evaluate, run
+    from oodbench.api import benchmark, evaluate, fit, load_detector, run
     from oodbench.basics.errors import OodbenchError
     from oodbench.results.tables import load_results
 
@@ -17,12 +17,24 @@ if TYPE_CHECKING:
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-__all__ = ["OodbenchError", "__version__", "benchmark", "evaluate", "load_results", "run", "tasks"]
+__all__ = [
+    "OodbenchError",
+    "__version__",
+    "benchmark",
+    "evaluate",
+    "fit",
+    "load_detector",
+    "load_results",
+    "run",
+    "tasks",
+]
 
 _HOMES = {
     "OodbenchError": "oodbench.basics.errors",
     "benchmark": "oodbench.api",
     "evaluate": "oodbench.api",
+    "fit": "oodbench.api",
+    "load_detector": "oodbench.api",
     "load_results": "oodbench.results.tables",
     "run": "oodbench.api",
     "tasks": "oodbench",

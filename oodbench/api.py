@@ -15,19 +15,17 @@ from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.network import Network
-from oodbench.networks.of_module import ModuleNetwork
 from oodbench.registry import discover
 from oodbench.results import tables
 from oodbench.running import sweep
 from oodbench.running.config import RunConfig, prepared
 from oodbench.running.request import choose_device
-from oodbench.scoring import benchmarking
+from oodbench.scoring import benchmarking, deployed
 from oodbench.scoring.benchmarking import Learned, Setting
+from oodbench.scoring.deployed import DeployedDetector
 from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
 from oodbench.scoring.side_effects import untouched
 from oodbench.scoring.user_input import Given, Score, as_detector, as_given, require_one_size
-from oodbench.sources.handed import handed
 from oodbench.tasks import Task
 
 Images = npt.NDArray[Any] | Tensor | Sequence[npt.NDArray[Any] | Tensor] | ImageSet
@@ -199,23 +197,18 @@ def benchmark(
     registry = discover([Path(plugin) for plugin in plugins])
     asked = benchmarking.chosen(detectors, registry)
 
-    def given(images: Any, what: str, name: str) -> Given:
-        found = handed(images, what, name, preprocessing)
-        return benchmarking.labelled(as_given(found.images, what, name), found.labels)
-
     def learned(images: Any, name: str) -> ImageSet | None:
-        return given(images, name, name).images if images is not None else None
+        return benchmarking.taken(images, name, name, preprocessing).images if images is not None else None
 
-    tested = given(id_images, "id_images", "id")
-    sets = [given(images, f"ood_images {name!r}", name) for name, images in _named(ood_images).items()]
+    tested = benchmarking.taken(id_images, "id_images", "id", preprocessing)
+    sets = [
+        benchmarking.taken(images, f"ood_images {name!r}", name, preprocessing)
+        for name, images in _named(ood_images).items()
+    ]
     seen = Learned(learned(train, "train"), learned(heldout, "heldout"), learned(outliers, "outliers"))
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
-    used = (
-        network
-        if isinstance(network, Network)
-        else ModuleNetwork(network.to(where), tried, mean=mean, std=std, head=head, taps=taps)
-    )
+    used = benchmarking.as_network(network, tried, mean, std, head, taps)
     count = benchmarking.require_labels(used, tried, classes, seen)
     benchmarking.require_gradient(used, tried, task)
     said: list[str] = []
@@ -232,6 +225,83 @@ def benchmark(
     if not measured:
         raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))
     return pd.concat(measured, ignore_index=True)
+
+
+def fit(
+    network: nn.Module,
+    detector: str | Detector,
+    *,
+    train: Any = None,
+    heldout: Any = None,
+    outliers: Any = None,
+    images: Any = None,
+    classes: int | None = None,
+    mean: str | Sequence[float] = "inside",
+    std: Sequence[float] | None = None,
+    head: str | None = None,
+    taps: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    device: str = "cpu",
+    plugins: Sequence[str | Path] = (),
+) -> DeployedDetector:
+    """A detector on a network of one's own, ready to work: call it on images, keep it with `save`.
+
+    Args:
+        network: see `benchmark`, as for all that follows.
+        detector: by name, or made with parameters of its own.
+        train: ID images that the network was trained on, with labels, for detectors that learn from them.
+        heldout: ID images that it was not trained on, for detectors that tune themselves.
+        outliers: OOD images for detectors that tune themselves on these, too.
+        images: some of the size that the network takes, where the detector learns from none.
+        classes: the network's first outputs, which are ID classes; all of them if left out.
+        mean: subtracted from each RGB channel, in [0, 1] units; "inside" where the network does that itself.
+        std: divides each RGB channel.
+        head: name of the network's last linear layer; found if left out.
+        taps: names of the parts whose outputs are feature maps.
+        preprocessing: how image files become the network's input.
+        device: where it works.
+        plugins: files that define detectors.
+
+    Raises:
+        OodbenchError: the network cannot be used, or the detector not be fitted on it.
+    """
+    where, registry = choose_device(device), discover([Path(plugin) for plugin in plugins])
+    chosen = benchmarking.chosen(detector, registry)
+    if len(chosen) != 1:
+        raise OodbenchError("one detector goes to work: name it, instead of 'all'")
+    sets = {
+        name: benchmarking.taken(found, name, name, preprocessing)
+        for name, found in (("train", train), ("heldout", heldout), ("outliers", outliers), ("images", images))
+        if found is not None
+    }
+    if not sets:
+        raise OodbenchError("there are no images: give train, or images=, a few of the size that the network takes")
+    require_one_size(list(sets.values()))
+    tried = benchmarking.sample(next(iter(sets.values())), where)
+    used = benchmarking.as_network(network, tried, mean, std, head, taps)
+    seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
+    count = benchmarking.require_labels(used, tried, classes, seen)
+    with untouched(used):
+        return deployed.fitted(chosen[0], used, count, seen, tried, preprocessing)
+
+
+def load_detector(
+    path: str | Path, network: nn.Module, *, device: str = "cpu", plugins: Sequence[str | Path] = ()
+) -> DeployedDetector:
+    """The detector in a file that `save` wrote, over the network that it was fitted on.
+
+    Nothing in the file is run. Its normalisation, head and taps are those that were said when it was fitted.
+
+    Args:
+        path: of the file.
+        network: with the weights that the detector was fitted on, in evaluation mode.
+        device: where it works.
+        plugins: files that define detectors.
+
+    Raises:
+        OodbenchError: the file is missing, damaged, foreign or of a newer version, or of another network.
+    """
+    return deployed.load(path, network, discover([Path(plugin) for plugin in plugins]), choose_device(device))
 
 
 def _named(ood_images: Any) -> Mapping[str, Any]:

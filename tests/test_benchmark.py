@@ -157,7 +157,9 @@ def test_without_gradients_images_are_scored_and_attacks_refused_by_name():
 
 def test_the_readmes_call_runs_as_it_stands(tmp_path, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (call,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "benchmark(" in block)
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (call,) = (block for block in blocks if "oodbench.benchmark(" in block)
+    (work,) = (block for block in blocks if "oodbench.fit(" in block)
     monkeypatch.chdir(tmp_path)
     for folder, images in (("birds/test", TEST.first(4)), ("birds/train", TRAIN), ("boats", LETTERS.first(4))):
         for place, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
@@ -167,6 +169,8 @@ def test_the_readmes_call_runs_as_it_stands(tmp_path, monkeypatch):
     exec(compile(call.replace("linf-adaptive", "linf"), "README", "exec"), known)  # our own README
     assert set(known["frame"]["detector"]) == {"msp", "energy", "knn", "vim"}
     assert set(known["frame"]["ood"]) == {"", "boats", "noise"}
+    exec(compile(work.replace("birds/new", "boats"), "README", "exec"), known)
+    assert known["scores"].shape == (4,)
 
 
 @pytest.mark.parametrize(

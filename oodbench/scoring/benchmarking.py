@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import IDImages, resident
 from oodbench.metrics import accuracy
 from oodbench.networks.network import Network, as_input
@@ -19,7 +21,8 @@ from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.scoring.evaluating import Bench, rows
 from oodbench.scoring.fitting import Evidence, fit
-from oodbench.scoring.user_input import Given
+from oodbench.scoring.user_input import Given, as_given
+from oodbench.sources.handed import handed
 from oodbench.tasks import ID_TASK, Task
 
 ALL = "all"
@@ -108,7 +111,7 @@ def fitted(
     evidence = learned.on(device)
     for one in detectors:
         more = one.objective().reject_outputs
-        if more and leave_out is None:
+        if more and leave_out is None and network.head.out_features < classes + more:
             raise OodbenchError(
                 f"{one.name} needs a network with {more} more outputs, which it trains itself: `oodbench run` does that"
             )
@@ -213,8 +216,28 @@ def measured(detectors: Sequence[Detector], setting: Setting, leave_out: LeaveOu
     return found
 
 
-def labelled(given: Given, labels: Any) -> Given:
-    """The same images with what is in them, int64 (N,), if somebody said."""
-    if labels is None:
+def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None) -> Given:
+    """Images of one set, whatever holds them, with what is in them if somebody said; arguments as `handed` has them.
+
+    Raises:
+        OodbenchError: they are of another kind.
+    """
+    found = handed(images, what, name, preprocessing)
+    given = as_given(found.images, what, name)
+    if found.labels is None:
         return given
-    return replace(given, images=replace(given.images, labels=np.asarray(labels, np.int64)))
+    return replace(given, images=replace(given.images, labels=np.asarray(found.labels, np.int64)))
+
+
+def as_network(
+    network: nn.Module,
+    tried: torch.Tensor,
+    mean: str | Sequence[float],
+    std: Sequence[float] | None,
+    head: str | None,
+    taps: Sequence[str] | None,
+) -> Network:
+    """Somebody's module as a network, on the device of the images that it is tried on; see `ModuleNetwork`."""
+    if isinstance(network, Network):
+        return network.to(tried.device)
+    return ModuleNetwork(network.to(tried.device), tried, mean=mean, std=std, head=head, taps=taps)

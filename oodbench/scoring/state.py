@@ -1,0 +1,178 @@
+"""What a fitted detector learned, as tensors and plain JSON, and back: nothing in a file is ever run.
+
+A detector learns by setting attributes. Those that hold tensors, arrays, numbers, texts, and lists, tuples, dicts and
+plain objects of these can be stored; an object is stored by the name of its class, which must stand in the code of the
+method itself. The network, or a part of it, is stored by its name there. Whatever else a method keeps is refused by
+name.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.sourcetext import METHODS
+from oodbench.detector import Detector
+
+OWN = ("parameters", "_fitted")
+"""Attributes that every detector has, and that are stored elsewhere."""
+
+DEEPEST = 40
+"""Containers in each other, at most."""
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class State:
+    """What a detector learned.
+
+    Attributes:
+        tree: its attributes in JSON's types, see this module.
+        tensors: which the tree names, on the CPU.
+    """
+
+    tree: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def of(detector: Detector) -> State:
+    """What a fitted detector learned.
+
+    Raises:
+        OodbenchError: it keeps something that cannot be stored.
+    """
+    writer = _Writer(detector)
+    learned = {name: value for name, value in vars(detector).items() if name not in OWN}
+    return State({name: writer.written(value, name) for name, value in learned.items()}, writer.tensors)
+
+
+def put(state: State, detector: Detector) -> None:
+    """Let a detector, which has been given its network, know what `state` says.
+
+    Raises:
+        ValueError: the state is of no detector, or of another one.
+    """
+    reader = _Reader(detector, state.tensors)
+    for name, value in state.tree.items():
+        vars(detector)[_attribute(name)] = reader.read(value, 0)
+
+
+@dataclass
+class _Writer:
+    """Values to JSON's types; tensors are put aside."""
+
+    detector: Detector
+
+    def __post_init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+
+    def written(self, value: Any, where: str) -> Any:
+        """A value; `where` names it for people."""
+        if isinstance(value, _PLAIN):
+            return value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, nn.Module):
+            return {"network": self._part(value, where)}
+        if isinstance(value, Tensor | np.ndarray | np.generic):
+            return {"tensor" if isinstance(value, Tensor) else "array": self._aside(torch.as_tensor(value))}
+        if isinstance(value, torch.device):
+            return {"device": ""}  # wherever the network is
+        if isinstance(value, list | tuple) and type(value) in (list, tuple):
+            return {type(value).__name__: [self.written(one, where) for one in value]}
+        if type(value) is dict:
+            return {"dict": [[self.written(key, where), self.written(one, where)] for key, one in value.items()]}
+        if _of_method(type(value), self.detector) and hasattr(value, "__dict__"):
+            parts = {name: self.written(one, f"{where}.{name}") for name, one in vars(value).items()}
+            return {"object": [type(value).__module__, type(value).__qualname__, parts]}
+        raise OodbenchError(
+            f"{self.detector.name} keeps {where!r}, of the type {type(value).__qualname__}, which no file can hold "
+            "without code: let the method keep tensors, numbers, and lists, dicts or plain objects of its own of these"
+        )
+
+    def _aside(self, tensor: Tensor) -> list[Any]:
+        """Name of a tensor, and its axes in the order of its memory: a product with it adds in that order."""
+        name = f"tensor{len(self.tensors)}"
+        order = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride()[axis])
+        self.tensors[name] = tensor.detach().cpu().permute(order).contiguous().clone()
+        return [name, order]
+
+    def _part(self, module: nn.Module, where: str) -> str:
+        for name, part in self.detector.network.named_modules():
+            if part is module:
+                return str(name)
+        raise OodbenchError(
+            f"{self.detector.name} keeps {where!r}, a {type(module).__name__} that is no part of its network: let the "
+            "method keep its weights as tensors"
+        )
+
+
+@dataclass
+class _Reader:
+    """The way back."""
+
+    detector: Detector
+    tensors: Mapping[str, Tensor]
+
+    def read(self, value: Any, depth: int) -> Any:
+        """A value that `_Writer` wrote."""
+        if isinstance(value, _PLAIN):
+            return value
+        if depth > DEEPEST or not isinstance(value, dict) or len(value) != 1:
+            raise ValueError("it holds something that no detector writes")
+        ((kind, inside),) = value.items()
+        if kind == "device":
+            return _device(self.detector)
+        if kind in ("tensor", "array") and isinstance(inside, list) and len(inside) == 2 and inside[0] in self.tensors:
+            tensor = self.tensors[inside[0]]
+            tensor = tensor.permute([inside[1].index(axis) for axis in range(tensor.ndim)])
+            return tensor.to(_device(self.detector)) if kind == "tensor" else tensor.numpy()
+        if kind in ("list", "tuple") and isinstance(inside, list):
+            several = [self.read(one, depth + 1) for one in inside]
+            return several if kind == "list" else tuple(several)
+        if kind == "dict" and isinstance(inside, list):
+            return {self.read(key, depth + 1): self.read(one, depth + 1) for key, one in inside}
+        if kind == "network" and isinstance(inside, str):
+            return self.detector.network.get_submodule(inside)
+        if kind == "object" and isinstance(inside, list) and len(inside) == 3:
+            return self._object(inside, depth)
+        raise ValueError(f"it holds a {str(kind)[:40]!r}, which no detector writes")
+
+    def _object(self, written: list[Any], depth: int) -> Any:
+        module, name, parts = written
+        known = _in_rooms(str(module), self.detector)
+        found: Any = sys.modules.get(str(module)) if known else None
+        for step in str(name).split("."):
+            found = vars(found).get(step) if hasattr(found, "__dict__") else None
+        if not isinstance(found, type) or not isinstance(parts, dict) or not _of_method(found, self.detector):
+            raise ValueError(f"it holds a {str(name)[:60]!r}, which {self.detector.name} does not know")
+        made: Any = object.__new__(found)  # no __init__: nothing of the file is run
+        made.__dict__.update({_attribute(key): self.read(part, depth + 1) for key, part in parts.items()})
+        return made
+
+
+def _attribute(name: str) -> str:
+    if not name.isidentifier() or name.startswith("__"):
+        raise ValueError(f"it names an attribute {name[:40]!r}")
+    return name
+
+
+def _of_method(kind: type, detector: Detector) -> bool:
+    """A plain class of the code of the detector's method: of its own package, or of the built-in methods."""
+    plain = not issubclass(kind, nn.Module | Detector) and kind.__new__ is object.__new__
+    return plain and _in_rooms(kind.__module__, detector)
+
+
+def _in_rooms(module: str, detector: Detector) -> bool:
+    own = {base.__module__ for base in type(detector).__mro__ if issubclass(base, Detector) and base is not Detector}
+    rooms = {METHODS} | {name.rpartition(".")[0] or name for name in own}
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def _device(detector: Detector) -> torch.device:
+    first = next(detector.network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device

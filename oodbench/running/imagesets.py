@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
 from oodbench.objective import Objective
-from oodbench.running.request import Request
 from oodbench.sources.verify import unlike
 from oodbench.suite import OODSet, Outliers, Suite
 
@@ -96,52 +96,74 @@ def validation_suite(suite: Suite) -> Suite:
     )
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Which images a run looks at, of the sets that its suite names.
+
+    Attributes:
+        data: folder of the image packs.
+        limit: of each ID and OOD set, of each label its share, evenly spread; None for all.
+        images: of each OOD set in the same way; None for all.
+        validation: held-out ID images against reserved outliers, in place of the test sets.
+    """
+
+    data: Path
+    limit: int | None = None
+    images: int | None = None
+    validation: bool = False
+
+
 def gather(
-    request: Request, suite: Suite, detectors: Sequence[Detector], pretrained: Collection[Objective] = ()
+    sample: Sample,
+    suite: Suite,
+    detectors: Sequence[Detector],
+    trained: Collection[Objective],
+    pretrained: Collection[Objective] | None = None,
 ) -> ImageSets:
     """Load what `detectors` on `suite` use, and no more.
 
     Args:
-        request: of the run.
+        sample: which images.
         suite: with its settings.
         detectors: of the run.
-        pretrained: objectives whose networks are there. What these were trained on is loaded where it is at hand, so
-            that it can be compared, and is not missed where it is not.
+        trained: those of their objectives for which networks are to be trained.
+        pretrained: those whose networks are kept; None where nobody asked for any. What these were trained on is loaded
+            where it is at hand, so that it can be compared, and is not missed where it is not.
 
     Raises:
         OodbenchError: a set is missing, broken or does not fit the others, or the suite keeps nothing of a kind that a
             detector learns from.
     """
-    training = [each for each in detectors if request.checkpoint is None and each.objective() not in pretrained]
-    trains = bool(training)
+    training = [each for each in detectors if each.objective() in trained]
     for detector in training:
         _check_training(detector, suite)
     for detector in detectors:
         _check_evidence(detector, suite)
-    there = catalogue.names(request.data) if pretrained else []
+    there = catalogue.names(sample.data) if pretrained else []
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
     exposes = any(detector.objective().uses_outliers for detector in training)
-    exposes |= bool(suite.outliers and suite.outliers.set in there) and any(each.uses_outliers for each in pretrained)
+    if suite.outliers and suite.outliers.set in there:
+        exposes |= any(each.uses_outliers for each in pretrained or ())
     images: dict[str, ImageSet] = {}
     heldout, trained_on = None, dict[str, str]()
-    if suite.id.train and (trains or learns or request.validation or suite.id.train in there):
-        whole, heldout = _load_train(request, suite, _reading_labels(detectors, trains))
-        images[suite.id.train] = whole.spread(request.limit)
-        trained_on |= {suite.id.train: whole.fingerprint} if request.pretrained else {}
+    if suite.id.train and (training or learns or sample.validation or suite.id.train in there):
+        whole, heldout = _load_train(sample.data, suite, _reading_labels(detectors, bool(training)))
+        images[suite.id.train] = whole.spread(sample.limit)
+        trained_on |= {suite.id.train: whole.fingerprint} if pretrained is not None else {}
     held_out = heldout.fingerprint if heldout else ""
-    heldout = heldout.spread(request.limit) if heldout else None
-    if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or request.validation):
-        images[suite.outliers.set] = _load_outliers(request, suite, suite.outliers)
-        trained_on |= {suite.outliers.set: images[suite.outliers.set].fingerprint} if request.pretrained else {}
-    if request.validation and heldout and suite.outliers:
+    heldout = heldout.spread(sample.limit) if heldout else None
+    if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or sample.validation):
+        images[suite.outliers.set] = _load_outliers(sample.data, suite, suite.outliers)
+        trained_on |= {suite.outliers.set: images[suite.outliers.set].fingerprint} if pretrained is not None else {}
+    if sample.validation and heldout and suite.outliers:
         reserved = images[suite.outliers.set].first(suite.outliers.reserved)
         tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
     else:
-        _require_tests(request, suite)
-        tests = [_load(request, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
-    tests = [tests[0], *(test.spread(request.limit).spread(request.images) for test in tests[1:])]
-    images |= {test.name: test.spread(request.limit) for test in tests}
+        _require_tests(sample.data, suite)
+        tests = [_load(sample.data, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
+    tests = [tests[0], *(test.spread(sample.limit).spread(sample.images) for test in tests[1:])]
+    images |= {test.name: test.spread(sample.limit) for test in tests}
     _check_test_labels(images[suite.id.test], suite, detectors)
     if suite.id.train in images:
         _check_classes(images[suite.id.train], images[suite.id.test])
@@ -149,20 +171,20 @@ def gather(
         if name in images:
             _check_count(images[str(name)], suite)
     _check_different(suite, images)
-    found = [unlike(name, request.data) for name in images if name not in BUILTINS]
-    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, request.limit)
+    found = [unlike(name, sample.data) for name in images if name not in BUILTINS]
+    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, sample.limit)
 
 
-def _require_tests(request: Request, suite: Suite) -> None:
+def _require_tests(data: Path, suite: Suite) -> None:
     """Name all test sets that are missing at once; a single one says what to do itself when it is loaded."""
-    there = catalogue.names(request.data)
+    there = catalogue.names(data)
     missing = [name for name in (suite.id.test, *(ood.set for ood in suite.tested)) if name not in there]
     if len(missing) < 2:
         return
     present = [ood.set for ood in suite.tested if ood.set in there]
     instead = f", or keep to what is there with {' '.join(f'--only {name}' for name in present)}" if present else ""
     raise OodbenchError(
-        f"image sets {', '.join(missing)} are missing from {request.data.absolute()}: try `oodbench data fetch "
+        f"image sets {', '.join(missing)} are missing from {data.absolute()}: try `oodbench data fetch "
         f"{' '.join(missing)}`, say where packs are with --data DIR or OODBENCH_DATA{instead}"
     )
 
@@ -200,9 +222,9 @@ def _check_evidence(detector: Detector, suite: Suite) -> None:
         )
 
 
-def _load(request: Request, suite: Suite, name: str) -> ImageSet:
+def _load(data: Path, suite: Suite, name: str) -> ImageSet:
     """The set called `name`; if it is photographs, as the suite's network takes them."""
-    return catalogue.load(name, request.data, networks.preprocessing(suite.network.name))
+    return catalogue.load(name, data, networks.preprocessing(suite.network.name))
 
 
 def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:
@@ -211,9 +233,9 @@ def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:
     return ["the network that is to be trained", *reading] if trains else reading
 
 
-def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -> tuple[ImageSet, ImageSet | None]:
+def _load_train(data: Path, suite: Suite, reading_labels: Sequence[str]) -> tuple[ImageSet, ImageSet | None]:
     """The ID training set without what is held out, and that."""
-    whole = _load(request, suite, str(suite.id.train))
+    whole = _load(data, suite, str(suite.id.train))
     if whole.unlabelled and reading_labels:
         raise OodbenchError(
             f"ID set {whole.name!r} carries no labels (-1), and what learns from labelled images is asked for "
@@ -232,8 +254,8 @@ def _load_train(request: Request, suite: Suite, reading_labels: Sequence[str]) -
     return rest, heldout if len(heldout) else None
 
 
-def _load_outliers(request: Request, suite: Suite, outliers: Outliers) -> ImageSet:
-    whole = _load(request, suite, outliers.set)
+def _load_outliers(data: Path, suite: Suite, outliers: Outliers) -> ImageSet:
+    whole = _load(data, suite, outliers.set)
     if len(whole) <= outliers.reserved:
         raise OodbenchError(
             f"outlier set {whole.name!r} has {len(whole)} images and {outliers.reserved} of them are reserved for "

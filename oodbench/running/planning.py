@@ -21,7 +21,7 @@ from oodbench.registry import Registry
 from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, keyed
 from oodbench.results.store import Cell
 from oodbench.running import label_check
-from oodbench.running.imagesets import ImageSets, gather, validation_suite
+from oodbench.running.imagesets import ImageSets, Sample, gather, validation_suite
 from oodbench.running.plan import (
     JUDGED,
     UNFINISHED,
@@ -93,9 +93,17 @@ def _choose(request: Request, suite: Suite, objective: Objective) -> Choice:
 def _gather(request: Request, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]) -> ImageSets:
     """The images for all seeds: those to train on where any seed trains."""
     ready = [objective for objective in chosen[0] if all(choices[objective].network for choices in chosen)]
-    image_sets = gather(request, suite, detectors, ready)
+    image_sets = _loaded(request, suite, detectors, ready)
     fitting = [one for one in ready if all(choices[one].on(image_sets.trained_on).network for choices in chosen)]
-    return image_sets if fitting == ready else gather(request, suite, detectors, fitting)
+    return image_sets if fitting == ready else _loaded(request, suite, detectors, fitting)
+
+
+def _loaded(request: Request, suite: Suite, detectors: Sequence[Detector], kept: Sequence[Objective]) -> ImageSets:
+    """The images where some objectives have `kept` networks; those of the others are trained unless one is given."""
+    sample = Sample(request.data, request.limit, request.images, request.validation)
+    objectives = [] if request.checkpoint else [detector.objective() for detector in detectors]
+    trained = [objective for objective in objectives if objective not in kept]
+    return gather(sample, suite, detectors, trained, kept if request.pretrained else None)
 
 
 def _plan_seed(

@@ -1,0 +1,145 @@
+"""Thresholds and p-values with a guarantee for finitely many images: split conformal prediction.
+
+All of it rests on one thing alone: that the ID images at hand and those to come are exchangeable, drawn in the same
+way. An attack or another camera breaks that, which is why what a threshold delivers there is measured, not promised.
+
+Vovk, Gammerman and Shafer 2005; Bates, Candès, Lei, Romano and Sesia 2023, arXiv:2104.08279.
+"""
+
+from dataclasses import dataclass
+from math import floor, inf
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betainc
+
+from oodbench.basics.errors import OodbenchError
+
+Floats = npt.NDArray[np.float64]
+
+SLACK = 1e-9
+"""A share like 0.05 of 20 images is one of them, though 1 - 0.95 is a little more than 0.05."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where ID images are told from others: an image is rejected if its score is lower.
+
+    Attributes:
+        value: a score.
+        keep: share of ID images that is promised to be kept, in (0, 1).
+        delta: the probability that the promise is broken by the images that were drawn; 0 where it is one in
+            expectation over them.
+        images: ID images that it was chosen on.
+    """
+
+    value: float
+    keep: float
+    delta: float
+    images: int
+
+    @property
+    def promise(self) -> str:
+        """For people."""
+        share = f"at least {100 * self.keep:g} % of ID images are kept"
+        if self.delta:
+            return f"{share}, with probability {100 * (1 - self.delta):g} % over the {self.images} images chosen on"
+        return f"{share} in expectation over the {self.images} images chosen on"
+
+    def rejects(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which of the images are rejected, (N,)."""
+        return np.asarray(scores, np.float64) < self.value
+
+
+def threshold(scores: npt.ArrayLike, keep: float, delta: float = 0.0) -> Threshold:
+    """The highest score of `scores` as a threshold under which the promise still holds.
+
+    Below the k-th lowest of n scores lies a share of all ID images that is Beta(k, n + 1 - k), whatever the scores'
+    distribution; ties make it less. In expectation that is k / (n + 1).
+
+    Args:
+        scores: of ID images (n,), finite, that nothing was fitted or tuned on and that nothing is reported on.
+        keep: share of ID images to be kept.
+        delta: probability with which less may be kept; 0 for a promise in expectation.
+
+    Raises:
+        OodbenchError: a number is out of its range, a score is not finite, or there are too few images.
+    """
+    if not 0 < keep < 1:
+        raise OodbenchError(f"keep is {keep:g}: give a share of ID images above 0 and below 1, such as 0.95")
+    if not 0 <= delta < 1:
+        raise OodbenchError(f"delta is {delta:g}: give a probability below 1, or 0 for a promise in expectation")
+    ordered = np.sort(_finite(scores))
+    count, rejected = len(ordered), 1 - keep
+    lowest = _rank(count, rejected, delta)
+    if lowest < 1:
+        raise OodbenchError(
+            f"{count} ID images are too few to promise that {100 * keep:g} % are kept"
+            f"{f' with probability {100 * (1 - delta):g} %' if delta else ''}: it takes {needed(keep, delta)}; give "
+            "more, or promise less"
+        )
+    return Threshold(float(ordered[lowest - 1]), keep, delta, count)
+
+
+def needed(keep: float, delta: float = 0.0) -> int:
+    """The fewest ID images on which a threshold that keeps a share of `keep` can be chosen."""
+    count = 1
+    while _rank(count, 1 - keep, delta) < 1:
+        count *= 2
+    low = count // 2
+    while low + 1 < count:
+        middle = (low + count) // 2
+        low, count = (low, middle) if _rank(middle, 1 - keep, delta) >= 1 else (middle, count)
+    return count
+
+
+def _rank(count: int, rejected: float, delta: float) -> int:
+    """Which of `count` scores, 1 being the lowest, is the threshold; 0 if none may be."""
+    if not delta:
+        return floor(rejected * (count + 1) + SLACK)
+    ranks = np.arange(1, count + 1)
+    # The probability that more than a share of `rejected` lies below the k-th, which rises with k.
+    broken = 1 - betainc(ranks, count + 1 - ranks, rejected)
+    return int(np.searchsorted(broken, delta + SLACK, side="right"))
+
+
+def p_values(id_scores: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
+    """How unusual each of `scores` (N,) is among those of ID images (n,): of an ID image, p <= a has probability <= a.
+
+    Args:
+        id_scores: as `threshold` wants them.
+        scores: of the images in question.
+
+    Raises:
+        OodbenchError: a score is not finite, or there are no ID images.
+    """
+    ordered, asked = np.sort(_finite(id_scores)), np.asarray(scores, np.float64)
+    if np.isnan(asked).any():
+        raise OodbenchError("a score is not a number: there is no p-value of it")
+    below = np.searchsorted(ordered, asked, side="right")
+    return np.asarray((1.0 + below) / (len(ordered) + 1.0), np.float64)
+
+
+def discoveries(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
+    """Which images of a batch are called OOD, (N,): of these a share of at most `fdr` is ID, in expectation.
+
+    Benjamini and Hochberg 1995; it holds for the p-values of `p_values`, which share their ID images (Bates et al.
+    2023, theorem 2).
+
+    Raises:
+        OodbenchError: `fdr` is no share.
+    """
+    if not 0 < fdr < 1:
+        raise OodbenchError(f"fdr is {fdr:g}: give a share above 0 and below 1, such as 0.05")
+    values = np.asarray(p, np.float64)
+    ordered = np.sort(values)
+    passing = np.flatnonzero(ordered <= fdr * np.arange(1, len(values) + 1) / max(1, len(values)) + 1e-15)
+    limit = ordered[passing[-1]] if len(passing) else -inf
+    return np.asarray(values <= limit)
+
+
+def _finite(scores: npt.ArrayLike) -> Floats:
+    found = np.asarray(scores, np.float64)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise OodbenchError(f"scores of ID images are {found.shape} and must be (n,), one or more, and finite")
+    return found

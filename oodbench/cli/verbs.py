@@ -32,6 +32,7 @@ from oodbench.cli.options import (
 )
 from oodbench.cli.report import report
 from oodbench.cli.results import table
+from oodbench.cli.thresholds import threshold
 from oodbench.running.choices import ALL, ENGINES, LOCAL
 from oodbench.tasks.task import SIDES
 from oodbench.version import __version__
@@ -215,6 +216,7 @@ commands.add_command(keep)
 commands.add_command(list_)
 commands.add_command(report)
 commands.add_command(table)
+commands.add_command(threshold)
 
 
 def _begin(detectors: Sequence[str], suites: Sequence[str]) -> None:

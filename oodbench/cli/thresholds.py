@@ -1,0 +1,70 @@
+"""`oodbench threshold`: where to set a detector's threshold, and what it delivers there."""
+
+from typing import Any
+
+import click
+
+from oodbench.cli import completing
+from oodbench.cli.options import Examples, results_argument
+
+
+@click.command(
+    cls=Examples,
+    examples=(
+        "oodbench threshold results/ --keep 0.95",
+        "oodbench threshold results/ --keep 0.95 --keep 0.99 --delta 0.1 --prevalence 0.001 --format csv",
+    ),
+)
+@results_argument
+@click.option(
+    "--keep",
+    "keeps",
+    type=float,
+    multiple=True,
+    default=(0.95,),
+    show_default=True,
+    metavar="SHARE",
+    help="Share of ID images that is to be kept, such as 0.95; repeatable.",
+)
+@click.option(
+    "--delta",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="P",
+    help="The promise may be broken with this probability, by unlucky ID images; 0 promises the share in expectation "
+    "over them.",
+)
+@click.option(
+    "--prevalence",
+    type=float,
+    default=0.01,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of OOD images where the detector is to work: how many alarms 1,000 images then give.",
+)
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.detectors,
+    help="Only this detector; repeatable.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["plain", "csv", "json"]),
+    default="plain",
+    show_default=True,
+    help="A table to read, or rows of fractions.",
+)
+def threshold(**asked: Any) -> None:
+    """Set thresholds that keep a share of ID images, with a guarantee for finitely many, and say what they deliver.
+
+    Each threshold is chosen on a random half of the ID test images by split conformal prediction and held against the
+    other half, and against each OOD set as it is, corrupted and attacked, as far as the results have that.
+    """
+    from oodbench.cli.work import thresholding
+
+    thresholding.threshold(**asked)

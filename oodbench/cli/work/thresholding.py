@@ -1,0 +1,68 @@
+"""`oodbench threshold`: operating points, printed."""
+
+from pathlib import Path
+
+import click
+import pandas as pd
+from tabulate import tabulate
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.results.folder import find
+from oodbench.results.tables.operating import operating_points
+from oodbench.statistics.conformal import Threshold
+
+
+def threshold(
+    results: Path, keeps: tuple[float, ...], delta: float, prevalence: float, detectors: tuple[str, ...], form: str
+) -> None:
+    """See `oodbench.cli.thresholds.threshold`."""
+    there = find(results)
+    for line in there.left_out:
+        click.echo(f"WARNING: {line}", err=True)
+    about = {cell: str(cell.attributes()["detector"]) for cell in there.cells}
+    for name in detectors:
+        if name not in about.values():
+            raise unknown("detector among these results", name, set(about.values()))
+    cells = [cell for cell, name in about.items() if not detectors or name in detectors]
+    frame = operating_points(cells, sorted(dict.fromkeys(keeps)), delta, prevalence)
+    if frame.empty:
+        raise OodbenchError(f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least")
+    if form == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif form == "json":
+        click.echo(frame.to_json(orient="records", indent=1))
+    else:
+        click.echo("\n\n".join(_text(part) for _, part in frame.groupby(["suite", "keep"], sort=False)))
+
+
+def _text(frame: pd.DataFrame) -> str:
+    """The operating points of one suite and promise, for people."""
+    first = frame.iloc[0]
+    rows = [
+        [
+            row["line"] if change else "",
+            f"{row['threshold']:.6g}" if change else "",
+            row["task"],
+            row["ood"],
+            f"{100 * row['id_rejected']:.2f}",
+            f"{100 * row['ood_accepted']:.2f}",
+            f"{row['alarms']:.1f}",
+            f"{row['false_alarms']:.1f}",
+        ]
+        for (_, row), change in zip(frame.iterrows(), frame["cell"] != frame["cell"].shift(), strict=True)
+    ]
+    headings = ["detector", "threshold", "task", "OOD set", "ID rejected", "OOD accepted", "alarms", "false"]
+    sides = ["left", "right", "left", "left", "right", "right", "right", "right"]
+    promised = Threshold(first["threshold"], first["keep"], first["delta"], int(first["n_chosen_on"]))
+    counts = sorted({int(count) for count in frame["n_chosen_on"]})
+    notes = [
+        f"Promised: {promised.promise if len(counts) == 1 else promised.promise.partition(' over')[0]}. It holds for "
+        "ID images drawn as those of the test set are, as they are; under an attack nothing is promised, and 'ID "
+        "rejected' is what came of it.",
+        f"Each threshold was chosen on a random half of the ID test images ({' or '.join(map(str, counts))}) and is "
+        "held against the others: an image with a lower score is rejected.",
+        "Percent; alarms, and false ones (ID images), are expected of 1,000 images of which "
+        f"{100 * first['prevalence']:g} % are OOD, images of this set.",
+    ]
+    table = tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
+    return "\n".join([f"{first['suite']}, {100 * first['keep']:g} % of ID images kept", "", table, "", *notes])

@@ -1,0 +1,133 @@
+"""Stored scores to operating points: a threshold with a promise, and what it delivers on other images and attacked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.results.folder import require
+from oodbench.results.store import Cell, Scores
+from oodbench.results.tables.frame import cell_names
+from oodbench.results.tables.lines import about_line, label
+from oodbench.results.tables.stale import stale
+from oodbench.statistics.conformal import Threshold, threshold
+from oodbench.tasks import ID_TASK
+
+COLUMNS = (
+    "suite",
+    "line",
+    "detector",
+    "seed",
+    "cell",
+    "keep",
+    "delta",
+    "threshold",
+    "n_chosen_on",
+    "task",
+    "id_rejected",
+    "n_id",
+    "ood",
+    "ood_accepted",
+    "n_ood",
+    "prevalence",
+    "alarms",
+    "false_alarms",
+)
+"""Of `operating_points`."""
+
+
+def operating_points(
+    cells: Sequence[Cell], keeps: Sequence[float], delta: float = 0.0, prevalence: float = 0.01
+) -> pd.DataFrame:
+    """One row a (cell, share to keep, task, OOD set): what is promised, and what is delivered.
+
+    A random half of the ID test images, the same one for every detector, chooses the threshold and is then left out:
+    nothing is reported on it. The network and the detector must not have seen either half, which holds for a test set.
+
+    Columns:
+        suite, line, detector, seed, cell: whose threshold it is; `line` is what a table calls it.
+        keep, delta, threshold, n_chosen_on: see `oodbench.statistics.conformal.Threshold`.
+        task, ood: what it is held against.
+        id_rejected, n_id: share of the other half of the ID images that is rejected, attacked where the task attacks
+            ID images; and how many there are.
+        ood_accepted, n_ood: share of the OOD set that is accepted.
+        prevalence, alarms, false_alarms: of 1,000 images of which this share is OOD, so many are rejected in
+            expectation, and so many of these are ID.
+
+    Args:
+        cells: results.
+        keeps: shares of ID images to be kept.
+        delta: see `oodbench.statistics.conformal.threshold`.
+        prevalence: share of OOD images where the detector works, in [0, 1].
+
+    Raises:
+        OodbenchError: a result cannot be read, there are too few ID images for a promise, or a number is out of its
+            range.
+    """
+    if not 0 <= prevalence <= 1:
+        raise OodbenchError(f"prevalence is {prevalence:g}: give the share of OOD images, from 0 to 1")
+    rows: list[dict[str, Any]] = []
+    for cell, name in zip(cells, cell_names(cells), strict=True):
+        rows += _of_cell(cell, name, keeps, delta, prevalence)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _of_cell(
+    cell: Cell, name: str, keeps: Sequence[float], delta: float, prevalence: float
+) -> Iterator[dict[str, Any]]:
+    attributes, everything = require(cell)
+    outdated = stale(everything)
+    groups = [group for group in everything if (group.task, group.image_set) not in outdated]
+    attacked = {group.task: group for group in groups if group.role == "id"}
+    clean = attacked.get(ID_TASK)
+    if clean is None:
+        return
+    chosen = chosen_on(clean.indices)
+    about = {one: attributes[one] for one in ("suite", "detector", "seed")} | {"cell": name}
+    given: pd.Series[Any] = pd.Series(
+        {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "pretrained": "", "unlike": "", "tuned": ""}
+        | attributes
+    )
+    about["line"] = label(str(attributes["detector"]), about_line(given, [int(attributes["seed"])]))
+    for keep in keeps:
+        try:
+            promised = threshold(clean.scores[chosen], keep, delta)
+        except OodbenchError as error:
+            raise OodbenchError(f"{name}, of whose {len(clean.scores)} ID images one half chooses: {error}") from error
+        for group in (group for group in groups if group.role == "ood"):
+            turned = attacked.get(group.task, clean)
+            yield {**about, **_delivered(promised, turned, group, prevalence)}
+
+
+def chosen_on(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which ID images choose a threshold, (n,): half of them, drawn by their places in the set, so for all alike."""
+    drawn = np.random.default_rng(0).permutation(int(indices.max()) + 1) if len(indices) else indices
+    order = np.argsort(drawn[indices], kind="stable")
+    found = np.zeros(len(indices), bool)
+    found[order[: len(indices) // 2]] = True
+    return found
+
+
+def _delivered(promised: Threshold, id_images: Scores, ood: Scores, prevalence: float) -> Mapping[str, Any]:
+    other = ~chosen_on(id_images.indices)
+    rejected = float(promised.rejects(id_images.scores[other]).mean())
+    accepted = float(1 - promised.rejects(ood.scores).mean())
+    false_alarms = 1000 * (1 - prevalence) * rejected
+    return {
+        "keep": promised.keep,
+        "delta": promised.delta,
+        "threshold": promised.value,
+        "n_chosen_on": promised.images,
+        "task": ood.task,
+        "id_rejected": rejected,
+        "n_id": int(other.sum()),
+        "ood": ood.image_set,
+        "ood_accepted": accepted,
+        "n_ood": len(ood.scores),
+        "prevalence": prevalence,
+        "alarms": false_alarms + 1000 * prevalence * (1 - accepted),
+        "false_alarms": false_alarms,
+    }

@@ -1,0 +1,92 @@
+"""Operating points from stored scores: chosen on one half of the ID images, reported on the other."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.results.store import Cell, Scores
+from oodbench.results.tables.operating import chosen_on, operating_points
+
+N = 200
+
+
+def cell_of(folder, detector="msp", attacked_id=0.0, count=N):
+    """ID scores 1 to `count` in a mixed order; OOD scores of which a quarter lie above all of them."""
+    cell = Cell(folder / "digits" / detector / "seed1-abababababab.h5")
+    about = {"suite": "digits", "suite_version": 1, "suite_fingerprint": "f" * 64, "detector": detector, "seed": 1}
+    about |= {"network": "n", "network_digest": "d" * 64, "limit": 0, "images": 0, "settings": "", "checkpoint": ""}
+    scores = np.random.default_rng(5).permutation(count) + 1.0
+
+    def add(task, name, role, values):
+        zeros = np.zeros(len(values), np.int64)
+        kind = json.dumps({"kind": task})
+        group = Scores(task, name, role, values, zeros, zeros, np.arange(len(values)), attributes={"constants": kind})
+        cell.add(group, about)
+
+    add("id", "ids", "id", scores)
+    if attacked_id:
+        add("linf", "ids", "id", scores - attacked_id)
+    add("clean", "cats", "ood", np.r_[np.full(3, -1.0), count + 1.0])
+    add("linf", "cats", "ood", np.r_[np.full(1, -1.0), np.full(3, count + 1.0)])
+    return cell, scores
+
+
+def test_a_threshold_is_chosen_on_one_half_and_reported_on_the_other(tmp_path):
+    cell, scores = cell_of(tmp_path)
+    half = chosen_on(np.arange(N))
+    assert half.sum() == N // 2
+    frame = operating_points([cell], [0.9], prevalence=0.1)
+    expected = np.sort(scores[half])[9]  # 0.1 * 101 = 10.1 of the chosen half
+    assert set(frame["threshold"]) == {expected}
+    rejected = (scores[~half] < expected).mean()
+    clean, linf = (frame[frame["task"] == task].iloc[0] for task in ("clean", "linf"))
+    assert (clean["id_rejected"], clean["n_id"], clean["n_chosen_on"]) == (rejected, 100, 100)
+    assert (clean["ood_accepted"], linf["ood_accepted"]) == (0.25, 0.75)
+    assert clean["false_alarms"] == pytest.approx(900 * rejected)
+    assert clean["alarms"] == pytest.approx(900 * rejected + 75)
+    assert linf["alarms"] == pytest.approx(900 * rejected + 25)
+
+
+def test_halves_are_the_same_images_for_all_and_of_parts_too():
+    places = np.random.default_rng(1).permutation(1000)[:300]
+    half = chosen_on(places)
+    order = np.random.default_rng(2).permutation(300)
+    assert np.array_equal(chosen_on(places[order]), half[order])
+    assert half.sum() == 150
+
+
+def test_attacked_id_images_are_held_against_the_threshold_of_clean_ones(tmp_path):
+    cell, scores = cell_of(tmp_path, attacked_id=50.0)
+    frame = operating_points([cell], [0.9])
+    half, linf = chosen_on(np.arange(N)), frame[frame["task"] == "linf"].iloc[0]
+    assert linf["id_rejected"] == (scores[~half] - 50 < linf["threshold"]).mean()
+    assert linf["id_rejected"] > 0.25
+    assert len(set(frame["threshold"])) == 1
+
+
+def test_what_too_few_images_cannot_promise_is_said(tmp_path):
+    cell, _ = cell_of(tmp_path, count=30)
+    with pytest.raises(OodbenchError, match="of whose 30 ID images one half chooses: 15 ID images are too few .* 19"):
+        operating_points([cell], [0.95])
+    with pytest.raises(OodbenchError, match="prevalence is 2"):
+        operating_points([cell], [0.5], prevalence=2)
+
+
+def test_the_command_promises_and_delivers(oodbench, tmp_path):
+    cell_of(tmp_path / "results")
+    cell_of(tmp_path / "results", detector="odin")
+    code, out, err = oodbench("threshold", "results", "--keep", "0.9", "--keep", "0.95", "--detector", "odin")
+    assert code == 0, err
+    assert "digits, 90 % of ID images kept" in out and "digits, 95 % of ID images kept" in out
+    assert "Promised: at least 95 % of ID images are kept in expectation over the 100 images chosen on." in out
+    assert "msp" not in out
+    code, out, _ = oodbench("threshold", "results", "--delta", "0.1", "--format", "csv")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert {row["detector"] for row in rows} == {"msp", "odin"}
+    assert {row["delta"] for row in rows} == {"0.1"}
+    assert oodbench("threshold", "results", "--keep", "95")[0] == 2
+    code, _, err = oodbench("threshold", "results", "--detector", "odinn")
+    assert (code, "did you mean 'odin'" in err) == (2, True)

@@ -27,7 +27,7 @@ READS = 2.0
 SPEAKS = 1.0
 """CPU-seconds after which a run says its first line."""
 
-VERBS = ("", "run", "tune", "table", "check", "report", "list", "keep", "data", "data list", "data fetch", "data pack")
+VERBS = ("", "run", "tune", "table", "threshold", "check", "report", "list", "keep", "data", "data list", "data fetch")
 TYPED = (
     "run --detector ato",
     "run --suite digits-",

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from oodbench.cli import commands
 from oodbench.cli.data import KINDS
 from oodbench.cli.results import CONVENTIONS, STYLES
 from oodbench.cli.work import data_list
@@ -64,15 +65,18 @@ def asked(tmp_path):
     return asked
 
 
-def helped():
-    verbs = ["run", "tune", "table", "check", "report", "list", "keep", "data"]
-    verbs += [f"data {verb}" for verb in ("list", "fetch", "pack", "export", "verify", "show", "split", "join")]
-    return [("call", [*verb.split(), "--help"]) for verb in ("", *verbs)]
+def helped(group=commands, above=()):
+    """The help of every verb that there is."""
+    found = [("call", [*above, "--help"])]
+    for name, verb in getattr(group, "commands", {}).items():
+        found += helped(verb, (*above, name))
+    return found
 
 
 def test_help_and_mistakes_import_nothing_that_takes_long(asked):
     mistakes = [["run", "--sute", "digits"], ["runn"], ["run", "--suite", "digits"], ["list", "detector"]]
     mistakes += [["run", "--suite", "a", "--detector", "b", "--seed", "1", "--seeds", "0-4"]]
+    assert ("call", ["data", "show", "--help"]) in helped()
     found = asked([("call", ["--version"]), *helped(), *(("call", words) for words in mistakes)])
     assert all(said for _, said, _ in found)
     assert [words for words, _, heavy in found if heavy] == []

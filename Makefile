@@ -33,7 +33,7 @@ figures: $(INSTALLED)
 	$(BIN)/oodbench run --suite digits-adv --detector msp --detector atom --task corruption --task compositional --limit 100 --pretrained
 
 check: demo figures
-	$(BIN)/oodbench check results/ --reference results/reference/measured.csv
+	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --suite digits-adv
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

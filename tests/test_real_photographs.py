@@ -1,0 +1,109 @@
+"""The page of real photographs says what the reference holds, and the reference holds when it is scored again."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.real_photographs import BEGIN, END, PAGE, PICTURE, SUITE, TASKS
+from oodbench.registry import discover
+from oodbench.results import reference
+from oodbench.results.check import Status, check
+from oodbench.results.folder import find
+from oodbench.training import pretrained
+from tests.realimages import needs_real_images, real_images
+
+SETS = ("svhn-test-10k", "textures-10classes", "tinyimagenet-heldout")
+DETECTORS = ("msp", "oe", "acet", "ntom", "atom")
+IMAGES = 200
+
+
+@pytest.fixture(scope="module")
+def measured():
+    rows = reference.shipped("measured")
+    return rows[(rows["suite"] == SUITE) & (rows["settings"] == "")]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """By detector and column of the page: the two figures of each cell, as text."""
+    block = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip().splitlines()
+    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in block]
+    return {(row[0], column): cell for row in body for column, cell in zip(head[1:], row[1:], strict=True)}
+
+
+def mean(rows, metric):
+    """Over the sets, of what the most images were measured on; 0 stands for all of them."""
+    rows = rows[(rows["metric"] == metric) & rows["ood"].isin(SETS)]
+    images = 0 if (rows["images"] == 0).any() else rows["images"].max()
+    return 100 * rows[rows["images"] == images].set_index("ood")["value"].reindex(SETS).mean(skipna=False)
+
+
+def test_every_figure_of_the_table_is_the_references(table, measured):
+    columns = {called: task for task, called in TASKS.items()}
+    compared = 0
+    for (detector, column), cell in table.items():
+        rows = measured[measured["detector"] == detector]
+        if column == "accuracy":
+            assert {f"{100 * value:.2f}" for value in rows[rows["metric"] == "accuracy"]["value"]} == {cell}
+        elif cell != "–":
+            rows = rows[rows["task"] == columns[column]]
+            assert cell.rstrip("‡") == f"{mean(rows, 'fpr95'):.2f} / {mean(rows, 'auroc'):.2f}", (detector, column)
+        compared += cell != "–"
+    assert compared > 200
+
+
+def test_every_figure_of_the_text_is_one_of_the_table_or_the_reference(table, measured):
+    page = PAGE.read_text(encoding="utf-8")
+    says = page.split("## What it says")[1].split("## What it does not say")[0]
+    shown = {number for cell in table.values() for number in re.findall(r"\d+\.\d\d", cell)}
+    ends = {f"{100 * value:.2f}" for name in ("low", "high") for value in measured[name].dropna()}
+    assert len(figures := re.findall(r"\d+\.\d\d", says)) > 8
+    # Intervals of means are the means of their sets' ends, which `oodbench table --intervals` prints.
+    assert [one for one in figures if one not in shown | ends] == ["59.51", "63.03", "86.07", "90.02"]
+
+
+def test_what_is_measured_here_beside_the_paper_stands_in_the_table(table):
+    for name, *cells in re.findall(r"\| (\w+), measured here \| (.*?) \| (.*?) \| (.*?) \|", PAGE.read_text("utf-8")):
+        assert cells == [table[name.lower(), column].rstrip("‡") for column in ("clean", "linf", "compositional")]
+
+
+def test_what_is_published_beside_it_stands_in_the_published_reference():
+    published = reference.shipped("published")
+    rows = published[(published["suite"] == "cifar10-adv") & (published["ood"] == "mean:paper")]
+    value = rows.set_index(["detector", "task", "metric"])["value"]
+    found = re.findall(r"\| (\w+), published \| (.*?) \| (.*?) \| (.*?) \|", PAGE.read_text("utf-8"))
+    assert len(found) == 3
+    for name, *cells in found:
+        for task, cell in zip(("clean", "linf", "compositional"), cells, strict=True):
+            both = (100 * value[name.lower(), task, metric] for metric in ("fpr95", "auroc"))
+            assert cell == " / ".join(f"{one:.2f}" for one in both)
+
+
+def test_the_picture_shows_every_detector_of_the_table(table):
+    drawn = set(re.findall(r'text-anchor="end">([^<]+)<', PICTURE.read_text(encoding="utf-8")))
+    assert drawn == {detector for detector, _ in table}
+
+
+def test_the_networks_behind_the_table_are_kept(measured):
+    named = {name for name in measured["checkpoint"] if name}
+    kept = pretrained.roots(Path("none"))[0] / "cifar10-small"
+    assert named == {file.name for file in kept.glob("*.safetensors")}
+    assert sum(file.stat().st_size for file in kept.iterdir()) < 20e6
+
+
+@needs_real_images
+def test_a_part_of_the_table_scored_again_holds(oodbench, measured, tmp_path):
+    """Clean and under linf, 200 images of each set, with the networks that are kept: each figure to its tolerance."""
+    folder = real_images(["cifar10-test", *SETS])
+    chosen = [word for name in DETECTORS for word in ("--detector", name)]
+    chosen += [word for name in SETS for word in ("--only", name)]
+    chosen += ["--task", "clean", "--task", "linf", "--images", IMAGES, "--pretrained", "--data", folder]
+    code, _, err = oodbench("run", "--suite", SUITE, "--device", "cpu", "--out", tmp_path, *chosen)
+    assert code == 0, err
+    rows = measured[(measured["images"] == IMAGES) & measured["detector"].isin(DETECTORS)]
+    rows = rows[rows["task"].isin(["id", "clean", "linf"])]
+    verdicts = check(find(tmp_path).cells, rows, discover())
+    assert [one.said for one in verdicts if one.status is not Status.PASS] == []
+    # Accuracy; FPR@95 both ways and AUROC under two tasks on three sets.
+    assert len(verdicts) == len(DETECTORS) * (1 + 3 * 2 * len(SETS))

@@ -35,8 +35,9 @@ figures: $(INSTALLED)
 check: demo figures
 	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --suite digits-adv
 
+# A process for each core, with one thread: several threads in each would wait for each other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 images: $(INSTALLED)
 	$(BIN)/python -m tests.realimages

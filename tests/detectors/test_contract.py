@@ -32,7 +32,8 @@ ROOT = Path(__file__).parent.parent.parent
 def plugins(folder):
     """The README's example, and plugin files of one's own from OODBENCH_PLUGINS, separated like a PATH."""
     example = Path(folder) / "entropy.py"
-    example.write_text(re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1])
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example.write_text(next(block for block in blocks if "(Detector):" in block))
     return [example, *map(Path, filter(None, os.environ.get("OODBENCH_PLUGINS", "").split(os.pathsep)))]
 
 

@@ -174,7 +174,7 @@ class Runs:
         ("x.zip", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer of Git LFS"),
         ("x.zip", b"\n<!DOCTYPE html><html>log in</html>", "is a web page"),
         ("x.csv", b"label,pixels\n1,0", "looks to be text"),
-        ("x.npy.gz", gzip.compress(b"\x93NUMPY"), "compressed by gzip: unpack it"),
+        ("x.npy.gz", gzip.compress(b"\x93NUMPY", mtime=0), "compressed by gzip: unpack it"),
         ("x.tar.bz2", bz2.compress(b"x" * 99)[:20], "by bzip2, or the beginning of one"),
         ("x.tar.xz", b"\xfd7zXZ\0\0\x04", "by xz, or the beginning of one"),
         ("x.tar.lz4", b"\x04\x22\x4d\x18\x64", "LZ4: unpack it"),

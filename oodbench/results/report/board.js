@@ -43,9 +43,12 @@ function sorted(rows, sort, view) {
 /** What is printed of a row in a column. */
 const textOf = (row, { task, metric }, view) => (metric === "accuracy" ? row.accuracy_text : row.means[task][view][metric].text);
 
+/** Whether a row's value may be the best of a column: it stands beside the others, and it is to be believed. */
+const competes = (row, column) => !row.apart[column.task] && !row.doubted.includes(column.task);
+
 /** The best value of a column, as printed; null where rows were not done the same, so that none is better than another. */
 function best(rows, column, view, task) {
-  const rivals = rows.filter((row) => valueOf(row, column, view) !== null && !row.apart[column.task]);
+  const rivals = rows.filter((row) => valueOf(row, column, view) !== null && competes(row, column));
   const values = rivals.map((row) => Number(textOf(row, column, view)));
   if (new Set(values).size < 2 || (task && task.threats.length > 1)) return null;
   return METRICS[column.metric]?.lower ? Math.min(...values) : Math.max(...values);
@@ -129,7 +132,7 @@ function boardCell(row, column, view) {
   }
   const text = textOf(row, column, view);
   const apart = row.apart[column.task];
-  const isBest = !apart && column.best !== null && Number(text) === column.best;
+  const isBest = competes(row, column) && column.best !== null && Number(text) === column.best;
   const flagged = column.task && (row.flags[column.task] ?? (row.marks[column.task] && ["its curve over radii is flagged"]));
   const mean = column.task ? row.means[column.task][view][column.metric] : {};
   const interval = mean.low == null ? null : make("span", { class: "interval" }, mean.interval);

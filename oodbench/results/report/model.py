@@ -72,6 +72,7 @@ class Row:
         flags: by task, what the attacks' own measurements warn of, the worst first.
         severity: by task, the most that a figure may be off by, as a fraction.
         marks: by task, the sign of that beside a figure.
+        doubted: tasks whose figures are not to be believed; none of them is the best of its column.
         sheets: images that passed, by task.
         provenance: what it rests on, in words, by heading.
     """
@@ -91,6 +92,7 @@ class Row:
     flags: Mapping[str, Sequence[str]]
     severity: Mapping[str, float]
     marks: Mapping[str, str]
+    doubted: Sequence[str]
     sheets: Mapping[str, Sheet]
     provenance: Mapping[str, str]
 

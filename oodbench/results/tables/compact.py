@@ -83,7 +83,8 @@ def _part(frame: pd.DataFrame, view: View, width: int, left_out: Sequence[str]) 
     convention = str(frame["convention"].iloc[0])
     metrics = list(dict.fromkeys(view.metrics)) or list(leading(convention)[:2])
     measured = measured_rows(frame)
-    summary = [] if measured.empty else [one for one in summarise(measured, view) if one.metric in {*metrics, OF_ID}]
+    entries = [] if measured.empty else [one for one in summarise(measured, view) if one.metric in {*metrics, OF_ID}]
+    summary = flags.competing(entries, measured[measured["metric"] != OF_ID]) if entries else []
     rows = rows_of(summary, lines(frame, view.seeds), measured, failures_of(frame, view))
     shown = [entry for entry in summary if entry.metric in metrics]
     name, version, fingerprint = (frame[column].iloc[0] for column in SUITE)

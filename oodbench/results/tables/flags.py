@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from oodbench.networks.precision import PRECISIONS
-from oodbench.results.tables.summary import ASIDE
+from oodbench.results.tables.summary import ASIDE, Entry
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
 from oodbench.suitefiles import settings, suitefile
@@ -64,6 +64,27 @@ def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
         for task in one.tasks:
             worst[one.cell, task] = max(one.effect, worst.get((one.cell, task), 0.0))
     return worst
+
+
+def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
+    """Entries as they are held against each other: a figure that is not to be believed cannot be the best one.
+
+    Args:
+        summary: of a table.
+        scores: the rows of a tidy frame that it was made of, those of accuracy left out.
+    """
+    doubted = disbelieved(flagged(scores))
+    return [
+        replace(entry, rivals=None)
+        if entry.metric != "accuracy" and any((cell, entry.task) in doubted for cell in entry.cells)
+        else entry
+        for entry in summary
+    ]
+
+
+def disbelieved(found: Iterable[Flagged]) -> set[tuple[str, str]]:
+    """(cell, task) of figures that are not to be believed."""
+    return {(one.cell, task) for one in found if one.belief == severity.NO for task in one.tasks}
 
 
 def stored(effects: Mapping[str, Effect]) -> str:

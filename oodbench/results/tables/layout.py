@@ -192,6 +192,8 @@ def _part(
         table, said = pd.DataFrame(columns=["detector", "task"]), []
     else:
         summary = summarise(measured, view)
+        if BASE not in frame:
+            summary = flags.competing(summary, measured[measured["metric"] != OF_ID])
         table = _table(measured, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
         said = footnotes(measured, summary, names_of(lines(frame, view.seeds)))
         said += published.notes(measured, summary) if published else []

@@ -126,6 +126,7 @@ def test_flags_are_those_of_the_measurements(made, data):
     assert text.startswith("the gradient is off by 50% of what the score really does (median); the AUROC may be up to")
     assert board.rows[0].marks == {"linf": "‡"}
     assert board.rows[0].severity["linf"] > 0.5
+    assert board.rows[0].doubted == ["linf"]
 
 
 def test_a_curve_over_radii_is_one_and_a_rising_one_is_flagged(made, data):

@@ -67,7 +67,7 @@ def test_what_all_rows_share_is_said_once_and_what_sets_a_row_apart_in_the_row(t
     ]
     text = compact(tidy(cells, {}))
     assert text.splitlines()[1] == "seed 1, epochs=2, 7 images of each set"
-    assert [row[:2] for row in grid(text)] == [["msp", "50.00*‡"], ["knn", "(knn.k=5)"]]
+    assert [row[:2] for row in grid(text)] == [["msp", "50.00‡"], ["knn", "(knn.k=5)"]]
 
 
 def test_a_task_with_settings_of_its_own_stands_in_the_row_of_its_detector(tmp_path, stored):

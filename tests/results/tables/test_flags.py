@@ -1,6 +1,7 @@
 """What is flagged, how far off it says a figure may be, in which order, and what to run next."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,14 @@ import pytest
 from oodbench.detectors.rowl import ROWL
 from oodbench.results import store
 from oodbench.results.tables import flagged, render, severities, tidy
+from oodbench.results.tables.compact import compact
 from oodbench.results.tables.flags import next_run
 
 ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
+
+
+UNTIED = [("letters", [0.0, 1.0, 2.5, 8.5])]
+"""No OOD image scores what an ID image does, which would be flagged."""
 
 
 def flag(cell, extras, task="linf", ood="letters", constants=None, **attributes):
@@ -73,10 +79,23 @@ def test_the_worst_comes_first_and_signs_are_graded(tmp_path, stored):
 
 
 def test_the_best_of_a_column_keeps_its_sign(tmp_path, stored):
-    best = flag(stored(tmp_path, ood=[("letters", [0.0] * 3 + [1.0])]), {"stuck": [1] * 4})
-    text = render(tidy([best, stored(tmp_path, detector="atom")], {}))
+    many = [("letters", np.linspace(0, 1.9, 200))]
+    best = flag(stored(tmp_path, ood=many), {"stuck": [1] * 3 + [0] * 197})
+    text = render(tidy([best, stored(tmp_path, detector="atom", ood=UNTIED)], {}))
     assert "**0.00‡**" in text
     assert "**100.00‡**" in text
+
+
+def test_what_is_not_to_be_believed_is_the_best_of_no_column(tmp_path, stored):
+    best = flag(stored(tmp_path, ood=[("letters", [0.0] * 3 + [1.0])]), {"stuck": [1] * 4})
+    worst = [("letters", [9.5, 9.6, 9.7, 9.8])]
+    others = [stored(tmp_path, detector="atom", ood=UNTIED), stored(tmp_path, detector="oe", ood=worst)]
+    frame = tidy([best, *others], {})
+    text = render(frame)
+    assert "**0.00‡**" not in text and " 0.00‡" in text
+    assert re.findall(r"\*\*([^*]+)\*\*", next(line for line in text.splitlines() if line.startswith("| atom")))
+    row = {line.split()[0]: line for line in compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))}
+    assert "*" not in row["msp"] and "*" not in row["oe"] and row["atom"].count("*") == 2
 
 
 def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):

@@ -104,7 +104,7 @@ EVERY = list(
 )
 """Every command: those in lines of their own, and those in sentences."""
 
-PUBLIC = ("data fetch", "data show textures", "--suite imagenet")
+PUBLIC = ("data fetch", "data show textures", "--suite imagenet", "--suite cifar10-small")
 """Commands that need what the net or the user's own disk has."""
 
 
@@ -158,6 +158,8 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
     if "full" in arguments:
         arguments += ["--set", "linf.steps=2"]
+    if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
+        arguments[arguments.index("--keep") + 1] = "0.5"
     if arguments[0] == "tune":
         arguments += ["--limit", "40", "--set", "epochs=1"]
     code, _, err = reader(*arguments)

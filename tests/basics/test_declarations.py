@@ -12,19 +12,19 @@ ROOT = "roots.base.Root"
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """Writes a package `theirs` of some modules; none of them can be imported."""
+    """Writes a package `distant` of some modules; none of them can be imported."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(**modules):
-        for package in ("roots", "theirs"):
+        for package in ("roots", "distant"):
             (tmp_path / package).mkdir(exist_ok=True)
             (tmp_path / package / "__init__.py").write_text("")
         (tmp_path / "roots" / "base.py").write_text("class Root:\n    name = 'root'\n")
         for name, text in modules.items():
-            (tmp_path / "theirs" / f"{name}.py").write_text(text)
+            (tmp_path / "distant" / f"{name}.py").write_text(text)
 
-        found = declared("theirs", ROOT, "name")
-        assert not {"roots.base", "theirs", *(f"theirs.{name}" for name in modules)} & {*sys.modules}
+        found = declared("distant", ROOT, "name")
+        assert not {"roots.base", "distant", *(f"distant.{name}" for name in modules)} & {*sys.modules}
         return found
 
     return write
@@ -38,16 +38,16 @@ def test_classes_that_descend_from_the_root_are_found(written):
     found = written(
         one="from roots.base import Root\n\nLEVELS = tuple(range(3))\n\nclass One(Root):\n    name = 'one'\n",
         two="from .one import One as A\n\nclass Two(A):\n    name: str = 'two'\n\nclass Three(Two):\n    pass\n",
-        far="import theirs.two\n\nclass Four(theirs.two.Three):\n    name = 'four'\n",
+        far="import distant.two\n\nclass Four(distant.two.Three):\n    name = 'four'\n",
     )
     assert names(found) == {
-        "one": ("theirs.one", "One"),
-        "two": ("theirs.two", "Two"),
-        "four": ("theirs.far", "Four"),
+        "one": ("distant.one", "One"),
+        "two": ("distant.two", "Two"),
+        "four": ("distant.far", "Four"),
     }
     modules = {one.name: one.modules for one in found}
-    assert modules["one"] == {"theirs.one"}
-    assert modules["four"] == {"theirs.one", "theirs.two", "theirs.far"}
+    assert modules["one"] == {"distant.one"}
+    assert modules["four"] == {"distant.one", "distant.two", "distant.far"}
 
 
 def test_other_classes_with_a_name_are_none(written):
@@ -58,7 +58,7 @@ def test_other_classes_with_a_name_are_none(written):
 
 def test_a_module_alone(written):
     written(one="from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n")
-    assert names(declared("theirs.one", ROOT, "name")) == {"one": ("theirs.one", "One")}
+    assert names(declared("distant.one", ROOT, "name")) == {"one": ("distant.one", "One")}
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ figures: $(INSTALLED)
 check: demo figures
 	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --suite digits-adv
 
-# A process for each core, with one thread: several threads in each would wait for each other.
+# A process for each core, four at most as each takes up to 2.5 GB, with one thread: more would wait for each other.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 images: $(INSTALLED)
 	$(BIN)/python -m tests.realimages

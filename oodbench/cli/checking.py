@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, plugin_option, results_argument
+from oodbench.cli.options import Examples, plugin_option, results_argument, several
 
 
 @click.command(
@@ -36,30 +36,9 @@ from oodbench.cli.options import Examples, plugin_option, results_argument
     "--lenient", is_flag=True, help="Figures that are missing or not comparable, and files that cannot be read, pass."
 )
 @click.option("--strict", is_flag=True, hidden=True)  # as it is by default; earlier versions had to be asked
-@click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    metavar="NAME|FILE",
-    shell_complete=completing.suites,
-    help="Only figures of this suite; repeatable.",
-)
-@click.option(
-    "--detector",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completing.detectors,
-    help="Only of this detector; repeatable.",
-)
-@click.option(
-    "--task",
-    "tasks",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completing.tasks,
-    help="Only of this task, or 'id'; repeatable.",
-)
+@several("--suite", "suites", "NAME|FILE", completing.suites, "Only figures of this suite; repeatable.")
+@several("--detector", "names", "NAME", completing.detectors, "Only of this detector; repeatable.")
+@several("--task", "tasks", "NAME", completing.tasks, "Only of this task, or 'id'; repeatable.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Verdicts for CI systems, too.")
 @click.option(
     "--format",

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, Group, data_option, results_argument
+from oodbench.cli.options import Examples, Group, data_option, results_argument, several
 
 KINDS = ("images", "networks", "assets")
 """What `oodbench data list` can be kept to."""
@@ -35,14 +35,7 @@ def list_(**asked: Any) -> None:
     "fetch", cls=Examples, examples=("oodbench data fetch cifar10-test", "oodbench data fetch --suite cifar10-adv")
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.data_names)
-@click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    metavar="NAME|FILE",
-    shell_complete=completing.suites,
-    help="All that this suite needs; repeatable.",
-)
+@several("--suite", "suites", "NAME|FILE", completing.suites, "All that this suite needs; repeatable.")
 @click.option("--unverified", is_flag=True, help="Take files too that nobody has published a digest of; packs say so.")
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="N images, of a set that is a choice out of many."

@@ -1,7 +1,8 @@
 """What several commands share: options, and help that ends with examples."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -9,6 +10,9 @@ from click.core import ParameterSource
 from oodbench.cli import completing
 from oodbench.networks.precision import PRECISIONS
 from oodbench.running.choices import AUTO
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+"""A function that becomes a command."""
 
 
 class Examples(click.Command):
@@ -51,6 +55,29 @@ def typed(option: str) -> bool:
     return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
+def several(
+    option: str,
+    parameter: str,
+    metavar: str,
+    names: completing.Completion,
+    about: str,
+    required: bool = False,
+) -> Callable[[Decorated], Decorated]:
+    """An option that may be given several times, whose names TAB completes.
+
+    Args:
+        option: as it is typed, such as "--task".
+        parameter: of the function that gets all of them, a tuple.
+        metavar: what stands for a name in the help.
+        names: completes what was typed so far.
+        about: the help.
+        required: one at least must be given.
+    """
+    return click.option(
+        option, parameter, multiple=True, required=required, metavar=metavar, shell_complete=names, help=about
+    )
+
+
 results_argument = click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 plugin_option = click.option(
     "--plugin",
@@ -74,14 +101,8 @@ data_option = click.option(
 suite_option = click.option(
     "--suite", required=True, metavar="NAME|FILE", shell_complete=completing.suites, help="Suite by name or TOML file."
 )
-detectors_option = click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    shell_complete=completing.detectors,
-    help="Detector by name, or 'all'; repeatable.",
+detectors_option = several(
+    "--detector", "detectors", "NAME", completing.detectors, "Detector by name, or 'all'; repeatable.", required=True
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, plugin_option, results_argument
+from oodbench.cli.options import Examples, plugin_option, results_argument, several
 
 STYLES = ("github", "plain", "latex", "html")
 """What people read, by the names of `oodbench.results.tables.layout.STYLES`."""
@@ -38,12 +38,8 @@ TIDY = ("csv", "json")
     type=click.Choice(["task", "ood", "mean"]),
     help="One mean over OOD sets (task, the default), a row each set (ood), or each mean of the suite: near, far, ...",
 )
-@click.option(
-    "--sets",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completing.image_sets,
-    help="Only this OOD set, or a mean's: near, far, paper; repeatable.",
+@several(
+    "--sets", "sets", "NAME", completing.image_sets, "Only this OOD set, or a mean's: near, far, paper; repeatable."
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric, such as fpr95; repeatable.")
 @click.option(

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, results_argument
+from oodbench.cli.options import Examples, results_argument, several
 
 
 @click.command(
@@ -43,14 +43,7 @@ from oodbench.cli.options import Examples, results_argument
     metavar="SHARE",
     help="Share of OOD images where the detector is to work: how many alarms 1,000 images then give.",
 )
-@click.option(
-    "--detector",
-    "detectors",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completing.detectors,
-    help="Only this detector; repeatable.",
-)
+@several("--detector", "detectors", "NAME", completing.detectors, "Only this detector; repeatable.")
 @click.option(
     "--format",
     "form",

@@ -26,6 +26,7 @@ from oodbench.cli.options import (
     seed_option,
     seeds_option,
     set_option,
+    several,
     suite_option,
     tf32_option,
     typed,
@@ -55,14 +56,13 @@ def commands() -> None:
         "oodbench run --suite digits-adv --detector msp --detector atom --limit 100",
     ),
 )
-@click.option(
+@several(
     "--suite",
     "suites",
-    multiple=True,
+    "NAME|FILE",
+    completing.suites,
+    "Suite by name or TOML file, or 'all'; repeatable.",
     required=True,
-    metavar="NAME|FILE",
-    shell_complete=completing.suites,
-    help="Suite by name or TOML file, or 'all'; repeatable.",
 )
 @detectors_option
 @seed_option
@@ -90,21 +90,14 @@ def commands() -> None:
     metavar="N",
     help="N images of each OOD set, of each class its share; rows say so and give intervals.",
 )
-@click.option(
+@several(
     "--task",
     "tasks",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completing.tasks,
-    help="Only this task of the suite, or a kind of task that it lacks (linf-adaptive); repeatable.",
+    "NAME",
+    completing.tasks,
+    "Only this task of the suite, or a kind of task that it lacks (linf-adaptive); repeatable.",
 )
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="SET",
-    shell_complete=completing.image_sets,
-    help="Only this OOD set of the suite; repeatable.",
-)
+@several("--only", "only", "SET", completing.image_sets, "Only this OOD set of the suite; repeatable.")
 @click.option("--eps", "radii", metavar="E1,E2,...", help="Attack at each of these radii, in 1/255.")
 @click.option(
     "--threat",

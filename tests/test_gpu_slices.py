@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import time
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -65,6 +67,19 @@ def test_interrupted_slices_end_with_what_an_uninterrupted_run_makes(oodbench, p
     assert sum(name.endswith(" key") for name in found) == 5
     assert oodbench("check", place.results, "--reference", "mine.csv", "--update")[0] == 0
     assert oodbench("check", whole.results, "--reference", "mine.csv")[0] == 0
+
+
+def test_several_processes_of_a_run_are_interrupted_together(place):
+    both = replace(place, jobs=2)
+    step = Step("both", "two trainings at once", evaluation=Evaluation("digits", ("msp", "oe"), (), limit=20))
+    begun = lambda: len(list(place.results.rglob("*.unfinished"))) == 2  # noqa: E731
+    assert carry_out(step, [], both, 0.0, begun, print).outcome == UNFINISHED
+    left = costs.left(step.evaluation, both, discover())
+    assert left.networks == (0, 2)
+    # Nobody goes on behind its back: the epochs that are done stay as many.
+    before = slices.traces(place.results)
+    time.sleep(3)
+    assert slices.traces(place.results) == before
 
 
 def test_what_fails_is_said_kept_and_tried_again_behind_the_rest(call, place):

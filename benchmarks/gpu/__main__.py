@@ -41,6 +41,13 @@ RESERVE = 40.0
 )
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step; repeatable.")
 @click.option("--device", default="cuda", show_default=True, help="Where networks run: cuda, cuda:0, or cpu to try it.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Trainings, and attacks, side by side: a small network leaves a large GPU waiting.",
+)
 @click.option("--tiny", "tiny_", is_flag=True, help="A few digits, to try it: the figures mean nothing.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what is left and what it costs, and do nothing.")
 def main(
@@ -50,6 +57,7 @@ def main(
     folder: Path | None,
     only: Sequence[str],
     device: str,
+    jobs: int,
     tiny_: bool,
     plan_only: bool,
 ) -> None:
@@ -61,7 +69,7 @@ def main(
     left, 1 when a step failed or a slice was too short for anything.
     """
     end = time.monotonic() + 60 * minutes - RESERVE
-    place = Place(device, data.absolute(), out.absolute())
+    place = Place(device, data.absolute(), out.absolute(), jobs)
     try:
         choose_device(device)
         require_writable(place.out)

@@ -96,6 +96,7 @@ def left(evaluation: Evaluation, place: Place, registry: Registry) -> Left:
         out=place.results,
         limit=evaluation.limit,
         images=evaluation.images,
+        pretrained=evaluation.pretrained,
         settings=tuple(settings.parse(text) for text in evaluation.settings),
         compute=compute.choose("auto", False, False, device),
     )

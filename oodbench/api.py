@@ -70,7 +70,7 @@ def run(config: RunConfig) -> pd.DataFrame:
     """
     with prepared(config) as ready:
         heard = config.say if ready.team.leads else lambda _: None
-        for said in sweep.not_pretrained(ready.planned):
+        for said in filter(None, [ready.shard, *sweep.not_pretrained(ready.planned)]):
             heard(said)
         if failures := ready.carry_out():
             raise OodbenchError("\n".join(failures))

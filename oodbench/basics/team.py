@@ -25,6 +25,17 @@ PATIENCE = timedelta(days=2)
 LAST_WORDS = timedelta(seconds=30)
 """How long one that fails waits for the first process to say why."""
 
+OF_TORCHRUN = (
+    "TORCHELASTIC_RUN_ID",
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+"""Variables that `torchrun` gives to each process that it starts."""
+
 T = TypeVar("T")
 
 
@@ -130,8 +141,12 @@ def _unpacked(outcome: tuple[Any, OodbenchError | None]) -> Any:
 
 
 def launched() -> bool:
-    """Whether `torchrun` started this process, beside others or alone."""
-    return "TORCHELASTIC_RUN_ID" in os.environ  # which is what `torch.distributed.is_torchelastic_launched` asks
+    """Whether `torchrun` started this process, beside others or alone.
+
+    Shells of SLURM and MPI export ranks and sizes as well, and nobody there waits for the others. What tells is the
+    run's name, which `torch.distributed.is_torchelastic_launched` asks for, with all else that `torchrun` says.
+    """
+    return all(name in os.environ for name in OF_TORCHRUN)
 
 
 def _follows() -> bool:

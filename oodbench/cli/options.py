@@ -120,6 +120,11 @@ jobs_option = click.option(
     metavar="N|auto",
     help="Processes of this machine that work side by side, to the same numbers; auto goes by cores, memory and work.",
 )
+shard_option = click.option(
+    "--shard",
+    metavar="I/N",
+    help="The I-th of N parts of the cells, for SLURM arrays and CI matrices; networks to train stay whole.",
+)
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
 )

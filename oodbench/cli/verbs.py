@@ -27,6 +27,7 @@ from oodbench.cli.options import (
     seeds_option,
     set_option,
     several,
+    shard_option,
     suite_option,
     tf32_option,
     typed,
@@ -134,6 +135,7 @@ def commands() -> None:
     help="This machine, or the tasks of a Ray cluster.",
 )
 @jobs_option
+@shard_option
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it costs; write nothing.")
 @click.option(
     "--address",

@@ -13,7 +13,7 @@ from oodbench.basics.team import ALONE, Team, gathered, launched
 from oodbench.networks import compute
 from oodbench.registry import Registry, discover
 from oodbench.results import store
-from oodbench.running import parallel, sweep
+from oodbench.running import parallel, sharding, sweep
 from oodbench.running.choices import ALL, AUTO, ENGINES, LOCAL
 from oodbench.running.plan import Planned
 from oodbench.running.planning import plan_seeds
@@ -56,6 +56,8 @@ class RunConfig:
         tf32: attack and score in TF32 on a GPU.
         compiled: put networks through `torch.compile`.
         jobs: processes that work side by side, to the same bits; "auto" for as many as cores, memory and work allow.
+        shard: a part of the cells, "2/8" for the second of eight; which they are follows from what the run is, so that
+            the parts can be carried out anywhere, in any order.
         engine: "sequential": on this machine; "ray": as the tasks of a Ray cluster.
         address: of the Ray cluster, see `oodbench.running.ray_cluster.Cluster`.
         cpus: of each Ray task.
@@ -86,6 +88,7 @@ class RunConfig:
     tf32: bool = False
     compiled: bool = False
     jobs: int | str = AUTO
+    shard: str | None = None
     engine: str = "sequential"
     address: str = LOCAL
     cpus: int = 1
@@ -184,6 +187,7 @@ class Prepared:
         team: the processes that work on it together.
         cluster: where it is carried out; None for this machine.
         count: processes of this machine that work side by side.
+        every: cells of the whole run, of which `planned` has those of the shard.
     """
 
     config: RunConfig
@@ -192,6 +196,14 @@ class Prepared:
     team: Team
     cluster: Cluster | None
     count: int
+    every: int
+
+    @property
+    def shard(self) -> str:
+        """Which part of the run this is, in words; "" where it is all of it."""
+        if self.config.shard is None:
+            return ""
+        return sharding.told(sharding.parse_shard(self.config.shard), self.every, len(sweep.cells(self.planned)))
 
     @property
     def suites(self) -> tuple[Suite, ...]:
@@ -209,6 +221,8 @@ class Prepared:
             StorageError: results cannot be written.
         """
         say = self.config.say if self.team.leads else _unheard
+        if not sweep.cells(self.planned):
+            return []
         request, _ = self.planned[0]
         self.team.first(lambda: store.require_writable(request.out))
         if self.cluster:
@@ -228,10 +242,13 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
         OodbenchError: something that was asked for is not there or not possible.
     """
     config.check()
+    shard = sharding.parse_shard(config.shard) if config.shard is not None else None
     cluster = config.cluster()
     jobs = parallel.parse_jobs(str(config.jobs), alone=cluster is None and not launched())
     registry = discover(config.plugin_files)
     with gathered(choose_device("cpu" if cluster else config.device)) as (team, device):
         request = config.request(registry, device, team)
-        planned = team.together(lambda: plan_seeds(request, config.seeds, registry))
-        yield Prepared(config, registry, planned, team, cluster, parallel.processes(jobs, planned))
+        whole = team.together(lambda: plan_seeds(request, config.seeds, registry))
+        planned = sharding.part(whole, shard) if shard else whole
+        every = len(sweep.cells(whole))
+        yield Prepared(config, registry, planned, team, cluster, parallel.processes(jobs, planned), every)

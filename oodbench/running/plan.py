@@ -152,12 +152,16 @@ class SuitePlan:
 
     def training(self, network: NetworkPlan) -> Passes:
         """Of its training, if it must be trained first."""
+        return self.whole_training(network.objective, network.epochs_done) if network.to_train else Passes()
+
+    def whole_training(self, objective: Objective, done: int = 0) -> Passes:
+        """What a training costs of which so many epochs are `done`, all phases together."""
         total = Passes()
-        if network.to_train and self.suite.training and self.suite.id.train:
+        if self.suite.training and self.suite.id.train:
             epochs = self.suite.training.epochs
-            for number, phase in enumerate(network.objective.phases()):
-                done = min(max(0, network.epochs_done - number * epochs), epochs)
-                total += phase.epoch_passes(len(self.images[self.suite.id.train])) * (epochs - done)
+            for number, phase in enumerate(objective.phases()):
+                behind = min(max(0, done - number * epochs), epochs)
+                total += phase.epoch_passes(len(self.images[self.suite.id.train])) * (epochs - behind)
         return total
 
     def tuning(self, detector: Detector) -> Passes:

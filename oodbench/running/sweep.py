@@ -35,7 +35,7 @@ def not_pretrained(planned: Sequence[Planned]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for request, plans in planned:
         for each in plans:
-            for network in (network for network in each.networks if network.why):
+            for network in (network for network in each.networks if network.why and network.cells):
                 found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {request.seed}")
     return [f"{names}: trained, not pretrained, on {', '.join(on)}: {why}" for (names, why), on in found.items()]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench.basics.team import ALONE, Team
+from oodbench.basics.team import ALONE, OF_TORCHRUN, Team
 from oodbench.results.store import cells
 from tests.team_worker import trained
 
@@ -96,8 +96,8 @@ def test_a_mistake_is_said_once_and_ends_all(tmp_path, environment):
 @pytest.mark.parametrize(("rank", "waited"), [("0", []), ("1", [30.0])])
 def test_the_first_process_has_the_word_and_the_others_have_it_if_they_live_on(oodbench, monkeypatch, rank, waited):
     # torchrun ends everyone when one has failed: a faster process would silence the first.
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
-    monkeypatch.setenv("RANK", rank)
+    for name in OF_TORCHRUN:
+        monkeypatch.setenv(name, rank if name == "RANK" else "1")
     slept = []
     monkeypatch.setattr("oodbench.basics.team.time.sleep", slept.append)
     code, _, err = oodbench("run", "--suite", "digits")

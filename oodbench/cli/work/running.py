@@ -47,7 +47,10 @@ def run(
         **described,
     )
     ready = click.get_current_context().with_resource(prepared(config))
-    _announce(ready.planned, ready.cluster, ready.count, click.echo if dry_run else _say)
+    say = click.echo if dry_run else _say
+    if ready.shard:
+        say(ready.shard)
+    _announce(ready.planned, ready.cluster, ready.count, say)
     if dry_run:
         return
     failures = ready.carry_out()
@@ -121,13 +124,19 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, s
     request, plans = planned[0]
     for number, each in enumerate(plans):
         suite = each.suite
+        networks_of = [*zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True)]
+        if not any(network.cells for networks in networks_of for network in networks):
+            continue
         say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
         for said in each.image_sets.unlike:
             say(f"  NOTE {said}: these rows compare with no others")
-        for networks in zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True):
-            say(f"  {networks[0].names}: {_todo(networks, suite)}")
+        for networks in networks_of:
+            if names := dict.fromkeys(cell.detector.name for network in networks for cell in network.cells):
+                say(f"  {', '.join(names)}: {_todo(networks, suite)}")
     for said in sweep.not_pretrained(planned):
         say(f"  {said}")
+    if not sweep.cells(planned):
+        return
     seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
     processes = f", {request.team.size} processes" if request.team.size > 1 else ""
     processes += f", {count} jobs side by side" if count > 1 else ""

@@ -35,7 +35,12 @@ class AttackedExposure(OutlierExposure):
 
 
 class ACET(MSP):
-    """Outlier Exposure under attack: scored as MSP."""
+    r"""Outlier Exposure under attack: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \lambda\, \mathbb{E}_{\text{outliers}}\Bigl[
+    \max_{\lVert \delta \rVert_\infty \le \epsilon} -\tfrac1K \textstyle\sum_k \log p_k(x + \delta)\Bigr], \qquad s(x)
+    \text{ as MSP}$$
+    """
 
     name = "acet"
     paper = "Hein et al. 2019, arXiv:1812.05720"

@@ -17,10 +17,13 @@ from .negativity import Negativity
 
 
 class ASH(Detector):
-    """Energy of the logits after small features are dropped and the others scaled up (ASH-S).
+    r"""Energy of the logits after small features are dropped and the others scaled up (ASH-S).
 
     Made for features that are not negative: how much of their sum the largest make up says nothing otherwise, and the
     method is refused where much of what it has scored since it was fitted was negative.
+
+    $$s(x) = \log \sum_k \exp \bigl(W f' + b\bigr)_k, \qquad f'_i = f_i \exp\Bigl(\frac{\sum_j f_j}{\sum_{j \in
+    \text{top}} f_j}\Bigr) \text{ for } i \in \text{top, else } 0$$
     """
 
     name = "ash"

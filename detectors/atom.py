@@ -212,7 +212,12 @@ class OutlierClass(RejectClass):
 
 
 class ATOM(OutlierClass):
-    """Adversarial training with informative outlier mining."""
+    r"""Adversarial training with informative outlier mining.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \beta\, \mathbb{E}_{\text{mined outliers}}\Bigl[
+    \max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_{K+1}(x + \delta)\Bigr], \qquad s(x) = \log \frac{1 -
+    p_{K+1}}{p_{K+1}}$$
+    """
 
     name = "atom"
     paper = "Chen et al. 2021, arXiv:2006.15207"

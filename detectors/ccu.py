@@ -269,7 +269,11 @@ class CertifiedUncertainty(Objective):
 
 
 class CCU(Detector):
-    """The largest probability of the whole posterior, mixtures included."""
+    r"""The largest probability of the whole posterior, mixtures included.
+
+    $$s(x) = \log \frac{p - 1/K}{1 - p}, \qquad p = w \max_k m_k + \frac{1 - w}{K}, \quad w = \frac{p(x \mid
+    \text{ID})}{p(x \mid \text{ID}) + p(x \mid \text{outlier})}$$
+    """
 
     name = "ccu"
     paper = "Meinke and Hein 2020, arXiv:1909.12180"
@@ -345,7 +349,10 @@ def excess_log_odds(logits: Tensor, id_log_odds: Tensor) -> Tensor:
 
 
 class CCUMSP(MSP):
-    """The largest softmax probability of CCU's classifier: what the published rows called CCU show."""
+    r"""The largest softmax probability of CCU's classifier: what the published rows called CCU show.
+
+    $$s(x) = \max_k m_k(x) \text{, as its log-odds: the classifier without its mixtures}$$
+    """
 
     name = "ccu-msp"
     paper = "Meinke and Hein 2020, arXiv:1909.12180, as scored by Chen et al. 2021"

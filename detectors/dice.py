@@ -15,10 +15,13 @@ from .negativity import Negativity
 
 
 class DICE(Detector):
-    """Energy of the logits after the weights that contribute least on ID images are taken out of the last layer.
+    r"""Energy of the logits after the weights that contribute least on ID images are taken out of the last layer.
 
     Made for features that are not negative: where much of them is, a mean says little about contributions (OpenOOD
     v1.5 reports an AUROC below 50 on Swin), and the method is refused.
+
+    $$s(x) = \log \sum_k \exp \bigl((M \odot W) f + b\bigr)_k, \qquad M_{ki} = 1 \text{ where } W_{ki}\, \bar f_i
+    \text{ exceeds its percentile, else } 0$$
     """
 
     name = "dice"

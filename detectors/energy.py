@@ -10,7 +10,10 @@ from oodbench.networks.network import Representation
 
 
 class Energy(Detector):
-    """The negative free energy of the K class logits."""
+    r"""The negative free energy of the K class logits.
+
+    $$s(x) = T \log \sum_k \exp\bigl(z_k(x) / T\bigr)$$
+    """
 
     name = "energy"
     paper = "Liu et al. 2020, arXiv:2010.03759"

@@ -14,10 +14,13 @@ SMALLEST = 1e-12
 
 
 class FDBD(Detector):
-    """Distances of the features to the boundaries of all other classes, relative to that to the mean feature.
+    r"""Distances of the features to the boundaries of all other classes, relative to that to the mean feature.
 
     Not tuned: the paper's regularisation is by the distance to the mean of the training features. OpenOOD v1.5 chooses
     between that and the length of the features on OOD images.
+
+    $$s(x) = \frac{1}{\lVert f - \bar f \rVert_2} \sum_{c \ne \hat y} \frac{\lvert z_{\hat y} - z_c \rvert}{\lVert
+    w_{\hat y} - w_c \rVert_2}$$
     """
 
     name = "fdbd"

@@ -12,7 +12,11 @@ from .msp import log_odds_of_largest
 
 
 class GEN(Detector):
-    """Minus the generalised entropy of the largest softmax probabilities."""
+    r"""Minus the generalised entropy of the largest softmax probabilities.
+
+    $$s(x) = -\sum_{m=1}^{M} p_{(m)}^{\gamma}\, \bigl(1 - p_{(m)}\bigr)^{\gamma}, \qquad p_{(1)} \ge p_{(2)} \ge
+    \dots$$
+    """
 
     name = "gen"
     paper = "Liu, Lochman and Zach 2023, CVPR, 'GEN: Pushing the Limits of Softmax-Based OOD Detection'"

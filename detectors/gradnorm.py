@@ -9,11 +9,14 @@ from oodbench.networks.network import Network, Representation
 
 
 class GradNorm(Detector):
-    """L1 norm of the gradient that a loss towards the uniform distribution has at the weights of the last layer.
+    r"""L1 norm of the gradient that a loss towards the uniform distribution has at the weights of the last layer.
 
     The loss is sum_k -log p_k. Its gradient is the outer product of (K p - 1) / T and the features f, whose L1 norm is
     the product of theirs: no backward pass is needed, and the score can be differentiated by the images. pytorch-ood
     averages the loss over the classes, which makes scores smaller by K and orders alike.
+
+    $$s(x) = \frac1T\, \lVert K p - \mathbf{1} \rVert_1\, \lVert f \rVert_1, \qquad p = \operatorname{softmax}(z /
+    T)$$
     """
 
     name = "gradnorm"

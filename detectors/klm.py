@@ -16,12 +16,15 @@ from oodbench.networks.network import Representation, as_input, batch_size
 
 
 class KLM(Detector):
-    """Minus the least Kullback-Leibler divergence of the softmax from a template of each class.
+    r"""Minus the least Kullback-Leibler divergence of the softmax from a template of each class.
 
     A template is the mean softmax of the held-out ID images that are predicted to be of its class; some libraries take
     training images. A class that no held-out image is predicted to be of has none: the one-hot vector that stands in
     for it elsewhere is infinitely far from every softmax. Everything is in the log domain, where no probability
     rounds to zero.
+
+    $$s(x) = -\min_c\, \sum_k p_k \log \frac{p_k}{q_{c,k}}, \qquad q_c \text{ the mean softmax of held-out images
+    predicted } c$$
     """
 
     name = "klm"

@@ -15,13 +15,16 @@ from .drawing import Drawn, require_neighbours, require_share
 
 
 class KNN(Detector):
-    """Minus the distance of the normalised features to the k-th nearest of the ID training set.
+    r"""Minus the distance of the normalised features to the k-th nearest of the ID training set.
 
     Features are kept in the precision of the network: 8 KB an image at 2048 features in float32, so ImageNet's 1.28
     million take 10.5 GB and twice that while they are joined. One in a hundred of them (`bank=0.01`; the paper takes
     k = 10 there) takes 105 MB, 280 MB while they are drawn. To score 128 images takes 4 bytes more for each of them and
     each image of the bank, 6.6 MB; what `linf-adaptive` climbs beside the score takes 8 for each of them, neighbour and
     feature, 21 MB at k = 10 and 2.1 GB at k = 1000.
+
+    $$s(x) = -\lVert u - u_{(k)} \rVert_2, \qquad u = f / \lVert f \rVert_2, \quad u_{(k)} \text{ the } k\text{-th
+    nearest of the training images}$$
     """
 
     name = "knn"

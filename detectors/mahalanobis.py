@@ -132,10 +132,13 @@ def pooled(tap: Tensor) -> Tensor:
 
 
 class Mahalanobis(Detector):
-    """Class-conditional Gaussians over the network's taps, combined by a logistic regression.
+    r"""Class-conditional Gaussians over the network's taps, combined by a logistic regression.
 
     Each tap sees images after a step towards its nearest class. The score is differentiable through the steps as ODIN's
     is: their direction is piecewise constant.
+
+    $$s(x) = -\operatorname{logit} P_{\text{OOD}}, \qquad \operatorname{logit} P_{\text{OOD}} = \beta_0 + \sum_l
+    \beta_l M_l(x), \qquad M_l(x) = -\tfrac12 \min_c\, (f_l - \mu_{l,c})^\top \Sigma_l^{-1} (f_l - \mu_{l,c})$$
     """
 
     name = "mahalanobis"

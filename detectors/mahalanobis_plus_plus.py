@@ -9,10 +9,12 @@ from .rmds import RMDSPlusPlus
 
 
 class MahalanobisPlusPlus(RMDSPlusPlus):
-    """Distance of the unit features to the nearest class mean, under one covariance for all classes.
+    r"""Distance of the unit features to the nearest class mean, under one covariance for all classes.
 
     Of the last layer's features alone, without steps or tuning, unlike `mahalanobis`. How long features are no longer
     counts: on large networks lengths differ from class to class, and a Gaussian with one covariance cannot say so.
+
+    $$s(x) = -\min_c\, (u - \mu_c)^\top \Sigma^{-1} (u - \mu_c), \qquad u = f / \lVert f \rVert_2$$
     """
 
     name = "mahalanobis++"

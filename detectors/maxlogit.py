@@ -8,7 +8,10 @@ from oodbench.networks.network import Representation
 
 
 class MaxLogit(Detector):
-    """The largest of the K class logits."""
+    r"""The largest of the K class logits.
+
+    $$s(x) = \max_k\, z_k(x)$$
+    """
 
     name = "maxlogit"
     paper = "Hendrycks et al. 2022, arXiv:1911.11132"

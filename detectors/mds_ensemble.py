@@ -10,11 +10,15 @@ from .mahalanobis import Mahalanobis
 
 
 class MDSEnsemble(Mahalanobis):
-    """What `mahalanobis` is, its regression and step fitted to ID images against OOD images, as in the paper's table 2.
+    r"""What `mahalanobis` is, its regression and step fitted to ID images against OOD images, as in the paper.
 
-    The paper takes images of the OOD test set; here they are the suite's reserved outliers, which no test set shares.
+    For its table 2 the paper takes images of the OOD test set; here they are the suite's reserved outliers, which no
+    test set shares.
     What OpenOOD v1.5 calls MDSEns is the mean of the first layer alone with weight 1, which is no ensemble: its
     figures are not what this method should reach.
+
+    $$s(x) = -\beta_0 - \sum_l \beta_l M_l(x), \qquad M_l(x) = -\tfrac12 \min_c\, (f_l - \mu_{l,c})^\top \Sigma_l^{-1}
+    (f_l - \mu_{l,c})$$
     """
 
     name = "mds-ensemble"

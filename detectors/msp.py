@@ -11,7 +11,10 @@ from oodbench.networks.network import Representation
 
 
 class MSP(Detector):
-    """The largest softmax probability over the K classes, as its log-odds."""
+    r"""The largest softmax probability over the K classes, as its log-odds.
+
+    $$s(x) = \log\frac{p}{1 - p}, \qquad p = \max_k\, \operatorname{softmax}(z(x))_k$$
+    """
 
     name = "msp"
     paper = "Hendrycks and Gimpel 2017, arXiv:1610.02136"

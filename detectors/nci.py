@@ -10,10 +10,12 @@ from oodbench.networks.network import Network, Representation
 
 
 class NCI(Detector):
-    """Projection of the predicted class's weights onto the centred features' direction, plus a share of their L1 norm.
+    r"""Projection of the predicted class's weights onto the centred features' direction, plus a share of their L1 norm.
 
     Under neural collapse the features of ID images, seen from their common mean, point along their class's weights,
     and those of OOD images lie near the origin.
+
+    $$s(x) = \frac{\langle w_{\hat y},\, f - \bar f \rangle}{\lVert f - \bar f \rVert_2} + \alpha \lVert f \rVert_1$$
     """
 
     name = "nci"

@@ -14,10 +14,13 @@ CONSTANT = 1e-12
 
 
 class NECO(Detector):
-    """Share of the standardised features' length that lies in their principal space, times the largest logit.
+    r"""Share of the standardised features' length that lies in their principal space, times the largest logit.
 
     The largest logit weighs as in the paper; where it is negative, the product turns round, and `weight` = "none"
     leaves it out.
+
+    $$s(x) = \frac{\lVert P g \rVert_2}{\lVert g \rVert_2}\, \max_k z_k, \qquad g = (f - \bar f) / \sigma, \quad P
+    \text{ onto the principal space of } g$$
     """
 
     name = "neco"

@@ -6,7 +6,11 @@ from .atom import MinedOutliers, MiningParameters, OutlierClass
 
 
 class NTOM(OutlierClass):
-    """Mined as ATOM, scored as ATOM, trained on clean outliers only."""
+    r"""Mined as ATOM, scored as ATOM, trained on clean outliers only.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \beta\, \mathbb{E}_{\text{mined
+    outliers}}\bigl[-\log p_{K+1}\bigr], \qquad s(x) = \log \frac{1 - p_{K+1}}{p_{K+1}}$$
+    """
 
     name = "ntom"
     paper = "Chen et al. 2021, arXiv:2006.15207"

@@ -32,10 +32,13 @@ def step_direction(gradient: Tensor) -> Tensor:
 
 
 class ODIN(MSP):
-    """MSP at temperature 1000 after a step against the loss of the predicted class.
+    r"""MSP at temperature 1000 after a step against the loss of the predicted class.
 
     The score is differentiable through the step: the step's direction is piecewise constant, so almost everywhere the
     derivative of the stepped image with respect to the image is the identity.
+
+    $$x' = x - \epsilon\, \operatorname{sign} \nabla_x \bigl(-\log \max_k\, \operatorname{softmax}(z(x) / T)_k\bigr),
+    \qquad s(x) = \max_k\, \operatorname{softmax}(z(x') / T)_k \text{, as its log-odds}$$
     """
 
     name = "odin"

@@ -33,7 +33,11 @@ class OutlierExposure(Objective):
 
 
 class OE(MSP):
-    """Outlier Exposure: scored as MSP."""
+    r"""Outlier Exposure: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \lambda\,
+    \mathbb{E}_{\text{outliers}}\Bigl[-\tfrac1K \textstyle\sum_k \log p_k\Bigr], \qquad s(x) \text{ as MSP}$$
+    """
 
     name = "oe"
     paper = "Hendrycks et al. 2019, arXiv:1812.04606"

@@ -18,12 +18,16 @@ LARGEST_EXPONENT = 50.0
 
 
 class OpenMax(Detector):
-    """Log-odds of the known classes after the likeliest ones have given part of their logits to an unknown one.
+    r"""Log-odds of the known classes after the likeliest ones have given part of their logits to an unknown one.
 
     Each class has a Weibull distribution of how far its own training images lie from its mean logits; the further an
     image lies, the more of the class's logit goes over. Tails are fitted by maximum likelihood, in the two-parameter
     form over distances as they are. libmr, which the authors use and which builds no more, fits the same tails after
     moving them by a constant of its own.
+
+    $$s(x) = \log \frac{1 - P_0}{P_0}, \qquad P_0 = \operatorname{softmax}\bigl(\textstyle\sum_k z_k \omega_k,\; z_1
+    (1 - \omega_1), \dots, z_K (1 - \omega_K)\bigr)_0, \quad \omega_k = \frac{\alpha - r_k}{\alpha}\, F_k\bigl(\lVert
+    z - \mu_k \rVert_2\bigr)$$
     """
 
     name = "openmax"

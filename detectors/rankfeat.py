@@ -18,7 +18,7 @@ GAP = 1e-9
 
 
 class RankFeat(Detector):
-    """Energy of the mean logits that the network gives when its last feature maps lose their first singular triple.
+    r"""Energy of the mean logits that the network gives when its last feature maps lose their first singular triple.
 
     Each feature map is taken as a matrix (C, H W) and changed in a pass of its own, from which the network goes on. The
     feature maps are the network's taps; of a network that does not go on from its taps the method is refused.
@@ -26,6 +26,9 @@ class RankFeat(Detector):
     Where the paper's networks are left, the map before the last may harm: on the CIFAR-10 DenseNet of Chen et al. 2021
     the last map alone gave an AUROC of 76 against SVHN and 84 against textures, both together 24 and 30 (150 images of
     each set). `last` = 1 leaves it out.
+
+    $$s(x) = T \log \sum_k \exp\Bigl(\tfrac1T\, \tfrac1L \textstyle\sum_l z_k\bigl(F_l - \sigma_1 u_1
+    v_1^\top\bigr)\Bigr)$$
     """
 
     name = "rankfeat"

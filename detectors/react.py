@@ -14,10 +14,12 @@ from .negativity import Negativity
 
 
 class ReAct(Detector):
-    """Energy of the logits after features are cut off above a percentile of the training set's.
+    r"""Energy of the logits after features are cut off above a percentile of the training set's.
 
     Made for features that are not negative: where large ones lie on both sides of zero, one side alone is cut off, and
     the method is refused.
+
+    $$s(x) = \log \sum_k \exp \bigl(W \min(f, c) + b\bigr)_k, \qquad c \text{ a percentile of all training features}$$
     """
 
     name = "react"

@@ -19,9 +19,12 @@ SLOPE = 0.0005
 
 
 class Relation(Detector):
-    """Sum over ID training images of the relation to each: cosine of the features times agreement of the predictions.
+    r"""Sum over ID training images of the relation to each: cosine of the features times agreement of the predictions.
 
     The authors score outliers by one over that sum, which orders alike.
+
+    $$s(x) = \sum_j r_j^{\,t}\, [r_j > \tau], \qquad r_j = \max\bigl(0, \cos(f, f_j)\bigr)\, \langle p, p_j \rangle
+    \text{ over training images } j$$
     """
 
     name = "relation"

@@ -16,7 +16,10 @@ RANK = 1e-14
 
 
 class Residual(Detector):
-    """Minus the norm of the features outside the principal space of the training features."""
+    r"""Minus the norm of the features outside the principal space of the training features.
+
+    $$s(x) = -\bigl\lVert (f - o)\, R \bigr\rVert_2 \text{, } R \text{ what the principal space leaves out}$$
+    """
 
     name = "residual"
     paper = "Wang et al. 2022, arXiv:2203.10807"

@@ -13,7 +13,11 @@ from .mahalanobis import Gaussians, squared_distances, whitening
 
 
 class RMDS(Detector):
-    """Distance of the features to the nearest class, less the distance to the whole training set."""
+    r"""Distance of the features to the nearest class, less the distance to the whole training set.
+
+    $$s(x) = -\min_c \bigl[ (f - \mu_c)^\top \Sigma^{-1} (f - \mu_c) - (f - \mu_0)^\top \Sigma_0^{-1} (f - \mu_0)
+    \bigr]$$
+    """
 
     name = "rmds"
     paper = "Ren et al. 2021, arXiv:2106.09022"
@@ -49,10 +53,13 @@ class RMDS(Detector):
 
 
 class RMDSPlusPlus(RMDS):
-    """The same over features of unit length, for the Gaussians of the classes and the common one alike.
+    r"""The same over features of unit length, for the Gaussians of the classes and the common one alike.
 
     The authors' code fits the common Gaussian to features that were not brought to unit length, where it runs their
     method called `Mahalanobis_norm` first; here both are over unit vectors, as their paper has it.
+
+    $$s(x) = -\min_c \bigl[ (u - \mu_c)^\top \Sigma^{-1} (u - \mu_c) - (u - \mu_0)^\top \Sigma_0^{-1} (u - \mu_0)
+    \bigr], \qquad u = f / \lVert f \rVert_2$$
     """
 
     name = "rmds++"

@@ -85,7 +85,10 @@ class AttackedOpenWorld(OpenWorld):
 
 
 class ROWL(RejectClass):
-    """A network with a reject class, whose decision is the argmax; trained as published, without a working attack."""
+    r"""A network with a reject class, whose decision is the argmax; trained as published, without a working attack.
+
+    $$s(x) = \max_{k \le K} z_k - z_{K+1}$$
+    """
 
     name = "rowl"
     paper = "Sehwag et al. 2019, arXiv:1905.01726"
@@ -120,7 +123,10 @@ class ROWL(RejectClass):
 
 
 class ROWLFixed(ROWL):
-    """ROWL with training attacks that work."""
+    r"""ROWL with training attacks that work.
+
+    $$s(x) = \max_{k \le K} z_k - z_{K+1}$$
+    """
 
     name = "rowl-fixed"
     Parameters = TrainingAttack

@@ -8,10 +8,13 @@ from .ash import ASH, largest_and_scale
 
 
 class SCALE(ASH):
-    """Energy of the logits after all features are scaled up by how much of their sum the largest make up.
+    r"""Energy of the logits after all features are scaled up by how much of their sum the largest make up.
 
     The same factor as ASH-S, and nothing is dropped, so that predictions stay what they are. The training with which
     the paper goes with it (ISH) is not done: the network is trained plainly.
+
+    $$s(x) = \log \sum_k \exp \bigl(W f' + b\bigr)_k, \qquad f' = f \exp\Bigl(\frac{\sum_j f_j}{\sum_{j \in
+    \text{top}} f_j}\Bigr)$$
     """
 
     name = "scale"

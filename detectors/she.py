@@ -12,10 +12,13 @@ from oodbench.networks.network import Network, Representation
 
 
 class SHE(Detector):
-    """Inner product of the features with the mean features of the predicted class.
+    r"""Inner product of the features with the mean features of the predicted class.
 
     The pattern of a class is the mean over its training images that the network classifies correctly. Without the
     perturbation of inputs that the paper calls SHE+ adds.
+
+    $$s(x) = \langle f, \mu_{\hat y} \rangle, \qquad \mu_c \text{ the mean feature of training images of class } c
+    \text{ that are recognised}$$
     """
 
     name = "she"

@@ -71,7 +71,11 @@ def id_log_odds(logits: Tensor, classes: int) -> Tensor:
 
 
 class SOFL(Detector):
-    """A network with several reject outputs, scored by what it does not give to them."""
+    r"""A network with several reject outputs, scored by what it does not give to them.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \lambda\, \mathbb{E}_{\text{outliers}}\bigl[-\log
+    p_{\tilde y}\bigr], \qquad s(x) = \log \frac{1 - r}{r}, \quad r = \textstyle\sum_{k > K} p_k$$
+    """
 
     name = "sofl"
     paper = "Mohseni et al. 2020, AAAI, 'Self-Supervised Learning for Generalizable Out-of-Distribution Detection'"

@@ -22,10 +22,13 @@ COLDEST, HOTTEST = 0.1, 100.0
 
 
 class TempScale(MSP):
-    """MSP at the temperature under which the labels of held-out ID images are likeliest.
+    r"""MSP at the temperature under which the labels of held-out ID images are likeliest.
 
     That likelihood has one maximum (it is concave in 1 / T), which is found exactly; implementations that take fifty
     steps of L-BFGS may stop elsewhere.
+
+    $$s(x) = \max_k\, \operatorname{softmax}(z(x) / T)_k \text{, as its log-odds}, \qquad T = \arg\min_T\,
+    \mathbb{E}_{\text{held out}} \bigl[-\log \operatorname{softmax}(z(x) / T)_y\bigr]$$
     """
 
     name = "tempscale"

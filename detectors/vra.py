@@ -17,10 +17,13 @@ from .negativity import Negativity
 
 
 class VRA(Detector):
-    """Energy of the logits after each feature is set to zero below one of its percentiles and cut off above another.
+    r"""Energy of the logits after each feature is set to zero below one of its percentiles and cut off above another.
 
     The paper's VRA, as its authors' code has it. OpenOOD v1.5 raises what lies below the low percentile to that
     percentile instead, and pytorch-ood does the same.
+
+    $$s(x) = \log \sum_k \exp \bigl(W f' + b\bigr)_k, \qquad f'_i = 0 \text{ where } f_i < a_i \text{, else }
+    \min(f_i, c_i)$$
     """
 
     name = "vra"

@@ -20,7 +20,7 @@ from oodbench.results import tables
 from oodbench.running import sweep
 from oodbench.running.config import RunConfig, prepared
 from oodbench.running.request import choose_device
-from oodbench.scoring import benchmarking, deployed
+from oodbench.scoring import benchmarking, deploying, detectorfile
 from oodbench.scoring.benchmarking import Learned, Setting
 from oodbench.scoring.deployed import DeployedDetector
 from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
@@ -234,6 +234,7 @@ def fit(
     train: Any = None,
     heldout: Any = None,
     outliers: Any = None,
+    calibrate: Any = None,
     images: Any = None,
     classes: int | None = None,
     mean: str | Sequence[float] = "inside",
@@ -252,6 +253,8 @@ def fit(
         train: ID images that the network was trained on, with labels, for detectors that learn from them.
         heldout: ID images that it was not trained on, for detectors that tune themselves.
         outliers: OOD images for detectors that tune themselves on these, too.
+        calibrate: ID images that neither network nor detector has seen, for thresholds and p-values; `heldout` serves
+            where it is left out and the detector does not tune itself on that.
         images: some of the size that the network takes, where the detector learns from none.
         classes: the network's first outputs, which are ID classes; all of them if left out.
         mean: subtracted from each RGB channel, in [0, 1] units; "inside" where the network does that itself.
@@ -271,7 +274,13 @@ def fit(
         raise OodbenchError("one detector goes to work: name it, instead of 'all'")
     sets = {
         name: benchmarking.taken(found, name, name, preprocessing)
-        for name, found in (("train", train), ("heldout", heldout), ("outliers", outliers), ("images", images))
+        for name, found in (
+            ("train", train),
+            ("heldout", heldout),
+            ("outliers", outliers),
+            ("calibrate", calibrate),
+            ("images", images),
+        )
         if found is not None
     }
     if not sets:
@@ -282,26 +291,27 @@ def fit(
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
     count = benchmarking.require_labels(used, tried, classes, seen)
     with untouched(used):
-        return deployed.fitted(chosen[0], used, count, seen, tried, preprocessing)
+        return deploying.fitted(chosen[0], used, count, seen, tried, preprocessing, sets.get("calibrate"))
 
 
 def load_detector(
-    path: str | Path, network: nn.Module, *, device: str = "cpu", plugins: Sequence[str | Path] = ()
+    path: str | Path, network: nn.Module | None = None, *, device: str = "cpu", plugins: Sequence[str | Path] = ()
 ) -> DeployedDetector:
-    """The detector in a file that `save` wrote, over the network that it was fitted on.
+    """The detector in a file that `oodbench fit` or `save` wrote, over the network that it was fitted on.
 
     Nothing in the file is run. Its normalisation, head and taps are those that were said when it was fitted.
 
     Args:
         path: of the file.
-        network: with the weights that the detector was fitted on, in evaluation mode.
+        network: with the weights that the detector was fitted on, in evaluation mode; left out, the one in the file,
+            which holds it where it has a name in oodbench.
         device: where it works.
         plugins: files that define detectors.
 
     Raises:
         OodbenchError: the file is missing, damaged, foreign or of a newer version, or of another network.
     """
-    return deployed.load(path, network, discover([Path(plugin) for plugin in plugins]), choose_device(device))
+    return detectorfile.load(path, network, discover([Path(plugin) for plugin in plugins]), choose_device(device))
 
 
 def _named(ood_images: Any) -> Mapping[str, Any]:

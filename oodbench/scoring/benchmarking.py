@@ -109,12 +109,8 @@ def fitted(
         OodbenchError: a detector cannot be fitted.
     """
     evidence = learned.on(device)
-    for one in detectors:
-        more = one.objective().reject_outputs
-        if more and leave_out is None and network.head.out_features < classes + more:
-            raise OodbenchError(
-                f"{one.name} needs a network with {more} more outputs, which it trains itself: `oodbench run` does that"
-            )
+    if leave_out is None:
+        require_outputs(detectors, network, classes)
     try:
         fit(detectors, network, classes, evidence)
     except OodbenchError:
@@ -131,6 +127,16 @@ def fitted(
         else:
             found.append(one)
     return found
+
+
+def require_outputs(detectors: Sequence[Detector], network: Network, classes: int) -> None:
+    """OodbenchError for a detector that needs reject outputs, on a network that has none."""
+    for one in detectors:
+        more = one.objective().reject_outputs
+        if more and network.head.out_features < classes + more:
+            raise OodbenchError(
+                f"{one.name} needs a network with {more} more outputs, which it trains itself: `oodbench run` does that"
+            )
 
 
 def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None:

@@ -1,7 +1,7 @@
 """A detector that goes to work: fitted on somebody's network, called on images, kept in a file and read again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.basics.sourcecode import code_digest
-from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.checkpoints import weights_digest
-from oodbench.networks.network import Network
+from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork
-from oodbench.registry import Registry
-from oodbench.scoring import benchmarking, state
-from oodbench.scoring.benchmarking import Learned
-from oodbench.scoring.clean import score_floats, score_versions
-from oodbench.scoring.user_input import as_given
+from oodbench.objective import Objective
+from oodbench.scoring import state
+from oodbench.scoring.batches import exact
+from oodbench.scoring.clean import as_they_are, score_floats, score_versions
+from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import handed
+from oodbench.statistics import conformal
+from oodbench.statistics.conformal import Threshold
 from oodbench.tasks.versions import Versions
 from oodbench.version import __version__
 
@@ -39,6 +40,14 @@ HEADER = "oodbench_detector"
 
 TRIED = 2
 """Images that a network is tried on when a file is read."""
+
+CALIBRATION = "calibration"
+"""The tensor of a file with the scores of ID images that nothing has seen."""
+
+NETWORK = "network."
+"""What the names of a network's weights begin with, in a file that holds them."""
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,34 @@ class Input:
         return ModuleNetwork(module.to(device), tried, mean=self.mean, std=self.std, head=self.head, taps=self.taps)
 
 
+@dataclass(frozen=True)
+class Built:
+    """How a network that has a name is made again, so that a file can hold its weights.
+
+    Attributes:
+        name: see `oodbench.networks.build`, as for what follows.
+        outputs: number of logits.
+        mean: of the RGB channels.
+        std: of the RGB channels.
+        beside: it is kept with what its detector's objective keeps beside a network.
+    """
+
+    name: str
+    outputs: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    beside: bool = False
+
+    def network(self, objective: Objective, side: tuple[int, int]) -> Network:
+        """The network without its weights, for images of `side`, in evaluation mode.
+
+        Raises:
+            OodbenchError: no such network.
+        """
+        plain = networks.build(self.name, self.outputs, mean=self.mean, std=self.std, seed=0)
+        return (objective.adapt(plain, (3, *side)) if self.beside else plain).eval()
+
+
 @dataclass(frozen=True, eq=False)
 class DeployedDetector:
     """A fitted detector with its network: images in, scores out.
@@ -92,14 +129,19 @@ class DeployedDetector:
     Attributes:
         detector: fitted.
         input: of the network.
-        about: where it comes from: version, digests, what it was fitted and tuned on.
+        about: where it comes from: version, digests, what it was fitted, tuned and calibrated on.
+        calibration: scores (n,) of ID images that neither network nor detector has seen, for thresholds and p-values;
+            None where there are none.
+        built: how its network is made again; None for a module of somebody's own, which a file cannot hold.
     """
 
     detector: Detector
     input: Input
     about: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Floats | None = None
+    built: Built | None = None
 
-    def __call__(self, images: Any) -> npt.NDArray[np.float64]:
+    def __call__(self, images: Any) -> Floats:
         """Scores (N,) of images, whatever holds them, see `oodbench.benchmark`; higher = more in-distribution.
 
         Raises:
@@ -113,14 +155,57 @@ class DeployedDetector:
                 f"images are {height} x {width}, and the detector was fitted on {self.input.side[0]} x "
                 f"{self.input.side[1]}: bring them to that size"
             )
-        device = next(self.detector.network.parameters()).device
-        if given.floats is not None:
-            return score_floats(self.detector, given.floats, "images", device).scores
-        (scored,) = score_versions([self.detector], given.images, Versions(), "images", device)
-        return scored.scores
+        return scores_of(self.detector, given)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return next(self.detector.network.parameters()).device
+
+    def score_batch(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """Scores (N,) of a batch as it is, uint8 (N, H, W, 3), which goes through the network at once.
+
+        Raises:
+            OodbenchError: the batch does not fit into memory, or a score is not finite.
+        """
+        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
+        with exact(self.detector.network), torch.no_grad():
+            return as_they_are(self.detector, as_input(batch), "images").scores
+
+    def threshold(self, keep: float = 0.95, delta: float = 0.0) -> Threshold:
+        """The score below which an image is to be rejected so that a share of `keep` of ID images is kept.
+
+        Args:
+            keep: share of ID images, in (0, 1).
+            delta: probability with which less may be kept; 0 for a promise in expectation. See
+                `oodbench.statistics.conformal.threshold`.
+
+        Raises:
+            OodbenchError: it has seen too few ID images to promise that, or none.
+        """
+        return conformal.threshold(self._calibrated(), keep, delta)
+
+    def p_values(self, scores: npt.ArrayLike) -> Floats:
+        """How unusual `scores` (N,) are among those of ID images, see `oodbench.statistics.conformal.p_values`.
+
+        Raises:
+            OodbenchError: it knows no scores of ID images, or a score is not a number.
+        """
+        return conformal.p_values(self._calibrated(), scores)
+
+    def _calibrated(self) -> Floats:
+        if self.calibration is None:
+            raise OodbenchError(
+                f"this {self.detector.name} knows no scores of ID images that it has not seen, so it has neither "
+                "threshold nor p-values: fit it with calibrate=, ID images that neither network nor detector has seen"
+            )
+        return self.calibration
 
     def save(self, path: str | Path) -> None:
-        """Write all that was learned to `path`, whole or not at all: safetensors and JSON, no code, no network.
+        """Write all that was learned to `path`, whole or not at all: safetensors and JSON, no code.
+
+        The network's weights are in it where the network has a name by which it is made again; a module of somebody's
+        own is not, and is known by the digest of its weights.
 
         Raises:
             OodbenchError: the detector keeps something that no file can hold, or the file cannot be written.
@@ -137,129 +222,24 @@ class DeployedDetector:
             "about": {"oodbench": __version__, **self.about},
             "state": learned.tree,
         }
-        write_atomic(Path(path), safetensors.torch.save(learned.tensors, {HEADER: json.dumps(head)}))
+        tensors = dict(learned.tensors)
+        if self.calibration is not None:
+            tensors[CALIBRATION] = torch.from_numpy(self.calibration.copy())
+        if self.built is not None:
+            head["network"] = asdict(self.built)
+            weights = self.detector.network.state_dict()
+            tensors |= {f"{NETWORK}{name}": one.detach().cpu().contiguous().clone() for name, one in weights.items()}
+        write_atomic(Path(path), safetensors.torch.save(tensors, {HEADER: json.dumps(head)}))
 
 
-def fitted(
-    detector: Detector,
-    network: Network,
-    classes: int,
-    learned: Learned,
-    images: torch.Tensor,
-    preprocessing: Preprocessing | None,
-) -> DeployedDetector:
-    """A detector fitted on `network`.
-
-    Args:
-        detector: to be fitted.
-        network: on its device.
-        classes: of ID images, its first outputs.
-        learned: what there is to learn from.
-        images: of the size that the network takes, float (N, 3, H, W).
-        preprocessing: of image files.
+def scores_of(detector: Detector, images: Given) -> Floats:
+    """Scores (N,) of images by a fitted detector, on the device of its network.
 
     Raises:
-        OodbenchError: it cannot be fitted.
+        OodbenchError: a score is not finite.
     """
-    benchmarking.fitted([detector], network, classes, learned, images.device, None)
-    sets = {"train": learned.train, "heldout": learned.heldout, "outliers": learned.outliers}
-    about = {name: {"images": len(one), "fingerprint": one.fingerprint} for name, one in sets.items() if one}
-    height, width = images.shape[2:]
-    return DeployedDetector(detector, Input.of(network, (height, width), preprocessing), about)
-
-
-def load(path: str | Path, network: nn.Module, registry: Registry, device: torch.device) -> DeployedDetector:
-    """The detector in a file that `DeployedDetector.save` wrote, over the network that it was fitted on.
-
-    Args:
-        path: of the file.
-        network: with the weights that the detector was fitted on, in evaluation mode.
-        registry: where its method is looked for.
-        device: where network and detector are put.
-
-    Raises:
-        OodbenchError: there is no such file, it is damaged, foreign, of a newer version, of another network, or of
-            another state of the method's code.
-    """
-    head, tensors = _read(Path(path))
-    name = head["detector"]
-    if name not in registry.names():
-        raise OodbenchError(f"{path} holds a detector {name!r}, which is not known here: give its file by plugins=")
-    kind = registry[name]
-    if head["code"] != code_digest(kind, root=Detector):
-        raise OodbenchError(
-            f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
-            "fit it again, or go back to that version"
-        )
-    try:
-        detector = kind(build(kind.Parameters, head["parameters"]))
-        taken = _input(head["input"])
-        used = taken.network(network, device)
-        if weights_digest(used) != head["network_digest"]:
-            raise OodbenchError(
-                f"{path} was fitted on another network than this {type(network).__name__}, or on other weights "
-                f"(SHA-256 {head['network_digest'][:12]}): give the one that it was fitted on, or fit it again"
-            )
-        detector.attach(used, head["classes"])
-        for attribute in [one for one in vars(detector) if one not in state.OWN]:
-            del vars(detector)[attribute]  # what it begins to learn with
-        state.put(state.State(head["state"], tensors), detector)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, DeclarationError) as error:
-        raise OodbenchError(f"{path} is damaged: {str(error).splitlines()[0]}; save the detector again") from error
-    return DeployedDetector(detector, taken, head["about"])
-
-
-_HEAD = {
-    "schema": int,
-    "detector": str,
-    "code": str,
-    "parameters": dict,
-    "classes": int,
-    "network_digest": str,
-    "input": dict,
-    "about": dict,
-    "state": dict,
-}
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    foreign = f"{path} is no detector that oodbench saved"
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise OodbenchError(f"cannot read {path}: {error.strerror or 'there is no such file'}") from error
-    except SafetensorError as error:
-        raise OodbenchError(f"{foreign}, or it is cut off ({error}): save it again") from error
-    try:
-        head = json.loads(text or "")
-    except (ValueError, RecursionError) as error:
-        raise OodbenchError(f"{foreign}: give the file that save() wrote") from error
-    if isinstance(head, dict) and isinstance(head.get("schema"), int) and head["schema"] > SCHEMA:
-        raise OodbenchError(
-            f"{path} was saved by a newer oodbench (schema {head['schema']}, this one reads {SCHEMA}): upgrade oodbench"
-        )
-    if not isinstance(head, dict) or any(not isinstance(head.get(name), kind) for name, kind in _HEAD.items()):
-        raise OodbenchError(f"{foreign}, or it is damaged: save it again")
-    return head, tensors
-
-
-def _input(found: Mapping[str, Any]) -> Input:
-    """An input as JSON has it."""
-
-    def row(values: Sequence[Any] | None) -> Any:
-        return None if values is None else tuple(values)
-
-    prepared = found["preprocessing"]
-    (height, width) = found["side"]
-    if not all(isinstance(one, int) and 0 < one < 10_000 for one in (height, width)):
-        raise ValueError("the size of its images is none")
-    return Input(
-        (height, width),
-        row(found["mean"]),
-        row(found["std"]),
-        found["head"],
-        row(found["taps"]),
-        None if prepared is None else Preprocessing(**prepared),
-    )
+    device = next(detector.network.parameters()).device
+    if images.floats is not None:
+        return score_floats(detector, images.floats, "images", device).scores
+    (scored,) = score_versions([detector], images.images, Versions(), "images", device)
+    return scored.scores

@@ -1,0 +1,194 @@
+"""Reading a detector's file: nothing in it is run, and what is not as `DeployedDetector.save` wrote it is refused."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.sourcecode import code_digest
+from oodbench.basics.strict_dataclasses import DeclarationError, build
+from oodbench.detector import Detector
+from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks.checkpoints import weights_digest
+from oodbench.networks.network import Network
+from oodbench.registry import Registry
+from oodbench.scoring import state
+from oodbench.scoring.deployed import CALIBRATION, HEADER, NETWORK, SCHEMA, Built, DeployedDetector, Floats, Input
+
+LONGEST_HEADER = 64 * 2**20
+"""Bytes of a file's header; a longer one is none that a detector writes, and would fill memory several times over."""
+
+LARGEST_SIDE = 10_000
+"""Pixels of an image's side."""
+
+_HEAD = {
+    "schema": int,
+    "detector": str,
+    "code": str,
+    "parameters": dict,
+    "classes": int,
+    "network_digest": str,
+    "input": dict,
+    "about": dict,
+    "state": dict,
+}
+
+
+def load(path: str | Path, network: nn.Module | None, registry: Registry, device: torch.device) -> DeployedDetector:
+    """The detector in a file that `DeployedDetector.save` wrote, over the network that it was fitted on.
+
+    Args:
+        path: of the file.
+        network: with the weights that the detector was fitted on, in evaluation mode; None for the one in the file.
+        registry: where its method is looked for.
+        device: where network and detector are put.
+
+    Raises:
+        OodbenchError: there is no such file, it is damaged, foreign, of a newer version, of another network, or of
+            another state of the method's code; or no network is given and the file holds none.
+    """
+    head, tensors = _read(Path(path))
+    name = head["detector"]
+    if name not in registry.names():
+        raise OodbenchError(
+            f"{path} holds a detector {name[:60]!r}, which is not known here: give the file that defines it as a plugin"
+        )
+    kind = registry[name]
+    if head["code"] != code_digest(kind, root=Detector):
+        raise OodbenchError(
+            f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
+            "fit it again, or go back to that version"
+        )
+    built = None
+    try:
+        detector = kind(build(kind.Parameters, head["parameters"]))
+        taken = _input(head["input"])
+        if network is None:
+            built = _built(head.get("network"), tensors)
+            if built is None:
+                raise OodbenchError(
+                    f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
+                    "oodbench.load_detector(path, module)"
+                )
+            network = _with_weights(built, detector, taken, tensors, device)
+        used = taken.network(network, device)
+        if weights_digest(used) != head["network_digest"]:
+            raise OodbenchError(
+                f"{path} was fitted on another network than this {type(network).__name__}, or on other weights "
+                f"(SHA-256 {head['network_digest'][:12]}): give the one that it was fitted on, or fit it again"
+            )
+        detector.attach(used, head["classes"])
+        for attribute in [one for one in vars(detector) if one not in state.OWN]:
+            del vars(detector)[attribute]  # what it begins to learn with
+        state.put(state.State(head["state"], tensors), detector)
+        calibration = _calibration(tensors.get(CALIBRATION))
+    except _DAMAGE as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OodbenchError(f"{path} is damaged: {said}; save the detector again") from error
+    return DeployedDetector(detector, taken, head["about"], calibration, built)
+
+
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    DeclarationError,
+)
+"""What a detector may say of a state, or a network of weights, that nobody wrote."""
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    foreign = f"{path} is no detector that oodbench saved"
+    try:
+        if not path.is_file():  # a folder, or a device that never ends
+            raise OodbenchError(f"cannot read {path}: {'it is no file' if path.exists() else 'there is no such file'}")
+        with path.open("rb") as raw:
+            length = int.from_bytes(raw.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise OodbenchError(f"{foreign}, or it is cut off: give the file that `oodbench fit` or save() wrote")
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
+    except OSError as error:
+        raise OodbenchError(f"cannot read {path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # of a type that torch does not know
+        raise OodbenchError(f"{foreign}, or it is cut off ({str(error)[:200]}): save it again") from error
+    try:
+        head = json.loads(text or "")
+    except (ValueError, RecursionError) as error:
+        raise OodbenchError(f"{foreign}: give the file that save() wrote") from error
+    if isinstance(head, dict) and isinstance(head.get("schema"), int) and head["schema"] > SCHEMA:
+        raise OodbenchError(
+            f"{path} was saved by a newer oodbench (schema {head['schema']}, this one reads {SCHEMA}): upgrade oodbench"
+        )
+    if not isinstance(head, dict) or any(not isinstance(head.get(name), kind) for name, kind in _HEAD.items()):
+        raise OodbenchError(f"{foreign}, or it is damaged: save it again")
+    return head, tensors
+
+
+def _row(values: Sequence[Any] | None) -> Any:
+    return None if values is None else tuple(values)
+
+
+def _input(found: Mapping[str, Any]) -> Input:
+    """An input as JSON has it."""
+    prepared = found["preprocessing"]
+    (height, width) = found["side"]
+    sides = (height, width) if prepared is None else (height, width, prepared["side"])
+    if not all(type(one) is int and 0 < one < LARGEST_SIDE for one in sides):
+        raise ValueError("the size of its images is none")
+    return Input(
+        (height, width),
+        _row(found["mean"]),
+        _row(found["std"]),
+        found["head"],
+        _row(found["taps"]),
+        None if prepared is None else Preprocessing(**prepared),
+    )
+
+
+def _built(found: Any, tensors: Mapping[str, Tensor]) -> Built | None:
+    """How the network in the file is made, as JSON has it; None where there is none."""
+    if found is None:
+        return None
+    name, outputs, mean, std, beside = (found[key] for key in ("name", "outputs", "mean", "std", "beside"))
+    weights = [one for key, one in tensors.items() if key.startswith(NETWORK)]
+    # A name is all that a file may say of code: a path in it would have whatever lies there run.
+    if not isinstance(name, str) or any(sign in name for sign in ":/\\"):
+        raise ValueError("the name of its network is none")
+    # A layer is made before it is filled, so nothing may be larger than what is there.
+    if type(outputs) is not int or not any(outputs in one.shape for one in weights):
+        raise ValueError("its network has other outputs than its weights")
+    numbers = [*mean, *std]
+    if len(mean) != 3 or len(std) != 3 or not all(isinstance(one, int | float) for one in numbers):
+        raise ValueError("the normalisation of its network is none")
+    return Built(name, outputs, _row(mean), _row(std), beside is True)
+
+
+def _with_weights(
+    built: Built, detector: Detector, taken: Input, tensors: Mapping[str, Tensor], device: torch.device
+) -> Network:
+    """The network of a file, on the device."""
+    network = built.network(detector.objective(), taken.side)
+    weights = {name.removeprefix(NETWORK): one for name, one in tensors.items() if name.startswith(NETWORK)}
+    network.load_state_dict(weights)
+    return network.to(device)
+
+
+def _calibration(scores: Tensor | None) -> Floats | None:
+    if scores is None:
+        return None
+    if scores.dtype != torch.float64 or scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
+        raise ValueError("its scores of ID images are none")
+    return np.array(scores.numpy())

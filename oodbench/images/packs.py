@@ -107,6 +107,28 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSIN
         ) from error
 
 
+def read_parts(path: Path, size: int = CHUNK) -> Iterator[npt.NDArray[np.uint8]]:
+    """The images of a pack of pixels, `size` at a time, uint8 (n, H, W, 3): it may be larger than the memory.
+
+    Raises:
+        OodbenchError: what is wrong with the file.
+    """
+    with _opened(path) as pack:
+        data = _pixels(path, pack)
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+
+def holds_files(path: Path) -> bool:
+    """Whether it is a pack of image files, and not of pixels.
+
+    Raises:
+        OodbenchError: it is no HDF5 file.
+    """
+    with _opened(path) as pack:
+        return "files" in pack
+
+
 def note_of(path: Path) -> str:
     """What should be known of a pack, as it says itself; "" for nothing.
 
@@ -173,6 +195,12 @@ def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> P
 
 
 def _images(path: Path, pack: h5py.File) -> npt.NDArray[np.uint8]:
+    images: npt.NDArray[np.uint8] = _pixels(path, pack)[()]
+    return images
+
+
+def _pixels(path: Path, pack: h5py.File) -> h5py.Dataset:
+    """The images, not yet read."""
     data = _own_dataset(path, pack, "images")
     if data is None:
         raise OodbenchError(f"{path} has no dataset 'images', only {sorted(pack)}; {REPACK}")
@@ -186,8 +214,7 @@ def _images(path: Path, pack: h5py.File) -> npt.NDArray[np.uint8]:
         raise OodbenchError(f"{path}: 'images' has shape {data.shape}{hint}: expected (N, H, W, 3), RGB; {REPACK}")
     if not data.size:
         raise OodbenchError(f"{path} holds no images: its shape is {data.shape}; {REPACK}")
-    images: npt.NDArray[np.uint8] = data[()]
-    return images
+    return data
 
 
 def _labels(path: Path, pack: h5py.File, count: int) -> npt.NDArray[np.int64]:

@@ -17,11 +17,11 @@ from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.progress import spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
-from oodbench.images.resident import Pixels, resident
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, batch_size
 from oodbench.running import label_check, normalisation_check
+from oodbench.running.evidence import evidence
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Request
@@ -29,7 +29,7 @@ from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thor
 from oodbench.scoring.batches import exact
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_versions
-from oodbench.scoring.fitting import Evidence, Fitted, fit
+from oodbench.scoring.fitting import Fitted, fit
 from oodbench.scoring.scored import Scored, joined, refuse_constant
 from oodbench.tasks import ID_TASK, Task
 from oodbench.tasks.versions import Versions
@@ -85,30 +85,10 @@ class NetworkRun:
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
-        classes, evidence = self._plan.suite.id.classes, self._evidence(cells)
-        fitted = self._team.together(lambda: fit(detectors, self._network, classes, evidence))
+        classes, shown = self._plan.suite.id.classes, evidence(self._plan, detectors, self._device)
+        fitted = self._team.together(lambda: fit(detectors, self._network, classes, shown))
         spend(sum(self._plan.tuning(detector).both for detector in detectors))
         return fitted
-
-    def _evidence(self, cells: Sequence[CellPlan]) -> Evidence:
-        """What these cells' detectors may learn from, and no more of it on the device than they ask for."""
-        plan, device = self._plan, self._device
-        tunings = [tuning for cell in cells if (tuning := cell.detector.tuning())]
-        sources = {tuning.source for tuning in tunings}
-        train, heldout = plan.suite.id.train, plan.image_sets.heldout
-        wants_train = any(cell.detector.observes() for cell in cells)
-        return Evidence(
-            train=resident(plan.images[train], device) if train and wants_train else None,
-            heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
-            id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
-            outliers=self._reserved() if any(tuning.outliers for tuning in tunings) else None,
-        )
-
-    def _reserved(self) -> Pixels | None:
-        outliers = self._plan.suite.outliers
-        if outliers is None:
-            return None
-        return resident(self._plan.images[outliers.set].first(outliers.reserved), self._device).images
 
     def score_all(self) -> None:
         """Every missing group of every cell; what does not depend on the detector in one pass for all."""

@@ -129,13 +129,27 @@ def discoveries(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
     Raises:
         OodbenchError: `fdr` is no share.
     """
+    values = np.asarray(p, np.float64)
+    return np.asarray(values <= discovery_limit(*np.unique(values, return_counts=True), fdr))
+
+
+def discovery_limit(values: npt.ArrayLike, counts: npt.ArrayLike, fdr: float) -> float:
+    """The largest p-value of a batch that is called OOD, -inf if none is: what `discoveries` goes by.
+
+    Args:
+        values: distinct p-values in rising order.
+        counts: of images that have each.
+        fdr: share of those called OOD that may be ID, in expectation.
+
+    Raises:
+        OodbenchError: `fdr` is no share.
+    """
     if not 0 < fdr < 1:
         raise OodbenchError(f"fdr is {fdr:g}: give a share above 0 and below 1, such as 0.05")
-    values = np.asarray(p, np.float64)
-    ordered = np.sort(values)
-    passing = np.flatnonzero(ordered <= fdr * np.arange(1, len(values) + 1) / max(1, len(values)) + 1e-15)
-    limit = ordered[passing[-1]] if len(passing) else -inf
-    return np.asarray(values <= limit)
+    distinct, up_to = np.asarray(values, np.float64), np.cumsum(np.asarray(counts, np.int64))
+    total = int(up_to[-1]) if len(up_to) else 0
+    passing = np.flatnonzero(distinct <= fdr * up_to / max(1, total) + 1e-15)
+    return float(distinct[passing[-1]]) if len(passing) else -inf
 
 
 def _finite(scores: npt.ArrayLike) -> Floats:

@@ -2,7 +2,11 @@
 
 import copy
 import json
+import shutil
+import zipfile
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,8 @@ from oodbench.detectors.knn import KNN
 from oodbench.images import builtin
 from oodbench.networks import build
 from oodbench.registry import discover
-from oodbench.scoring.deployed import HEADER
+from oodbench.scoring.deployed import CALIBRATION, HEADER, Built
+from oodbench.scoring.detectorfile import LONGEST_HEADER
 
 REGISTRY = discover()
 TRAIN, HELDOUT, LETTERS = (builtin.make(name) for name in ("digits-train", "digits-test", "letters"))
@@ -60,6 +65,12 @@ def test_every_detector_comes_back_to_the_same_bits(tmp_path, name):
     assert again.detector.parameters == detector.parameters
     assert np.array_equal(again(LETTERS), scores)
     assert again.about["train"] == {"images": 360, "fingerprint": TRAIN.fingerprint}
+    assert ("source" in again.about["tuned"]) == (detector.tuning() is not None)
+    # Whoever tunes itself on the held-out images cannot choose a threshold on them.
+    if detector.tuning() is None:
+        assert np.array_equal(again.calibration, made(HELDOUT))
+    else:
+        assert again.calibration is None and again.about.get("calibration") is None
 
 
 class Own(nn.Module):
@@ -94,6 +105,119 @@ def test_a_file_remembers_normalisation_and_parameters_and_works_on_the_module_a
     assert again.detector.parameters == KNN.Parameters(k=3, bank=0.5)
     as_floats = torch.from_numpy(np.array(LETTERS.images)).permute(0, 3, 1, 2) / 255
     assert np.array_equal(again(as_floats), scores)
+
+
+def test_thresholds_and_p_values_come_from_images_that_nothing_has_seen(tmp_path):
+    made = oodbench.fit(Own().eval(), "msp", calibrate=HELDOUT)
+    made.save(tmp_path / "msp.ood")
+    again = oodbench.load_detector(tmp_path / "msp.ood", Own().eval())
+    scores = np.sort(again(HELDOUT))
+    assert again.threshold(0.95).value == scores[2]  # the third of 60: 0.05 * 61 = 3.05
+    assert again.p_values([scores[0], scores[-1], -np.inf]).tolist() == [2 / 61, 1.0, 1 / 61]
+    with pytest.raises(OodbenchError, match="60 ID images are too few .* it takes 99"):
+        again.threshold(0.99)
+    without = oodbench.fit(Own().eval(), "msp", images=LETTERS)
+    for asked in (without.threshold, lambda: without.p_values([0.0])):
+        with pytest.raises(OodbenchError, match="msp knows no scores of ID images .* calibrate="):
+            asked()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A detector in a file that holds its network."""
+    network = build("small-cnn", 10, mean=(0.5, 0.5, 0.5), seed=3).eval()
+    made = oodbench.fit(network, "energy", heldout=HELDOUT, classes=10)
+    built = Built("small-cnn", 10, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
+    path = tmp_path_factory.mktemp("alone") / "energy.ood"
+    replace(made, built=built).save(path)
+    return path, made(LETTERS)
+
+
+@pytest.fixture
+def copied(alone, tmp_path):
+    path, scores = alone
+    return Path(shutil.copy(path, tmp_path)), scores
+
+
+def test_a_file_that_holds_its_network_needs_none(copied, tmp_path):
+    path, scores = copied
+    again = oodbench.load_detector(path)
+    assert np.array_equal(again(LETTERS), scores)
+    again.save(tmp_path / "again.ood")
+    assert np.array_equal(oodbench.load_detector(tmp_path / "again.ood")(LETTERS), scores)
+    with pytest.raises(OodbenchError, match="another network than this SmallCNN"):
+        oodbench.load_detector(path, build("small-cnn", 10, seed=0))
+
+
+def test_a_file_without_its_network_says_where_to_give_it(saved):
+    path, _ = saved
+    with pytest.raises(OodbenchError, match="holds no network, since it was fitted on a module"):
+        oodbench.load_detector(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda head: head["network"].update(name="evil.py:build"), "the name of its network"),
+        (lambda head: head["network"].update(name="../../evil"), "the name of its network"),
+        (lambda head: head["network"].update(name="no-such-network"), "no-such-network"),
+        (lambda head: head["network"].update(name="preactresnet-8-32"), "is damaged"),
+        (lambda head: head["network"].update(outputs=10**9), "other outputs than its weights"),
+        (lambda head: head["network"].update(outputs="10"), "other outputs than its weights"),
+        (lambda head: head["network"].update(mean=[0.5, 0.5, "x"]), "normalisation of its network"),
+        (lambda head: head["network"].update(std=[]), "normalisation of its network"),
+        (lambda head: head["network"].pop("beside"), "is damaged"),
+        (lambda head: head.update(network=[1]), "is damaged"),
+        (lambda head: head.update(network_digest="0" * 64), "other weights"),
+        (lambda head: head["input"].update(preprocessing={"side": 10**9}), "size of its images"),
+    ],
+)
+def test_a_network_in_a_file_that_was_meddled_with_is_refused(copied, change, told):
+    path, _ = copied
+    changed(path, change)
+    with pytest.raises(OodbenchError, match=told):
+        oodbench.load_detector(path)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        torch.tensor([1.0, float("nan")], dtype=torch.float64),
+        torch.zeros(3),
+        torch.zeros((2, 2), dtype=torch.float64),
+        torch.zeros(0, dtype=torch.float64),
+    ],
+)
+def test_scores_of_id_images_that_are_none_are_refused(copied, scores):
+    path, _ = copied
+    with safe_open(path, framework="pt") as file:
+        head, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.write_bytes(safetensors.torch.save({**tensors, CALIBRATION: scores}, head))
+    with pytest.raises(OodbenchError, match="scores of ID images are none"):
+        oodbench.load_detector(path)
+
+
+def test_a_header_larger_than_any_detectors_is_not_read(copied):
+    path, _ = copied
+    with path.open("r+b") as file:
+        file.write((LONGEST_HEADER + 1).to_bytes(8, "little"))
+        file.truncate(LONGEST_HEADER + 100)  # sparse: it takes no room
+    with pytest.raises(OodbenchError, match="no detector that oodbench saved"):
+        oodbench.load_detector(path)
+
+
+def test_an_archive_or_a_folder_is_no_detector(copied, tmp_path):
+    path, _ = copied
+    with zipfile.ZipFile(tmp_path / "zipped.ood", "w") as archive:
+        archive.write(path, "../../energy.ood")
+    with pytest.raises(OodbenchError, match="no detector that oodbench saved"):
+        oodbench.load_detector(tmp_path / "zipped.ood")
+    with pytest.raises(OodbenchError, match="it is no file"):
+        oodbench.load_detector(tmp_path)
+    deep = json.dumps({"schema": 1})[:-1] + ', "about": ' + "[" * 50_000 + "]" * 50_000 + "}"
+    (tmp_path / "deep.ood").write_bytes(safetensors.torch.save({"w": torch.zeros(1)}, {HEADER: deep}))
+    with pytest.raises(OodbenchError, match="no detector that oodbench saved"):
+        oodbench.load_detector(tmp_path / "deep.ood")
 
 
 def test_another_network_or_size_is_refused(saved):

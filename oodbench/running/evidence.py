@@ -1,0 +1,31 @@
+"""What the detectors over a network may learn from, of the images of a plan."""
+
+from collections.abc import Sequence
+
+import torch
+
+from oodbench.detector import Detector
+from oodbench.images.resident import Pixels, resident
+from oodbench.running.plan import SuitePlan
+from oodbench.scoring.fitting import Evidence
+
+
+def evidence(plan: SuitePlan, detectors: Sequence[Detector], device: torch.device) -> Evidence:
+    """What `detectors` may learn from, and no more of it on the device than they ask for."""
+    tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
+    sources = {tuning.source for tuning in tunings}
+    train, heldout = plan.suite.id.train, plan.image_sets.heldout
+    wants_train = any(detector.observes() for detector in detectors)
+    return Evidence(
+        train=resident(plan.images[train], device) if train and wants_train else None,
+        heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
+        id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
+        outliers=_reserved(plan, device) if any(tuning.outliers for tuning in tunings) else None,
+    )
+
+
+def _reserved(plan: SuitePlan, device: torch.device) -> Pixels | None:
+    outliers = plan.suite.outliers
+    if outliers is None:
+        return None
+    return resident(plan.images[outliers.set].first(outliers.reserved), device).images

@@ -72,7 +72,13 @@ def run(config: RunConfig) -> pd.DataFrame:
         heard = config.say if ready.team.leads else lambda _: None
         for said in filter(None, [ready.shard, *sweep.not_pretrained(ready.planned)]):
             heard(said)
-        if failures := ready.carry_out():
+        failures = ready.carry_out()
+        try:
+            for said in ready.log():
+                heard(said)
+        except OodbenchError as error:
+            failures.append(str(error))
+        if failures:
             raise OodbenchError("\n".join(failures))
         return ready.team.first(lambda: tables.tidy(sweep.cells(ready.planned), ready.registry))
 

@@ -38,6 +38,7 @@ from oodbench.cli.results import table
 from oodbench.cli.thresholds import threshold
 from oodbench.running.choices import ALL, ENGINES, LOCAL
 from oodbench.tasks.task import SIDES
+from oodbench.tracking import TRACKERS
 from oodbench.version import __version__
 
 
@@ -137,6 +138,12 @@ def commands() -> None:
 )
 @jobs_option
 @shard_option
+@click.option(
+    "--log",
+    type=click.Choice([*TRACKERS]),
+    multiple=True,
+    help="Give results, report page and provenance to an experiment tracker, as one run; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what it costs; write nothing.")
 @click.option(
     "--address",

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from oodbench import tracking
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.team import ALONE, Team, gathered, launched
 from oodbench.networks import compute
@@ -58,6 +59,7 @@ class RunConfig:
         jobs: processes that work side by side, to the same bits; "auto" for as many as cores, memory and work allow.
         shard: a part of the cells, "2/8" for the second of eight; which they are follows from what the run is, so that
             the parts can be carried out anywhere, in any order.
+        log: "mlflow", "wandb" or "trackio", one or several: which gets frame, report and provenance as one run.
         engine: "sequential": on this machine; "ray": as the tasks of a Ray cluster.
         address: of the Ray cluster, see `oodbench.running.ray_cluster.Cluster`.
         cpus: of each Ray task.
@@ -89,6 +91,7 @@ class RunConfig:
     compiled: bool = False
     jobs: int | str = AUTO
     shard: str | None = None
+    log: str | Sequence[str] = ()
     engine: str = "sequential"
     address: str = LOCAL
     cpus: int = 1
@@ -115,8 +118,14 @@ class RunConfig:
             return tuple(Setting(name, value) for name, value in self.parameters.items())
         return tuple(self.parameters or ())
 
+    @property
+    def trackers(self) -> Sequence[str]:
+        """Which get the results."""
+        return (self.log,) if isinstance(self.log, str) else tuple(self.log)
+
     def check(self) -> None:
         """OodbenchError for what cannot be asked for at once, or is nothing."""
+        tracking.require(self.trackers)
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if not self.seeds:
@@ -228,6 +237,22 @@ class Prepared:
         if self.cluster:
             return on_ray(self.planned, self.cluster, say)
         return sweep.here(self.planned, self.count, self.config.plugin_files, say)
+
+    def log(self) -> list[str]:
+        """Give the trackers what there is of it.
+
+        Returns:
+            Where it is now, a line a tracker.
+
+        Raises:
+            OodbenchError: one of them did not take it.
+        """
+        there = [cell for cell in sweep.cells(self.planned) if cell.path.is_file()]
+        if not (self.config.trackers and there and self.team.leads):
+            return []
+        from oodbench.tracking.record import made_of  # which takes the report's code, and few need it
+
+        return tracking.log(made_of(there, Path(self.config.data), self.registry), self.config.trackers)
 
 
 def _unheard(_: str) -> None:

@@ -61,6 +61,11 @@ def run(
         for said in _surprises(described["checkpoint"], ready.suites, frame):
             click.echo(f"WARNING: {said}", err=True)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
+    try:
+        for said in ready.log():
+            click.echo(said)
+    except OodbenchError as error:
+        failures.append(str(error))
     if failures:
         raise OodbenchError("\n".join(failures))
 

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo figures check test images fuzz bench gpu lint format clean
+.PHONY: help demo figures check test images fuzz bench gpu docs lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
@@ -17,6 +17,7 @@ help:
 	@echo "make fuzz    mutated input for a minute, and commands killed at random moments for another"
 	@echo "make bench   what the harness costs: ratios to bare passes, scikit-learn, pytorch-ood, ... (an hour)"
 	@echo "make gpu     what is to be measured on a CUDA GPU, nine minutes of it; call it again until it ends (docs/gpu.md)"
+	@echo "make docs    the site, into site/; a dead link fails"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  ruff format"
 	@echo "make clean   remove the environment and caches, not the results"
@@ -54,10 +55,13 @@ bench: $(INSTALLED)
 gpu:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(GPU)
 
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy oodbench detectors suites benchmarks
+	$(BIN)/mypy oodbench detectors suites benchmarks docs
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -71,4 +75,4 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

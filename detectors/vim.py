@@ -16,7 +16,7 @@ from .energy import energy
 class ViM(Detector):
     r"""Energy of the logits minus the virtual logit of the features' residual.
 
-    $$s(x) = \log \sum_k \exp z_k - \alpha \bigl\lVert (f - o)\, R \bigr\rVert_2, \qquad o = -(W^\top)^{+}\, b, \quad
+    $$s(x) = \log \sum_k \exp z_k - \alpha \bigl\lVert (f - o)\, R \bigr\rVert_2, \qquad o = -W^{+} b, \quad
     \alpha = \frac{\sum \max_k z_k}{\sum \lVert (f - o)\, R \rVert_2} \text{ over training images}$$
     """
 

@@ -1,0 +1,88 @@
+"""A page for each detector of the registry, and one that lists them."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+from docs._pages import figures
+from docs._pages.page import Page, attributes, documented, linked, table
+from oodbench.cli.work.describing import needs, tuned_on
+from oodbench.detector import Detector
+from oodbench.registry import Registry
+
+NOTATION = r"""
+In formulas $x$ is an image, $z$ the network's logits for its $K$ classes, $p$ their softmax, $f$ the features that
+the last layer sees, and $W$, $b$ that layer's weights and bias, so that $z = W f + b$. $\hat y$ is the predicted
+class, $s(x)$ the score. A higher score always means *more in-distribution*.
+"""
+
+HOW = """
+`{name}` is scored on the built-in images, without a download, by
+
+```
+oodbench run --suite digits-adv --detector {name} --pretrained
+```
+"""
+
+
+def pages(registry: Registry) -> Iterator[Page]:
+    """The list, then each detector in the order of names."""
+    yield Page("detectors/index.md", "All detectors", _index(registry))
+    for name in registry.names():
+        yield Page(address(name), name, _page(registry[name]))
+
+
+def address(name: str) -> str:
+    """Of the page of the detector called `name`; in an address a plus sign means a blank."""
+    return f"detectors/{name.replace('+', 'p')}.md"
+
+
+def _index(registry: Registry) -> str:
+    rows = []
+    for name in registry.names():
+        detector = registry[name]
+        first = documented(detector).splitlines()[0]
+        rows.append((f"[{name}](../{address(name)})", first, needs(detector), linked(detector.paper)))
+    listed = table(rows, ["name", "score", "needs", "paper"])
+    return f"# Detectors\n\nA detector gives each image a score.\n{NOTATION}\n{listed}\n"
+
+
+def _page(cls: type[Detector]) -> str:
+    parts = [f"# {cls.name}", linked(cls.paper), documented(cls).replace("Parameters:", "")]
+    parts += ["## What it needs", f"It needs {needs(cls)}. It is tuned on {tuned_on(cls)}.", _cost(cls)]
+    parts += ["## Parameters", _parameters(cls)]
+    parts += ["## Measured", _measured(cls.name), HOW.format(name=cls.name).strip()]
+    if published := figures.published_table(cls.name):
+        parts += ["## Published by others", f"Percent, with the conventions of who printed them.\n\n{published}"]
+    parts += ["## Code", f"`{_source(cls)}`, registered as `{cls.name}`. [What the letters mean](index.md)."]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cost(cls: type[Detector]) -> str:
+    own = cls().own_passes()
+    if not own.both:
+        return "Scoring an image takes the one pass through the network that all detectors share."
+    return f"Scoring an image takes about {own} through the network beside the one that all detectors share."
+
+
+def _parameters(cls: type[Detector]) -> str:
+    parameters = cls().parameters
+    if not is_dataclass(parameters) or not fields(parameters):
+        return "None."
+    said = attributes(type(parameters))
+    rows = [
+        (f"`{cls.name}.{field.name}`", f"`{getattr(parameters, field.name)}`", said.get(field.name, ""))
+        for field in fields(parameters)
+    ]
+    return "Each is set by `--set NAME=VALUE`, or in a suite.\n\n" + table(rows, ["name", "default", "what it is"])
+
+
+def _measured(name: str) -> str:
+    found = {suite: figures.measured_table(suite, name) for suite in figures.measured_suites()}
+    shown = [f"On [{suite}](../suites/{suite}.md):\n\n{rows}" for suite, rows in found.items() if rows]
+    if not shown:
+        return "Nothing yet that is kept as a reference."
+    return "Percent, means over the suite's OOD sets, measured by this project.\n\n" + "\n\n".join(shown)
+
+
+def _source(cls: type[Detector]) -> str:
+    return cls.__module__.removeprefix("oodbench.").replace(".", "/") + ".py"

@@ -1,0 +1,70 @@
+"""What was measured of a detector, and what others have published of it, as tables."""
+
+from functools import cache
+
+import pandas as pd
+
+from docs._pages.page import linked, table
+from oodbench.results import reference
+
+METRICS = ("fpr95", "auroc")
+HEAD = "FPR@95 / AUROC"
+
+
+@cache
+def _rows(which: str) -> pd.DataFrame:
+    return reference.shipped(which)
+
+
+def measured_suites() -> list[str]:
+    """Names of the suites with measured figures."""
+    return sorted(set(_rows("measured")["suite"]))
+
+
+def measured(suite: str, detector: str) -> dict[str, tuple[float, float, str]]:
+    """By task, the mean FPR@95 and AUROC over OOD sets in percent, and of how many images of each set.
+
+    Of a task that was measured on several numbers of images the largest counts, and of settings only the suite's own.
+    """
+    rows = _rows("measured")
+    rows = rows[(rows["suite"] == suite) & (rows["detector"] == detector)]
+    rows = rows[(rows["settings"] == "") & (rows["limit"] == 0)]
+    found = {}
+    for task in dict.fromkeys(rows["task"]):
+        own = rows[(rows["task"] == task) & rows["metric"].isin(METRICS) & (rows["convention"] == "default")]
+        if own.empty:
+            continue
+        images = 0 if (own["images"] == 0).any() else int(own["images"].max())
+        own = own[own["images"] == images]
+        single = own[~own["ood"].str.startswith("mean:")]
+        if not single.empty:
+            means = single.groupby("metric")["value"].mean()
+        else:
+            means = own[own["ood"] == "mean:all"].set_index("metric")["value"]
+        if set(METRICS) <= set(means.index):
+            fpr95, auroc = (100 * float(means[metric]) for metric in METRICS)
+            found[task] = (fpr95, auroc, "all" if images == 0 else f"{images:,} of each set")
+    return found
+
+
+def measured_table(suite: str, detector: str) -> str:
+    """A table of `measured`; empty where nothing was."""
+    found = measured(suite, detector)
+    rows = [(task, f"{fpr95:.2f} / {auroc:.2f}", images) for task, (fpr95, auroc, images) in found.items()]
+    return table(rows, ["task", HEAD, "images"]) if rows else ""
+
+
+def published_table(detector: str) -> str:
+    """What others printed of the detector, with who and where; empty where nothing is known."""
+    rows = _rows("published")
+    rows = rows[(rows["detector"] == detector) & rows["metric"].isin(METRICS)]
+    shown = []
+    keys = ["suite", "network", "task", "ood", "convention", "reference", "note"]
+    apart = ["settings", "checkpoint", "seed", "id_set", "parameters", "constants", "epsilon"]
+    for (*key, _, _, _, _, _, _, _), own in rows.groupby([*keys, *apart], sort=False, dropna=False):
+        values = own.set_index("metric")["value"]
+        figures = " / ".join(f"{100 * values[name]:.2f}" if name in values else "–" for name in METRICS)
+        suite, network, task, ood, convention, where, note = map(str, key)
+        shown.append((suite, network, task, ood.removeprefix("mean:"), figures, convention, linked(where), note))
+    head = ["suite", "network", "task", "OOD sets", HEAD, "convention", "published in", "note"]
+    return table(shown, head) if shown else ""

@@ -1,0 +1,103 @@
+"""Pages of the site that are written by what they are about."""
+
+import re
+
+import pytest
+
+from benchmarks import real_photographs
+from docs._pages import choosing, detectors, figures, images, suites, tasks
+from docs._pages.page import attributes, linked, table
+from oodbench.registry import discover
+from oodbench.results import reference
+from oodbench.suitefiles import suitefile
+
+REGISTRY = discover()
+
+
+@pytest.fixture(scope="module")
+def written():
+    """Every page's Markdown by its address."""
+    every = [*detectors.pages(REGISTRY), *suites.pages(), *tasks.pages(), *choosing.pages(REGISTRY)]
+    return {page.path: page.content for page in every}
+
+
+@pytest.mark.parametrize("name", REGISTRY.names())
+def test_a_detectors_page_has_its_formula_paper_and_parameters(name, written):
+    page = written[detectors.address(name)]
+    assert page.count("$$") == 2, "a docstring has one formula, between two $$"
+    assert REGISTRY[name].paper.split(",")[0] in page
+    for parameter, value in vars(REGISTRY[name]().parameters).items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}.{parameter}`"))
+        _, default, about = (cell.strip() for cell in row.strip("|").split("|"))
+        assert default == f"`{value}`"
+        assert about, f"the docstring of its Parameters says nothing of {parameter}"
+
+
+def test_measured_figures_are_those_of_the_committed_page():
+    shown = real_photographs.PAGE.read_text(encoding="utf-8")
+    (row,) = [line for line in shown.splitlines() if line.startswith("| atom ")]
+    found = figures.measured("cifar10-small-adv", "atom")
+    cells = [f"{found[task][0]:.2f} / {found[task][1]:.2f}" for task in real_photographs.TASKS]
+    assert [cell.strip().rstrip("‡") for cell in row.strip("| ").split("|")][2:] == cells
+    assert found["clean"][2] == "all"
+    assert found["linf-adaptive"][2] == "1,000 of each set"
+
+
+def test_no_published_row_is_lost():
+    rows = reference.shipped("published")
+    for name in ("msp", "atom"):
+        own = rows[(rows["detector"] == name) & rows["metric"].isin(figures.METRICS)]
+        shown = re.findall(r"\d+\.\d\d(?= /)|(?<=/ )\d+\.\d\d", figures.published_table(name))
+        assert sorted(shown) == sorted(f"{100 * value:.2f}" for value in own["value"])
+
+
+def test_who_is_best_under_attack_stands_first(written):
+    attacked = written["choosing.md"].split("get past you")[1]
+    first = next(line for line in attacked.splitlines() if line.startswith("| ["))
+    best = max(
+        (name for name in REGISTRY.names() if "linf-adaptive" in figures.measured(choosing.SUITE, name)),
+        key=lambda name: figures.measured(choosing.SUITE, name)["linf-adaptive"][1],
+    )
+    assert first.startswith(f"| [{best}](")
+
+
+def test_every_suite_and_task_has_its_place(written):
+    for name in suitefile.names():
+        page = written[f"suites/{name}.md"]
+        for ood in suitefile.load(name).ood:
+            assert f"`{ood.set}`" in page
+        for kind in re.findall(r"tasks\.md#([\w-]+)", page):
+            assert f"\n## {kind}\n" in written["tasks.md"]
+
+
+def test_pictures_are_of_every_set_that_oodbench_draws():
+    page, *pictures = sorted(images.pages(), key=lambda one: isinstance(one.content, bytes))
+    assert len(pictures) == len(re.findall(r"!\[", page.content)) > 5
+    for picture in pictures:
+        assert picture.content.startswith(b"\x89PNG")
+        assert f"({picture.path})" in page.content
+
+
+def test_an_attribute_is_said_by_the_class_that_has_it_last():
+    class Base:
+        """One.
+
+        Attributes:
+            weight: of the outliers,
+                as the paper has it.
+            steps: how many.
+        """
+
+    class Derived(Base):
+        """Two.
+
+        Attributes:
+            steps: fewer.
+        """
+
+    assert attributes(Derived) == {"weight": "of the outliers, as the paper has it.", "steps": "fewer."}
+
+
+def test_papers_are_linked_and_bars_do_not_end_cells():
+    assert linked("A 2020, arXiv:2010.03759") == "A 2020, [arXiv:2010.03759](https://arxiv.org/abs/2010.03759)"
+    assert table([("P(x|y)",)], ["a"]).splitlines()[-1] == "| P(x\\|y) |"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
@@ -14,14 +14,25 @@ from oodbench.basics.passes import Passes
 from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network
 
+if TYPE_CHECKING:
+    from oodbench.suite import Recipe
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data, float in [0, 1]: ID `images` (B, C, H, W), `labels` int64 (B,), `outliers` (M, C, H, W)."""
+    """One step's data.
+
+    Attributes:
+        images: ID images, float (B, C, H, W) in [0, 1].
+        labels: theirs, int64 (B,).
+        outliers: float (M, C, H, W) in [0, 1].
+        done: share of the training, or of its phase, that lies behind this step, from 0 to below 1.
+    """
 
     images: Tensor
     labels: Tensor
     outliers: Tensor
+    done: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,12 @@ class Objective:
         return self.outlier_batch > 0
 
     def phases(self) -> tuple["Objective", ...]:
-        """What is trained one after the other, each over the whole recipe with a fresh optimizer."""
+        """What is trained one after the other, each by its own `recipe` with a fresh optimizer."""
         return (self,)
+
+    def recipe(self, of_suite: "Recipe") -> "Recipe":
+        """How long, at which rates and so on this is trained, as a phase: as the suite says."""
+        return of_suite
 
     def adapt(self, network: Network, image_shape: tuple[int, int, int]) -> Network:
         """`network` with whatever else is trained or kept beside it; its parts must be the same in every process."""

@@ -158,9 +158,10 @@ class SuitePlan:
         """What a training costs of which so many epochs are `done`, all phases together."""
         total = Passes()
         if self.suite.training and self.suite.id.train:
-            epochs = self.suite.training.epochs
-            for number, phase in enumerate(objective.phases()):
-                behind = min(max(0, done - number * epochs), epochs)
+            for phase in objective.phases():
+                epochs = phase.recipe(self.suite.training).epochs
+                behind = min(done, epochs)
+                done -= behind
                 total += phase.epoch_passes(len(self.images[self.suite.id.train])) * (epochs - behind)
         return total
 

@@ -75,8 +75,8 @@ def train(
 
     Args:
         network: what `objective.adapt` made.
-        objective: its phases are trained one after the other, each by the whole recipe; epochs keep counting.
-        recipe: epochs, learning rate, augmentation.
+        objective: its phases are trained one after the other, each by its own recipe; epochs keep counting.
+        recipe: the suite's: epochs, learning rate, augmentation.
         data: ID images and outliers.
         seed: of everything random.
         unfinished: file of the state; it stays behind for the caller to remove.
@@ -102,19 +102,21 @@ def train(
     if state:
         network.load_state_dict(state["network"])
     with repeatable(), training_precision(network, compute):
+        behind = 0
         for number, phase in enumerate(phases):
-            first = number * recipe.epochs
-            epochs = range(max(done, first), first + recipe.epochs)
+            own = phase.recipe(recipe)
+            first, behind = behind, behind + own.epochs
+            epochs = range(max(done, first), behind)
             if not epochs:
                 continue
             if epochs.start == first:
                 generator = torch_generator(seed, "initialisation", number)
-                phase.initialise(network, data.id, data.outliers, recipe.augment, generator)
+                phase.initialise(network, data.id, data.outliers, own.augment, generator)
             images = phase.training_set(data.id, data.outliers, torch_generator(seed, "training set", number))
-            optimizer = _optimizer(phase, network, recipe)
+            optimizer = _optimizer(phase, network, own)
             if state and epochs.start > first:
                 optimizer.load_state_dict(state["optimizer"])
-            work = _Work(network, phase, recipe, TrainingData(images, data.outliers), seed, team)
+            work = _Work(network, phase, own, TrainingData(images, data.outliers), seed, team)
             cost = phase.epoch_passes(len(data.id)).both / len(images)
             with progress("training", len(epochs) * len(images), passes=cost) as advance:
                 for epoch in epochs:
@@ -167,7 +169,7 @@ class _Work:
         steps = self.objective.epoch_steps(len(self.data.id))
         last: Tensor | None = None
         try:
-            for step, batch in enumerate(self._batches(shared, own)):
+            for step, batch in enumerate(self._batches(done, shared, own)):
                 # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
                 _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
                 loss = self._step(optimizer, batch, own)
@@ -194,10 +196,11 @@ class _Work:
         self.objective.after_step(self.network)
         return self.team.mean(loss.detach())
 
-    def _batches(self, shared: Generator, own: Generator) -> Iterator[Batch]:
+    def _batches(self, done: int, shared: Generator, own: Generator) -> Iterator[Batch]:
         """One epoch: ID images in random order, augmented, beside the epoch's outliers in theirs.
 
         Args:
+            done: epochs of this phase that lie behind it.
             shared: draws what all processes must agree on.
             own: draws what concerns this one's images.
         """
@@ -209,9 +212,10 @@ class _Work:
         outliers = chain([first], beside)
         order = torch.randperm(len(data.id), generator=shared)
         steps = [self._mine(rows) for rows in torch.split(order, objective.id_batch)]
-        for pixels, labels in data.id.in_turn(steps):
+        for step, (pixels, labels) in enumerate(data.id.in_turn(steps)):
             images = augment(pixels, self.recipe.augment, own)
-            yield Batch(as_input(images), labels, as_input(next(outliers, none)))
+            behind = (done + step / len(steps)) / self.recipe.epochs
+            yield Batch(as_input(images), labels, as_input(next(outliers, none)), behind)
 
     def _outliers(self, shared: Generator) -> Iterator[Tensor]:
         """The outliers of each step, uint8; those of each part of the epoch are chosen when its first step is due."""

@@ -1,6 +1,6 @@
 """The training loop: what a step sees, when the learning rate falls, and that a killed training ends the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -98,6 +98,42 @@ def test_every_step_of_every_phase_has_the_rate_that_its_place_in_the_cycle_give
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     train(Linear(), Spy(), Recipe(epochs=2, warm_up=0.5, learning_rate=0.6), data(), 1, tmp_path / "x")
     assert rates == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.3, 0.1])  # three steps an epoch, the middle of each
+
+
+@dataclass(frozen=True)
+class Shorter(Spy):
+    """A phase with a recipe of its own."""
+
+    def recipe(self, of_suite):
+        return replace(of_suite, epochs=2, learning_rate=0.02, warm_up=0.5, drops=())
+
+
+@dataclass(frozen=True)
+class ThenShorter(Objective):
+    """Another phase before it."""
+
+    id_batch: int = 4
+
+    def phases(self):
+        return (Spy(), Shorter())
+
+
+def test_a_phase_may_have_a_recipe_of_its_own(tmp_path, monkeypatch):
+    rates = []
+    step = torch.optim.SGD.step
+
+    def spy(self, *given, **more):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    seen.clear()
+    train(Linear(), ThenShorter(), Recipe(epochs=1, learning_rate=0.6), data(), 1, tmp_path / "x")
+    # Three steps an epoch: one epoch at 0.6, then one up to 0.02 and one down from there.
+    assert rates[:3] == [0.6] * 3
+    assert rates[3:] == pytest.approx([0.02 * sixth / 3 for sixth in (0.5, 1.5, 2.5, 2.5, 1.5, 0.5)])
+    assert [batch.done for _, batch in seen] == pytest.approx([0, 1 / 3, 2 / 3, *(step / 6 for step in range(6))])
+    assert epochs_done(tmp_path / "x") == 3
 
 
 @dataclass(frozen=True)
@@ -242,23 +278,26 @@ def test_every_phase_starts_with_a_fresh_optimizer_and_its_own_rates(tmp_path, m
     assert momenta[0] == momenta[4] == 0
 
 
-@pytest.mark.parametrize("killed_in_epoch", [3, 4, 5, 7])
-def test_a_training_killed_in_any_phase_goes_on_to_the_same_weights(tmp_path, monkeypatch, killed_in_epoch):
+@pytest.mark.parametrize(
+    ("objective", "killed_in_step"),
+    [*((TwoPhases(), step) for step in (3, 4, 5, 7)), (ThenShorter(), 13), (ThenShorter(), 16)],
+)
+def test_a_training_killed_in_any_phase_goes_on_to_the_same_weights(tmp_path, monkeypatch, objective, killed_in_step):
     whole = Linear()
-    train(whole, TwoPhases(), RECIPE, data(), 1, tmp_path / "whole")
+    train(whole, objective, RECIPE, data(), 1, tmp_path / "whole")
     step, steps = torch.optim.SGD.step, []
 
     def mortal(self, *args, **kwargs):
         steps.append(1)
-        if len(steps) == killed_in_epoch + 1:
+        if len(steps) == killed_in_step + 1:
             raise KeyboardInterrupt
         return step(self, *args, **kwargs)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(torch.optim.SGD, "step", mortal)
-        train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+        train(Linear(), objective, RECIPE, data(), 1, tmp_path / "killed")
     resumed = Linear()
-    train(resumed, TwoPhases(), RECIPE, data(), 1, tmp_path / "killed")
+    train(resumed, objective, RECIPE, data(), 1, tmp_path / "killed")
     assert torch.equal(weights(resumed), weights(whole))
 
 

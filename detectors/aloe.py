@@ -58,7 +58,12 @@ class AttackedBoth(AttackedInliers):
 
 
 class ALOE(MSP):
-    """Adversarial learning with inlier and outlier exposure: scored as MSP."""
+    r"""Adversarial learning with inlier and outlier exposure: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_y(x +
+    \delta)\Bigr] + \lambda\, \mathbb{E}_{\text{outliers}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon}
+    -\tfrac1K \textstyle\sum_k \log p_k(x + \delta)\Bigr], \qquad s(x) \text{ as MSP}$$
+    """
 
     name = "aloe"
     paper = "Chen et al. 2020, arXiv:2003.09711"
@@ -92,7 +97,12 @@ class ALOE(MSP):
 
 
 class AOE(ALOE):
-    """ALOE with clean outliers."""
+    r"""ALOE with clean outliers.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_y(x +
+    \delta)\Bigr] + \lambda\, \mathbb{E}_{\text{outliers}}\Bigl[-\tfrac1K \textstyle\sum_k \log p_k\Bigr], \qquad s(x)
+    \text{ as MSP}$$
+    """
 
     name = "aoe"
 
@@ -102,7 +112,11 @@ class AOE(ALOE):
 
 
 class ADV(MSP):
-    """ALOE without outliers: what `at` is, in ALOE's batches and constants."""
+    r"""ALOE without outliers: what `at` is, in ALOE's batches and constants.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_y(x +
+    \delta)\Bigr], \qquad s(x) \text{ as MSP}$$
+    """
 
     name = "adv"
     paper = "Chen et al. 2020, arXiv:2003.09711"

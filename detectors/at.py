@@ -46,7 +46,11 @@ class AttackedTraining(Objective):
 
 
 class AT(MSP):
-    """Adversarial training: scored as MSP."""
+    r"""Adversarial training: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_y(x +
+    \delta)\Bigr], \qquad s(x) \text{ as MSP}$$
+    """
 
     name = "at"
     paper = "Madry et al. 2018, arXiv:1706.06083"

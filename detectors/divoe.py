@@ -24,7 +24,14 @@ class ExtrapolatedExposure(FineTuning, AttackedExposure):
 
 
 class DivOE(MSP):
-    """A plain network fine-tuned with extrapolated outliers: scored as MSP."""
+    r"""A plain network fine-tuned with extrapolated outliers: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + \lambda\,
+    \mathbb{E}_{\text{outliers}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\tfrac1K \textstyle\sum_k \log
+    p_k(x + \delta)\Bigr], \qquad s(x) \text{ as MSP}$$
+
+    where the maximum is taken for half of the outliers and $\delta = 0$ for the others.
+    """
 
     name = "divoe"
     paper = "Zhu et al. 2023 (NeurIPS), 'Diversified Outlier Exposure for Out-of-Distribution Detection'"

@@ -39,7 +39,12 @@ class BoundedEnergy(FineTuning):
 
 
 class EnergyFT(Energy):
-    """A plain network fine-tuned with outliers for its energy, by which it is scored."""
+    r"""A plain network fine-tuned with outliers for its energy, by which it is scored.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y + \lambda \max(0, E - m_{\text{in}})^2\bigr] + \lambda\,
+    \mathbb{E}_{\text{outliers}}\bigl[\max(0, m_{\text{out}} - E)^2\bigr], \quad E = -\log \sum_k e^{z_k}, \qquad s(x) =
+    -E$$
+    """
 
     name = "energy-ft"
     paper = "Liu et al. 2020, arXiv:2010.03759"

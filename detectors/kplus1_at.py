@@ -48,7 +48,11 @@ class AttackedClasses(Objective):
 
 
 class KPlusOneAT(OutlierClass):
-    """Adversarially trained to tell K classes and outliers apart; scored as ATOM, by what the last output lacks."""
+    r"""Adversarially trained to tell K classes and outliers apart; scored as ATOM, by what the last output lacks.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID, outliers}}\Bigl[\max_{\lVert \delta \rVert_\infty \le \epsilon} -\log p_y(x +
+    \delta)\Bigr], \quad y = K + 1 \text{ of outliers}, \qquad s(x) = \log \frac{1 - p_{K+1}}{p_{K+1}}$$
+    """
 
     name = "kplus1-at"
     paper = "Mirzaei et al. 2024 (ICML), 'RODEO: Robust Outlier Detection via Exposing Adaptive Outliers'"

@@ -37,7 +37,11 @@ class NormalisedLogits(Objective):
 
 
 class LogitNorm(MSP):
-    """Trained on normalised logits; scored as MSP of the logits as they come, as the authors do."""
+    r"""Trained on normalised logits; scored as MSP of the logits as they come, as the authors do.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\Bigl[-\log \operatorname{softmax}_y \frac{z}{\tau \lVert z \rVert}\Bigr],
+    \qquad s(x) \text{ as MSP}$$
+    """
 
     name = "logitnorm"
     paper = "Wei et al. 2022, arXiv:2205.09310"

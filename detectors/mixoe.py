@@ -68,7 +68,14 @@ def paste(images: Tensor, outliers: Tensor, box: Box) -> tuple[Tensor, float]:
 
 
 class MixOE(MSP):
-    """A plain network fine-tuned on mixtures of ID images and outliers: scored as MSP."""
+    r"""A plain network fine-tuned on mixtures of ID images and outliers: scored as MSP.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + w\, \mathbb{E}_{\text{ID, outliers, }
+    \lambda}\Bigl[-\lambda \log p_y(\tilde x) - \tfrac{1 - \lambda}{K} \textstyle\sum_k \log p_k(\tilde x)\Bigr], \qquad
+    s(x) \text{ as MSP}$$
+
+    where the share $\lambda$ of $\tilde x$ is ID image and the rest a patch of an outlier.
+    """
 
     name = "mixoe"
     paper = "Zhang et al. 2023 (WACV), arXiv:2106.03917"

@@ -142,7 +142,13 @@ class VirtualOutliers(Objective):
 
 
 class VOS(Energy):
-    """Trained against virtual outliers; scored by the energy of the logits, as the authors do on CIFAR."""
+    r"""Trained against virtual outliers; scored by the energy of the logits, as the authors do on CIFAR.
+
+    $$\min_\theta\; \mathbb{E}_{\text{ID}}\bigl[-\log p_y\bigr] + w\, \mathbb{E}\Bigl[-\log \sigma\bigl(\pm (a E_w +
+    b)\bigr)\Bigr], \quad E_w = \log \sum_k w_k e^{z_k}, \qquad s(x) = T \log \sum_k e^{z_k / T}$$
+
+    with plus for ID images and minus for virtual outliers.
+    """
 
     name = "vos"
     paper = "Du et al. 2022, arXiv:2202.01197"

@@ -86,6 +86,10 @@ class Objective:
         """How long, at which rates and so on this is trained, as a phase: as the suite says."""
         return of_suite
 
+    def epochs(self, of_suite: "Recipe") -> int:
+        """Of the training, all phases together."""
+        return sum(phase.recipe(of_suite).epochs for phase in self.phases())
+
     def adapt(self, network: Network, image_shape: tuple[int, int, int]) -> Network:
         """`network` with whatever else is trained or kept beside it; its parts must be the same in every process."""
         return network

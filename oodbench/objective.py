@@ -86,7 +86,7 @@ class Objective:
         """How long, at which rates and so on this is trained, as a phase: as the suite says."""
         return of_suite
 
-    def epochs(self, of_suite: "Recipe") -> int:
+    def epochs_in_all(self, of_suite: "Recipe") -> int:
         """Of the training, all phases together."""
         return sum(phase.recipe(of_suite).epochs for phase in self.phases())
 

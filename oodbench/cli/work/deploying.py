@@ -66,7 +66,7 @@ def _announce(planned: Deployment) -> None:
         _say(f"  trained, not pretrained: {network.why}")
     source = f"pretrained network {network.pretrained.name}" if network.pretrained else f"network {network.file}"
     if network.to_train and suite.training:
-        source = f"network to be trained for {counted(network.objective.epochs(suite.training), 'epoch')}"
+        source = f"network to be trained for {counted(network.objective.epochs_in_all(suite.training), 'epoch')}"
     _say(f"  {source}")
     calibration = planned.calibration
     images = counted(len(calibration.images.images), "image")

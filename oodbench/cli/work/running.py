@@ -158,6 +158,6 @@ def _todo(networks: Sequence[NetworkPlan], suite: Suite) -> str:
     times = f"{trained} times " if trained > 1 else ""
     begun = [network.epochs_done for network in networks if network.to_train and network.epochs_done]
     behind = f" ({', '.join(map(str, begun))} done before it was interrupted)" if begun else ""
-    epochs = counted(networks[0].objective.epochs(suite.training), "epoch") if suite.training else ""
+    epochs = counted(networks[0].objective.epochs_in_all(suite.training), "epoch") if suite.training else ""
     train = f"train {times}for {epochs}{behind}, " if trained and epochs else ""
     return f"{taken}{train}score {counted(groups, 'image set')}" if groups else f"{taken}everything is there already"

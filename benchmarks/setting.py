@@ -19,8 +19,9 @@ from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.registry import Registry, discover
 from oodbench.running import runner
+from oodbench.running.imagesets import Sample
 from oodbench.running.planning import plan
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.suite import IDSets, NetworkSpec, OODSet, Suite
 from oodbench.tasks.clean import Clean
 
@@ -157,12 +158,12 @@ class Setting:
             suites=(clean_suite(network),),
             detectors=tuple(self.registry[name] for name in detectors),
             seed=1,
-            device=self.device,
-            data=data,
+            sample=Sample(data),
+            machinery=Machinery(self.device),
             out=self.new_folder(),
-            checkpoint=checkpoint,
+            source=NetworkSource(checkpoint),
         )
-        if failures := runner.execute(request, plan(request, self.registry), lambda _: None):
+        if failures := runner.execute(plan(request, self.registry), request.machinery, lambda _: None):
             raise RuntimeError("\n".join(failures))
         return request.out
 

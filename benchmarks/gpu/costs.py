@@ -10,9 +10,10 @@ from oodbench.basics.passes import Passes
 from oodbench.images import catalogue
 from oodbench.networks import compute
 from oodbench.registry import Registry
+from oodbench.running.imagesets import Sample
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
-from oodbench.running.request import Request, choose_device
+from oodbench.running.request import Machinery, NetworkSource, Request, choose_device
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import restrict, vary
 from oodbench.training.loop import epochs_done
@@ -91,14 +92,11 @@ def left(evaluation: Evaluation, place: Place, registry: Registry) -> Left:
         suites=(suite,),
         detectors=tuple(registry[name] for name in evaluation.detectors),
         seed=1,
-        device=device,
-        data=place.data,
+        sample=Sample(place.data, evaluation.limit, evaluation.images),
+        machinery=Machinery(device, compute=compute.choose("auto", False, False, device)),
         out=place.results,
-        limit=evaluation.limit,
-        images=evaluation.images,
-        pretrained=evaluation.pretrained,
         settings=tuple(settings.parse(text) for text in evaluation.settings),
-        compute=compute.choose("auto", False, False, device),
+        source=NetworkSource(pretrained=evaluation.pretrained),
     )
     (planned,) = plan(request, registry)
     untrained = [network for network in planned.networks if network.to_train]

@@ -16,10 +16,11 @@ from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import parallel, sharding, sweep
 from oodbench.running.choices import ALL, AUTO, ENGINES, LOCAL
+from oodbench.running.imagesets import Sample
 from oodbench.running.plan import Planned
 from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import Cluster, on_ray
-from oodbench.running.request import Request, choose_device
+from oodbench.running.request import Demands, Machinery, NetworkSource, Request, choose_device
 from oodbench.sources.trained import checkpoint
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings, suitefile
@@ -156,23 +157,17 @@ class RunConfig:
         suites = tuple(self._varied(suitefile.load(name)) for name in names)
         settings.check_radii(self.settings, suites if self.radii else ())
         data = Path(self.data)
+        given = checkpoint(str(self.checkpoint), data) if self.checkpoint else None
         return Request(
             suites=suites,
             detectors=tuple(registry[name] for name in methods),
             seed=self.seeds[0],
-            device=device,
-            data=data,
+            sample=Sample(data, self.limit, self.images),
+            machinery=Machinery(device, team, compute.choose(self.precision, self.tf32, self.compiled, device)),
             out=Path(self.out),
-            checkpoint=checkpoint(str(self.checkpoint), data) if self.checkpoint else None,
-            pretrained=self.pretrained,
-            limit=self.limit,
-            images=self.images,
             settings=self.settings,
-            again=self.again,
-            keep_images=self.keep_images,
-            thorough=self.thorough,
-            compute=compute.choose(self.precision, self.tf32, self.compiled, device),
-            team=team,
+            source=NetworkSource(given, self.pretrained),
+            demands=Demands(self.again, self.keep_images, self.thorough),
         )
 
     def _varied(self, suite: Suite) -> Suite:

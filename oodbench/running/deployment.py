@@ -29,7 +29,7 @@ from oodbench.running import network_provenance
 from oodbench.running.evidence import evidence
 from oodbench.running.plan import CellPlan, NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
-from oodbench.running.request import Request
+from oodbench.running.request import Demands, Machinery, Request
 from oodbench.running.train_or_load import provide
 from oodbench.scoring.deployed import Built, DeployedDetector, Input, scores_of
 from oodbench.scoring.deploying import tunes_on_heldout
@@ -61,13 +61,13 @@ class Deployment:
     """A detector that is to be fitted.
 
     Attributes:
-        request: what somebody asked for.
         plan: of the suite.
+        machinery: what calculates.
         calibration: what its thresholds are chosen on.
     """
 
-    request: Request
     plan: SuitePlan
+    machinery: Machinery
     calibration: Calibration
 
     @property
@@ -98,12 +98,12 @@ class Deployment:
             StorageError: the network was to be trained, and cannot be kept.
         """
         with in_all(self.passes().both), on_threads(self.network.threads):
-            network = provide(self.plan, self.network, self.request.machinery, say)
+            network = provide(self.plan, self.network, self.machinery, say)
             return self._fitted(network)
 
     def _fitted(self, network: Network) -> DeployedDetector:
         suite, detector = self.plan.suite, self.cell.detector
-        shown = evidence(self.plan, [detector], self.request.device)
+        shown = evidence(self.plan, [detector], self.machinery.device)
         (outcome,) = fit([detector], network, suite.id.classes, shown)
         about = self._about() | ({"tuned": outcome.tuned | self._perhaps_seen()} if outcome.tuned else {})
         _, height, width = self.plan.image_sets.shape(suite)
@@ -123,7 +123,7 @@ class Deployment:
         about: dict[str, Any] = {
             "suite": f"{suite.name}, version {suite.version}, fingerprint {suite.fingerprint}",
             "seed": self.plan.seed,
-            "settings": [setting.text for setting in self.request.settings],
+            "settings": [setting.text for setting in self.plan.settings],
             "network": {
                 "file": network.file.name,
                 "pretrained": network.pretrained.name if network.pretrained else "",
@@ -161,11 +161,12 @@ def deployment(request: Request, registry: Registry, calibrate: str = AUTO) -> D
         OodbenchError: something that was asked for is not there or not possible.
     """
     (original,) = request.suites
-    (planned,) = plan(replace(request, suites=(replace(original, ood=(), only=()),), again=True), registry)
+    asked = replace(request, suites=(replace(original, ood=(), only=()),), demands=Demands(again=True))
+    (planned,) = plan(asked, registry)
     planned = replace(planned, suite=replace(planned.suite, ood=original.ood))
     (network,) = planned.networks
     (cell,) = network.cells
-    return Deployment(request, planned, _calibration(calibrate, request, planned, network, cell.detector))
+    return Deployment(planned, request.machinery, _calibration(calibrate, planned, network, cell.detector))
 
 
 def preprocessing(suite: Suite, side: tuple[int, int]) -> Preprocessing | None:
@@ -176,14 +177,12 @@ def preprocessing(suite: Suite, side: tuple[int, int]) -> Preprocessing | None:
     return replace(found, side=side[0]) if side[0] == side[1] else None
 
 
-def _calibration(
-    asked: str, request: Request, planned: SuitePlan, network: NetworkPlan, detector: Detector
-) -> Calibration:
+def _calibration(asked: str, planned: SuitePlan, network: NetworkPlan, detector: Detector) -> Calibration:
     test = planned.images[planned.suite.id.test]
     if asked not in (AUTO, HELDOUT, TEST):
         return _own(asked, planned, test)
     tuning = detector.tuning()
-    if asked == TEST or (asked == AUTO and not _unseen(planned, network, request, detector)):
+    if asked == TEST or (asked == AUTO and not _unseen(planned, network, detector)):
         if tuning is not None and tuning.source == "id-test":
             raise OodbenchError(
                 f"{detector.name} is tuned on the ID test images, so these cannot say what it does on new ones: give "
@@ -192,7 +191,7 @@ def _calibration(
         return Calibration(
             Given(_half(test)), f"one half of the ID test images {test.name}: report figures on the other"
         )
-    heldout, _ = _heldout(planned, request)
+    heldout, _ = _heldout(planned)
     if heldout is None:
         raise OodbenchError(
             f"suite {planned.suite.name!r} holds no ID images out of training, or has no training set here: calibrate "
@@ -203,14 +202,14 @@ def _calibration(
             f"{detector.name} tunes itself on the held-out ID images, so these cannot say what it does on new ones: "
             "calibrate on the test images (--calibrate test) or on ID images of your own (--calibrate FOLDER)"
         )
-    known = _unseen(planned, network, request, detector)
+    known = _unseen(planned, network, detector)
     doubt = "" if known else "; not known to be held out of the network's training"
     return Calibration(Given(heldout), f"ID images held out of training{doubt}")
 
 
-def _unseen(planned: SuitePlan, network: NetworkPlan, request: Request, detector: Detector) -> bool:
+def _unseen(planned: SuitePlan, network: NetworkPlan, detector: Detector) -> bool:
     """The held-out ID images are there, and are known to be unseen by the network and by the detector."""
-    heldout, fingerprint = _heldout(planned, request)
+    heldout, fingerprint = _heldout(planned)
     if heldout is None or tunes_on_heldout(detector):
         return False
     if network.to_train:
@@ -220,16 +219,16 @@ def _unseen(planned: SuitePlan, network: NetworkPlan, request: Request, detector
     return about.get(network_provenance.HELD_OUT) == fingerprint
 
 
-def _heldout(planned: SuitePlan, request: Request) -> tuple[ImageSet | None, str]:
+def _heldout(planned: SuitePlan) -> tuple[ImageSet | None, str]:
     """The suite's held-out ID images, as many as the run takes, and the fingerprint of all; None where none are."""
     if planned.image_sets.heldout is not None:
         return planned.image_sets.heldout, planned.image_sets.held_out
-    identity = planned.suite.id
-    if not identity.train or not identity.heldout or identity.train not in catalogue.names(request.data):
+    identity, sample = planned.suite.id, planned.sample
+    if not identity.train or not identity.heldout or identity.train not in catalogue.names(sample.data):
         return None, ""
-    whole = catalogue.load(identity.train, request.data, networks.preprocessing(planned.suite.network.name))
+    whole = catalogue.load(identity.train, sample.data, networks.preprocessing(planned.suite.network.name))
     _, heldout = whole.split(identity.heldout)
-    return heldout.spread(request.limit), heldout.fingerprint
+    return heldout.spread(sample.limit), heldout.fingerprint
 
 
 def _half(test: ImageSet) -> ImageSet:

@@ -14,7 +14,7 @@ from oodbench.running import runner
 from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.records import note_failure
-from oodbench.running.request import Request, choose_device
+from oodbench.running.request import Machinery, Request, choose_device
 from oodbench.running.train_or_load import Say
 
 
@@ -73,12 +73,12 @@ class Unit:
     def name(self) -> str:
         """For people: suite, seed and detectors, and what is set where values are tried."""
         request = self.job.request
-        tried = [setting.text for setting in request.settings] if request.validation else []
+        tried = [setting.text for setting in request.settings] if request.sample.validation else []
         return ", ".join([self.suite, f"seed {request.seed}", self.detectors, *tried])
 
     def failures(self, found: Sequence[str], planned: Sequence[Planned]) -> list[str]:
         """What failed in it, with its seed where the run has several."""
-        return [of_seed(self.job.request, one, planned) for one in found]
+        return [of_seed(self.job.request.seed, one, planned) for one in found]
 
     def failure(self, error: BaseException) -> str:
         """The `error` that ended it, in one line, with its kind if it is no mistake of the user's."""
@@ -87,9 +87,9 @@ class Unit:
         return f"{self.suite}: {self.detectors}: {kind}{first}"
 
 
-def of_seed(request: Request, failure: str, planned: Sequence[Planned]) -> str:
+def of_seed(seed: int, failure: str, planned: Sequence[Planned]) -> str:
     """What failed, with its seed where the run has several."""
-    return f"seed {request.seed}: {failure}" if len(planned) > 1 else failure
+    return f"seed {seed}: {failure}" if len(planned) > 1 else failure
 
 
 Splits = Callable[[SuitePlan, NetworkPlan], bool]
@@ -128,7 +128,7 @@ def units(planned: Sequence[Planned], plugins: Sequence[Path], device: str, spli
         for suite, each in zip(request.suites, plans, strict=True):
             part = _Part(replace(request, suites=(suite,)), each, tuple(plugins), device)
             needed = [network for network in each.networks if network.needed]
-            if request.thorough and needed:
+            if each.demands.thorough and needed:
                 found.append(part.unit("scored", needed))
                 continue
             for network in needed:
@@ -159,15 +159,16 @@ class _Part:
 
 
 def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Path], device: str) -> Job:
+    source = request.source
     planned_cells = [cell for network in networks for cell in network.cells]
     # What was not trained is in the names of its cells, by digest: its file may lie elsewhere on another machine.
     files = [*(network.file for network in networks if not network.given), *(cell.cell.path for cell in planned_cells)]
     plain = replace(
         request,
         detectors=(),
-        data=request.data.absolute(),
+        sample=replace(request.sample, data=request.sample.data.absolute()),
         out=request.out.absolute(),
-        checkpoint=request.checkpoint and request.checkpoint.absolute(),
+        source=replace(source, checkpoint=source.checkpoint and source.checkpoint.absolute()),
     )
     return Job(
         plain,
@@ -201,12 +202,12 @@ def score(job: Job, *trained: list[str], say: Say = print) -> list[str] | None:
 def note(job: Job, why: str) -> None:
     """Leave word of a failure that the job could not tell of itself, so that tables show it until it is redone."""
     with suppress(OodbenchError):
-        request, each = _planned(job)
+        each, machinery = _planned(job)
         for network in each.networks:
-            note_failure(request, each, network, why)
+            note_failure(each, network, machinery.setup, why)
 
 
-Work = Callable[[Request, Sequence[SuitePlan], Say], list[str]]
+Work = Callable[[Sequence[SuitePlan], Machinery, Say], list[str]]
 """What carries plans out, and returns what failed."""
 
 
@@ -214,22 +215,22 @@ def _carried_out(job: Job, work: Work, say: Say) -> list[str]:
     keep_freed_memory()
     with chdir(job.folder) if job.folder.is_dir() else nullcontext():
         try:
-            request, each = _planned(job)
+            each, machinery = _planned(job)
         except OodbenchError as error:
             raise OodbenchError(f"on {platform.node()}: {error}") from error
-        return work(request, [each], say)
+        return work([each], machinery, say)
 
 
-def _planned(job: Job) -> tuple[Request, SuitePlan]:
-    """The job's plan, made anew where it is carried out.
+def _planned(job: Job) -> tuple[SuitePlan, Machinery]:
+    """The job's plan, made anew where it is carried out, and what calculates there.
 
     Raises:
         OodbenchError: something is missing there, or is not what it is where the job comes from.
     """
     registry = discover(job.plugins)
     detectors = tuple(registry[name] for name in job.detectors)
-    request = replace(job.request, detectors=detectors, device=choose_device(job.device))
-    (each,) = plan(request, registry)
+    machinery = replace(job.request.machinery, device=choose_device(job.device))
+    (each,) = plan(replace(job.request, detectors=detectors, machinery=machinery), registry)
     found = {network.file for network in each.networks}
     found |= {cell.cell.path for network in each.networks for cell in network.cells}
     if not job.files <= found:
@@ -238,7 +239,7 @@ def _planned(job: Job) -> tuple[Request, SuitePlan]:
             "let them share the folders of images and plugins"
         )
     chosen = [_chosen(job, each, network) for network in each.networks]
-    return request, replace(each, networks=tuple(network for network in chosen if network.cells))
+    return replace(each, networks=tuple(network for network in chosen if network.cells)), machinery
 
 
 def _chosen(job: Job, each: SuitePlan, network: NetworkPlan) -> NetworkPlan:

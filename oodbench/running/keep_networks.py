@@ -67,26 +67,26 @@ def keep(
         OodbenchError: the shelf cannot be called so, its index is broken, or there is a network with other weights.
         StorageError: the shelf cannot be written.
     """
-    _require_name(shelf, request.data)
-    lacking = []
-    suites = tuple(_with_one_ood_set(suite, request.data) for suite in request.suites)
-    for seeded, plans in plan_seeds(replace(request, suites=suites), seeds, registry):
+    _require_name(shelf, request.sample.data)
+    lacking, device = [], request.machinery.device
+    suites = tuple(_with_one_ood_set(suite, request.sample.data) for suite in request.suites)
+    for _, plans in plan_seeds(replace(request, suites=suites), seeds, registry):
         for each in plans:
             for network in each.networks:
-                told = [] if network.file.is_file() else _saying_so(seeded, each, network)
+                told = [] if network.file.is_file() else _saying_so(each, network)
                 if network.file.is_file():
-                    said = partial(_keep, seeded, each, network, shelf, overwrite)
+                    said = partial(_keep, each, network, device, shelf, overwrite)
                 elif by_word and len(told) == 1:
-                    said = partial(_keep, seeded, each, replace(network, file=told[0]), shelf, overwrite, BY_WORD)
+                    said = partial(_keep, each, replace(network, file=told[0]), device, shelf, overwrite, BY_WORD)
                 else:
-                    lacking.append(f"{each.suite.name}, seed {seeded.seed}, {network.names}: {_why(network, told)}")
+                    lacking.append(f"{each.suite.name}, seed {each.seed}, {network.names}: {_why(network, told)}")
                     continue
                 with alone_with(shelf / INDEX):
                     say(said())
     return lacking
 
 
-def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
+def _saying_so(each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
     """Networks in the results folder whose files say that they were trained as this one would be, code aside."""
     suite, objective = each.suite, network_plan.objective
     wanted = {
@@ -94,7 +94,7 @@ def _saying_so(request: Request, each: SuitePlan, network_plan: NetworkPlan) -> 
         "network": repr(suite.network),
         "recipe": repr(suite.training),
         "id_train": str(suite.id.train),
-        "seed": str(request.seed),
+        "seed": str(each.seed),
         **kept_out(suite, each.image_sets, objective, network_plan.start),
     }
     files = sorted(network_plan.file.parent.glob("*.safetensors"))
@@ -129,15 +129,15 @@ def _require_name(shelf: Path, data: Path) -> None:
 
 
 def _keep(
-    request: Request, each: SuitePlan, network_plan: NetworkPlan, shelf: Path, overwrite: bool, note: str = ""
+    each: SuitePlan, network_plan: NetworkPlan, device: torch.device, shelf: Path, overwrite: bool, note: str = ""
 ) -> str:
     """Copy one network; what was done."""
     suite, objective = each.suite, network_plan.objective
-    network = build_network(suite, objective, each.image_sets.shape(suite), request.seed, network_plan.start).eval()
+    network = build_network(suite, objective, each.image_sets.shape(suite), each.seed, network_plan.start).eval()
     checkpoints.load(network, network_plan.file)
-    recipe = pretrained.recipe(suite, objective, request.seed, request.data)
+    recipe = pretrained.recipe(suite, objective, each.seed, each.sample.data)
     index = pretrained.read_index(shelf / INDEX)
-    name = _name(index, recipe, network_plan, request.seed)
+    name = _name(index, recipe, network_plan, each.seed)
     file = shelf / f"{name}.safetensors"
     full = f"{shelf.absolute().name}/{name}"
     if not (file.is_file() and _same_weights(network, file)):
@@ -161,13 +161,13 @@ def _keep(
         {name: each.images[name].fingerprint for name in sets_trained_on(each.suite, network_plan.objective)},
         trained_on(file),
         _seconds(file),
-        _accuracy(request, each, network_plan, network),
+        _accuracy(each, network_plan, network, device),
         before.url if before and before.sha256 == sha else "",
         note,
     )
     pretrained.write_index(shelf / INDEX, {**index, kept.name: kept})
     right = [f"{share:.2%} right on {test}" for test, share in kept.accuracy.items()]
-    about = [f"{network_plan.names} with seed {request.seed}", *right, f"{file.stat().st_size / 1e6:.1f} MB", kept.took]
+    about = [f"{network_plan.names} with seed {each.seed}", *right, f"{file.stat().st_size / 1e6:.1f} MB", kept.took]
     return f"{kept.name}: {', '.join(about)}"
 
 
@@ -197,14 +197,14 @@ def _seconds(file: Path) -> float:
         return nan
 
 
-def _accuracy(request: Request, each: SuitePlan, network_plan: NetworkPlan, network: Network) -> dict[str, float]:
+def _accuracy(each: SuitePlan, network_plan: NetworkPlan, network: Network, device: torch.device) -> dict[str, float]:
     """The share of ID test images that the network is right on, by its first detector's rule; none without labels."""
     detector, test = network_plan.cells[0].detector, each.images[each.suite.id.test]
     if test.unlabelled:
         return {}
-    detector.attach(network.to(request.device), each.suite.id.classes)
-    images = resident(test, request.device)
-    rows = torch.split(torch.arange(len(test)), batch_size(request.device, test.images.shape[1]))
+    detector.attach(network.to(device), each.suite.id.classes)
+    images = resident(test, device)
+    rows = torch.split(torch.arange(len(test)), batch_size(device, test.images.shape[1]))
     right = 0
     with torch.no_grad():
         for pixels, labels in images.in_turn(rows):

@@ -24,7 +24,7 @@ from oodbench.running import label_check, normalisation_check
 from oodbench.running.evidence import evidence
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery
 from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
 from oodbench.scoring.batches import exact
 from oodbench.scoring.certified import score_certified
@@ -47,12 +47,11 @@ class NetworkRun:
         threads: of a CPU on which it works.
     """
 
-    def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network: Network) -> None:
-        self._request, self._plan, self._network = request, plan, network
-        self._network_plan = network_plan
-        self._device, self._team = request.device, request.team
+    def __init__(self, plan: SuitePlan, network_plan: NetworkPlan, network: Network, machinery: Machinery) -> None:
+        self._plan, self._network_plan, self._network = plan, network_plan, network
+        self._device, self._team = machinery.device, machinery.team
         self.threads = network_plan.threads
-        self.records = Records(request, plan, network_plan, checkpoints.weights_digest(network))
+        self.records = Records(plan, network_plan, machinery.setup, checkpoints.weights_digest(network))
         self.failures: list[str] = []
         self.remarks: dict[str, None] = {}
         self._about_pixels: str | None = None  # not known before the first accuracy is
@@ -159,13 +158,13 @@ class NetworkRun:
         (cell,) = cells
         detector, task, device = cell.detector, self._plan.task(pair), self._device
         goal = Goal.against(detector) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
-        keep = self._request.keep_images or self._request.thorough
+        keep = self._plan.demands.keep_images or self._plan.demands.thorough
         further = convergence.chosen(len(images))  # of the whole set, whoever has which part of it
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
             images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
         )
-        if self._request.thorough and pair[1] != self._plan.suite.id.test:
+        if self._plan.demands.thorough and pair[1] != self._plan.suite.id.test:
             more = self._team.first(
                 lambda: thorough_checks(attack, images, scored, self.records.id_scores(cell), device)
             )

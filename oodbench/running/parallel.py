@@ -73,7 +73,7 @@ def processes(asked: int | None, planned: Sequence[Planned]) -> int:
     if asked is not None or not networks:
         return min(asked or 1, max(1, len(parts)))
     request, plans = planned[0]
-    if request.device.type != "cpu" or request.team.size > 1 or parent_process() is not None:
+    if request.machinery.device.type != "cpu" or request.machinery.team.size > 1 or parent_process() is not None:
         return 1
     operations = max(network.operations for network in networks)
     if operations * sum(unit.cost for unit in parts) < WORTHWHILE:
@@ -102,7 +102,7 @@ def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path]
     Raises:
         StorageError: results cannot be written.
     """
-    todo = units(planned, plugins, str(planned[0][0].device), where_it_is_free)
+    todo = units(planned, plugins, str(planned[0][0].machinery.device), where_it_is_free)
     with in_all(sum(unit.passes.both for unit in todo)) as total:
         work = _Work(todo, say, total)
         while work.left():

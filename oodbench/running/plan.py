@@ -13,10 +13,11 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.objective import Objective
 from oodbench.results.store import Cell
-from oodbench.running.imagesets import ImageSets
-from oodbench.running.request import Request
+from oodbench.running.imagesets import ImageSets, Sample
+from oodbench.running.request import Demands, Request
 from oodbench.scoring.certified import BOUNDS
 from oodbench.suite import Suite
+from oodbench.suitefiles.settings import Setting
 from oodbench.tasks import ID_TASK, Clean, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.training.pretrained import Pretrained
@@ -26,6 +27,9 @@ UNFINISHED = ".unfinished"
 
 JUDGED = "check_transfer"
 """What is last noted of an attack that others were tried against."""
+
+KEPT_IMAGES = "images"
+"""What a group of an attack has its images under."""
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
@@ -96,21 +100,25 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class SuitePlan:
-    """One suite: its images in memory, its networks.
+    """One suite with one seed: its images in memory, its networks, and what of the request moves or describes results.
 
     Attributes:
         suite: with the run's settings applied.
-        image_sets: its images.
-        networks: in the order in which they are trained.
+        settings: those, as they were asked for.
+        sample: which images of each set.
+        image_sets: these images.
         seed: of training and attacks.
-        asked: what the run wants of each attack beside its scores, as named in the results.
+        demands: what is wanted beside the scores that are missing.
+        networks: in the order in which they are trained.
     """
 
     suite: Suite
+    settings: tuple[Setting, ...]
+    sample: Sample
     image_sets: ImageSets
-    networks: tuple[NetworkPlan, ...]
     seed: int
-    asked: frozenset[str] = frozenset()
+    demands: Demands
+    networks: tuple[NetworkPlan, ...] = ()
 
     @property
     def images(self) -> Mapping[str, ImageSet]:
@@ -119,19 +127,51 @@ class SuitePlan:
 
     def wanted(self, cell: CellPlan) -> list[Pair]:
         """Every (task, image set) of a cell, in the order in which they are done."""
-        return wanted_pairs(self.suite, type(cell.detector))
+        wanted = [(ID_TASK, self.suite.id.test)]
+        for name, task in self.suite.tasks.items():
+            if task.certifies and not cell.detector.has_bound():
+                continue
+            wanted += [(name, self.suite.id.test)] if task.side != "out" else []
+            wanted += [(name, ood.set) for ood in self.suite.tested]
+        return wanted
 
     def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
-        """What a cell's file lacks, or has from another network."""
-        return missing_pairs(self.suite, self.images, cell, network_digest, self.asked)
+        """What is to be scored of a cell: what its file lacks, has from another network, or everything once more.
+
+        A group of an attack is lacking, too, where the file has not all of it that the run wants.
+        """
+        wanted = self.wanted(cell)
+        if self.demands.again:
+            return wanted
+        return [pair for pair in wanted if not self._there(cell, network_digest, pair)]
+
+    def _there(self, cell: CellPlan, network_digest: str, pair: Pair) -> bool:
+        if cell.cell.key(*pair) != self.group_key(cell, network_digest, *pair):
+            return False
+        if not self.task(pair).attacks():
+            return True
+        # ID images are not judged by other attacks: they have no scores to pass.
+        judged = self.demands.thorough and pair[1] != self.suite.id.test
+        of_attack = [KEPT_IMAGES] * self.demands.keep_images + [JUDGED] * judged
+        return set(of_attack) <= cell.cell.names(*pair)
 
     def group_key(self, cell: CellPlan, network_digest: str, task: str, image_set: str) -> str:
         """The key of one group of scores: it changes whenever anything that moved the scores does."""
-        return _group_key(self.suite, self.images, cell.key, network_digest, (task, image_set))
+        return digest(
+            cell.key,
+            network_digest,
+            task,
+            json.dumps(constants(self.task((task, image_set))), sort_keys=True),
+            self.images[self.suite.id.test].fingerprint,
+            self.images[image_set].fingerprint,
+        )
 
     def task(self, pair: Pair) -> Task:
         """What is done to the image set of `pair`: nothing to the side that its threat leaves alone."""
-        return _task(self.suite, pair)
+        name, image_set = pair
+        if name == ID_TASK or self.suite.tasks[name].side == ("out" if image_set == self.suite.id.test else "in"):
+            return Clean()
+        return self.suite.tasks[name]
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
@@ -188,7 +228,7 @@ class SuitePlan:
                     attack = self.task(pair).passes() + cell.detector.own_passes()
                     total += attack * len(self.images[pair[1]])
                     total += convergence.COST * min(len(self.images[pair[1]]), convergence.CONTINUED)
-                    if JUDGED in self.asked:
+                    if self.demands.thorough:
                         total += THOROUGH * min(len(self.images[pair[1]]), THOROUGH_IMAGES)
         return total
 
@@ -208,48 +248,3 @@ class SuitePlan:
 
 Planned = tuple[Request, Sequence[SuitePlan]]
 """A request and what is to be done for it."""
-
-
-def wanted_pairs(suite: Suite, detector: type[Detector]) -> list[Pair]:
-    """Every (task, image set) of a detector on a suite, in the order in which they are done."""
-    wanted = [(ID_TASK, suite.id.test)]
-    for name, task in suite.tasks.items():
-        if task.certifies and not detector.has_bound():
-            continue
-        wanted += [(name, suite.id.test)] if task.side != "out" else []
-        wanted += [(name, ood.set) for ood in suite.tested]
-    return wanted
-
-
-def _task(suite: Suite, pair: Pair) -> Task:
-    name, image_set = pair
-    if name == ID_TASK or suite.tasks[name].side == ("out" if image_set == suite.id.test else "in"):
-        return Clean()
-    return suite.tasks[name]
-
-
-def missing_pairs(
-    suite: Suite, images: Mapping[str, ImageSet], planned: CellPlan, network_digest: str, asked: frozenset[str]
-) -> list[Pair]:
-    """Groups that a cell's file lacks, has with another key, or has of an attack without what is asked of it."""
-
-    def complete(pair: Pair) -> bool:
-        if planned.cell.key(*pair) != _group_key(suite, images, planned.key, network_digest, pair):
-            return False
-        of_attack = asked if _task(suite, pair).attacks() else frozenset()
-        # ID images are not judged by other attacks: they have no scores to pass.
-        return of_attack - ({JUDGED} if pair[1] == suite.id.test else set()) <= planned.cell.names(*pair)
-
-    return [pair for pair in wanted_pairs(suite, type(planned.detector)) if not complete(pair)]
-
-
-def _group_key(suite: Suite, images: Mapping[str, ImageSet], cell_key: str, network_digest: str, pair: Pair) -> str:
-    task, image_set = pair
-    return digest(
-        cell_key,
-        network_digest,
-        task,
-        json.dumps(constants(_task(suite, pair)), sort_keys=True),
-        images[suite.id.test].fingerprint,
-        images[image_set].fingerprint,
-    )

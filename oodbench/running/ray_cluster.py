@@ -16,6 +16,7 @@ from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.running.choices import LOCAL
 from oodbench.running.jobs import Unit, always, note, score, train, units
 from oodbench.running.plan import Planned
+from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
     with _joined(cluster):
         device = _device(cluster, ray.cluster_resources())
         _require_room(cluster, device, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-        on_cluster = [(replace(request, threads=cluster.cpus), plans) for request, plans in planned]
+        on_cluster = [(_with_threads(request, cluster.cpus), plans) for request, plans in planned]
         tasks = _submitted(units(on_cluster, cluster.plugins, device, always), cluster, device)
         say(f"{len(tasks)} tasks for a cluster of {_described(ray.cluster_resources())}")
         waiting, failures = list(tasks), {}
@@ -98,6 +99,10 @@ def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
             for unfinished in waiting:
                 ray.cancel(unfinished, force=True)
     return [failure for task in tasks for failure in failures[task]]
+
+
+def _with_threads(request: Request, count: int) -> Request:
+    return replace(request, machinery=replace(request.machinery, threads=count))
 
 
 def _submitted(todo: Sequence[Unit], cluster: Cluster, device: str) -> "dict[ObjectRef, Unit]":

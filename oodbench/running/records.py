@@ -16,19 +16,18 @@ from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
 from oodbench.running import network_provenance
-from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
-from oodbench.running.request import Request
+from oodbench.running.plan import KEPT_IMAGES, CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.scoring.fitting import Fitted
 from oodbench.scoring.scored import Scored
 from oodbench.tasks import ID_TASK, constants
 from oodbench.tasks.versions import Versions
 
 
-def note_failure(request: Request, plan: SuitePlan, network_plan: NetworkPlan, why: str) -> None:
+def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: str) -> None:
     """Leave word with every cell of a network that has nothing to score with, or whose process did not live."""
     for cell in network_plan.cells:
-        if cell.missing or request.again:
-            cell.cell.note(_failure(why), _attributes(request, plan, network_plan, cell))
+        if cell.missing or plan.demands.again:
+            cell.cell.note(_failure(why), _attributes(plan, network_plan, setup, cell))
 
 
 def _failure(why: str, doing: Pair | tuple[()] = ()) -> dict[str, str]:
@@ -46,14 +45,14 @@ class Records:
         learned: what fitting gave each detector.
     """
 
-    def __init__(self, request: Request, plan: SuitePlan, network_plan: NetworkPlan, network_digest: str) -> None:
-        self._request, self._plan, self._network_plan = request, plan, network_plan
+    def __init__(self, plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, network_digest: str) -> None:
+        self._plan, self._network_plan, self._setup = plan, network_plan, setup
         self.network_digest = network_digest
         self.learned: dict[CellPlan, Fitted] = {}
 
     def missing(self, cell: CellPlan) -> list[Pair]:
-        """What is to be scored: what the cell's file lacks, or everything where it is asked for again."""
-        return self._plan.wanted(cell) if self._request.again else self._plan.missing(cell, self.network_digest)
+        """What is to be scored, see `SuitePlan.missing`."""
+        return self._plan.missing(cell, self.network_digest)
 
     def id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
         """Clean scores of the ID test set, which are kept before anything is attacked."""
@@ -71,7 +70,7 @@ class Records:
     def keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored, note: str = "") -> None:
         """Land one group, the scores of `images` under the task of `pair`; `note` is of what an accuracy rests on."""
         suite, task = self._plan.suite, pair[0]
-        attacked = {"images": scored.images} if self._request.keep_images and scored.images.size else {}
+        attacked = {KEPT_IMAGES: scored.images} if self._plan.demands.keep_images and scored.images.size else {}
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
             Scores(
@@ -102,7 +101,7 @@ class Records:
                     "images_sha256": scored.images_sha256,
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                    **shown(self._setup()),
+                    **shown(self._scored_under()),
                 },
             ),
             self._cell_attributes(cell, done=pair),
@@ -118,14 +117,14 @@ class Records:
         """Leave word that the cell's detector failed, and at which group."""
         cell.cell.note(_failure(why, doing), self._cell_attributes(cell))
 
-    def _setup(self) -> Setup:
+    def _scored_under(self) -> Setup:
         """What calculated: a network that was not trained here was not trained in this run's precision."""
-        setup = self._request.setup
+        setup = self._setup
         return replace(setup, compute=replace(setup.compute, bf16=False)) if self._network_plan.given else setup
 
     def _cell_attributes(self, cell: CellPlan, done: Pair | None = None) -> Mapping[str, str | int | float]:
         """What is said of a cell; that it failed once, too, until what it failed at is `done`."""
-        about = _attributes(self._request, self._plan, self._network_plan, cell, self.network_digest)
+        about = _attributes(self._plan, self._network_plan, self._setup, cell, self.network_digest)
         if cell in self.learned:
             about |= {"tuned": json.dumps(self._tuned(cell)), "fit_seconds": self.learned[cell].seconds}
         present = cell.cell.attributes() if cell.cell.path.is_file() else {}
@@ -148,7 +147,7 @@ class Records:
 
 
 def _attributes(
-    request: Request, plan: SuitePlan, network_plan: NetworkPlan, cell: CellPlan, network_digest: str = ""
+    plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, cell: CellPlan, network_digest: str = ""
 ) -> dict[str, str | int | float]:
     """What is said of a cell before its detector has learned anything."""
     suite = plan.suite
@@ -162,13 +161,13 @@ def _attributes(
         "paper": cell.detector.paper,
         "parameters": json.dumps(asdict(cell.detector.parameters)),
         "code": cell.code,
-        "settings": " ".join(setting.text for setting in request.settings),
+        "settings": " ".join(setting.text for setting in plan.settings),
         "plugin": plugins.file_of(type(cell.detector)),
-        "options": shlex.join(request.compute.options(request.device, trains=not network_plan.given)),
-        "seed": request.seed,
-        "limit": request.limit or 0,
-        "images": request.images or 0,
-        "data": str(request.data),
+        "options": shlex.join(setup.compute.options(setup.device, trains=not network_plan.given)),
+        "seed": plan.seed,
+        "limit": plan.sample.limit or 0,
+        "images": plan.sample.images or 0,
+        "data": str(plan.sample.data),
         "network": suite.network.name,
         "network_file": network_plan.file.name,
         "network_digest": network_digest,

@@ -1,4 +1,4 @@
-"""What somebody asked for, as plain data."""
+"""What somebody asked for, as plain data, in parts: each function takes the part that it needs."""
 
 import re
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from oodbench.basics.team import ALONE, Team
 from oodbench.detector import Detector
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.results.conditions import Setup
+from oodbench.running.imagesets import Sample
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
 
@@ -23,16 +24,46 @@ class Machinery:
         device: where networks run in this process.
         team: the processes that work together.
         compute: precision of training and scores, and whether networks are compiled.
+        threads: of a CPU on which networks run; 0 for as many as suit each network's size.
     """
 
     device: torch.device
     team: Team = ALONE
     compute: Compute = EXACT
+    threads: int = 0
 
     @property
     def setup(self) -> Setup:
         """As results say it."""
         return Setup(self.device, self.team.size, self.compute)
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """Where trained networks come from; those that come from neither are trained.
+
+    Attributes:
+        checkpoint: a trained network for every detector.
+        pretrained: the networks that are kept for everybody, each where it is what would be trained.
+    """
+
+    checkpoint: Path | None = None
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is wanted beside the scores that are missing.
+
+    Attributes:
+        again: the scores that are there, once more.
+        keep_images: what attacks made of the images, stored with the scores.
+        thorough: each attack judged by others as well, see `oodbench.attacks.checks.thorough`.
+    """
+
+    again: bool = False
+    keep_images: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,51 +74,23 @@ class Request:
         suites: to run.
         detectors: classes to run on each.
         seed: of training and attacks.
-        device: where networks run.
-        data: folder of the image packs.
+        sample: which images of each set.
+        machinery: what calculates.
         out: results folder.
-        checkpoint: a trained network for every detector, instead of training.
-        pretrained: take the trained networks that are kept for everybody where they are what would be trained.
-        limit: images taken of each ID and OOD set, of each label its share, evenly spread; None for all.
-        images: images taken of each OOD set in the same way; None for all.
         settings: parameters changed for this run.
-        again: do what is already there once more.
-        keep_images: store what attacks made of the images.
-        thorough: judge each attack by others as well, see `oodbench.attacks.checks.thorough`.
-        validation: score held-out ID images against reserved outliers instead of the test sets.
-        compute: precision of training and scores, and whether networks are compiled.
-        team: the processes that work on it together.
-        threads: of a CPU on which networks run; 0 for as many as suit each network's size.
+        source: where trained networks come from.
+        demands: what is wanted beside the scores that are missing.
     """
 
     suites: tuple[Suite, ...]
     detectors: tuple[type[Detector], ...]
     seed: int
-    device: torch.device
-    data: Path
+    sample: Sample
+    machinery: Machinery
     out: Path
-    checkpoint: Path | None = None
-    pretrained: bool = False
-    limit: int | None = None
-    images: int | None = None
     settings: tuple[Setting, ...] = ()
-    again: bool = False
-    keep_images: bool = False
-    thorough: bool = False
-    validation: bool = False
-    compute: Compute = EXACT
-    team: Team = ALONE
-    threads: int = 0
-
-    @property
-    def machinery(self) -> Machinery:
-        """What calculates, and with whom."""
-        return Machinery(self.device, self.team, self.compute)
-
-    @property
-    def setup(self) -> Setup:
-        """What calculates, as results say it."""
-        return self.machinery.setup
+    source: NetworkSource = NetworkSource()
+    demands: Demands = Demands()
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

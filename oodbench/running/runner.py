@@ -8,11 +8,11 @@ from oodbench.basics.threads import on_threads
 from oodbench.running.network_run import NetworkRun
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.records import note_failure
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery
 from oodbench.running.train_or_load import Say, provide
 
 
-def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
+def execute(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[str]:
     """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group.
 
     A team of processes trains, corrupts and attacks together; its first process alone reads and writes results.
@@ -27,14 +27,13 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
     runs: list[NetworkRun] = []
     for plan in plans:
         for network_plan in plan.networks:
-            if request.team.first(partial(_needed, network_plan)):
+            if machinery.team.first(partial(_needed, network_plan)):
                 taken = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
                 say(f"{plan.suite.name}: {network_plan.names}{taken}")
                 try:
                     with on_threads(network_plan.threads):
-                        run = NetworkRun(
-                            request, plan, network_plan, provide(plan, network_plan, request.machinery, say)
-                        )
+                        network = provide(plan, network_plan, machinery, say)
+                        run = NetworkRun(plan, network_plan, network, machinery)
                         run.score_all()
                         for remark in run.remarks:
                             say(f"{plan.suite.name}: {remark}")
@@ -42,10 +41,10 @@ def execute(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
-                    request.team.first(partial(note_failure, request, plan, network_plan, str(error)))
+                    machinery.team.first(partial(note_failure, plan, network_plan, machinery.setup, str(error)))
                 else:
                     failures += [f"{plan.suite.name}: {failure}" for failure in run.failures]
-                    runs += [run] if request.thorough else []
+                    runs += [run] if plan.demands.thorough else []
     for run in runs:
         with on_threads(run.threads):
             run.judge_by_others(runs)
@@ -56,7 +55,7 @@ def _needed(network_plan: NetworkPlan) -> bool:
     return network_plan.needed
 
 
-def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
+def train(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[str]:
     """Train the networks that `plans` need and that are not there, and score nothing.
 
     Returns:
@@ -68,10 +67,10 @@ def train(request: Request, plans: Sequence[SuitePlan], say: Say) -> list[str]:
             if network_plan.to_train:
                 try:
                     with on_threads(network_plan.threads):
-                        provide(plan, network_plan, request.machinery, say)
+                        provide(plan, network_plan, machinery, say)
                 except StorageError:
                     raise
                 except OodbenchError as error:
                     failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
-                    request.team.first(partial(note_failure, request, plan, network_plan, str(error)))
+                    machinery.team.first(partial(note_failure, plan, network_plan, machinery.setup, str(error)))
     return failures

@@ -120,10 +120,10 @@ def _dealt(planned: Sequence[Planned], count: int) -> list[dict[Place, Cells]]:
 
 def _items(planned: Sequence[Planned]) -> Iterator[Item]:
     """What must stay together, in the order of the run."""
-    for s, (request, plans) in enumerate(planned):
+    for s, (_, plans) in enumerate(planned):
         for p, each in enumerate(plans):
             whole = {(s, p, n): Cells(range(len(network.cells))) for n, network in enumerate(each.networks)}
-            if request.thorough:
+            if each.demands.thorough:
                 yield whole
                 continue
             for (_, _, n), cells in whole.items():

@@ -18,8 +18,8 @@ from oodbench.running.train_or_load import Say
 def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
     """What is left to do costs this many; on a cluster each cell is a task that shares no pass with others."""
     found = (
-        each.passes_apart() if cluster and not request.thorough else each.passes()
-        for request, plans in planned
+        each.passes_apart() if cluster and not each.demands.thorough else each.passes()
+        for _, plans in planned
         for each in plans
     )
     return sum(found, Passes())
@@ -33,10 +33,10 @@ def cells(planned: Sequence[Planned]) -> list[Cell]:
 def not_pretrained(planned: Sequence[Planned]) -> list[str]:
     """Which networks are trained although those that are kept for everybody were asked for, and why; a line each."""
     found: dict[tuple[str, str], list[str]] = {}
-    for request, plans in planned:
+    for _, plans in planned:
         for each in plans:
             for network in (network for network in each.networks if network.why and network.cells):
-                found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {request.seed}")
+                found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {each.seed}")
     return [f"{names}: trained, not pretrained, on {', '.join(on)}: {why}" for (names, why), on in found.items()]
 
 
@@ -63,12 +63,12 @@ def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
     """
     failures: list[str] = []
     # Each process of a team does its share, and the first one shows how far it is.
-    with in_all(passes(planned, None).both // planned[0][0].team.size):
+    with in_all(passes(planned, None).both // planned[0][0].machinery.team.size):
         for request, plans in planned:
             if len(planned) > 1:
                 say(f"seed {request.seed}")
-            found = runner.execute(request, [_unlearned(each) for each in plans], say)
-            failures += [of_seed(request, failure, planned) for failure in found]
+            found = runner.execute([_unlearned(each) for each in plans], request.machinery, say)
+            failures += [of_seed(request.seed, failure, planned) for failure in found]
     return failures
 
 

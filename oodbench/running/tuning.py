@@ -49,8 +49,9 @@ def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]
         OodbenchError: the parameter or a value does not fit, or the suite keeps no images for this.
     """
     (detector,) = request.detectors
+    sample = replace(request.sample, validation=True)
     requests = [
-        replace(request, validation=True, settings=(*request.settings, Setting(f"{detector.name}.{name}", value)))
+        replace(request, sample=sample, settings=(*request.settings, Setting(f"{detector.name}.{name}", value)))
         for value in values
     ]
     return [(each, plan(each, registry)[0]) for each in requests]
@@ -65,7 +66,7 @@ def carry_out(planned: Sequence[Trying], count: int, plugins: Sequence[Path], sa
     if count > 1:
         failures = side_by_side([(request, [each]) for request, each in planned], count, plugins, say)
     else:
-        failures = [failure for request, each in planned for failure in runner.execute(request, [each], say)]
+        failures = [failure for request, each in planned for failure in runner.execute([each], request.machinery, say)]
     if failures:
         raise OodbenchError(failures[0])
 

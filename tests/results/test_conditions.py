@@ -12,7 +12,8 @@ from oodbench.registry import discover
 from oodbench.results import conditions
 from oodbench.results.conditions import CONDITIONS, IN_SCORES, IN_WEIGHTS, SHOWN, Setup, keyed, shown
 from oodbench.running import planning
-from oodbench.running.request import Request
+from oodbench.running.imagesets import Sample
+from oodbench.running.request import Machinery, Request
 from oodbench.suitefiles import suitefile
 
 CPU = torch.device("cpu")
@@ -32,7 +33,8 @@ def test_all_that_is_out_of_the_ordinary_is_shown():
 
 def keys(tmp_path, **changes):
     suite = suitefile.load("digits")
-    request = Request((suite,), (discover()["msp"],), 1, CPU, tmp_path, tmp_path / "out", limit=5, **changes)
+    sample, machinery = Sample(tmp_path, limit=5), Machinery(CPU, **changes)
+    request = Request((suite,), (discover()["msp"],), 1, sample, machinery, tmp_path / "out")
     (network,) = planning.plan(request, discover())[0].networks
     return network.file.name, network.cells[0].key
 

@@ -6,8 +6,9 @@ import torch
 
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
+from oodbench.running.imagesets import Sample
 from oodbench.running.planning import plan
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery, Request
 from oodbench.suitefiles import suitefile
 
 
@@ -18,10 +19,9 @@ def cost(tmp_path, *names):
             suites=(suitefile.load("digits"),),
             detectors=tuple(registry[name] for name in names),
             seed=1,
-            device=torch.device("cpu"),
-            data=Path("data"),
+            sample=Sample(Path("data"), limit=100),
+            machinery=Machinery(torch.device("cpu")),
             out=tmp_path,
-            limit=100,
         ),
         registry,
     )

@@ -18,8 +18,8 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.results.tables.conditions import measured_on
 from oodbench.running import network_provenance, planning, tuning
-from oodbench.running.imagesets import ImageSets
-from oodbench.running.request import Request
+from oodbench.running.imagesets import ImageSets, Sample
+from oodbench.running.request import Machinery, Request
 from oodbench.suite import Outliers
 from oodbench.suitefiles import suitefile
 
@@ -155,7 +155,8 @@ def test_rows_of_different_machines_are_named(tmp_path, stored):
 
 def test_tuning_from_weights_of_unknown_origin_says_so(saved, tmp_path):
     suite = replace(SUITE, training=replace(SUITE.training, start=str(_start(tmp_path))))
-    request = Request((suite,), (discover()["odin"],), 1, torch.device("cpu"), tmp_path, tmp_path, validation=True)
+    sample, machinery = Sample(tmp_path, validation=True), Machinery(torch.device("cpu"))
+    request = Request((suite,), (discover()["odin"],), 1, sample, machinery, tmp_path)
     (planned,) = planning.plan(request, discover())
     assert tuning.doubt(planned) == " (whether start.safetensors was trained on them is not known)"
     drawn = replace(request, suites=(SUITE,))

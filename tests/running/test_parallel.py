@@ -15,9 +15,10 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import parallel
+from oodbench.running.imagesets import Sample
 from oodbench.running.jobs import units, where_it_is_free
 from oodbench.running.planning import plan_seeds
-from oodbench.running.request import Request, choose_device
+from oodbench.running.request import Machinery, Request, choose_device
 from oodbench.suitefiles.suitefile import load
 
 QUICK = dict(limit=20, tasks=["clean", "linf"], parameters={"epochs": 1, "linf.steps": 2})
@@ -193,7 +194,8 @@ def test_who_has_processes_already_takes_no_jobs(oodbench, monkeypatch, others):
 def asked(tmp_path, *detectors):
     registry = discover()
     chosen = tuple(registry[name] for name in detectors)
-    request = Request((load("digits"),), chosen, 1, choose_device("cpu"), tmp_path, tmp_path, limit=20, threads=1)
+    sample, machinery = Sample(tmp_path, limit=20), Machinery(choose_device("cpu"), threads=1)
+    request = Request((load("digits"),), chosen, 1, sample, machinery, tmp_path)
     return plan_seeds(request, (1,), registry)
 
 

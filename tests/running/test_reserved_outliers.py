@@ -12,9 +12,9 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.registry import discover
 from oodbench.running import runner
-from oodbench.running.imagesets import validation_suite
+from oodbench.running.imagesets import Sample, validation_suite
 from oodbench.running.planning import plan
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery, Request
 from oodbench.suitefiles import suitefile
 from oodbench.suitefiles.settings import Setting
 from oodbench.training import loop
@@ -53,8 +53,8 @@ def request_for(tmp_path, monkeypatch):
             suites=(suitefile.load(str(file)),),
             detectors=tuple(registry[name] for name in detectors),
             seed=3,
-            device=torch.device("cpu"),
-            data=tmp_path / "data",
+            sample=Sample(tmp_path / "data"),
+            machinery=Machinery(torch.device("cpu")),
             out=Path(tmp_path / "results"),
             settings=(Setting("ccu.components", 5),) if "ccu" in detectors else (),
         )
@@ -81,7 +81,7 @@ def reserved_seen(monkeypatch, registry, request):
         return places
 
     monkeypatch.setattr(loop, "train", watched)
-    assert runner.train(request, plan(request, registry), lambda _: None) == []
+    assert runner.train(plan(request, registry), request.machinery, lambda _: None) == []
     return seen
 
 

@@ -18,8 +18,9 @@ from oodbench.basics.team import launched
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import sweep
+from oodbench.running.imagesets import Sample
 from oodbench.running.planning import plan_seeds
-from oodbench.running.request import Request, choose_device
+from oodbench.running.request import Demands, Machinery, NetworkSource, Request, choose_device
 from oodbench.running.sharding import Shard, parse_shard, part
 from oodbench.suitefiles.selection import vary
 from oodbench.suitefiles.settings import Setting
@@ -36,10 +37,9 @@ def planned(tmp_path, *detectors, suites=("digits",), seeds=(1,), tasks=(), **mo
         tuple(vary(load(name), tasks, (), "out") for name in suites),
         tuple(registry[name] for name in detectors),
         seed=1,
-        device=choose_device("cpu"),
-        data=tmp_path,
+        sample=Sample(tmp_path, limit=20),
+        machinery=Machinery(choose_device("cpu")),
         out=tmp_path / "results",
-        limit=20,
         **more,
     )
     return plan_seeds(request, seeds, registry)
@@ -62,10 +62,10 @@ def shards(plan, count):
 @pytest.mark.parametrize("given", [False, True], ids=["trained", "given"])
 @pytest.mark.parametrize("thorough", [False, True], ids=["standard", "thorough"])
 def test_every_cell_is_in_exactly_one_shard(tmp_path, given, thorough):
-    more = {"checkpoint": PLAIN} if given else {}
+    source = NetworkSource(PLAIN if given else None)
     whole = planned(
         tmp_path, "msp", "energy", "odin", *([] if given else ["oe"]), suites=("digits", "digits-adv"), seeds=(1, 4),
-        thorough=thorough, **more,
+        demands=Demands(thorough=thorough), source=source,
     )  # fmt: skip
     every = sorted(cell for shard in shards(whole, 1) for cell in shard)
     assert len(every) == len(sweep.cells(whole)) == 2 * 2 * (3 if given else 4)
@@ -85,11 +85,11 @@ def test_every_cell_is_in_exactly_one_shard(tmp_path, given, thorough):
 
 def test_detectors_over_a_network_that_is_there_spread_where_they_are_attacked(tmp_path):
     methods = ("msp", "energy", "maxlogit", "gen")
-    attacked = planned(tmp_path, *methods, suites=("digits-adv",), tasks=("linf",), checkpoint=PLAIN)
+    attacked = planned(tmp_path, *methods, suites=("digits-adv",), tasks=("linf",), source=NetworkSource(PLAIN))
     assert [len(shard) for shard in shards(attacked, 4)] == [1, 1, 1, 1]
-    clean = planned(tmp_path, *methods, checkpoint=PLAIN)  # one pass serves all
+    clean = planned(tmp_path, *methods, source=NetworkSource(PLAIN))  # one pass serves all
     assert [len(shard) for shard in shards(clean, 4)] == [4, 0, 0, 0]
-    two = planned(tmp_path, *methods, suites=("digits", "digits-adv"), tasks=("clean",), checkpoint=PLAIN)
+    two = planned(tmp_path, *methods, suites=("digits", "digits-adv"), tasks=("clean",), source=NetworkSource(PLAIN))
     assert [{suite for _, suite, _ in shard} for shard in shards(two, 2)] in (
         [{"digits"}, {"digits-adv"}],
         [{"digits-adv"}, {"digits"}],

@@ -10,9 +10,10 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import jobs, ray_cluster, sweep
+from oodbench.running.imagesets import Sample
 from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import Cluster
-from oodbench.running.request import Request, choose_device, parse_seeds
+from oodbench.running.request import Demands, Machinery, Request, choose_device, parse_seeds
 from oodbench.suitefiles.settings import Setting
 from oodbench.suitefiles.suitefile import load
 
@@ -89,10 +90,9 @@ def planned(tmp_path, *detectors, seeds=(0, 1), **more):
         (load("digits"),),
         tuple(registry[name] for name in detectors),
         seed=0,
-        device=choose_device("cpu"),
-        data=tmp_path,
+        sample=Sample(tmp_path, limit=20),
+        machinery=Machinery(choose_device("cpu")),
         out=tmp_path / "results",
-        limit=20,
         **more,
     )
     return plan_seeds(request, seeds, registry)
@@ -121,7 +121,7 @@ def test_tasks_of_a_cluster_share_trainings_and_no_other_pass(tmp_path):
     assert apart.backward == shared.backward
     # One detector more looks at the ID images and at four OOD sets, 20 images each.
     assert apart.forward - shared.forward == 5 * 20
-    thorough = planned(tmp_path, "msp", "energy", seeds=(0,), thorough=True)
+    thorough = planned(tmp_path, "msp", "energy", seeds=(0,), demands=Demands(thorough=True))
     assert sweep.passes(thorough, Cluster()) == shared
 
 

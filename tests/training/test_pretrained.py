@@ -15,8 +15,9 @@ from oodbench.images.packs import write_pack
 from oodbench.networks import build, checkpoints
 from oodbench.registry import discover
 from oodbench.results.store import cells
+from oodbench.running.imagesets import Sample
 from oodbench.running.planning import plan
-from oodbench.running.request import Request
+from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.suitefiles import suitefile
 from tests.training.shelf import KEEP, RUN, SHELF, edit, images, scores
 
@@ -185,8 +186,9 @@ def test_every_detector_has_its_network_of_digits(suite, tmp_path):
     registry = discover([])
     detectors = tuple(registry[name] for name in registry.names())
     known = suitefile.load(suite)
-    request = Request((replace(known, only=("letters",)),), detectors, 1, torch.device("cpu"), tmp_path, tmp_path)
-    (each,) = plan(replace(request, pretrained=True), registry)
+    suites, machinery = (replace(known, only=("letters",)),), Machinery(torch.device("cpu"))
+    asked = Request(suites, detectors, 1, Sample(tmp_path), machinery, tmp_path, source=NetworkSource(pretrained=True))
+    (each,) = plan(asked, registry)
     lacking = {network.names: network.why for network in each.networks if not network.pretrained}
     assert lacking == {"ccu, ccu-msp": "none is kept for it"}
 

@@ -71,7 +71,7 @@ def _announce(planned: Deployment) -> None:
     calibration = planned.calibration
     images = counted(len(calibration.images.images), "image")
     _say(f"  thresholds rest on {images}: {calibration.what}")
-    _say(f"device {planned.request.device.type}; about {planned.passes()} of the network, in images")
+    _say(f"device {planned.machinery.device.type}; about {planned.passes()} of the network, in images")
 
 
 def _about(made: DeployedDetector, planned: Deployment) -> list[str]:

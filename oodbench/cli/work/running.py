@@ -127,6 +127,7 @@ def _surprises(checkpoint: str | None, suites: Sequence[Suite], frame: pd.DataFr
 
 def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
     request, plans = planned[0]
+    device, team = request.machinery.device, request.machinery.team
     for number, each in enumerate(plans):
         suite = each.suite
         networks_of = [*zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True)]
@@ -143,9 +144,9 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, s
     if not sweep.cells(planned):
         return
     seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(each.seed) for each, _ in planned)}"
-    processes = f", {request.team.size} processes" if request.team.size > 1 else ""
+    processes = f", {team.size} processes" if team.size > 1 else ""
     processes += f", {count} jobs side by side" if count > 1 else ""
-    where = "a Ray cluster" if cluster else f"device {request.device.type}{processes}"
+    where = "a Ray cluster" if cluster else f"device {device.type}{processes}"
     say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
 
 

@@ -12,6 +12,7 @@ from contents import arrays
 
 import oodbench as package
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.team import OF_TORCHRUN
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import parallel
@@ -184,8 +185,8 @@ def test_who_has_processes_already_takes_no_jobs(oodbench, monkeypatch, others):
         pytest.importorskip("ray")
         arguments += ["--engine", "ray"]
     else:
-        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-        monkeypatch.setenv("RANK", "0")
+        for name in OF_TORCHRUN:
+            monkeypatch.setenv(name, "0")
     code, _, err = oodbench(*arguments)
     assert code == 2
     assert "--jobs 2 and --engine ray or torchrun exclude each other" in err

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, Group, data_option, results_argument, several
+from oodbench.cli.options import Examples, Group, data_option, results_argument, several, typed
 
 KINDS = ("images", "networks", "assets")
 """What `oodbench data list` can be kept to."""
@@ -31,8 +31,30 @@ def list_(**asked: Any) -> None:
     data_list.list_(**asked)
 
 
+size_option = click.option(
+    "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of image files, in pixels."
+)
+files_option = click.option(
+    "--files", is_flag=True, help="Keep image files as they are: each network resizes them its own way."
+)
+classes_option = click.option(
+    "--classes",
+    metavar="FILE|imagenet-1k",
+    help="Labels by this list, a class a line; or by ImageNet's 1,000 WordNet names.",
+)
+skip_broken_option = click.option(
+    "--skip-broken", is_flag=True, help="Leave out images that cannot be read; the pack says which."
+)
+
+
 @data.command(
-    "fetch", cls=Examples, examples=("oodbench data fetch cifar10-test", "oodbench data fetch --suite cifar10-adv")
+    "fetch",
+    cls=Examples,
+    examples=(
+        "oodbench data fetch cifar10-test",
+        "oodbench data fetch --suite cifar10-adv",
+        "oodbench data fetch hf://datasets/org/birds@COMMIT/test --as birds-test --size 64",
+    ),
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.data_names)
 @several("--suite", "suites", "NAME|FILE", completing.suites, "All that this suite needs; repeatable.")
@@ -40,6 +62,13 @@ def list_(**asked: Any) -> None:
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="N images, of a set that is a choice out of many."
 )
+@click.option(
+    "--as", "name", metavar="NAME", help="Of the pack made of hf://; the last part of the address if left out."
+)
+@size_option
+@files_option
+@classes_option
+@skip_broken_option
 @data_option
 def fetch_(**asked: Any) -> None:
     """Download public image sets, verify them, and write them as packs; or trained networks.
@@ -47,7 +76,15 @@ def fetch_(**asked: Any) -> None:
     An interrupted download goes on where it stopped. What is there already is left alone. Files that take a login are
     put into the folder `downloads` of the data folder by hand; `oodbench data list` says where to get them. Photographs
     are packed as the files that they are: `oodbench data verify` decodes them and names each that is broken.
+
+    hf://datasets/org/name@COMMIT/folder is a folder of image files in a data set on the Hugging Face hub, or a zip, tar
+    or safetensors file of images. It becomes a pack as `oodbench data pack` makes them, with its options.
     """
+    of_hub = [name for name in asked["names"] if name.startswith("hf://")]
+    if not of_hub and any(map(typed, ("name", "size", "files", "classes", "skip_broken"))):
+        raise click.UsageError("--as, --size, --files, --classes and --skip-broken are for hf://datasets/...")
+    if asked["name"] is not None and len(of_hub) != 1:
+        raise click.UsageError("--as names one pack: give one hf:// address with it")
     from oodbench.cli.work import data
 
     data.fetch_(**asked)
@@ -64,16 +101,10 @@ def fetch_(**asked: Any) -> None:
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("name")
-@click.option(
-    "--size", type=click.IntRange(min=1), default=32, show_default=True, help="Side of image files, in pixels."
-)
-@click.option("--files", is_flag=True, help="Keep image files as they are: each network resizes them its own way.")
-@click.option(
-    "--classes",
-    metavar="FILE|imagenet-1k",
-    help="Labels by this list, a class a line; or by ImageNet's 1,000 WordNet names.",
-)
-@click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read; the pack says which.")
+@size_option
+@files_option
+@classes_option
+@skip_broken_option
 @data_option
 def pack(**asked: Any) -> None:
     """Make a pack of one's own images, for suites to name.

@@ -16,9 +16,9 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Examples(click.Command):
-    """A command whose help ends with two lines that run as they stand."""
+    """A command whose help ends with two lines that run as they stand, or more."""
 
-    def __init__(self, *args: Any, examples: tuple[str, str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
 

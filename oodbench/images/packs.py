@@ -129,6 +129,16 @@ def holds_files(path: Path) -> bool:
         return "files" in pack
 
 
+def address_of(path: Path) -> str:
+    """The address on the hub that a pack was made from; "" for another.
+
+    Raises:
+        OodbenchError: it is no pack.
+    """
+    with _opened(path) as pack:
+        return described(pack, "address")
+
+
 def note_of(path: Path) -> str:
     """What should be known of a pack, as it says itself; "" for nothing.
 

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load_file
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.hdf5 import own_dataset
@@ -141,6 +142,13 @@ def _of_torch(value: Any) -> Any:
     return (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
 
 
+def from_safetensors(path: Path) -> Arrays:
+    """A safetensors file with tensors called as in an .npz file. Nothing in it can be run."""
+    with _reading(path, "a safetensors file", "'images', uint8 (N, H, W, 3), and perhaps 'labels', integers (N,)"):
+        found = load_file(path)
+        return _named(found, found)
+
+
 def from_idx(path: Path) -> Arrays:
     """MNIST's file of images; its labels lie beside it."""
     return Arrays(*idx([path, _labels_beside(path)]))
@@ -178,6 +186,7 @@ READERS: Mapping[str, Callable[[Path], Arrays]] = {
     "torch": from_torch,
     "idx": from_idx,
     "pickle": from_pickle,
+    "safetensors": from_safetensors,
 }
 """By the word of `oodbench.sources.kinds`. No labels at all mean -1 everywhere."""
 

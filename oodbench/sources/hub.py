@@ -11,7 +11,7 @@ SCHEME = "hf://"
 EXPECTED = f"{SCHEME}org/name@revision/file.safetensors"
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@#]+/[^/@#]+)(?:@(?P<revision>[^/#]+))?/(?P<file>[^#]+)")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ".safetensors"
 
 
@@ -45,10 +45,10 @@ class HubFile:
                 f"{address!r}: only safetensors are taken from the hub, since other files can run code when they are "
                 f"read; choose a file that ends in {_SAFE}"
             )
-        if revision is None or not _COMMIT.fullmatch(revision):
+        if revision is None or not COMMIT.fullmatch(revision):
             raise OodbenchError(
                 f"{address!r} is not pinned: what a branch or a tag names may change, and the result with it; write "
-                f"{SCHEME}{repo}@{_commit(repo, revision)}/{file}"
+                f"{SCHEME}{repo}@{commit_of(repo, revision)}/{file}"
             )
         return cls(repo, revision, file)
 
@@ -66,20 +66,21 @@ class HubFile:
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise OodbenchError(
                 f"cannot fetch {self.file} of {self.repo} at {self.revision[:12]} from the hub "
-                f"({_first_line(error)}): check the address, the network, and `hf auth login` for what is not public"
+                f"({first_line(error)}): check the address, the network, and `hf auth login` for what is not public"
             ) from error
 
 
-def _commit(repo: str, revision: str | None) -> str:
+def commit_of(repo: str, revision: str | None, kind: str = "model") -> str:
     """The commit that a branch or tag names now; a hint to look it up where the hub does not say."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return str(HfApi().model_info(repo, revision=revision, timeout=10).sha)
+        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=10).sha)
     except (HfHubHTTPError, OSError, ValueError):
         return "COMMIT, the 40 hex digits of a commit in the repository's history"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What went wrong, in a line."""
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(":. ")

@@ -10,8 +10,8 @@ from pathlib import Path
 from oodbench.basics.errors import OodbenchError
 
 READ = (
-    "a folder, tar or zip archive of image files; .npy or .npz of uint8 (N, H, W, 3); a tensor of such in a torch.save "
-    "file; HDF5 or Matlab's .mat with such images; MNIST's idx files; one pickled batch of CIFAR's"
+    "a folder, tar or zip archive of image files; .npy, .npz or safetensors of uint8 (N, H, W, 3); a tensor of such in "
+    "a torch.save file; HDF5 or Matlab's .mat with such images; MNIST's idx files; one pickled batch of CIFAR's"
 )
 """What `oodbench data pack` takes, for people."""
 
@@ -60,7 +60,7 @@ OTHERS = {
 
 
 def kind_of(path: Path) -> str:
-    """A word for what a file holds: "folder", "archive", "npz", "torch" or one of `MARKS`.
+    """A word for what a file holds: "folder", "archive", "npz", "torch", "safetensors" or one of `MARKS`.
 
     Raises:
         OodbenchError: it is nothing that is read, with what it looks to be.
@@ -74,6 +74,9 @@ def kind_of(path: Path) -> str:
         head = _unzipped(path)
         if not head.startswith((IDX, IDX_LABELS)):
             raise OodbenchError(f"{path} is one file compressed by gzip: unpack it and give what comes out")
+    # The length of its header comes first, which may begin with the byte that a pickle does.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
     for mark, kind in MARKS.items():
         if head.startswith(mark):
             return kind

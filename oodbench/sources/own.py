@@ -39,6 +39,7 @@ def pack_pixels(
     say: Say = silent,
     skip_broken: bool = False,
     classes: ListedClasses | None = None,
+    origin: str = "",
 ) -> Path:
     """A pack of the images in a folder, an archive or a file of arrays.
 
@@ -54,6 +55,7 @@ def pack_pixels(
         say: told what was packed and what was left out, a line at a time.
         skip_broken: leave out images that cannot be read, and note in the pack which.
         classes: that labels mean; those of the folders if left out.
+        origin: where it comes from, which the pack says; the name of `path` if left out.
 
     Raises:
         OodbenchError: nothing is there, or some of it is broken, with the names of all that are.
@@ -62,7 +64,7 @@ def pack_pixels(
     if kind in READERS:
         if classes:
             raise OodbenchError(f"{path} holds arrays, whose labels are numbers already: leave --classes out")
-        return _pack_arrays(READERS[kind](path), path, name, data, say)
+        return _pack_arrays(READERS[kind](path), path, name, data, say, origin)
     packing = _Packing(survey(path), name, skip_broken, classes)
     found: list[tuple[Picture, npt.NDArray[np.uint8]]] = []
     for picture, _, image in packing.whole():
@@ -70,10 +72,10 @@ def pack_pixels(
     found.sort(key=lambda one: (packing.classes.label(one[0]), one[0].parts))
     packing.require()
     labels = np.asarray([packing.classes.label(picture) for picture, _ in found], np.int64)
-    source = f"{path.name}, shorter side resized to {side}, middle cut out"
+    source = f"{origin or path.name}, shorter side resized to {side}, middle cut out"
     target = data / f"{name}.h5"
     images = np.stack([pixels for _, pixels in found])
-    write_pack(target, ImageSet(name, images, labels, source), packing.about())
+    write_pack(target, ImageSet(name, images, labels, source), {**packing.about(), **_address(origin)})
     packing.report(say, f"{target}: {len(found):,} images of {side} x {side} pixels", labels.tolist())
     return target
 
@@ -85,6 +87,7 @@ def pack_files(
     say: Say = silent,
     skip_broken: bool = False,
     classes: ListedClasses | None = None,
+    origin: str = "",
 ) -> Path:
     """A pack of the image files in a folder or an archive, as they are; see `pack_pixels`.
 
@@ -106,9 +109,9 @@ def pack_files(
             labels.append(packing.classes.label(picture))
             yield picture.name, content, labels[-1]
         packing.require()
-        about.update(packing.about())  # known only now, and written after the files
+        about.update({**packing.about(), **_address(origin)})  # known only now, and written after the files
 
-    write_photographs(target, whole(), path.name, about, "shown")
+    write_photographs(target, whole(), origin or path.name, about, "shown")
     packing.report(say, f"{target}: {len(labels):,} image files as they are", labels)
     return target
 
@@ -188,11 +191,15 @@ class _Packing:
             yield f"{counted(count, 'image')}: {done}"
 
 
-def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say) -> Path:
+def _address(origin: str) -> dict[str, str]:
+    return {"address": origin} if origin else {}
+
+
+def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say, origin: str) -> Path:
     images, labels = found.images, found.labels
     labels = labels if len(labels) else np.full(len(images), -1, np.int64)
     target = data / f"{name}.h5"
-    write_pack(target, ImageSet(name, images, labels, path.name))
+    write_pack(target, ImageSet(name, images, labels, origin or path.name), _address(origin))
     height, width = images.shape[1:3]
     say(f"{target}: {len(images):,} images of {width} x {height} pixels")
     values, sizes = np.unique(labels, return_counts=True)

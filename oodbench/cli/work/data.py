@@ -17,10 +17,12 @@ from oodbench.images.sheet import Picture, sheet
 from oodbench.results.attacked_images import kept
 from oodbench.results.folder import find
 from oodbench.results.store import Cell, require_writable
+from oodbench.sources import hub_images
 from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
 from oodbench.sources.fetch import fetch
+from oodbench.sources.hub_images import HubImages
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import TRAINED, fetch_trained
@@ -36,8 +38,43 @@ FILES: Mapping[str, tuple[RemoteFile, ...]] = {
 """What has to be fetched for each of them."""
 
 
-def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, count: int | None, data: Path) -> None:
+def fetch_(
+    names: tuple[str, ...],
+    suites: tuple[str, ...],
+    unverified: bool,
+    count: int | None,
+    name: str | None,
+    size: int,
+    files: bool,
+    classes: str | None,
+    skip_broken: bool,
+    data: Path,
+) -> None:
     """See `oodbench.cli.data.fetch_`."""
+    addresses = [one for one in names if one.startswith("hf://")]
+    failures = []
+    if addresses:
+        require_writable(data)
+        listed = listed_classes(classes) if classes else None
+        for given in addresses:
+            try:
+                address = HubImages.parse(given)
+                called = require_name(address.called if name is None else name)
+                how = {"skip_broken": skip_broken, "classes": listed}
+                hub_images.fetched(address, called, data, click.echo, None if files else size, **how)
+            except OodbenchError as error:
+                failures.append(str(error))
+    others = [one for one in names if one not in addresses]
+    if others or suites or not addresses:
+        failures += _fetch_public(others, suites, unverified, count, data)
+    if failures:
+        raise OodbenchError("\n".join(failures))
+
+
+def _fetch_public(
+    names: Sequence[str], suites: tuple[str, ...], unverified: bool, count: int | None, data: Path
+) -> list[str]:
+    """What went wrong with each of them."""
     of_suites = [name for suite in suites for name in needed(suitefile.read(suite))]
     wanted = dict.fromkeys([*names, *(name for name in of_suites if name not in BUILTINS)])
     if not wanted:
@@ -48,7 +85,7 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
     files = dict.fromkeys(file for name in missing for file in FILES[name])
     if missing:
         click.echo(f"to fetch: {about_size([*files])} at most, for {', '.join(missing)}", err=True)
-    failures = []
+    failures: list[str] = []
     for name in wanted:
         try:
             if name in kept:
@@ -63,14 +100,23 @@ def fetch_(names: tuple[str, ...], suites: tuple[str, ...], unverified: bool, co
                 fetch(name, data, click.echo, unverified, count)
         except OodbenchError as error:
             failures.append(str(error))
-    if failures:
-        raise OodbenchError("\n".join(failures))
+    return failures
+
+
+def require_name(name: str) -> str:
+    """The name that a pack may have.
+
+    Raises:
+        OodbenchError: it may not.
+    """
+    if not suitefile.NAME.fullmatch(name) or name in BUILTINS:
+        raise OodbenchError(f"{name!r} cannot be the name of a pack: use a-z, 0-9, - _ . and no built-in set's name")
+    return name
 
 
 def pack(path: Path, name: str, size: int, files: bool, classes: str | None, skip_broken: bool, data: Path) -> None:
     """See `oodbench.cli.data.pack`."""
-    if not suitefile.NAME.fullmatch(name) or name in BUILTINS:
-        raise OodbenchError(f"{name!r} cannot be the name of a pack: use a-z, 0-9, - _ . and no built-in set's name")
+    require_name(name)
     require_writable(data)
     path, listed = path.expanduser(), listed_classes(classes) if classes else None
     if files:

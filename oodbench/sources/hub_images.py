@@ -1,0 +1,221 @@
+"""Images on the Hugging Face hub, `hf://datasets/org/name@revision/path`: pinned to a commit, no code run."""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.progress import progress
+from oodbench.basics.words import counted, printable
+from oodbench.images.decoding import SUFFIXES
+from oodbench.images.packs import address_of
+from oodbench.sources.classes import ListedClasses
+from oodbench.sources.folders import UNREAD, few
+from oodbench.sources.hub import COMMIT, commit_of, first_line
+from oodbench.sources.kinds import kind_of
+from oodbench.sources.own import pack_files, pack_pixels
+
+SCHEME = "hf://datasets/"
+
+EXPECTED = f"{SCHEME}org/name@COMMIT/folder, or a zip, tar or safetensors file in place of the folder"
+
+SINGLE = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".safetensors")
+"""What a file ends with that holds many images."""
+
+TAKEN = ("archive", "safetensors")
+"""Kinds of such files: of what else `oodbench data pack` reads some is pickled, and that can run code."""
+
+AT_ONCE = 8
+"""Files that are fetched side by side."""
+
+_ADDRESS = re.compile(r"hf://datasets/(?P<repo>[^/@#]+/[^/@#]+)(?:@(?P<revision>[^/#]+))?(?:/(?P<path>[^#]*))?")
+
+
+@dataclass(frozen=True)
+class HubImages:
+    """A folder or a file of a data set's repository, at one commit.
+
+    Attributes:
+        repo: org/name.
+        revision: a commit, 40 hex digits.
+        path: in the repository; "" for all of it.
+    """
+
+    repo: str
+    revision: str
+    path: str
+
+    @classmethod
+    def parse(cls, address: str) -> "HubImages":
+        """What an address names.
+
+        Raises:
+            OodbenchError: it is no address, or not pinned to a commit.
+        """
+        found = _ADDRESS.fullmatch(address)
+        path = (found["path"] or "").strip("/") if found else ""
+        if found is None or ".." in path.split("/"):
+            raise OodbenchError(f"{address!r} is no data set on the hub: write {EXPECTED}")
+        repo, revision = found["repo"], found["revision"]
+        if revision is None or not COMMIT.fullmatch(revision):
+            raise OodbenchError(
+                f"{address!r} is not pinned: what a branch or a tag names may change, and the images with it; write "
+                f"{SCHEME}{repo}@{commit_of(repo, revision, 'dataset')}{'/' * bool(path)}{path}"
+            )
+        return cls(repo, revision, path)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.repo}@{self.revision}{'/' * bool(self.path)}{self.path}"
+
+    @property
+    def single(self) -> bool:
+        """It names a file that holds many images."""
+        return self.path.lower().endswith(SINGLE)
+
+    @property
+    def called(self) -> str:
+        """A name for the pack: that of the folder or file, or of the repository."""
+        last = PurePosixPath(self.path or self.repo).name
+        suffix = next((end for end in SINGLE if last.lower().endswith(end)), "") if self.single else ""
+        return re.sub(r"[^a-z0-9._-]+", "-", last[: len(last) - len(suffix)].lower()).strip("-._")
+
+
+def fetched(
+    address: HubImages, name: str, data: Path, say: Callable[[str], None], size: int | None, **how: Any
+) -> Path:
+    """The pack of what an address names, made unless it is there already; see `packed`.
+
+    Args:
+        address: of the images.
+        name: of the set.
+        data: the data folder.
+        say: told what happens.
+        size: of image files; None to keep them as they are.
+        how: `skip_broken` and `classes`.
+
+    Raises:
+        OodbenchError: another pack is called so, or it cannot be fetched.
+    """
+    pack = data / f"{name}.h5"
+    if not pack.is_file():
+        return packed(address, name, data, say, size, **how)
+    if address_of(pack) != str(address):
+        raise OodbenchError(f"{pack} is there already and of other images: give these another name with --as NAME")
+    say(f"{name}: {pack} is there already")
+    return pack
+
+
+def packed(
+    address: HubImages,
+    name: str,
+    data: Path,
+    say: Callable[[str], None],
+    size: int | None,
+    skip_broken: bool = False,
+    classes: ListedClasses | None = None,
+) -> Path:
+    """The pack of a data set's images in the data folder, whole or not at all; files stay in the library's own cache.
+
+    Args:
+        address: of the images.
+        name: of the set.
+        data: the data folder.
+        say: told what was packed and what was left out, a line at a time.
+        size: of image files, see `oodbench.sources.own.pack_pixels`; None to keep them as they are.
+        skip_broken: leave out images that cannot be read.
+        classes: that labels mean; those of the folders if left out.
+
+    Raises:
+        OodbenchError: it cannot be fetched, or is nothing that is taken from the hub.
+    """
+    if address.single:
+        path = _file(address, address.path)
+        if (kind := kind_of(path)) not in TAKEN:
+            raise OodbenchError(
+                f"{address} holds {kind!r}: from the hub only image files, archives of them and safetensors are taken, "
+                "since other files can run code when they are read"
+            )
+    else:
+        path = _folder(address, say)
+    origin = str(address)
+    if size is None:
+        return pack_files(path, name, data, say, skip_broken, classes, origin)
+    return pack_pixels(path, name, size, data, say, skip_broken, classes, origin)
+
+
+def _folder(address: HubImages, say: Callable[[str], None]) -> Path:
+    """The folder in the cache, once all its image files are there."""
+    listed = _listed(address)
+    images = [file for file in listed if _is_image(file.path)]
+    others = [file.path for file in listed if not _is_image(file.path)]
+    if not images:
+        held = f"; it holds {few(others)}" if others else ""
+        raise OodbenchError(
+            f"there are no image files in {address}{held}: give a folder that has some, or a file that ends in "
+            f"{', '.join(SINGLE)}; Parquet is not read: write its images as files, and `oodbench data pack` those"
+        )
+    size = sum(file.size or 0 for file in images)
+    say(f"{address}: {counted(len(images), 'image file')}, {size / 1e6:,.1f} MB")
+    if others:
+        say(f"  not fetched, since their names are not those of images: {counted(len(others), 'file')}: {few(others)}")
+    there: list[Path] = []
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        with progress(f"fetching {address.repo}", len(images)) as advance:
+            for path in pool.map(lambda file: _file(address, file.path), images):
+                there.append(path)
+                advance(1)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a mistake or Ctrl-C the rest is not waited for
+    snapshot = there[0].parents[len(PurePosixPath(images[0].path).parts) - 1]
+    return snapshot / address.path
+
+
+def _is_image(path: str) -> bool:
+    """By its name, as `oodbench.sources.folders` goes by it; those of kinds that are not read are named there."""
+    return PurePosixPath(path).suffix.lower() in {*SUFFIXES, *UNREAD}
+
+
+def _listed(address: HubImages) -> Sequence[Any]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.hf_api import RepoFile
+
+    try:
+        tree = HfApi().list_repo_tree(
+            address.repo, address.path or None, recursive=True, revision=address.revision, repo_type="dataset"
+        )
+        found = [entry for entry in tree if isinstance(entry, RepoFile)]
+    except EntryNotFoundError as error:
+        raise OodbenchError(
+            f"there is no folder {printable(address.path)!r} in {address.repo} at {address.revision[:12]}: write "
+            f"{EXPECTED}"
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise _unreachable(address, address.path or "the list of its files", error) from error
+    for file in found:
+        if PurePosixPath(file.path).is_absolute() or ".." in file.path.split("/"):
+            raise OodbenchError(f"{address}: a file is called {printable(file.path)!r}, which leads out of its folder")
+    return found
+
+
+def _file(address: HubImages, file: str) -> Path:
+    """Where a file lies, below a folder named after its repository and commit; fetched if it is not there yet."""
+    from huggingface_hub import hf_hub_download  # takes long to import, and few need it
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(address.repo, file, revision=address.revision, repo_type="dataset"))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise _unreachable(address, file, error) from error
+
+
+def _unreachable(address: HubImages, what: str, error: Exception) -> OodbenchError:
+    return OodbenchError(
+        f"cannot fetch {printable(what)} of {address.repo} at {address.revision[:12]} from the hub "
+        f"({first_line(error)}): check the address, the network, and `hf auth login` for what is not public; what has "
+        "come stays, and the same command goes on"
+    )

@@ -161,3 +161,29 @@ def score(**asked: Any) -> None:
     from oodbench.cli.work import serving
 
     serving.score(**asked, insisted=typed("keep") or typed("delta"))
+
+
+@click.command(
+    cls=Examples,
+    examples=("oodbench export energy.ood -o energy.pt2", "oodbench export knn.ood -o knn.onnx"),
+)
+@click.argument("detector", type=click.Path(path_type=Path), metavar="DETECTOR")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="FILE.pt2 for torch.export.load, or FILE.onnx, which needs the extra oodbench[onnx].",
+)
+@replace_option
+@plugin_option
+def export(**asked: Any) -> None:
+    """Write the score of a fitted detector as one graph, which runs without oodbench.
+
+    It takes images, float32 (N, 3, H, W) in [0, 1] of the size that the detector takes, and gives scores (N,), higher
+    for in-distribution images. Before it is written it is held against the detector on images that it was not traced
+    with. Where a score is no such graph (ODIN, say, differentiates while it scores), that is said and nothing written.
+    """
+    from oodbench.cli.work import deploying
+
+    deploying.export(**asked)

@@ -9,7 +9,7 @@ from oodbench.basics.team import launched
 from oodbench.cli import completing
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
-from oodbench.cli.deploying import fit, score
+from oodbench.cli.deploying import export, fit, score
 from oodbench.cli.keeping import keep
 from oodbench.cli.listing import list_
 from oodbench.cli.options import (
@@ -215,6 +215,7 @@ def tune(**asked: Any) -> None:
 
 commands.add_command(check)
 commands.add_command(data)
+commands.add_command(export)
 commands.add_command(fit)
 commands.add_command(keep)
 commands.add_command(list_)

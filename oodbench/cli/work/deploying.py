@@ -1,4 +1,4 @@
-"""`oodbench fit`: say what it costs, fit, write the detector's file."""
+"""`oodbench fit` and `oodbench export`: say what it costs, fit, write the detector's file, or its score as a graph."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from oodbench.results.tables import about_tuning
 from oodbench.running.config import RunConfig
 from oodbench.running.deployment import Deployment, deployment
 from oodbench.running.request import choose_device
+from oodbench.scoring import detectorfile, exporting
 from oodbench.scoring.deployed import DeployedDetector
 from oodbench.statistics.conformal import needed
 from oodbench.suitefiles import settings
@@ -44,6 +45,24 @@ def fit(
     for line in _about(made, planned):
         click.echo(f"  {line}")
     click.echo(f"`oodbench score IMAGES --with {output}` scores images with it.")
+
+
+def export(detector: Path, output: Path, replace: bool, plugins: tuple[Path, ...]) -> None:
+    """See `oodbench.cli.deploying.export`."""
+    refuse_to_overwrite(output, replace)
+    made = detectorfile.load(detector, None, discover(plugins), choose_device("cpu"))
+    found = exporting.export(made, output)
+    height, width = made.input.side
+    click.echo(f"{made.detector.name} as a graph is in {output}, {output.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"  images float32 (N, 3, {height}, {width}) in [0, 1] to scores (N,), higher = more in-distribution")
+    click.echo(
+        f"  on {found.images} images that it was not traced with, scores differ from the detector's by at most "
+        f"{found.difference:.1g} of their standard deviation ({exporting.AGREES:g} is allowed)"
+    )
+    for share in KEPT:
+        if made.calibration is not None and len(made.calibration) >= needed(share):
+            limit = made.threshold(share).value
+            click.echo(f"  to keep {100 * share:g} % of ID images, call OOD what scores below {limit:.6g}")
 
 
 def refuse_to_overwrite(output: Path, replace: bool) -> None:

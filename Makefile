@@ -1,9 +1,10 @@
-# `make demo` and `make test` do all the set-up themselves; a second call installs nothing again.
+# `make demo` and `make test` do all the set-up themselves, each what it needs; a second call installs nothing again.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEVELOPING := $(VENV)/.developing
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
 .PHONY: help demo figures check test images fuzz bench gpu docs lint format clean
@@ -37,13 +38,13 @@ check: demo figures
 	$(BIN)/oodbench check results/ --reference results/reference/measured.csv --suite digits-adv
 
 # A process for each core, four at most as each takes up to 2.5 GB, with one thread: more would wait for each other.
-test: $(INSTALLED)
+test: $(DEVELOPING)
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-images: $(INSTALLED)
+images: $(DEVELOPING)
 	$(BIN)/python -m tests.realimages
 
-fuzz: $(INSTALLED)
+fuzz: $(DEVELOPING)
 	$(BIN)/python -m tests.fuzz --minutes 1
 	$(BIN)/python -m tests.kill --times 20
 
@@ -55,15 +56,15 @@ bench: $(INSTALLED)
 gpu:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu $(GPU)
 
-docs: $(INSTALLED)
+docs: $(DEVELOPING)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
-lint: $(INSTALLED)
+lint: $(DEVELOPING)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy oodbench detectors suites benchmarks docs
 
-format: $(INSTALLED)
+format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -71,6 +72,11 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oodbench needs Python 3.11 or later; say make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+# Tests, linters, the site, Ray.
+$(DEVELOPING): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $@
 

@@ -1,4 +1,4 @@
-"""What people install: wheel and source distribution, somebody else's plugin package, the examples in the README."""
+"""What people install: wheel and source distribution, somebody else's plugin package, the examples in the guides."""
 
 import os
 import re
@@ -18,13 +18,9 @@ from oodbench.cli.work.listing import suite_table
 from oodbench.registry import discover
 from oodbench.suitefiles import suitefile
 from oodbench.version import __version__
+from tests.prose import GUIDES, one
 
 ROOT = Path(__file__).parent.parent
-
-
-def blocks(language):
-    """The README's code blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 def command(*arguments, path, cwd):
@@ -163,10 +159,9 @@ def test_somebody_elses_package_stands_in_list_and_run(tmp_path):
     assert "seed 1" in ran.stdout and "\nmargin" in ran.stdout
 
 
-def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
-    own_network = ("oodbench.benchmark(", "oodbench.fit(")  # which tests/test_benchmark.py runs
-    detector, pack = (block for block in blocks("python") if not any(call in block for call in own_network))
-    suite, fine_tuned, own = blocks("toml")
+def test_the_guides_detector_and_suite_run(tmp_path, monkeypatch, capsys):
+    detector, pack = one("python", "(Detector):"), one("python", "write_pack(")
+    suite, fine_tuned, own = (one("toml", what) for what in ("digits-adv", "fine-tuned.toml", "birds.toml"))
     monkeypatch.chdir(tmp_path)
     Path("entropy.py").write_text(detector)
     Path("mine.toml").write_text(suite)
@@ -183,17 +178,16 @@ def test_the_readmes_detector_and_suite_run(tmp_path, monkeypatch, capsys):
     assert suitefile.load("fine-tuned.toml").training.start == "resnet50-imagenet"
     Path("birds.toml").write_text(own)
     assert [ood.set for ood in suitefile.load("birds.toml").ood] == ["boats"]
-    exec(compile(pack, "README", "exec"), {})  # our own README
+    exec(compile(pack, "guide", "exec"), {})  # our own text
     assert Path("data/mine.h5").is_file()
 
 
-def test_readmes_table_of_suites_is_what_the_suites_say():
-    assert f"\n\n{suite_table()}\n\n" in (ROOT / "README.md").read_text()
+def test_the_guides_table_of_suites_is_what_the_suites_say():
+    assert f"\n\n{suite_table()}\n\n" in GUIDES["your-suite"]
 
 
-def test_readme_names_every_detector():
-    readme = (ROOT / "README.md").read_text()
-    missing = [name for name in discover().names() if f"`{name}`" not in readme]
+def test_the_guide_names_every_detector():
+    missing = [name for name in discover().names() if f"`{name}`" not in GUIDES["detectors"]]
     assert missing == []
 
 

@@ -1,11 +1,10 @@
-"""The README's examples: what it computes, and the commands it hands to a CI system, in their order."""
+"""The examples of README and guides: what they compute, and every command, in its order."""
 
 import doctest
 import re
 import shlex
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,23 +13,15 @@ from PIL import Image
 
 import oodbench as package
 from oodbench.running import config, runner
+from tests.prose import GUIDES, TEXT, blocks, one
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
 QUICK = ["--set", "epochs=1", "--set", "linf.steps=2", "--set", "compositional.steps=2", "--limit", "30"]
 
 
-def section(heading):
-    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-
-
-def blocks(language, heading):
-    return re.findall(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
-
-
-def commands(heading):
+def commands(guide):
     """What stands in lines of their own, then the steps of a workflow."""
-    lines = re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", section(heading), re.MULTILINE)
-    for text in blocks("yaml", heading):
+    lines = re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", GUIDES[guide], re.MULTILINE)
+    for text in blocks("yaml", GUIDES[guide]):
         (job,) = yaml.safe_load(text)["jobs"].values()
         lines += [step["run"] for step in job["steps"] if step.get("run", "").startswith("oodbench ")]
     return [shlex.split(line)[1:] for line in lines]
@@ -38,8 +29,8 @@ def commands(heading):
 
 def test_numbers_are_what_they_are_said_to_be():
     runner = doctest.DocTestRunner()
-    for number, example in enumerate(blocks("pycon", "Columns and conventions")):
-        runner.run(doctest.DocTestParser().get_doctest(example, {}, f"README, example {number}", "README.md", 0))
+    for number, example in enumerate(blocks("pycon")):
+        runner.run(doctest.DocTestParser().get_doctest(example, {}, f"example {number}", "guides", 0))
     assert runner.summarize().attempted == 7
     assert runner.summarize().failed == 0
 
@@ -47,7 +38,7 @@ def test_numbers_are_what_they_are_said_to_be():
 def test_every_table_that_is_shown_can_be_made(oodbench, stored, tmp_path):
     for detector in ("msp", "atom"):
         stored(tmp_path / "results", detector=detector, task="clean")
-    asked = commands("Columns and conventions")
+    asked = [arguments for arguments in commands("reading-a-table") if arguments[0] == "table"]
     assert len(asked) == 5
     for arguments in asked:
         code, out, err = oodbench(*arguments)
@@ -57,9 +48,9 @@ def test_every_table_that_is_shown_can_be_made(oodbench, stored, tmp_path):
 
 
 def test_the_ci_file_guards_what_was_written_once(oodbench, tmp_path):
-    (detector,) = blocks("python", "Add a detector")
+    detector = one("python", "(Detector):")
     (tmp_path / "entropy.py").write_text(detector)
-    asked = commands("CI use")
+    asked = commands("ci")
     assert [arguments[0] for arguments in asked] == ["run", "check", "run", "check"]
     for arguments in asked:
         code, out, err = oodbench(*arguments, *(QUICK if arguments[0] == "run" else []))
@@ -76,7 +67,7 @@ def test_the_ci_file_guards_what_was_written_once(oodbench, tmp_path):
 
 
 def test_the_ci_file_is_one_that_github_reads():
-    (text,) = blocks("yaml", "CI use")
+    (text,) = blocks("yaml")
     workflow = yaml.safe_load(text)
     # YAML 1.1 reads the key `on` as true, and GitHub knows.
     assert workflow.keys() == {"name", True, "jobs"}
@@ -90,12 +81,12 @@ def test_the_ci_file_is_one_that_github_reads():
 
 
 def test_the_version_to_cite_is_this_one():
-    (bibtex,) = blocks("bibtex", "How to cite")
+    (bibtex,) = blocks("bibtex")
     assert f"version = {{{package.__version__}}}" in bibtex
 
 
-CODE = "".join(code for language, code in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL) if not language)
-PROSE = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+CODE = "".join(code for language, code in re.findall(r"```(\w*)\n(.*?)```", TEXT, re.DOTALL) if not language)
+PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 EVERY = list(
     dict.fromkeys(
         re.findall(r"^(oodbench .*?)(?:\s+#.*)?$", CODE, re.MULTILINE)
@@ -109,15 +100,15 @@ PUBLIC = ("data fetch", "data show textures", "--suite imagenet", "--suite cifar
 
 
 def toml_files():
-    """Suites in the README by the file that they are said to be."""
-    found = re.findall(r"```toml\n(?:# (\S+\.toml).*\n)?((?:.*\n)*?)```", README)
+    """Suites in the guides by the file that they are said to be."""
+    found = re.findall(r"```toml\n(?:# (\S+\.toml).*\n)?((?:.*\n)*?)```", TEXT)
     return {name or "mine.toml": text for name, text in found}
 
 
 @pytest.fixture
 def reader(oodbench, tmp_path, stored, monkeypatch):
-    """Somebody who has done what the README says up to here, and has no net."""
-    (detector,) = blocks("python", "Add a detector")
+    """Somebody who has done what the guides say up to here, and has no net."""
+    detector = one("python", "(Detector):")
     (tmp_path / "entropy.py").write_text(detector)
     for name, text in toml_files().items():
         (tmp_path / name).write_text(text)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from dataclasses import fields, is_dataclass
 from functools import cache
 from itertools import combinations
@@ -25,15 +24,13 @@ from oodbench.scoring.fitting import Evidence, fit
 from oodbench.suite import Recipe
 from oodbench.tasks import Linf
 from oodbench.training.loop import TrainingData, train
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.prose import one
 
 
 def plugins(folder):
-    """The README's example, and plugin files of one's own from OODBENCH_PLUGINS, separated like a PATH."""
+    """The guide's example, and plugin files of one's own from OODBENCH_PLUGINS, separated like a PATH."""
     example = Path(folder) / "entropy.py"
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    example.write_text(next(block for block in blocks if "(Detector):" in block))
+    example.write_text(one("python", "(Detector):"))
     return [example, *map(Path, filter(None, os.environ.get("OODBENCH_PLUGINS", "").split(os.pathsep)))]
 
 

@@ -10,6 +10,7 @@ from docs._pages.page import attributes, linked, table
 from oodbench.registry import discover
 from oodbench.results import reference
 from oodbench.suitefiles import suitefile
+from tests.prose import README
 
 REGISTRY = discover()
 
@@ -41,6 +42,19 @@ def test_measured_figures_are_those_of_the_committed_page():
     assert [cell.strip().rstrip("‡") for cell in row.strip("| ").split("|")][2:] == cells
     assert found["clean"][2] == "all"
     assert found["linf-adaptive"][2] == "1,000 of each set"
+
+
+def test_the_readmes_advice_rests_on_the_committed_page():
+    advice = README.split("## Which detector?")[1].split("\n## ")[0]
+    shown = real_photographs.PAGE.read_text(encoding="utf-8")
+    cells = {line.split("|")[1].strip(): line for line in shown.splitlines() if line.startswith("| ")}
+    compared = 0
+    for line in advice.splitlines():
+        if found := re.findall(r"\d+\.\d\d / \d+\.\d\d", line):
+            named = re.findall(r"`([\w-]+)`", line)
+            assert len(named) == len(found)
+            compared += sum(figure in cells[name] for name, figure in zip(named, found, strict=True))
+    assert compared == 8
 
 
 def test_no_published_row_is_lost():

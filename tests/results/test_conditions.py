@@ -1,7 +1,6 @@
-"""Which conditions enter a key and which are shown: one list, and the README agrees with it."""
+"""Which conditions enter a key and which are shown: one list, and the guide agrees with it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +14,9 @@ from oodbench.running import planning
 from oodbench.running.imagesets import Sample
 from oodbench.running.request import Machinery, Request
 from oodbench.suitefiles import suitefile
+from tests.prose import GUIDES
 
 CPU = torch.device("cpu")
-README = Path(__file__).parents[2] / "README.md"
 
 
 def test_what_is_as_usual_is_in_no_key():
@@ -58,7 +57,7 @@ def test_keys_move_with_what_the_list_says_and_with_nothing_else(tmp_path, monke
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda each: each.name)
 def test_the_readme_says_of_each_what_it_is(condition):
     meant = "shown" if condition.becomes == SHOWN else f"{condition.becomes}, and shown"
-    assert f"| {condition.name} | {meant} |" in README.read_text()
+    assert f"| {condition.name} | {meant} |" in GUIDES["reading-a-table"]
 
 
 def test_a_place_is_written_alike_wherever_it_is_said():

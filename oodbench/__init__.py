@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from oodbench.api import benchmark, evaluate, fit, load_detector, run
     from oodbench.basics.errors import OodbenchError
     from oodbench.results.tables import load_results
+    from oodbench.running.feature_arrays import write_features
 
 # OpenMP's threads spin at the end of each loop until all are there, which steals the cores from whatever else runs. It
 # reads this when torch is loaded; a program that imports torch before oodbench, or says otherwise itself, has its way.
@@ -27,6 +28,7 @@ __all__ = [
     "load_results",
     "run",
     "tasks",
+    "write_features",
 ]
 
 _HOMES = {
@@ -38,6 +40,7 @@ _HOMES = {
     "load_results": "oodbench.results.tables",
     "run": "oodbench.api",
     "tasks": "oodbench",
+    "write_features": "oodbench.running.feature_arrays",
 }
 """Where each name for notebooks lives: imported when it is first asked for, so that `import oodbench` costs nothing."""
 

@@ -1,6 +1,7 @@
 """The verbs: what may be typed, and which function is called for it, imported then."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from oodbench.cli import completing
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.deploying import export, fit, score
+from oodbench.cli.features import features
 from oodbench.cli.keeping import keep
 from oodbench.cli.listing import list_
 from oodbench.cli.options import (
@@ -65,7 +67,6 @@ def commands() -> None:
     "NAME|FILE",
     completing.suites,
     "Suite by name or TOML file, or 'all'; repeatable.",
-    required=True,
 )
 @detectors_option
 @seed_option
@@ -85,6 +86,12 @@ def commands() -> None:
     is_flag=True,
     help="Score with the trained networks that are kept for everybody, each where it is what would be trained, and "
     "train the others.",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    metavar="PACK",
+    help="In place of --suite: a feature pack, what a network made of a suite's images; see `oodbench features`.",
 )
 @limit_option
 @click.option(
@@ -162,11 +169,13 @@ def run(**asked: Any) -> None:
         raise click.UsageError("--seed and --seeds exclude each other: give one of them")
     if asked["checkpoint"] and asked["pretrained"]:
         raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
+    if bool(asked["features"]) == bool(asked["suites"]):
+        raise click.UsageError("give --suite NAME, or --features PACK, which says its suite itself")
     if asked["engine"] != "ray" and (typed("address") or typed("cpus")):
         raise click.UsageError("--address and --cpus are for --engine ray")
     if asked["engine"] == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
-    _begin(asked["detectors"], asked["suites"])
+    _begin(asked["detectors"], asked["suites"] or [str(asked["features"])])
     from oodbench.cli.work import running
 
     running.run(**asked)
@@ -216,6 +225,7 @@ def tune(**asked: Any) -> None:
 commands.add_command(check)
 commands.add_command(data)
 commands.add_command(export)
+commands.add_command(features)
 commands.add_command(fit)
 commands.add_command(keep)
 commands.add_command(list_)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.files import digest
+from oodbench.images.numbered import Numbered
 from oodbench.images.photographs import Photographs
 
 
@@ -39,7 +40,8 @@ class ImageSet:
 
     Attributes:
         name: what suites call it.
-        images: uint8 (N, H, W, 3), RGB: in memory, or photographs that are decoded when they are looked at.
+        images: uint8 (N, H, W, 3), RGB: in memory, or photographs that are decoded when they are looked at, or numbers
+            of images of which only what a network made of them is at hand.
         labels: int64 (N,); what they mean is up to the set; -1 where nobody said what is in the image.
         source: where the pixels come from, for people.
         indices: int64 (N,), where each image stands in the whole set; counted from 0 if not given.
@@ -47,7 +49,7 @@ class ImageSet:
     """
 
     name: str
-    images: npt.NDArray[np.uint8] | Photographs
+    images: npt.NDArray[np.uint8] | Photographs | Numbered
     labels: npt.NDArray[np.int64]
     source: str
     indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -69,8 +71,11 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 over shape, pixels and labels: two sets with the same fingerprint are the same images.
 
-        Of photographs, the encoded files and what is done to them stand for the pixels.
+        Of photographs, the encoded files and what is done to them stand for the pixels; of images that are not at
+        hand, what was noted of them.
         """
+        if isinstance(self.images, Numbered):
+            return self.images.identity
         labels = np.ascontiguousarray(self.labels).tobytes()
         if isinstance(self.images, Photographs):
             return digest(str(self.images.shape), *self.images.identity, labels)

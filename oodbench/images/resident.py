@@ -13,6 +13,7 @@ from oodbench.basics.progress import progress
 from oodbench.basics.team import ALONE, Team
 from oodbench.images.augment import Augmentation, draw
 from oodbench.images.imageset import ImageSet
+from oodbench.images.numbered import Numbered
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
 
@@ -156,4 +157,6 @@ def resident(images: ImageSet, device: torch.device) -> IDImages:
     labels = torch.from_numpy(images.labels).to(device)
     if isinstance(images.images, Photographs):
         return IDImages(Streamed(images.images, device), labels)
+    if isinstance(images.images, Numbered):
+        return IDImages(images.images.on(device), labels)
     return IDImages(torch.from_numpy(images.images).to(device).permute(0, 3, 1, 2).contiguous(), labels)

@@ -11,10 +11,12 @@ import torch
 from oodbench import tracking
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.team import ALONE, Team, gathered, launched
+from oodbench.detector import Detector
 from oodbench.networks import compute
+from oodbench.networks.feature_packs import FeaturePack
 from oodbench.registry import Registry, discover
 from oodbench.results import store
-from oodbench.running import parallel, sharding, sweep
+from oodbench.running import feature_runs, parallel, sharding, sweep
 from oodbench.running.choices import ALL, AUTO, ENGINES, LOCAL
 from oodbench.running.imagesets import Sample
 from oodbench.running.plan import Planned
@@ -41,6 +43,7 @@ class RunConfig:
         out: results folder.
         checkpoint: a trained network for every detector instead of training: a file, a name of `oodbench data list`, or
             "hf://org/name@revision/file.safetensors".
+        features: a feature pack to score in place of images, which says its suite itself; then `suites` is empty.
         pretrained: score with the trained networks that are kept for everybody, each where it is what the run would
             train; the other networks are trained.
         limit: so many images of each ID and OOD set, of each class its share, evenly spread.
@@ -67,14 +70,15 @@ class RunConfig:
         say: told what is being done, a line at a time.
     """
 
-    suites: str | Path | Sequence[str | Path]
-    detectors: str | Sequence[str]
+    suites: str | Path | Sequence[str | Path] = ()
+    detectors: str | Sequence[str] = ()
     _: KW_ONLY
     seed: int | Iterable[int] = 1
     device: str = "auto"
     data: str | Path = "data"
     out: str | Path = "results"
     checkpoint: str | Path | None = None
+    features: str | Path | None = None
     pretrained: bool = False
     limit: int | None = None
     images: int | None = None
@@ -133,6 +137,29 @@ class RunConfig:
             raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
         if self.checkpoint and self.pretrained:
             raise OodbenchError("checkpoint and pretrained exclude each other: both say which networks are scored with")
+        if self.features:
+            self._check_features()
+        elif not _several(self.suites):
+            raise OodbenchError("there is no suite: name one, or give a feature pack, which says its own")
+        if not _several(self.detectors):
+            raise OodbenchError("there is no detector: name one, or 'all'")
+
+    def _check_features(self) -> None:
+        asked = {
+            "a suite": _several(self.suites),
+            "a checkpoint": self.checkpoint,
+            "pretrained networks": self.pretrained,
+            "compilation": self.compiled,
+            "an attack's radii": self.radii,
+            "a threat to ID images": self.threat != "out",
+            "attacked images to keep": self.keep_images,
+            "thorough checks of attacks": self.thorough,
+        }
+        if odd := [name for name, found in asked.items() if found]:
+            raise OodbenchError(
+                f"a feature pack says its suite and has no images and no network, so {odd[0]} cannot be asked for "
+                "beside it: leave one of the two out"
+            )
 
     def cluster(self) -> Cluster | None:
         """The Ray cluster that carries it out; None where this machine does.
@@ -153,30 +180,59 @@ class RunConfig:
         Raises:
             OodbenchError: something is not there, or cannot be asked of a suite.
         """
-        names, methods = _names(self.suites, suitefile.names), _names(self.detectors, registry.names)
-        suites = tuple(self._varied(suitefile.load(name)) for name in names)
+        methods = tuple(registry[name] for name in _names(self.detectors, registry.names))
+        limit = self.limit
+        if self.features:
+            pack = feature_runs.load(Path(self.features))
+            suites: tuple[Suite, ...] = (self._varied(feature_runs.suite_of(pack)),)
+            limit = limit or feature_runs.limit_of(pack)
+            methods = self._able(pack, suites[0], methods, team)
+        else:
+            suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
         settings.check_radii(self.settings, suites if self.radii else ())
         data = Path(self.data)
         given = checkpoint(str(self.checkpoint), data) if self.checkpoint else None
         return Request(
             suites=suites,
-            detectors=tuple(registry[name] for name in methods),
+            detectors=methods,
             seed=self.seeds[0],
-            sample=Sample(data, self.limit, self.images),
+            sample=Sample(data, limit, self.images),
             machinery=Machinery(device, team, compute.choose(self.precision, self.tf32, self.compiled, device)),
             out=Path(self.out),
             settings=self.settings,
-            source=NetworkSource(given, self.pretrained),
+            source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None),
             demands=Demands(self.again, self.keep_images, self.thorough),
         )
 
+    def _able(
+        self, pack: FeaturePack, suite: Suite, methods: tuple[type[Detector], ...], team: Team
+    ) -> tuple[type[Detector], ...]:
+        """Those of `methods` that can do with a pack; others are left out of "all", and are an error by name."""
+        feature_runs.require_clean(suite)
+        _, detectors = settings.apply(self.settings, suite, methods)
+        everything = ALL in _several(self.detectors)
+        reasons = feature_runs.unable(pack, suite, detectors)
+        if everything:
+            reasons = {**feature_runs.trained_otherwise(pack, detectors), **reasons}
+        said = [f"{name} {reason}" for name, reason in reasons.items()]
+        able = tuple(one for one in methods if one.name not in reasons)
+        if reasons and not (able and everything):
+            raise OodbenchError("\n".join(said))
+        for line in said if team.leads else ():
+            self.say(f"left out: {line}")
+        return able
+
     def _varied(self, suite: Suite) -> Suite:
-        return vary(restrict(suite, self.only), self.tasks, self.radii, self.threat)
+        return vary(restrict(suite, self.only or suite.only), self.tasks, self.radii, self.threat)
+
+
+def _several(asked: str | Path | Sequence[str | Path]) -> list[str]:
+    return [str(name) for name in ([asked] if isinstance(asked, str | Path) else asked)]
 
 
 def _names(asked: str | Path | Sequence[str | Path], every: Callable[[], list[str]]) -> list[str]:
     """Each of the names once, in their order."""
-    names = [str(name) for name in ([asked] if isinstance(asked, str | Path) else asked)]
+    names = _several(asked)
     return every() if ALL in names else list(dict.fromkeys(names))
 
 

@@ -12,6 +12,7 @@ from oodbench.detector import Detector, Tuning
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.feature_packs import FeaturePack
 from oodbench.objective import Objective
 from oodbench.sources.verify import unlike
 from oodbench.suite import OODSet, Outliers, Suite
@@ -30,6 +31,7 @@ class ImageSets:
         trained_on: fingerprints by name of all images that training would use, also where a run takes only some of
             them; none but where networks that are kept are to be compared with that.
         limit: how many images of each ID and OOD set a run takes; None for all.
+        pack: what a network made of all of these, where they are not at hand themselves; None where they are.
     """
 
     images: Mapping[str, ImageSet]
@@ -38,6 +40,7 @@ class ImageSets:
     held_out: str = ""
     trained_on: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    pack: FeaturePack | None = None
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -164,15 +167,24 @@ def gather(
         tests = [_load(sample.data, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
     tests = [tests[0], *(test.spread(sample.limit).spread(sample.images) for test in tests[1:])]
     images |= {test.name: test.spread(sample.limit) for test in tests}
+    check(images, suite, detectors)
+    found = [unlike(name, sample.data) for name in images if name not in BUILTINS]
+    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, sample.limit)
+
+
+def check(images: Mapping[str, ImageSet], suite: Suite, detectors: Sequence[Detector]) -> None:
+    """See to it that the sets of a run fit its suite and each other.
+
+    Raises:
+        OodbenchError: what does not fit.
+    """
     _check_test_labels(images[suite.id.test], suite, detectors)
-    if suite.id.train in images:
+    if suite.id.train and suite.id.train in images:
         _check_classes(images[suite.id.train], images[suite.id.test])
     for name in dict.fromkeys([suite.id.train, suite.id.test]):
         if name in images:
             _check_count(images[str(name)], suite)
     _check_different(suite, images)
-    found = [unlike(name, sample.data) for name in images if name not in BUILTINS]
-    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, sample.limit)
 
 
 def _require_tests(data: Path, suite: Suite) -> None:
@@ -242,7 +254,7 @@ def _load_train(data: Path, suite: Suite, reading_labels: Sequence[str]) -> tupl
             f"({', '.join(reading_labels)}): label them, or give a trained network with --checkpoint FILE and "
             "detectors that need no labels, as `oodbench list detectors` says"
         )
-    _check_labels(whole, suite)
+    check_labels(whole, suite)
     # Of a network's classes there may be images of some only, to learn from what it makes of these.
     shown = len(np.unique(whole.labels))
     if len(whole) - suite.id.heldout < shown:
@@ -265,8 +277,12 @@ def _load_outliers(data: Path, suite: Suite, outliers: Outliers) -> ImageSet:
     return whole.mixed()
 
 
-def _check_labels(images: ImageSet, suite: Suite) -> None:
-    """The labels are all there and fit the suite, or there are none at all."""
+def check_labels(images: ImageSet, suite: Suite) -> None:
+    """See to it that the labels of ID images are all there and fit the suite, or that there are none at all.
+
+    Raises:
+        OodbenchError: they do not.
+    """
     if images.unlabelled:
         return
     if unknown := int((images.labels < 0).sum()):
@@ -284,7 +300,7 @@ def _check_labels(images: ImageSet, suite: Suite) -> None:
 
 def _check_test_labels(images: ImageSet, suite: Suite, detectors: Sequence[Detector]) -> None:
     """Labels of the ID test set are for its accuracy alone: without any that is unknown, and scores are as ever."""
-    _check_labels(images, suite)
+    check_labels(images, suite)
     for detector in detectors if images.unlabelled else ():
         if (tuning := detector.tuning()) and tuning.source == "id-test" and detector.reads_labels:
             raise OodbenchError(

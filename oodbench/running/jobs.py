@@ -168,7 +168,7 @@ def _job(request: Request, networks: Sequence[NetworkPlan], plugins: Sequence[Pa
         detectors=(),
         sample=replace(request.sample, data=request.sample.data.absolute()),
         out=request.out.absolute(),
-        source=replace(source, checkpoint=source.checkpoint and source.checkpoint.absolute()),
+        source=source.absolute(),
     )
     return Job(
         plain,

@@ -20,6 +20,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, batch_size
+from oodbench.networks.of_features import NotInPackError
 from oodbench.running import label_check, normalisation_check
 from oodbench.running.evidence import evidence
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
@@ -51,7 +52,9 @@ class NetworkRun:
         self._plan, self._network_plan, self._network = plan, network_plan, network
         self._device, self._team = machinery.device, machinery.team
         self.threads = network_plan.threads
-        self.records = Records(plan, network_plan, machinery.setup, checkpoints.weights_digest(network))
+        pack = plan.image_sets.pack
+        weights = pack.network_digest if pack else checkpoints.weights_digest(network)
+        self.records = Records(plan, network_plan, machinery.setup, weights)
         self.failures: list[str] = []
         self.remarks: dict[str, None] = {}
         self._about_pixels: str | None = None  # not known before the first accuracy is
@@ -221,6 +224,8 @@ class NetworkRun:
             right, kept = accuracy(scored.predictions, images.labels), network_plan.pretrained
             if kept and not self._plan.image_sets.limit:
                 said.append(label_check.fallen(kept.name, kept.accuracy, images.name, right))
+            if self._about_pixels is None and self._plan.image_sets.pack:
+                self._about_pixels = ""  # there are none
             if self._about_pixels is None:
                 self._about_pixels = normalisation_check.doubt(
                     self._network, suite.network, given, cell.detector, images, right, self._device
@@ -232,6 +237,8 @@ class NetworkRun:
 
 def _blamed(detector: Detector, error: Exception) -> str:
     """What went wrong with a detector; where, if its own code did not expect it."""
+    if isinstance(error, NotInPackError):
+        return f"{detector.name} {error}"
     if isinstance(error, OodbenchError):
         return str(error)
     frames = extract_tb(error.__traceback__)

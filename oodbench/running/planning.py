@@ -19,16 +19,17 @@ from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, keyed
 from oodbench.results.store import Cell
-from oodbench.running import label_check
+from oodbench.running import feature_runs, label_check
 from oodbench.running.imagesets import ImageSets, Sample, gather, validation_suite
 from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, SuitePlan
 from oodbench.running.request import Machinery, NetworkSource, Request
+from oodbench.running.train_or_load import given
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import apply, of_task
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
 from oodbench.training.pretrained import Choice
-from oodbench.training.suite_network import build_network, checkpoint_digest, given_network, start_file
+from oodbench.training.suite_network import build_network, checkpoint_digest, start_file
 
 
 def plan(request: Request, registry: Registry) -> list[SuitePlan]:
@@ -75,8 +76,8 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
 
 
 def _choose(source: NetworkSource, suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:
-    if source.checkpoint:
-        return Choice(file=source.checkpoint)
+    if source.file:
+        return Choice(file=source.file)
     return pretrained.choose(suite, objective, seed, data) if source.pretrained else Choice()
 
 
@@ -84,6 +85,9 @@ def _gather(
     sample: Sample, source: NetworkSource, suite: Suite, detectors: Sequence[Detector], chosen: Sequence[Choices]
 ) -> ImageSets:
     """The images for all seeds: those to train on where any seed trains."""
+    if source.features:
+        pack = feature_runs.load(source.features)
+        return feature_runs.image_sets(pack, suite, detectors, sample.limit, sample.images)
     ready = [objective for objective in chosen[0] if all(choices[objective].network for choices in chosen)]
     image_sets = _loaded(sample, source, suite, detectors, ready)
     fitting = [one for one in ready if all(choices[one].on(image_sets.trained_on).network for choices in chosen)]
@@ -130,7 +134,7 @@ def _plan_network(
     shape = image_sets.shape(suite)
     start = None if choice.file else start_file(suite, bare.sample.data)
     network = (
-        given_network(suite, objective, shape, seed, choice.file)
+        given(image_sets, suite, objective, seed, choice.file)
         if choice.file
         else build_network(suite, objective, shape, seed, start)
     ).eval()

@@ -173,6 +173,7 @@ def _attributes(
         "network_digest": network_digest,
         "trained_on": network_provenance.trained_on(network_plan.file),
         "checkpoint": str(network_plan.file) if network_plan.given else "",
+        "features": plan.image_sets.pack.title if plan.image_sets.pack else "",
         "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",
         "unlike": "; ".join(plan.image_sets.unlike),
     }

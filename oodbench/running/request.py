@@ -1,7 +1,7 @@
 """What somebody asked for, as plain data, in parts: each function takes the part that it needs."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,10 +45,22 @@ class NetworkSource:
     Attributes:
         checkpoint: a trained network for every detector.
         pretrained: the networks that are kept for everybody, each where it is what would be trained.
+        features: a feature pack, in place of images and network.
     """
 
     checkpoint: Path | None = None
     pretrained: bool = False
+    features: Path | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """What there is for every detector, the pack or the checkpoint."""
+        return self.features or self.checkpoint
+
+    def absolute(self) -> "NetworkSource":
+        """The same, wherever a process stands."""
+        found = {name: path and path.absolute() for name in ("checkpoint", "features") if (path := getattr(self, name))}
+        return replace(self, **found)
 
 
 @dataclass(frozen=True)

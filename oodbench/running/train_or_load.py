@@ -10,10 +10,13 @@ from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.compute import prepare
 from oodbench.networks.network import Network
+from oodbench.objective import Objective
 from oodbench.results.conditions import place, shown
 from oodbench.running import label_check, network_provenance
+from oodbench.running.imagesets import ImageSets
 from oodbench.running.plan import UNFINISHED, NetworkPlan, SuitePlan
 from oodbench.running.request import Machinery
+from oodbench.suite import Suite
 from oodbench.training import loop
 from oodbench.training.suite_network import build_network, given_network
 
@@ -32,13 +35,24 @@ def provide(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, sa
     """
     suite, objective, shape = plan.suite, network_plan.objective, plan.image_sets.shape(plan.suite)
     if network_plan.given:
-        network = given_network(suite, objective, shape, plan.seed, network_plan.file)
+        network = given(plan.image_sets, suite, objective, plan.seed, network_plan.file)
     else:
         _ensure(plan, network_plan, machinery, say)
         # Read back after training too, so that a first run and a resumed one score the very same weights.
         network = build_network(suite, objective, shape, plan.seed, network_plan.start)
         machinery.team.together(lambda: checkpoints.load(network, network_plan.file))
     return prepare(network.to(machinery.device).eval(), machinery.compute)
+
+
+def given(image_sets: ImageSets, suite: Suite, objective: Objective, seed: int, file: Path) -> Network:
+    """The network in `file`, or what stands for it where that is a feature pack.
+
+    Raises:
+        OodbenchError: the file is of another network, or broken.
+    """
+    if image_sets.pack:
+        return image_sets.pack.network()
+    return given_network(suite, objective, image_sets.shape(suite), seed, file)
 
 
 def _ensure(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say) -> None:

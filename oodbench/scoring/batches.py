@@ -27,7 +27,7 @@ def batches(
             yield pixels, images.indices[start : start + size]
         return
     for start in starts:
-        pixels = torch.from_numpy(images.images[start : start + size]).to(device).permute(0, 3, 1, 2).contiguous()
+        pixels = torch.from_numpy(images.pixels(slice(start, start + size))).to(device).permute(0, 3, 1, 2).contiguous()
         yield pixels, images.indices[start : start + size]
 
 

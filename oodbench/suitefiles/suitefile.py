@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,41 @@ def read(name_or_path: str) -> Suite:
         OodbenchError: as for `load`, an unknown network aside.
     """
     return _checked(name_or_path, lambda _: None)
+
+
+def assemble(name: str, table: Mapping[str, Any], where: str) -> Suite:
+    """A suite that comes in another way than as a file: its name, and what its file would say.
+
+    Args:
+        name: of the suite.
+        table: as `tomllib` would give it.
+        where: it comes from, for messages.
+
+    Raises:
+        OodbenchError: what is wrong in it.
+    """
+    try:
+        return _assemble(name, table)
+    except DeclarationError as error:
+        raise OodbenchError(f"{where}: {error}") from error
+
+
+def table(suite: Suite) -> dict[str, Any]:
+    """What the file of a suite without tasks would say, in JSON's types: `assemble` makes the same suite of it."""
+    sections = {"id": suite.id, "network": suite.network, "outliers": suite.outliers, "training": suite.training}
+    return {
+        "version": suite.version,
+        "title": suite.title,
+        "paper": suite.paper,
+        **{name: _said(asdict(section)) for name, section in sections.items() if section is not None},  # type: ignore[call-overload]
+        "ood": [asdict(ood) for ood in suite.ood],
+        "detectors": {name: dict(entries) for name, entries in suite.detectors.items()},
+        "means": {name: list(sets) for name, sets in suite.named_means.items()},
+    }
+
+
+def _said(entries: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if value is not None}
 
 
 def _checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:

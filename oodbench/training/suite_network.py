@@ -1,6 +1,7 @@
 """The network that a suite names: as training finds it, or as a checkpoint gives it."""
 
 from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from oodbench import networks
@@ -93,4 +94,7 @@ def _file_digest(given: Path) -> str:
     path, entry = split(given)
     if not path.is_file():
         raise OodbenchError(f"there is no checkpoint {path}: give --checkpoint the path of a file")
-    return digest(path.read_bytes(), entry) if entry else digest(path.read_bytes())
+    with path.open("rb") as file:
+        # A feature pack may be larger than the memory.
+        content = mmap(file.fileno(), 0, access=ACCESS_READ) if path.stat().st_size else b""
+        return digest(memoryview(content), entry) if entry else digest(memoryview(content))

@@ -40,6 +40,7 @@ OF_CELL = (
     "limit",
     "images",
     "checkpoint",
+    "features",
     "pretrained",
     "data",
     "unlike",
@@ -123,6 +124,7 @@ def load_results(
             (see `oodbench.statistics.severity`); null where it says nothing.
         settings, limit, images, checkpoint: what the run changed; 0 stands for all images.
         plugin, options: file that defines the detector, and words of the command for precision and compilation.
+        features: the feature pack that was scored in place of images, in words; "" where images were.
         pretrained: name of the kept network that `--pretrained` took, without its seed; "" where it took none.
         data: folder of the image packs, as the run was told.
         unlike: which sets are not the public ones whose names they have.

@@ -149,6 +149,8 @@ def named_network(about: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:
     """What a network is called that was not trained in the run, from a cell's attributes or row; else nothing."""
     if about.get("pretrained"):
         return [f"network {about['pretrained']}, pretrained"]
+    if about.get("features"):
+        return [f"features {Path(str(about['checkpoint'])).name}"]
     return [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
 
 

@@ -172,9 +172,13 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
 
 
 def about_images(cells: pd.DataFrame) -> list[str]:
-    """Which image sets only have the name of a public one."""
+    """Which image sets only have the name of a public one, and where there were no images but a feature pack."""
     said = dict.fromkeys(one for text in cells["unlike"] for one in str(text).split("; ") if one)
-    return [f"Other images: {'; '.join(said)}: compare with no figure of those sets."] if said else []
+    notes = [f"Other images: {'; '.join(said)}: compare with no figure of those sets."] if said else []
+    packs = dict.fromkeys(str(text) for text in cells["features"] if text)
+    return notes + [
+        f"Not scored from images, but from what a network made of them before: feature pack {one}." for one in packs
+    ]
 
 
 def _counts(numbers: "pd.Series[int]") -> str:

@@ -1,0 +1,98 @@
+"""What a network once made of images, in place of the network: its logits and features, found again by number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.images.numbered import numbered, numbers_of
+from oodbench.networks.network import Network, Representation
+
+
+class NotInPackError(OodbenchError):
+    """Something was asked of a network of which only logits and features are at hand."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a network made of one set of images.
+
+    Attributes:
+        logits: (N, outputs), of any float type, on the CPU.
+        features: (N, D); None where they were not kept.
+    """
+
+    logits: Tensor
+    features: Tensor | None = None
+
+
+class Kept(Representation):
+    """A representation without what was not kept, which says so when it is asked for."""
+
+    @property
+    def features(self) -> Tensor:
+        """(N, D), if they are there."""
+        if not self[1].shape[1]:
+            raise NotInPackError("needs features, what the last layer sees, and the feature pack has logits alone")
+        return self[1]
+
+    @property
+    def taps(self) -> tuple[Tensor, ...]:
+        """Never there."""
+        raise NotInPackError("needs feature maps (taps), and a feature pack has none but what the last layer sees")
+
+
+class FeatureNetwork(Network):
+    """Represents images that are `Numbered`, by what a network made of them before.
+
+    Args:
+        sets: what it made of each set, one behind the other as their images are numbered.
+        head: weight (outputs, D) and bias (outputs,) of its last layer; None where they were not kept.
+    """
+
+    def __init__(self, sets: Sequence[Made], head: tuple[Tensor, Tensor] | None) -> None:
+        super().__init__()
+        self._sets = tuple(sets)
+        self._firsts = torch.tensor(numbered([len(made.logits) for made in sets]))
+        self._count = sum(len(made.logits) for made in sets)
+        if head is not None:
+            weight, bias = head
+            self.fc = nn.Linear(weight.shape[1], weight.shape[0])
+            self.fc.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+
+    def represent(self, images: Tensor) -> Representation:
+        """What was made of the images that these strips stand for, float32.
+
+        Raises:
+            NotInPackError: they are no strips as they were, or a gradient is wanted.
+        """
+        if images.requires_grad and torch.is_grad_enabled():
+            raise NotInPackError("needs the gradient through the network, and a feature pack has no network")
+        numbers = numbers_of(images)
+        if numbers is None or bool((numbers >= self._count).any()):
+            raise NotInPackError("shows the network images of its own making, and a feature pack has no network")
+        numbers = numbers.cpu()
+        owners = torch.bucketize(numbers, self._firsts, right=True) - 1
+        each = sorted(set(owners.tolist()))
+        found = [self._rows(owner, numbers[owners == owner]) for owner in each]
+        back = torch.cat([torch.nonzero(owners == owner)[:, 0] for owner in each]).argsort()
+        logits, features = (torch.cat(parts)[back].to(images.device) for parts in zip(*found, strict=True))
+        return Kept(logits, features, ())
+
+    def _rows(self, owner: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        made, rows = self._sets[owner], numbers - self._firsts[owner]
+        features = made.features[rows].float() if made.features is not None else torch.empty(len(rows), 0)
+        return made.logits[rows].float(), features
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer, if it was kept.
+
+        Raises:
+            NotInPackError: it was not.
+        """
+        if self.last_layer() is None:
+            raise NotInPackError("needs the weights of the last layer (head), and the feature pack has none")
+        return super().head

@@ -1,0 +1,160 @@
+"""Writing a feature pack: of a suite's images and the network that a run would score with, or of somebody's arrays."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.threads import on_threads
+from oodbench.detector import Detector, Tuning
+from oodbench.images.imageset import ImageSet
+from oodbench.networks import checkpoints, feature_packs
+from oodbench.networks.feature_packs import FeaturePack, FeatureSet
+from oodbench.networks.network import Network, Representation
+from oodbench.objective import Objective
+from oodbench.registry import Registry
+from oodbench.results.conditions import place, shown
+from oodbench.running import network_provenance
+from oodbench.running.feature_runs import (
+    HELD_OUT_IMAGES,
+    LIMIT,
+    OBJECTIVE,
+    SUITE,
+    heldout_name,
+    reserved_name,
+    suite_text,
+)
+from oodbench.running.label_check import CLASSES
+from oodbench.running.plan import SuitePlan
+from oodbench.running.planning import plan
+from oodbench.running.request import Request
+from oodbench.running.train_or_load import Say, provide
+from oodbench.scoring.representing import represented
+from oodbench.suite import Suite
+
+EVERY = 1 << 40
+"""Images, more than there are."""
+
+
+class _Exported(Detector):
+    """Learns from all that there is, so that a plan loads it; it is never fitted and never scores."""
+
+    name = "features"
+    paper = ""
+    of: Objective = Objective()
+    heldout = outliers = train = True
+
+    @classmethod
+    def observes(cls) -> bool:
+        """Where there are ID training images that are wanted."""
+        return cls.train
+
+    def objective(self) -> Objective:
+        """Of the network whose features are written."""
+        return self.of
+
+    def tuning(self) -> Tuning | None:
+        """What the suite holds out and reserves."""
+        return Tuning(images=EVERY, outliers=self.outliers) if self.heldout else None
+
+    def score_representation(self, representation: Representation) -> Tensor:
+        """Not possible."""
+        raise TypeError("features are written, not scored")
+
+
+def export(
+    request: Request, trained_for: type[Detector] | None, train: bool, path: Path, registry: Registry, say: Say
+) -> FeaturePack:
+    """Write what the network of a run makes of its images.
+
+    Args:
+        request: of one suite; its detectors do not matter.
+        trained_for: a detector whose way of training the network has; None for a plainly trained one.
+        train: the ID training images are wanted.
+        path: of the pack.
+        registry: the detectors.
+        say: told what is being done, a line at a time.
+
+    Returns:
+        The pack, as it is read again.
+
+    Raises:
+        OodbenchError: as for a run; or the pack cannot be written.
+    """
+    (original,) = request.suites
+    objective = trained_for().objective() if trained_for else Objective()
+    kind = _kind(original, objective, train)
+    (each,) = plan(replace(request, suites=(replace(original, tasks={}),), detectors=(kind,)), registry)
+    suite, (network_plan,) = each.suite, each.networks
+    with on_threads(network_plan.threads):
+        network = provide(each, network_plan, request.machinery, say)
+        sets = {name: _made(network, one, request.machinery.device) for name, one in _sets(each, suite, train).items()}
+    provenance = network_provenance.metadata(network_plan.file)
+    here = shown(request.machinery.setup)
+    about = {
+        **{name: provenance[name] for name in KEPT if name in provenance},
+        network_provenance.TRAINED_ON: network_provenance.trained_on(network_plan.file),
+        SUITE: suite_text(suite),
+        "network_digest": checkpoints.weights_digest(network),
+        "made_on": f"{place(here['hardware'], here['torch'])}, oodbench {here['oodbench']}",
+        OBJECTIVE: objective.identity if not request.source.checkpoint else "",
+        LIMIT: str(request.sample.limit or ""),
+        HELD_OUT_IMAGES: each.image_sets.held_out,
+        CLASSES: json.dumps(each.images[suite.id.test].classes),
+    }
+    feature_packs.write(path, sets, _head(network), {name: text for name, text in about.items() if text})
+    return feature_packs.read(path)
+
+
+KEPT = (network_provenance.HELD_OUT, network_provenance.RESERVED)
+"""What of a network's own provenance goes into the pack as it is."""
+
+
+def _kind(suite: Suite, objective: Objective, train: bool) -> type[_Exported]:
+    outliers = bool(suite.outliers and suite.outliers.reserved)
+    wanted = {
+        "of": objective,
+        "train": train and suite.id.train is not None,
+        "heldout": bool(suite.id.heldout),
+        "outliers": outliers,
+    }
+    return type("_Exported", (_Exported,), {**wanted, "__module__": __name__})
+
+
+def _sets(each: SuitePlan, suite: Suite, train: bool) -> dict[str, ImageSet]:
+    """Image sets by what they are called in the pack."""
+    images, found = each.images, {}
+    for name in (suite.id.test, *(ood.set for ood in suite.tested)):
+        found[name] = images[name]
+    if train and suite.id.train in images:
+        found[str(suite.id.train)] = images[str(suite.id.train)]
+    if each.image_sets.heldout:
+        found[heldout_name(suite)] = each.image_sets.heldout
+    if suite.outliers and suite.outliers.reserved and suite.outliers.set in images:
+        found[reserved_name(suite)] = images[suite.outliers.set].first(suite.outliers.reserved)
+    return found
+
+
+def _made(network: Network, images: ImageSet, device: torch.device) -> FeatureSet:
+    _, height, width, _ = images.images.shape
+    return FeatureSet(
+        represented(network, images, device),
+        torch.from_numpy(images.labels),
+        images.fingerprint,
+        images.source,
+        (height, width),
+        torch.from_numpy(images.indices),
+    )
+
+
+def _head(network: Network) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias of the last layer, where that is linear."""
+    try:
+        head = network.head
+    except OodbenchError:
+        return None
+    weight = head.weight.detach().cpu()
+    return weight, head.bias.detach().cpu() if head.bias is not None else torch.zeros(len(weight))

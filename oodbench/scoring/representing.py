@@ -1,0 +1,30 @@
+"""What a network makes of an image set, in the batches in which detectors over it would be shown it."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.memory import Portions
+from oodbench.basics.progress import progress
+from oodbench.images.imageset import ImageSet
+from oodbench.networks.network import Network, as_input
+from oodbench.networks.of_features import Made
+from oodbench.scoring.batches import batches, exact
+
+
+def represented(network: Network, images: ImageSet, device: torch.device) -> Made:
+    """Logits and features of `images`, float32 on the CPU."""
+    parts: list[tuple[Tensor, Tensor]] = []
+    portions = Portions()
+    with progress(f"features of {images.name}", len(images), passes=1) as advance, exact(network), torch.no_grad():
+        for pixels, _ in batches(images, device):
+            parts += portions.each(len(pixels), partial(_made, network, pixels))
+            advance(len(pixels))
+    logits, features = (torch.cat(of_all) for of_all in zip(*parts, strict=True))
+    return Made(logits, features)
+
+
+def _made(network: Network, pixels: Tensor, which: slice) -> tuple[Tensor, Tensor]:
+    found = network.represent(as_input(pixels[which]))
+    return found.logits.float().cpu(), found.features.float().cpu()

@@ -1,0 +1,178 @@
+"""A run on a feature pack: the same scores as on the images, and a word for whatever has no place there."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from realimages import SHARED, needs_real_images
+from safetensors.torch import load_file
+
+import oodbench as ood
+
+ON = ("--suite", "digits-adv", "--pretrained", "--only", "letters", "--limit", "200")
+METHODS = ("msp", "knn", "klm", "react")
+"""From logits; fitted on features; tuned on held-out images; with the weights of the last layer."""
+
+
+def named(*methods):
+    return [word for name in methods for word in ("--detector", name)]
+
+
+def stored(folder, method):
+    """Scores, predictions and all that goes with each image, of the one result of a method."""
+    (file,) = Path(folder).rglob(f"{method}/*.h5")
+    found = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(file) as opened:
+        opened.visititems(keep)
+        return found, dict(opened.attrs), opened["clean/letters"].attrs["fingerprint"]
+
+
+def test_scores_of_a_pack_are_those_of_the_images_to_the_last_bit(oodbench):
+    code, out, err = oodbench("features", *ON, "-o", "digits.features")
+    assert code == 0, err
+    assert "letters: 200 images, 10 logits, 1024 features" in out
+    assert oodbench("run", *ON, *named(*METHODS), "--task", "clean", "--out", "images")[0] == 0
+    code, _, err = oodbench("run", "--features", "digits.features", *named(*METHODS), "--out", "pack")
+    assert code == 0, err
+    for method in METHODS:
+        (one, about, fingerprint), (other, about_images, same) = stored("pack", method), stored("images", method)
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+        assert fingerprint == same
+        for name in ("suite_fingerprint", "network_digest", "parameters", "trained_on", "network"):
+            assert about[name] == about_images[name]
+        assert about["features"].startswith("digits.features (SHA-256 ")
+    out = oodbench("table", "pack", "--long")[1]
+    assert "features digits.features" in out
+    assert "Not scored from images, but from what a network made of them before: feature pack digits.features" in out
+    assert (
+        "everything is there already"
+        in oodbench("run", "--features", "digits.features", *named("knn"), "--out", "pack")[2]
+    )
+
+
+@pytest.fixture
+def pack(tmp_path):
+    """Hand-made features of three classes in two corners each, and the layer that tells them apart."""
+    generator = np.random.default_rng(5)
+    centres = 3 * np.eye(3)
+
+    def near(label):
+        return {
+            "features": np.abs(centres[label] + generator.normal(size=(len(label), 3))).astype("f4"),
+            "labels": label,
+        }
+
+    labels = np.arange(90) % 3
+    far = {"features": np.abs(generator.normal(size=(40, 3))).astype("f4")}
+    return ood.write_features(
+        tmp_path / "mine.features", near(labels), {"far": far}, head=(np.eye(3, dtype="f4"), np.zeros(3, "f4")),
+        train=near(labels), suite="mine", network="by-hand", made_on="paper",
+    )  # fmt: skip
+
+
+def test_every_detector_that_can_runs_on_a_pack_by_hand_and_the_others_are_named(oodbench, pack):
+    values = (
+        "knn.k=5",
+        "nnguide.k=5",
+        "openmax.tail=5",
+        "vim.dimensions=2",
+        "residual.dimensions=2",
+        "neco.dimensions=2",
+    )
+    settings = [word for value in values for word in ("--set", value)]
+    code, _, err = oodbench("run", "--features", pack, "--detector", "all", *settings)
+    assert code == 0, err
+    for name in ("gram", "mahalanobis", "rankfeat"):
+        assert f"left out: {name} needs feature maps (taps)" in err or f"left out: {name} is tuned on" in err
+    assert "left out: oe trains its network in its own way" in err
+    assert "left out: klm is tuned on ID images held out of training, and the pack has none" in err
+    frame = ood.load_results("results")
+    assert {"msp", "knn", "vim", "rmds", "react", "gradnorm", "nnguide"} <= set(frame["detector"])
+    assert frame["features"].str.contains("mine.features").all()
+    msp = frame[(frame.detector == "maxlogit") & (frame.metric == "auroc")]
+    tensors = load_file(pack)
+    of_id, of_ood = (tensors[f"sets/{name}/logits"].max(1).values for name in ("mine-test", "far"))
+    assert msp["value"].tolist() == [pytest.approx(float((of_id[:, None] > of_ood).double().mean()))]
+
+
+def test_another_pack_under_the_same_name_is_another_result(oodbench, pack):
+    assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
+    ood.write_features(pack, {"logits": np.random.default_rng(1).normal(size=(9, 3))}, {"far": {"logits": np.eye(3)}},
+                       suite="mine", network="by-hand")  # fmt: skip
+    assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
+    assert len(list(Path("results/mine/msp").glob("*.h5"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--detector", "mahalanobis"), "mahalanobis is tuned on"),
+        (("--detector", "odin", "--set", "odin.magnitude=0.01"), "odin needs the gradient"),
+        (("--detector", "atom"), "atom needs 4 logits an image, and the pack has 3"),
+        (("--detector", "rankfeat"), "rankfeat needs feature maps (taps)"),
+        (("--detector", "msp", "--task", "linf"), "linf: alters images, and a feature pack has none"),
+        (("--detector", "msp", "--task", "corruption"), "corruption: alters images"),
+        (("--detector", "msp", "--task", "certified"), "certified: alters images"),
+        (("--detector", "msp", "--threat", "both"), "a threat to ID images cannot be asked for"),
+        (("--detector", "msp", "--eps", "8"), "an attack's radii cannot be asked for"),
+        (("--detector", "msp", "--checkpoint", "x"), "a checkpoint cannot be asked for"),
+        (("--detector", "msp", "--only", "near"), "unknown OOD set of suite 'mine' 'near'"),
+        (("--detector", "msp", "--suite", "digits"), "give --suite NAME, or --features PACK"),
+    ],
+)
+def test_what_a_pack_cannot_do_is_refused_by_name(oodbench, pack, options, said):
+    code, _, err = oodbench("run", "--features", pack, *options)
+    assert code == 2
+    assert said in err
+    assert not Path("results").exists()
+
+
+def test_no_pack_is_a_mistake(oodbench):
+    code, _, err = oodbench("run", "--features", "none", "--detector", "msp")
+    assert code == 2
+    assert "there is no feature pack none" in err
+
+
+def test_logits_alone_are_enough_for_detectors_of_logits(oodbench, tmp_path):
+    logits = np.random.default_rng(2).normal(size=(20, 4)).astype(np.float16)
+    ood.write_features(
+        tmp_path / "p", {"logits": logits + 5 * np.eye(4)[np.arange(20) % 4]}, {"far": {"logits": logits}}
+    )
+    code, _, err = oodbench("run", "--features", "p", *named("msp", "energy"))
+    assert code == 0, err
+    code, _, err = oodbench("run", "--features", "p", *named("nci"))
+    assert code == 2
+    assert "nci learns from ID training images" in err or "nci needs" in err
+
+
+@needs_real_images
+def test_a_real_network_and_its_head_give_the_figures_that_others_found(oodbench, tmp_path):
+    arrays = np.load(SHARED / "spec" / "golden" / "cifar100-resnet14" / "features.npz")
+    weights = torch.load(SHARED / "weights" / "cifar100-resnet14.pth", weights_only=True, map_location="cpu")
+    head = (weights["model_state_dict"]["fc.weight"], weights["model_state_dict"]["fc.bias"])
+    test = {"features": arrays["id_features"], "labels": arrays["id_labels"]}
+    textures = {"dtd": {"features": arrays["ood_features"]}}
+    ood.write_features(tmp_path / "p", test, textures, head=head, suite="cifar100-resnet14")
+    assert oodbench("run", "--features", "p", *named("msp", "maxlogit", "energy"))[0] == 0
+    frame = ood.load_results("results")
+    accuracy = frame[frame.metric == "accuracy"]["value"]
+    assert accuracy.round(4).tolist() == [0.6568] * 3
+    found = frame[frame.metric == "auroc"].set_index("detector")["value"].round(4).to_dict()
+    assert found == {"msp": 0.6249, "maxlogit": 0.6257, "energy": 0.6221}
+    # Of the training images nothing is known, so half of the test images stand for them: every method runs.
+    halves = [{name: part[start::2] for name, part in test.items()} for start in (0, 1)]
+    ood.write_features(
+        tmp_path / "q", halves[0], textures, head=head, train=halves[1], heldout=halves[1], suite="halves"
+    )
+    dimensions = ("--set", "vim.dimensions=32", "--set", "residual.dimensions=32", "--set", "openmax.tail=5")
+    code, _, err = oodbench("run", "--features", "q", "--detector", "all", "--out", "all", *dimensions)
+    assert code == 0, err
+    assert ood.load_results("all")["detector"].nunique() >= 25

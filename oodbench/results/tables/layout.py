@@ -224,8 +224,9 @@ def _failed_rows(failures: "Sequence[tuple[str, pd.Series[Any]]]", headings: Col
 
 
 def one_line(text: object) -> str:
-    """A text of several lines in one, without the stop at its end."""
-    return " ".join(str(text).split()).rstrip(".")
+    """A text of several lines in one, without the stop at its end; dots that leave something out stay."""
+    line = " ".join(str(text).split())
+    return line if line.endswith("...") else line.removesuffix(".")
 
 
 def _table(

@@ -10,6 +10,7 @@ import pytest
 from oodbench.detector import Detector
 from oodbench.results import reference
 from oodbench.results.tables import Published, View, render, tidy
+from oodbench.results.tables.layout import one_line
 
 SIX = ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
 
@@ -285,3 +286,11 @@ def test_a_detectors_rows_stand_together_the_whole_run_first(tmp_path, stored):
     ]
     lines = [row[0] for row in rows(render(tidy(cells, {}), View(metrics=("auroc",))))[2:]]
     assert lines == ["msp (seed 1)", "msp (seed 1, linf.level=quick, 2 of each OOD set)", "atom (seed 1)"]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("it broke.", "it broke"), ("lower it with\n  --set a.b=...", "lower it with --set a.b=..."), ("why", "why")],
+)
+def test_a_reason_is_shown_in_one_line_and_keeps_what_stands_for_a_value(said, shown):
+    assert one_line(said) == shown

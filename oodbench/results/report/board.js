@@ -43,7 +43,7 @@ function sorted(rows, sort, view) {
 /** What is printed of a row in a column. */
 const textOf = (row, { task, metric }, view) => (metric === "accuracy" ? row.accuracy_text : row.means[task][view][metric].text);
 
-/** Whether a row's value may be the best of a column: it stands beside the others, and it is to be believed. */
+/** Whether a row's value may be the best of a column: it stands beside the others, and is not known to be worse. */
 const competes = (row, column) => !row.apart[column.task] && !row.doubted.includes(column.task);
 
 /** The best value of a column, as printed; null where rows were not done the same, so that none is better than another. */

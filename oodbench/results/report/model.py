@@ -72,7 +72,7 @@ class Row:
         flags: by task, what the attacks' own measurements warn of, the worst first.
         severity: by task, the most that a figure may be off by, as a fraction.
         marks: by task, the sign of that beside a figure.
-        doubted: tasks whose figures are not to be believed; none of them is the best of its column.
+        doubted: tasks whose figures are not to be believed, or are known to be too good: the best of no column.
         sheets: images that passed, by task.
         provenance: what it rests on, in words, by heading.
     """

@@ -127,7 +127,7 @@ def row(
         panels=[_panel(groups, group, scores) for group in groups.ood],
         severity={task: effect for (_, task), effect in severities.items()},
         marks={task: mark(effect) for (_, task), effect in severities.items()},
-        doubted=sorted({task for _, task in tables.disbelieved(flagged)}),
+        doubted=sorted({task for _, task in tables.disqualified(flagged)}),
         flags=_flags(flagged) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),

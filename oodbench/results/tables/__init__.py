@@ -3,7 +3,7 @@
 from oodbench.results.tables.against import Paired, against
 from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
-from oodbench.results.tables.flags import disbelieved, flagged, severities
+from oodbench.results.tables.flags import disqualified, flagged, severities
 from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
 from oodbench.results.tables.layout import chosen, flat, lacking, printed, render
 from oodbench.results.tables.lines import named_network
@@ -25,7 +25,7 @@ __all__ = [
     "cell_names",
     "chosen",
     "compact",
-    "disbelieved",
+    "disqualified",
     "flagged",
     "flat",
     "lacking",

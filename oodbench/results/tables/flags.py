@@ -67,13 +67,13 @@ def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
 
 
 def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
-    """Entries as they are held against each other: a figure that is not to be believed cannot be the best one.
+    """Entries as they are held against each other: a figure that is worse than it looks cannot be the best one.
 
     Args:
         summary: of a table.
         scores: the rows of a tidy frame that it was made of, those of accuracy left out.
     """
-    doubted = disbelieved(flagged(scores))
+    doubted = disqualified(flagged(scores))
     return [
         replace(entry, rivals=None)
         if entry.metric != "accuracy" and any((cell, entry.task) in doubted for cell in entry.cells)
@@ -82,9 +82,9 @@ def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
     ]
 
 
-def disbelieved(found: Iterable[Flagged]) -> set[tuple[str, str]]:
-    """(cell, task) of figures that are not to be believed."""
-    return {(one.cell, task) for one in found if one.belief == severity.NO for task in one.tasks}
+def disqualified(found: Iterable[Flagged]) -> set[tuple[str, str]]:
+    """(cell, task) of figures that are not to be believed, or known to be too good by more than a point."""
+    return {(one.cell, task) for one in found if one.belief in (severity.NO, severity.AT_MOST) for task in one.tasks}
 
 
 def stored(effects: Mapping[str, Effect]) -> str:

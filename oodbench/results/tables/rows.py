@@ -65,10 +65,7 @@ def rows_of(
     notes = {entry: _apart(entry.notes, alone) for entry in summary}
     of_failed = {cell: _apart(line.notes([cell]), alone) for cell, line in failed.items()}
     shared = _common([*notes.values(), *of_failed.values()])
-    of_task: dict[str, list[Note]] = {}
-    for task in dict.fromkeys(entry.task for entry in summary):
-        own = _common([notes[entry] for entry in summary if entry.task == task])
-        of_task[task] = [note for note in own if note not in shared and _about_task(note, task)]
+    of_task = _of_task(notes, shared)
     row_of: dict[Entry, tuple[str, str]] = {}
     called: dict[str, str] = {}
     for entry in summary:
@@ -113,6 +110,30 @@ def _apart(notes: Iterable[Note], one_network: bool) -> list[Note]:
 def _common(several: Sequence[Sequence[Note]]) -> list[Note]:
     """What stands in all of them."""
     return [note for note in several[0] if all(note in other for other in several)] if several else []
+
+
+def _of_task(notes: Mapping[Entry, Sequence[Note]], shared: Sequence[Note]) -> dict[str, list[Note]]:
+    """By task, the notes that are said of it once, instead of in each row that has a number under it.
+
+    Where that row has numbers under other tasks, too, they are notes of these as well, or stay in the row: else one
+    result would be torn into rows of two names.
+    """
+    found: dict[str, list[Note]] = {}
+    for task in dict.fromkeys(entry.task for entry in notes):
+        own = _common([said for entry, said in notes.items() if entry.task == task])
+        found[task] = [note for note in own if note not in shared and _about_task(note, task)]
+    under: dict[str, set[str]] = {}
+    for entry in notes:
+        for cell in entry.cells:
+            under.setdefault(cell, set()).add(entry.task)
+    return {
+        task: [
+            note
+            for note in own
+            if all(note in found[other] for tasks in under.values() if task in tasks for other in tasks)
+        ]
+        for task, own in found.items()
+    }
 
 
 def _about_task(note: Note, task: str) -> bool:

@@ -86,6 +86,17 @@ def test_a_task_with_settings_of_its_own_stands_in_the_row_of_its_detector(tmp_p
     assert "95 % intervals" in text  # the subset has some, which --long shows
 
 
+def test_a_task_set_otherwise_for_one_run_leaves_the_run_in_one_row(tmp_path, stored):
+    """What is said of a task once is in no row; but a result with other tasks would stand in two rows then."""
+    cells = [
+        add_tasks(stored, tmp_path, ("clean", "linf")),
+        add_tasks(stored, tmp_path, ("clean", "linf-2"), settings="linf-2.steps=2", seed=2, key="cd"),
+    ]
+    rows = grid(compact(tidy(cells, {}), width=200))
+    assert [row.count("–") for row in rows] == [2, 2]
+    assert [" ".join(row[:-6]) for row in rows] == ["msp (seed 1)", "msp (seed 2, linf-2.steps=2)"]
+
+
 def test_another_training_is_another_row(tmp_path, stored):
     """Settings of a network are no task's: its figures must not stand in the row of another network."""
     cells = [stored(tmp_path, task="clean"), stored(tmp_path, task="linf", settings="q=0.5", key="cd")]

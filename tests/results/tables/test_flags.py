@@ -98,6 +98,18 @@ def test_what_is_not_to_be_believed_is_the_best_of_no_column(tmp_path, stored):
     assert "*" not in row["msp"] and "*" not in row["oe"] and row["atom"].count("*") == 2
 
 
+def test_what_is_known_to_be_too_good_is_the_best_of_no_column(tmp_path, stored):
+    """FPR@95 0 and AUROC 87.5, of which climbing on takes 37.5 points: the rival's 0 and 65.6 hold."""
+    known = flag(stored(tmp_path, ood=[("letters", [0.0, 1.0, 2.0, 3.0])]), {"continued": [np.nan, 5.5, np.nan, 5.5]})
+    rival = stored(tmp_path, detector="atom", ood=[("letters", [0.0, 1.1, 9.2, 9.3])])
+    frame = tidy([known, rival, stored(tmp_path, detector="oe", ood=[("letters", [9.5, 9.6, 9.7, 9.8])])], {})
+    assert "too good" in compact(frame)
+    row = {line.split()[0]: line for line in compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))}
+    assert "*" not in row["msp"] and row["atom"].count("*") == 2
+    line = next(line for line in render(frame).splitlines() if line.startswith("| msp"))
+    assert re.findall(r"\*\*([^*]+)\*\*", line) == ["87.50"]  # ID accuracy, which no attack concerns
+
+
 def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
     continued = [np.nan, 5.5, np.nan, np.nan]  # from 1, which passes none, to 5.5, which passes 4 of 8
     cell = flag(stored(tmp_path), {"continued": continued}, constants=ADAPTIVE)

@@ -110,9 +110,10 @@ def check(
     today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
         ours = str(convention) in CONVENTIONS
-        measured = figures(tables.tidy(cells, detectors, str(convention) if ours else "default"), rows["ood"])
+        measured = _Named(figures(tables.tidy(cells, detectors, str(convention) if ours else "default"), rows["ood"]))
         for _, row in rows.iterrows():
-            found = today.among(_alike(row, measured))
+            found = measured.like(row)
+            found = found if found.empty else today.among(found)
             if ours or found.empty:
                 verdicts.append(_verdict(row, found, measured))
             else:
@@ -273,16 +274,33 @@ def _tolerated(row: pd.Series[Any]) -> float:
     return given.get(row["metric"], TOLERANCE) if row["checkpoint"] else TRAINED[row["metric"]]
 
 
-def _alike(row: pd.Series[Any], measured: pd.DataFrame) -> pd.DataFrame:
-    """What was measured under a reference row's name; a seed that it does not say may be any."""
-    named = [name for name in IDENTITY if name != "seed" or row["seed"]]
-    same = pd.Series(True, index=measured.index)
-    for name in named:
-        same &= measured[name] == row[name]
-    return measured[same]
+class _Named:
+    """What was measured, by its names: a reference may have thousands of rows.
+
+    Attributes:
+        frame: from `figures`.
+        sets: OOD sets and means in it.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.sets = list(frame["ood"].unique())
+        self._rows: dict[tuple[Any, ...], list[int]] = {}
+        for number, named in enumerate(frame[list(IDENTITY)].itertuples(index=False, name=None)):
+            self._rows.setdefault(named, []).append(number)
+            # A reference that says no seed means any; no figure is without one.
+            self._rows.setdefault(_name_of(dict(zip(IDENTITY, named, strict=True)), seed=""), []).append(number)
+
+    def like(self, row: pd.Series[Any], **other: str) -> pd.DataFrame:
+        """What has the name of a reference row, but for what is `other`; a seed that it does not say may be any."""
+        return self.frame.iloc[self._rows.get(_name_of(row, **other), [])]
 
 
-def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: pd.DataFrame) -> Verdict:
+def _name_of(row: Mapping[str, Any] | pd.Series[Any], **other: str) -> tuple[Any, ...]:
+    return tuple(other.get(name, row[name]) for name in IDENTITY)
+
+
+def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verdict:
     if found.empty:
         return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
     if len(found) > 1:
@@ -310,13 +328,15 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: pd.DataFrame) -
     return Verdict(_name(row), status, row["value"], value, beyond, range_of)
 
 
-def _unmeasured(row: pd.Series[Any], measured: pd.DataFrame) -> str:
+def _unmeasured(row: pd.Series[Any], measured: _Named) -> str:
     """That a figure was not measured, or only on some of the sets that its mean is over."""
-    beside = pd.concat([_alike(row.where(row.index != "ood", ood), measured) for ood in measured["ood"].unique()])
-    there = set(beside["ood"])
-    if not row["ood"].startswith(MEAN) or not there:
+    if not row["ood"].startswith(MEAN):
         return "not measured here"
-    of_suite = measured[(measured["cell"] == beside["cell"].iloc[0])]
+    there = {ood: found for ood in measured.sets if not (found := measured.like(row, ood=ood)).empty}
+    if not there:
+        return "not measured here"
+    cell = next(iter(there.values()))["cell"].iloc[0]
+    of_suite = measured.frame[measured.frame["cell"] == cell]
     missing = [ood for ood in behind(of_suite, row["ood"]) if ood not in there]
     return f"not measured here on {', '.join(missing)}, and a mean over other OOD sets is another figure"
 

@@ -106,8 +106,11 @@ def parse(text: str, name: str) -> pd.DataFrame:
         frame[column] = numbers.astype(float).fillna(0.0) if column in ("limit", "images") else numbers.astype(float)
     if (wrong := ~frame["value"].between(0, 1)).any():
         raise _bad(name, frame, wrong, "value", "a fraction from 0 to 1")
-    if (wrong := (frame["tolerance"] < 0) | (frame["low"] > frame["high"])).any():
-        raise _bad(name, frame, wrong, "tolerance", "0 or more, and `low` no higher than `high`")
+    # 5 for five points would let anything pass
+    if (wrong := ~frame["tolerance"].isna() & ~frame["tolerance"].between(0, 1)).any():
+        raise _bad(name, frame, wrong, "tolerance", "a fraction from 0 to 1, as 0.05 for five points, or nothing")
+    if (wrong := frame["low"] > frame["high"]).any():
+        raise _bad(name, frame, wrong, "low", "no more than `high`")
     if (wrong := ~frame["sides"].isin(SIDES)).any():
         raise _bad(name, frame, wrong, "sides", "nothing or 'both'")
     if (wrong := frame.duplicated([*IDENTITY, "id_set", "network", "convention", "reference", "note"])).any():

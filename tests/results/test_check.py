@@ -42,6 +42,27 @@ def test_what_was_measured_passes_against_itself(measured, known):
     assert set(known["checkpoint"]) == {"plain.safetensors"}
 
 
+def test_a_reference_of_thousands_is_looked_up_and_not_searched(measured, known, monkeypatch):
+    """Each of its rows was held against every figure, one column after the other: nine minutes for what is shipped."""
+    many = pd.concat([known, *[known.assign(detector=f"other-{number}") for number in range(500)]], ignore_index=True)
+    compared = []
+    equal = pd.Series.__eq__
+    monkeypatch.setattr(pd.Series, "__eq__", lambda one, other: compared.append(0) or equal(one, other))
+    verdicts = check([measured], many, {})
+    assert len(compared) < len(many)
+    assert [each.status for each in verdicts].count(Status.PASS) == len(known)
+    assert [each.status for each in verdicts].count(Status.MISSING) == 500 * len(known)
+
+
+@pytest.mark.parametrize("value", ["5", "inf", "-0.1"])
+def test_a_tolerance_that_lets_anything_pass_is_refused(measured, known, tmp_path, value):
+    write(known.assign(tolerance=value), tmp_path / "reference.csv")
+    with pytest.raises(
+        OodbenchError, match="tolerance is .*, expected a fraction from 0 to 1, as 0.05 for five points"
+    ):
+        read(tmp_path / "reference.csv")
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "tolerance", "sides", "status", "beyond"),
     [

@@ -154,7 +154,7 @@ def test_empty_numbers_are_not_known_but_for_what_counts_images():
         (text_of({**ROW, "value": "97.2"}), "expected a fraction"),
         (text_of({**ROW, "value": ""}), "expected a fraction"),
         (text_of({**ROW, "tolerance": "-0.1"}), "line 2: tolerance"),
-        (text_of({**ROW, "low": "0.7", "high": "0.3"}), "line 2: tolerance"),
+        (text_of({**ROW, "low": "0.7", "high": "0.3"}), "line 2: low is '0.7'"),
         (text_of({**ROW, "sides": "left"}), "line 2: sides is 'left'"),
         (text_of(ROW, ROW), "line 3: this figure stands in an earlier line"),
         ('a,b\n1,2,3\n"', "is not a CSV file"),

@@ -30,6 +30,31 @@ class Value:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold that promises to keep a share of ID images, and what it delivers.
+
+    It is chosen on one half of the ID images and held against the other; see `oodbench.results.tables.operating`.
+
+    Attributes:
+        keep: share of ID images that is promised to be kept, in expectation.
+        threshold: a score; an image is rejected if its own is lower.
+        n_chosen_on: ID images that it was chosen on.
+        id_rejected: share of the other ID images, as they are, that is rejected; None where no task leaves them so.
+        id_rejected_attacked: the same by task, where the task attacks ID images.
+        caught: share of OOD images that is rejected, by task and view; None where the row lacks one of the view's sets.
+        note: why there is no threshold; "" where there is one.
+    """
+
+    keep: float
+    threshold: float = 0.0
+    n_chosen_on: int = 0
+    id_rejected: Value | None = None
+    id_rejected_attacked: Mapping[str, Value] = field(default_factory=dict)
+    caught: Mapping[str, Mapping[str, Value | None]] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Panel:
     """One task against one OOD set, for one row.
 
@@ -69,6 +94,7 @@ class Row:
         threats: the same in words.
         means: FPR@95 and AUROC by task and view; None where the row lacks one of the view's sets.
         panels: everything measured.
+        operating: thresholds with a promise, and what they deliver.
         flags: by task, what the attacks' own measurements warn of, the worst first.
         severity: by task, the most that a figure may be off by, as a fraction.
         marks: by task, the sign of that beside a figure.
@@ -89,6 +115,7 @@ class Row:
     threats: Mapping[str, str]
     means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
     panels: Sequence[Panel]
+    operating: Sequence[OperatingPoint]
     flags: Mapping[str, Sequence[str]]
     severity: Mapping[str, float]
     marks: Mapping[str, str]

@@ -26,7 +26,9 @@ function showBoard(board, main) {
     else refresh(bars);
     drawn = wanted;
     refresh(curves);
+    points.draw();
   };
+  const points = operatingSection(board, state);
   curves.replaceChildren(...curveFigures(board, state));
   main.replaceChildren(
     make("h1", {}, board.suite, make("small", {}, board.extent)),
@@ -46,6 +48,8 @@ function showBoard(board, main) {
     make("h2", { id: "sets" }, "FPR@95 by task and set"),
     bars,
     ...(curves.hasChildNodes() ? [make("h2", { id: "radii" }, "Over the radius of the attack"), curves] : []),
+    make("h2", { id: "operating" }, "Operating points"),
+    ...points.parts,
     make("h2", { id: "details" }, "Detectors in detail"),
     make("p", { class: "note" }, "ROC curves, scores, and images that passed: open a row."),
     ...board.rows.map((row) => cell(board, row)),

@@ -16,7 +16,7 @@ from oodbench.version import __version__
 LIBRARIES = {"d3.min.js": "d3.LICENSE", "plot.umd.min.js": "plot.LICENSE"}
 """Vendored files in the order in which they are loaded, each with its licence."""
 
-SCRIPTS = ("dom.js", "charts.js", "board.js", "cells.js", "page.js")
+SCRIPTS = ("dom.js", "charts.js", "board.js", "cells.js", "operating.js", "page.js")
 """Ours, in the order in which they are loaded."""
 
 

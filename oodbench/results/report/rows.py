@@ -16,6 +16,7 @@ from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
 from oodbench.results.report.curves import histogram, roc
 from oodbench.results.report.model import Panel, Row, Value
+from oodbench.results.report.operating import operating
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.flags import Flagged
@@ -125,6 +126,7 @@ def row(
         threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
         means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
         panels=[_panel(groups, group, scores) for group in groups.ood],
+        operating=operating(groups.groups, views),
         severity={task: effect for (_, task), effect in severities.items()},
         marks={task: mark(effect) for (_, task), effect in severities.items()},
         doubted=sorted({task for _, task in tables.disqualified(flagged)}),

@@ -1,6 +1,6 @@
 """Stored scores to operating points: a threshold with a promise, and what it delivers on other images and attacked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,11 +81,6 @@ def _of_cell(
     attributes, everything = require(cell)
     outdated = stale(everything)
     groups = [group for group in everything if (group.task, group.image_set) not in outdated]
-    attacked = {group.task: group for group in groups if group.role == "id"}
-    clean = attacked.get(ID_TASK)
-    if clean is None:
-        return
-    chosen = chosen_on(clean.indices)
     about = {one: attributes[one] for one in ("suite", "detector", "seed")} | {"cell": name}
     given: pd.Series[Any] = pd.Series(
         {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "pretrained": "", "unlike": "", "tuned": ""}
@@ -94,12 +89,36 @@ def _of_cell(
     about["line"] = label(str(attributes["detector"]), about_line(given, [int(attributes["seed"])]))
     for keep in keeps:
         try:
-            promised = threshold(clean.scores[chosen], keep, delta)
+            yield from ({**about, **row} for row in delivered(groups, keep, delta, prevalence))
         except OodbenchError as error:
-            raise OodbenchError(f"{name}, of whose {len(clean.scores)} ID images one half chooses: {error}") from error
-        for group in (group for group in groups if group.role == "ood"):
-            turned = attacked.get(group.task, clean)
-            yield {**about, **_delivered(promised, turned, group, prevalence)}
+            raise OodbenchError(f"{name}, of whose ID images one half chooses: {error}") from error
+
+
+def delivered(
+    groups: Sequence[Scores], keep: float, delta: float = 0.0, prevalence: float = 0.01
+) -> list[dict[str, Any]]:
+    """What the threshold of one cell promises and delivers, a row a group of OOD images; see `operating_points`.
+
+    Args:
+        groups: of the cell, none of them stale; without clean scores of ID images nothing can be chosen, and there is
+            no row.
+        keep: share of ID images to be kept.
+        delta: see `oodbench.statistics.conformal.threshold`.
+        prevalence: share of OOD images.
+
+    Raises:
+        OodbenchError: there are too few ID images for the promise.
+    """
+    attacked = {group.task: group for group in groups if group.role == "id"}
+    clean = attacked.get(ID_TASK)
+    if clean is None:
+        return []
+    promised = threshold(clean.scores[chosen_on(clean.indices)], keep, delta)
+    return [
+        _delivered(promised, attacked.get(group.task, clean), group, prevalence)
+        for group in groups
+        if group.role == "ood"
+    ]
 
 
 def chosen_on(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -111,7 +130,7 @@ def chosen_on(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _delivered(promised: Threshold, id_images: Scores, ood: Scores, prevalence: float) -> Mapping[str, Any]:
+def _delivered(promised: Threshold, id_images: Scores, ood: Scores, prevalence: float) -> dict[str, Any]:
     other = ~chosen_on(id_images.indices)
     rejected = float(promised.rejects(id_images.scores[other]).mean())
     accepted = float(1 - promised.rejects(ood.scores).mean())

@@ -106,6 +106,25 @@ def test_it_loads_alone_and_leads_with_the_leaderboard(chromium, page):
         assert board["y"] + board["height"] < 900
 
 
+def test_operating_points_hold_what_was_promised_against_what_is_delivered(chromium, page):
+    with shown(chromium, page) as browser:
+        rows = browser.find_elements(By.CSS_SELECTOR, "#points tbody tr")
+        assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == names(browser)[:4]
+        heads = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#points thead th")]
+        assert heads[2:] == [
+            "ID rejected, promised",
+            "ID rejected, delivered",
+            "clean: OOD rejected ↑",
+            "linf: OOD rejected ↑",
+        ]
+        cells = [one.text for one in rows[0].find_elements(By.TAG_NAME, "td")]
+        assert cells[1] == "≤ 5.00" and " to " in cells[2]
+        assert 0 <= float(cells[4]) <= float(cells[3]) <= 100
+        choice = browser.find_element(By.XPATH, "//label[starts-with(., 'ID images kept')]/select")
+        Select(choice).select_by_visible_text("99 %")
+        assert "too few to promise that 99 % are kept" in browser.find_element(By.ID, "points").text
+
+
 def test_names_are_text_whatever_they_are(chromium, page):
     with shown(chromium, page) as browser:
         assert "</script>'\"<b>fox</b>" in names(browser)

@@ -69,7 +69,7 @@ def test_attacked_id_images_are_held_against_the_threshold_of_clean_ones(tmp_pat
 
 def test_what_too_few_images_cannot_promise_is_said(tmp_path):
     cell, _ = cell_of(tmp_path, count=30)
-    with pytest.raises(OodbenchError, match="of whose 30 ID images one half chooses: 15 ID images are too few .* 19"):
+    with pytest.raises(OodbenchError, match="of whose ID images one half chooses: 15 ID images are too few .* 19"):
         operating_points([cell], [0.95])
     with pytest.raises(OodbenchError, match="prevalence is 2"):
         operating_points([cell], [0.5], prevalence=2)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.basics.draws import CommonDraws, Draws
 from oodbench.basics.gradient import PerImage
 from oodbench.basics.passes import Passes
 from oodbench.networks.bounds import LogitBounds
@@ -88,6 +89,7 @@ class Detector(ABC):
         grid: the parameter that the paper chooses per data set by training again, and the values it tries.
         reads_labels: `observe` or `tune` looks at labels. A method that says False can learn from ID images that have
             none; it is then given -1 for each.
+        only_by_name: most networks lack what it needs, so a run has it where it is named and not among "all".
     """
 
     name: ClassVar[str]
@@ -95,6 +97,7 @@ class Detector(ABC):
     Parameters: ClassVar[type] = NoParameters
     grid: ClassVar[tuple[str, tuple[Any, ...]] | None] = None
     reads_labels: ClassVar[bool] = True
+    only_by_name: ClassVar[bool] = False
 
     def __init__(self, parameters: Any = None) -> None:
         self.parameters = self.Parameters() if parameters is None else parameters
@@ -110,10 +113,23 @@ class Detector(ABC):
         """K, the number of ID classes: the network's first K outputs."""
         return self._when_fitted()[1]
 
-    @classmethod
-    def observes(cls) -> bool:
+    def observes(self) -> bool:
         """It learns from ID training images."""
-        return cls.observe is not Detector.observe
+        return type(self).observe is not Detector.observe
+
+    def over(self) -> "Detector | None":
+        """The detector whose score this one reworks, over the same network; None for a score of its own.
+
+        Whoever has one attaches, shows, settles and tunes it in its own `attach`, `observe`, `settle` and `tune`.
+        """
+        return None
+
+    def draws(self) -> int:
+        """Of how many random draws one score is made; 0 where nothing in it is random.
+
+        A method that draws overrides `score_drawn` in place of `score`.
+        """
+        return 0
 
     def objective(self) -> Objective:
         """How this method's network is trained; plain cross-entropy unless the method says otherwise."""
@@ -145,15 +161,27 @@ class Detector(ABC):
         """Scores (N,) of images, float (N, C, H, W) in [0, 1]; higher = more in-distribution.
 
         Float64 out of the log domain (log-odds, differences of logsumexp): a probability that rounds to 1.0 makes
-        ties, and ties look like robustness.
+        ties, and ties look like robustness. Of a random score, that with the same draws for every image.
         """
+        if self.draws():
+            self._when_fitted()
+            return self.score_drawn(images, CommonDraws("score"))
         return self.score_representation(self.network.represent(images))
+
+    def score_drawn(self, images: Tensor, draws: Draws) -> Tensor:
+        """Scores (N,) of images with given `draws`, numbers 0 to `self.draws()` - 1 of them: the same give the same.
+
+        Nothing else in a score may be random: a run gives each image draws of its own, seeded by the image, and an
+        attack gives others, to climb what is expected of the score.
+        """
+        raise TypeError(f"the score of {self.name} draws nothing")
 
     @abstractmethod
     def score_representation(self, representation: Representation) -> Tensor:
         """Scores (N,) from one forward pass, which all detectors of a network share.
 
-        A method that needs passes of its own overrides `score` as well, and then answers here by raising TypeError.
+        A method that needs passes of its own overrides `score` or `score_drawn` as well, and then answers here by
+        raising TypeError.
         """
 
     def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
@@ -161,7 +189,7 @@ class Detector(ABC):
 
         A method that looks at more than representations overrides this, to save what that pass has done already.
         """
-        if type(self).score is Detector.score:
+        if type(self).score is Detector.score and not self.draws():
             return self.score_representation(representation)
         return self.score(images)
 

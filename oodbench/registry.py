@@ -104,6 +104,26 @@ class Installed:
         return detector
 
 
+def in_process(name: str) -> type[Detector]:
+    """The detector called `name` that is installed or, with the plugin files that were loaded by now, defined here.
+
+    Raises:
+        OodbenchError: there is none.
+    """
+    from oodbench.detector import Detector
+
+    registry = discover()
+    if name in registry:
+        return registry[name]
+    waiting, defined = [Detector], dict[str, type[Detector]]()
+    while waiting:
+        waiting += (below := waiting.pop().__subclasses__())
+        defined |= {one.name: one for one in below if isinstance(vars(one).get("name"), str)}
+    if name not in defined:
+        raise unknown("detector", name, registry.names())
+    return defined[name]
+
+
 def code_of(detectors: Mapping[str, type[Detector]], name: str) -> str:
     """Digest of the code behind the detector called `name`; that of a built-in one is taken without importing it."""
     return detectors.code(name) if isinstance(detectors, Registry) else _code(detectors[name])

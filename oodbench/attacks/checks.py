@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
+from oodbench.attacks.ascent import Ascent
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
@@ -170,11 +171,19 @@ def thorough(
 
     def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
         """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
+        score = goal.climbed(f"check/{purpose}")
         both = [
-            rule(goal.score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough).after
+            judged(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough))
             for rule in (apgd, adam)
         ]
         return torch.maximum(*both)
+
+    def judged(found: Ascent) -> Tensor:
+        """What a climb reached, (N,); of a random score by the draws that judge, of which it saw none."""
+        if goal.expected is None:
+            return found.after
+        with torch.no_grad():
+            return torch.cat([goal.score(part) for part in torch.split(found.images, size)]).double()
 
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
@@ -183,14 +192,17 @@ def thorough(
     over_radii = {share: climbed(min(share * epsilon, 255), SHORT) for share in RADII} | {1.0: short}
     damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
     generators = generators_per_image(indices, "square check", purpose)
-    blind = square(goal.score, images, epsilon=epsilon, queries=QUERIES, generators=generators)
+    by_chance = square(
+        goal.climbed(f"square check/{purpose}"), images, epsilon=epsilon, queries=QUERIES, generators=generators
+    )
+    blind = judged(by_chance)
     return {
         "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
         "unbounded_auroc": float(1 - ranks.passed(free).mean()),
         "radii": float(max(less - more for less, more in pairwise(damage))),
         "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
-        "square": beaten(blind.after, reached, goal.enough),
-        "square_gain": ranks.gain(blind.after, reached),
+        "square": beaten(blind, reached, goal.enough),
+        "square_gain": ranks.gain(blind, reached),
     }
 
 

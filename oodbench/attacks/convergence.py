@@ -51,7 +51,7 @@ def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int) -> Te
     if len(open_rows):
         try:
             found = adam(
-                goal.score,
+                goal.climbed("further"),
                 images[open_rows],
                 epsilon=epsilon,
                 iterations=ITERATIONS,

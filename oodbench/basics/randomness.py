@@ -28,11 +28,15 @@ def uniform_per_image(
 
 
 def generators_per_image(
-    indices: Sequence[int] | npt.NDArray[np.int64], *purpose: int | str
+    indices: Sequence[int] | npt.NDArray[np.int64], *purpose: int | str, stream: int = 0
 ) -> list[np.random.Generator]:
-    """One counter-based generator (Philox) for each image index, whatever other images are asked for."""
+    """One counter-based generator (Philox) for each image index, whatever other images are asked for.
+
+    Each number of a `stream`, from 0, gives a generator of its own, far from the others in the same sequence.
+    """
     low, high = _key(purpose)
-    return [np.random.Generator(np.random.Philox(key=[low, high ^ int(index)])) for index in indices]
+    counter = [0, 0, 0, stream]
+    return [np.random.Generator(np.random.Philox(counter=counter, key=[low, high ^ int(index)])) for index in indices]
 
 
 def _key(purpose: tuple[int | str, ...]) -> tuple[int, int]:

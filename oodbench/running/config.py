@@ -180,7 +180,7 @@ class RunConfig:
         Raises:
             OodbenchError: something is not there, or cannot be asked of a suite.
         """
-        methods = tuple(registry[name] for name in _names(self.detectors, registry.names))
+        methods = self._methods(registry)
         limit = self.limit
         if self.features:
             pack = feature_runs.load(Path(self.features))
@@ -203,6 +203,12 @@ class RunConfig:
             source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None),
             demands=Demands(self.again, self.keep_images, self.thorough),
         )
+
+    def _methods(self, registry: Registry) -> tuple[type[Detector], ...]:
+        """The detectors that are named; "all" are those that most networks can do with."""
+        named = _several(self.detectors)
+        found = tuple(registry[name] for name in _names(self.detectors, registry.names))
+        return tuple(one for one in found if not one.only_by_name or one.name in named)
 
     def _able(
         self, pack: FeaturePack, suite: Suite, methods: tuple[type[Detector], ...], team: Team

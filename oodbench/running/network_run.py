@@ -160,7 +160,7 @@ class NetworkRun:
     ) -> list[Scored]:
         (cell,) = cells
         detector, task, device = cell.detector, self._plan.task(pair), self._device
-        goal = Goal.against(detector) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
+        goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
         keep = self._plan.demands.keep_images or self._plan.demands.thorough
         further = convergence.chosen(len(images))  # of the whole set, whoever has which part of it
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)

@@ -15,6 +15,7 @@ from oodbench.objective import Objective
 from oodbench.results.store import Cell
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
+from oodbench.scoring.attacking import attack_passes
 from oodbench.scoring.certified import BOUNDS
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
@@ -225,7 +226,7 @@ class SuitePlan:
                 if self.task(pair).certifies:
                     total += Passes(forward=BOUNDS) * len(self.images[pair[1]])
                 elif self.task(pair).attacks():
-                    attack = self.task(pair).passes() + cell.detector.own_passes()
+                    attack = attack_passes(self.task(pair), cell.detector)
                     total += attack * len(self.images[pair[1]])
                     total += convergence.COST * min(len(self.images[pair[1]]), convergence.CONTINUED)
                     if self.demands.thorough:

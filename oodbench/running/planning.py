@@ -177,13 +177,14 @@ def _plan_cell(bare: SuitePlan, detector: Detector, learned_from: Sequence[str],
     suite = bare.suite
     # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
     retasked = [setting.text for setting in bare.settings if of_task(setting, suite)]
-    code = code_digest(type(detector), root=Detector)
+    code, over = code_digest(type(detector), root=Detector), detector.over()
     key = digest(
         suite.fingerprint,
         detector.name,
         *retasked,
         json.dumps(asdict(detector.parameters), sort_keys=True),
         code,
+        *([code_digest(type(over), root=Detector)] if over else []),
         *learned_from,
         str(bare.seed),
         str(bare.sample.limit),

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.attacks.attack_goal import scores_a_look
 from oodbench.basics import plugins
+from oodbench.basics.sourcecode import code_digest
+from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
@@ -99,6 +102,7 @@ class Records:
                     "looks": scored.looks,
                     "stops_at": self._plan.task(pair).stops_at(),
                     "images_sha256": scored.images_sha256,
+                    **self._draws(cell, pair),
                     **{f"check_{name}": value for name, value in scored.checks.items()},
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     **shown(self._scored_under()),
@@ -106,6 +110,14 @@ class Records:
             ),
             self._cell_attributes(cell, done=pair),
         )
+
+    def _draws(self, cell: CellPlan, pair: Pair) -> dict[str, int]:
+        """Of how many draws each score is, and each look of an attack; nothing of what is not random."""
+        detector, task = cell.detector, self._plan.task(pair)
+        if not detector.draws():
+            return {}
+        looked = {"draws_a_look": detector.draws() * scores_a_look(detector, task.eot)} if task.attacks() else {}
+        return {"draws": detector.draws(), **looked}
 
     def add_checks(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float]) -> None:
         """Note more of a group that is there already: what was measured of its attack, by name."""
@@ -161,6 +173,7 @@ def _attributes(
         "paper": cell.detector.paper,
         "parameters": json.dumps(asdict(cell.detector.parameters)),
         "code": cell.code,
+        **_over(cell.detector),
         "settings": " ".join(setting.text for setting in plan.settings),
         "plugin": plugins.file_of(type(cell.detector)),
         "options": shlex.join(setup.compute.options(setup.device, trains=not network_plan.given)),
@@ -177,3 +190,9 @@ def _attributes(
         "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",
         "unlike": "; ".join(plan.image_sets.unlike),
     }
+
+
+def _over(detector: Detector) -> dict[str, str]:
+    """Which detector's score a method reworks, and the code behind that one; nothing of a score of its own."""
+    over = detector.over()
+    return {} if over is None else {"over": over.name, "over_code": code_digest(type(over), root=Detector)}

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.attack_goal import Goal, scores_a_look
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.basics.memory import Portions
+from oodbench.basics.passes import Passes
 from oodbench.basics.progress import Advance, Stopwatch, progress, spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
@@ -77,7 +78,7 @@ def aim(
     """
     highest = np.argsort(-id_scores, kind="stable")[:LURES]
     pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(device)
-    return Goal.of(detector, as_input(pixels), enough(id_scores, task))
+    return Goal.of(detector, as_input(pixels), enough(id_scores, task), task.eot)
 
 
 def enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
@@ -90,6 +91,13 @@ def enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
     return float(np.quantile(id_scores, task.stops_at(), method="higher"))
 
 
+def attack_passes(task: Task, detector: Detector) -> Passes:
+    """What a task's attack on one image costs for a detector: one that draws takes all its passes at every look."""
+    if not detector.draws():
+        return task.passes() + detector.own_passes()
+    return task.passes() * (detector.own_passes().both * scores_a_look(detector, task.eot))
+
+
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
     """Scores of `images` after an attack on them.
 
@@ -100,7 +108,7 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     parts: list[Scored] = []
     size = task.together * batch_size(device, images.images.shape[1])
     steps = task.passes().forward
-    cost = (task.passes() + attack.detector.own_passes()).both / max(1, steps)
+    cost = attack_passes(task, attack.detector).both / max(1, steps)
     with (
         progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
         exact(attack.detector.network),
@@ -144,11 +152,13 @@ def _attacked(
         altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
         checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
         stored, outside = _on_grid(altered.images, pixels, task.epsilon)
-        continued = _continued(attack, pixels, altered.images, rows, where)
-        after = []
-        for part in torch.split(altered.images, batch_size(altered.images.device, altered.images.shape[-1])):
+        continued = _continued(attack, pixels, altered.images, indices, rows, where)
+        after: list[Scored] = []
+        size = batch_size(altered.images.device, altered.images.shape[-1])
+        for start in range(0, len(altered.images), size):
+            part, those = altered.images[start : start + size], indices[start : start + size]
             with torch.no_grad():
-                after.append(as_they_are(detector, part, where))
+                after.append(as_they_are(detector, part, those, attack.purpose, where))
             advance(len(part))
     scored = joined(after)
     return replace(
@@ -179,7 +189,7 @@ def _on_grid(altered: Tensor, pixels: Tensor, epsilon: int) -> tuple[npt.NDArray
 
 
 def _continued(
-    attack: Attack, pixels: Tensor, altered: Tensor, rows: npt.NDArray[np.int64], where: str
+    attack: Attack, pixels: Tensor, altered: Tensor, indices: Indices, rows: npt.NDArray[np.int64], where: str
 ) -> npt.NDArray[np.float64]:
     """Scores (B,) of what the images in `rows` reach when they are climbed on with; not a number for the others."""
     found = np.full(len(pixels), np.nan)
@@ -187,7 +197,7 @@ def _continued(
         some = torch.from_numpy(rows).to(pixels.device)
         reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered[some], attack.task.epsilon)
         with torch.no_grad():
-            found[rows] = as_they_are(attack.detector, reached, where).scores
+            found[rows] = as_they_are(attack.detector, reached, indices[rows], attack.purpose, where).scores
         spend(convergence.COST.both * len(rows))
     return found
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.basics.draws import Draws, DrawsPerImage
 from oodbench.basics.memory import Portions
 from oodbench.basics.progress import Advance, Stopwatch, progress
 from oodbench.detector import Detector, Published
@@ -47,32 +48,46 @@ def score_versions(
         def again(rows: Indices) -> Tensor:
             return as_input(torch.from_numpy(images.pixels(rows)).to(device).permute(0, 3, 1, 2).contiguous())
 
-        return _looked_at_again(detectors, again, scored, portions, images.name)
+        return _looked_at_again(detectors, again, images.indices, purpose, scored, portions, images.name)
 
 
-def score_floats(detector: Detector, images: Tensor, where: str, device: torch.device) -> Scored:
+def score_floats(detector: Detector, images: Tensor, where: str, purpose: str, device: torch.device) -> Scored:
     """Scores of images as they are, float (N, C, H, W) in [0, 1], of a set called `where`: not on the 8-bit grid.
+
+    What is random in a score is drawn by `purpose`, which names seed and set, and by an image's place.
 
     Raises:
         OodbenchError: as `score_versions`.
     """
     parts: list[Scored] = []
-    portions = Portions()
+    portions, places = Portions(), np.arange(len(images))
+    size = batch_size(device, images.shape[-1])
     with exact(detector.network), torch.no_grad():
-        for batch in torch.split(images, batch_size(device, images.shape[-1])):
-            parts += portions.each(len(batch), partial(_portion, detector, batch.to(device), where))
-        (scored,) = _looked_at_again([detector], lambda rows: images[rows].to(device), [joined(parts)], portions, where)
+        for start in range(0, len(images), size):
+            batch, indices = images[start : start + size].to(device), places[start : start + size]
+            parts += portions.each(len(batch), partial(_portion, detector, batch, indices, purpose, where))
+        (scored,) = _looked_at_again(
+            [detector], lambda rows: images[rows].to(device), places, purpose, [joined(parts)], portions, where
+        )
         return scored
 
 
-def _portion(detector: Detector, images: Tensor, where: str, which: slice) -> Scored:
-    return as_they_are(detector, images[which], where)
+def _portion(detector: Detector, images: Tensor, indices: Indices, purpose: str, where: str, which: slice) -> Scored:
+    return as_they_are(detector, images[which], indices[which], purpose, where)
 
 
-def as_they_are(detector: Detector, images: Tensor, where: str) -> Scored:
-    """Scores, predictions and what is published of float images (B, C, H, W); call it without gradients."""
+def as_they_are(detector: Detector, images: Tensor, indices: Indices, purpose: str, where: str) -> Scored:
+    """Scores, predictions and what is published of float images (B, C, H, W); call it without gradients.
+
+    Args:
+        detector: fitted.
+        images: as they are.
+        indices: (B,) of each in its set.
+        purpose: names seed and image set; with the indices it seeds what is random in a score.
+        where: what the set is called.
+    """
     batch, representation = _shared_pass([detector], images)
-    scores, published = _score_and_published(detector, batch, representation, where)
+    scores, published = _score_and_published(detector, batch, representation, where, _draws(indices, purpose))
     more = {"published": published.scores.double().numpy()} if published else {}
     return Scored(scores.numpy(), detector.predict(representation).cpu().numpy(), more)
 
@@ -80,6 +95,8 @@ def as_they_are(detector: Detector, images: Tensor, where: str) -> Scored:
 def _looked_at_again(
     detectors: Sequence[Detector],
     images: Callable[[Indices], Tensor],
+    indices: Indices,
+    purpose: str,
     scored: Sequence[Scored],
     portions: Portions,
     where: str,
@@ -89,6 +106,8 @@ def _looked_at_again(
     Args:
         detectors: over one network.
         images: gives those at some positions of the set, float (B, C, H, W) on the device.
+        indices: (N,) of each image of the set; with `purpose` they seed what is random in a score.
+        purpose: as it was at the first look.
         scored: what each detector said of the set.
         portions: to look at them in.
         where: what the set is called.
@@ -96,7 +115,7 @@ def _looked_at_again(
     groups = second_looks(len(scored[0].scores))
     seconds: list[list[Tensor]] = []
     for rows in groups:
-        seconds += portions.each(len(rows), partial(_second, detectors, images(rows), where))
+        seconds += portions.each(len(rows), partial(_second, detectors, images(rows), indices[rows], purpose, where))
     looked = []
     for one, second in zip(scored, zip(*seconds, strict=True), strict=True):
         first = np.asarray(one.extras.get("clean_score", one.scores))
@@ -105,10 +124,13 @@ def _looked_at_again(
     return looked
 
 
-def _second(detectors: Sequence[Detector], images: Tensor, where: str, which: slice) -> list[Tensor]:
+def _second(
+    detectors: Sequence[Detector], images: Tensor, indices: Indices, purpose: str, where: str, which: slice
+) -> list[Tensor]:
     """Scores of some of `images`, float (B, C, H, W), of each detector."""
     batch, representation = _shared_pass(detectors, images[which])
-    return [_score(detector, batch, representation, where) for detector in detectors]
+    draws = _draws(indices[which], purpose)
+    return [_score(detector, batch, representation, where, draws) for detector in detectors]
 
 
 def _best(
@@ -122,12 +144,12 @@ def _best(
     which: slice,
 ) -> list[Scored]:
     """For each detector, the first highest score among the versions of some of `pixels`, uint8 (B, C, H, W)."""
-    kept = [_Best() for _ in detectors]
+    kept, draws = [_Best() for _ in detectors], _draws(indices[which], purpose)
     for version in versions.of(pixels[which], indices[which], purpose):
         batch, representation = _shared_pass(detectors, as_input(version))
         for detector, best in zip(detectors, kept, strict=True):
             with best.clock:
-                scores, published = _score_and_published(detector, batch, representation, where)
+                scores, published = _score_and_published(detector, batch, representation, where, draws)
                 best.offer(scores, detector.predict(representation).cpu(), published)
         advance(len(batch))
     return [best.scored() for best in kept]
@@ -177,14 +199,23 @@ def _shared_pass(detectors: Sequence[Detector], images: Tensor) -> tuple[Tensor,
         return images, detectors[0].network.represent(images)
 
 
+def _draws(indices: Indices, purpose: str) -> Draws:
+    """What is random in the scores of images, whatever happened to them; all detectors draw the same."""
+    return DrawsPerImage(indices, "score", purpose)
+
+
 def _score_and_published(
-    detector: Detector, batch: Tensor, representation: Representation, where: str
+    detector: Detector, batch: Tensor, representation: Representation, where: str, draws: Draws
 ) -> tuple[Tensor, Published | None]:
     """Scores, and what a paper's code prints and searches by, on the CPU."""
+    if detector.draws():
+        return _score(detector, batch, representation, where, draws), None
     scores, published = detector.score_and_published(batch, representation)
     kept = published and Published(*(each.detach().cpu() for each in published))
     return checked(detector, scores, len(batch), where), kept
 
 
-def _score(detector: Detector, batch: Tensor, representation: Representation, where: str) -> Tensor:
+def _score(detector: Detector, batch: Tensor, representation: Representation, where: str, draws: Draws) -> Tensor:
+    if detector.draws():
+        return checked(detector, detector.score_drawn(batch, draws), len(batch), where)
     return checked(detector, detector.score_shared(batch, representation), len(batch), where)

@@ -15,7 +15,6 @@ from torch import nn
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
-from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.checkpoints import weights_digest
@@ -170,7 +169,7 @@ class DeployedDetector:
         """
         batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
         with exact(self.detector.network), torch.no_grad():
-            return as_they_are(self.detector, as_input(batch), "images").scores
+            return as_they_are(self.detector, as_input(batch), np.arange(len(batch)), "images", "images").scores
 
     def threshold(self, keep: float = 0.95, delta: float = 0.0) -> Threshold:
         """The score below which an image is to be rejected so that a share of `keep` of ID images is kept.
@@ -214,7 +213,7 @@ class DeployedDetector:
         head = {
             "schema": SCHEMA,
             "detector": self.detector.name,
-            "code": code_digest(type(self.detector), root=Detector),
+            "code": state.code_behind(self.detector),
             "parameters": asdict(self.detector.parameters),
             "classes": self.detector.classes,
             "network_digest": weights_digest(self.detector.network),
@@ -240,6 +239,6 @@ def scores_of(detector: Detector, images: Given) -> Floats:
     """
     device = next(detector.network.parameters()).device
     if images.floats is not None:
-        return score_floats(detector, images.floats, "images", device).scores
+        return score_floats(detector, images.floats, "images", "images", device).scores
     (scored,) = score_versions([detector], images.images, Versions(), "images", device)
     return scored.scores

@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
@@ -60,14 +59,14 @@ def load(path: str | Path, network: nn.Module | None, registry: Registry, device
             f"{path} holds a detector {name[:60]!r}, which is not known here: give the file that defines it as a plugin"
         )
     kind = registry[name]
-    if head["code"] != code_digest(kind, root=Detector):
-        raise OodbenchError(
-            f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
-            "fit it again, or go back to that version"
-        )
-    built = None
     try:
         detector = kind(build(kind.Parameters, head["parameters"]))
+        if head["code"] != state.code_behind(detector):
+            raise OodbenchError(
+                f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
+                "fit it again, or go back to that version"
+            )
+        built = None
         taken = _input(head["input"])
         if network is None:
             built = _built(head.get("network"), tensors)
@@ -84,8 +83,6 @@ def load(path: str | Path, network: nn.Module | None, registry: Registry, device
                 f"(SHA-256 {head['network_digest'][:12]}): give the one that it was fitted on, or fit it again"
             )
         detector.attach(used, head["classes"])
-        for attribute in [one for one in vars(detector) if one not in state.OWN]:
-            del vars(detector)[attribute]  # what it begins to learn with
         state.put(state.State(head["state"], tensors), detector)
         calibration = _calibration(tensors.get(CALIBRATION))
     except _DAMAGE as error:

@@ -68,7 +68,7 @@ class Bench:
         id_scored = self._clean(id_images)
         turned = id_scored
         if task.side != "out" and task.attacks():
-            turned = self._attacked(id_images, task, Goal.against(self.detector))
+            turned = self._attacked(id_images, task, Goal.against(self.detector, task.eot))
         for images in sets:
             ood_scored = self._clean(images)
             yield Measured(clean, images.images.name, id_scored, ood_scored, id_scored)
@@ -93,7 +93,7 @@ class Bench:
 
     def _clean(self, images: Given) -> Scored:
         if images.floats is not None:
-            return score_floats(self.detector, images.floats, images.images.name, self.device)
+            return score_floats(self.detector, images.floats, images.images.name, self._purpose(images), self.device)
         return self._worst(images, Versions())
 
     def _worst(self, images: Given, versions: Versions) -> Scored:

@@ -16,11 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.sourcetext import METHODS
 from oodbench.detector import Detector
 
 OWN = ("parameters", "_fitted")
 """Attributes that every detector has, and that are stored elsewhere."""
+
+OVER = "over()"
+"""In place of an attribute, which cannot be called so: what was learned by the detector that another one is over."""
 
 DEEPEST = 40
 """Containers in each other, at most."""
@@ -41,26 +45,55 @@ class State:
     tensors: dict[str, Tensor]
 
 
+def code_behind(detector: Detector) -> str:
+    """Digest of the code of a detector, and of the one that it is over."""
+    over = detector.over()
+    return code_digest(*(type(one) for one in (detector, over) if one is not None), root=Detector)
+
+
 def of(detector: Detector) -> State:
     """What a fitted detector learned.
 
     Raises:
         OodbenchError: it keeps something that cannot be stored.
     """
-    writer = _Writer(detector)
-    learned = {name: value for name, value in vars(detector).items() if name not in OWN}
-    return State({name: writer.written(value, name) for name, value in learned.items()}, writer.tensors)
+    tensors: dict[str, Tensor] = {}
+    return State(_tree(detector, tensors), tensors)
+
+
+def _tree(detector: Detector, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Attributes in JSON's types, those of a detector that it is over among them; tensors are put aside."""
+    writer, over = _Writer(detector, tensors), detector.over()
+    tree = {name: writer.written(value, name) for name, value in _learned(detector).items()}
+    return tree if over is None else {**tree, OVER: _tree(over, tensors)}
+
+
+def _learned(detector: Detector) -> dict[str, Any]:
+    """What a detector knows beside its network and its parameters."""
+    over = detector.over()
+    return {name: value for name, value in vars(detector).items() if name not in OWN and value is not over}
 
 
 def put(state: State, detector: Detector) -> None:
-    """Let a detector, which has been given its network, know what `state` says.
+    """Let a detector, which has been given its network, know what `state` says and nothing else.
 
     Raises:
         ValueError: the state is of no detector, or of another one.
     """
-    reader = _Reader(detector, state.tensors)
-    for name, value in state.tree.items():
-        vars(detector)[_attribute(name)] = reader.read(value, 0)
+    _put(state.tree, state.tensors, detector)
+
+
+def _put(tree: Mapping[str, Any], tensors: Mapping[str, Tensor], detector: Detector) -> None:
+    for attribute in _learned(detector):
+        del vars(detector)[attribute]  # what it begins to learn with
+    reader, over = _Reader(detector, tensors), detector.over()
+    if (over is not None) != (OVER in tree) or not isinstance(tree.get(OVER, {}), dict):
+        raise ValueError(f"what {detector.name} is over is missing, or it is over nothing")
+    for name, value in tree.items():
+        if name != OVER:
+            vars(detector)[_attribute(name)] = reader.read(value, 0)
+    if over is not None:
+        _put(tree[OVER], tensors, over)
 
 
 @dataclass
@@ -68,9 +101,7 @@ class _Writer:
     """Values to JSON's types; tensors are put aside."""
 
     detector: Detector
-
-    def __post_init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor]
 
     def written(self, value: Any, where: str) -> Any:
         """A value; `where` names it for people."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oodbench.basics.passes import Passes
-from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
+from oodbench.tasks.task import LATER, Altered, Task, attacked, check_radius, check_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,10 +96,14 @@ class LinfAdaptive(Task):
     of them. Where the score has no gradient at an image there is random search, without any gradient nothing else. No
     labels. ID images stay clean unless `side` says otherwise.
 
+    Of a random score the expectation is climbed, see `oodbench.attacks.attack_goal`, after the published objective and
+    the surrogates, which cost fewer passes.
+
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
         level: "quick", "standard" or "plus".
         side: "out" attacks OOD images, "in" ID images, "both" both.
+        eot: draws, at least, over which the mean of a random score is taken at each look; 1 for one score alone.
     """
 
     kind = "linf-adaptive"
@@ -108,9 +112,12 @@ class LinfAdaptive(Task):
     epsilon: int = 8
     level: str = "standard"
     side: str = "out"
+    eot: int = field(default=Task.eot, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
+        if self.eot < 1:
+            raise ValueError(f"eot is {self.eot}: an attack on a random score looks at 1 draw or more")
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: choose one of {', '.join(map(repr, LEVELS))}")
         check_side(self.side)

@@ -39,26 +39,30 @@ def altered(budget: Budget, epsilon: int, goal: Goal, images: Tensor, indices: I
         name: torch.zeros(len(images), dtype=torch.bool, device=images.device) for name in ("blind", "stuck", "stalled")
     }
     try:
+        if goal.expected:  # what nothing is random in costs fewer passes, and a climb goes on well from there
+            _climb_surrogates(budget.surrogate or budget.score, search, images)
         rows = search.open()
-        climbed, _ = search.climb("score", goal.score, rows, search.reducer.images[rows], budget.score)
+        climbed, _ = search.climb("score", search.score("score"), rows, search.reducer.images[rows], budget.score)
         for name in ("stuck", "stalled"):
             extras[name][rows] = getattr(climbed, name)
         rows = search.open()
-        climbed, _ = search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.adam, rule=adam)
+        climbed, _ = search.climb(
+            "adam", search.score("adam"), rows, search.reducer.images[rows], budget.adam, rule=adam
+        )
         extras["stalled"][rows] &= climbed.stalled
-        for objective in (goal.published, *goal.surrogates.values()) if budget.surrogate else ():
-            rows = search.open()
-            search.climb("surrogate", objective, rows, images[rows], budget.surrogate)
+        if budget.surrogate and not goal.expected:
+            _climb_surrogates(budget.surrogate, search, images)
         if goal.targets and budget.classes:
             _climb_targets(budget, search, goal.targets)
         for number in range(budget.restarts):
             rows = search.open()
             drawn = starting_points.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
             away = images[rows] + drawn.sign() * epsilon / 255
-            search.climb("restart", goal.score, rows, away, budget.restart)
+            search.climb("restart", search.score(f"restart {number}"), rows, away, budget.restart)
         if budget.again:
             rows = search.open()
-            search.climb("adam", goal.score, rows, search.reducer.images[rows], budget.again, rule=adam)
+            again = search.score("again")
+            search.climb("adam", again, rows, search.reducer.images[rows], budget.again, rule=adam)
     except NoGradientError:
         extras["blind"][:] = True
     search.square(budget.blind, extras["blind"] | extras["stuck"])
@@ -99,6 +103,10 @@ class _Search:
         self.everything = torch.arange(len(images), device=images.device)
         self.stage = torch.zeros_like(self.everything)
         self.broken = torch.zeros_like(self.everything, dtype=torch.bool)
+
+    def score(self, climb: str) -> PerImage:
+        """What a climb of the score climbs; a random one with draws of this climb's own."""
+        return self.goal.climbed(f"{self._purpose}/{climb}")
 
     def open(self) -> Tensor:
         """Rows of the images that have not got far enough."""
@@ -157,6 +165,13 @@ class _Search:
 
     def _in_batches(self, function: PerImage) -> PerImage:
         return lambda images: torch.cat([function(part) for part in torch.split(images, self._size)])
+
+
+def _climb_surrogates(iterations: int, search: _Search, images: Tensor) -> None:
+    """What the method's paper climbs and each surrogate, from the images themselves."""
+    for objective in (search.goal.published, *search.goal.surrogates.values()):
+        rows = search.open()
+        search.climb("surrogate", objective, rows, images[rows], iterations)
 
 
 def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:

@@ -28,7 +28,8 @@ class Linf(Task):
         epsilon: radius, in 1/255 of pixel space.
         steps: gradient steps.
         step: step size, in 1/255.
-        objective: "published" climbs what the method's paper climbs, "adaptive" climbs the detector's own score.
+        objective: "published" climbs what the method's paper climbs (for one that reworks another's score, that score:
+            its attacks are transferred), "adaptive" climbs the detector's own score, of a random one the expectation.
         side: "out" attacks OOD images, "in" ID images, "both" both.
     """
 
@@ -59,7 +60,7 @@ class Linf(Task):
 
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
-        objective = goal.published if self.objective == "published" else goal.score
+        objective = goal.published if self.objective == "published" else goal.climbed(purpose)
         found = pgd(
             objective,
             images,

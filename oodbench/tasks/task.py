@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from oodbench.basics.passes import Passes
@@ -49,6 +49,7 @@ class Task:
         side: who is attacked, one of `SIDES`.
         certifies: it bounds scores instead of altering images.
         together: batches of the usual size that `alter` is given at once.
+        eot: draws, at least, over which an attack takes the mean of a random score at each look.
     """
 
     kind: ClassVar[str]
@@ -56,6 +57,7 @@ class Task:
     together: ClassVar[int] = 1
     epsilon: int = 0
     side: str = "out"
+    eot: int = 50
 
     def versions(self) -> Versions:
         """What is tried before an attack; only the image itself, unless the task says otherwise."""
@@ -89,9 +91,15 @@ class Task:
         return "images as they are"
 
 
+LATER = {"later": True}
+"""Metadata of a field that came after the first results, and is said of a task where it differs from its default."""
+
+
 def constants(task: Task) -> dict[str, Any]:
     """What a task is, in JSON's types: its kind and all that a suite may say of it."""
-    return {"kind": task.kind, **asdict(task)}  # type: ignore[call-overload]
+    usual = {one.name: one.default for one in fields(task) if one.metadata.get("later")}  # type: ignore[arg-type]
+    said = asdict(task).items()  # type: ignore[call-overload]
+    return {"kind": task.kind, **{name: value for name, value in said if name not in usual or value != usual[name]}}
 
 
 def attacked(side: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.draws import CommonDraws, DrawsPerImage
 from oodbench.detector import Detector
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.metrics import evaluate
@@ -42,6 +43,9 @@ SHAPE = (3, 16, 16)
 SMALL = {"components": 5, "k": 10, "dimensions": 20}
 """Parameters that depend on how much data there is, for the little there is here."""
 
+DROPOUT = {"dropout": 0.2}
+"""Detectors that need a network which drops features, and what share of them."""
+
 
 def pixels(count, seed, smooth=False):
     """Random images; smooth ones stand in for ID, four classes by their darkest corner."""
@@ -62,24 +66,24 @@ def id_images(count, seed):
 class TinyNetwork(Network):
     """Two convolutions and a linear layer over 32 pooled features."""
 
-    def __init__(self, outputs):
+    def __init__(self, outputs, dropout=0.0):
         super().__init__((0.5,) * 3, (0.5,) * 3)
         self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8)
         self.conv2, self.bn2 = nn.Conv2d(8, 32, 3, stride=2, bias=False), nn.BatchNorm2d(32)
-        self.fc = nn.Linear(32, outputs)
+        self.fc, self.drop = nn.Linear(32, outputs), nn.Dropout(dropout)
 
     def represent(self, images):
         first = self.bn1(self.conv1(self.normalise(images))).relu()
         second = self.bn2(self.conv2(first)).relu()
-        features = second.mean((2, 3))
+        features = self.drop(second.mean((2, 3)))
         return Representation(self.fc(features), features, (first, second))
 
 
 @cache
-def trained(objective):
+def trained(objective, dropout=0.0):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = objective.adapt(TinyNetwork(CLASSES + objective.reject_outputs), SHAPE)
+        network = objective.adapt(TinyNetwork(CLASSES + objective.reject_outputs, dropout), SHAPE)
     pool = OutlierPool(pixels(400, 3), 100, ())
     with TemporaryDirectory() as folder:
         data = TrainingData(id_images(320, 4), pool)
@@ -95,7 +99,7 @@ def fitted(name):
     small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
     detector = cls(cls.Parameters(**small))
     evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
-    (report,) = fit([detector], trained(detector.objective()), CLASSES, evidence)
+    (report,) = fit([detector], trained(detector.objective(), DROPOUT.get(name, 0.0)), CLASSES, evidence)
     json.dumps(report.tuned)  # what was tuned is kept with the result, as JSON
     return detector
 
@@ -140,7 +144,7 @@ def test_a_score_comes_from_a_representation_or_that_is_refused(detector, images
         scores = detector.score_representation(representation)
     except TypeError as refusal:
         assert detector.name.removesuffix("-msp") in str(refusal)
-        assert type(detector).score is not Detector.score
+        assert type(detector).score is not Detector.score or detector.draws()
     else:
         assert torch.equal(scores, detector.score(images))
 
@@ -172,6 +176,19 @@ def test_an_attack_has_a_gradient_and_never_loses(detector, images, objective):
     assert (altered.images - images).abs().max() <= 8 / 255 + 1e-6
     assert altered.images.min() >= 0
     assert altered.images.max() <= 1
+
+
+def test_a_score_that_draws_says_so_and_takes_draws(detector, images):
+    if not detector.draws():
+        with pytest.raises(TypeError, match=detector.name.replace("+", r"\+")):
+            detector.score_drawn(images, CommonDraws("x"))
+        return
+    with torch.no_grad():
+        mine = detector.score_drawn(images, DrawsPerImage(range(12), "x"))
+        assert torch.equal(detector.score_drawn(images, DrawsPerImage(range(12), "x")), mine)
+        some = detector.score_drawn(images[[7, 2]], DrawsPerImage([7, 2], "x"))
+        torch.testing.assert_close(some, mine[[7, 2]], rtol=1e-4, atol=1e-4)
+        assert not torch.equal(detector.score_drawn(images, DrawsPerImage(range(12), "y")), mine)
 
 
 def test_predictions_are_outputs(detector, images):

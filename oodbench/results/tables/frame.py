@@ -90,6 +90,9 @@ COLUMNS = (
 )
 
 
+CODE = (("detector", "code"), ("over", "over_code"))
+"""What a cell says of a detector, and of the code behind it."""
+
 FAILURE = "failed"
 """The metric of the row, without a value, of a detector that failed: no run has finished it."""
 
@@ -228,7 +231,7 @@ def _rows(
         "cell": called,
         "out": _results_folder(cell.path, str(of_cell["suite"])),
         "stale": told(outdated),
-        "current": _current(of_cell, detectors),
+        "current": _current(attributes, detectors),
     }
     published = _published(str(name), detectors) if convention == "published" else None
     operating_point = published.operating_point if published else None
@@ -290,12 +293,12 @@ def _of_group(group: Scores) -> dict[str, Any]:
     return {**about, "task": group.task, "epsilon": constants.get("epsilon", 0)}
 
 
-def _current(of_cell: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
-    """Whether the method's code is still what it was."""
-    name = str(of_cell["detector"])
-    if name not in detectors or not of_cell["code"]:
+def _current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
+    """Whether the code of a cell's method, and of the one that it is over, is still what it was; "" if unknown."""
+    code = {str(attributes.get(who, "")): attributes.get(of_it) for who, of_it in CODE if attributes.get(who)}
+    if not all(name in detectors and known for name, known in code.items()):
         return ""
-    return "yes" if code_of(detectors, name) == of_cell["code"] else "no"
+    return "yes" if all(code_of(detectors, name) == known for name, known in code.items()) else "no"
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

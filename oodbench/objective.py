@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,9 +13,7 @@ from torch.nn.functional import cross_entropy
 from oodbench.basics.passes import Passes
 from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network
-
-if TYPE_CHECKING:
-    from oodbench.suite import Recipe
+from oodbench.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,11 @@ class Objective:
         """What is trained one after the other, each by its own `recipe` with a fresh optimizer."""
         return (self,)
 
-    def recipe(self, of_suite: "Recipe") -> "Recipe":
+    def recipe(self, of_suite: Recipe) -> Recipe:
         """How long, at which rates and so on this is trained, as a phase: as the suite says."""
         return of_suite
 
-    def epochs_in_all(self, of_suite: "Recipe") -> int:
+    def epochs_in_all(self, of_suite: Recipe) -> int:
         """Of the training, all phases together."""
         return sum(phase.recipe(of_suite).epochs for phase in self.phases())
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oodbench import networks
-from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
-from oodbench.images.augment import AUGMENTATIONS
+from oodbench.images.augment import check_augmentations
+from oodbench.recipe import Recipe as Recipe  # said again: it is a part of suites, and read as one by plugins
 from oodbench.tasks.task import Task
 
 DISTANCES = ("near", "far", "aside")
@@ -75,7 +76,7 @@ class Outliers:
     train_on_reserved: bool = False
 
     def __post_init__(self) -> None:
-        _check_augmentations(self.augment)
+        check_augmentations(self.augment)
         if self.reserved < 0:
             raise ValueError(f"reserved is {self.reserved}: choose 0 or more images")
 
@@ -112,54 +113,6 @@ class NetworkSpec:
             object.__setattr__(self, "std", self.std or std)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std are three numbers each, std above 0")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How every network of the suite is trained: SGD with Nesterov momentum; defaults of Chen et al. 2021.
-
-    Attributes:
-        epochs: passes over the ID training set.
-        drops: 0-based epochs at whose start the learning rate is divided by ten.
-        warm_up: share of the training, from 0 to below 1, in which the learning rate rises evenly from nothing, to fall
-            evenly to nothing in the rest of it (one cycle: Smith and Topin 2017, arXiv:1708.07120); 0 for a rate that
-            only drops.
-        learning_rate: the highest: at the start, or at the end of the warm-up.
-        momentum: of SGD.
-        weight_decay: on all parameters.
-        augment: applied to each ID image.
-        start: trained network, by name or file, whose weights are the first; "" to draw them.
-    """
-
-    epochs: int
-    drops: tuple[int, ...] = ()
-    warm_up: float = 0.0
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    augment: tuple[str, ...] = ()
-    start: str = ""
-
-    def __post_init__(self) -> None:
-        _check_augmentations(self.augment)
-        if self.epochs < 1 or self.learning_rate <= 0:
-            raise ValueError(f"epochs is {self.epochs}, learning_rate {self.learning_rate}: both must be above 0")
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up is {self.warm_up}: it is a share of the training, from 0 to below 1")
-        if self.warm_up and self.drops:
-            raise ValueError("warm_up and drops are two ways to lower the learning rate: choose one of them")
-
-    def rate(self, epochs_done: float) -> float:
-        """The learning rate's share of its highest, after `epochs_done` epochs, from 0 to below `epochs`."""
-        if not self.warm_up:
-            dropped: float = 0.1 ** sum(epochs_done >= drop for drop in self.drops)
-            return dropped
-        done = epochs_done / self.epochs
-        return min(done / self.warm_up, (1 - done) / (1 - self.warm_up))
-
-    def meaning(self) -> dict[str, Any]:
-        """What it sets, in JSON's types; what came later than the first results only where it is used."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("start", "warm_up")}
 
 
 @dataclass(frozen=True)
@@ -228,9 +181,3 @@ class Suite:
             "training": self.training.meaning() if self.training else None,
         }
         return digest(json.dumps(meaning, sort_keys=True))
-
-
-def _check_augmentations(names: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))

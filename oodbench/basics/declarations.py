@@ -93,12 +93,34 @@ class _Sources:
     def classes(self, name: str, attribute: str) -> Iterator[Declared]:
         """What `declared` gives of one module."""
         module = self._module(name)
-        if not all(map(_plain, module.body)):
+        if not all(self._plain(name, node) for node in module.body):
             raise _UntoldError
         for made, node in module.classes.items():
             text = _text(node, attribute)
             if text is not None and (modules := self._line(name, made)):
                 yield Declared(text, name, made, module.file, modules)
+
+    def _plain(self, module: str, node: ast.stmt) -> bool:
+        """A statement of a module that makes no class but those that are written in it, and changes none."""
+        if isinstance(node, ast.ClassDef):
+            return _as_written(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
+            return all(isinstance(called, ast.Name) and self._makes_no_class(module, called.id) for called in calls)
+        if isinstance(node, ast.If):
+            return ast.unparse(node.test).endswith("TYPE_CHECKING")
+        expression = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return expression or isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+
+    def _makes_no_class(self, module: str, called: str) -> bool:
+        """Calling it makes a plain value: of those in `CALLED`, or an object of a class that has no bases."""
+        if called in CALLED:
+            return True
+        known = self._module(module)
+        if node := known.classes.get(called):
+            return not node.bases and _as_written(node)
+        home, _, made = known.imported.get(called, "").rpartition(".")
+        return bool(home) and self._makes_no_class(home, made)
 
     def _line(self, module: str, made: str) -> frozenset[str]:
         """Modules of a class and of its bases below the root; none where it does not descend from that."""
@@ -191,14 +213,6 @@ def _text(node: ast.ClassDef, attribute: str) -> str | None:
 _NAMED = (ast.AnnAssign, ast.AugAssign)
 
 
-def _plain(node: ast.stmt) -> bool:
-    """A statement of a module that makes no class but those that are written in it, and changes none."""
-    if isinstance(node, ast.ClassDef):
-        return not node.keywords and all("dataclass" in ast.unparse(each) for each in node.decorator_list)
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
-        return all(isinstance(called, ast.Name) and called.id in CALLED for called in calls)
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test).endswith("TYPE_CHECKING")
-    expression = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    return expression or isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+def _as_written(node: ast.ClassDef) -> bool:
+    """The class is what its statement says: no metaclass, and no decorator that makes something else of it."""
+    return not node.keywords and all("dataclass" in ast.unparse(each) for each in node.decorator_list)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from oodbench.basics.errors import unknown
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -91,3 +93,10 @@ def augment(images: Tensor, names: Sequence[str], generator: Generator) -> Tenso
     for augmentation in draw(names, len(images), generator):
         images = augmentation(images)
     return images
+
+
+def check_augmentations(names: Sequence[str]) -> None:
+    """ValueError for a name that is none of `AUGMENTATIONS`."""
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known
-from oodbench.suite import Recipe, Suite
+from oodbench.recipe import Recipe
+from oodbench.suite import Suite
 from oodbench.suitefiles.selection import asked_as, curve_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from oodbench import networks
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import read_text
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known, coerce
-from oodbench.suite import MEANS, IDSets, NetworkSpec, OODSet, Outliers, Recipe, Suite
+from oodbench.recipe import Recipe
+from oodbench.suite import MEANS, IDSets, NetworkSpec, OODSet, Outliers, Suite
 from oodbench.tasks import ID_TASK, KINDS, Task
 
 ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outliers", "training", "detectors", "means")

@@ -26,7 +26,7 @@ from oodbench.networks.compute import repeatable, training_precision
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.objective import Batch, Objective
-from oodbench.suite import Recipe
+from oodbench.recipe import Recipe
 
 UNKNOWN = "an unknown machine"
 """Where a training began whose file is of an earlier version."""

@@ -56,6 +56,15 @@ def test_other_classes_with_a_name_are_none(written):
     assert written(one="from roots.base import Root\n\nclass Half(Root):\n    '''Names itself nothing.'''\n") == []
 
 
+def test_a_constant_may_be_an_object_of_a_plain_class_from_anywhere(written):
+    found = written(
+        plain="from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass Steps:\n    count: int = 1\n",
+        few="from .plain import Steps\n\nFEW = Steps(2)\n",
+        one="from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n",
+    )
+    assert names(found) == {"one": ("distant.one", "One")}
+
+
 def test_a_module_alone(written):
     written(one="from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n")
     assert names(declared("distant.one", ROOT, "name")) == {"one": ("distant.one", "One")}
@@ -65,6 +74,9 @@ def test_a_module_alone(written):
     "text",
     [
         "Made = type('Made', (Root,), {'name': 'made'})\n",
+        "class Meta(type):\n    pass\n\nMade = Meta('Made', (Root,), {'name': 'made'})\n",
+        "@registered\nclass Steps:\n    pass\n\nMade = Steps()\n",
+        "from somewhere_else import Steps\n\nMade = Steps()\n",
         "class One(Root):\n    name = 'on' + 'e'\n",
         "class One(base()):\n    name = 'one'\n",
         "class One(Unknown):\n    name = 'one'\n",

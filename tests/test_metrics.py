@@ -3,10 +3,13 @@
 golden/metrics.json was produced by executing the reference code of Chen et al. 2021 (ATOM).
 """
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from realimages import SHARED, needs_real_images
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from oodbench import metrics
@@ -198,3 +201,20 @@ def test_an_attack_on_id_that_did_nothing_rejects_what_was_to_be_rejected():
     found = metrics.at_clean_threshold(metrics.CleanThreshold(scores, scores, scores - 3))
     assert found["fnr_clean"] <= 0.05 + 1e-12
     assert found["fpr95_clean"] == metrics.evaluate(scores, scores - 3)["fpr95"]
+
+
+@needs_real_images
+def test_a_real_board_of_fifty_thousand_images_and_each_of_its_classes():
+    """MSP of a ViT on ImageNet and NINCO, with the figures that its authors print for each class."""
+    folder = SHARED / "spec" / "golden" / "ninco"
+    found = np.load(folder / "vit_base_patch16_384_21kpre_msp.npz")
+    id_scores, ood_scores, classes = found["scores_id"], found["scores_ood"], found["ood_classes"]
+    assert (len(id_scores), len(ood_scores), len(classes)) == (50_000, 4_293, 46)
+    pooled = evaluate(id_scores, ood_scores)
+    assert pooled["auroc"] == pytest.approx(0.8714531353365945, abs=1e-12)
+    assert pooled["fpr95"] == pytest.approx(0.5238760773351968, abs=1e-12)
+    published = json.loads((folder / "vit_base_patch16_384_21kpre_msp_published.json").read_text())
+    for number, name in enumerate(classes):
+        of_class = evaluate(id_scores, ood_scores[found["ood_labels"] == number])
+        assert of_class["auroc"] == pytest.approx(published[name]["auroc"], abs=1e-9), name
+        assert of_class["fpr95"] == pytest.approx(published[name]["fpr_at_95"], abs=1e-12), name

@@ -35,6 +35,7 @@ from oodbench.cli.options import (
     tf32_option,
     typed,
 )
+from oodbench.cli.reference import reference
 from oodbench.cli.report import report
 from oodbench.cli.results import table
 from oodbench.cli.thresholds import threshold
@@ -229,6 +230,7 @@ commands.add_command(features)
 commands.add_command(fit)
 commands.add_command(keep)
 commands.add_command(list_)
+commands.add_command(reference)
 commands.add_command(report)
 commands.add_command(score)
 commands.add_command(table)

@@ -1,0 +1,22 @@
+"""`oodbench reference`: a leaderboard's file to a reference."""
+
+from pathlib import Path
+
+import click
+
+from oodbench.basics.files import read_text
+from oodbench.basics.words import counted
+from oodbench.results import leaderboard, reference
+from oodbench.results.leaderboard import Board
+
+
+def openood(file: Path, commit: str, version: str, board: str | None, path: Path) -> None:
+    """See `oodbench.cli.reference.openood`."""
+    rows = leaderboard.rows(read_text(file), Board(board or file.stem, version, commit), str(file))
+    reference.write(rows, path)
+    methods = rows.drop_duplicates(["detector", "network", "note"])
+    found = f"{counted(len(rows), 'figure')} of {counted(len(methods), 'method')}"
+    click.echo(f"{found}, {rows['reference'].iloc[0]}, are in {path}.")
+    suite = rows["suite"].iloc[0]
+    which = f" of suite {suite}" if suite else ""
+    click.echo(f"`oodbench table RESULTS --compare {path} --convention openood` puts them beside results{which}.")

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from scipy.special import ndtr
 
-from benchmarks import coverage, door
+from benchmarks import coverage, door, promises
 from benchmarks.__main__ import main
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.corruption import in_batches, one_at_a_time
@@ -204,3 +204,10 @@ def test_a_table_of_coverage(monkeypatch):
     assert first == ["values", "normal, 1 apart", "differences", "2 and 1 apart"]
     assert "standard error of a coverage of 95 %: 4.9" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("least: ")
+
+
+def test_promises_are_kept_over_simulated_splits():
+    found = CliRunner().invoke(promises.main, ["--splits", "100", "--seed", "3"])
+    assert found.exit_code == 0, found.output
+    assert found.output.count("| yes") == 18
+    assert not promises.Kept("", "", promised=0.05, realised=0.06, error=0.004).holds

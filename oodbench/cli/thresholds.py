@@ -37,11 +37,13 @@ from oodbench.cli.options import Examples, results_argument, several
 )
 @click.option(
     "--prevalence",
+    "prevalences",
     type=float,
-    default=0.01,
+    multiple=True,
+    default=(0.01,),
     show_default=True,
     metavar="SHARE",
-    help="Share of OOD images where the detector is to work: how many alarms 1,000 images then give.",
+    help="Share of OOD images where the detector is to work: how many alarms 1,000 images then give; repeatable.",
 )
 @several("--detector", "detectors", "NAME", completing.detectors, "Only this detector; repeatable.")
 @click.option(

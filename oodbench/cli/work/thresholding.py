@@ -13,7 +13,12 @@ from oodbench.statistics.conformal import Threshold
 
 
 def threshold(
-    results: Path, keeps: tuple[float, ...], delta: float, prevalence: float, detectors: tuple[str, ...], form: str
+    results: Path,
+    keeps: tuple[float, ...],
+    delta: float,
+    prevalences: tuple[float, ...],
+    detectors: tuple[str, ...],
+    form: str,
 ) -> None:
     """See `oodbench.cli.thresholds.threshold`."""
     there = find(results)
@@ -24,7 +29,9 @@ def threshold(
         if name not in about.values():
             raise unknown("detector among these results", name, set(about.values()))
     cells = [cell for cell, name in about.items() if not detectors or name in detectors]
-    frame = operating_points(cells, sorted(dict.fromkeys(keeps)), delta, prevalence)
+    promised = sorted(dict.fromkeys(keeps))
+    frames = [operating_points(cells, promised, delta, share) for share in sorted(dict.fromkeys(prevalences))]
+    frame = pd.concat(frames, ignore_index=True)
     if frame.empty:
         raise OodbenchError(f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least")
     if form == "csv":
@@ -37,7 +44,8 @@ def threshold(
 
 def _text(frame: pd.DataFrame) -> str:
     """The operating points of one suite and promise, for people."""
-    first = frame.iloc[0]
+    first, shares = frame.iloc[0], list(dict.fromkeys(frame["prevalence"]))
+    by_share = [frame[frame["prevalence"] == share].reset_index(drop=True) for share in shares]
     rows = [
         [
             row["line"] if change else "",
@@ -46,13 +54,17 @@ def _text(frame: pd.DataFrame) -> str:
             row["ood"],
             f"{100 * row['id_rejected']:.2f}",
             f"{100 * row['ood_accepted']:.2f}",
-            f"{row['alarms']:.1f}",
-            f"{row['false_alarms']:.1f}",
+            *(f"{part[column][at]:.1f}" for part in by_share for column in ("alarms", "false_alarms")),
         ]
-        for (_, row), change in zip(frame.iterrows(), frame["cell"] != frame["cell"].shift(), strict=True)
+        for (at, row), change in zip(
+            by_share[0].iterrows(), by_share[0]["cell"] != by_share[0]["cell"].shift(), strict=True
+        )
     ]
-    headings = ["detector", "threshold", "task", "OOD set", "ID rejected", "OOD accepted", "alarms", "false"]
-    sides = ["left", "right", "left", "left", "right", "right", "right", "right"]
+    headings = ["detector", "threshold", "task", "OOD set", "ID rejected", "OOD accepted"]
+    for share in shares:
+        at = f" at {100 * share:g} %" if len(shares) > 1 else ""
+        headings += [f"alarms{at}", f"false{at}"]
+    sides = ["left", "right", "left", "left", *["right"] * (2 + 2 * len(shares))]
     promised = Threshold(first["threshold"], first["keep"], first["delta"], int(first["n_chosen_on"]))
     counts = sorted({int(count) for count in frame["n_chosen_on"]})
     notes = [
@@ -62,7 +74,7 @@ def _text(frame: pd.DataFrame) -> str:
         f"Each threshold was chosen on a random half of the ID test images ({' or '.join(map(str, counts))}) and is "
         "held against the others: an image with a lower score is rejected.",
         "Percent; alarms, and false ones (ID images), are expected of 1,000 images of which "
-        f"{100 * first['prevalence']:g} % are OOD, images of this set.",
+        f"{' or '.join(f'{100 * share:g}' for share in shares)} % are OOD, images of this set.",
     ]
     table = tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
     return "\n".join([f"{first['suite']}, {100 * first['keep']:g} % of ID images kept", "", table, "", *notes])

@@ -90,3 +90,18 @@ def test_the_command_promises_and_delivers(oodbench, tmp_path):
     assert oodbench("threshold", "results", "--keep", "95")[0] == 2
     code, _, err = oodbench("threshold", "results", "--detector", "odinn")
     assert (code, "did you mean 'odin'" in err) == (2, True)
+
+
+def test_alarms_at_several_prevalences_stand_side_by_side(oodbench, tmp_path):
+    cell_of(tmp_path / "results")
+    code, out, err = oodbench("threshold", "results", "--prevalence", "0.5", "--prevalence", "0.01")
+    assert code == 0, err
+    assert "alarms at 1 %    false at 1 %    alarms at 50 %    false at 50 %" in out
+    assert "of 1,000 images of which 1 or 50 % are OOD" in out
+    code, out, _ = oodbench("threshold", "results", "--prevalence", "0.5", "--prevalence", "0.01", "--format", "json")
+    rows = json.loads(out)
+    assert [row["prevalence"] for row in rows] == [0.01, 0.01, 0.5, 0.5]
+    for row in rows:
+        rejected, caught = row["id_rejected"], 1 - row["ood_accepted"]
+        expected = 1000 * ((1 - row["prevalence"]) * rejected + row["prevalence"] * caught)
+        assert row["alarms"] == pytest.approx(expected)

@@ -5,6 +5,7 @@ import re
 import shlex
 import urllib.error
 import urllib.request
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -150,7 +151,11 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     if "full" in arguments:
         arguments += ["--set", "linf.steps=2"]
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
-        arguments[arguments.index("--keep") + 1] = "0.5"
+        arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]
+    if arguments[0] in ("fit", "score", "export") and len(arguments) == 1:  # the verb, spoken of
+        arguments += ["--help"]
+    if "energy.ood" in arguments and arguments[0] != "fit":  # what was fitted before
+        assert reader(*["fit", "--suite", "digits", "--detector", "energy", "--pretrained", "-o", "energy.ood"])[0] == 0
     if arguments[0] == "tune":
         arguments += ["--limit", "40", "--set", "epochs=1"]
     code, _, err = reader(*arguments)

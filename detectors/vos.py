@@ -69,21 +69,30 @@ class VOSNetwork(Network):
         self.products.mul_(kept).add_(features.T @ features)
 
     def gaussians(self) -> tuple[Tensor, Tensor]:
-        """Means (C, D) of the classes seen so far, and a lower triangle L (D, D) with L L^T their common covariance;
-        float64.
-        """
+        """Means (C, D) of the classes seen so far, and the triangle (D, D) of their common covariance; float64."""
         seen = self.counts > 0
         counts, sums = self.counts[seen].double(), self.sums[seen].double()
         means = sums / counts[:, None]
-        covariance = (self.products.double() - means.T @ sums) / counts.sum()
-        return means, torch.linalg.cholesky(covariance + RIDGE * torch.eye(len(covariance)).to(covariance))
+        return means, triangle((self.products.double() - means.T @ sums) / counts.sum())
 
     def id_log_odds(self, logits: Tensor) -> Tensor:
         """Of the regression on the weighted energy (equation 6), (N,) of logits (N, K)."""
         return self.slope * (logits.float() + self.log_weights).logsumexp(1) + self.offset
 
 
-def outermost(means: Tensor, triangle: Tensor, select: int, candidates: int, generator: Generator) -> Tensor:
+def triangle(covariance: Tensor) -> Tensor:
+    """Lower triangle L with L L^T = `covariance` (D, D) plus a ridge, which is larger where rounding has left that
+    indefinite; NaN where no ridge helps.
+    """
+    factor, ridge = covariance, RIDGE * torch.eye(len(covariance)).to(covariance)
+    for power in range(10):
+        factor, wrong = torch.linalg.cholesky_ex(covariance + 10**power * ridge)
+        if not wrong:
+            return factor
+    return torch.full_like(factor, torch.nan)
+
+
+def outermost(means: Tensor, factor: Tensor, select: int, candidates: int, generator: Generator) -> Tensor:
     """The `select` least likely of `candidates` draws from each Gaussian (C * select, D), as equation 4 picks them.
 
     They are drawn directly: of whitened draws the directions are uniform, and the squared lengths the largest of
@@ -95,7 +104,7 @@ def outermost(means: Tensor, triangle: Tensor, select: int, candidates: int, gen
     lengths = torch.from_numpy(2 * gammaincinv(dimensions / 2, below.numpy())).sqrt()
     directions = normalize(torch.randn(classes, select, dimensions, generator=generator, dtype=torch.float64), dim=2)
     whitened = (lengths[:, :, None] * directions).to(means)
-    return (means[:, None] + whitened @ triangle.T).flatten(0, 1)
+    return (means[:, None] + whitened @ factor.T).flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from scipy.stats import chi2, kstest
 from torch.nn.functional import cross_entropy
 
 from oodbench.detectors.logitnorm import LogitNorm, NormalisedLogits
-from oodbench.detectors.vos import RIDGE, VOS, VirtualOutliers, VOSNetwork, outermost
+from oodbench.detectors.vos import RIDGE, VOS, VirtualOutliers, VOSNetwork, outermost, triangle
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch
 from tests.detectors.steps import Linear, batch
@@ -57,6 +57,19 @@ def test_moments_forget_old_images():
         atol=1e-2,
         rtol=0,
     )
+
+
+def test_features_far_from_zero_have_a_covariance_all_the_same():
+    network = VOSNetwork(TwoLayers())
+    for part in range(20):  # in float32, sums of squares about 1e8 tell no variance of 1 from one below 0
+        network.follow(features_of(30, part) + 1e4, torch.arange(30) % 3, memory=1000)
+    assert network.gaussians()[1].isfinite().all()
+    indefinite = torch.diag(torch.tensor([4.0, -0.01], dtype=torch.float64))
+    torch.testing.assert_close(triangle(indefinite)[0, 0] ** 2, torch.tensor(4.1, dtype=torch.float64))
+
+
+def test_moments_that_are_no_numbers_give_a_loss_that_is_none():
+    assert triangle(torch.full((2, 2), torch.nan, dtype=torch.float64)).isnan().all()
 
 
 def test_a_class_that_was_never_seen_has_no_outliers():

@@ -84,7 +84,8 @@ def triangle(covariance: Tensor) -> Tensor:
     """Lower triangle L with L L^T = `covariance` (D, D) plus a ridge, which is larger where rounding has left that
     indefinite; NaN where no ridge helps.
     """
-    factor, ridge = covariance, RIDGE * torch.eye(len(covariance)).to(covariance)
+    factor: Tensor = covariance
+    ridge = RIDGE * torch.eye(len(covariance)).to(covariance)
     for power in range(10):
         factor, wrong = torch.linalg.cholesky_ex(covariance + 10**power * ridge)
         if not wrong:

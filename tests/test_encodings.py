@@ -3,6 +3,7 @@
 import codecs
 import errno
 import os
+import pickle
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -148,6 +149,9 @@ def test_a_mistake_of_ours_is_no_failed_check(oodbench, monkeypatch):
     monkeypatch.setattr(suitefile, "names", lambda: 1 / 0)
     code, _, err = oodbench("list", "suites")
     assert code == 3 and "ZeroDivisionError" in err and "a mistake in oodbench" in err
+    monkeypatch.setattr(suitefile, "names", lambda: pickle.loads(b""))
+    code, _, err = oodbench("list", "suites")  # the end of a file, which click takes for somebody's Ctrl-D
+    assert code == 3 and "EOFError" in err and "interrupted" not in err
 
     def refused():
         raise PermissionError(errno.EACCES, "Permission denied", "secret.toml")

@@ -52,7 +52,10 @@ def _outcome() -> tuple[int, str]:
         return error.exit_code, message.getvalue()
     except OodbenchError as error:
         return 2, f"oodbench: {error}\n"
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click takes the end of a file for Ctrl-D, of any file.
+        if isinstance(error.__cause__, EOFError):
+            return OURS, _about_ourselves()
         return INTERRUPTED, "\noodbench: interrupted; the same command goes on where this one stopped\n"
     except OSError as error:
         return _about_files(error)

@@ -114,6 +114,14 @@ def refuse_bomb(path: Path, unpacked: int, size: int | None = None) -> None:
         )
 
 
+def is_tar(path: Path) -> bool:
+    """Whether it is a tar archive, compressed or not. One that breaks off in its first lines is none."""
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, zlib.error, lzma.LZMAError):  # which Python lets through
+        return False
+
+
 @contextmanager
 def random_access(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
     """The names of all regular files in a zip or an uncompressed tar archive, and what reads the one of a name.

@@ -1,6 +1,5 @@
 """Images to be scored, one after the other, wherever they lie: never all in memory, and a broken one stops nothing."""
 
-import tarfile
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,7 @@ from oodbench.images.decoding import DECODERS, MARKED, SUFFIXES, BrokenImageErro
 from oodbench.images.packs import CHUNK, holds_files, read_pack, read_parts
 from oodbench.images.photographs import Photographs
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.sources.archives import LARGEST
+from oodbench.sources.archives import LARGEST, is_tar
 from oodbench.sources.folders import contents, few, survey
 
 AHEAD = 4
@@ -91,7 +90,7 @@ class Incomers:
             return self._single(path)
         if h5py.is_hdf5(path):
             return self._pack(path)
-        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+        if zipfile.is_zipfile(path) or is_tar(path):
             return self._surveyed(path)
         return self._single(path)
 

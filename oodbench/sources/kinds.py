@@ -2,12 +2,12 @@
 
 import gzip
 import lzma
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.sources.archives import is_tar
 
 READ = (
     "a folder, tar or zip archive of image files; .npy, .npz or safetensors of uint8 (N, H, W, 3); a tensor of such in "
@@ -70,7 +70,7 @@ def kind_of(path: Path) -> str:
     head = _head(path)
     if not head:
         raise OodbenchError(f"{path} is empty")
-    if head.startswith(GZIPPED) and not tarfile.is_tarfile(path):
+    if head.startswith(GZIPPED) and not is_tar(path):
         head = _unzipped(path)
         if not head.startswith((IDX, IDX_LABELS)):
             raise OodbenchError(f"{path} is one file compressed by gzip: unpack it and give what comes out")
@@ -82,7 +82,7 @@ def kind_of(path: Path) -> str:
             return kind
     if zipfile.is_zipfile(path):
         return _kind_of_zip(path)
-    if tarfile.is_tarfile(path):
+    if is_tar(path):
         return "archive"
     raise OodbenchError(f"{path} {_looks(head)}; `oodbench data pack` reads {READ}")
 

@@ -175,6 +175,8 @@ class Runs:
         ("x.zip", b"\n<!DOCTYPE html><html>log in</html>", "is a web page"),
         ("x.csv", b"label,pixels\n1,0", "looks to be text"),
         ("x.npy.gz", gzip.compress(b"\x93NUMPY", mtime=0), "compressed by gzip: unpack it"),
+        ("x.tar.gz", gzip.compress(bytes(2048))[:5], "is not a whole gzip file"),
+        ("x.tar.gz", gzip.compress(bytes(2048))[:12] + b"not deflated", "is not a whole gzip file"),
         ("x.tar.bz2", bz2.compress(b"x" * 99)[:20], "by bzip2, or the beginning of one"),
         ("x.tar.xz", b"\xfd7zXZ\0\0\x04", "by xz, or the beginning of one"),
         ("x.tar.lz4", b"\x04\x22\x4d\x18\x64", "LZ4: unpack it"),

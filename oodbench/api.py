@@ -15,6 +15,8 @@ from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks.of_module import wrapped
+from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import discover
 from oodbench.results import tables
 from oodbench.running import sweep
@@ -214,7 +216,7 @@ def benchmark(
     seen = Learned(learned(train, "train"), learned(heldout, "heldout"), learned(outliers, "outliers"))
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
-    used = benchmarking.as_network(network, tried, mean, std, head, taps)
+    used = wrapped(network, tried, Wrapping(mean=mean, std=std, head=head, taps=taps))
     count = benchmarking.require_labels(used, tried, classes, seen)
     benchmarking.require_gradient(used, tried, task)
     said: list[str] = []
@@ -293,7 +295,7 @@ def fit(
         raise OodbenchError("there are no images: give train, or images=, a few of the size that the network takes")
     require_one_size(list(sets.values()))
     tried = benchmarking.sample(next(iter(sets.values())), where)
-    used = benchmarking.as_network(network, tried, mean, std, head, taps)
+    used = wrapped(network, tried, Wrapping(mean=mean, std=std, head=head, taps=taps))
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
     count = benchmarking.require_labels(used, tried, classes, seen)
     with untouched(used):

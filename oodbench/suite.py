@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.images.augment import check_augmentations
+from oodbench.images.preprocessing import Preprocessing
 from oodbench.recipe import Recipe as Recipe  # said again: it is a part of suites, and read as one by plugins
 from oodbench.tasks.task import Task
 
@@ -91,17 +92,28 @@ class Outliers:
         return self.reserved if self.train_on_reserved else 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetworkSpec:
-    """A network by name, and the channel mean and deviation it takes away inside, in [0, 1] units.
+    """A network by name, and how images go into it.
 
-    Mean and deviation are the network's own where they are not given: 0 and 1, or what timm has. Given both, nobody is
-    asked whether there is such a network before it is built, or its suite is loaded for a run.
+    Mean and deviation are the network's own where they are not given: 0 and 1, what timm has, or what its builder says.
+    Given both, nobody is asked whether there is such a network before it is built, or its suite is loaded for a run.
+
+    Attributes:
+        name: see `oodbench.networks.named`: one that is registered, timm's, or FILE.py:BUILDER.
+        mean: subtracted from each RGB channel inside the network, in [0, 1] units.
+        std: divides each RGB channel.
+        head: name of the last linear layer; "" to find it.
+        taps: names of the parts whose outputs are feature maps; () for the network's usual ones.
+        preprocessing: how image files become its input; None for the network's own.
     """
 
     name: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    head: str = ""
+    taps: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         if not (self.mean and self.std):
@@ -111,8 +123,27 @@ class NetworkSpec:
                 raise ValueError(str(error)) from error
             object.__setattr__(self, "mean", self.mean or mean)
             object.__setattr__(self, "std", self.std or std)
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if any(values and len(values) != 3 for values in (self.mean, self.std)) or min(self.std, default=1) <= 0:
             raise ValueError("mean and std are three numbers each, std above 0")
+
+    @property
+    def called(self) -> str:
+        """Its name, wherever the file lies that has its builder."""
+        return networks.called(self.name)
+
+    def meaning(self) -> dict[str, Any]:
+        """What it sets, in JSON's types; what came later than the first results only where it is used."""
+        said = {**asdict(self), "name": self.called}
+        return {name: value for name, value in said.items() if value or name in ("name", "mean", "std")}
+
+    @property
+    def trained_as(self) -> str:
+        """What stands for it in keys of trained networks: all but its taps, which move no weight."""
+        return repr(replace(self, taps=()) if self.taps else self)
+
+    def __repr__(self) -> str:
+        said = {name: getattr(self, name) for name in self.meaning()} | {"name": self.called}
+        return f"NetworkSpec({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
 @dataclass(frozen=True)
@@ -176,7 +207,7 @@ class Suite:
         meaning = {
             "id": asdict(self.id),
             "ood": [asdict(ood) for ood in self.ood],
-            "network": asdict(self.network),
+            "network": self.network.meaning(),
             "outliers": asdict(self.outliers) if self.outliers else None,
             "training": self.training.meaning() if self.training else None,
         }

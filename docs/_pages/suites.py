@@ -23,7 +23,7 @@ def pages() -> Iterator[Page]:
 def _page(suite: Suite) -> str:
     parts = [f"# {suite.name}", f"{suite.title}. Version {suite.version}.", linked(suite.paper)]
     parts += ["## Images", _images(suite)]
-    network = f"`{suite.network.name}`, which sees images normalised by mean {_numbers(suite.network.mean)}"
+    network = f"`{suite.network.called}`, which sees images normalised by mean {_numbers(suite.network.mean)}"
     parts += ["## Network", f"{network} and deviation {_numbers(suite.network.std)}."]
     parts += ["## Training", _training(suite), "## Tasks", _tasks(suite)]
     parts += ["## The file", _file(suite)]

@@ -1,4 +1,4 @@
-"""What code a number rests on: a digest of the Python source behind a class.
+"""What code a number rests on: a digest of the Python source behind a class or a module.
 
 It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
 its own folder or distribution, or from modules on Python's path that are of no distribution, such as a folder of
@@ -39,7 +39,21 @@ def code_digest(*classes: type, root: type) -> str:
         OodbenchError: the source of a class cannot be read.
     """
     bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
-    files = {(label, read(content).normal) for base in bases for label, content in _closure(base)}
+    files = {
+        (label, read(content).normal)
+        for base in bases
+        for label, content in _closure(base.__module__, base.__qualname__)
+    }
+    return digest(*(part for file in sorted(files) for part in file))
+
+
+def modules_digest(modules: Collection[str]) -> str:
+    """The same over the source of `modules`, by name, which are loaded and none of the harness's.
+
+    Raises:
+        OodbenchError: the source of a module cannot be read.
+    """
+    files = {(label, read(content).normal) for name in modules for label, content in _closure(name, name)}
     return digest(*(part for file in sorted(files) for part in file))
 
 
@@ -97,21 +111,20 @@ class _Found:
     is_package: bool
 
 
-def _closure(base: type) -> Iterator[tuple[str, bytes]]:
-    """The label and content of each file behind a class."""
-    module = sys.modules.get(base.__module__)
+def _closure(defined_in: str, called: str) -> Iterator[tuple[str, bytes]]:
+    """The label and content of each file behind something that a module defines."""
+    module = sys.modules.get(defined_in)
     file = getattr(module, "__file__", None)
     if module is None or file is None:
         raise OodbenchError(
-            f"the code of {base.__qualname__} cannot be read, and results could not say which code they are of: "
-            "put it into a file"
+            f"the code of {called} cannot be read, and results could not say which code they are of: put it into a file"
         )
-    if in_harness(base.__module__):
-        yield base.__qualname__, _loaded_content(base.__module__, module)
+    if in_harness(defined_in):
+        yield called, _loaded_content(defined_in, module)
         return
-    home = _room(base.__module__, module)
-    name = base.__module__.removeprefix(f"{home.prefix}.") if home.prefix else base.__module__
-    # The class's own file is known; it need not be where its name would be looked for.
+    home = _room(defined_in, module)
+    name = defined_in.removeprefix(f"{home.prefix}.") if home.prefix else defined_in
+    # Its own file is known; it need not be where its name would be looked for.
     own = home, _Found(name, file, hasattr(module, "__path__"))
     yield from _followed([own, *_each(home, name.rpartition(".")[0])])
 

@@ -1,7 +1,7 @@
 """Frozen dataclasses out of what people write: strict about names and types, precise about where."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,7 +27,7 @@ def build(cls: type[T], table: Mapping[str, Any], at: Sequence[str] = ()) -> T:
     """An instance of the dataclass `cls` whose fields are the entries of `table`.
 
     Args:
-        cls: its fields are bool, int, float, str, tuples of these, or one of them or None.
+        cls: its fields are bool, int, float, str, tuples of these, a dataclass, or one of them or None.
         table: as TOML gives it.
         at: the keys that lead to `table`, for messages.
 
@@ -66,6 +66,8 @@ def coerce(value: Any, hint: Any, at: Sequence[str]) -> Any:
             raise DeclarationError(at, f"expected a list, got {value!r}")
         item = get_args(hint)[0]
         return tuple(coerce(entry, item, at) for entry in value)
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, at)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
@@ -79,4 +81,6 @@ def _required(field: "Field[Any]") -> bool:
 
 def _spoken(hint: type) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if is_dataclass(hint):
+        return f"a table with {', '.join(field.name for field in fields(hint))}"
     return names.get(hint, hint.__name__)

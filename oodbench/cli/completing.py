@@ -64,6 +64,12 @@ def _networks(_: Context) -> Iterable[str]:
     return _known("networks")
 
 
+def _architectures(_: Context) -> Iterable[str]:
+    from oodbench.networks import names
+
+    return names()
+
+
 def _data_names(context: Context) -> Iterable[str]:
     from oodbench.training import pretrained
 
@@ -87,4 +93,5 @@ def _every_name() -> dict[str, str]:
 
 
 detectors, suites, tasks = _names(_detectors), _names(_suites, or_files=True), _names(_tasks)
+architectures = _names(_architectures, or_files=True)
 image_sets, networks, data_names = _names(_image_sets), _names(_networks, or_files=True), _names(_data_names)

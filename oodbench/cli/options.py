@@ -104,6 +104,13 @@ suite_option = click.option(
 detectors_option = several(
     "--detector", "detectors", "NAME", completing.detectors, "Detector by name, or 'all'; repeatable.", required=True
 )
+network_option = click.option(
+    "--network",
+    metavar="NAME|FILE.py:BUILDER",
+    shell_complete=completing.architectures,
+    help="The network in place of the suite's: a name of `oodbench list networks` or of timm's, or what builds one of "
+    "your own. --set network.mean=[...] says how images go into it.",
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
 )

@@ -23,6 +23,7 @@ from oodbench.cli.options import (
     device_option,
     jobs_option,
     limit_option,
+    network_option,
     out_option,
     plugin_option,
     precision_option,
@@ -75,6 +76,7 @@ def commands() -> None:
 @device_option
 @data_option
 @out_option
+@network_option
 @click.option(
     "--checkpoint",
     metavar="FILE|NAME",

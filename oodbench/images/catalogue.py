@@ -21,11 +21,17 @@ def describe(name: str, data: Path) -> str:
     return f"built in: {BUILTINS[name].description}" if name in BUILTINS else f"pack {data / name}.h5"
 
 
-def load(name: str, data: Path, preprocessing: Preprocessing = PREPROCESSING) -> ImageSet:
-    """The set called `name`: built in, or the pack `<data>/<name>.h5`; `preprocessing` is for packs of image files.
+def load(name: str, data: Path, preprocessing: Preprocessing | None = PREPROCESSING) -> ImageSet:
+    """The set called `name`: built in, or the pack `<data>/<name>.h5`.
+
+    Args:
+        name: of the set.
+        data: folder of packs.
+        preprocessing: of packs of image files; None where nobody knows how the network takes these.
 
     Raises:
-        OodbenchError: there is no such set, with where it was looked for; or its pack is broken.
+        OodbenchError: there is no such set, with where it was looked for; its pack is broken, or holds image files and
+            nobody said how a network takes them.
     """
     if name in BUILTINS:
         return make(name)

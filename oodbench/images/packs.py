@@ -81,7 +81,7 @@ def write_parts(
     return count
 
 
-def read_pack(path: Path, name: str, preprocessing: Preprocessing = PREPROCESSING) -> ImageSet:
+def read_pack(path: Path, name: str, preprocessing: Preprocessing | None = PREPROCESSING) -> ImageSet:
     """The image set in a pack, called `name`. A pack without labels gives -1 for each.
 
     Args:
@@ -185,7 +185,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise OodbenchError(f"{path} is not a whole HDF5 file ({error}): {AGAIN}") from error
 
 
-def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing) -> Photographs:
+def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing | None) -> Photographs:
+    if preprocessing is None:
+        raise OodbenchError(
+            f"{path} holds image files, and nobody said how they become the network's input: say it in the suite's "
+            "file, [network.preprocessing] with side = 224 for one"
+        )
     data, ends = _own_dataset(path, pack, "files"), _own_dataset(path, pack, "ends")
     if data is None or data.dtype != np.uint8 or data.ndim != 1 or ends is None or ends.dtype.kind not in "iu":
         raise OodbenchError(f"{path} is not a pack of image files: it needs 'files' and 'ends'; {REPACK_FILES}")

@@ -64,18 +64,62 @@ class Box:
         """Length of an axis."""
         return self.center.size(axis)
 
-    def flatten(self, start: int) -> "Box":
-        """Axes from `start` on joined to one."""
-        return Box(self.center.flatten(start), self.radius.flatten(start))
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Box":
+        """Axes from `start_dim` to `end_dim` joined to one."""
+        return Box(self.center.flatten(start_dim, end_dim), self.radius.flatten(start_dim, end_dim))
 
-    def mean(self, axes: int | tuple[int, ...], keepdim: bool = False) -> "Box":
+    def reshape(self, *shape: Any) -> "Box":
+        """The same numbers in other axes."""
+        return Box(self.center.reshape(*shape), self.radius.reshape(*shape))
+
+    view = reshape
+
+    def squeeze(self, *axes: Any) -> "Box":
+        """The same without axes of length 1."""
+        return Box(self.center.squeeze(*axes), self.radius.squeeze(*axes))
+
+    def contiguous(self) -> "Box":
+        """The same."""
+        return self
+
+    def mean(self, dim: int | Sequence[int], keepdim: bool = False) -> "Box":
         """The mean over some axes."""
+        axes = dim if isinstance(dim, int) else tuple(dim)
         return Box(self.center.mean(axes, keepdim=keepdim), self.radius.mean(axes, keepdim=keepdim))
+
+    def relu(self) -> "Box":
+        """Without what is below 0."""
+        return Box.between(self.low.relu(), self.high.relu())
+
+    def relu_(self) -> "Box":
+        """The same, in place."""
+        return self.become(self.relu())
+
+    def become(self, other: "Box") -> "Box":
+        """Take the intervals of another box: what is written into a feature map, all see that hold it."""
+        self.center, self.radius = other.center, other.radius
+        return self
 
     def __add__(self, other: "Box | Tensor | float") -> "Box":
         if isinstance(other, Box):
             return Box(self.center + other.center, self.radius + other.radius)
         return Box(self.center + other, self.radius)
+
+    __radd__ = __add__
+
+    def __iadd__(self, other: "Box | Tensor | float") -> "Box":
+        return self.become(self + other)
+
+    def __getitem__(self, which: Any) -> "Box":
+        return Box(self.center[which], self.radius[which])
+
+    def __mul__(self, factor: "Box | Tensor | float") -> "Box":
+        if isinstance(factor, Box):
+            raise _unbounded("a product of two feature maps")
+        size = factor.abs() if isinstance(factor, Tensor) else abs(factor)
+        return Box(self.center * factor, self.radius * size)
+
+    __rmul__ = __mul__
 
     def __sub__(self, other: "Tensor | float") -> "Box":
         return Box(self.center - other, self.radius)
@@ -83,17 +127,39 @@ class Box:
     def __truediv__(self, divisor: Tensor) -> "Box":
         return Box(self.center / divisor, self.radius / divisor.abs())
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # asked by Python itself
+            raise AttributeError(name)
+        raise _unbounded(name)
+
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> "Box":
         if function not in _RULES:
-            name = getattr(function, "__name__", str(function))
-            raise OodbenchError(
-                f"no interval bounds are known through {name}: the certified task takes networks of convolutions, "
-                "linear layers, batch norm, ReLU, pooling, sums and concatenations; leave it out for this one"
-            )
+            raise _unbounded(getattr(function, "__name__", str(function)))
         return _RULES[function](*args, **(kwargs or {}))
+
+
+class _UnboundedError(OodbenchError, AttributeError):
+    """Something whose effect on a box is not known; `hasattr` is told as it expects."""
+
+
+def _unbounded(what: str) -> _UnboundedError:
+    return _UnboundedError(
+        f"no interval bounds are known through {what}: the certified task takes networks of convolutions, linear "
+        "layers, batch norm, activations that never fall, pooling, sums and concatenations; leave it out for this one"
+    )
+
+
+def _dropout(box: Box, p: float = 0.5, training: bool = True, inplace: bool = False) -> Box:
+    if training:
+        raise _unbounded("dropout that draws")
+    return box
+
+
+def _pad(box: Box, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Box:
+    return Box(F.pad(box.center, pad, mode, value), F.pad(box.radius, pad, mode, 0 if mode == "constant" else None))
 
 
 def _linear(apply: Callable[..., Tensor]) -> Callable[..., Box]:
@@ -106,6 +172,12 @@ def _linear(apply: Callable[..., Tensor]) -> Callable[..., Box]:
     return rule
 
 
+def _leaky_relu(box: Box, negative_slope: float = 0.01, inplace: bool = False) -> Box:
+    if negative_slope < 0:
+        raise _unbounded("a leaky ReLU that falls below 0")
+    return _activation(F.leaky_relu)(box, negative_slope, inplace)
+
+
 def _averaging(apply: Callable[..., Tensor]) -> Callable[..., Box]:
     """The rule of an operation whose results are weighted sums with weights from 0 up."""
     return lambda box, *others, **named: Box(apply(box.center, *others, **named), apply(box.radius, *others, **named))
@@ -116,6 +188,17 @@ def _rising(apply: Callable[..., Tensor]) -> Callable[..., Box]:
     return lambda box, *others, **named: Box.between(
         apply(box.low, *others, **named), apply(box.high, *others, **named)
     )
+
+
+def _activation(apply: Callable[..., Tensor]) -> Callable[..., Box]:
+    """The same where the last of the options is `inplace`."""
+    rising = _rising(apply)
+
+    def rule(box: Box, *others: Any, **named: Any) -> Box:
+        found = rising(box, *others, **named)
+        return box.become(found) if named.get("inplace") or others[-1:] == (True,) else found
+
+    return rule
 
 
 def _batch_norm(
@@ -141,11 +224,17 @@ _RULES: dict[Callable[..., Any], Callable[..., Box]] = {
     F.conv2d: _linear(F.conv2d),
     F.linear: _linear(F.linear),
     F.batch_norm: _batch_norm,
-    F.relu: _rising(F.relu),
+    **{rising: _activation(rising) for rising in (F.relu, F.relu6, F.hardtanh)},
+    **{rising: _rising(rising) for rising in (torch.relu, torch.sigmoid, torch.tanh)},
+    F.leaky_relu: _leaky_relu,
+    F.dropout: _dropout,
+    F.pad: _pad,
     F.max_pool2d: _rising(F.max_pool2d),
     F.avg_pool2d: _averaging(F.avg_pool2d),
     F.adaptive_avg_pool2d: _averaging(F.adaptive_avg_pool2d),
-    torch.flatten: lambda box, start_dim=0, end_dim=-1: box.flatten(start_dim),
+    torch.flatten: lambda box, start_dim=0, end_dim=-1: box.flatten(start_dim, end_dim),
+    torch.mean: lambda box, dim, keepdim=False: box.mean(dim, keepdim),
+    torch.add: lambda one, other: one + other,
     torch.cat: _cat,
 }
 

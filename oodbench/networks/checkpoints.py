@@ -6,7 +6,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest, write_atomic
@@ -91,7 +91,7 @@ def begin(network: Network, path: Path) -> None:
 def _put(network: Network, entry: Entry, weights: Mapping[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
     counters = {name: tensor for name, tensor in wanted.items() if name.endswith(COUNTER)}
-    brought = entry.normalisation()
+    brought = entry.normalisation(wanted)
     _require_same_normalisation(network, brought, path)
     # Mean and deviation are in a network here, and no part of its checkpoint.
     normalising = [name for names in NORMALISATION for name in names] if brought else []
@@ -105,13 +105,18 @@ def _put(network: Network, entry: Entry, weights: Mapping[str, Tensor], path: Pa
     network.load_state_dict(cast)
 
 
-def weights_digest(network: Network) -> str:
+def weights_digest(network: nn.Module) -> str:
     """SHA-256 (hex) over names, types, shapes and bytes of the state_dict, the same on every device."""
     parts: list[bytes | str] = []
     for name, tensor in network.state_dict().items():
-        raw = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        parts += [name, str(tensor.dtype), str(tuple(tensor.shape)), raw]
+        parts += [name, *tensor_parts(tensor)]
     return digest(*parts)
+
+
+def tensor_parts(tensor: Tensor) -> list[bytes | str]:
+    """Type, shape and bytes of a tensor, the same on every device, to be hashed."""
+    raw = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return [str(tensor.dtype), str(tuple(tensor.shape)), raw]
 
 
 def _head_entries(network: Network) -> frozenset[str]:

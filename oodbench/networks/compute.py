@@ -8,6 +8,7 @@ from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.networks.network import Network, Representation
+from oodbench.networks.of_module import ModuleNetwork
 from oodbench.networks.precision import PRECISIONS, Compute
 
 
@@ -63,13 +64,16 @@ def training_precision(network: Network, compute: Compute) -> Iterator[None]:
         yield
         return
     exact = network.represent
+    # A module of somebody's own may flatten its maps with view(), which takes the usual order alone.
+    own = any(isinstance(part, ModuleNetwork) for part in network.modules())
+    layout = torch.contiguous_format if own else torch.channels_last
 
     def represent(images: Tensor) -> Representation:
         with torch.autocast(images.device.type, torch.bfloat16):
-            found = exact(images.contiguous(memory_format=torch.channels_last))
+            found = exact(images.contiguous(memory_format=layout))
         return Representation(found.logits.float(), found.features.float(), tuple(tap.float() for tap in found.taps))
 
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=layout)
     network.represent = represent  # type: ignore[method-assign]
     try:
         yield

@@ -1,7 +1,7 @@
 """Which of the weights in a checkpoint are a network's: found by the names it has itself, whatever stands in front."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,12 +38,15 @@ class Entry:
     weights: Weights
     beside: Weights = field(default_factory=dict)
 
-    def normalisation(self) -> dict[str, Tensor]:
+    def normalisation(self, own: Collection[str] = ()) -> dict[str, Tensor]:
         """By full name, mean and deviation of the channels that a layer before the network takes, where there is one.
 
         Each is float64, (1,) or (3,), and stands under "mean" and "std".
+
+        Args:
+            own: names of the network's own weights: a layer inside it is loaded as any other.
         """
-        everything = {**self.weights, **self.beside}
+        everything = {name: one for name, one in {**self.weights, **self.beside}.items() if name not in own}
         for mean, std in NORMALISATION:
             for name, tensor in everything.items():
                 parent, dot, last = name.rpartition(".")

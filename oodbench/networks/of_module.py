@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.networks.naming import keep_names
 from oodbench.networks.network import Network, Representation
+from oodbench.networks.wrapping import Wrapping
 
 INSIDE = "inside"
 """Instead of a mean: the module takes images in [0, 1] and normalises them itself, or needs no normalisation."""
@@ -23,7 +26,7 @@ INTO = ">"
 
 
 class ModuleNetwork(Network):
-    """Somebody's module, which stays as it is.
+    """Somebody's module, which stays as it is; its weights keep their names.
 
     The module must map images to logits: a tensor, a tuple with them, an object with `.logits` (Hugging Face), or a
     dict with "logits". What its head sees is the features. Where `head` is named, what that gives is the logits,
@@ -33,7 +36,7 @@ class ModuleNetwork(Network):
     Sequentials taken apart, from the input towards the output: of a ResNet, its stem and its four stages.
 
     Args:
-        module: in evaluation mode.
+        module: in evaluation mode; it may be untrained.
         images: some that it takes, float (N, 3, H, W) in [0, 1], N at least 2, to try it on; on its device.
         mean: subtracted from each RGB channel before the module sees images, in [0, 1] units; or "inside".
         std: divides each channel; 1 if left out.
@@ -41,8 +44,8 @@ class ModuleNetwork(Network):
         taps: names of parts whose outputs are taps, (N, C, H, W) each.
 
     Raises:
-        OodbenchError: the module is in train mode, does not take the images, gives something other than finite logits,
-            depends on the draw or on the batch, or has no head that can be told.
+        OodbenchError: the module is in train mode, does not take the images, gives something other than logits, depends
+            on the draw or on the batch, or has no head that can be told.
     """
 
     def __init__(
@@ -50,21 +53,24 @@ class ModuleNetwork(Network):
         module: nn.Module,
         images: Tensor,
         *,
-        mean: str | Sequence[float] = INSIDE,
+        mean: str | Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         head: str | None = None,
         taps: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(*_normalisation(mean, std))
-        _refuse_training(module)
+        super().__init__(*channels(mean, std))
+        require_evaluation(module)
         self.called = type(module).__name__
+        _refuse_lazy(module, self.called)
         self.module = module
+        keep_names(self, "module")
         self.to(images.device)
         with torch.no_grad():
             first = _Watched(self, images)
             self.head_name = _head(self, first, head)
             self.tap_names = _known_taps(first, taps) if taps is not None else _usual_taps(first)
-            self._check(images)
+            if self.represent(images).logits.isfinite().all():
+                self._check(images)
         self.eval()
 
     def last_layer(self) -> nn.Module | None:
@@ -78,14 +84,14 @@ class ModuleNetwork(Network):
             stack.enter_context(_kept(self.head, "logits", seen, inputs="features"))
             for name in self.tap_names:
                 stack.enter_context(_kept(self.module.get_submodule(name), f"tap {name}", seen))
-            self.module(self.normalise(images))
+            self.module(_as_usual(self.normalise(images)))
         return Representation(seen["logits"], seen["features"], tuple(seen[f"tap {name}"] for name in self.tap_names))
 
-    def has_gradient(self, images: Tensor) -> bool:
-        """Whether logits can be differentiated by the images, float (N, 3, H, W) in [0, 1]."""
-        with torch.enable_grad():
-            asked = images.detach().clone().requires_grad_()
-            return self.represent(asked).logits.requires_grad
+    def require_finite(self, images: Tensor) -> None:
+        """OodbenchError for logits of images, float (N, 3, H, W) in [0, 1], that no trained network gives."""
+        with torch.no_grad():
+            if not self.represent(images).logits.isfinite().all():
+                raise OodbenchError(f"{self.called} gives logits that are NaN or infinite: its weights are broken")
 
     def _check(self, images: Tensor) -> None:
         """What scores rest on: the same images give the same, alone and together, and the head explains the logits."""
@@ -105,6 +111,19 @@ class ModuleNetwork(Network):
                 f"what {self.head_name!r} of {self.called} makes of its input is not what comes out of it: name "
                 "another layer with head="
             )
+
+
+def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
+    """A trained module as a network, on the device of `images`, on which it is tried; see `ModuleNetwork`.
+
+    Raises:
+        OodbenchError: as `ModuleNetwork`, and for logits that are not finite.
+    """
+    if isinstance(module, Network):
+        return module.to(images.device)
+    network = ModuleNetwork(module.to(images.device), images, mean=how.mean, std=how.std, head=how.head, taps=how.taps)
+    network.require_finite(images)
+    return network
 
 
 class _Watched:
@@ -146,6 +165,11 @@ class _Watched:
         """The candidates for a head, for people."""
         widths = [f"{name!r} ({self.outputs[name].shape[-1]} outputs)" for name in self.candidates]
         return ", ".join(widths) or "none at all"
+
+
+def _as_usual(images: Any) -> Any:
+    """Images in the usual order in memory: many a module flattens its maps with view(), which knows no other."""
+    return images.contiguous() if isinstance(images, Tensor) else images
 
 
 @contextmanager
@@ -218,8 +242,6 @@ def _logits(watched: _Watched) -> list[Tensor]:
             f"{watched.called} returns {_kind(result)} and no logits (N, K): return them, a tuple with them, or an "
             "object with .logits"
         )
-    if not all(one.isfinite().all() for one in found):
-        raise OodbenchError(f"{watched.called} gives logits that are NaN or infinite: its weights are broken")
     return found
 
 
@@ -276,18 +298,23 @@ def _is_map(output: Tensor) -> bool:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
+    return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=AGREES, atol=AGREES * float(one.abs().max()))
 
 
-def _normalisation(
-    mean: str | Sequence[float], std: Sequence[float] | None
+def channels(
+    mean: str | Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel, from what somebody said."""
-    if isinstance(mean, str):
+    """Mean and deviation of each channel, from what somebody said; None for nothing.
+
+    Raises:
+        OodbenchError: it is none.
+    """
+    if mean is None or isinstance(mean, str):
+        mean = INSIDE if mean is None else mean
         if mean != INSIDE or std is not None:
             raise OodbenchError(
                 f"mean is {mean!r}{' beside a std' if std is not None else ''}: give mean and std of the three "
@@ -302,7 +329,17 @@ def _normalisation(
     return means, stds
 
 
-def _refuse_training(module: nn.Module) -> None:
+def _refuse_lazy(module: nn.Module, called: str) -> None:
+    weights = [*module.named_parameters(), *module.named_buffers()]
+    if waiting := [name for name, one in weights if is_lazy(one)]:
+        raise OodbenchError(
+            f"{called} has lazy layers, such as that of {waiting[0]!r}, whose shapes nobody knows yet: pass an image "
+            "through it where it is built"
+        )
+
+
+def require_evaluation(module: nn.Module) -> None:
+    """OodbenchError for a module that is in train mode, or one of whose parts is."""
     if learning := [name for name, part in module.named_modules() if part.training]:
         raise OodbenchError(
             f"{type(module).__name__} stands in train mode ({len(learning)} of its parts, such as "

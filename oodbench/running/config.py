@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from oodbench import tracking
 from oodbench.basics.errors import OodbenchError, unknown
@@ -14,6 +15,9 @@ from oodbench.basics.team import ALONE, Team, gathered, launched
 from oodbench.detector import Detector
 from oodbench.networks import compute
 from oodbench.networks.feature_packs import FeaturePack
+from oodbench.networks.named import AT, IN_MEMORY
+from oodbench.networks.of_module import channels
+from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import feature_runs, parallel, sharding, sweep
@@ -27,12 +31,12 @@ from oodbench.sources.trained import checkpoint
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import restrict, vary
-from oodbench.suitefiles.settings import Setting
+from oodbench.suitefiles.settings import NETWORK, Setting
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """What is run, on what, and how.
+class RunConfig(Wrapping):
+    """What is run, on what, and how; `mean` to `preprocessing` are as the suite has them if left out.
 
     Attributes:
         suites: names or TOML files, one or several, or "all".
@@ -41,6 +45,8 @@ class RunConfig:
         device: "auto", "cpu", "cuda" or "cuda:N".
         data: folder of image packs.
         out: results folder.
+        network: in place of the suite's: a name of `oodbench list networks` or of timm's, "FILE.py:BUILDER" for one of
+            your own, or a trained module in evaluation mode, which is scored as it stands.
         checkpoint: a trained network for every detector instead of training: a file, a name of `oodbench data list`, or
             "hf://org/name@revision/file.safetensors".
         features: a feature pack to score in place of images, which says its suite itself; then `suites` is empty.
@@ -77,6 +83,7 @@ class RunConfig:
     device: str = "auto"
     data: str | Path = "data"
     out: str | Path = "results"
+    network: str | nn.Module | None = None
     checkpoint: str | Path | None = None
     features: str | Path | None = None
     pretrained: bool = False
@@ -117,11 +124,31 @@ class RunConfig:
         return tuple(map(Path, self.plugins))
 
     @property
+    def module(self) -> nn.Module | None:
+        """The network, where it is one in memory."""
+        return self.network if isinstance(self.network, nn.Module) else None
+
+    @property
     def settings(self) -> tuple[Setting, ...]:
-        """Parameters that are changed."""
+        """What is changed: the network and how images go into it, then parameters."""
         if isinstance(self.parameters, Mapping):
-            return tuple(Setting(name, value) for name, value in self.parameters.items())
-        return tuple(self.parameters or ())
+            parameters = tuple(Setting(name, value) for name, value in self.parameters.items())
+        else:
+            parameters = tuple(self.parameters or ())
+        return *self._of_network(), *parameters
+
+    def _of_network(self) -> Iterator[Setting]:
+        name = self.network
+        if isinstance(name, nn.Module):
+            name = f"{IN_MEMORY}{AT}{type(name).__name__}"
+        prepared = asdict(self.preprocessing) if self.preprocessing else None
+        mean, std = self.mean, self.std
+        if self.module is not None or mean is not None or std is not None:
+            mean, std = map(list, channels(mean, std))
+        said = {"name": name, "mean": mean, "std": std, "head": self.head, "taps": self.taps, "preprocessing": prepared}
+        for each, value in said.items():
+            if value is not None:
+                yield Setting(f"{NETWORK}.{each}", list(value) if isinstance(value, tuple) else value)
 
     @property
     def trackers(self) -> Sequence[str]:
@@ -135,6 +162,16 @@ class RunConfig:
             raise unknown("engine", self.engine, ENGINES)
         if not self.seeds:
             raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
+        if self.module is None and not isinstance(self.network, str | None):
+            raise OodbenchError(
+                f"network is of the type {type(self.network).__name__}: give a module that is built, or a name such as "
+                "'FILE.py:BUILDER'"
+            )
+        if self.module is not None and (said := self._excluded()):
+            raise OodbenchError(
+                f"network is a module in memory, and {said}; or name what builds it as 'FILE.py:BUILDER' and its "
+                "weights with checkpoint="
+            )
         if self.checkpoint and self.pretrained:
             raise OodbenchError("checkpoint and pretrained exclude each other: both say which networks are scored with")
         if self.features:
@@ -160,6 +197,14 @@ class RunConfig:
                 f"a feature pack says its suite and has no images and no network, so {odd[0]} cannot be asked for "
                 "beside it: leave one of the two out"
             )
+
+    def _excluded(self) -> str:
+        """What cannot be done with a module in memory; "" if nothing of it is asked for."""
+        if self.checkpoint or self.pretrained:
+            return "checkpoint and pretrained would say other weights than it has: leave them out"
+        if self.engine != "sequential" or str(self.jobs) not in (AUTO, "1"):
+            return "other processes have no part in that memory: leave engine and jobs out"
+        return ""
 
     def cluster(self) -> Cluster | None:
         """The Ray cluster that carries it out; None where this machine does.
@@ -200,7 +245,7 @@ class RunConfig:
             machinery=Machinery(device, team, compute.choose(self.precision, self.tf32, self.compiled, device)),
             out=Path(self.out),
             settings=self.settings,
-            source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None),
+            source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None, self.module),
             demands=Demands(self.again, self.keep_images, self.thorough),
         )
 
@@ -333,4 +378,5 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
         whole = team.together(lambda: plan_seeds(request, config.seeds, registry))
         planned = sharding.part(whole, shard) if shard else whole
         every = len(sweep.cells(whole))
-        yield Prepared(config, registry, planned, team, cluster, parallel.processes(jobs, planned), every)
+        count = parallel.processes(jobs, planned) if config.module is None else 1
+        yield Prepared(config, registry, planned, team, cluster, count, every)

@@ -22,6 +22,7 @@ from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack
 from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks.named import AT
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.results.tables.operating import chosen_on
@@ -107,15 +108,23 @@ class Deployment:
         (outcome,) = fit([detector], network, suite.id.classes, shown)
         about = self._about() | ({"tuned": outcome.tuned | self._perhaps_seen()} if outcome.tuned else {})
         _, height, width = self.plan.image_sets.shape(suite)
-        plain = plain_network(suite, detector.objective(), self.plan.seed)
-        spec, outputs = suite.network, suite.id.classes + detector.objective().reject_outputs
         return DeployedDetector(
             detector,
             Input.of(network, (height, width), preprocessing(suite, (height, width))),
             about,
             scores_of(detector, self.calibration.images),
-            Built(spec.name, outputs, spec.mean, spec.std, type(network) is not type(plain)),
+            self._built(network),
         )
+
+    def _built(self, network: Network) -> Built | None:
+        """How the network is made again; None where code of somebody's own does that, which no file may name."""
+        suite, objective = self.plan.suite, self.cell.detector.objective()
+        spec, outputs = suite.network, suite.id.classes + objective.reject_outputs
+        if AT in spec.name:
+            return None
+        plain = plain_network(suite, objective, self.plan.seed, self.plan.image_sets.shape(suite))
+        beside = type(network) is not type(plain)
+        return Built(spec.name, outputs, spec.mean, spec.std, beside, spec.head, spec.taps)
 
     def _about(self) -> dict[str, Any]:
         """What it was fitted on, in JSON's types."""
@@ -171,7 +180,9 @@ def deployment(request: Request, registry: Registry, calibrate: str = AUTO) -> D
 
 def preprocessing(suite: Suite, side: tuple[int, int]) -> Preprocessing | None:
     """How image files become what the suite's network takes; None where nothing says it for images of that size."""
-    found = networks.preprocessing(suite.network.name)
+    found = suite.network.preprocessing or networks.preprocessing(suite.network.name)
+    if found is None:
+        return None
     if side == (found.side, found.side):
         return found
     return replace(found, side=side[0]) if side[0] == side[1] else None
@@ -226,7 +237,8 @@ def _heldout(planned: SuitePlan) -> tuple[ImageSet | None, str]:
     identity, sample = planned.suite.id, planned.sample
     if not identity.train or not identity.heldout or identity.train not in catalogue.names(sample.data):
         return None, ""
-    whole = catalogue.load(identity.train, sample.data, networks.preprocessing(planned.suite.network.name))
+    spec = planned.suite.network
+    whole = catalogue.load(identity.train, sample.data, spec.preprocessing or networks.preprocessing(spec.name))
     _, heldout = whole.split(identity.heldout)
     return heldout.spread(sample.limit), heldout.fingerprint
 

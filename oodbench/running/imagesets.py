@@ -236,7 +236,7 @@ def _check_evidence(detector: Detector, suite: Suite) -> None:
 
 def _load(data: Path, suite: Suite, name: str) -> ImageSet:
     """The set called `name`; if it is photographs, as the suite's network takes them."""
-    return catalogue.load(name, data, networks.preprocessing(suite.network.name))
+    return catalogue.load(name, data, suite.network.preprocessing or networks.preprocessing(suite.network.name))
 
 
 def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:

@@ -91,7 +91,7 @@ def _saying_so(each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
     suite, objective = each.suite, network_plan.objective
     wanted = {
         "objective": objective.identity,
-        "network": repr(suite.network),
+        "network": suite.network.trained_as,
         "recipe": repr(suite.training),
         "id_train": str(suite.id.train),
         "seed": str(each.seed),

@@ -60,7 +60,7 @@ def doubt(
         device: where the network is.
     """
     said = metadata(file).get("network", "")
-    if said.startswith(f"NetworkSpec(name={spec.name!r},") and said != repr(spec):
+    if said.startswith(f"NetworkSpec(name={spec.name!r},") and said != spec.trained_as:
         return (
             f"checkpoint {file.name} says that it was trained as {_shown(said)}, and the suite has {spec}: give both "
             "one mean and std under [network] in the suite's file"
@@ -69,7 +69,8 @@ def doubt(
         return ""
     some = test.spread(IMAGES)
     found = {pair: _right(network, detector, some, pair, device) for pair in _distinct(some)}
-    usual = _right(network, detector, some, (spec.mean, spec.std), device)
+    own = tuple(network.mean.flatten().tolist()), tuple(network.std.flatten().tolist())
+    usual = _right(network, detector, some, own, device)
     best = max(found, key=lambda pair: found[pair])
     if found[best] - usual <= GAIN:
         return ""

@@ -11,6 +11,7 @@ from oodbench.basics.files import digest
 from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.results.store import Cell
 from oodbench.running.imagesets import ImageSets, Sample
@@ -62,7 +63,7 @@ class NetworkPlan:
     Attributes:
         objective: how it is trained.
         file: where it is kept once trained, or the checkpoint.
-        given: it is a checkpoint, or one that is kept for everybody, and is not trained.
+        given: it is a checkpoint, a module, or one that is kept for everybody, and is not trained.
         cells: detectors whose objective is equal to `objective`.
         operations: of a forward pass over one image, in floating point.
         threads: of a CPU on which it is trained and scored with.
@@ -70,6 +71,8 @@ class NetworkPlan:
         why: it is trained although such a one was asked for; "" where none was, or it is one.
         start: weights that its training starts from; None where they are drawn, or nothing is trained.
         epochs_done: of a training that was interrupted, all phases together.
+        module: the network itself, where somebody gave a module; `file` is what it is called then.
+        parts: what of somebody's module features and feature maps are, for people; "" of networks that know it.
     """
 
     objective: Objective
@@ -82,6 +85,8 @@ class NetworkPlan:
     why: str = ""
     start: Path | None = None
     epochs_done: int = 0
+    module: Network | None = None
+    parts: str = ""
 
     @property
     def names(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from oodbench import scoring, training
+from oodbench import networks, scoring, training
 from oodbench.basics import threads
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
@@ -13,6 +13,7 @@ from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.networks.architecture import described
 from oodbench.networks.cost import operations
+from oodbench.networks.identity import architectures, describe_parts, identity
 from oodbench.networks.network import Network
 from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
@@ -21,6 +22,7 @@ from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, keyed
 from oodbench.results.store import Cell
 from oodbench.running import feature_runs, label_check
 from oodbench.running.imagesets import ImageSets, Sample, gather, validation_suite
+from oodbench.running.network_demands import require_climbable, require_trainable
 from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, SuitePlan
 from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.running.train_or_load import given
@@ -29,7 +31,7 @@ from oodbench.suitefiles.settings import apply, of_task
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
 from oodbench.training.pretrained import Choice
-from oodbench.training.suite_network import build_network, checkpoint_digest, start_file
+from oodbench.training.suite_network import build_network, checkpoint_digest, network_in_memory, start_file
 
 
 def plan(request: Request, registry: Registry) -> list[SuitePlan]:
@@ -76,8 +78,8 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
 
 
 def _choose(source: NetworkSource, suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:
-    if source.file:
-        return Choice(file=source.file)
+    if source.given:
+        return Choice(file=source.file, module=source.module)
     return pretrained.choose(suite, objective, seed, data) if source.pretrained else Choice()
 
 
@@ -98,7 +100,7 @@ def _loaded(
     sample: Sample, source: NetworkSource, suite: Suite, detectors: Sequence[Detector], kept: Sequence[Objective]
 ) -> ImageSets:
     """The images where some objectives have `kept` networks; those of the others are trained unless one is given."""
-    objectives = [] if source.checkpoint else [detector.objective() for detector in detectors]
+    objectives = [] if source.given else [detector.objective() for detector in detectors]
     trained = [objective for objective in objectives if objective not in kept]
     return gather(sample, suite, detectors, trained, kept if source.pretrained else None)
 
@@ -113,13 +115,24 @@ def _with_networks(
     cells: dict[Objective, list[CellPlan]] = {}
     for detector in detectors:
         objective = detector.objective()
-        used = [digests[fitting[objective].file], *image_sets.learned_from(detector, bare.suite)]
+        choice = fitting[objective]
+        used = [digests[choice.file], *_plugged(bare, choice), *image_sets.learned_from(detector, bare.suite)]
         cells.setdefault(objective, []).append(_plan_cell(bare, detector, used, machinery.setup, out))
     planned = [
         _plan_network(bare, objective, tuple(group), fitting[objective], machinery, out)
         for objective, group in cells.items()
     ]
     return replace(bare, networks=tuple(planned))
+
+
+def _plugged(bare: SuitePlan, choice: Choice) -> list[str]:
+    """What stands in keys for a network that is none of oodbench's: its code, and of a module all that it is."""
+    if bare.image_sets.pack:
+        return []
+    if choice.module is not None:
+        return [identity(choice.module)]
+    code = networks.code(bare.suite.network.name)
+    return [code] if code else []
 
 
 def _plan_network(
@@ -132,18 +145,25 @@ def _plan_network(
 ) -> NetworkPlan:
     suite, image_sets, seed = bare.suite, bare.image_sets, bare.seed
     shape = image_sets.shape(suite)
-    start = None if choice.file else start_file(suite, bare.sample.data)
-    network = (
-        given(image_sets, suite, objective, seed, choice.file)
-        if choice.file
-        else build_network(suite, objective, shape, seed, start)
-    ).eval()
-    require_takes(network, suite.network.name, shape)
+    start = None if choice.file or choice.module else start_file(suite, bare.sample.data)
+    if choice.module is not None:
+        network = network_in_memory(choice.module, suite, objective, shape)
+    elif choice.file:
+        network = given(image_sets, suite, objective, seed, choice.file).eval()
+    else:
+        network = build_network(suite, objective, shape, seed, start).eval()
+    require_takes(network, suite.network.called, shape)
     counted = operations(network, shape)
     number = machinery.threads or threads.suitable(counted, machinery.device)
+    parts = describe_parts(network)
+    require_climbable(network, suite, shape, {task for cell in cells for task, _ in cell.missing})
+    if choice.module is not None:
+        named = Path(suite.network.called)
+        return NetworkPlan(objective, named, True, cells, counted, number, module=network, parts=parts)
     if choice.file:
         label_check.check_against_file(image_sets.images[suite.id.test], choice.file)
-        return NetworkPlan(objective, choice.file, True, cells, counted, number, choice.network)
+        return NetworkPlan(objective, choice.file, True, cells, counted, number, choice.network, parts=parts)
+    require_trainable(network, shape)
     assert suite.id.train is not None  # `gather` refuses to go without
     used = [image_sets.images[suite.id.train].fingerprint]
     if objective.uses_outliers and suite.outliers:
@@ -151,18 +171,21 @@ def _plan_network(
     recipe = [
         objective.identity,
         code_digest(type(objective), root=Objective),
-        repr(suite.network),
+        suite.network.trained_as,
         described(network),
-        code_digest(*(type(part) for part in network.modules() if isinstance(part, Network)), root=Network),
+        code_digest(*architectures(network), root=Network),
+        *_plugged(bare, choice),
         checkpoint_digest(start),
         json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         str(seed),
         *keyed(machinery.setup, IN_WEIGHTS),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
-    file = out / "networks" / f"{suite.network.name}-{key[:16]}.safetensors"
+    file = out / "networks" / f"{suite.network.called.replace(':', '-')}-{key[:16]}.safetensors"
     done = 0 if file.is_file() else _epochs_done(file.with_suffix(UNFINISHED))
-    return NetworkPlan(objective, file, False, cells, counted, number, why=choice.why, start=start, epochs_done=done)
+    return NetworkPlan(
+        objective, file, False, cells, counted, number, why=choice.why, start=start, epochs_done=done, parts=parts
+    )
 
 
 def _epochs_done(unfinished: Path) -> int:

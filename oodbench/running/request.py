@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.team import ALONE, Team
@@ -46,16 +47,23 @@ class NetworkSource:
         checkpoint: a trained network for every detector.
         pretrained: the networks that are kept for everybody, each where it is what would be trained.
         features: a feature pack, in place of images and network.
+        module: somebody's network in memory, for every detector.
     """
 
     checkpoint: Path | None = None
     pretrained: bool = False
     features: Path | None = None
+    module: nn.Module | None = None
 
     @property
     def file(self) -> Path | None:
         """What there is for every detector, the pack or the checkpoint."""
         return self.features or self.checkpoint
+
+    @property
+    def given(self) -> bool:
+        """Somebody gives what there is for every detector, and nothing is trained."""
+        return self.file is not None or self.module is not None
 
     def absolute(self) -> "NetworkSource":
         """The same, wherever a process stands."""

@@ -34,7 +34,9 @@ def provide(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, sa
         StorageError: it cannot be kept.
     """
     suite, objective, shape = plan.suite, network_plan.objective, plan.image_sets.shape(plan.suite)
-    if network_plan.given:
+    if network_plan.module is not None:
+        network = network_plan.module
+    elif network_plan.given:
         network = given(plan.image_sets, suite, objective, plan.seed, network_plan.file)
     else:
         _ensure(plan, network_plan, machinery, say)
@@ -97,7 +99,7 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
     )
     provenance = {
         "objective": network_plan.objective.identity,
-        "network": repr(suite.network),
+        "network": suite.network.trained_as,
         "recipe": repr(suite.training),
         "id_train": suite.id.train,
         "seed": str(plan.seed),

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
@@ -15,6 +14,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import IDImages, resident
 from oodbench.metrics import accuracy
+from oodbench.networks.gradient import has_gradient
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.objective import Objective
@@ -141,7 +141,7 @@ def require_outputs(detectors: Sequence[Detector], network: Network, classes: in
 
 def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None:
     """OodbenchError for a task that climbs gradients, of a module that has none."""
-    if task.attacks() and isinstance(network, ModuleNetwork) and not network.has_gradient(images):
+    if task.attacks() and isinstance(network, ModuleNetwork) and not has_gradient(network, images):
         raise OodbenchError(
             f"{network.called} cannot be differentiated by its images, so {task.kind!r} has nothing to climb: leave "
             "attack out, or take torch.no_grad(), detach() and arrays out of its forward()"
@@ -233,17 +233,3 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
     if found.labels is None:
         return given
     return replace(given, images=replace(given.images, labels=np.asarray(found.labels, np.int64)))
-
-
-def as_network(
-    network: nn.Module,
-    tried: torch.Tensor,
-    mean: str | Sequence[float],
-    std: Sequence[float] | None,
-    head: str | None,
-    taps: Sequence[str] | None,
-) -> Network:
-    """Somebody's module as a network, on the device of the images that it is tried on; see `ModuleNetwork`."""
-    if isinstance(network, Network):
-        return network.to(tried.device)
-    return ModuleNetwork(network.to(tried.device), tried, mean=mean, std=std, head=head, taps=taps)

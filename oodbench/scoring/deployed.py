@@ -19,7 +19,8 @@ from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.checkpoints import weights_digest
 from oodbench.networks.network import Network, as_input
-from oodbench.networks.of_module import ModuleNetwork
+from oodbench.networks.of_module import ModuleNetwork, wrapped
+from oodbench.networks.wrapping import Wrapping
 from oodbench.objective import Objective
 from oodbench.scoring import state
 from oodbench.scoring.batches import exact
@@ -90,7 +91,7 @@ class Input:
             raise OodbenchError(
                 f"{type(module).__name__} is not the network that the detector was fitted on, which is one of oodbench"
             )
-        return ModuleNetwork(module.to(device), tried, mean=self.mean, std=self.std, head=self.head, taps=self.taps)
+        return wrapped(module, tried, Wrapping(mean=self.mean, std=self.std, head=self.head, taps=self.taps))
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ class Built:
         mean: of the RGB channels.
         std: of the RGB channels.
         beside: it is kept with what its detector's objective keeps beside a network.
+        head: name of the last linear layer.
+        taps: names of the parts whose outputs are feature maps.
     """
 
     name: str
@@ -110,6 +113,8 @@ class Built:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     beside: bool = False
+    head: str = ""
+    taps: tuple[str, ...] = ()
 
     def network(self, objective: Objective, side: tuple[int, int]) -> Network:
         """The network without its weights, for images of `side`, in evaluation mode.
@@ -117,8 +122,11 @@ class Built:
         Raises:
             OodbenchError: no such network.
         """
-        plain = networks.build(self.name, self.outputs, mean=self.mean, std=self.std, seed=0)
-        return (objective.adapt(plain, (3, *side)) if self.beside else plain).eval()
+        shape = (3, *side)
+        plain = networks.build(
+            self.name, self.outputs, self.mean, self.std, 0, head=self.head, taps=self.taps, shape=shape
+        )
+        return (objective.adapt(plain, shape) if self.beside else plain).eval()
 
 
 @dataclass(frozen=True, eq=False)

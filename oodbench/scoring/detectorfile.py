@@ -170,7 +170,10 @@ def _built(found: Any, tensors: Mapping[str, Tensor]) -> Built | None:
     numbers = [*mean, *std]
     if len(mean) != 3 or len(std) != 3 or not all(isinstance(one, int | float) for one in numbers):
         raise ValueError("the normalisation of its network is none")
-    return Built(name, outputs, _row(mean), _row(std), beside is True)
+    head, taps = found.get("head", ""), found.get("taps", [])  # files of before have neither
+    if not isinstance(head, str) or not all(isinstance(tap, str) for tap in taps):
+        raise ValueError("the parts of its network are none")
+    return Built(name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
 
 
 def _with_weights(

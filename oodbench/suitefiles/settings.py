@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known
 from oodbench.recipe import Recipe
-from oodbench.suite import Suite
+from oodbench.suite import NetworkSpec, Suite
+from oodbench.suitefiles import network
 from oodbench.suitefiles.selection import asked_as, curve_of
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 
+NETWORK = "network"
+"""In front of what is set of the network."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One `name=value`: a bare name, or one behind a detector, a task or `training` and a dot."""
+    """One `name=value`: a bare name, or one behind a detector, a task, `training` or `network` and a dot."""
 
     name: str
     value: Any
@@ -112,11 +117,13 @@ def _by_owner(
     owned = {detector.name: _field_names(detector.Parameters) for detector in detectors}
     owned |= {name: _field_names(type(task)) for name, task in suite.tasks.items()}
     owned["training"] = _field_names(Recipe) if suite.training else []
+    owned[NETWORK] = _field_names(NetworkSpec)
     changes: dict[str, dict[str, Any]] = {owner: {} for owner in owned}
     for setting in settings:
         owner, dot, name = setting.name.rpartition(".")
-        # A bare name means training or detectors; a task's constants are the benchmark and want their owner named.
-        bare = [each for each in owned if each not in suite.tasks and name in owned[each]]
+        # A bare name means training or detectors; a task's constants and the network are the benchmark and want their
+        # owner named.
+        bare = [each for each in owned if each not in (*suite.tasks, NETWORK) and name in owned[each]]
         owners = _named(owner, suite) if dot else bare
         if not owners or any(name not in owned.get(each, []) for each in owners):
             known = [f"{each}.{field}" for each in owned for field in owned[each]]
@@ -136,7 +143,7 @@ def _named(owner: str, suite: Suite) -> list[str]:
 def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
     tasks = {name: build(type(task), {**asdict(task), **changes[name]}, [name]) for name, task in suite.tasks.items()}  # type: ignore[call-overload]
     training = suite.training and build(Recipe, {**asdict(suite.training), **changes["training"]}, ["training"])
-    return replace(suite, tasks=tasks, training=training)
+    return replace(suite, tasks=tasks, training=training, network=network.changed(suite.network, changes[NETWORK]))
 
 
 def _configured(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:

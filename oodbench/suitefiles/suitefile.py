@@ -13,7 +13,8 @@ from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import read_text
 from oodbench.basics.strict_dataclasses import DeclarationError, build, check_known, coerce
 from oodbench.recipe import Recipe
-from oodbench.suite import MEANS, IDSets, NetworkSpec, OODSet, Outliers, Suite
+from oodbench.suite import MEANS, IDSets, OODSet, Outliers, Suite
+from oodbench.suitefiles import network
 from oodbench.tasks import ID_TASK, KINDS, Task
 
 ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outliers", "training", "detectors", "means")
@@ -117,6 +118,8 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[tuple[Path, dict[str, A
         table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise OodbenchError(f"{path} is not valid TOML: {error}; mend that line") from error
+    if isinstance(table.get("network"), dict):
+        table["network"] = network.lying_in(path.parent, table["network"])
     base = table.pop("extends", None)
     if base is None:
         return [(path, table)]
@@ -149,7 +152,7 @@ def _assemble(name: str, table: Mapping[str, Any]) -> Suite:
         paper=coerce(table.get("paper", ""), str, ["paper"]),
         id=_section(IDSets, table, "id"),
         ood=tuple(build(OODSet, _as_table(entry, ["ood"]), ["ood"]) for entry in _as_list(table["ood"], ["ood"])),
-        network=_section(NetworkSpec, table, "network"),
+        network=network.network(_as_table(table["network"], ["network"])),
         tasks=_tasks(_as_table(table.get("tasks", {"clean": {}}), ["tasks"])),
         outliers=_section(Outliers, table, "outliers") if "outliers" in table else None,
         training=_section(Recipe, table, "training") if "training" in table else None,

@@ -20,7 +20,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench import training
+from oodbench import networks, training
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest, read_text, write_atomic
 from oodbench.basics.sourcecode import code_digest
@@ -29,6 +29,8 @@ from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from oodbench.objective import Objective
     from oodbench.suite import Suite
 
@@ -160,12 +162,14 @@ class Choice:
         file: of the network; None where one has to be trained.
         why: no kept one will do; "" where one does, or none was asked for.
         others: that were trained by the same, perhaps on other images of the same names.
+        module: a trained one that somebody has in memory.
     """
 
     network: Pretrained | None = None
     file: Path | None = None
     why: str = ""
     others: tuple[Choice, ...] = ()
+    module: nn.Module | None = None
 
     def on(self, images: Mapping[str, str]) -> Choice:
         """The same, or the first of the others that was trained on the `images` here: fingerprints by set.
@@ -313,18 +317,19 @@ def recipe(suite: Suite, objective: Objective, seed: int, data: Path) -> dict[st
     # What is kept can be listed without torch, which these take.
     from oodbench.networks.network import Network
     from oodbench.objective import Objective
-    from oodbench.training.suite_network import plain_network, start_digest
+    from oodbench.training.suite_network import made_network, start_digest
 
-    network = plain_network(suite, objective, seed)
+    network = made_network(suite, objective, seed)
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in network.state_dict().items()]
     parts = {type(part) for part in network.modules() if isinstance(part, Network)}
+    own = [code] if (code := networks.code(suite.network.name)) else []
     exposed = objective.uses_outliers and suite.outliers is not None
     return {
         "version": str(training.VERSION),
         "objective": objective.identity,
         "objective_code": code_digest(type(objective), root=Objective),
-        "network": repr(suite.network),
-        "architecture": digest(code_digest(*parts, root=Network), *shapes),
+        "network": suite.network.trained_as,
+        "architecture": digest(code_digest(*parts, root=Network), *shapes, *own),
         "training": json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         "start": start_digest(suite, data),
         "id_train": str(suite.id.train),
@@ -341,10 +346,10 @@ def choose(suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:
         OodbenchError: an index is broken, or the file is not the one that its index speaks of.
     """
     wanted, sets = recipe(suite, objective, seed, data), {*sets_trained_on(suite, objective)}
-    networks = known(data)
-    alike = [one for one in networks.values() if one.recipe == wanted]
+    kept = known(data)
+    alike = [one for one in kept.values() if one.recipe == wanted]
     if not alike:
-        return Choice(why=_nearest(wanted, networks))
+        return Choice(why=_nearest(wanted, kept))
     telling = [one for one in alike if one.images.keys() == sets]
     if not telling:
         return Choice(why=f"the index of {alike[0].name} does not say which {' and '.join(sorted(sets))} it saw")
@@ -360,12 +365,12 @@ def sets_trained_on(suite: Suite, objective: Objective) -> list[str]:
     return [name for name in (suite.id.train, outliers) if name]
 
 
-def _nearest(wanted: Recipe, networks: Mapping[str, Pretrained]) -> str:
+def _nearest(wanted: Recipe, kept: Mapping[str, Pretrained]) -> str:
     """Why none of the networks will do: what the one that is most like it differs in, if any is for the same thing."""
     kind = wanted["objective"].partition("(")[0]
     alike = [
         (len(differing), one.name, differing)
-        for one in networks.values()
+        for one in kept.values()
         if all(one.recipe.get(name) == wanted[name] for name in ("network", "id_train"))
         and one.recipe.get("objective", "").partition("(")[0] == kind
         and (differing := differences(one.recipe, wanted))

@@ -1,15 +1,21 @@
 """The network that a suite names: as training finds it, or as a checkpoint gives it."""
 
+import copy
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+
+from torch import nn
 
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.networks import checkpoints
+from oodbench.networks.builder import told
 from oodbench.networks.network import Network
+from oodbench.networks.of_module import ModuleNetwork, require_evaluation
 from oodbench.networks.statedicts import split
+from oodbench.networks.user_network import as_network, trial
 from oodbench.objective import Objective
 from oodbench.sources import trained
 from oodbench.suite import Suite
@@ -32,7 +38,7 @@ def build_network(
     Raises:
         OodbenchError: the weights to start from are of another network, or broken.
     """
-    plain = plain_network(suite, objective, seed)
+    plain = plain_network(suite, objective, seed, shape)
     if start:
         checkpoints.begin(plain, start)
     return objective.adapt(plain, shape)
@@ -44,21 +50,70 @@ def given_network(suite: Suite, objective: Objective, shape: tuple[int, int, int
     Raises:
         OodbenchError: the file is of another network, or broken.
     """
-    plain = plain_network(suite, objective, seed)
-    adapted = objective.adapt(plain_network(suite, objective, seed), shape)
+    plain = plain_network(suite, objective, seed, shape)
+    adapted = objective.adapt(plain_network(suite, objective, seed, shape), shape)
     if type(adapted) is not type(plain):
         with suppress(OodbenchError):
             checkpoints.load(adapted, file)
             return adapted
     checkpoints.load(plain, file)
+    require_finite(plain, shape)
     return plain
 
 
-def plain_network(suite: Suite, objective: Objective, seed: int) -> Network:
+def plain_network(suite: Suite, objective: Objective, seed: int, shape: tuple[int, int, int]) -> Network:
     """The suite's network with an objective's outputs, as it is drawn, without what the objective keeps beside it."""
     spec = suite.network
-    outputs = suite.id.classes + objective.reject_outputs
-    return networks.build(spec.name, outputs, mean=spec.mean, std=spec.std, seed=seed)
+    return networks.build(
+        spec.name,
+        _outputs(suite, objective),
+        mean=spec.mean,
+        std=spec.std,
+        seed=seed,
+        head=spec.head,
+        taps=spec.taps,
+        shape=shape,
+    )
+
+
+def made_network(suite: Suite, objective: Objective, seed: int) -> nn.Module:
+    """The same as its builder makes it, before it is tried on images: its weights, by their names."""
+    spec = suite.network
+    return networks.made(spec.name, _outputs(suite, objective), spec.mean, spec.std, seed)
+
+
+def network_in_memory(module: nn.Module, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
+    """A copy of somebody's trained module as the suite's network, in evaluation mode.
+
+    Raises:
+        OodbenchError: it cannot be copied or used so, or has another number of outputs.
+    """
+    spec = suite.network
+    if module.training:
+        require_evaluation(module)
+    try:
+        copied = copy.deepcopy(module).cpu()
+    except Exception as error:
+        raise OodbenchError(
+            f"{type(module).__name__} cannot be copied ({told(error)}), and a run must leave it as it is: name what "
+            "builds it as FILE.py:BUILDER and its weights with checkpoint="
+        ) from error
+    outputs = _outputs(suite, objective)
+    network = as_network(copied, spec.called, outputs, shape, spec.mean, spec.std, spec.head, spec.taps).eval()
+    require_finite(network, shape)
+    return network
+
+
+def require_finite(network: Network, shape: tuple[int, int, int]) -> None:
+    """OodbenchError for a trained module of somebody's that gives NaN."""
+    if isinstance(network, ModuleNetwork):
+        training = network.training
+        network.eval().require_finite(trial(shape))
+        network.train(training)
+
+
+def _outputs(suite: Suite, objective: Objective) -> int:
+    return suite.id.classes + objective.reject_outputs
 
 
 def start_file(suite: Suite, data: Path) -> Path | None:

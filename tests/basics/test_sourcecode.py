@@ -256,7 +256,10 @@ BEHIND = {
 
 @pytest.mark.parametrize("method", BEHIND)
 def test_built_ins_count_with_what_they_import_from_each_other(method):
-    found = {label.removeprefix("oodbench.detectors:") for label, _ in sourcecode._closure(method)}
+    found = {
+        label.removeprefix("oodbench.detectors:")
+        for label, _ in sourcecode._closure(method.__module__, method.__qualname__)
+    }
     assert found == BEHIND[method]
 
 
@@ -264,7 +267,10 @@ def test_a_plugin_that_builds_on_a_built_in_counts_with_it(plugin):
     mine, _ = plugin(
         {"plug.py": combining("", "from oodbench.detectors.energy import energy\n        return energy(0)")}
     )
-    assert {label for label, _ in sourcecode._closure(mine)} == {":plug", "oodbench.detectors:energy"}
+    assert {label for label, _ in sourcecode._closure(mine.__module__, mine.__qualname__)} == {
+        ":plug",
+        "oodbench.detectors:energy",
+    }
 
 
 def test_digests_tell_methods_apart_and_are_stable():
@@ -275,7 +281,7 @@ def test_digests_tell_methods_apart_and_are_stable():
 
 def test_architectures_count_by_their_file():
     one, two = (type(build(name, 2)) for name in ("small-cnn", "wideresnet-40-2"))
-    (label, content) = next(iter(sourcecode._closure(one)))
+    (label, content) = next(iter(sourcecode._closure(one.__module__, one.__qualname__)))
     assert label == "SmallCNN"
     assert b"class SmallCNN" in content
     assert code_digest(one, root=Network) != code_digest(two, root=Network)
@@ -291,7 +297,7 @@ def test_an_edit_of_code_that_is_loaded_is_not_what_runs(tmp_path, monkeypatch):
 
     sourcecode.remember("kept_package")
     file.write_text(file.read_text() + "    y = 2\n")
-    assert dict(sourcecode._closure(Own))[":kept_package.own"].count(b"y = 2") == 0
+    assert dict(sourcecode._closure(Own.__module__, Own.__qualname__))[":kept_package.own"].count(b"y = 2") == 0
 
 
 def test_a_package_side_by_side_with_others_counts_alone(tmp_path, monkeypatch):
@@ -306,7 +312,11 @@ def test_a_package_side_by_side_with_others_counts_alone(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     from alone_a.own import Own
 
-    assert {label for label, _ in sourcecode._closure(Own)} == {":alone_a.own", ":alone_a.other", ":alone_a"}
+    assert {label for label, _ in sourcecode._closure(Own.__module__, Own.__qualname__)} == {
+        ":alone_a.own",
+        ":alone_a.other",
+        ":alone_a",
+    }
 
 
 def test_code_of_no_file_is_refused():
@@ -345,5 +355,5 @@ def test_files_on_the_path_that_no_distribution_owns_count_and_libraries_do_not(
     mine, _ = plugin(
         {"plug.py": combining("import numpy, sklearn.svm\nfrom loose_tools.maths import loose_single", "return 0")}
     )
-    found = {label for label, _ in sourcecode._closure(mine)}
+    found = {label for label, _ in sourcecode._closure(mine.__module__, mine.__qualname__)}
     assert found == {":plug", ":loose_tools", ":loose_tools.maths", ":loose_single"}

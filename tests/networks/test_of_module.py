@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.networks.of_module import ModuleNetwork
+from oodbench.networks.gradient import has_gradient
+from oodbench.networks.of_module import ModuleNetwork, wrapped
+from oodbench.networks.wrapping import Wrapping
 
 IMAGES = torch.rand((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
 
@@ -62,7 +64,7 @@ def test_normalisation_is_the_first_thing_and_gradients_are_of_pixels():
     network = ModuleNetwork(module, IMAGES, mean=mean, std=std)
     by_hand = (IMAGES - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     assert torch.allclose(network(IMAGES), module(by_hand))
-    assert network.has_gradient(IMAGES)
+    assert has_gradient(network, IMAGES)
 
 
 def test_taps_are_the_last_map_of_each_size_or_what_is_named():
@@ -156,7 +158,7 @@ def broken():
 )
 def test_what_cannot_be_used_is_refused_and_says_why(module, told):
     with pytest.raises(OodbenchError, match=told):
-        ModuleNetwork(module, IMAGES)
+        wrapped(module, IMAGES, Wrapping())
 
 
 def test_a_named_head_gives_the_logits_of_a_module_that_returns_probabilities():

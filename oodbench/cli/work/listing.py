@@ -48,7 +48,7 @@ def suite_table() -> str:
         sets = {distance: [f"`{ood.set}`" for ood in suite.ood if ood.distance == distance] for distance in DISTANCES}
         held = "; ".join(f"{distance}: {', '.join(named)}" for distance, named in sets.items() if named)
         outliers = f"`{suite.outliers.set}`" if suite.outliers else "none"
-        network, tasks = f"`{suite.network.name}`", ", ".join(suite.tasks)
+        network, tasks = f"`{suite.network.called}`", ", ".join(suite.tasks)
         rows.append([f"`{suite.name}`", f"`{suite.id.test}`", held, outliers, network, tasks])
     headers = ["suite", "ID test images", "OOD test images", "outliers", "network", "tasks"]
     return "\n".join(f"| {' | '.join(row)} |" for row in (headers, ["---"] * len(headers), *rows))

@@ -139,6 +139,8 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, s
         for networks in networks_of:
             if names := dict.fromkeys(cell.detector.name for network in networks for cell in network.cells):
                 say(f"  {', '.join(names)}: {_todo(networks, suite)}")
+        for parts in dict.fromkeys(network.parts for network in each.networks if network.parts):
+            say(f"  network {suite.network.called}: {parts}")
     for said in sweep.not_pretrained(planned):
         say(f"  {said}")
     if not sweep.cells(planned):

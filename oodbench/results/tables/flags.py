@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.precision import PRECISIONS
 from oodbench.results.tables.summary import ASIDE, Entry
 from oodbench.statistics import honesty, severity
@@ -106,6 +107,8 @@ def next_run(rows: pd.DataFrame) -> str:
     row = rows.iloc[0]
     constants = json.loads(str(row["constants"]) or "{}")
     if not constants.get("epsilon") or constants.get("kind") == Certified.kind:
+        return ""
+    if str(row["checkpoint"]).startswith(f"{IN_MEMORY}{AT}"):  # no command has it
         return ""
     task = str(row.get("named", row["task"]))
     attack, options = _harder(task, constants)

@@ -1,0 +1,100 @@
+"""What a network is beside its name: the code and the settings that move what it gives, for keys; and in words."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from oodbench.basics.files import digest
+from oodbench.basics.sourcecode import INSTALLED, modules_digest
+from oodbench.basics.sourcetext import in_harness, read
+from oodbench.networks.architecture import described
+from oodbench.networks.checkpoints import tensor_parts, weights_digest
+from oodbench.networks.network import Network
+from oodbench.networks.of_module import ModuleNetwork
+from oodbench.networks.tapped import TappedNetwork
+
+PLAIN = (bool, int, float, str, type(None))
+
+OF_TORCH = ("torch",)
+"""First parts of the names of modules whose version is a condition of every result."""
+
+
+def identity(module: nn.Module) -> str:
+    """SHA-256 (hex) over all that somebody's module is: code, layers, weights, and the settings that are no weights.
+
+    Code is that of its classes and of what these import from files of one's own. Of an installed package, whose code
+    may be large, the version counts.
+
+    Raises:
+        OodbenchError: the code of a class cannot be read.
+    """
+    parts: list[str | bytes] = [weights_digest(module), described(module), *_code(module)]
+    for name, part in module.named_modules():
+        settings = {key: value for key, value in sorted(vars(part).items()) if _plain(value)}
+        parts += [name, repr({key: value for key, value in settings.items() if key != "training"})]
+        for key in sorted(part._non_persistent_buffers_set):
+            if isinstance(buffer := part._buffers.get(key), Tensor):
+                parts += [key, *tensor_parts(buffer)]
+    return digest(*parts)
+
+
+def architectures(network: Network) -> list[type[Network]]:
+    """The classes of oodbench, or of a plugin, that a network's layers are written in."""
+    around = (ModuleNetwork, TappedNetwork)
+    return [type(part) for part in network.modules() if isinstance(part, Network) and not isinstance(part, around)]
+
+
+def describe_parts(network: Network) -> str:
+    """What of somebody's module features and feature maps are, for people; "" of networks that know it themselves."""
+    if isinstance(network, TappedNetwork):
+        return f"taps {', '.join(network.tap_names)}"
+    if not isinstance(network, ModuleNetwork):
+        return ""
+    head = network.head
+    taps = f"taps {', '.join(network.tap_names)}" if network.tap_names else "no taps"
+    return f"head {network.head_name!r}, {head.out_features} outputs of {head.in_features} features; {taps}"
+
+
+def _plain(value: object) -> bool:
+    several = isinstance(value, list | tuple)
+    return all(map(_plain, value)) if several else isinstance(value, PLAIN)  # type: ignore[call-overload]
+
+
+def _code(module: nn.Module) -> Iterator[str]:
+    kinds = {type(part) for part in module.modules()}
+    own = set[str]()
+    for kind in sorted(kinds, key=lambda one: (one.__module__, one.__qualname__)):
+        home = kind.__module__
+        yield f"{kind.__qualname__}"
+        if home.partition(".")[0] in OF_TORCH or in_harness(home):
+            continue
+        file = getattr(sys.modules.get(home), "__file__", None)
+        if file is None:
+            yield _text(kind)
+        elif any(part in INSTALLED for part in Path(file).parts):
+            yield _version(home)
+        else:
+            own.add(home)
+    if own:
+        yield modules_digest(sorted(own))
+
+
+def _text(kind: type) -> str:
+    """The source of a class in a notebook, which lies in no file.
+
+    Raises:
+        OodbenchError: nobody has kept it.
+    """
+    try:
+        return read(inspect.getsource(kind).encode()).normal
+    except (OSError, TypeError):
+        return modules_digest([kind.__module__])  # which says so
+
+
+def _version(home: str) -> str:
+    top = home.partition(".")[0]
+    return " ".join(f"{name} {version(name)}" for name in sorted(set(packages_distributions().get(top, [])))) or top

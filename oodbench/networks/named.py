@@ -1,0 +1,211 @@
+"""Networks by name: those that are registered, those in a file or package of one's own, and those of libraries.
+
+- A name of the entry-point group `oodbench.networks`, under which the networks of oodbench stand, too. An entry point
+  names a builder (`oodbench.networks.builder.Builder`, a function or a class) and is called as the network is, or a
+  module whose `NETWORKS` has several by name.
+- `FILE.py:BUILDER` or `package.module:BUILDER`.
+- `LIBRARY:NAME` for what `LIBRARIES` has, and any name of timm's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial, reduce
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from oodbench.basics import plugins
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.sourcecode import modules_digest, remember
+from oodbench.basics.sourcetext import in_harness
+from oodbench.networks.builder import Builder, told
+
+GROUP = "oodbench.networks"
+
+BUILTIN = EntryPoint("builtin", "oodbench.networks.builtin", GROUP)
+"""As setup.cfg has it: an editable install from before it did would know no network."""
+
+LIBRARIES: Mapping[str, str] = {}
+"""What stands before the colon in names of a library's networks, and the module here whose `find` gives a `Builder` for
+the name behind it."""
+
+IN_MEMORY = "memory"
+"""What stands before the colon where somebody gave a module instead of a name."""
+
+AT = ":"
+"""Between the place of a builder and its name there."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network that has a name.
+
+    Attributes:
+        builder: of it.
+        module: that defines the builder; "" where that is a library's.
+    """
+
+    builder: Builder
+    module: str = ""
+
+    @property
+    def code(self) -> str:
+        """Digest of the code behind the builder.
+
+        "" for the networks of oodbench, whose version numbers of training and scoring say when they would give other
+        numbers, and for those of libraries, whose versions are conditions.
+        """
+        return "" if not self.module or in_harness(self.module) else modules_digest([self.module])
+
+
+def names() -> list[str]:
+    """Every network that is registered, those of oodbench first. Those of timm are known too, and are many."""
+    return list(_registered())
+
+
+def find(name: str) -> Found:
+    """The network `name`.
+
+    Raises:
+        OodbenchError: there is none, with the nearest name; or its code cannot be imported.
+    """
+    if AT in name:
+        return _elsewhere(name)
+    registered = _registered()
+    if name in registered:
+        point = registered[name]
+        return _in(_loaded(point), name, point.attr or f"NETWORKS.{name}", f"the installed network plugin {point.name}")
+    of_timm = timm()
+    if of_timm.known(name):
+        mean, std = of_timm.normalisation(name)
+        made, prepared = partial(of_timm.TimmNetwork, name), of_timm.preprocessing(name)
+        return Found(Builder(made, "", mean, std, preprocessing=prepared))
+    near = get_close_matches(name, of_timm.names(), n=3)
+    more = "and every network of timm, by its name there, and FILE.py:BUILDER for your own"
+    raise unknown("network", name, {*registered, *near}, more)
+
+
+def require_registered(name: str) -> None:
+    """OodbenchError unless `names` has it, with the nearest name."""
+    if name not in _registered():
+        raise unknown("network", name, _registered())
+
+
+def place(name: str) -> Path | None:
+    """The file that a name says before its colon; None where it says none."""
+    before, colon, _ = name.rpartition(AT)
+    return Path(before) if colon and before.endswith(".py") else None
+
+
+def called(name: str) -> str:
+    """A name without the folder of its file: what a network is called wherever it lies."""
+    file = place(name)
+    return f"{file.name}{AT}{name.rpartition(AT)[2]}" if file else name
+
+
+def timm() -> ModuleType:
+    """What knows timm's networks; timm takes seconds to import, and suites of small images do without it."""
+    return importlib.import_module("oodbench.networks.of_timm")
+
+
+def _registered() -> dict[str, EntryPoint]:
+    """The entry point behind each name."""
+    found: dict[str, EntryPoint] = {}
+    points = [BUILTIN, *(point for point in entry_points(group=GROUP) if point.value != BUILTIN.value)]
+    for point in points:
+        for name in [point.name] if point.attr else _several(point):
+            other = found.setdefault(name, point)
+            if other.value != point.value:
+                raise OodbenchError(
+                    f"two networks are called {name!r}: those of {other.value} and {point.value}; uninstall one"
+                )
+    return found
+
+
+def _several(point: EntryPoint) -> list[str]:
+    networks = getattr(_loaded(point), "NETWORKS", None)
+    if not isinstance(networks, Mapping) or not all(isinstance(name, str) for name in networks):
+        raise OodbenchError(
+            f"the installed network plugin {point.name!r} ({point.value}) has no NETWORKS, a dict of builders by name: "
+            "mend or uninstall it"
+        )
+    return list(networks)
+
+
+def _loaded(point: EntryPoint) -> ModuleType:
+    found = _imported(point.module, f"the installed network plugin {point.name!r} ({point.value}) does not load", "")
+    remember(point.module)
+    return found
+
+
+def _imported(module: str, what: str, advice: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise OodbenchError(f"{what}: {told(error)}{advice or '; mend or uninstall it'}") from error
+
+
+def _elsewhere(name: str) -> Found:
+    """What stands in a file, a package or a library."""
+    before, _, attribute = name.rpartition(AT)
+    if before == IN_MEMORY:
+        raise OodbenchError(
+            f"network {name!r} was a module in the memory of a program: give that, or name what builds it as "
+            "FILE.py:BUILDER"
+        )
+    if name.partition(AT)[0] in LIBRARIES:
+        library, _, rest = name.partition(AT)
+        return Found(importlib.import_module(LIBRARIES[library]).find(rest))
+    file = place(name)
+    module = _in_file(file) if file else _of_package(before, name)
+    return _in(module, name, attribute, str(file or before))
+
+
+def _in_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise OodbenchError(f"there is no file {file}: name a network of your own as FILE.py:BUILDER")
+    try:
+        return plugins.load(file)
+    except Exception as error:
+        raise OodbenchError(f"{file} does not load: {told(error)}") from error
+
+
+def _of_package(module: str, name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise OodbenchError(
+            f"network {name!r} is neither in a file nor in a package: write FILE.py:BUILDER or package.module:BUILDER"
+        )
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise OodbenchError(f"network {name!r} is no network: nothing in Python's own {module} builds one")
+    found = _imported(module, f"network {name!r} does not load", ": install its package, or name its file")
+    remember(module.partition(".")[0])
+    return found
+
+
+def _in(module: ModuleType, name: str, attribute: str, where: str) -> Found:
+    """What a module has under a name, as a builder."""
+    try:
+        made = reduce(_part, attribute.split("."), module)
+    except (AttributeError, KeyError) as error:
+        raise unknown(f"builder in {where}", attribute, _offers(module)) from error
+    return Found(Builder.of(made, name), module.__name__)
+
+
+def _part(whole: Any, name: str) -> Any:
+    return whole[name] if isinstance(whole, Mapping) else getattr(whole, name)
+
+
+def _offers(module: ModuleType) -> list[str]:
+    """What a module defines that may be a builder."""
+    return [name for name, value in vars(module).items() if not name.startswith("_") and _defined(value, module)]
+
+
+def _defined(value: object, module: ModuleType) -> bool:
+    own = callable(value) and getattr(value, "__module__", "") == module.__name__
+    return own or isinstance(value, Builder)

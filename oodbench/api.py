@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
-from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.of_module import wrapped
-from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import discover
 from oodbench.results import tables
 from oodbench.running import sweep
@@ -26,6 +23,7 @@ from oodbench.scoring import benchmarking, deploying, detectorfile
 from oodbench.scoring.benchmarking import Learned, Setting
 from oodbench.scoring.deployed import DeployedDetector
 from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
+from oodbench.scoring.on_module import BenchmarkConfig, FitConfig
 from oodbench.scoring.side_effects import untouched
 from oodbench.scoring.user_input import Given, Score, as_detector, as_given, require_one_size
 from oodbench.tasks import Task
@@ -35,29 +33,37 @@ Images = npt.NDArray[Any] | Tensor | Sequence[npt.NDArray[Any] | Tensor] | Image
 
 
 P = ParamSpec("P")
+C = TypeVar("C")
 T = TypeVar("T")
 
+CALLER = 3
+"""Frames from a function of a description up to whoever called it, for warnings."""
 
-def _asked_as(described: Callable[P, RunConfig]) -> Callable[[Callable[[RunConfig], T]], Callable[P, T]]:
-    """A function of a `RunConfig` as a function of what that is made of, which is named and explained there alone."""
+_EXPLAINED = "    Attributes:"
+"""What stands above the attributes of a class in its docstring."""
 
-    def made(function: Callable[[RunConfig], T]) -> Callable[P, T]:
+
+def _asked_as(described: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T]]:
+    """A function of a description as a function of what that is made of, which is named and explained there alone."""
+
+    def made(function: Callable[[C], T]) -> Callable[P, T]:
         @wraps(function)
         def asked(*args: P.args, **kwargs: P.kwargs) -> T:
             return function(described(*args, **kwargs))
 
         returned = signature(function).return_annotation
         asked.__signature__ = signature(described).replace(return_annotation=returned)  # type: ignore[attr-defined]
-        asked.__doc__ = f"{function.__doc__}\n{_attributes(RunConfig)}"
+        asked.__doc__ = f"{function.__doc__}\n{_attributes(described)}"
         return asked
 
     return made
 
 
-def _attributes(described: type) -> str:
-    """The attributes of a class as its docstring explains them, as arguments."""
-    text = described.__doc__ or ""
-    return text[text.index("    Attributes:") :].replace("Attributes:", "Args:", 1)
+def _attributes(described: Any) -> str:
+    """The attributes of a class as its docstring and those of its bases explain them, as arguments."""
+    texts = [str(vars(one).get("__doc__")) for one in described.__mro__ if one is not object]
+    parts = [text.partition(_EXPLAINED)[2].rstrip() for text in texts]
+    return "".join(["    Args:", *parts, "\n    "])
 
 
 @_asked_as(RunConfig)
@@ -139,59 +145,13 @@ def evaluate(
     return frame
 
 
-def benchmark(
-    network: nn.Module,
-    id_images: Any,
-    ood_images: Any,
-    *,
-    detectors: str | Detector | Sequence[str | Detector] = "all",
-    train: Any = None,
-    heldout: Any = None,
-    outliers: Any = None,
-    classes: int | None = None,
-    mean: str | Sequence[float] = "inside",
-    std: Sequence[float] | None = None,
-    head: str | None = None,
-    taps: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-    attack: str | Task | None = None,
-    epsilon: int | None = None,
-    convention: str = "default",
-    intervals: bool = False,
-    device: str = "cpu",
-    seed: int = 1,
-    plugins: Sequence[str | Path] = (),
-) -> pd.DataFrame:
+@_asked_as(BenchmarkConfig)
+def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     """Detectors on a network of one's own: how well each tells ID images from OOD images, as they are and attacked.
 
     Nothing is stored. Images are in [0, 1] or in 8 bits, before any normalisation, which is said here once: uint8
     (N, H, W, 3), float (N, 3, H, W), an `ImageSet`, a folder or archive of image files, a torch Dataset or DataLoader.
     A pair (images, labels) says what is in them, and so do folders that are classes, Datasets and DataLoaders.
-
-    Args:
-        network: any module in evaluation mode that maps images to logits, see
-            `oodbench.networks.of_module.ModuleNetwork`.
-        id_images: test images of the classes that the network knows.
-        ood_images: of others; or several sets by name.
-        detectors: by name, or made with parameters of their own; "all" for every one that needs no training of its
-            own. Of those, what cannot be fitted is left out and named in a warning; else that is an error.
-        train: ID images that the network was trained on, with labels, for detectors that learn from them.
-        heldout: ID images that the network was not trained on, for detectors that tune themselves.
-        outliers: OOD images that are not among `ood_images`, for detectors that tune themselves on these, too.
-        classes: the network's first outputs, which are ID classes; all of them if left out.
-        mean: subtracted from each RGB channel before the network sees images, in [0, 1] units; "inside" where the
-            network does that itself.
-        std: divides each RGB channel; 1 if left out.
-        head: name of the network's last linear layer; found if left out.
-        taps: names of the parts whose outputs are the feature maps of Mahalanobis and its like; see `ModuleNetwork`.
-        preprocessing: how image files become the network's input; as they are if left out.
-        attack: see `evaluate`; what is attacked is each detector's own score.
-        epsilon: see `evaluate`.
-        convention: of the metrics: "default", "published" or "openood".
-        intervals: give 95 % intervals over images, see `oodbench.statistics.intervals`.
-        device: where the network and the images are put.
-        seed: of attacks and corruptions.
-        plugins: files that define detectors.
 
     Returns:
         The rows of `evaluate` for each detector, named in the column "detector" in front. Where ID images have labels
@@ -201,105 +161,60 @@ def benchmark(
         OodbenchError: something of another kind, a network that cannot be used, or a detector that was named and cannot
             be fitted; see `evaluate` and `ModuleNetwork`.
     """
-    where, task = choose_device(device), asked_task(attack, epsilon)
-    registry = discover([Path(plugin) for plugin in plugins])
-    asked = benchmarking.chosen(detectors, registry)
-
-    def learned(images: Any, name: str) -> ImageSet | None:
-        return benchmarking.taken(images, name, name, preprocessing).images if images is not None else None
-
-    tested = benchmarking.taken(id_images, "id_images", "id", preprocessing)
-    sets = [
-        benchmarking.taken(images, f"ood_images {name!r}", name, preprocessing)
-        for name, images in _named(ood_images).items()
-    ]
-    seen = Learned(learned(train, "train"), learned(heldout, "heldout"), learned(outliers, "outliers"))
+    where, task = choose_device(config.device), asked_task(config.attack, config.epsilon)
+    asked = benchmarking.chosen(config.detectors, discover(config.plugin_files))
+    tested = config.taken(config.id_images, "id_images", "id")
+    named = _named(config.ood_images).items()
+    sets = [config.taken(images, f"ood_images {name!r}", name) for name, images in named]
+    seen = config.learned()
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
-    used = wrapped(network, tried, Wrapping(mean=mean, std=std, head=head, taps=taps))
-    count = benchmarking.require_labels(used, tried, classes, seen)
+    used = config.of(config.network, tried)
+    count = benchmarking.require_labels(used, tried, config.classes, seen)
     benchmarking.require_gradient(used, tried, task)
     said: list[str] = []
-    leave_out = said.append if detectors == benchmarking.ALL else None
+    leave_out = said.append if config.detectors == benchmarking.ALL else None
     with untouched(used):
         fitted = benchmarking.fitted(asked, used, count, seen, where, leave_out)
-        setting = Setting(tested, sets, task, seed, where, convention, intervals)
+        setting = Setting(tested, sets, task, config.seed, where, config.convention, config.intervals)
         measured = benchmarking.measured(fitted, setting, leave_out)
     for frame in measured:
         name = frame["detector"].iloc[0]
         said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
     for text in said:
-        warnings.warn(text, OodbenchWarning, stacklevel=2)
+        warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
     if not measured:
         raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))
     return pd.concat(measured, ignore_index=True)
 
 
-def fit(
-    network: nn.Module,
-    detector: str | Detector,
-    *,
-    train: Any = None,
-    heldout: Any = None,
-    outliers: Any = None,
-    calibrate: Any = None,
-    images: Any = None,
-    classes: int | None = None,
-    mean: str | Sequence[float] = "inside",
-    std: Sequence[float] | None = None,
-    head: str | None = None,
-    taps: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-    device: str = "cpu",
-    plugins: Sequence[str | Path] = (),
-) -> DeployedDetector:
+@_asked_as(FitConfig)
+def fit(config: FitConfig) -> DeployedDetector:
     """A detector on a network of one's own, ready to work: call it on images, keep it with `save`.
 
-    Args:
-        network: see `benchmark`, as for all that follows.
-        detector: by name, or made with parameters of its own.
-        train: ID images that the network was trained on, with labels, for detectors that learn from them.
-        heldout: ID images that it was not trained on, for detectors that tune themselves.
-        outliers: OOD images for detectors that tune themselves on these, too.
-        calibrate: ID images that neither network nor detector has seen, for thresholds and p-values; `heldout` serves
-            where it is left out and the detector does not tune itself on that.
-        images: some of the size that the network takes, where the detector learns from none.
-        classes: the network's first outputs, which are ID classes; all of them if left out.
-        mean: subtracted from each RGB channel, in [0, 1] units; "inside" where the network does that itself.
-        std: divides each RGB channel.
-        head: name of the network's last linear layer; found if left out.
-        taps: names of the parts whose outputs are feature maps.
-        preprocessing: how image files become the network's input.
-        device: where it works.
-        plugins: files that define detectors.
+    Images are given as `benchmark` takes them.
 
     Raises:
         OodbenchError: the network cannot be used, or the detector not be fitted on it.
     """
-    where, registry = choose_device(device), discover([Path(plugin) for plugin in plugins])
-    chosen = benchmarking.chosen(detector, registry)
+    where = choose_device(config.device)
+    chosen = benchmarking.chosen(config.detector, discover(config.plugin_files))
     if len(chosen) != 1:
         raise OodbenchError("one detector goes to work: name it, instead of 'all'")
     sets = {
-        name: benchmarking.taken(found, name, name, preprocessing)
-        for name, found in (
-            ("train", train),
-            ("heldout", heldout),
-            ("outliers", outliers),
-            ("calibrate", calibrate),
-            ("images", images),
-        )
-        if found is not None
+        name: config.taken(found, name, name)
+        for name in ("train", "heldout", "outliers", "calibrate", "images")
+        if (found := getattr(config, name)) is not None
     }
     if not sets:
         raise OodbenchError("there are no images: give train, or images=, a few of the size that the network takes")
     require_one_size(list(sets.values()))
     tried = benchmarking.sample(next(iter(sets.values())), where)
-    used = wrapped(network, tried, Wrapping(mean=mean, std=std, head=head, taps=taps))
+    used = config.of(config.network, tried)
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
-    count = benchmarking.require_labels(used, tried, classes, seen)
+    count = benchmarking.require_labels(used, tried, config.classes, seen)
     with untouched(used):
-        return deploying.fitted(chosen[0], used, count, seen, tried, preprocessing, sets.get("calibrate"))
+        return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, sets.get("calibrate"))
 
 
 def load_detector(

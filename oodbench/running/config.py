@@ -185,6 +185,7 @@ class RunConfig(Wrapping):
         asked = {
             "a suite": _several(self.suites),
             "a checkpoint": self.checkpoint,
+            "a network": [*self._of_network()],
             "pretrained networks": self.pretrained,
             "compilation": self.compiled,
             "an attack's radii": self.radii,

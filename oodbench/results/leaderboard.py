@@ -107,6 +107,7 @@ def _rows(line: Mapping[str, Any], board: Board, where: str) -> Iterator[dict[st
         raise OodbenchError(f"{where}: has another number of columns than the first line; mend it")
     about = {name: str(line[name]).strip() for name in ABOUT}
     words = _words()["boards"][board.name]
+    network = _network(about["Arch"], words.get("images", "large"))
     figures = {column: _figure(str(line[column]).strip(), f"{where}: {column}") for column in FIGURES}
     note = _note(about, words.get("note", ""), any(figure and figure[1] is not None for figure in figures.values()))
     for column, (ood, metric, task) in FIGURES.items():
@@ -118,13 +119,13 @@ def _rows(line: Mapping[str, Any], board: Board, where: str) -> Iterator[dict[st
             "limit": 0,
             "images": 0,
             "epsilon": 0,
-            "suite": words.get("suite", ""),
+            "suite": words["suite"] if network == words.get("network") else "",
             "detector": _detector(about),
             "task": task,
             "ood": ood,
             "metric": metric,
             "id_set": words["id_set"],
-            "network": _network(about["Arch"], words.get("images", "large")),
+            "network": network,
             "n_id": words.get("n_id", ""),
             "convention": "openood",
             "value": value,

@@ -1,7 +1,9 @@
 """Reference files: the figures that ship, read against the papers by eye, and what is refused."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
@@ -98,12 +100,28 @@ def test_a_figure_can_stand_beside_what_its_suite_measures(published):
 
 
 def test_ten_leaderboard_figures_of_an_unstated_protocol(published):
-    unstated = published[published["convention"] == "unstated"]
+    unstated = published[published["note"].str.startswith("protocol unstated")]
+    assert set(unstated["convention"]) == {"unstated"}
     assert sorted(round(100 * value, 2) for value in unstated["value"]) == [
         *(1, 7.07, 37.84, 49.36, 55.87, 74.3, 96.69, 98.2, 98.3, 99.09)
     ]
-    assert unstated["note"].str.startswith("protocol unstated").all()
     assert (unstated["detector"] == "").all()
+
+
+def test_figures_under_attack_say_who_was_attacked_how_far_and_how_long(published):
+    attacked = published[published["constants"] != ""]
+    for row in attacked.itertuples():
+        said = json.loads(row.constants)
+        radius = said.get("epsilon", said.get("nominal_epsilon"))
+        assert said["side"] in ("in", "out", "both")
+        assert f"{radius}/255" in row.note
+        assert said["kind"] != "pgd" or said["steps"] >= 40
+        assert row.task == {"in": "linf-in", "out": "linf", "both": "linf-both"}[said["side"]]
+        assert row.epsilon == said["epsilon"] if "epsilon" in said else np.isnan(row.epsilon)
+    of_atd = attacked[attacked["reference"].str.contains("ATD")].set_index(["detector", "id_set", "task"])["value"]
+    assert of_atd["atd", "cifar10-test", "linf-both"] == 0.693
+    assert of_atd["hat+rmds", "cifar100-test", "linf-in"] == 0.443
+    assert len(of_atd) == 27 * 2 * 3
 
 
 def test_measured_figures_say_where_they_come_from():

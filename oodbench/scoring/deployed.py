@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.detector import Detector
+from oodbench.images.imageset import image_digests
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.checkpoints import weights_digest
 from oodbench.networks.network import Network, as_input
@@ -46,6 +47,9 @@ CALIBRATION = "calibration"
 
 NETWORK = "network."
 """What the names of a network's weights begin with, in a file that holds them."""
+
+HASHED = 256
+"""Images whose pixels are looked at together."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -177,7 +181,7 @@ class DeployedDetector:
         """
         batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
         with exact(self.detector.network), torch.no_grad():
-            return as_they_are(self.detector, as_input(batch), np.arange(len(batch)), "images", "images").scores
+            return as_they_are(self.detector, as_input(batch), by_content(pixels), "images", "images").scores
 
     def threshold(self, keep: float = 0.95, delta: float = 0.0) -> Threshold:
         """The score below which an image is to be rejected so that a share of `keep` of ID images is kept.
@@ -242,11 +246,23 @@ class DeployedDetector:
 def scores_of(detector: Detector, images: Given) -> Floats:
     """Scores (N,) of images by a fitted detector, on the device of its network.
 
+    What is random in a score is drawn by what the image is, so that neither its company nor its place changes it.
+
     Raises:
         OodbenchError: a score is not finite.
     """
     device = next(detector.network.parameters()).device
     if images.floats is not None:
         return score_floats(detector, images.floats, "images", "images", device).scores
-    (scored,) = score_versions([detector], images.images, Versions(), "images", device)
+    named = images.images
+    if detector.draws():
+        parts = [by_content(named.pixels(slice(at, at + HASHED))) for at in range(0, len(named), HASHED)]
+        named = replace(named, indices=np.concatenate(parts))
+    (scored,) = score_versions([detector], named, Versions(), "images", device)
     return scored.scores
+
+
+def by_content(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """A number for each of `pixels`, uint8 (N, H, W, 3), which is the same wherever the image lies; int64 (N,)."""
+    digests = np.ascontiguousarray(image_digests(pixels)[:, :8]).view("<i8").ravel()
+    return (digests & np.iinfo(np.int64).max).astype(np.int64)

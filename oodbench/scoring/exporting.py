@@ -84,6 +84,8 @@ def export(detector: DeployedDetector, path: Path) -> Exported:
     if path.suffix not in writers:
         raise OodbenchError(f"{path} ends with neither {' nor '.join(writers)}: these are the kinds that there are")
     name, side = detector.detector.name, detector.input.side
+    if detector.detector.draws():
+        raise OodbenchError(f"{name} draws random numbers for each image, and a graph would draw the same for all")
     if detector.detector.needs_graph():
         raise OodbenchError(f"{name} differentiates while it scores, which no graph of {path.suffix} holds")
     with exact(detector.detector.network), torch.no_grad():

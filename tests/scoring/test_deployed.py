@@ -20,6 +20,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.knn import KNN
 from oodbench.images import builtin
 from oodbench.networks import build
+from oodbench.networks.checkpoints import weights_digest
 from oodbench.registry import discover
 from oodbench.scoring.deployed import CALIBRATION, HEADER, Built
 from oodbench.scoring.detectorfile import LONGEST_HEADER
@@ -71,6 +72,16 @@ def test_every_detector_comes_back_to_the_same_bits(tmp_path, name):
         assert np.array_equal(again.calibration, made(HELDOUT))
     else:
         assert again.calibration is None and again.about.get("calibration") is None
+
+
+def test_a_random_score_depends_on_the_image_and_not_on_its_company(tmp_path):
+    median = REGISTRY["median"]
+    made = oodbench.fit(plain(10), median(median.Parameters(n=3)), images=LETTERS, classes=10)
+    scores = made(LETTERS)
+    assert np.unique(scores).size == len(LETTERS)
+    turned = LETTERS.images[::-1][3:9]
+    assert np.allclose(made(np.ascontiguousarray(turned)), scores[::-1][3:9], rtol=1e-6, atol=0)
+    assert np.allclose(made.score_batch(np.ascontiguousarray(turned)), scores[::-1][3:9], rtol=1e-6, atol=0)
 
 
 class Own(nn.Module):
@@ -147,6 +158,20 @@ def test_a_file_that_holds_its_network_needs_none(copied, tmp_path):
     assert np.array_equal(oodbench.load_detector(tmp_path / "again.ood")(LETTERS), scores)
     with pytest.raises(OodbenchError, match="another network than this SmallCNN"):
         oodbench.load_detector(path, build("small-cnn", 10, seed=0))
+
+
+def test_the_network_of_every_objective_is_made_again():
+    """What a method keeps beside its network comes with it."""
+    objectives = {REGISTRY[name]().objective() for name in REGISTRY.names()}
+    assert len(objectives) > 5
+    for objective in objectives:
+        outputs = 10 + objective.reject_outputs
+        kept = build("small-cnn", outputs, seed=1)
+        kept = objective.adapt(kept, (3, 32, 32))
+        again = Built("small-cnn", outputs, (0.0,) * 3, (1.0,) * 3, type(kept).__name__ != "SmallCNN")
+        again = again.network(objective, (32, 32))
+        again.load_state_dict(kept.state_dict())
+        assert weights_digest(again) == weights_digest(kept)
 
 
 def test_a_file_without_its_network_says_where_to_give_it(saved):

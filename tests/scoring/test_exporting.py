@@ -63,7 +63,9 @@ def test_what_is_no_graph_is_refused_by_name_and_leaves_nothing(tmp_path):
     (tmp_path / "deciding.py").write_text(UNTRACEABLE.replace("{LIMIT}", "0"))
     deciding = oodbench.fit(NETWORK, "deciding", images=LETTERS, plugins=[tmp_path / "deciding.py"])
     before = deciding(LETTERS)
+    median = oodbench.fit(NETWORK, "median", images=LETTERS)
     for made, name, told in (
+        (median, "m.pt2", "median draws random numbers for each image"),
         (odin, "a.pt2", "odin differentiates while it scores"),
         (deciding, "b.pt2", "the score of deciding is no graph that .pt2 holds"),
         (odin, "c.zip", "ends with neither .pt2 nor .onnx"),

@@ -218,7 +218,7 @@ def fit(config: FitConfig) -> DeployedDetector:
 
 
 def load_detector(
-    path: str | Path, network: nn.Module | None = None, *, device: str = "cpu", plugins: Sequence[str | Path] = ()
+    path: str | Path, network: nn.Module | str | None = None, *, device: str = "cpu", plugins: Sequence[str | Path] = ()
 ) -> DeployedDetector:
     """The detector in a file that `oodbench fit` or `save` wrote, over the network that it was fitted on.
 
@@ -226,8 +226,8 @@ def load_detector(
 
     Args:
         path: of the file.
-        network: with the weights that the detector was fitted on, in evaluation mode; left out, the one in the file,
-            which holds it where it has a name in oodbench.
+        network: with the weights that the detector was fitted on, in evaluation mode. Left out, the one in the file,
+            which holds it where it has a name; "FILE.py:BUILDER" where it is code of one's own that builds it.
         device: where it works.
         plugins: files that define detectors.
 

@@ -11,6 +11,7 @@ from oodbench.cli.options import (
     data_option,
     device_option,
     limit_option,
+    network_option,
     out_option,
     plugin_option,
     precision_option,
@@ -21,6 +22,11 @@ from oodbench.cli.options import (
 )
 from oodbench.running.choices import ALL
 
+builder_option = click.option(
+    "--network",
+    metavar="FILE.py:BUILDER",
+    help="What builds the detector's network, where that is code of your own: what a file names is not run.",
+)
 replace_option = click.option("--replace", is_flag=True, help="Put the file in place of one that is there.")
 
 
@@ -35,6 +41,7 @@ replace_option = click.option("--replace", is_flag=True, help="Put the file in p
 @click.option(
     "--detector", required=True, metavar="NAME", shell_complete=completing.detectors, help="Detector by name."
 )
+@network_option
 @click.option(
     "--checkpoint",
     metavar="FILE|NAME",
@@ -144,6 +151,7 @@ def fit(**asked: Any) -> None:
     help="Write to this file, which is whole or not there, instead of standard output.",
 )
 @replace_option
+@builder_option
 @device_option
 @data_option
 @plugin_option
@@ -176,6 +184,7 @@ def score(**asked: Any) -> None:
     help="FILE.pt2 for torch.export.load, or FILE.onnx, which needs the extra oodbench[onnx].",
 )
 @replace_option
+@builder_option
 @plugin_option
 def export(**asked: Any) -> None:
     """Write the score of a fitted detector as one graph, which runs without oodbench.

@@ -22,7 +22,7 @@ from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.named import AT
+from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.results.tables.operating import chosen_on
@@ -117,10 +117,10 @@ class Deployment:
         )
 
     def _built(self, network: Network) -> Built | None:
-        """How the network is made again; None where code of somebody's own does that, which no file may name."""
+        """How the network is made again; None where nothing does that, for a module in memory."""
         suite, objective = self.plan.suite, self.cell.detector.objective()
         spec, outputs = suite.network, suite.id.classes + objective.reject_outputs
-        if AT in spec.name:
+        if spec.name.startswith(f"{IN_MEMORY}{AT}"):
             return None
         plain = plain_network(suite, objective, self.plan.seed, self.plan.image_sets.shape(suite))
         beside = type(network) is not type(plain)

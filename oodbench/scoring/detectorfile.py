@@ -1,6 +1,7 @@
 """Reading a detector's file: nothing in it is run, and what is not as `DeployedDetector.save` wrote it is refused."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.strict_dataclasses import DeclarationError, build
+from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.checkpoints import weights_digest
+from oodbench.networks.named import AT, LIBRARIES
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.scoring import state
@@ -39,12 +42,15 @@ _HEAD = {
 }
 
 
-def load(path: str | Path, network: nn.Module | None, registry: Registry, device: torch.device) -> DeployedDetector:
+def load(
+    path: str | Path, network: nn.Module | str | None, registry: Registry, device: torch.device
+) -> DeployedDetector:
     """The detector in a file that `DeployedDetector.save` wrote, over the network that it was fitted on.
 
     Args:
         path: of the file.
-        network: with the weights that the detector was fitted on, in evaluation mode; None for the one in the file.
+        network: with the weights that the detector was fitted on, in evaluation mode; None for the one in the file, or
+            the name of what builds that, where it is code of somebody's own.
         registry: where its method is looked for.
         device: where network and detector are put.
 
@@ -68,12 +74,17 @@ def load(path: str | Path, network: nn.Module | None, registry: Registry, device
             )
         built = None
         taken = _input(head["input"])
-        if network is None:
-            built = _built(head.get("network"), tensors)
+        if not isinstance(network, nn.Module):
+            built = _built(head.get("network"), network, tensors)
             if built is None:
                 raise OodbenchError(
                     f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
                     "oodbench.load_detector(path, module)"
+                )
+            if not _is_installed(built.name) and network is None:
+                raise OodbenchError(
+                    f"the network of {path} is built by {printable(built.name[:100])!r}, and code that a file names is "
+                    "not run: say yourself where it is, with --network FILE.py:BUILDER or network="
                 )
             network = _with_weights(built, detector, taken, tensors, device)
         used = taken.network(network, device)
@@ -155,25 +166,33 @@ def _input(found: Mapping[str, Any]) -> Input:
     )
 
 
-def _built(found: Any, tensors: Mapping[str, Tensor]) -> Built | None:
-    """How the network in the file is made, as JSON has it; None where there is none."""
+_NAME = re.compile(r"[\w.+-]+")
+
+
+def _is_installed(name: str) -> bool:
+    """A network of this name is made by code that is installed, and neither by a file nor from a folder or the net."""
+    library, at, rest = name.partition(AT)
+    return bool(_NAME.fullmatch(rest) and library in LIBRARIES if at else _NAME.fullmatch(name))
+
+
+def _built(found: Any, named: str | None, tensors: Mapping[str, Tensor]) -> Built | None:
+    """How the network in the file is made, as JSON has it, by what is `named` if anything is; None where none is."""
     if found is None:
         return None
     name, outputs, mean, std, beside = (found[key] for key in ("name", "outputs", "mean", "std", "beside"))
     weights = [one for key, one in tensors.items() if key.startswith(NETWORK)]
-    # A name is all that a file may say of code: a path in it would have whatever lies there run.
-    if not isinstance(name, str) or any(sign in name for sign in ":/\\"):
+    if not isinstance(name, str):
         raise ValueError("the name of its network is none")
     # A layer is made before it is filled, so nothing may be larger than what is there.
     if type(outputs) is not int or not any(outputs in one.shape for one in weights):
         raise ValueError("its network has other outputs than its weights")
     numbers = [*mean, *std]
-    if len(mean) != 3 or len(std) != 3 or not all(isinstance(one, int | float) for one in numbers):
+    if len(mean) not in (0, 3) or len(std) not in (0, 3) or not all(isinstance(one, int | float) for one in numbers):
         raise ValueError("the normalisation of its network is none")
     head, taps = found.get("head", ""), found.get("taps", [])  # files of before have neither
     if not isinstance(head, str) or not all(isinstance(tap, str) for tap in taps):
         raise ValueError("the parts of its network are none")
-    return Built(name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
+    return Built(named or name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
 
 
 def _with_weights(

@@ -197,3 +197,29 @@ def test_fifteen_images_promise_nothing_and_scores_are_given_all_the_same(oodben
     assert "no decisions: 15 ID images are too few to promise that 95 % are kept: it takes 19" in err
     code, _, err = oodbench("score", "letters", "--with", "few.ood", "--keep", "0.95")
     assert (code, "it takes 19" in err) == (2, True)
+
+
+BUILDER = """
+from torch import nn
+
+def build(outputs):
+    return nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(128, outputs))
+"""
+
+
+def test_a_network_of_ones_own_comes_along_and_its_code_is_named_by_whoever_scores(oodbench, tmp_path):
+    (tmp_path / "mine.py").write_text(BUILDER)
+    asked = ("fit", "--suite", "digits", "--detector", "knn", "--network", "mine.py:build", "-o", "mine.ood")
+    code, _, err = oodbench(*asked, "--limit", "60", "--set", "epochs=1")
+    assert code == 0, err
+    code, _, err = oodbench("score", "letters", "--with", "mine.ood")
+    assert (code, "built by" in err, "say yourself where it is, with --network FILE.py:BUILDER" in err) == (
+        2,
+        True,
+        True,
+    )
+    code, out, err = oodbench("score", "letters", "--with", "mine.ood", "--network", "mine.py:build")
+    assert code == 0, err
+    assert len({row["score"] for row in rows(out)}) > 100
+    scores = package.load_detector("mine.ood", "mine.py:build")(LETTERS)
+    assert np.allclose(scores, [float(row["score"]) for row in rows(out)[:70]], rtol=1e-6)

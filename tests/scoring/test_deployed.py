@@ -183,14 +183,19 @@ def test_a_file_without_its_network_says_where_to_give_it(saved):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda head: head["network"].update(name="evil.py:build"), "the name of its network"),
-        (lambda head: head["network"].update(name="../../evil"), "the name of its network"),
+        (
+            lambda head: head["network"].update(name="evil.py:build"),
+            "built by 'evil.py:build', and code",
+        ),
+        (lambda head: head["network"].update(name="os:system"), "code that a file names is not run"),
+        (lambda head: head["network"].update(name="../../evil"), "code that a file names is not run"),
+        (lambda head: head["network"].update(name=3), "the name of its network"),
         (lambda head: head["network"].update(name="no-such-network"), "no-such-network"),
         (lambda head: head["network"].update(name="preactresnet-8-32"), "is damaged"),
         (lambda head: head["network"].update(outputs=10**9), "other outputs than its weights"),
         (lambda head: head["network"].update(outputs="10"), "other outputs than its weights"),
         (lambda head: head["network"].update(mean=[0.5, 0.5, "x"]), "normalisation of its network"),
-        (lambda head: head["network"].update(std=[]), "normalisation of its network"),
+        (lambda head: head["network"].update(std=[0.5]), "normalisation of its network"),
         (lambda head: head["network"].pop("beside"), "is damaged"),
         (lambda head: head.update(network=[1]), "is damaged"),
         (lambda head: head.update(network_digest="0" * 64), "other weights"),

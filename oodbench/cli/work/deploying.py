@@ -47,10 +47,10 @@ def fit(
     click.echo(f"`oodbench score IMAGES --with {output}` scores images with it.")
 
 
-def export(detector: Path, output: Path, replace: bool, plugins: tuple[Path, ...]) -> None:
+def export(detector: Path, output: Path, replace: bool, network: str | None, plugins: tuple[Path, ...]) -> None:
     """See `oodbench.cli.deploying.export`."""
     refuse_to_overwrite(output, replace)
-    made = detectorfile.load(detector, None, discover(plugins), choose_device("cpu"))
+    made = detectorfile.load(detector, network, discover(plugins), choose_device("cpu"))
     found = exporting.export(made, output)
     height, width = made.input.side
     click.echo(f"{made.detector.name} as a graph is in {output}, {output.stat().st_size / 1e6:.1f} MB")

@@ -49,6 +49,7 @@ def score(
     form: str,
     output: Path | None,
     replace: bool,
+    network: str | None,
     device: str,
     data: Path,
     plugins: tuple[Path, ...],
@@ -57,7 +58,7 @@ def score(
     """See `oodbench.cli.deploying.score`; `insisted` says that --keep or --delta was typed."""
     if output:
         refuse_to_overwrite(output, replace)
-    made = detectorfile.load(detector, None, discover(plugins), choose_device(device))
+    made = detectorfile.load(detector, network, discover(plugins), choose_device(device))
     incomers = Incomers(made.input.preprocessing, data, _say)
     incomers.require(images)
     decide = _keeping(made, keep, delta, insisted) if fdr is None else None

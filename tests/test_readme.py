@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 import oodbench as package
+from oodbench.attacks import checks
 from oodbench.running import config, runner
 from tests.prose import GUIDES, TEXT, blocks, one
 
@@ -131,6 +132,13 @@ def unreachable(*_, **__):
     raise urllib.error.URLError("no net here")
 
 
+def fewer_steps(arguments):
+    """What shortens the attacks of a run, where numbers do not matter."""
+    asked = [word for before, word in pairwise(arguments) if before == "--task"]
+    short = [task for task in ("linf", "compositional") if task in asked or not asked]
+    return [word for task in short for word in ("--set", f"{task}.steps=2")]
+
+
 @pytest.mark.parametrize("command", EVERY)
 def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     arguments = shlex.split(command)[1:]
@@ -148,8 +156,11 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     if arguments[0] == "keep":  # what has been trained
         arguments += ["--set", "epochs=1"]
         assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
+    if arguments[0] in ("run", "tune") and "digits-adv" in arguments:
+        arguments += fewer_steps(arguments)
     if "full" in arguments:
-        arguments += ["--set", "linf.steps=2"]
+        for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
+            monkeypatch.setattr(checks, name, fewer)
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
         arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]
     if arguments[0] in ("fit", "score", "export") and len(arguments) == 1:  # the verb, spoken of

@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from pkgutil import iter_modules
@@ -48,16 +49,29 @@ def declared(package: str, root: str, attribute: str) -> list[Declared] | None:
     Returns:
         Them in the order of modules and lines; None where source does not tell.
     """
-    sources = _Sources(root)
     try:
-        here = [package, *sources.below(package)]
-        return [found for module in here for found in sources.classes(module, attribute)]
+        here = [package, *_below(package)]
+        return list(_declared(tuple((module, *_source(module)) for module in here), root, attribute))
     except _UntoldError:
         return None
 
 
+@lru_cache(maxsize=8)
+def _declared(here: tuple[tuple[str, str, bytes], ...], root: str, attribute: str) -> tuple[Declared, ...]:
+    """What `declared` gives of modules by name, file and content: these are parsed once, and again when they change."""
+    sources = _Sources(root)
+    return tuple(found for module, _, _ in here for found in sources.classes(module, attribute))
+
+
 class _UntoldError(Exception):
     """Source does not tell."""
+
+
+def _below(package: str) -> list[str]:
+    """The modules right in a package; none of a module."""
+    spec = _spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return [f"{package}.{info.name}" for info in iter_modules(folders)]
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,6 @@ class _Sources:
     def __init__(self, root: str) -> None:
         self._root = root
         self._known: dict[str, _Module] = {}
-
-    def below(self, package: str) -> list[str]:
-        """The modules right in a package; none of a module."""
-        spec = _spec(package)
-        folders = list(spec.submodule_search_locations or []) if spec else []
-        return [f"{package}.{info.name}" for info in iter_modules(folders)]
 
     def classes(self, name: str, attribute: str) -> Iterator[Declared]:
         """What `declared` gives of one module."""
@@ -140,18 +148,27 @@ class _Sources:
         return self._known[name]
 
 
-def _read(name: str) -> _Module:
+def _source(name: str) -> tuple[str, bytes]:
+    """File and content of a module."""
     spec = _spec(name)
     if spec is None or not str(spec.origin).endswith(".py"):
         raise _UntoldError
     try:
-        tree = ast.parse(Path(str(spec.origin)).read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        return str(spec.origin), Path(str(spec.origin)).read_bytes()
+    except OSError as error:
         raise _UntoldError from error
-    package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+
+
+def _read(name: str) -> _Module:
+    file, content = _source(name)
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise _UntoldError from error
+    package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
     imported = dict(pair for node in tree.body for pair in _imported(node, package))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    return _Module(str(spec.origin), tuple(tree.body), classes, imported)
+    return _Module(file, tuple(tree.body), classes, imported)
 
 
 def _spec(name: str) -> ModuleSpec | None:

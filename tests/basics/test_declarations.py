@@ -65,6 +65,14 @@ def test_a_constant_may_be_an_object_of_a_plain_class_from_anywhere(written):
     assert names(found) == {"one": ("distant.one", "One")}
 
 
+def test_a_module_that_is_changed_or_new_is_read_again(written):
+    text = "from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n"
+    assert names(written(one=text)) == names(written(one=text)) == {"one": ("distant.one", "One")}
+    assert names(written(one=text.replace("'one'", "'two'"))) == {"two": ("distant.one", "One")}
+    added = written(one=text, more=text.replace("'one'", "'six'"))
+    assert names(added) == {"one": ("distant.one", "One"), "six": ("distant.more", "One")}
+
+
 def test_a_module_alone(written):
     written(one="from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n")
     assert names(declared("distant.one", ROOT, "name")) == {"one": ("distant.one", "One")}

@@ -173,8 +173,10 @@ def _why_unable(pack: FeaturePack, suite: Suite, sets: ImageSets, detector: Dete
     objective, trained = detector.objective(), pack.about.get(OBJECTIVE, "")
     if trained and objective.identity != trained:
         return f"trains its network in its own way, and that of the pack was trained otherwise ({trained[:60]})"
-    if pack.outputs != suite.id.classes + objective.reject_outputs:
-        return f"needs {suite.id.classes + objective.reject_outputs} logits an image, and the pack has {pack.outputs}"
+    needed = suite.id.classes + objective.reject_outputs
+    # Outputs behind those of the classes are of no class: negative labels, or a reject class of another method.
+    if pack.outputs != needed and (objective.reject_outputs or pack.outputs < needed):
+        return f"needs {needed} logits an image, and the pack has {pack.outputs}"
     if lacking := _lacking(suite, sets, detector):
         return lacking
     try:

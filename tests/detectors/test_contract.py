@@ -19,6 +19,7 @@ from oodbench.detector import Detector
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network, Representation, as_input
+from oodbench.networks.of_text import TextNetwork
 from oodbench.objective import Objective
 from oodbench.registry import discover
 from oodbench.scoring.fitting import Evidence, fit
@@ -42,6 +43,9 @@ CLASSES = 4
 SHAPE = (3, 16, 16)
 SMALL = {"components": 5, "k": 10, "dimensions": 20}
 """Parameters that depend on how much data there is, for the little there is here."""
+
+TEXTS = ("mcm", "gl-mcm", "neglabel")
+"""Detectors that need a network whose last layer is a matrix of text embeddings."""
 
 DROPOUT = {"dropout": 0.2}
 """Detectors that need a network which drops features, and what share of them."""
@@ -93,13 +97,40 @@ def trained(objective, dropout=0.0):
     return network
 
 
+class TinyTower(nn.Module):
+    """Embeddings and patch tokens of a trained tiny network."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = trained(Objective())
+
+    def forward(self, images):
+        found = self.body.represent(images)
+        return found.features, found.taps[-1]
+
+
+@cache
+def like_clip():
+    """Its texts are what the tiny network's features of each class are in the mean; four texts more are of no class."""
+    tower, train = TinyTower().eval(), id_images(320, 4)
+    with torch.no_grad():
+        embeddings = tower(as_input(train.images))[0]
+        others = tower(as_input(pixels(4, 11)))[0]
+    texts = torch.stack([embeddings[train.labels == label].mean(0) for label in range(CLASSES)])
+    return TextNetwork(tower, texts, negatives=others).eval()
+
+
+def network_for(name, objective):
+    return like_clip() if name in TEXTS else trained(objective, DROPOUT.get(name, 0.0))
+
+
 @cache
 def fitted(name):
     cls = REGISTRY[name]
     small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
     detector = cls(cls.Parameters(**small))
     evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
-    (report,) = fit([detector], trained(detector.objective(), DROPOUT.get(name, 0.0)), CLASSES, evidence)
+    (report,) = fit([detector], network_for(name, detector.objective()), CLASSES, evidence)
     json.dumps(report.tuned)  # what was tuned is kept with the result, as JSON
     return detector
 

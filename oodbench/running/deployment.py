@@ -132,6 +132,7 @@ class Deployment:
         about: dict[str, Any] = {
             "suite": f"{suite.name}, version {suite.version}, fingerprint {suite.fingerprint}",
             "seed": self.plan.seed,
+            "limit": self.plan.sample.limit or 0,
             "settings": [setting.text for setting in self.plan.settings],
             "network": {
                 "file": network.file.name,

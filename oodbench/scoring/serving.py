@@ -34,7 +34,7 @@ class Served:
 def served(detector: DeployedDetector, images: Iterable[Incoming]) -> Iterator[list[Served]]:
     """What `detector` says of images, a batch at a time and in their order.
 
-    An image that cannot be read, is of another size, or gets no finite score says so and stops nothing.
+    An image that cannot be had, or gets no finite score, says so and stops nothing.
     """
     source, size = iter(images), batch_size(detector.device, max(detector.input.side))
     portions = Portions()
@@ -43,7 +43,7 @@ def served(detector: DeployedDetector, images: Iterable[Incoming]) -> Iterator[l
 
 
 def _batch(detector: DeployedDetector, batch: Sequence[Incoming], portions: Portions) -> list[Served]:
-    amiss = {at: why for at, one in enumerate(batch) if (why := _refused(detector, one))}
+    amiss = {at: one.amiss for at, one in enumerate(batch) if one.pixels is None}
     taken = [at for at in range(len(batch)) if at not in amiss]
     scores = dict(zip(taken, _scores(detector, [batch[at] for at in taken], portions, amiss, taken), strict=True))
     known = np.asarray([score for score in scores.values() if score is not None], np.float64)
@@ -54,16 +54,6 @@ def _batch(detector: DeployedDetector, batch: Sequence[Incoming], portions: Port
         p_value = next(p_values) if score is not None else None
         found.append(Served(one.name, score, None if p_value is None else float(p_value), amiss.get(at, "")))
     return found
-
-
-def _refused(detector: DeployedDetector, image: Incoming) -> str:
-    """Why an image cannot be scored; "" where it can."""
-    if image.pixels is None:
-        return image.amiss
-    (height, width), wanted = image.pixels.shape[:2], detector.input.side
-    if (height, width) != wanted:
-        return f"it is {height} x {width} pixels, and the detector takes {wanted[0]} x {wanted[1]}"
-    return ""
 
 
 def _scores(

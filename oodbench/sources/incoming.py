@@ -51,11 +51,13 @@ class Incomers:
 
     Attributes:
         preprocessing: of image files; None leaves them as they are.
+        side: height and width that images must then have.
         data: folder of the packs that have names.
         left_out: told of files in folders and archives that are no images, a line each.
     """
 
     preprocessing: Preprocessing | None
+    side: tuple[int, int]
     data: Path
     left_out: Callable[[str], None]
 
@@ -73,17 +75,25 @@ class Incomers:
             raise OodbenchError(f"{few(odd)}: neither file nor folder")
 
     def of(self, given: str) -> Iterator[Incoming]:
-        """The images behind one name, in their order.
+        """The images behind one name, in their order; where a folder, archive or pack breaks off, it says so itself."""
+        found = False
+        try:
+            for one in self._of(given):
+                found = True
+                yield one
+        except OodbenchError as error:
+            yield Incoming(given, amiss=str(error))
+        else:
+            if not found:
+                self.left_out(f"{given}: there is no image in it")
 
-        Raises:
-            OodbenchError: a folder cannot be read, or an archive or pack is damaged.
-        """
+    def _of(self, given: str) -> Iterator[Incoming]:
         path = Path(given)
         if not path.exists():
             path = self.data / f"{given}.h5"
             if given in BUILTINS:
                 images = catalogue.load(given, self.data)
-                return (Incoming(f"{given}#{at}", images.pixels(slice(at, at + 1))[0]) for at in range(len(images)))
+                return (self._sized(f"{given}#{at}", images.pixels(slice(at, at + 1))[0]) for at in range(len(images)))
         if path.is_dir():
             return self._surveyed(path)
         if suffix(path.name) in SUFFIXES:
@@ -122,7 +132,7 @@ class Incomers:
     def _pack(self, path: Path) -> Iterator[Incoming]:
         if not holds_files(path):
             for start, part in _numbered(read_parts(path)):
-                yield from (Incoming(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
+                yield from (self._sized(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
             return
         images = read_pack(path, path.stem, self.preprocessing or Preprocessing()).images
         assert isinstance(images, Photographs)
@@ -147,6 +157,13 @@ class Incomers:
             return Incoming(name, amiss=" ".join(str(error).split()))
         except MemoryError:
             return Incoming(name, amiss="it does not fit into memory")
+        return self._sized(name, pixels)
+
+    def _sized(self, name: str, pixels: Pixels) -> Incoming:
+        """An image, unless it is of another size: it is then let go at once, since it may be a large one."""
+        (height, width), (tall, wide) = pixels.shape[:2], self.side
+        if (height, width) != (tall, wide):
+            return Incoming(name, amiss=f"it is {height} x {width} pixels, and the detector takes {tall} x {wide}")
         return Incoming(name, pixels)
 
 

@@ -143,6 +143,27 @@ def test_a_broken_image_is_named_and_the_rest_goes_on(oodbench, detector, tmp_pa
     assert (row["score"], row["decision"], row["error"] != "") == ("", "", True)
 
 
+def test_a_folder_archive_or_pack_that_breaks_off_is_named_and_the_rest_goes_on(oodbench, detector, tmp_path):
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for at in range(3):
+            archive.writestr(f"{at}.png", png(LETTERS.images[at]))
+    content = bytearray((tmp_path / "more.zip").read_bytes())
+    content[60:90] = bytes(30)
+    (tmp_path / "more.zip").write_bytes(content)
+    write_pack(tmp_path / "pack.h5", LETTERS)
+    whole = (tmp_path / "pack.h5").read_bytes()
+    (tmp_path / "pack.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one.png").write_bytes(png(LETTERS.images[6]))
+    code, out, err = oodbench("score", "more.zip", "pack.h5", "empty", "one.png", "--with", "energy.ood")
+    assert code == 1
+    found = rows(out)
+    assert found[-1]["file"] == "one.png" and found[-1]["score"]
+    assert "pack.h5" in {row["file"] for row in found if row["error"]}
+    assert any(row["file"].startswith("more.zip") and row["error"] for row in found)
+    assert "empty: there is no image in it" in err and "1 image could not" not in err
+
+
 def test_images_of_another_size_are_named(oodbench, detector, tmp_path):
     write_pack(tmp_path / "wide.h5", ImageSet("wide", np.zeros((2, 32, 40, 3), np.uint8), np.zeros(2, np.int64), "x"))
     code, out, _ = oodbench("score", "wide.h5", "--with", "energy.ood")

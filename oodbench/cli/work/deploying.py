@@ -9,6 +9,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.progress import written
 from oodbench.basics.words import counted
 from oodbench.registry import discover
+from oodbench.results.store import require_writable
 from oodbench.results.tables import about_tuning
 from oodbench.running.config import RunConfig
 from oodbench.running.deployment import Deployment, deployment
@@ -39,6 +40,7 @@ def fit(
     registry = discover(config.plugin_files)
     planned = deployment(config.request(registry, choose_device(config.device)), registry, calibrate)
     _announce(planned)
+    require_writable(output.absolute().parent)  # before the work
     made = planned.carry_out(_say)
     made.save(output)
     click.echo(f"{detector} is in {output}, {output.stat().st_size / 1e6:.1f} MB")

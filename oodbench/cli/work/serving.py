@@ -59,7 +59,7 @@ def score(
     if output:
         refuse_to_overwrite(output, replace)
     made = detectorfile.load(detector, network, discover(plugins), choose_device(device))
-    incomers = Incomers(made.input.preprocessing, data, _say)
+    incomers = Incomers(made.input.preprocessing, made.input.side, data, _say)
     incomers.require(images)
     decide = _keeping(made, keep, delta, insisted) if fdr is None else None
     if fdr is not None:

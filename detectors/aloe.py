@@ -46,7 +46,7 @@ class AttackedInliers(OutlierExposure):
 
 @dataclass(frozen=True)
 class AttackedBoth(AttackedInliers):
-    """The same with all outliers attacked as well, towards a confident prediction (section 3)."""
+    """The same with all outliers attacked as well, towards a confident prediction."""
 
     def harden(self, network: Network, outliers: Tensor, generator: Generator) -> Tensor:
         """Outliers where the network is most confident."""

@@ -57,7 +57,7 @@ class AT(MSP):
 
     @dataclass(frozen=True)
     class Parameters(TrainingAttack):
-        """Of the attack; the paper's for CIFAR-10 (section 4).
+        """Of the attack; the paper's for CIFAR-10.
 
         Attributes:
             epsilon: radius of the attack during training, in 1/255.

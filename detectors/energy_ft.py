@@ -15,7 +15,7 @@ from .finetuning import FineTuning, FineTuningParameters
 
 @dataclass(frozen=True)
 class BoundedEnergy(FineTuning):
-    """Cross-entropy plus `weight` times squared hinges on the energy E = -logsumexp(z): equations 7 and 8.
+    """Cross-entropy plus `weight` times squared hinges on the energy E = -logsumexp(z).
 
     Attributes:
         weight: of the hinges in the loss.

@@ -20,7 +20,7 @@ TINY = 1e-7
 
 @dataclass(frozen=True)
 class NormalisedLogits(Objective):
-    """Cross-entropy of z / (|z| temperature): equation 5 of the paper.
+    """Cross-entropy of z / (|z| temperature).
 
     Attributes:
         temperature: tau.

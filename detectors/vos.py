@@ -76,7 +76,7 @@ class VOSNetwork(Network):
         return means, triangle((self.products.double() - means.T @ sums) / counts.sum())
 
     def id_log_odds(self, logits: Tensor) -> Tensor:
-        """Of the regression on the weighted energy (equation 6), (N,) of logits (N, K)."""
+        """Of the regression on the weighted energy, (N,) of logits (N, K)."""
         return self.slope * (logits.float() + self.log_weights).logsumexp(1) + self.offset
 
 
@@ -94,7 +94,7 @@ def triangle(covariance: Tensor) -> Tensor:
 
 
 def outermost(means: Tensor, factor: Tensor, select: int, candidates: int, generator: Generator) -> Tensor:
-    """The `select` least likely of `candidates` draws from each Gaussian (C * select, D), as equation 4 picks them.
+    """The `select` least likely of `candidates` draws from each Gaussian (C * select, D).
 
     They are drawn directly: of whitened draws the directions are uniform, and the squared lengths the largest of
     `candidates` chi-squared numbers, whose shares below them fall one after the other by U^(1/n), U^(1/(n-1)), ...

@@ -36,6 +36,7 @@ from oodbench.cli.options import (
     tf32_option,
     typed,
 )
+from oodbench.cli.plotting import plot
 from oodbench.cli.reference import reference
 from oodbench.cli.report import report
 from oodbench.cli.results import table
@@ -232,6 +233,7 @@ commands.add_command(features)
 commands.add_command(fit)
 commands.add_command(keep)
 commands.add_command(list_)
+commands.add_command(plot)
 commands.add_command(reference)
 commands.add_command(report)
 commands.add_command(score)

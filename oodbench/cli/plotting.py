@@ -1,0 +1,59 @@
+"""`oodbench plot`: results as a figure for a paper."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oodbench.cli import completing
+from oodbench.cli.options import Examples, data_option, plugin_option, results_argument, several
+
+KINDS = ("bars", "roc", "hist", "eps")
+"""Names of `oodbench.results.report.plots.KINDS`."""
+
+FORMS = ("svg", "pdf", "png")
+
+
+@click.command(
+    cls=Examples,
+    examples=(
+        "oodbench plot results/ --kind bars -o bars.pdf",
+        "oodbench plot results/ --kind roc -o roc.svg",
+    ),
+)
+@results_argument
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="bars",
+    show_default=True,
+    help="bars: a metric by task. roc: ROC curves. hist: scores of ID and OOD images. eps: a metric over the radius.",
+)
+@click.option("--task", default="clean", show_default=True, help="Of roc and hist; of eps the attack, such as linf.")
+@click.option(
+    "--metric",
+    type=click.Choice(["auroc", "fpr95"]),
+    default="auroc",
+    show_default=True,
+    help="Of bars and eps; beside names in roc.",
+)
+@several("--detector", "detectors", "NAME", completing.detectors, "Only this detector, in this order; repeatable.")
+@click.option("--suite", metavar="NAME", help="Which suite, where the folder holds several.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("figure.svg"),
+    show_default=True,
+    help="The figure: .svg, .pdf or .png.",
+)
+@data_option
+@plugin_option
+def plot(**asked: Any) -> None:
+    """Draw a results folder as a figure: vector graphics with text as text.
+
+    Needs Matplotlib: pip install 'oodbench[plot]'. The table to it is `oodbench table RESULTS --format latex`.
+    """
+    from oodbench.cli.work import plotting
+
+    plotting.plot(**asked)

@@ -1,0 +1,55 @@
+"""`oodbench plot`: results as a figure, drawn and written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.files import write_atomic
+from oodbench.cli.plotting import FORMS
+from oodbench.registry import discover
+from oodbench.results.folder import find
+from oodbench.results.report import boards, plots
+from oodbench.results.store import Cell
+
+
+def plot(
+    results: Path,
+    kind: str,
+    task: str,
+    metric: str,
+    detectors: tuple[str, ...],
+    suite: str | None,
+    output: Path,
+    data: Path,
+    plugins: tuple[Path, ...],
+) -> None:
+    """See `oodbench.cli.plotting.plot`."""
+    form = output.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise OodbenchError(f"{output}: a figure is {', '.join(f'.{each}' for each in FORMS)}; name the file so")
+    found = find(results)
+    for line in found.left_out:
+        click.echo(f"WARNING: {line}", err=True)
+    cells = _of(found.cells, "detector", detectors)
+    if not suite and len(names := _named(cells, "suite")) > 1:
+        raise OodbenchError(f"the folder holds results on {', '.join(names)}: choose one with --suite")
+    # The first board is of the whole suite, if something is.
+    board = boards(_of(cells, "suite", (suite,) if suite else ()), data, discover(plugins))[0]
+    drawn = plots.KINDS[kind](plots.in_order(board, detectors), task, metric)
+    write_atomic(output, plots.written(drawn, form))
+    click.echo(f"{output.resolve()}: {board.suite}, {board.extent}")
+
+
+def _of(cells: Sequence[Cell], what: str, names: Sequence[str]) -> Sequence[Cell]:
+    """Those whose `what` is one of `names`; all of them if none is named."""
+    there = _named(cells, what)
+    for name in names:
+        if name not in there:
+            raise unknown(what, name, there)
+    return [cell for cell in cells if not names or cell.attributes()[what] in names]
+
+
+def _named(cells: Sequence[Cell], what: str) -> list[str]:
+    return sorted({str(cell.attributes()[what]) for cell in cells})

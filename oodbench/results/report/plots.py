@@ -1,0 +1,196 @@
+"""Results as figures for a paper: ROC curves, histograms of scores, bars by task, and curves over the attack's radius.
+
+What is drawn is a `Board`, the same plain data that the report page shows. Matplotlib draws it, an extra that is
+imported when a figure is asked for (`pip install 'oodbench[plot]'`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.results.report.model import Board, Panel, Row, Value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 3.4, 2.6
+"""Inches of one panel: a column of a paper."""
+
+ACROSS = 3
+"""Panels beside each other."""
+
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Which also the colour-blind tell apart (Paul Tol's); then they begin again, dashed."""
+
+SERIES: Mapping[str, tuple[str, str]] = {
+    "id": ("ID", "#4477aa"),
+    "clean": ("OOD as they are", "#bbbbbb"),
+    "ood": ("OOD", "#ee6677"),
+}
+"""Of a histogram: what it is called, and its colour."""
+
+LEADING: Mapping[str, str] = {"auroc": "AUROC", "fpr95": "FPR@95"}
+"""Metrics of which rows have means, and what they are called."""
+
+Draw = Callable[[Board, str, str], "Figure"]
+
+
+def in_order(board: Board, detectors: Sequence[str]) -> Board:
+    """The board with the rows of these detectors alone, in this order; all of them as they are if none is named."""
+    if not detectors:
+        return board
+    return replace(board, rows=[row for name in detectors for row in board.rows if row.detector == name])
+
+
+def written(figure: Figure, form: str) -> bytes:
+    """A figure as "svg", "pdf" or "png"; the same results give the same bytes."""
+    buffer = io.BytesIO()
+    dated = {"svg": "Date", "pdf": "CreationDate"}.get(form)
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "oodbench", "svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=form, dpi=200, bbox_inches="tight", metadata={dated: None} if dated else None)
+    return buffer.getvalue()
+
+
+def roc(board: Board, task: str, metric: str) -> Figure:
+    """ROC curves under `task`, a panel for each OOD set: the share of ID kept over the share of OOD accepted."""
+    sets = _sets(board, task)
+    figure, panels = _grid(len(sets))
+    for axes, ood in zip(panels, sets, strict=True):
+        for number, (row, panel) in enumerate(_panels(board, task, ood)):
+            label = f"{row.name} ({panel.metrics[metric].text})" if metric in panel.metrics else row.name
+            axes.plot(panel.roc.accepted, panel.roc.kept, label=label, **_style(number))
+        axes.axhline(0.95, color="#999999", linewidth=0.5)
+        axes.set(title=f"{ood}, {task}", xlabel="OOD accepted", ylabel="ID kept", xlim=(0, 1), ylim=(0, 1.005))
+        axes.legend(loc="lower right", fontsize="x-small", frameon=False)
+    return figure
+
+
+def hist(board: Board, task: str, metric: str) -> Figure:
+    """Scores of ID and OOD images under `task`, a panel for each row and OOD set; the line keeps 95 % of ID images."""
+    found = [(row, panel) for row in board.rows for panel in row.panels if panel.task == task]
+    _require(found, board, task)
+    figure, panels = _grid(len(found))
+    for axes, (row, panel) in zip(panels, found, strict=True):
+        _histogram(axes, panel)
+        axes.set(title=f"{row.name}: {panel.ood}, {task}", xlabel="score", yticks=[])
+        axes.legend(fontsize="x-small", frameon=False)
+    return figure
+
+
+def bars(board: Board, task: str, metric: str) -> Figure:
+    """The mean of `metric` over the OOD sets by task, a bar for each row, with intervals where there are some.
+
+    A bar whose figure is not to be believed is hatched.
+    """
+    view = next(iter(board.views))
+    tasks = [each for each in board.tasks if any(_mean(row, each.name, view, metric) for row in board.rows)]
+    if not tasks:
+        raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
+    figure, (axes,) = _grid(1, wide=max(1.0, len(tasks) * len(board.rows) / 10))
+    share = 0.8 / len(board.rows)
+    for number, row in enumerate(board.rows):
+        for place, each in enumerate(tasks):
+            if value := _mean(row, each.name, view, metric):
+                axes.bar(
+                    place + share * (number - (len(board.rows) - 1) / 2),
+                    100 * value.value,
+                    share,
+                    yerr=_whiskers(value),
+                    color=COLOURS[number % len(COLOURS)],
+                    hatch="////" if each.name in row.doubted else None,
+                    edgecolor="white",
+                    label=row.name if place == 0 else None,
+                    error_kw={"linewidth": 0.8},
+                )
+    axes.set_xticks(range(len(tasks)), [each.name for each in tasks], rotation=20, ha="right")
+    axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{LEADING[metric]}, percent", ylim=(0, 100))
+    axes.legend(fontsize="x-small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def eps(board: Board, task: str, metric: str) -> Figure:
+    """The mean of `metric` over the OOD sets against the radius of the attack `task`, a line for each row."""
+    points = sorted((each for each in board.tasks if each.point == task), key=lambda each: each.radius)
+    if len(points) < 2:
+        raise OodbenchError(
+            f"there is no curve of {task!r} over radii: run it at several, as in "
+            f"`oodbench run --suite {board.suite} --detector msp --task {task} --eps 0,2,4,8`"
+        )
+    view = next(iter(board.views))
+    figure, (axes,) = _grid(1)
+    for number, row in enumerate(board.rows):
+        known = [(each.radius, value.value) for each in points if (value := _mean(row, each.name, view, metric))]
+        axes.plot([x for x, _ in known], [100 * y for _, y in known], marker="o", label=row.name, **_style(number))
+    axes.set(title=f"{board.suite}, mean over {view}", ylim=(0, 100))
+    axes.set(xlabel="radius, of 255 levels", ylabel=f"{LEADING[metric]}, percent")
+    axes.legend(fontsize="x-small", frameon=False)
+    return figure
+
+
+KINDS: Mapping[str, Draw] = {"roc": roc, "hist": hist, "bars": bars, "eps": eps}
+"""By what `oodbench plot --kind` calls them; each is given a board, a task and a metric."""
+
+
+def _grid(count: int, wide: float = 1.0) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OodbenchError(
+            "figures are drawn by Matplotlib, which is missing: pip install 'oodbench[plot]'"
+        ) from error
+
+    columns = min(ACROSS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH * columns * wide, HEIGHT * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": "-" if number < len(COLOURS) else "--"}
+
+
+def _sets(board: Board, task: str) -> list[str]:
+    found = list(dict.fromkeys(panel.ood for row in board.rows for panel in row.panels if panel.task == task))
+    _require(found, board, task)
+    return found
+
+
+def _require(found: Sequence[object], board: Board, task: str) -> None:
+    if not found:
+        raise unknown("task", task, [each.name for each in board.tasks])
+
+
+def _panels(board: Board, task: str, ood: str) -> list[tuple[Row, Panel]]:
+    return [(row, panel) for row in board.rows for panel in row.panels if (panel.task, panel.ood) == (task, ood)]
+
+
+def _mean(row: Row, task: str, view: str, metric: str) -> Value | None:
+    means = row.means.get(task, {}).get(view)
+    return means.get(metric) if means else None
+
+
+def _whiskers(value: Value) -> list[list[float]] | None:
+    """From the value down and up to the ends of its interval, in percent."""
+    if value.low is None or value.high is None:
+        return None
+    return [[100 * (value.value - value.low)], [100 * (value.high - value.value)]]
+
+
+def _histogram(axes: Axes, panel: Panel) -> None:
+    found = panel.histogram
+    for name, (called, colour) in SERIES.items():
+        if counts := found.counts.get(name):
+            width = (found.high - found.low) / len(counts)
+            edges = [found.low + width * place for place in range(len(counts) + 1)]
+            share = [count / max(1, sum(counts)) for count in counts]
+            label = f"{called}, {panel.task}" if name == "ood" and "clean" in found.counts else called
+            axes.stairs(share, edges, fill=name != "clean", alpha=0.6, color=colour, label=label)
+    axes.axvline(panel.threshold, color="black", linewidth=0.8)

@@ -1,0 +1,91 @@
+"""Figures for papers: what is drawn is what was measured."""
+
+import pytest
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.results.report import boards, plots
+
+pytest.importorskip("matplotlib")
+
+CURVE = ("clean", "linf", "linf-eps0", "linf-eps16")
+
+
+@pytest.fixture
+def board(made, data):
+    (found,) = boards([made("able", tasks=CURVE, gap=4.0, keep=False), made("baker", tasks=CURVE, keep=False)], data)
+    return found
+
+
+def mean(board, detector, task, metric="auroc"):
+    (row,) = (row for row in board.rows if row.detector == detector)
+    return 100 * row.means[task][next(iter(board.views))][metric].value
+
+
+def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(board):
+    (axes,) = plots.bars(board, "", "fpr95").axes
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    heights = [bar.get_height() for container in axes.containers for bar in container]
+    assert heights == [mean(board, name, task, "fpr95") for name in ("able", "baker") for task in names]
+    assert axes.get_ylabel() == "FPR@95, percent"
+    hatched = {bar.get_hatch() for bar in axes.containers[0]}
+    assert hatched == {"////" if task in board.rows[0].doubted else None for task in names}
+
+
+def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
+    panels = plots.roc(board, "linf", "auroc").axes
+    assert [axes.get_title() for axes in panels] == ["cats, linf", "dogs, linf", "noise, linf"]
+    line = panels[0].lines[0]
+    assert {(line.get_xdata()[end], line.get_ydata()[end]) for end in (0, -1)} == {(0, 0), (1, 1)}
+    value = next(panel for panel in board.rows[0].panels if (panel.task, panel.ood) == ("linf", "cats"))
+    assert line.get_label() == f"able ({value.metrics['auroc'].text})"
+
+
+def test_a_histogram_counts_every_image(board):
+    panels = plots.hist(board, "linf", "auroc").axes
+    assert len(panels) == 2 * 3
+    for patch in panels[0].patches:
+        assert patch.get_data().values.sum() == pytest.approx(1)
+    assert {patch.get_label() for patch in panels[0].patches} == {"ID", "OOD as they are", "OOD, linf"}
+
+
+def test_a_curve_goes_over_the_radii_in_their_order(board):
+    (axes,) = plots.eps(board, "linf", "auroc").axes
+    line = axes.lines[0]
+    assert list(line.get_xdata()) == [0, 8, 16]
+    assert list(line.get_ydata()) == [mean(board, "able", task) for task in ("linf-eps0", "linf", "linf-eps16")]
+
+
+def test_detectors_stand_in_the_order_that_was_asked_for(board):
+    assert [row.detector for row in plots.in_order(board, ["baker", "able"]).rows] == ["baker", "able"]
+    assert plots.in_order(board, []) is board
+
+
+def test_what_cannot_be_drawn_is_said(board):
+    with pytest.raises(OodbenchError, match="no curve of 'clean' over radii: run it at several"):
+        plots.eps(board, "clean", "auroc")
+    with pytest.raises(OodbenchError, match="linf-eps0"):
+        plots.roc(board, "linf-eps", "auroc")
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_a_file_is_the_same_bytes_each_time(board, form, begins):
+    written = [plots.written(plots.roc(board, "clean", "auroc"), form) for _ in range(2)]
+    assert written[0].startswith(begins)
+    assert written[0] == written[1]
+
+
+def test_the_command_draws_and_asks_where_there_is_a_choice(oodbench, stored, tmp_path):
+    for detector in ("msp", "atom"):
+        stored(tmp_path / "results", detector=detector, task="clean")
+    code, _, err = oodbench("plot", tmp_path / "results", "--detector", "atom", "-o", tmp_path / "a.svg")
+    assert code == 0, err
+    assert ">atom<" in (tmp_path / "a.svg").read_text()
+    assert ">msp<" not in (tmp_path / "a.svg").read_text()
+    for arguments, said in (
+        (("--detector", "atmo"), "atom"),
+        (("-o", tmp_path / "a.gif"), "a figure is .svg, .pdf, .png"),
+        (("--suite", "other"), "other"),
+    ):
+        code, _, err = oodbench("plot", tmp_path / "results", *arguments)
+        assert code == 2
+        assert said in err

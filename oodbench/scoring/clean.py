@@ -200,8 +200,13 @@ def _shared_pass(detectors: Sequence[Detector], images: Tensor) -> tuple[Tensor,
 
 
 def _draws(indices: Indices, purpose: str) -> Draws:
-    """What is random in the scores of images, whatever happened to them; all detectors draw the same."""
-    return DrawsPerImage(indices, "score", purpose)
+    """What is random in the scores of images, whatever happened to them; all detectors draw the same.
+
+    It goes by the seed and by where an image stands in its set, not by what the set is called: a pack of a set's
+    attacked images gives the scores that were stored.
+    """
+    seed, _, _ = purpose.partition("/")
+    return DrawsPerImage(indices, "score", seed)
 
 
 def _score_and_published(

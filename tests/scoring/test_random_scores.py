@@ -75,10 +75,12 @@ def test_an_image_has_its_draws_in_any_batch_and_part_of_the_set(detector):
     assert whole.checks["unsteadiness"] == 0.0
     (part,) = score_versions([detector], images().part(slice(66, 70)), Versions(), "1/letters", CPU)
     assert np.array_equal(part.scores, whole.scores[66:])
+    (renamed,) = score_versions([detector], images(name="attacked"), Versions(), "1/attacked", CPU)
+    assert np.array_equal(renamed.scores, whole.scores)
     (other,) = score_versions([detector], images(), Versions(), "2/letters", CPU)
     assert not (other.scores == whole.scores).any()
     pixels = torch.from_numpy(images().images).permute(0, 3, 1, 2).float() / 255
-    by_hand = detector.score_drawn(pixels, DrawsPerImage(range(70), "score", "1/letters"))
+    by_hand = detector.score_drawn(pixels, DrawsPerImage(range(70), "score", "1"))
     np.testing.assert_allclose(whole.scores, by_hand, rtol=1e-12)
     floats = score_floats(detector, pixels, "letters", "1/letters", CPU)
     np.testing.assert_allclose(floats.scores, whole.scores, rtol=1e-12)
@@ -110,7 +112,7 @@ def test_attacked_images_are_scored_with_the_runs_draws_which_the_attack_never_s
     monkeypatch.setattr(CommonDraws, "normal", lambda self, *given: asked.append(self) or honest(self, *given))
     found = score_attacked(_keeping(detector, 20), images(3), CPU)
     pixels = torch.from_numpy(found.images).permute(0, 3, 1, 2).float() / 255
-    again = detector.score_drawn(pixels, DrawsPerImage(range(3), "score", "1/letters"))
+    again = detector.score_drawn(pixels, DrawsPerImage(range(3), "score", "1"))
     np.testing.assert_allclose(found.scores, again, rtol=1e-12)
     assert asked  # climbs and judge draw, and none of them what an image is scored with
     monkeypatch.undo()

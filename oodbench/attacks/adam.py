@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.ascent import Climbers, ascend, beginning
+from oodbench.attacks.balls import Ball
 
 RATE = 1 / 8
 """The first step, of the ball's radius; from there it falls evenly to nothing."""
@@ -40,8 +41,8 @@ class Adam:
         """Images that begin, with nothing to remember."""
         return _Climbers(*beginning(rows, points), mean=torch.zeros_like(points), spread=torch.zeros_like(points))
 
-    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
-        """One step along the remembered gradient, each pixel by its own size."""
+    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, around: Ball) -> None:
+        """One step along the remembered gradient, each pixel by its own size, in L2 all as it points."""
         largest = gradient.abs().flatten(1).amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
         gradient = gradient / _per_image(largest)
         climbers.mean = MEAN * climbers.mean + (1 - MEAN) * gradient
@@ -49,8 +50,8 @@ class Adam:
         number = _per_image(climbers.iteration + 1).to(gradient)
         mean, spread = climbers.mean / (1 - MEAN**number), climbers.spread / (1 - SPREAD**number)
         step = self._first * (1 - (number - 1) / self._iterations)
-        moved = climbers.current + step * mean / (spread.sqrt() + TINY)
-        climbers.current = torch.minimum(torch.maximum(moved, lowest), highest)
+        moved = climbers.current + around.paced(mean, spread.sqrt() + TINY, step)
+        climbers.current = around.project(moved)
 
 
 adam = partial(ascend, Adam)

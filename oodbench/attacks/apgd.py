@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.ascent import Climbers, ascend, beginning
+from oodbench.attacks.balls import Ball
 
 MOMENTUM = 0.75
 """Share of the gradient step in a move; the rest is the last move."""
@@ -38,7 +39,7 @@ def checkpoints(iterations: int) -> list[int]:
 
 
 class APGD:
-    """The rule: steps of the gradient's sign, halved where they lead nowhere; see `ascent.Rule`."""
+    """The rule: steps of the gradient's sign (in L2 along it), halved where they lead nowhere; see `ascent.Rule`."""
 
     def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
         self._radius = epsilon / 255
@@ -58,10 +59,10 @@ class APGD:
             cut=torch.ones(len(rows), dtype=torch.bool, device=points.device),
         )
 
-    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
-        """One step by the sign, or from the best point where the last ones led nowhere."""
-        direction = _judged(climbers, value, torch.sign(gradient), self._due, self._since)
-        _move(climbers, direction, lowest, highest)
+    def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, around: Ball) -> None:
+        """One step by the steepest way up, or from the best point where the last ones led nowhere."""
+        direction = _judged(climbers, value, around.steepest(gradient), self._due, self._since)
+        _move(climbers, direction, around)
 
 
 apgd = partial(ascend, APGD)
@@ -100,11 +101,11 @@ def _judged(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, 
     return direction
 
 
-def _move(climbers: _Climbers, direction: Tensor, lowest: Tensor, highest: Tensor) -> None:
+def _move(climbers: _Climbers, direction: Tensor, around: Ball) -> None:
     """One step along `direction`, with momentum from the second on."""
     share = torch.where(climbers.iteration > 0, MOMENTUM, 1.0).to(direction)[:, None, None, None]
-    stepped = torch.minimum(torch.maximum(climbers.current + climbers.step * direction, lowest), highest)
+    stepped = around.project(climbers.current + climbers.step * direction)
     moved = (
         climbers.current + share * (stepped - climbers.current) + (1 - share) * (climbers.current - climbers.previous)
     )
-    climbers.previous, climbers.current = climbers.current, torch.minimum(torch.maximum(moved, lowest), highest)
+    climbers.previous, climbers.current = climbers.current, around.project(moved)

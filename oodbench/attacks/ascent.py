@@ -11,14 +11,11 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.basics.gradient import PerImage, value_and_gradient
 
 EARLY = 10
 """Iterations after which an ascent that finds nothing more is suspicious."""
-
-AT_THE_END = 0.5 / 255
-"""How far from the end of a ball a pixel may be that counts as being there: less than half a level is rounded away."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +39,6 @@ class Ascent:
     stalled: Tensor
 
 
-def require_unit_range(images: Tensor) -> None:
-    """OodbenchError for images outside [0, 1]: a radius means nothing there."""
-    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
-        raise OodbenchError(
-            f"images from {images.min():g} to {images.max():g} cannot be attacked: they must lie in [0, 1]; divide "
-            "8-bit values by 255, and leave normalisation to the network"
-        )
-
-
-def ball(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Lower and upper ends, (N, C, H, W) each, of the L-infinity ball of `epsilon`/255 around `images`, cut to [0, 1].
-
-    Raises:
-        OodbenchError: images outside [0, 1].
-    """
-    require_unit_range(images)
-    radius = epsilon / 255
-    return (images - radius).clamp(min=0), (images + radius).clamp(max=1)
-
-
 def nowhere(gradient: Tensor) -> Tensor:
     """(N,) bool: there is nothing to follow in a gradient (N, C, H, W).
 
@@ -78,30 +55,26 @@ def not_a_number(gradient: Tensor) -> Tensor:
     return gradient.flatten(1).sum(1).isnan()
 
 
-def summit(objective: PerImage, images: Tensor, points: Tensor, epsilon: float, batch: int = 64) -> Tensor:
-    """(N,) bool: at these points no step along the gradient is left, since each pixel is where it points, at the end.
+def summit(objective: PerImage, around: Ball, points: Tensor, batch: int = 64) -> Tensor:
+    """(N,) bool: at these points no step along the gradient is left, since each is where it points, at the end.
 
-    Whoever gets there in one step has not stalled. A pixel without a gradient may have been kept from having one, so it
-    counts as one that could move.
+    Whoever gets there in one step has not stalled.
 
     Args:
         objective: as in `ascend`.
-        images: (N, C, H, W), the middle of the balls.
+        around: the balls.
         points: (N, C, H, W) in the balls.
-        epsilon: radius in 1/255.
         batch: images at a time.
 
     Raises:
         NoGradientError: the objective has none.
     """
-    found = [torch.zeros(0, dtype=torch.bool, device=images.device)]
-    for middle, reached in zip(torch.split(images, batch), torch.split(points, batch), strict=True):
-        if not len(middle):
+    found = [torch.zeros(0, dtype=torch.bool, device=points.device)]
+    for rows in torch.split(torch.arange(len(points), device=points.device), batch):
+        if not len(rows):
             continue  # split makes one part of nothing
-        lowest, highest = ball(middle, epsilon)
-        _, gradient = value_and_gradient(objective, reached)
-        up, down = (gradient > 0) & (reached >= highest - AT_THE_END), (gradient < 0) & (reached <= lowest + AT_THE_END)
-        found.append((up | down).flatten(1).all(1))
+        _, gradient = value_and_gradient(objective, points[rows])
+        found.append(around.of(rows).arrived(points[rows], gradient))
     return torch.cat(found)
 
 
@@ -161,15 +134,14 @@ class Rule(Protocol[C]):
     def enter(self, rows: Tensor, points: Tensor) -> C:
         """Climbers of rows (B,) that stand at their first points (B, C, H, W)."""
 
-    def move(self, climbers: C, value: Tensor, gradient: Tensor, lowest: Tensor, highest: Tensor) -> None:
+    def move(self, climbers: C, value: Tensor, gradient: Tensor, around: Ball) -> None:
         """Set the climbers' next current points, each in its ball.
 
         Args:
             climbers: B of them.
             value: the objective at the current points, float64 (B,).
             gradient: there, (B, C, H, W), nowhere NaN.
-            lowest: ends of the balls, (B, C, H, W).
-            highest: the others.
+            around: their balls.
         """
 
 
@@ -183,8 +155,9 @@ def ascend(
     start: Tensor | None = None,
     enough: float = inf,
     batch: int = 64,
+    ball: type[Ball] = LinfBall,
 ) -> Ascent:
-    """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
+    """Climb `objective` inside the ball of radius `epsilon` around `images`, and inside [0, 1].
 
     Args:
         rule: of the climb.
@@ -195,6 +168,7 @@ def ascend(
         start: images to start from, projected first; None starts from `images`.
         enough: an image stops where the objective reaches this.
         batch: images at a time.
+        ball: in which norm.
 
     Returns:
         Images that are not rounded to the 8-bit grid: whoever keeps them does that and scores them again. `before` is
@@ -203,8 +177,8 @@ def ascend(
     Raises:
         OodbenchError: images outside [0, 1].
     """
-    lowest, highest = ball(images, epsilon)
-    begin = images if start is None else torch.minimum(torch.maximum(start, lowest), highest)
+    around = ball(images, epsilon)
+    begin = images if start is None else around.project(start)
     numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
     found = Ascent(begin.clone(), *numbers, *flags)
     going = rule(epsilon=epsilon, iterations=iterations, device=images.device)
@@ -231,6 +205,6 @@ def ascend(
             idle = (finished.improved <= EARLY) & (iterations > EARLY)
             found.stalled[finished.rows] = idle & (finished.best_value < enough)
             climbers, value, gradient = climbers.only(~done), value[~done], gradient[~done]
-        going.move(climbers, value, gradient.nan_to_num(0.0), lowest[climbers.rows], highest[climbers.rows])
+        going.move(climbers, value, gradient.nan_to_num(0.0), around.of(climbers.rows))
         climbers.iteration = climbers.iteration + 1
     return found

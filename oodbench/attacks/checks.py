@@ -13,6 +13,7 @@ from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import Ascent
 from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
 from oodbench.attacks.starting_points import guesses
@@ -90,6 +91,7 @@ def outguessed(
     indices: npt.NDArray[np.int64],
     epsilon: int,
     purpose: str,
+    ball: type[Ball] = LinfBall,
 ) -> float:
     """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
 
@@ -102,10 +104,11 @@ def outguessed(
         indices: (N,) of each in its set.
         epsilon: radius in 1/255.
         purpose: names seed and image set.
+        ball: in which norm.
     """
-    reducer = Reducer(goal.score, images, epsilon)
+    reducer = Reducer(goal.score, images, epsilon, ball)
     for _, points in guesses(
-        images, indices, epsilon=epsilon, count=GUESSES, lures=goal.lures, purpose=f"check/{purpose}"
+        images, indices, around=ball(images, epsilon), count=GUESSES, lures=goal.lures, purpose=f"check/{purpose}"
     ):
         reducer.offer(points)
     with torch.no_grad():
@@ -147,6 +150,7 @@ def thorough(
     epsilon: int,
     id_scores: npt.NDArray[np.float64],
     purpose: str,
+    ball: type[Ball] = LinfBall,
 ) -> Mapping[str, float]:
     """What other attacks would have reached, on request since they cost much.
 
@@ -166,6 +170,7 @@ def thorough(
         epsilon: radius in 1/255.
         id_scores: clean.
         purpose: names seed and image set.
+        ball: in which norm.
     """
     size, ranks = batch_size(images.device, images.shape[-1]), Ranks(id_scores)
 
@@ -173,7 +178,7 @@ def thorough(
         """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
         score = goal.climbed(f"check/{purpose}")
         both = [
-            judged(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough))
+            judged(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball))
             for rule in (apgd, adam)
         ]
         return torch.maximum(*both)
@@ -187,13 +192,19 @@ def thorough(
 
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
-    free = climbed(255, SHORT, enough=float(np.quantile(id_scores, TOP, method="higher")))
+    widest = ball.everything(images)
+    free = climbed(widest, SHORT, enough=float(np.quantile(id_scores, TOP, method="higher")))
     short, long = climbed(epsilon, SHORT), climbed(epsilon, LONG)
-    over_radii = {share: climbed(min(share * epsilon, 255), SHORT) for share in RADII} | {1.0: short}
+    over_radii = {share: climbed(min(share * epsilon, widest), SHORT) for share in RADII} | {1.0: short}
     damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
     generators = generators_per_image(indices, "square check", purpose)
     by_chance = square(
-        goal.climbed(f"square check/{purpose}"), images, epsilon=epsilon, queries=QUERIES, generators=generators
+        goal.climbed(f"square check/{purpose}"),
+        images,
+        epsilon=epsilon,
+        queries=QUERIES,
+        generators=generators,
+        ball=ball,
     )
     blind = judged(by_chance)
     return {

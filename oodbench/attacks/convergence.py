@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oodbench.attacks.adam import adam
 from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.attacks.reducer import Reducer
 from oodbench.basics.errors import NoGradientError
 from oodbench.basics.passes import Passes
@@ -34,7 +35,7 @@ def chosen(count: int) -> npt.NDArray[np.bool_]:
     return wanted
 
 
-def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int) -> Tensor:
+def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, ball: type[Ball] = LinfBall) -> Tensor:
     """The best images found from `attacked` on, float (N, C, H, W) on the 8-bit grid; `attacked` itself where nothing
     is better, where an image had got far enough, and where there is no gradient.
 
@@ -43,8 +44,9 @@ def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int) -> Te
         images: (N, C, H, W) in [0, 1], before the attack.
         attacked: the same after it.
         epsilon: radius in 1/255.
+        ball: in which norm.
     """
-    reducer = Reducer(goal.score, images, epsilon)
+    reducer = Reducer(goal.score, images, epsilon, ball)
     reducer.offer(attacked)
     size = batch_size(images.device, images.shape[-1])
     open_rows = torch.nonzero(reducer.best < goal.enough)[:, 0]
@@ -58,6 +60,7 @@ def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int) -> Te
                 start=attacked[open_rows],
                 batch=size,
                 enough=goal.enough,
+                ball=ball,
             )
         except NoGradientError:
             return attacked

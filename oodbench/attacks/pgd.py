@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere, require_unit_range
+from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
+from oodbench.attacks.balls import require_unit_range
 from oodbench.basics.gradient import PerImage, value_and_gradient
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import require_unit_range
+from oodbench.attacks.balls import Ball, LinfBall, require_unit_range
 from oodbench.basics.gradient import PerImage
 
 
@@ -17,7 +17,8 @@ class Reducer:
     Args:
         score: what counts; called without gradients.
         images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
-        epsilon: radius of the L-infinity ball in whole levels of 1/255.
+        epsilon: radius of the ball in whole levels of 1/255.
+        ball: in which norm.
 
     Raises:
         OodbenchError: images outside [0, 1].
@@ -28,10 +29,11 @@ class Reducer:
         winner: int64 (N,), which offer won, counted from 1; 0 is the image itself.
     """
 
-    def __init__(self, score: PerImage, images: Tensor, epsilon: int) -> None:
+    def __init__(self, score: PerImage, images: Tensor, epsilon: int, ball: type[Ball] = LinfBall) -> None:
         require_unit_range(images)
-        self._score, self._epsilon = score, epsilon
+        self._score = score
         self._levels = (images * 255).round()
+        self._around = ball(self._levels / 255, epsilon)
         self._best_levels = self._levels.clone()
         with torch.no_grad():
             self.before = score(self._levels / 255)
@@ -51,9 +53,7 @@ class Reducer:
         """
         self._offers += 1
         rows = torch.arange(len(self._levels), device=self._levels.device) if rows is None else rows
-        clean = self._levels[rows]
-        change = (candidates * 255 - clean).nan_to_num(0.0).round().clamp(-self._epsilon, self._epsilon)
-        levels = (clean + change).clamp(0, 255)
+        levels = self._around.of(rows).on_grid(candidates)
         with torch.no_grad():
             scores = self._score(levels / 255)
         better = scores > self.best[rows]

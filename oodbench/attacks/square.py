@@ -11,7 +11,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from oodbench.attacks.ascent import Ascent, require_unit_range
+from oodbench.attacks.ascent import Ascent
+from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.basics.gradient import PerImage
 
 FIRST_SHARE = 0.8
@@ -28,9 +29,18 @@ def share(query: int, queries: int) -> float:
 
 
 def square(
-    objective: PerImage, images: Tensor, *, epsilon: float, queries: int, generators: Sequence[Generator]
+    objective: PerImage,
+    images: Tensor,
+    *,
+    epsilon: float,
+    queries: int,
+    generators: Sequence[Generator],
+    ball: type[Ball] = LinfBall,
 ) -> Ascent:
-    """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
+    """Climb `objective` inside the ball of radius `epsilon` around `images`, and inside [0, 1].
+
+    In L2 a window that moves as far as the whole ball is wide takes the place of what was there, and the image is
+    projected: simpler than the windows of the paper's section 3.3.
 
     Args:
         objective: no labels; called without gradients; must treat the images of a batch one by one.
@@ -38,6 +48,7 @@ def square(
         epsilon: radius in 1/255 of pixel space.
         queries: windows tried; costs queries + 2 forward passes.
         generators: one for each image.
+        ball: in which norm.
 
     Returns:
         The best points, which lie in corners of the ball; no flags, there being no gradient.
@@ -45,9 +56,8 @@ def square(
     Raises:
         OodbenchError: images outside [0, 1].
     """
-    require_unit_range(images)
+    around = ball(images, epsilon)
     count, channels, height, width = images.shape
-    radius = epsilon / 255
 
     def signs(shape: tuple[int, ...]) -> Tensor:
         """+-1 for each image, (N, *shape)."""
@@ -57,14 +67,16 @@ def square(
     with torch.no_grad():
         before = objective(images)
         best, after = images.clone(), before.clone()
+        radius = around.amplitude(channels * height * width)
         stripes = (images + radius * signs((channels, 1, width))).clamp(0, 1)
         _keep_better(best, after, stripes, objective(stripes))
         for query in range(queries):
             side = min(max(round(sqrt(share(query, queries) * height * width)), 1), height, width)
             corners = [generator.integers(0, (height - side + 1, width - side + 1)) for generator in generators]
             inside = _windows(np.stack(corners), side, height, width).to(images.device)
+            radius = around.amplitude(channels * side * side)
             proposed = (images + radius * signs((channels, 1, 1))).clamp(0, 1)
-            candidates = torch.where(inside, proposed, best)
+            candidates = around.project(torch.where(inside, proposed, best))
             _keep_better(best, after, candidates, objective(candidates))
     unknown = torch.zeros(count, dtype=torch.bool, device=images.device)
     return Ascent(best, before, after, stuck=unknown, broken=unknown, stalled=unknown)

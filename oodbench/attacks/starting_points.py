@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.balls import Ball
 from oodbench.basics.randomness import uniform_per_image
 
 Kind = Literal["corner", "point", "lure", "contrast"]
@@ -26,7 +27,7 @@ def guesses(
     images: Tensor,
     indices: npt.NDArray[np.int64],
     *,
-    epsilon: int,
+    around: Ball,
     count: int,
     lures: Tensor | None,
     purpose: str,
@@ -36,15 +37,14 @@ def guesses(
     Args:
         images: (N, C, H, W) in [0, 1].
         indices: (N,) of each in its set; with `purpose` they seed what is random.
-        epsilon: radius in 1/255.
+        around: the balls around them.
         count: corners, as many points, and as many lures at most.
         lures: (M, C, H, W) images that score high.
         purpose: names seed and image set.
     """
-    radius = epsilon / 255
     for number in range(count):
-        yield "corner", images + radius * drawn(images, indices, f"corner {number}", purpose).sign()
-        yield "point", images + radius * drawn(images, indices, f"point {number}", purpose)
+        yield "corner", around.corner(drawn(images, indices, f"corner {number}", purpose))
+        yield "point", around.inside(drawn(images, indices, f"point {number}", purpose))
     for lure in lures[:count] if lures is not None else ():
-        yield "lure", images + (lure - images).clamp(-radius, radius)
-    yield "contrast", images + (images.mean((1, 2, 3), keepdim=True) - images).clamp(-radius, radius)
+        yield "lure", around.towards(lure)
+    yield "contrast", around.towards(images.mean((1, 2, 3), keepdim=True))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal, scores_a_look
+from oodbench.attacks.balls import BALLS
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.basics.memory import Portions
 from oodbench.basics.passes import Passes
@@ -95,7 +96,7 @@ def attack_passes(task: Task, detector: Detector) -> Passes:
     """What a task's attack on one image costs for a detector: one that draws takes all its passes at every look."""
     if not detector.draws():
         return task.passes() + detector.own_passes()
-    return task.passes() * (detector.own_passes().both * scores_a_look(detector, task.eot))
+    return task.random_passes() * (detector.own_passes().both * scores_a_look(detector, task.eot))
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
@@ -107,7 +108,7 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     task, portions = attack.task, Portions()
     parts: list[Scored] = []
     size = task.together * batch_size(device, images.images.shape[1])
-    steps = task.passes().forward
+    steps = (task.random_passes() if attack.detector.draws() else task.passes()).forward
     cost = attack_passes(task, attack.detector).both / max(1, steps)
     with (
         progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
@@ -151,7 +152,7 @@ def _attacked(
     with clock:
         altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
         checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
-        stored, outside = _on_grid(altered.images, pixels, task.epsilon)
+        stored, outside = _on_grid(altered.images, pixels, task)
         continued = _continued(attack, pixels, altered.images, indices, rows, where)
         after: list[Scored] = []
         size = batch_size(altered.images.device, altered.images.shape[-1])
@@ -172,19 +173,19 @@ def _attacked(
     )
 
 
-def _on_grid(altered: Tensor, pixels: Tensor, epsilon: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+def _on_grid(altered: Tensor, pixels: Tensor, task: Task) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """Attacked images as uint8 (B, H, W, C), and 1 for each, (B,), that left the ball or the 8-bit grid.
 
     Args:
         altered: float (B, C, H, W).
         pixels: uint8 (B, C, H, W), before the attack.
-        epsilon: radius in 1/255.
+        task: says the ball.
     """
     levels = altered * 255
     after = levels.round().to(torch.uint8)
-    moved = (after.int() - pixels.int()).abs().flatten(1).amax(1)
+    left = BALLS[task.norm](as_input(pixels), task.epsilon).outside(after.int() - pixels.int())
     off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-    outside = ((moved > epsilon) | off_grid).double().cpu().numpy()
+    outside = (left | off_grid).double().cpu().numpy()
     return after.permute(0, 2, 3, 1).contiguous().cpu().numpy(), outside
 
 
@@ -195,7 +196,8 @@ def _continued(
     found = np.full(len(pixels), np.nan)
     if len(rows):
         some = torch.from_numpy(rows).to(pixels.device)
-        reached = convergence.climbed_on(attack.goal, as_input(pixels[some]), altered[some], attack.task.epsilon)
+        task, before = attack.task, as_input(pixels[some])
+        reached = convergence.climbed_on(attack.goal, before, altered[some], task.epsilon, BALLS[task.norm])
         with torch.no_grad():
             found[rows] = as_they_are(attack.detector, reached, indices[rows], attack.purpose, where).scores
         spend(convergence.COST.both * len(rows))
@@ -204,11 +206,11 @@ def _continued(
 
 def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
     """What a few images, float (B, C, H, W) before and after the attack, tell of it."""
-    goal, epsilon = attack.goal, attack.task.epsilon
+    goal, epsilon, ball = attack.goal, attack.task.epsilon, BALLS[attack.task.norm]
     return {
         "gradient_error": gradient_error(goal.score, before),
         "unsteadiness": unsteadiness(goal.score, before),
-        "outguessed": outguessed(goal, before, after, indices[: len(before)], epsilon, attack.purpose),
+        "outguessed": outguessed(goal, before, after, indices[: len(before)], epsilon, attack.purpose, ball),
     }
 
 
@@ -226,4 +228,5 @@ def thorough_checks(
     cost = THOROUGH.both / THOROUGH.forward
     with progress(f"checking {images.name}", passes, "passes", cost) as advance, exact(attack.detector.network):
         goal = attack.goal.watched(advance)
-        return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose)
+        ball = BALLS[attack.task.norm]
+        return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose, ball)

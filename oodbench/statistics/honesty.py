@@ -65,8 +65,11 @@ RISE = 0.001
 UPSIDE_DOWN = 0.4
 """An AUROC of clean images below this on every OOD set looks like a score of the wrong sign."""
 
-STRONGEST_FIRST = ("certified", "linf-adaptive", "linf", "clean")
+STRONGEST_FIRST = ("certified", "linf-adaptive", "l2-adaptive", "linf", "l2", "clean")
 """Kinds of tasks of which none may leave more of an AUROC than a later one within its ball."""
+
+IN_L2 = ("l2-adaptive", "l2")
+"""Those of them in an L2 ball. One of L-infinity holds it at the same radius, and not the other way round."""
 
 OF_IMAGES = ("outside", "blind", "stuck", "broken", "guessed", "stalled")
 """Counted over what a task leaves about each image, 1 where it is so."""
@@ -198,7 +201,9 @@ class Left:
         own, its = (
             (int(task.constants.get("epsilon", 0)), task.constants.get("side", "out")) for task in (self, other)
         )
-        return its[0] <= own[0] and (its[0] == 0 or own[1] in (its[1], "both"))
+        in_l2 = [task.constants.get("kind") in IN_L2 for task in (self, other)]
+        holds = its[0] <= own[0] and in_l2 in ([False, True], [False, False], [True, True])
+        return its[0] == 0 or (holds and own[1] in (its[1], "both"))
 
 
 def disordered(tasks: Mapping[str, Left]) -> dict[str, tuple[str, float]]:

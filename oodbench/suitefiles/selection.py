@@ -68,7 +68,8 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
 
     Args:
         suite: as its file says.
-        names: tasks of the suite, or kinds of task that it lacks, which take their radius from its attacks; none for
+        names: tasks of the suite, or kinds of task that it lacks, which take their radius from its attacks in the same
+            norm; none for
             all that the suite has.
         radii: each attack once at every one of these, in 1/255; none for the suite's own, which keeps its name among
             others too.
@@ -87,7 +88,7 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
         if not attacks:
             _none(suite, "--eps needs an attack, and there is none among the tasks")
         tasks = {name: task for name, task in tasks.items() if name not in attacks} | {
-            name if radius == task.epsilon else f"{name}-eps{radius}": replace(task, epsilon=radius)  # type: ignore[type-var]
+            name if radius == task.epsilon else f"{name}-eps{radius}": _widened(task, radius)
             for name, task in attacks.items()
             for radius in radii
         }
@@ -100,7 +101,8 @@ def _named(suite: Suite, name: str) -> Task:
     if name not in KINDS:
         raise unknown("task", name, {*suite.tasks, *KINDS})
     kind = KINDS[name]
-    radius = next((task.epsilon for task in suite.tasks.values() if _has(task, "epsilon")), None)
+    radii = (task.epsilon for task in suite.tasks.values() if _has(task, "epsilon") and task.norm == kind.norm)
+    radius = next(radii, None)
     task = kind()
     return task if radius is None or not _has(task, "epsilon") else replace(task, epsilon=radius)  # type: ignore[type-var]
 
@@ -108,6 +110,13 @@ def _named(suite: Suite, name: str) -> Task:
 def _turned(task: Task, side: str) -> Task:
     try:
         return replace(task, side=side)  # type: ignore[type-var]
+    except ValueError as error:
+        raise OodbenchError(f"task {task.kind!r}: {error}") from error
+
+
+def _widened(task: Task, radius: int) -> Task:
+    try:
+        return replace(task, epsilon=radius)  # type: ignore[type-var]
     except ValueError as error:
         raise OodbenchError(f"task {task.kind!r}: {error}") from error
 

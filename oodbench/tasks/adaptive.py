@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oodbench.basics.passes import Passes
-from oodbench.tasks.task import LATER, Altered, Task, attacked, check_radius, check_side
+from oodbench.tasks.task import LATER, NORMS, Altered, Task, attacked, check_l2_radius, check_radius, check_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,12 +115,15 @@ class LinfAdaptive(Task):
     eot: int = field(default=Task.eot, metadata=LATER)
 
     def __post_init__(self) -> None:
-        check_radius(self.epsilon)
+        self._check_radius()
         if self.eot < 1:
             raise ValueError(f"eot is {self.eot}: an attack on a random score looks at 1 draw or more")
         if self.level not in LEVELS:
             raise ValueError(f"level is {self.level!r}: choose one of {', '.join(map(repr, LEVELS))}")
         check_side(self.side)
+
+    def _check_radius(self) -> None:
+        check_radius(self.epsilon)
 
     def stops_at(self) -> float:
         """Share of the ID scores that an image has to pass to be left alone."""
@@ -129,9 +132,10 @@ class LinfAdaptive(Task):
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The best images found; scores before and after, which stage won, and what went wrong on the way."""
         # What a suite says can be read without torch, which a search takes.
+        from oodbench.attacks.balls import BALLS
         from oodbench.tasks.adaptive_search import altered
 
-        return altered(LEVELS[self.level], self.epsilon, goal, images, indices, purpose)
+        return altered(LEVELS[self.level], BALLS[self.norm](images, self.epsilon), goal, images, indices, purpose)
 
     def passes(self) -> Passes:
         """The most that an image with a gradient can cost, with one surrogate beside the published objective.
@@ -145,9 +149,38 @@ class LinfAdaptive(Task):
         scored = 1 + 3 * budget.starts + 1 + len(climbs) + bool(budget.classes) + budget.queries + 1
         return Passes(forward=scored) + sum((Passes(climb + 1, climb + 1) for climb in climbs), Passes())
 
+    def random_passes(self) -> Passes:
+        """With climbs of the published objective and of a surrogate at every level, since these come first."""
+        budget = LEVELS[self.level]
+        return self.passes() if budget.surrogate else self.passes() + Passes(budget.score + 2, budget.score + 1) * 2
+
     def threat(self) -> str:
         """The ball, and how hard it was searched."""
         return (
-            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, adaptive tier at level {self.level!r} on the "
-            "detector's own score"
+            f"{attacked(self.side)}; {NORMS[self.norm]} {self.epsilon}/255, adaptive tier at level {self.level!r} on "
+            "the detector's own score"
         )
+
+
+@dataclass(frozen=True)
+class L2Adaptive(LinfAdaptive):
+    """Each OOD image moves inside an L2 ball to where the detector's score is highest.
+
+    In the stages and with the flags of `linf-adaptive`: APGD and Adam take steps of the length that is theirs there,
+    along the gradient's own direction, and end in the nearest point of the ball and of [0, 1]. What is found is brought
+    to the 8-bit grid without leaving the ball: changes are rounded down, and up again where there is length left.
+
+    Attributes:
+        epsilon: radius: the root of the sum of the squared changes of all pixels and channels, in 1/255 of pixel space.
+        level: "quick", "standard" or "plus".
+        side: "out" attacks OOD images, "in" ID images, "both" both.
+        eot: draws, at least, over which the mean of a random score is taken at each look; 1 for one score alone.
+    """
+
+    kind = "l2-adaptive"
+    norm = "l2"
+
+    epsilon: int = 128
+
+    def _check_radius(self) -> None:
+        check_l2_radius(self.epsilon)

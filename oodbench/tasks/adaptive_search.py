@@ -1,4 +1,4 @@
-"""The search of the task `linf-adaptive`: starts and climbs in stages, each image's best kept throughout."""
+"""The search of the adaptive tasks: starts and climbs in stages, each image's best kept throughout."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,7 @@ from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import Ascent, summit
 from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.balls import Ball
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
 from oodbench.basics.errors import NoGradientError
@@ -25,14 +26,14 @@ STAGES = ("image", *starting_points.KINDS, "score", "adam", "surrogate", "target
 """What an image may owe its best version to, as numbered in the extras."""
 
 
-def altered(budget: Budget, epsilon: int, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-    """What the task `linf-adaptive` makes of a batch, see `oodbench.tasks.adaptive.LinfAdaptive`.
+def altered(budget: Budget, around: Ball, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
+    """What an adaptive task makes of a batch in balls around it, see `oodbench.tasks.adaptive.LinfAdaptive`.
 
     Extras are scores before and after, which stage won, and what went wrong on the way.
     """
-    search = _Search(goal, images, indices, epsilon, purpose)
+    search = _Search(goal, images, indices, around, purpose)
     for kind, points in starting_points.guesses(
-        images, indices, epsilon=epsilon, count=budget.starts, lures=goal.lures, purpose=purpose
+        images, indices, around=around, count=budget.starts, lures=goal.lures, purpose=purpose
     ):
         search.offer(kind, points, search.everything)
     extras = {
@@ -57,7 +58,7 @@ def altered(budget: Budget, epsilon: int, goal: Goal, images: Tensor, indices: I
         for number in range(budget.restarts):
             rows = search.open()
             drawn = starting_points.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
-            away = images[rows] + drawn.sign() * epsilon / 255
+            away = around.of(rows).corner(drawn)
             search.climb("restart", search.score(f"restart {number}"), rows, away, budget.restart)
         if budget.again:
             rows = search.open()
@@ -95,11 +96,11 @@ class _Search:
         everything: all rows.
     """
 
-    def __init__(self, goal: Goal, images: Tensor, indices: Indices, epsilon: int, purpose: str) -> None:
-        self.goal, self.images, self.epsilon = goal, images, epsilon
+    def __init__(self, goal: Goal, images: Tensor, indices: Indices, around: Ball, purpose: str) -> None:
+        self.goal, self.images, self._around = goal, images, around
         self._indices, self._purpose = indices, purpose
         self._size = batch_size(images.device, images.shape[-1])
-        self.reducer = Reducer(self._in_batches(goal.score), images, epsilon)
+        self.reducer = Reducer(self._in_batches(goal.score), images, int(around.epsilon), type(around))
         self.everything = torch.arange(len(images), device=images.device)
         self.stage = torch.zeros_like(self.everything)
         self.broken = torch.zeros_like(self.everything, dtype=torch.bool)
@@ -137,7 +138,8 @@ class _Search:
         found = rule(
             objective,
             self.images[rows],
-            epsilon=self.epsilon,
+            epsilon=self._around.epsilon,
+            ball=type(self._around),
             iterations=iterations,
             start=start,
             # Only the score knows what is enough. A little beyond it: rounding to the grid costs something.
@@ -150,7 +152,7 @@ class _Search:
 
     def at_the_summit(self, wanted: Tensor) -> Tensor:
         """Of the `wanted` images (N,) bool, R of them: no step along the gradient is left where they are, (R,) bool."""
-        return summit(self.goal.score, self.images[wanted], self.reducer.images[wanted], self.epsilon, self._size)
+        return summit(self.goal.score, self._around.of(wanted), self.reducer.images[wanted], self._size)
 
     def square(self, queries: int, wanted: Tensor) -> None:
         """Random search, from the image itself, for those of the `wanted` images (N,) bool that are left."""
@@ -160,7 +162,14 @@ class _Search:
             return
         generators = generators_per_image(self.indices_of(rows), "square", self._purpose)
         for part, some in zip(torch.split(rows, self._size), _split(generators, self._size), strict=True):
-            found = square(self.goal.score, self.images[part], epsilon=self.epsilon, queries=queries, generators=some)
+            found = square(
+                self.score("square"),
+                self.images[part],
+                epsilon=self._around.epsilon,
+                ball=type(self._around),
+                queries=queries,
+                generators=some,
+            )
             self.offer("square", found.images, part)
 
     def _in_batches(self, function: PerImage) -> PerImage:

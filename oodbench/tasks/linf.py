@@ -55,6 +55,7 @@ class Linf(Task):
         import torch
 
         from oodbench.attacks.ascent import summit
+        from oodbench.attacks.balls import LinfBall
         from oodbench.attacks.pgd import pgd, random_start
         from oodbench.basics.randomness import uniform_per_image
 
@@ -71,7 +72,7 @@ class Linf(Task):
         )
         idle = found.stalled
         arrived = torch.zeros_like(idle)
-        arrived[idle] = summit(objective, images[idle], found.images[idle], self.epsilon)
+        arrived[idle] = summit(objective, LinfBall(images[idle], self.epsilon), found.images[idle])
         extras = {
             "objective_before": found.before,
             "objective_after": found.after,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ID_TASK = "id"
 """The name under which clean ID test scores are kept; no task of a suite may take it."""
 
+NORMS = {"linf": "L-infinity", "l2": "L2"}
+"""What norms are called."""
+
 SIDES = ("out", "in", "both")
 """Who is attacked: OOD images, ID images or both."""
 
@@ -49,12 +52,14 @@ class Task:
         side: who is attacked, one of `SIDES`.
         certifies: it bounds scores instead of altering images.
         together: batches of the usual size that `alter` is given at once.
+        norm: in which the ball is measured, a key of `oodbench.attacks.balls.BALLS`.
         eot: draws, at least, over which an attack takes the mean of a random score at each look.
     """
 
     kind: ClassVar[str]
     certifies: ClassVar[bool] = False
     together: ClassVar[int] = 1
+    norm: ClassVar[str] = "linf"
     epsilon: int = 0
     side: str = "out"
     eot: int = 50
@@ -86,6 +91,10 @@ class Task:
         """What the attack on one image costs, and its score, in passes of the plain network."""
         return Passes()
 
+    def random_passes(self) -> Passes:
+        """The same for a random score, a look counting as one pass whatever the draws that it takes."""
+        return self.passes()
+
     def threat(self) -> str:
         """One phrase for people: who alters what, by how much."""
         return "images as they are"
@@ -93,6 +102,10 @@ class Task:
 
 LATER = {"later": True}
 """Metadata of a field that came after the first results, and is said of a task where it differs from its default."""
+
+
+L2_MOST = 99_999
+"""The diagonal of the pixel range of an image of 224 pixels, in 1/255, about."""
 
 
 def constants(task: Task) -> dict[str, Any]:
@@ -115,6 +128,15 @@ def check_radius(epsilon: int) -> None:
     """ValueError for anything but 0 to 255 levels."""
     if isinstance(epsilon, bool) or epsilon not in range(256):
         raise ValueError(f"epsilon is {epsilon}, but it counts whole levels of 1/255: choose 0 to 255")
+
+
+def check_l2_radius(epsilon: int) -> None:
+    """ValueError for anything but a whole number from 0 to `L2_MOST`."""
+    if isinstance(epsilon, bool) or epsilon not in range(L2_MOST + 1):
+        raise ValueError(
+            f"epsilon is {epsilon}, but an L2 radius counts whole 1/255 of pixel space: choose 0 to {L2_MOST}, 128 for "
+            "the 0.5 of the literature"
+        )
 
 
 def check_side(side: str) -> None:

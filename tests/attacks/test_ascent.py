@@ -6,7 +6,8 @@ import torch
 
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.ascent import ball, nowhere
+from oodbench.attacks.ascent import nowhere
+from oodbench.attacks.balls import LinfBall
 from oodbench.attacks.pgd import pgd
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
@@ -18,7 +19,7 @@ def total(images):
 
 
 def test_the_ball_is_cut_at_black_and_white():
-    low, high = ball(torch.tensor([[[[0.0, 0.5, 1.0]]]]), 51)
+    low, high = LinfBall(torch.tensor([[[[0.0, 0.5, 1.0]]]]), 51).ends
     torch.testing.assert_close(low, torch.tensor([[[[0.0, 0.3, 0.8]]]]))
     torch.testing.assert_close(high, torch.tensor([[[[0.2, 0.7, 1.0]]]]))
 

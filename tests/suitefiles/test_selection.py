@@ -5,7 +5,7 @@ import pytest
 from oodbench.basics.errors import OodbenchError
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import curve_of, curves, parse_radii, restrict, vary
-from oodbench.tasks import Linf, LinfAdaptive
+from oodbench.tasks import L2, L2Adaptive, Linf, LinfAdaptive
 
 
 @pytest.fixture
@@ -106,3 +106,10 @@ def test_settings_reach_a_task_at_all_radii_and_sides_by_the_name_it_was_asked_b
         settings.check_radii([settings.parse("atom.epsilon=4"), settings.parse("linf.steps=4")], [varied])
     with pytest.raises(OodbenchError, match="unknown parameter 'linf.steps'"):
         settings.apply([settings.parse("linf.steps=3")], vary(suite, ("clean",), (), "out"), ())
+
+
+def test_a_kind_takes_its_radius_from_attacks_in_its_own_norm(suite):
+    assert vary(suite, ("l2", "l2-adaptive"), (), "out").tasks == {"l2": L2(), "l2-adaptive": L2Adaptive()}
+    varied = vary(suite, ("l2",), (64, 128), "both").tasks
+    assert {name: task.epsilon for name, task in varied.items()} == {"l2-both-eps64": 64, "l2-both": 128}
+    assert vary(suite, ("l2",), (), "out").fingerprint == suite.fingerprint

@@ -17,7 +17,8 @@ from oodbench.results.tables.rows import Rows
 from oodbench.results.tables.summary import Entry, aside, behind, means
 from oodbench.statistics import severity
 from oodbench.statistics.severity import BELIEFS
-from oodbench.tasks import Certified
+from oodbench.tasks import KINDS, Certified
+from oodbench.tasks.task import NORMS
 
 MEANINGS: Mapping[str, str] = {
     "fpr95": "FPR@95: OOD images accepted where 95 % of ID images are kept, low is good.",
@@ -146,16 +147,18 @@ def _metrics(metrics: Collection[str], summary: Sequence[Entry]) -> list[str]:
 
 def _balls(scores: pd.DataFrame) -> list[str]:
     """How far images were moved, and which."""
-    found: dict[tuple[bool, str, int], dict[str, None]] = {}
+    found: dict[tuple[bool, str, int, str], dict[str, None]] = {}
     for _, row in scores[scores["epsilon"] > 0].drop_duplicates("task").iterrows():
         constants = json.loads(str(row["constants"]) or "{}")
         certified, side = constants.get("kind") == Certified.kind, str(constants.get("side", "out"))
-        found.setdefault((certified, side, int(row["epsilon"])), {})[str(row["task"])] = None
+        kind = KINDS.get(str(constants.get("kind")))
+        norm = NORMS[kind.norm if kind else "linf"]
+        found.setdefault((certified, side, int(row["epsilon"]), norm), {})[str(row["task"])] = None
     moved = {"out": "OOD images", "in": "ID images", "both": "ID and OOD images"}
     said = []
-    for (certified, side, epsilon), tasks in found.items():
+    for (certified, side, epsilon, norm), tasks in found.items():
         how = f"a guarantee, for {moved[side]} anywhere" if certified else f"{moved[side]} attacked"
-        said.append(f"{', '.join(tasks)}: {how} within {epsilon}/255 (L-infinity).")
+        said.append(f"{', '.join(tasks)}: {how} within {epsilon}/255 ({norm}).")
     attacked_id = list(dict.fromkeys(scores.loc[scores["metric"].isin(AT_CLEAN), "task"]))
     if attacked_id:
         said.append(

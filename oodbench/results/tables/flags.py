@@ -161,9 +161,9 @@ def _harder(task: str, constants: Mapping[str, Any]) -> tuple[str, list[str]]:
     name = sided.removesuffix(f"-{side}")
     where = ["--threat", side] if side != "out" and name != sided else []
     where += ["--eps", str(point[1])] if point else []
-    if kind == "linf":
-        return "linf-adaptive", where
-    if kind != "linf-adaptive":
+    if kind in ("linf", "l2"):
+        return f"{kind}-adaptive", where
+    if kind not in ("linf-adaptive", "l2-adaptive"):
         return name, ["--set", f"{name}.objective=adaptive", *where]
     full = ["--checks", "full"] if constants.get("level") == "plus" else []
     return name, ["--set", f"{name}.level=plus", *full, *where]

@@ -1,0 +1,301 @@
+"""Balls around images, cut to [0, 1]: what an attack may reach, in the norm in which that is measured.
+
+A radius counts 1/255 of pixel space in either norm: 8 levels in every pixel for L-infinity, and for L2 the root of the
+sum of the squared changes of all pixels and channels, so that 128 is the 0.5 of the literature.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from math import sqrt
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from oodbench.basics.errors import OodbenchError
+
+AT_THE_END = 0.5 / 255
+"""How far from the end of a ball a pixel may be that counts as being there: less than half a level is rounded away."""
+
+LEFT_OVER = 0.05
+"""Share of the steepest way across an L2 ball that may be left where nothing more is to be found: rounding to the grid
+turns a change by as much.
+"""
+
+
+def require_unit_range(images: Tensor) -> None:
+    """OodbenchError for images outside [0, 1]: a radius means nothing there."""
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
+        raise OodbenchError(
+            f"images from {images.min():g} to {images.max():g} cannot be attacked: they must lie in [0, 1]; divide "
+            "8-bit values by 255, and leave normalisation to the network"
+        )
+
+
+class Ball(ABC):
+    """Balls around some images, a row each.
+
+    Args:
+        images: (N, C, H, W) in [0, 1], the middles.
+        epsilon: radius in 1/255 of pixel space.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
+
+    Attributes:
+        norm: what a task calls it.
+    """
+
+    norm: ClassVar[str]
+
+    def __init__(self, images: Tensor, epsilon: float) -> None:
+        require_unit_range(images)
+        self.images, self.epsilon, self.radius = images, epsilon, epsilon / 255
+
+    def of(self, rows: Tensor) -> Self:
+        """Those of some rows."""
+        return type(self)(self.images[rows], self.epsilon)
+
+    @classmethod
+    @abstractmethod
+    def everything(cls, images: Tensor) -> float:
+        """The radius, in 1/255, of a ball that holds every image of the shape of `images`."""
+
+    @abstractmethod
+    def project(self, points: Tensor) -> Tensor:
+        """The nearest points, by Euclidean distance, of the balls and [0, 1]; (N, C, H, W)."""
+
+    @abstractmethod
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The direction of length 1 in the norm in which a gradient (N, C, H, W) leads up most; 0 where that is 0."""
+
+    @abstractmethod
+    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """A step of about `length`, (N, 1, 1, 1), in the norm, along a direction whose pixels usually have `sizes`."""
+
+    @abstractmethod
+    def corner(self, drawn: Tensor) -> Tensor:
+        """Points at the end of the ball, by numbers in [-1, 1) of the images' shape."""
+
+    @abstractmethod
+    def inside(self, drawn: Tensor) -> Tensor:
+        """Points anywhere in it, by such numbers."""
+
+    @abstractmethod
+    def towards(self, points: Tensor) -> Tensor:
+        """As far towards other points as the ball allows."""
+
+    @abstractmethod
+    def amplitude(self, pixels: int) -> float:
+        """How far so many pixels may all move."""
+
+    @abstractmethod
+    def on_grid(self, points: Tensor) -> Tensor:
+        """Points near these in the ball, in [0, 1] and on the 8-bit grid, in levels; the images lie on it themselves.
+
+        Points that are not a number count as the image itself.
+        """
+
+    @abstractmethod
+    def outside(self, change: Tensor) -> Tensor:
+        """Whether a change in whole levels, int (N, ...), leaves a ball of this radius; (N,) bool."""
+
+    @abstractmethod
+    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """(N,) bool: from points in the ball no step along a gradient leads on."""
+
+
+class LinfBall(Ball):
+    """Every pixel moves by the radius at most."""
+
+    norm = "linf"
+
+    def __init__(self, images: Tensor, epsilon: float) -> None:
+        super().__init__(images, epsilon)
+        self._lowest, self._highest = (images - self.radius).clamp(min=0), (images + self.radius).clamp(max=1)
+
+    def of(self, rows: Tensor) -> Self:
+        """Those of some rows, whose ends are known."""
+        some = object.__new__(type(self))
+        some.images, some.epsilon, some.radius = self.images[rows], self.epsilon, self.radius
+        some._lowest, some._highest = self._lowest[rows], self._highest[rows]
+        return some
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest that each pixel can be."""
+        return self._lowest, self._highest
+
+    @classmethod
+    def everything(cls, images: Tensor) -> float:
+        """All levels."""
+        return 255
+
+    def project(self, points: Tensor) -> Tensor:
+        """Pixel by pixel."""
+        return torch.minimum(torch.maximum(points, self._lowest), self._highest)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Its sign."""
+        return torch.sign(gradient)
+
+    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """Each pixel in proportion to its own usual size."""
+        return length * direction / sizes
+
+    def corner(self, drawn: Tensor) -> Tensor:
+        """By their signs."""
+        return self.images + self.radius * drawn.sign()
+
+    def inside(self, drawn: Tensor) -> Tensor:
+        """By their size, too."""
+        return self.images + self.radius * drawn
+
+    def towards(self, points: Tensor) -> Tensor:
+        """Each pixel for itself."""
+        return self.images + (points - self.images).clamp(-self.radius, self.radius)
+
+    def amplitude(self, pixels: int) -> float:
+        """The radius."""
+        return self.radius
+
+    def on_grid(self, points: Tensor) -> Tensor:
+        """Each pixel to the nearest level."""
+        clean = (self.images * 255).round()
+        change = (points * 255 - clean).nan_to_num(0.0).round().clamp(-self.epsilon, self.epsilon)
+        return (clean + change).clamp(0, 255)
+
+    def outside(self, change: Tensor) -> Tensor:
+        """By the pixel that moved most."""
+        return change.abs().flatten(1).amax(1) > self.epsilon
+
+    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """Each pixel is where the gradient points, at the end.
+
+        A pixel without a gradient may have been kept from having one, so it counts as one that could move.
+        """
+        up = (gradient > 0) & (points >= self._highest - AT_THE_END)
+        down = (gradient < 0) & (points <= self._lowest + AT_THE_END)
+        return (up | down).flatten(1).all(1)
+
+
+class L2Ball(Ball):
+    """The Euclidean length of the change is the radius at most."""
+
+    norm = "l2"
+
+    @classmethod
+    def everything(cls, images: Tensor) -> float:
+        """The diagonal of the pixel range."""
+        return 255 * sqrt(images.shape[1:].numel())
+
+    def project(self, points: Tensor) -> Tensor:
+        """The change shortened by one factor and then cut to [0, 1] pixel by pixel, which is the nearest point.
+
+        The factor is the one that makes the length, after the cut, the radius. Where it lies between two pixels that
+        reach an end of [0, 1] one after the other, the rest grows in proportion: so it is found exactly.
+        """
+        middle = self.images.double().flatten(1)
+        change = points.double().flatten(1) - middle
+        size, room = change.abs(), torch.where(change > 0, 1 - middle, middle)
+        far = torch.minimum(size, room).square().sum(1) > self.radius**2
+        factor = torch.ones_like(size[:, :1])
+        factor[far] = _factor(size[far], room[far], self.radius)
+        moved = torch.minimum(factor * size, room) * change.sign()
+        return (middle + moved).view_as(points).to(points).clamp(0, 1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Its own, brought to length 1."""
+        return gradient / _length(gradient)
+
+    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """As it points: pixels in proportion to their own sizes would end where these are equal, which is no top."""
+        return direction * (length / _length(direction))
+
+    def corner(self, drawn: Tensor) -> Tensor:
+        """In a direction of as much in every pixel."""
+        return self.images + self.radius * self.steepest(drawn.sign())
+
+    def inside(self, drawn: Tensor) -> Tensor:
+        """In their direction, as far as the first of them says."""
+        share = drawn.flatten(1)[:, :1].abs()[:, :, None, None]
+        return self.images + share * self.radius * self.steepest(drawn)
+
+    def towards(self, points: Tensor) -> Tensor:
+        """On the straight way there."""
+        change = points - self.images
+        return self.images + change * (self.radius / _length(change)).clamp(max=1)
+
+    def amplitude(self, pixels: int) -> float:
+        """What makes the radius if all of them move."""
+        return self.radius / sqrt(max(1, pixels))
+
+    def on_grid(self, points: Tensor) -> Tensor:
+        """The change projected, then every pixel down to a whole level and up again where there is length left for it.
+
+        Those go up first whose rounding down would take most away, until the length is what it was before (or that of
+        plain rounding, if that is more and fits). Plain rounding alone would leave the ball at times, and in a small
+        one, where no pixel changes by half a level, leave nothing of the change.
+        """
+        clean = (self.images * 255).round().double()
+        given = torch.where(points.isnan(), self.images, points.to(self.images))
+        change = self.project(given).double() * 255 - clean
+        size = change.abs().flatten(1)
+        size = torch.where((size - size.round()).abs() < ON_LEVEL, size.round(), size)
+        down = size.floor()
+        part = size - down
+        order = part.argsort(dim=1, descending=True, stable=True)
+        costs = (2 * down + 1).gather(1, order)
+        most = (
+            torch.maximum(size.square().sum(1), size.round().square().sum(1))
+            .mul(1 + ROUNDING)
+            .clamp(max=self.epsilon**2)
+        )
+        paid = costs.cumsum(1) + down.square().sum(1, keepdim=True)
+        up = torch.zeros_like(size).scatter_(1, order, ((paid <= most[:, None]) & (part.gather(1, order) > 0)).double())
+        levels = (down + up).view_as(change) * change.sign()
+        return (clean + levels).clamp(0, 255).to(self.images)
+
+    def outside(self, change: Tensor) -> Tensor:
+        """By whole numbers, without rounding."""
+        squares: Tensor = change.long().square().flatten(1).sum(1)
+        return squares > self.epsilon**2
+
+    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """The end of a long way along the gradient, projected, is hardly higher on its slope."""
+        up = self.steepest(gradient)
+        far = self.project(points + 100 * self.radius * up)
+        left = ((far - points) * up).flatten(1).sum(1)
+        return (up != 0).flatten(1).any(1) & (left <= LEFT_OVER * self.radius)
+
+
+ON_LEVEL = 1e-4
+"""How near a whole level a change lies, in levels, that is meant to be it: float32 pixels are not exact."""
+
+ROUNDING = 1e-3
+"""Share of a squared length that float32 pixels do not know, if they all change by less than a level."""
+
+BALLS: Mapping[str, type[Ball]] = {one.norm: one for one in (LinfBall, L2Ball)}
+"""By norm."""
+
+
+def _length(change: Tensor) -> Tensor:
+    """Euclidean lengths (N, 1, 1, 1) of (N, C, H, W), none below the smallest number."""
+    lengths: Tensor = torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
+    return lengths.clamp(min=torch.finfo(change.dtype).tiny)
+
+
+def _factor(size: Tensor, room: Tensor, radius: float) -> Tensor:
+    """The factor s, (N, 1), at which the squares of min(s * size, room), each (N, P), add up to that of the radius.
+
+    It must be below 1 for each row.
+    """
+    # The factor at which a pixel reaches the end; beyond 1 it does not matter where.
+    ends = (room / size).nan_to_num(2.0).clamp(max=2.0)
+    ends, order = ends.sort(dim=1)
+    size, room = size.gather(1, order), room.gather(1, order)
+    cut, free = room.square().cumsum(1), size.square().flip(1).cumsum(1).flip(1)
+    before = torch.cat([torch.zeros_like(cut[:, :1]), cut[:, :-1]], 1)
+    reached = before + ends.square() * free < radius**2  # the sum where this pixel reaches its end
+    first = reached.sum(1, keepdim=True).clamp(max=size.shape[1] - 1)
+    return ((radius**2 - before.gather(1, first)).clamp(min=0) / free.gather(1, first)).sqrt()

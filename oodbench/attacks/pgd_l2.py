@@ -1,0 +1,60 @@
+"""Projected gradient ascent in an L2 ball, in steps of one length. Madry et al. 2018, arXiv:1706.06083, section 5."""
+
+import torch
+from torch import Tensor
+
+from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
+from oodbench.attacks.balls import L2Ball
+from oodbench.basics.gradient import PerImage, value_and_gradient
+
+
+def pgd_l2(
+    objective: PerImage, images: Tensor, *, epsilon: int, step: int, steps: int, start: Tensor | None = None
+) -> Ascent:
+    """Climb `objective` inside the L2 ball of radius `epsilon`/255 around `images`, and inside [0, 1].
+
+    Each step is `step`/255 long, along the gradient, and ends in the nearest point of the ball and of [0, 1]. Per image
+    the iterate with the highest value is brought to the 8-bit grid, and kept if it is better there than the image.
+
+    Args:
+        objective: no labels; must treat the images of a batch one by one.
+        images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
+        epsilon: radius in 1/255 of pixel space.
+        step: in 1/255.
+        steps: gradient steps; costs steps + 3 forward and steps backward passes.
+        start: points to start from, projected first; None starts from the images themselves.
+
+    Returns:
+        Images on the 8-bit grid; `before` is the objective at the input.
+
+    Raises:
+        OodbenchError: images outside [0, 1].
+    """
+    around = L2Ball(images, epsilon)
+    with torch.no_grad():
+        before = objective(images)
+    best, value_of_best = images.clone(), before.clone()
+    stuck, broken = torch.zeros_like(before, dtype=torch.bool), before.isnan()
+    improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+
+    def keep_better(points: Tensor, values: Tensor, iteration: int) -> None:
+        better = (values > value_of_best) | (value_of_best.isnan() & ~values.isnan())
+        torch.where(better, values, value_of_best, out=value_of_best)
+        torch.where(better[:, None, None, None], points, best, out=best)
+        improved.masked_fill_(better, iteration)
+
+    current = images if start is None else around.project(start)
+    for iteration in range(steps):
+        value, gradient = value_and_gradient(objective, current)
+        keep_better(current, value, iteration)
+        stuck = nowhere(gradient) if iteration == 0 else stuck
+        broken |= not_a_number(gradient)
+        current = around.project(current + step / 255 * around.steepest(gradient.nan_to_num(0.0)))
+    with torch.no_grad():
+        keep_better(current, objective(current), steps)
+        rounded = around.on_grid(best) / 255
+        after = objective(rounded)
+    better = (after > before) | (before.isnan() & ~after.isnan())
+    found = torch.where(better[:, None, None, None], rounded, (images * 255).round() / 255)
+    stalled = (improved <= EARLY) & (steps > EARLY)
+    return Ascent(found, before, torch.where(better, after, before), stuck, broken, stalled)

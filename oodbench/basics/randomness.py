@@ -1,6 +1,7 @@
 """Random numbers that depend on what they are for, never on batch size, order or device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,21 @@ from oodbench.basics.files import digest
 def torch_generator(*purpose: int | str) -> torch.Generator:
     """A CPU generator whose stream is a function of `purpose`, say (seed, "training", epoch)."""
     return torch.Generator().manual_seed(_key(purpose)[0] >> 1)
+
+
+@contextmanager
+def drawing(device: torch.device, *purpose: int | str) -> Iterator[None]:
+    """Inside, what torch draws by itself on the CPU and on `device` is a function of `purpose`; it goes on as before.
+
+    For layers that draw, such as dropout: they take no generator.
+    """
+    key = _key(purpose)[0] >> 1
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(key)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(key)
+        yield
 
 
 def uniform_per_image(

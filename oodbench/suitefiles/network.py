@@ -5,9 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from oodbench.basics.strict_dataclasses import build
+from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.networks.builder import NONE
-from oodbench.networks.named import place
+from oodbench.networks.named import AT, place
 from oodbench.suite import NetworkSpec
 
 INSIDE = "inside"
@@ -15,25 +15,38 @@ INSIDE = "inside"
 
 
 def network(table: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:
-    """The network of a table as TOML gives it.
-
-    Args:
-        table: entries of `NetworkSpec`; `mean` may be "inside" instead of numbers.
-        at: the keys that lead to `table`, for messages.
+    """The network of a table that `meant` has been through.
 
     Raises:
         DeclarationError: an entry is wrong.
     """
-    if table.get("mean") == INSIDE and not table.get("std"):
-        table = {**table, "mean": NONE[0], "std": NONE[1]}
+    if table.get("mean") == INSIDE:
+        raise DeclarationError([*at, "mean"], f"{INSIDE!r} is all of a normalisation: leave std out")
     return build(NetworkSpec, table, at)
 
 
-def lying_in(folder: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with the whole path of the file that its name may have, which stands there as `folder` sees it."""
+def meant(folder: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table says: "inside" in numbers, and the whole path of the file that its name may have.
+
+    Args:
+        folder: that sees the file.
+        table: entries of `NetworkSpec`, as TOML gives them; `mean` may be "inside" instead of numbers.
+    """
     name = table.get("name")
-    file = place(name) if isinstance(name, str) else None
-    return {**table, "name": named_from(folder, str(name))} if file else dict(table)
+    found = {**table, "name": named_from(folder, name)} if isinstance(name, str) else dict(table)
+    return found | {"mean": list(NONE[0]), "std": list(NONE[1])} if _inside(table) else found
+
+
+def over(base: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """A suite's whole table without what it says of a network in whose place `upper` puts code of somebody's own."""
+    one, other = (table.get("network") for table in (base, upper))
+    names = [table.get("name") if isinstance(table, dict) else None for table in (one, other)]
+    another = isinstance(names[1], str) and AT in names[1] and names[1] != names[0]
+    return {**base, "network": {}} if another else dict(base)
+
+
+def _inside(table: Mapping[str, Any]) -> bool:
+    return table.get("mean") == INSIDE and "std" not in table
 
 
 def named_from(folder: Path, name: str) -> str:
@@ -50,7 +63,7 @@ def changed(spec: NetworkSpec, changes: Mapping[str, Any], at: Sequence[str] = (
     """
     if not changes:
         return spec
-    changes = lying_in(Path.cwd(), changes)
+    changes = meant(Path.cwd(), changes)
     kept = (
         {}
         if changes.get("name", spec.name) != spec.name

@@ -85,7 +85,7 @@ def _checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:
     layers = _layers(path, ())
     table = layers[0][1]
     for _, upper in layers[1:]:
-        table = _merge(table, upper)
+        table = _merge(network.over(table, upper), upper)
     try:
         suite = _assemble(path.stem, table)
         try:
@@ -119,7 +119,7 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[tuple[Path, dict[str, A
     except tomllib.TOMLDecodeError as error:
         raise OodbenchError(f"{path} is not valid TOML: {error}; mend that line") from error
     if isinstance(table.get("network"), dict):
-        table["network"] = network.lying_in(path.parent, table["network"])
+        table["network"] = network.meant(path.parent, table["network"])
     base = table.pop("extends", None)
     if base is None:
         return [(path, table)]

@@ -18,7 +18,7 @@ from torch.optim import SGD
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.basics.progress import Advance, progress
-from oodbench.basics.randomness import torch_generator
+from oodbench.basics.randomness import drawing, torch_generator
 from oodbench.basics.team import ALONE, Team
 from oodbench.images.augment import augment
 from oodbench.images.resident import IDImages, OutlierPool
@@ -168,15 +168,18 @@ class _Work:
         own = shared if self.team.size == 1 else torch_generator(self.seed, "training", epoch, self.team.rank)
         steps = self.objective.epoch_steps(len(self.data.id))
         last: Tensor | None = None
+        # Layers that draw, such as dropout, do so from torch's own generators.
+        layers = drawing(self.data.id.labels.device, self.seed, "layers", epoch, self.team.rank)
         try:
-            for step, batch in enumerate(self._batches(done, shared, own)):
-                # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
-                _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
-                loss = self._step(optimizer, batch, own)
-                # The step before this one: to look at it does not keep the device waiting for this one's work.
-                _refuse_divergence(last, epoch)
-                last = loss
-                advance(len(batch.images) * self.team.size)
+            with layers:
+                for step, batch in enumerate(self._batches(done, shared, own)):
+                    # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
+                    _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
+                    loss = self._step(optimizer, batch, own)
+                    # The step before this one: to look at it does not keep the device waiting for this one's work.
+                    _refuse_divergence(last, epoch)
+                    last = loss
+                    advance(len(batch.images) * self.team.size)
         except torch.OutOfMemoryError as error:
             if self.team.size > 1:
                 raise  # the others wait for this process: only its end lets torchrun end them

@@ -21,6 +21,7 @@ from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.network import Network, Representation
+from oodbench.networks.of_module import ModuleNetwork
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import Linf
 from oodbench.tasks.adaptive import LinfAdaptive
@@ -172,6 +173,48 @@ def test_the_networks_of_the_house_are_bounded(name):
     with torch.no_grad():
         assert (network(images).double() <= found.high + 1e-4).all()
     assert found.high.isfinite().all()
+
+
+class Residual(nn.Module):
+    """What people write: operations in place, view, padding, slices, dropout, a sum that is written into."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.drop, self.fc = nn.Dropout(), nn.Linear(6 * 4 * 4, K)
+
+    def forward(self, images):
+        maps = F.relu6(self.conv(images), inplace=True)
+        before = maps
+        maps += 0.5 * self.other(maps)
+        F.relu(maps, inplace=True)
+        maps = F.pad((maps + before)[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+        maps = F.leaky_relu(self.drop(maps) - 0.1)
+        return self.fc(torch.tanh(maps).view(maps.size(0), -1))
+
+
+def test_a_module_of_ones_own_is_bounded_also_where_it_works_in_place():
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    network = ModuleNetwork(Residual().eval(), images)
+    found = Bounder(network).bounds(*ball(images, 4 / 255))
+    draws = torch.rand((200, 4, 3, 8, 8), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        exact = Bounder(network).bounds(images, images)
+        torch.testing.assert_close(exact.high.float(), network(images), rtol=1e-5, atol=1e-5)
+        for draw in draws:
+            moved = (images + (draw.round() * 2 - 1) * 4 / 255).clamp(0, 1)
+            assert (network(moved).double() <= found.high + 1e-6).all()
+
+
+def test_what_a_box_lacks_is_named():
+    class Permuting(Residual):
+        def forward(self, images):
+            return super().forward(images.permute(0, 1, 3, 2))
+
+    network = ModuleNetwork(Permuting().eval(), torch.rand(2, 3, 8, 8))
+    with pytest.raises(OodbenchError, match="no interval bounds are known through permute"):
+        Bounder(network).bounds(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))
 
 
 def test_an_operation_without_a_rule_is_named():

@@ -9,8 +9,9 @@ from docs._pages import choosing, detectors, figures, images, suites, tasks
 from docs._pages.page import attributes, linked, table
 from oodbench.registry import discover
 from oodbench.results import reference
+from oodbench.statistics import honesty
 from oodbench.suitefiles import suitefile
-from tests.prose import README
+from tests.prose import GUIDES, README
 
 REGISTRY = discover()
 
@@ -90,6 +91,11 @@ def test_pictures_are_of_every_set_that_oodbench_draws():
     for picture in pictures:
         assert picture.content.startswith(b"\x89PNG")
         assert f"({picture.path})" in page.content
+
+
+def test_the_guide_explains_every_flag():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDES["attacks"].split("## What a flag says")[1], re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(honesty.FLAGS)
 
 
 def test_an_attribute_is_said_by_the_class_that_has_it_last():

@@ -14,6 +14,9 @@ from .msp import log_odds_of_largest
 class GEN(Detector):
     r"""Minus the generalised entropy of the largest softmax probabilities.
 
+    pytorch-ood takes the mean in place of the sum, and keeps probabilities 1e-7 away from 0 and 1, where confident
+    images then tie.
+
     $$s(x) = -\sum_{m=1}^{M} p_{(m)}^{\gamma}\, \bigl(1 - p_{(m)}\bigr)^{\gamma}, \qquad p_{(1)} \ge p_{(2)} \ge
     \dots$$
     """

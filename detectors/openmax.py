@@ -23,7 +23,7 @@ class OpenMax(Detector):
     Each class has a Weibull distribution of how far its own training images lie from its mean logits; the further an
     image lies, the more of the class's logit goes over. Tails are fitted by maximum likelihood, in the two-parameter
     form over distances as they are. libmr, which the authors use and which builds no more, fits the same tails after
-    moving them by a constant of its own.
+    moving them by a constant of its own; so does what pytorch-ood has in its place, and scores order nearly alike.
 
     $$s(x) = \log \frac{1 - P_0}{P_0}, \qquad P_0 = \operatorname{softmax}\bigl(\textstyle\sum_k z_k \omega_k,\; z_1
     (1 - \omega_1), \dots, z_K (1 - \omega_K)\bigr)_0, \quad \omega_k = \frac{\alpha - r_k}{\alpha}\, F_k\bigl(\lVert

@@ -15,6 +15,9 @@ from .mahalanobis import Gaussians, squared_distances, whitening
 class RMDS(Detector):
     r"""Distance of the features to the nearest class, less the distance to the whole training set.
 
+    Covariances are means over training images; those of pytorch-ood are sums, so that its scores are smaller by their
+    number and order alike.
+
     $$s(x) = -\min_c \bigl[ (f - \mu_c)^\top \Sigma^{-1} (f - \mu_c) - (f - \mu_0)^\top \Sigma_0^{-1} (f - \mu_0)
     \bigr]$$
     """

@@ -25,7 +25,8 @@ class TempScale(MSP):
     r"""MSP at the temperature under which the labels of held-out ID images are likeliest.
 
     That likelihood has one maximum (it is concave in 1 / T), which is found exactly; implementations that take fifty
-    steps of L-BFGS may stop elsewhere.
+    steps of L-BFGS may stop elsewhere. Nothing keeps those of pytorch-ood above zero: where all images are recognised,
+    its temperature can come out negative, and its scores upside down.
 
     $$s(x) = \max_k\, \operatorname{softmax}(z(x) / T)_k \text{, as its log-odds}, \qquad T = \arg\min_T\,
     \mathbb{E}_{\text{held out}} \bigl[-\log \operatorname{softmax}(z(x) / T)_y\bigr]$$

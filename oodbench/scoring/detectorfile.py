@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ from oodbench.networks.named import AT, LIBRARIES
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.scoring import state
-from oodbench.scoring.deployed import CALIBRATION, HEADER, NETWORK, SCHEMA, Built, DeployedDetector, Floats, Input
+from oodbench.scoring.deployed import (
+    CALIBRATION,
+    HEADER,
+    NETWORK,
+    SCHEMA,
+    TRIED,
+    Built,
+    DeployedDetector,
+    Floats,
+    Input,
+)
 
 LONGEST_HEADER = 64 * 2**20
 """Bytes of a file's header; a longer one is none that a detector writes, and would fill memory several times over."""
@@ -72,20 +83,9 @@ def load(
                 f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
                 "fit it again, or go back to that version"
             )
-        built = None
-        taken = _input(head["input"])
+        taken, built = _input(head["input"]), None
         if not isinstance(network, nn.Module):
-            built = _built(head.get("network"), network, tensors)
-            if built is None:
-                raise OodbenchError(
-                    f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
-                    "oodbench.load_detector(path, module)"
-                )
-            if not _is_installed(built.name) and network is None:
-                raise OodbenchError(
-                    f"the network of {path} is built by {printable(built.name[:100])!r}, and code that a file names is "
-                    "not run: say yourself where it is, with --network FILE.py:BUILDER or network="
-                )
+            built = _made_by(path, _built(head.get("network"), network, tensors), network)
             network = _with_weights(built, detector, taken, tensors, device)
         used = taken.network(network, device)
         if weights_digest(used) != head["network_digest"]:
@@ -95,17 +95,20 @@ def load(
             )
         detector.attach(used, head["classes"])
         state.put(state.State(head["state"], tensors), detector)
-        calibration = _calibration(tensors.get(CALIBRATION))
+        loaded = DeployedDetector(detector, taken, head["about"], _calibration(tensors.get(CALIBRATION)), built)
+        with suppress(OodbenchError):  # what it says of such images is its own affair, as long as it says it
+            loaded.score_batch(np.random.default_rng(0).integers(0, 256, (TRIED, *taken.side, 3), dtype=np.uint8))
     except _DAMAGE as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise OodbenchError(f"{path} is damaged: {said}; save the detector again") from error
-    return DeployedDetector(detector, taken, head["about"], calibration, built)
+    return loaded
 
 
 _DAMAGE = (
     ValueError,
     TypeError,
     AttributeError,
+    AssertionError,
     LookupError,
     RuntimeError,
     ArithmeticError,
@@ -164,6 +167,21 @@ def _input(found: Mapping[str, Any]) -> Input:
         _row(found["taps"]),
         None if prepared is None else Preprocessing(**prepared),
     )
+
+
+def _made_by(path: str | Path, built: Built | None, named: str | None) -> Built:
+    """How the network in a file is made, if it is in there and nothing is run that only the file names."""
+    if built is None:
+        raise OodbenchError(
+            f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
+            "oodbench.load_detector(path, module)"
+        )
+    if named is None and not _is_installed(built.name):
+        raise OodbenchError(
+            f"the network of {path} is built by {printable(built.name[:100])!r}, and code that a file names is not "
+            "run: say yourself where it is, with --network FILE.py:BUILDER or network="
+        )
+    return built
 
 
 _NAME = re.compile(r"[\w.+-]+")

@@ -280,6 +280,7 @@ def changed(path, change):
         (lambda head: head.update(state={"_bank": {"tensor": ["tensor0", [0, 5]]}}), "is damaged"),
         (lambda head: head.update(state={"_bank": {"object": ["os", "_wrap_close", {}]}}), "'_wrap_close', which knn"),
         (lambda head: head.update(state={"_bank": {"object": ["builtins", "object", {}]}}), "'object', which knn does"),
+        (lambda head: head.update(state={"_bank": "x"}), "is damaged"),
         (lambda head: head.update(state={"__class__": 1}), "names an attribute '__class__'"),
         (lambda head: head["input"].update(side=[10**9, 1]), "size of its images"),
         (lambda head: head["input"].update(preprocessing={"evil": 1}), "is damaged"),

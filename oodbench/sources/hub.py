@@ -1,17 +1,17 @@
-"""Files on the Hugging Face hub, `hf://org/name@revision/file`: pinned to a commit, kept in the library's own cache."""
+"""Weights on the Hugging Face hub, `hf://org/name@revision/file.safetensors`: pinned to a commit."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.hub import COMMIT, commit_of, fetched
 
 SCHEME = "hf://"
 
 EXPECTED = f"{SCHEME}org/name@revision/file.safetensors"
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[^/@#]+/[^/@#]+)(?:@(?P<revision>[^/#]+))?/(?P<file>[^#]+)")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ".safetensors"
 
 
@@ -58,29 +58,4 @@ class HubFile:
         Raises:
             OodbenchError: it cannot be fetched.
         """
-        from huggingface_hub import hf_hub_download  # takes long to import, and few need it
-        from huggingface_hub.errors import HfHubHTTPError
-
-        try:
-            return Path(hf_hub_download(self.repo, self.file, revision=self.revision))
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise OodbenchError(
-                f"cannot fetch {self.file} of {self.repo} at {self.revision[:12]} from the hub "
-                f"({first_line(error)}): check the address, the network, and `hf auth login` for what is not public"
-            ) from error
-
-
-def commit_of(repo: str, revision: str | None, kind: str = "model") -> str:
-    """The commit that a branch or tag names now; a hint to look it up where the hub does not say."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=10).sha)
-    except (HfHubHTTPError, OSError, ValueError):
-        return "COMMIT, the 40 hex digits of a commit in the repository's history"
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, in a line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(":. ")
+        return fetched(self.repo, self.revision, self.file)

@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.hub import COMMIT, commit_of, fetched, unreachable
 from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import SUFFIXES
 from oodbench.images.packs import address_of
 from oodbench.sources.classes import ListedClasses
 from oodbench.sources.folders import UNREAD, few
-from oodbench.sources.hub import COMMIT, commit_of, first_line
 from oodbench.sources.kinds import kind_of
 from oodbench.sources.own import pack_files, pack_pixels
 
@@ -83,7 +83,7 @@ class HubImages:
         return re.sub(r"[^a-z0-9._-]+", "-", last[: len(last) - len(suffix)].lower()).strip("-._")
 
 
-def fetched(
+def pack_of(
     address: HubImages, name: str, data: Path, say: Callable[[str], None], size: int | None, **how: Any
 ) -> Path:
     """The pack of what an address names, made unless it is there already; see `packed`.
@@ -195,7 +195,7 @@ def _listed(address: HubImages) -> Sequence[Any]:
             f"{EXPECTED}"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise _unreachable(address, address.path or "the list of its files", error) from error
+        raise unreachable(address.repo, address.revision, address.path or "the list of its files", error) from error
     for file in found:
         if PurePosixPath(file.path).is_absolute() or ".." in file.path.split("/"):
             raise OodbenchError(f"{address}: a file is called {printable(file.path)!r}, which leads out of its folder")
@@ -203,19 +203,4 @@ def _listed(address: HubImages) -> Sequence[Any]:
 
 
 def _file(address: HubImages, file: str) -> Path:
-    """Where a file lies, below a folder named after its repository and commit; fetched if it is not there yet."""
-    from huggingface_hub import hf_hub_download  # takes long to import, and few need it
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(hf_hub_download(address.repo, file, revision=address.revision, repo_type="dataset"))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise _unreachable(address, file, error) from error
-
-
-def _unreachable(address: HubImages, what: str, error: Exception) -> OodbenchError:
-    return OodbenchError(
-        f"cannot fetch {printable(what)} of {address.repo} at {address.revision[:12]} from the hub "
-        f"({first_line(error)}): check the address, the network, and `hf auth login` for what is not public; what has "
-        "come stays, and the same command goes on"
-    )
+    return fetched(address.repo, address.revision, file, "dataset")

@@ -61,7 +61,7 @@ def fetch_(
                 address = HubImages.parse(given)
                 called = require_name(address.called if name is None else name)
                 how = {"skip_broken": skip_broken, "classes": listed}
-                hub_images.fetched(address, called, data, click.echo, None if files else size, **how)
+                hub_images.pack_of(address, called, data, click.echo, None if files else size, **how)
             except OodbenchError as error:
                 failures.append(str(error))
     others = [one for one in names if one not in addresses]

@@ -1,0 +1,70 @@
+"""The Hugging Face hub: files of a repository at one commit, kept in the library's own cache."""
+
+import re
+from pathlib import Path
+
+from oodbench.basics.errors import OodbenchError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""What pins an address: a branch or a tag may name something else tomorrow."""
+
+
+def fetched(repo: str, revision: str, file: str, kind: str = "model") -> Path:
+    """Where a file lies, in a folder named after its repository and commit; fetched if it is not there yet.
+
+    Args:
+        repo: org/name.
+        revision: a commit.
+        file: its path in the repository.
+        kind: "model" or "dataset".
+
+    Raises:
+        OodbenchError: it cannot be fetched.
+    """
+    from huggingface_hub import hf_hub_download  # takes long to import, and few need it
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(repo, file, revision=revision, repo_type=kind))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise unreachable(repo, revision, file, error) from error
+
+
+def fetched_if_there(repo: str, revision: str, file: str) -> Path | None:
+    """As `fetched`, of a model; None where the repository has no such file.
+
+    Raises:
+        OodbenchError: it cannot be fetched.
+    """
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return fetched(repo, revision, file)
+    except OodbenchError as error:
+        if isinstance(error.__cause__, EntryNotFoundError):
+            return None
+        raise
+
+
+def unreachable(repo: str, revision: str, what: str, error: Exception) -> OodbenchError:
+    """What to say where the hub does not give something."""
+    return OodbenchError(
+        f"cannot fetch {what} of {repo} at {revision[:12]} from the hub ({first_line(error)}): check the address, the "
+        "network, and `hf auth login` for what is not public; what has come stays, and the same command goes on"
+    )
+
+
+def commit_of(repo: str, revision: str | None, kind: str = "model") -> str:
+    """The commit that a branch or tag names now; a hint to look it up where the hub does not say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=10).sha)
+    except (HfHubHTTPError, OSError, ValueError):
+        return "COMMIT, the 40 hex digits of a commit in the repository's history"
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in a line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(":. ")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import printable
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """What pins an address: a branch or a tag may name something else tomorrow."""
@@ -22,11 +23,10 @@ def fetched(repo: str, revision: str, file: str, kind: str = "model") -> Path:
         OodbenchError: it cannot be fetched.
     """
     from huggingface_hub import hf_hub_download  # takes long to import, and few need it
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(hf_hub_download(repo, file, revision=revision, repo_type=kind))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except errors() as error:
         raise unreachable(repo, revision, file, error) from error
 
 
@@ -46,22 +46,32 @@ def fetched_if_there(repo: str, revision: str, file: str) -> Path | None:
         raise
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """What the library raises where the hub, or the network on the way there, does not give something."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        from httpx import HTTPError  # which the library takes from its version 1 on; before, its errors were OSErrors
+    except ImportError:
+        return HfHubHTTPError, OSError, ValueError
+    return HfHubHTTPError, OSError, ValueError, HTTPError
+
+
 def unreachable(repo: str, revision: str, what: str, error: Exception) -> OodbenchError:
     """What to say where the hub does not give something."""
     return OodbenchError(
-        f"cannot fetch {what} of {repo} at {revision[:12]} from the hub ({first_line(error)}): check the address, the "
-        "network, and `hf auth login` for what is not public; what has come stays, and the same command goes on"
+        f"cannot fetch {printable(what)} of {repo} at {revision[:12]} from the hub ({first_line(error)}): check the "
+        "address, the network, and `hf auth login` for what is not public; what has come stays, and the same command goes on"
     )
 
 
 def commit_of(repo: str, revision: str | None, kind: str = "model") -> str:
     """The commit that a branch or tag names now; a hint to look it up where the hub does not say."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return str(HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=10).sha)
-    except (HfHubHTTPError, OSError, ValueError):
+    except errors():
         return "COMMIT, the 40 hex digits of a commit in the repository's history"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hub import COMMIT, commit_of, fetched, unreachable
+from oodbench.basics.hub import COMMIT, commit_of, errors, fetched, unreachable
 from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import SUFFIXES
@@ -181,7 +181,7 @@ def _is_image(path: str) -> bool:
 
 def _listed(address: HubImages) -> Sequence[Any]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.hf_api import RepoFile
 
     try:
@@ -194,7 +194,7 @@ def _listed(address: HubImages) -> Sequence[Any]:
             f"there is no folder {printable(address.path)!r} in {address.repo} at {address.revision[:12]}: write "
             f"{EXPECTED}"
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except errors() as error:
         raise unreachable(address.repo, address.revision, address.path or "the list of its files", error) from error
     for file in found:
         if PurePosixPath(file.path).is_absolute() or ".." in file.path.split("/"):

@@ -192,6 +192,20 @@ def test_what_cannot_be_taken_is_refused_and_says_why(birds, oodbench, tmp_path,
     assert not list((tmp_path / "data").glob("*.h5"))
 
 
+def test_without_a_network_it_says_what_to_check(oodbench, monkeypatch):
+    httpx = pytest.importorskip("httpx", reason="the library's errors are others")
+
+    def refused(*_, **__):
+        raise httpx.ConnectError("connection refused")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_tree", refused)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", refused)
+    code, _, err = oodbench("data", "fetch", f"{ADDRESS}/test")
+    assert code == 2 and "check the address, the network" in err and "Traceback" not in err
+    code, _, err = oodbench("data", "fetch", "hf://datasets/org/birds/test")
+    assert code == 2 and "write hf://datasets/org/birds@COMMIT, the 40 hex digits" in err
+
+
 def test_a_listing_that_leads_out_of_its_folder_is_refused(birds, oodbench, tmp_path):
     files, _ = birds
     files["test/../../../evil.png"] = picture(1)

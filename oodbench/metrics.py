@@ -112,11 +112,11 @@ def at_clean_threshold(given: CleanThreshold) -> dict[str, float]:
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
-    """Share of predictions (N,) that equal the labels (N,), of the images that have one; NaN if none has.
+    """Share of predictions (N,) that equal the labels (N,), of the images that have both; NaN if none has.
 
-    A label below 0 says that nobody knows what is in the image.
+    A label below 0 says that nobody knows what is in the image, a prediction below 0 that the network does not tell.
     """
-    known = labels >= 0
+    known = (labels >= 0) & (predictions >= 0)
     return float(np.mean(predictions[known] == labels[known])) if known.any() else float("nan")
 
 

@@ -61,7 +61,8 @@ def unreachable(repo: str, revision: str, what: str, error: Exception) -> Oodben
     """What to say where the hub does not give something."""
     return OodbenchError(
         f"cannot fetch {printable(what)} of {repo} at {revision[:12]} from the hub ({first_line(error)}): check the "
-        "address, the network, and `hf auth login` for what is not public; what has come stays, and the same command goes on"
+        "address, the network, and `hf auth login` for what is not public; what has come stays, and the same command "
+        "goes on"
     )
 
 

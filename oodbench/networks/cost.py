@@ -18,6 +18,6 @@ def operations(network: Network, shape: tuple[int, int, int]) -> int:
     Images that it cannot take are not refused here; what was counted until then is given.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter, suppress(RuntimeError, ValueError):
-        network(torch.zeros(1, *shape))
+        network.represent(torch.zeros(1, *shape))
     counted: int = counter.get_total_flops()
     return counted

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from oodbench.basics.files import digest
 from oodbench.basics.sourcecode import INSTALLED, modules_digest
 from oodbench.basics.sourcetext import in_harness, read
+from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.architecture import described
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network
@@ -57,6 +58,15 @@ def describe_parts(network: Network) -> str:
     head = network.head
     taps = f"taps {', '.join(network.tap_names)}" if network.tap_names else "no taps"
     return f"head {network.head_name!r}, {head.out_features} outputs of {head.in_features} features; {taps}"
+
+
+def describe_input(network: Network, prepared: Preprocessing | None) -> str:
+    """How images go into a network, for people."""
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in channel.flatten().tolist()) for channel in (network.mean, network.std)
+    )
+    files = f"image files as {prepared}; " if prepared else ""
+    return f"{files}mean {mean}, std {std}"
 
 
 def _plain(value: object) -> bool:

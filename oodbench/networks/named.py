@@ -31,9 +31,14 @@ GROUP = "oodbench.networks"
 BUILTIN = EntryPoint("builtin", "oodbench.networks.builtin", GROUP)
 """As setup.cfg has it: an editable install from before it did would know no network."""
 
-LIBRARIES: Mapping[str, str] = {}
+LIBRARIES: Mapping[str, str] = {
+    "headless": "oodbench.networks.headless",
+    "torchvision": "oodbench.networks.of_torchvision",
+    "transformers": "oodbench.networks.of_transformers",
+}
 """What stands before the colon in names of a library's networks, and the module here whose `find` gives a `Builder` for
-the name behind it."""
+the name behind it. Where such a name is a place, the module has `identity`, `called` and `placed`, too: what its files
+say as a digest, the name without the folder, and the name with the whole path as a folder sees it."""
 
 IN_MEMORY = "memory"
 """What stands before the colon where somebody gave a module instead of a name."""
@@ -49,10 +54,12 @@ class Found:
     Attributes:
         builder: of it.
         module: that defines the builder; "" where that is a library's.
+        files: digest of the files that say what a library's network is; "" where its name does.
     """
 
     builder: Builder
     module: str = ""
+    files: str = ""
 
     @property
     def code(self) -> str:
@@ -61,7 +68,7 @@ class Found:
         "" for the networks of oodbench, whose version numbers of training and scoring say when they would give other
         numbers, and for those of libraries, whose versions are conditions.
         """
-        return "" if not self.module or in_harness(self.module) else modules_digest([self.module])
+        return self.files if not self.module or in_harness(self.module) else modules_digest([self.module])
 
 
 def names() -> list[str]:
@@ -106,7 +113,26 @@ def place(name: str) -> Path | None:
 def called(name: str) -> str:
     """A name without the folder of its file: what a network is called wherever it lies."""
     file = place(name)
+    if (library := _library_of_places(name)) is not None:
+        before, _, behind = name.partition(AT)
+        return f"{before}{AT}{library.called(behind)}"
     return f"{file.name}{AT}{name.rpartition(AT)[2]}" if file else name
+
+
+def placed(name: str, folder: Path) -> str:
+    """A name with the whole path of the file or folder that it may have, which stands there as `folder` sees it."""
+    file = place(name)
+    if (library := _library_of_places(name)) is not None:
+        before, _, behind = name.partition(AT)
+        return f"{before}{AT}{library.placed(behind, folder)}"
+    return f"{(folder / file).resolve()}{AT}{name.rpartition(AT)[2]}" if file else name
+
+
+def _library_of_places(name: str) -> Any:
+    """The module of a library whose names are places; None for other names."""
+    library = name.partition(AT)[0] if AT in name else ""
+    module = importlib.import_module(LIBRARIES[library]) if library in LIBRARIES else None
+    return module if hasattr(module, "placed") else None
 
 
 def timm() -> ModuleType:
@@ -161,7 +187,9 @@ def _elsewhere(name: str) -> Found:
         )
     if name.partition(AT)[0] in LIBRARIES:
         library, _, rest = name.partition(AT)
-        return Found(importlib.import_module(LIBRARIES[library]).find(rest))
+        module = importlib.import_module(LIBRARIES[library])
+        builder = module.find(rest)
+        return Found(builder, files=module.identity(rest) if hasattr(module, "identity") else "")
     file = place(name)
     module = _in_file(file) if file else _of_package(before, name)
     return _in(module, name, attribute, str(file or before))

@@ -31,3 +31,36 @@ def keep_names(network: nn.Module, part: str) -> None:
 
     network.register_state_dict_post_hook(without)  # type: ignore[no-untyped-call]
     network.register_load_state_dict_pre_hook(behind)  # type: ignore[no-untyped-call]
+
+
+def rename(network: nn.Module, names: Mapping[str, str]) -> None:
+    """Let weights of `network` have other names in its state; `names` has these by its own."""
+
+    def outside(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Mapping[str, Any]) -> None:
+        # Taken apart and put together again: a new name of one may be the old one of another, and the order stays.
+        renamed = {_renamed(key, prefix, names): tensor for key, tensor in state.items()}
+        state.clear()
+        state.update(renamed)
+
+    def inside(
+        module: nn.Module,
+        state: dict[str, Tensor],
+        prefix: str,
+        metadata: Mapping[str, Any],
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        renamed = {_renamed(key, prefix, own): tensor for key, tensor in state.items()}
+        state.clear()
+        state.update(renamed)
+
+    own = {other: name for name, other in names.items()}
+    network.register_state_dict_post_hook(outside)  # type: ignore[no-untyped-call]
+    network.register_load_state_dict_pre_hook(inside)  # type: ignore[no-untyped-call]
+
+
+def _renamed(key: str, prefix: str, names: Mapping[str, str]) -> str:
+    behind = key.removeprefix(prefix)
+    return f"{prefix}{names[behind]}" if key.startswith(prefix) and behind in names else key

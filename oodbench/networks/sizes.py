@@ -29,7 +29,7 @@ def require_takes(network: Network, name: str, shape: tuple[int, int, int]) -> N
 def _takes(network: Network, shape: tuple[int, int, int]) -> bool:
     try:
         with torch.no_grad():
-            network(torch.zeros(1, *shape))
+            network.represent(torch.zeros(1, *shape))
     except (RuntimeError, ValueError, AssertionError, IndexError):
         return False
     return True

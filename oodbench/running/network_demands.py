@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.networks.gradient import can_learn, has_gradient
+from oodbench.networks.headless import HeadlessNetwork
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.networks.user_network import trial
@@ -34,7 +35,12 @@ def require_climbable(network: Network, suite: Suite, shape: tuple[int, int, int
 
 
 def require_trainable(network: Network, shape: tuple[int, int, int]) -> None:
-    """OodbenchError for somebody's module, in evaluation mode, that has no weight to be trained."""
+    """OodbenchError for a network, in evaluation mode, without a head, or without a weight that can be trained."""
+    if isinstance(network, HeadlessNetwork):
+        raise OodbenchError(
+            f"network 'headless:{network.name}' has no head that could be trained: give its weights with --checkpoint "
+            "FILE"
+        )
     if isinstance(network, ModuleNetwork) and not can_learn(network, trial(shape)):
         raise OodbenchError(
             f"{network.called} cannot be trained: no weight of it has a gradient; take torch.no_grad() and detach() "

@@ -19,6 +19,7 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
+from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Network, batch_size
 from oodbench.networks.of_features import NotInPackError
 from oodbench.running import label_check, normalisation_check
@@ -216,6 +217,8 @@ class NetworkRun:
 
     def _about_accuracy(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
         """What there is to say of what an ID accuracy rests on; kept for whoever started the run, too."""
+        if (scored.predictions < 0).all():
+            return ""  # the network tells no classes, so there is no accuracy
         suite, network_plan = self._plan.suite, self._network_plan
         given = network_plan.file if network_plan.given else None
         said = [label_check.unchecked(suite, self._plan.image_sets, given)]
@@ -237,7 +240,7 @@ class NetworkRun:
 
 def _blamed(detector: Detector, error: Exception) -> str:
     """What went wrong with a detector; where, if its own code did not expect it."""
-    if isinstance(error, NotInPackError):
+    if isinstance(error, NotInPackError | NoLogitsError):
         return f"{detector.name} {error}"
     if isinstance(error, OodbenchError):
         return str(error)

@@ -1,6 +1,7 @@
 """A request to what is to be done for it, checked and counted before anything is written."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.networks.architecture import described
 from oodbench.networks.cost import operations
-from oodbench.networks.identity import architectures, describe_parts, identity
+from oodbench.networks.identity import architectures, describe_input, describe_parts, identity
+from oodbench.networks.named import AT
 from oodbench.networks.network import Network
 from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
@@ -26,7 +28,7 @@ from oodbench.running.network_demands import require_climbable, require_trainabl
 from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, SuitePlan
 from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.running.train_or_load import given
-from oodbench.suite import Suite
+from oodbench.suite import NetworkSpec, Suite
 from oodbench.suitefiles.settings import apply, of_task
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
@@ -155,7 +157,7 @@ def _plan_network(
     require_takes(network, suite.network.called, shape)
     counted = operations(network, shape)
     number = machinery.threads or threads.suitable(counted, machinery.device)
-    parts = describe_parts(network)
+    parts = _said(suite.network, network)
     require_climbable(network, suite, shape, {task for cell in cells for task, _ in cell.missing})
     if choice.module is not None:
         named = Path(suite.network.called)
@@ -181,11 +183,19 @@ def _plan_network(
         *keyed(machinery.setup, IN_WEIGHTS),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
-    file = out / "networks" / f"{suite.network.called.replace(':', '-')}-{key[:16]}.safetensors"
+    file = out / "networks" / f"{re.sub('[:/@]+', '-', suite.network.called)}-{key[:16]}.safetensors"
     done = 0 if file.is_file() else _epochs_done(file.with_suffix(UNFINISHED))
     return NetworkPlan(
         objective, file, False, cells, counted, number, why=choice.why, start=start, epochs_done=done, parts=parts
     )
+
+
+def _said(spec: NetworkSpec, network: Network) -> str:
+    """What of a network, and of how images go into it, its name alone does not say; "" of those that come along."""
+    if AT not in spec.name:
+        return describe_parts(network)
+    into = describe_input(network, spec.preprocessing or networks.preprocessing(spec.name))
+    return "; ".join(filter(None, [describe_parts(network), into]))
 
 
 def _epochs_done(unfinished: Path) -> int:

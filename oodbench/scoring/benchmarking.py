@@ -15,6 +15,7 @@ from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import IDImages, resident
 from oodbench.metrics import accuracy
 from oodbench.networks.gradient import has_gradient
+from oodbench.networks.headless import HeadlessNetwork
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.objective import Objective
@@ -154,8 +155,13 @@ def require_labels(network: Network, images: torch.Tensor, classes: int | None, 
     Raises:
         OodbenchError: there are more classes than outputs, or labels beyond them.
     """
-    with torch.no_grad():
-        outputs = network.represent(images).logits.shape[1]
+    if isinstance(network, HeadlessNetwork):
+        if classes is None:
+            raise OodbenchError("the network has no head that says how many classes there are: say it, classes=")
+        outputs = classes
+    else:
+        with torch.no_grad():
+            outputs = network.represent(images).logits.shape[1]
     count = outputs if classes is None else classes
     if not 2 <= count <= outputs:
         raise OodbenchError(f"classes is {count}, and the network has {outputs} outputs: give 2 to {outputs}")

@@ -16,6 +16,7 @@ from oodbench.basics.memory import Portions
 from oodbench.basics.progress import Advance, Stopwatch, progress
 from oodbench.detector import Detector, Published
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.scoring.batches import batches, exact
 from oodbench.scoring.scored import Scored, checked, joined
@@ -72,6 +73,14 @@ def score_floats(detector: Detector, images: Tensor, where: str, purpose: str, d
         return scored
 
 
+def predictions(detector: Detector, representation: Representation) -> Tensor:
+    """Predicted ID classes (N,); -1 for each where the network has no logits to tell."""
+    try:
+        return detector.predict(representation)
+    except NoLogitsError:
+        return torch.full((len(representation.features),), -1)
+
+
 def _portion(detector: Detector, images: Tensor, indices: Indices, purpose: str, where: str, which: slice) -> Scored:
     return as_they_are(detector, images[which], indices[which], purpose, where)
 
@@ -89,7 +98,7 @@ def as_they_are(detector: Detector, images: Tensor, indices: Indices, purpose: s
     batch, representation = _shared_pass([detector], images)
     scores, published = _score_and_published(detector, batch, representation, where, _draws(indices, purpose))
     more = {"published": published.scores.double().numpy()} if published else {}
-    return Scored(scores.numpy(), detector.predict(representation).cpu().numpy(), more)
+    return Scored(scores.numpy(), predictions(detector, representation).cpu().numpy(), more)
 
 
 def _looked_at_again(
@@ -150,7 +159,7 @@ def _best(
         for detector, best in zip(detectors, kept, strict=True):
             with best.clock:
                 scores, published = _score_and_published(detector, batch, representation, where, draws)
-                best.offer(scores, detector.predict(representation).cpu(), published)
+                best.offer(scores, predictions(detector, representation).cpu(), published)
         advance(len(batch))
     return [best.scored() for best in kept]
 

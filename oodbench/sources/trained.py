@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.sources import torchvision_weights
 from oodbench.sources.download import download
 from oodbench.sources.hub import EXPECTED, SCHEME, HubFile
 from oodbench.sources.source import RemoteFile, remote_file
@@ -227,7 +228,8 @@ def fetch_trained(name: str, data: Path) -> Path:
 def checkpoint(given: str, data: Path) -> Path:
     """The file that `--checkpoint` means.
 
-    It is a path, a file on the Hugging Face hub, which is fetched, or the name of a trained network that was fetched.
+    It is a path, a file on the Hugging Face hub, which is fetched, or the name of a trained network that was fetched,
+    here or by torchvision (`torchvision:resnet18.IMAGENET1K_V1`).
     Behind a path or a file on the hub there may be the name of an entry in it, `net.pth#ema`.
 
     Raises:
@@ -238,6 +240,8 @@ def checkpoint(given: str, data: Path) -> Path:
     if given.startswith(SCHEME):
         address, mark, entry = given.partition("#")
         return Path(f"{HubFile.parse(address).fetched()}{mark}{entry}")
+    if given.startswith(torchvision_weights.SCHEME):
+        return torchvision_weights.fetched(given, data / FOLDER)
     path = Path(given)
     if (file := split(path)[0]).is_file() or given not in TRAINED:
         if not file.is_file():

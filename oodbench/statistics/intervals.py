@@ -122,8 +122,8 @@ def share(count: int, total: int) -> tuple[float, float]:
 
 
 def of_accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """A 95 % interval (low, high) for `oodbench.metrics.accuracy`; NaN if no image has a label."""
-    known = labels >= 0
+    """A 95 % interval (low, high) for `oodbench.metrics.accuracy`; NaN if no image has one."""
+    known = (labels >= 0) & (predictions >= 0)
     return share(int((predictions[known] == labels[known]).sum()), int(known.sum())) if known.any() else (nan, nan)
 
 

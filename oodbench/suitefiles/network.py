@@ -7,7 +7,7 @@ from typing import Any
 
 from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.networks.builder import NONE
-from oodbench.networks.named import AT, place
+from oodbench.networks.named import AT, placed
 from oodbench.suite import NetworkSpec
 
 INSIDE = "inside"
@@ -33,7 +33,7 @@ def meant(folder: Path, table: Mapping[str, Any]) -> dict[str, Any]:
         table: entries of `NetworkSpec`, as TOML gives them; `mean` may be "inside" instead of numbers.
     """
     name = table.get("name")
-    found = {**table, "name": named_from(folder, name)} if isinstance(name, str) else dict(table)
+    found = {**table, "name": placed(name, folder)} if isinstance(name, str) else dict(table)
     return found | {"mean": list(NONE[0]), "std": list(NONE[1])} if _inside(table) else found
 
 
@@ -47,12 +47,6 @@ def over(base: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inside(table: Mapping[str, Any]) -> bool:
     return table.get("mean") == INSIDE and "std" not in table
-
-
-def named_from(folder: Path, name: str) -> str:
-    """The name of a network with the whole path of its file, if it has one, as `folder` sees it."""
-    file = place(name)
-    return f"{(folder / file).resolve()}:{name.rpartition(':')[2]}" if file else name
 
 
 def changed(spec: NetworkSpec, changes: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:

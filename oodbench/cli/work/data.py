@@ -17,7 +17,7 @@ from oodbench.images.sheet import Picture, sheet
 from oodbench.results.attacked_images import kept
 from oodbench.results.folder import find
 from oodbench.results.store import Cell, require_writable
-from oodbench.sources import hub_images
+from oodbench.sources import hub_images, torchvision_weights
 from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
@@ -25,7 +25,7 @@ from oodbench.sources.fetch import fetch
 from oodbench.sources.hub_images import HubImages
 from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.source import RemoteFile
-from oodbench.sources.trained import TRAINED, fetch_trained
+from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.sources.verify import verify
 from oodbench.suitefiles import suitefile
 from oodbench.training import pretrained
@@ -92,6 +92,8 @@ def _fetch_public(
                 click.echo(f"{name}: {kept[name].get(data)}")
             elif name in ASSETS:
                 click.echo(f"{name}: {fetch_asset(name, data)}")
+            elif name.startswith(torchvision_weights.SCHEME):
+                click.echo(f"{name}: {torchvision_weights.fetch(name, data / FOLDER)}")
             elif name in TRAINED:
                 click.echo(f"{name}: {fetch_trained(name, data)}")
             elif name not in SOURCES and name in of_suites:

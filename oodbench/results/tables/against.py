@@ -198,7 +198,7 @@ def _of_set(result: _Result, base: _Result, task: str, ood: str, convention: str
 def _of_id(result: _Result, base: _Result) -> dict[str, Difference]:
     ours, theirs = result.id_of(ID_TASK), base.id_of(ID_TASK)
     _require_same(ours, theirs)
-    known = ours.labels >= 0
+    known = (ours.labels >= 0) & (ours.predictions >= 0) & (theirs.predictions >= 0)
     if not known.any() or not np.array_equal(ours.labels, theirs.labels):
         raise _UnpairedError("their images have no labels, or not the same")
     right = [(group.predictions == group.labels)[known] for group in (ours, theirs)]

@@ -82,6 +82,12 @@ def test_the_ci_file_is_one_that_github_reads():
     assert kept["with"]["path"] in job["steps"][-2]["run"].split()
 
 
+def test_the_network_of_ones_own_is_found_by_the_suite_that_names_it(reader):
+    code, out, err = reader(*["run", "--suite", "birdnet.toml", "--detector", "msp", "--dry-run", "--limit", "4"])
+    assert code == 0, err
+    assert "network birdnet.py:BirdNet: head 'fc', 10 outputs of 32 features; taps body.1, body.3" in out
+
+
 def test_the_version_to_cite_is_this_one():
     (bibtex,) = blocks("bibtex")
     assert f"version = {{{package.__version__}}}" in bibtex
@@ -112,6 +118,7 @@ def reader(oodbench, tmp_path, stored, monkeypatch):
     """Somebody who has done what the guides say up to here, and has no net."""
     detector = one("python", "(Detector):")
     (tmp_path / "entropy.py").write_text(detector)
+    (tmp_path / "birdnet.py").write_text(one("python", "# birdnet.py"))
     for name, text in toml_files().items():
         (tmp_path / name).write_text(text)
     for red, place in enumerate(("birds/train", "birds/test", "boats", "planes")):

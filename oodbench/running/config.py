@@ -16,6 +16,7 @@ from oodbench.detector import Detector
 from oodbench.networks import compute
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.networks.named import AT, IN_MEMORY
+from oodbench.networks.network import Network
 from oodbench.networks.of_module import channels
 from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry, discover
@@ -143,7 +144,9 @@ class RunConfig(Wrapping):
             name = f"{IN_MEMORY}{AT}{type(name).__name__}"
         prepared = asdict(self.preprocessing) if self.preprocessing else None
         mean, std = self.mean, self.std
-        if self.module is not None or mean is not None or std is not None:
+        if isinstance(self.module, Network) and mean is None and std is None:
+            mean, std = (getattr(self.module, one).flatten().tolist() for one in ("mean", "std"))  # it says so itself
+        elif self.module is not None or mean is not None or std is not None:
             mean, std = map(list, channels(mean, std))
         said = {"name": name, "mean": mean, "std": std, "head": self.head, "taps": self.taps, "preprocessing": prepared}
         for each, value in said.items():

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import oodbench
+from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.suitefiles import suitefile
 
@@ -131,6 +132,14 @@ def test_a_module_in_memory_is_scored_as_it_stands_and_stays_so(run):
     assert not module.conv1._forward_hooks
     wanted = ["network.name=memory:Own", "network.mean=[0.5, 0.5, 0.5]"]
     assert all(each in str(frame.settings.iloc[0]) for each in wanted)
+
+
+def test_a_network_that_normalises_itself_keeps_its_mean(run):
+    network = networks.build("small-cnn", 10, (0.5,) * 3, (0.25,) * 3, 0).eval()
+    frame = run("digits-adv", "msp", network=network)
+    assert "network.std=[0.25, 0.25, 0.25]" in str(frame.settings.iloc[0])
+    other = run("digits-adv", "msp", network=network, mean="inside")
+    assert auroc(other) != auroc(frame)
 
 
 def test_a_module_is_known_by_its_weights_and_by_whatever_else_it_is_made_of(run):

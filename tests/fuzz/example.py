@@ -77,7 +77,7 @@ class Brightness(Detector):
 
 
 def make(folder: Path) -> Path:
-    """The world in `folder`: data/, tiny.toml, plug.py, results/, network.safetensors, reference.csv, photos/."""
+    """The world: data/, tiny.toml, plug.py, results/, network.safetensors, reference.csv, tiny.ood, photos/."""
     generator = np.random.default_rng(0)
     for name, count in (
         ("tiny-train", 36),
@@ -95,6 +95,7 @@ def make(folder: Path) -> Path:
         ("run", "--suite", "tiny.toml", "--detector", "msp", "--detector", "knn", "--keep-images"),
         ("keep", "--suite", "tiny.toml", "--detector", "msp", "--into", "data/networks/shelf"),
         ("check", "results", "--reference", "reference.csv", "--update"),
+        ("fit", "--suite", "tiny.toml", "--detector", "knn", "--calibrate", "test", "-o", "tiny.ood"),
         ("data", "pack", str(_photos(folder / "photos")), "photographs", "--files"),
     ):
         outcome = call(*said)

@@ -168,6 +168,17 @@ def kept_networks(folder: Path, case: tuple[str, Mutation]) -> None:
     require_decent(call(*keep), folder, digests([folder / "tiny.toml"]))
 
 
+def detector_files(folder: Path, mutation: Mutation) -> None:
+    """A fitted detector."""
+    file = _spoil(folder, "tiny.ood", mutation)
+    _kept(
+        folder,
+        [file, folder / "photos"],
+        ("score", "photos", "--with", "tiny.ood", "-o", "scores.csv"),
+        ("score", "tiny-ood", "photos.zip", "--with", "tiny.ood", "--fdr", "0.5", "--format", "json"),
+    )
+
+
 FILES = ("photos/cat/0.png", "photos/cat/1.jpg", "photos/cat/2.gif", "photos/dog/7.png")
 
 
@@ -186,6 +197,7 @@ def photographs(folder: Path, case: tuple[str, str, Mutation, str]) -> None:
         ("data", "pack", "photos", "mine", "--skip-broken", *more),
         ("data", "verify", "mine"),
         ("data", "show", "mine", "--out", "sheet.png"),
+        ("score", "photos", "--with", "tiny.ood"),
     )
 
 
@@ -275,6 +287,7 @@ TARGETS: Mapping[str, tuple[Callable[[Path, Any], None], st.SearchStrategy[Case]
     ),
     "stored-networks": (stored_networks, spoiled),
     "kept-networks": (kept_networks, st.tuples(st.sampled_from(["index.json", "plain.safetensors"]), spoiled)),
+    "detector-files": (detector_files, spoiled),
     "photographs": (
         photographs,
         st.tuples(

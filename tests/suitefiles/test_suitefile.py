@@ -135,7 +135,7 @@ def test_detector_parameters_do_not_change_the_fingerprint(write):
         ("epsilon = 4", "epsilon = 300", ["line 22", "0 to 255"]),
         ("epsilon = 4", "epsilon = -1", ["line 22", "0 to 255"]),
         ("epsilon = 4", "epsilon = 1.5", ["line 23", "a whole number"]),
-        ('kind = "linf"', 'kind = "l2"', ["unknown kind of task 'l2'"]),
+        ('kind = "linf"', 'kind = "l1"', ["unknown kind of task 'l1'"]),
         ("[tasks.clean]", "[tasks.claen]", ["unknown kind of task 'claen'", "did you mean 'clean'"]),
         ("[tasks.harder]", "[tasks.id]", ["give the task another name"]),
         ("[tasks.clean]", "[taks.clean]", ["taks", "did you mean 'tasks'"]),

@@ -16,7 +16,7 @@ from oodbench.objective import Objective
 from oodbench.results.store import Cell
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
-from oodbench.scoring.attacking import attack_passes
+from oodbench.scoring.attacking import attack_passes, passes_a_look
 from oodbench.scoring.certified import BOUNDS
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
@@ -233,9 +233,11 @@ class SuitePlan:
                 elif self.task(pair).attacks():
                     attack = attack_passes(self.task(pair), cell.detector)
                     total += attack * len(self.images[pair[1]])
-                    total += convergence.COST * min(len(self.images[pair[1]]), convergence.CONTINUED)
+                    a_look = passes_a_look(self.task(pair), cell.detector)
+                    further = min(len(self.images[pair[1]]), convergence.CONTINUED)
+                    total += convergence.COST * (further * a_look)
                     if self.demands.thorough:
-                        total += THOROUGH * min(len(self.images[pair[1]]), THOROUGH_IMAGES)
+                        total += THOROUGH * (a_look * min(len(self.images[pair[1]]), THOROUGH_IMAGES))
         return total
 
     def _searches(self, cell: CellPlan) -> set[tuple[Versions, str]]:

@@ -96,7 +96,12 @@ def attack_passes(task: Task, detector: Detector) -> Passes:
     """What a task's attack on one image costs for a detector: one that draws takes all its passes at every look."""
     if not detector.draws():
         return task.passes() + detector.own_passes()
-    return task.random_passes() * (detector.own_passes().both * scores_a_look(detector, task.eot))
+    return task.random_passes() * passes_a_look(task, detector)
+
+
+def passes_a_look(task: Task, detector: Detector) -> int:
+    """How many passes an attack takes for each look at the score of an image: those of all its draws if it draws."""
+    return detector.own_passes().both * scores_a_look(detector, task.eot) if detector.draws() else 1
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
@@ -200,7 +205,7 @@ def _continued(
         reached = convergence.climbed_on(attack.goal, before, altered[some], task.epsilon, BALLS[task.norm])
         with torch.no_grad():
             found[rows] = as_they_are(attack.detector, reached, indices[rows], attack.purpose, where).scores
-        spend(convergence.COST.both * len(rows))
+        spend(convergence.COST.both * passes_a_look(attack.task, attack.detector) * len(rows))
     return found
 
 

@@ -95,6 +95,16 @@ def test_tasks_that_do_not_compare_are_not_held_against_each_other(stronger):
     assert honesty.disordered({"one": stronger, "linf": left("linf", 8, a=0.1)}) == {}
 
 
+def test_a_ball_of_l_infinity_holds_that_of_l2_and_not_the_other_way_round():
+    strong, weak = left("l2-adaptive", 128, a=0.5), left("l2", 128, a=0.3)
+    assert list(honesty.disordered({"l2-adaptive": strong, "l2": weak})) == ["l2-adaptive"]
+    assert honesty.disordered({"l2-adaptive": left("l2-adaptive", 64, a=0.5), "l2": weak}) == {}
+    assert "than clean" in honesty.disordered({"l2": weak, "clean": left("clean", a=0.2)})["l2"][0]
+    assert list(honesty.disordered({"wide": left("linf-adaptive", 128, a=0.4), "l2": weak})) == ["wide"]
+    assert honesty.disordered({"wide": left("linf-adaptive", 8, a=0.4), "l2": weak}) == {}
+    assert honesty.disordered({"l2-adaptive": strong, "linf": left("linf", 8, a=0.1)}) == {}
+
+
 def test_a_score_of_the_wrong_sign_is_named_where_every_set_shows_it():
     assert "the wrong way round" in honesty.upside_down([(0.05, 500, 500), (0.3, 500, 500)])
     assert honesty.upside_down([(0.05, 500, 500), (0.48, 500, 500)]) == ""  # a set that it cannot tell apart

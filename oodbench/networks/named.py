@@ -110,6 +110,12 @@ def place(name: str) -> Path | None:
     return Path(before) if colon and before.endswith(".py") else None
 
 
+def is_place(name: str) -> bool:
+    """Whether a name says a file or folder, or code to import: from somebody else it must not be followed."""
+    library, colon, _ = name.partition(AT)
+    return bool(colon) and (library not in LIBRARIES or _library_of_places(name) is not None)
+
+
 def called(name: str) -> str:
     """A name without the folder of its file: what a network is called wherever it lies."""
     file = place(name)

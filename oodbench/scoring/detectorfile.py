@@ -17,8 +17,9 @@ from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks import named
 from oodbench.networks.checkpoints import weights_digest
-from oodbench.networks.named import AT, LIBRARIES
+from oodbench.networks.named import AT
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.scoring import state
@@ -169,17 +170,17 @@ def _input(found: Mapping[str, Any]) -> Input:
     )
 
 
-def _made_by(path: str | Path, built: Built | None, named: str | None) -> Built:
+def _made_by(path: str | Path, built: Built | None, given: str | None) -> Built:
     """How the network in a file is made, if it is in there and nothing is run that only the file names."""
     if built is None:
         raise OodbenchError(
             f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
             "oodbench.load_detector(path, module)"
         )
-    if named is None and not _is_installed(built.name):
+    if given is None and not _is_installed(built.name):
         raise OodbenchError(
             f"the network of {path} is built by {printable(built.name[:100])!r}, and code that a file names is not "
-            "run: say yourself where it is, with --network FILE.py:BUILDER or network="
+            "run: say yourself what builds it, with --network FILE.py:BUILDER or network="
         )
     return built
 
@@ -189,12 +190,11 @@ _NAME = re.compile(r"[\w.+-]+")
 
 def _is_installed(name: str) -> bool:
     """A network of this name is made by code that is installed, and neither by a file nor from a folder or the net."""
-    library, at, rest = name.partition(AT)
-    return bool(_NAME.fullmatch(rest) and library in LIBRARIES if at else _NAME.fullmatch(name))
+    return _NAME.fullmatch(name.rpartition(AT)[2]) is not None and not named.is_place(name)
 
 
-def _built(found: Any, named: str | None, tensors: Mapping[str, Tensor]) -> Built | None:
-    """How the network in the file is made, as JSON has it, by what is `named` if anything is; None where none is."""
+def _built(found: Any, given: str | None, tensors: Mapping[str, Tensor]) -> Built | None:
+    """How the network in the file is made, by the name that is `given` if one is; None where none is in there."""
     if found is None:
         return None
     name, outputs, mean, std, beside = (found[key] for key in ("name", "outputs", "mean", "std", "beside"))
@@ -210,7 +210,7 @@ def _built(found: Any, named: str | None, tensors: Mapping[str, Tensor]) -> Buil
     head, taps = found.get("head", ""), found.get("taps", [])  # files of before have neither
     if not isinstance(head, str) or not all(isinstance(tap, str) for tap in taps):
         raise ValueError("the parts of its network are none")
-    return Built(named or name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
+    return Built(given or name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
 
 
 def _with_weights(

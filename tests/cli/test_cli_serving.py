@@ -234,7 +234,7 @@ def test_a_network_of_ones_own_comes_along_and_its_code_is_named_by_whoever_scor
     code, _, err = oodbench(*asked, "--limit", "60", "--set", "epochs=1")
     assert code == 0, err
     code, _, err = oodbench("score", "letters", "--with", "mine.ood")
-    assert (code, "built by" in err, "say yourself where it is, with --network FILE.py:BUILDER" in err) == (
+    assert (code, "built by" in err, "say yourself what builds it, with --network FILE.py:BUILDER" in err) == (
         2,
         True,
         True,

@@ -35,6 +35,7 @@ class Goal:
         enough: a score from which on more changes next to nothing.
         expected: by the name of a climb, the mean of a random score over draws of that climb; None where nothing is
             random.
+        passes: of one look at the score; more than one where it draws. The other functions count as one.
     """
 
     score: PerImage
@@ -44,6 +45,7 @@ class Goal:
     lures: Tensor | None = None
     enough: float = inf
     expected: Callable[[str], PerImage] | None = None
+    passes: int = 1
 
     @classmethod
     def of(cls, detector: Detector, lures: Tensor | None = None, enough: float = inf, draws: int = DRAWS) -> "Goal":
@@ -54,7 +56,8 @@ class Goal:
         expected = expectation(detector, draws)
         score = expected("judged") if expected else detector.score
         published, surrogates = detector.published_objective, detector.surrogates()
-        return cls(score, published, surrogates, detector.targets, lures, enough, expected)
+        passes = passes_a_look(detector, draws)
+        return cls(score, published, surrogates, detector.targets, lures, enough, expected, passes)
 
     @classmethod
     def against(cls, detector: Detector, draws: int = DRAWS) -> "Goal":
@@ -66,6 +69,7 @@ class Goal:
             _negative(goal.published),
             {name: _negative(climbed) for name, climbed in goal.surrogates.items()},
             expected=(lambda climb: _negative(expected(climb))) if expected else None,
+            passes=goal.passes,
         )
 
     def climbed(self, climb: str) -> PerImage:
@@ -73,11 +77,11 @@ class Goal:
         return self.expected(climb) if self.expected else self.score
 
     def watched(self, seen: Callable[[int], None]) -> "Goal":
-        """The same, telling `seen` how many images each call is about to look at."""
+        """The same, telling `seen` how many passes each call is about to take, one an image if nothing is random."""
 
-        def watching(function: PerImage) -> PerImage:
+        def watching(function: PerImage, passes: int = 1) -> PerImage:
             def watched(images: Tensor) -> Tensor:
-                seen(len(images))
+                seen(len(images) * passes)
                 return function(images)
 
             return watched
@@ -85,17 +89,22 @@ class Goal:
         expected = self.expected
         return replace(
             self,
-            score=watching(self.score),
+            score=watching(self.score, self.passes),
             published=watching(self.published),
             surrogates={name: watching(function) for name, function in self.surrogates.items()},
             targets=self.targets and watching(self.targets),
-            expected=(lambda climb: watching(expected(climb))) if expected else None,
+            expected=(lambda climb: watching(expected(climb), self.passes)) if expected else None,
         )
 
 
 def scores_a_look(detector: Detector, draws: int = DRAWS) -> int:
     """How many scores are taken where an attack looks at an image once: of a random one as many as have the `draws`."""
     return -(-max(draws, 1) // detector.draws()) if detector.draws() else 1
+
+
+def passes_a_look(detector: Detector, draws: int = DRAWS) -> int:
+    """How many passes a look at the score of an image takes: those of all draws if it draws."""
+    return detector.own_passes().both * scores_a_look(detector, draws) if detector.draws() else 1
 
 
 def expectation(detector: Detector, draws: int = DRAWS) -> Callable[[str], PerImage] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.attacks import convergence
+from oodbench.attacks.attack_goal import passes_a_look
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.basics.files import digest
 from oodbench.basics.passes import Passes
@@ -16,7 +17,7 @@ from oodbench.objective import Objective
 from oodbench.results.store import Cell
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
-from oodbench.scoring.attacking import attack_passes, passes_a_look
+from oodbench.scoring.attacking import attack_passes
 from oodbench.scoring.certified import BOUNDS
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
@@ -233,7 +234,7 @@ class SuitePlan:
                 elif self.task(pair).attacks():
                     attack = attack_passes(self.task(pair), cell.detector)
                     total += attack * len(self.images[pair[1]])
-                    a_look = passes_a_look(self.task(pair), cell.detector)
+                    a_look = passes_a_look(cell.detector, self.task(pair).eot)
                     further = min(len(self.images[pair[1]]), convergence.CONTINUED)
                     total += convergence.COST * (further * a_look)
                     if self.demands.thorough:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import Goal, scores_a_look
+from oodbench.attacks.attack_goal import Goal, passes_a_look
 from oodbench.attacks.balls import BALLS
 from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
 from oodbench.basics.memory import Portions
@@ -96,12 +96,7 @@ def attack_passes(task: Task, detector: Detector) -> Passes:
     """What a task's attack on one image costs for a detector: one that draws takes all its passes at every look."""
     if not detector.draws():
         return task.passes() + detector.own_passes()
-    return task.random_passes() * passes_a_look(task, detector)
-
-
-def passes_a_look(task: Task, detector: Detector) -> int:
-    """How many passes an attack takes for each look at the score of an image: those of all its draws if it draws."""
-    return detector.own_passes().both * scores_a_look(detector, task.eot) if detector.draws() else 1
+    return task.random_passes() * passes_a_look(detector, task.eot)
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
@@ -113,8 +108,9 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     task, portions = attack.task, Portions()
     parts: list[Scored] = []
     size = task.together * batch_size(device, images.images.shape[1])
-    steps = (task.random_passes() if attack.detector.draws() else task.passes()).forward
-    cost = attack_passes(task, attack.detector).both / max(1, steps)
+    passes = attack_passes(task, attack.detector)
+    steps = passes.forward if attack.detector.draws() else task.passes().forward
+    cost = passes.both / max(1, steps)
     with (
         progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
         exact(attack.detector.network),
@@ -205,7 +201,7 @@ def _continued(
         reached = convergence.climbed_on(attack.goal, before, altered[some], task.epsilon, BALLS[task.norm])
         with torch.no_grad():
             found[rows] = as_they_are(attack.detector, reached, indices[rows], attack.purpose, where).scores
-        spend(convergence.COST.both * passes_a_look(attack.task, attack.detector) * len(rows))
+        spend(convergence.COST.both * passes_a_look(attack.detector, attack.task.eot) * len(rows))
     return found
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal, scores_a_look
 from oodbench.basics.draws import CommonDraws, DrawsPerImage
+from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation
@@ -149,10 +150,22 @@ def test_no_attack_costs_more_than_announced(detector, task, monkeypatch):
     looked = []
     scored = detector.score_drawn
     detector.score_drawn = lambda some, draws: looked.append(len(some)) or scored(some, draws)
-    detector.own_passes = lambda: type(task.passes())(1)
+    detector.own_passes = lambda: Passes(1)
     task.alter(Goal.of(detector, draws=task.eot), torch.rand(4, 3, 8, 8), np.arange(4), "x")
     announced = 4 * attack_passes(task, detector).forward
     assert 0.5 * announced < sum(looked) <= announced
+
+
+def test_an_attack_says_how_many_passes_it_took(detector):
+    detector.own_passes = lambda: Passes(1)
+    task, asked = LinfAdaptive(4, "quick", eot=3), []
+    scored = detector.score_drawn
+    detector.score_drawn = lambda some, draws: asked.append(len(some)) or scored(some, draws)
+    Goal.of(detector, draws=3).watched(asked.append).score(torch.rand(2, 3, 8, 8))
+    assert asked == [6, 2, 2, 2]
+    found = score_attacked(Attack(detector, task, Goal.of(detector, draws=3), "1/letters"), images(4), CPU)
+    announced = 4 * attack_passes(task, detector).forward
+    assert 0.5 * announced < found.looks <= announced
 
 
 def test_a_look_has_the_draws_that_are_asked_for():

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from textwrap import dedent
 
 from torch import Tensor, nn
 
@@ -94,13 +95,14 @@ def _code(module: nn.Module) -> Iterator[str]:
 
 
 def _text(kind: type) -> str:
-    """The source of a class in a notebook, which lies in no file.
+    """The source of the methods of a class in a notebook, which lies in no file and remembers its cells.
 
     Raises:
         OodbenchError: nobody has kept it.
     """
+    methods = [one for one in vars(kind).values() if inspect.isfunction(one)]
     try:
-        return read(inspect.getsource(kind).encode()).normal
+        return "\n".join(read(dedent(inspect.getsource(one)).encode()).normal for one in methods)
     except (OSError, TypeError):
         return modules_digest([kind.__module__])  # which says so
 

@@ -142,6 +142,20 @@ def references(folder: Path, mutation: Mutation) -> None:
     require_decent(call("check", "results", "--reference", "reference.csv", "--update"), folder, {})
 
 
+def leaderboards(folder: Path, mutation: Mutation) -> None:
+    """A CSV file of a leaderboard."""
+    file = _spoil(folder, "cifar10.csv", mutation)
+    asked = ("reference", "import", "openood", "cifar10.csv", "--commit", "28d3a40", "-o", "board.csv")
+    _kept(folder, [file], asked, ("table", "results", "--compare", "board.csv"))
+
+
+def feature_packs(folder: Path, mutation: Mutation) -> None:
+    """A feature pack."""
+    file = _spoil(folder, "tiny.features", mutation)
+    asked = ("run", "--features", "tiny.features", "--detector", "msp", "--detector", "knn", "--out", "scored")
+    _kept(folder, [file], asked, ("run", "--features", "tiny.features", "--detector", "all", "--dry-run"))
+
+
 def checkpoints(folder: Path, case: tuple[str, Mutation]) -> None:
     """A trained network."""
     suffix, mutation = case
@@ -281,6 +295,8 @@ TARGETS: Mapping[str, tuple[Callable[[Path, Any], None], st.SearchStrategy[Case]
     "pack-contents": (pack_contents, st.tuples(PACKS, edits)),
     "results": (results, spoiled | edits),
     "references": (references, edited_csv),
+    "leaderboards": (leaderboards, edited_csv),
+    "feature-packs": (feature_packs, spoiled),
     "checkpoints": (
         checkpoints,
         st.tuples(st.sampled_from([".safetensors", ".pt", ".pth.tar", ".ckpt", ".bin", ""]), spoiled),

@@ -1,5 +1,6 @@
 """Suites out of files: what a good one means, and what each kind of bad one is told."""
 
+import json
 import textwrap
 
 import pytest
@@ -217,3 +218,20 @@ def test_a_mean_changes_no_fingerprint_and_takes_no_name_that_is_taken(tmp_path)
     (tmp_path / "mine.toml").write_text(named.replace('["letters"]', '"letters"'))
     with pytest.raises(OodbenchError, match="expected a list"):
         suitefile.load(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize("name", suitefile.names())
+def test_a_suite_survives_being_written_down_elsewhere(name):
+    suite = suitefile.read(name)
+    again = suitefile.assemble(name, json.loads(json.dumps(suitefile.table(suite))), "a pack")
+    assert again.fingerprint == suite.fingerprint
+    assert (again.means, again.version, again.title) == (suite.means, suite.version, suite.title)
+    assert {method: dict(values) for method, values in again.detectors.items()} == suite.detectors
+
+
+def test_what_is_wrong_with_a_suite_from_elsewhere_is_said_with_where_it_came_from():
+    table = suitefile.table(suitefile.read("digits"))
+    with pytest.raises(OodbenchError, match="a pack: id.classes: expected a whole number"):
+        suitefile.assemble("mine", {**table, "id": {**table["id"], "classes": "ten"}}, "a pack")
+    with pytest.raises(OodbenchError, match="a pack: the file's name '../up' becomes a folder's"):
+        suitefile.assemble("../up", table, "a pack")

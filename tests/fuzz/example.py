@@ -82,7 +82,7 @@ class Brightness(Detector):
 
 
 def make(folder: Path) -> Path:
-    """The world in `folder`: images, a suite, a plugin, results, a network, features, a detector, a reference, a board."""
+    """The world: images, a suite, a plugin, results, a network, features, a detector, a reference, a leaderboard."""
     generator = np.random.default_rng(0)
     for name, count in (
         ("tiny-train", 36),

@@ -1,6 +1,7 @@
 """Recipe: how long, at which rates and with which augmentation a network is trained."""
 
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from typing import Any
 
 from oodbench.images.augment import check_augmentations
@@ -36,6 +37,11 @@ class Recipe:
         check_augmentations(self.augment)
         if self.epochs < 1 or self.learning_rate <= 0:
             raise ValueError(f"epochs is {self.epochs}, learning_rate {self.learning_rate}: both must be above 0")
+        if not (isfinite(self.learning_rate) and 0 <= self.momentum < 1 and 0 <= self.weight_decay < inf):
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}, momentum {self.momentum}, weight_decay {self.weight_decay}: "
+                "choose a finite rate, 0 to below 1, and a finite 0 or more"
+            )
         if not 0 <= self.warm_up < 1:
             raise ValueError(f"warm_up is {self.warm_up}: it is a share of the training, from 0 to below 1")
         if self.warm_up and self.drops:

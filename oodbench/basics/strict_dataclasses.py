@@ -69,7 +69,12 @@ def coerce(value: Any, hint: Any, at: Sequence[str]) -> Any:
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, at)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise DeclarationError(at, f"expected a number, got one of {len(str(value))} digits") from None
+    if hint is float and value != value:
+        raise DeclarationError(at, "expected a number, got nan")  # which no comparison with a bound would refuse
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise DeclarationError(at, f"expected {_spoken(hint)}, got {value!r}")
     return value

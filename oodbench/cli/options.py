@@ -1,6 +1,7 @@
 """What several commands share: options, and help that ends with examples."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from click.core import ParameterSource
 
 from oodbench.cli import completing
 from oodbench.networks.precision import PRECISIONS
-from oodbench.running.choices import AUTO
+from oodbench.running.choices import AUTO, LARGEST_SEED
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 """A function that becomes a command."""
@@ -21,6 +22,19 @@ class Examples(click.Command):
     def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What was typed, word by word; an empty word is a variable of a shell that was never set, and no choice.
+
+        Raises:
+            click.UsageError: there is one.
+        """
+        if not (ctx.resilient_parsing or isinstance(self, click.Group)):
+            for before, word in pairwise(["", *args]):
+                if word == "" or (word.startswith("--") and word.endswith("=")):
+                    name = word.removesuffix("=") or (before if before.startswith("-") else "a word")
+                    raise click.UsageError(f"{name} is empty: say what it is to be, or leave it out", ctx)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
@@ -112,7 +126,7 @@ network_option = click.option(
     "your own. --set network.mean=[...] says how images go into it.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of training and attacks."
+    "--seed", type=click.IntRange(0, LARGEST_SEED), default=1, show_default=True, help="Of training and attacks."
 )
 seeds_option = click.option(
     "--seeds", metavar="0-4|0,2,7", help="Several seeds in place of one: numbers and ranges, ends included."

@@ -11,3 +11,6 @@ ENGINES = ("sequential", "ray")
 
 LOCAL = "local"
 """A Ray cluster that is started for this run."""
+
+LARGEST_SEED = 2**63 - 1
+"""Seeds go from 0 to this, which generators and result files can hold."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import feature_runs, parallel, sharding, sweep
-from oodbench.running.choices import ALL, AUTO, ENGINES, LOCAL
+from oodbench.running.choices import ALL, AUTO, ENGINES, LARGEST_SEED, LOCAL
 from oodbench.running.imagesets import Sample
 from oodbench.running.plan import Planned
 from oodbench.running.planning import plan_seeds
@@ -165,6 +166,9 @@ class RunConfig(Wrapping):
             raise unknown("engine", self.engine, ENGINES)
         if not self.seeds:
             raise OodbenchError("there are no seeds: give one, or some, such as range(5)")
+        for seed in self.seeds:
+            if not _is_seed(seed):
+                raise OodbenchError(f"a seed is {seed!r}: give whole numbers from 0 to {LARGEST_SEED}")
         if self.module is None and not isinstance(self.network, str | None):
             raise OodbenchError(
                 f"network is of the type {type(self.network).__name__}: give a module that is built, or a name such as "
@@ -279,6 +283,12 @@ class RunConfig(Wrapping):
 
     def _varied(self, suite: Suite) -> Suite:
         return vary(restrict(suite, self.only or suite.only), self.tasks, self.radii, self.threat)
+
+
+def _is_seed(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return False
+    return 0 <= int(value) <= LARGEST_SEED
 
 
 def _several(asked: str | Path | Sequence[str | Path]) -> list[str]:

@@ -12,6 +12,7 @@ from oodbench.basics.team import ALONE, Team
 from oodbench.detector import Detector
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.results.conditions import Setup
+from oodbench.running.choices import LARGEST_SEED
 from oodbench.running.imagesets import Sample
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
@@ -113,11 +114,15 @@ class Request:
     demands: Demands = Demands()
 
 
+MANY = 10_000
+"""So many seeds at most in one command: each is planned before the first one runs."""
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from numbers and ranges that include their ends: `0-4`, `0,2,5`, `0-2,7`.
 
     Raises:
-        OodbenchError: something else.
+        OodbenchError: something else, a seed beyond `LARGEST_SEED`, or more than `MANY` of them.
     """
     found: dict[int, None] = {}
     for part in text.split(","):
@@ -128,6 +133,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
                 f"--seeds {text!r}: {part.strip()!r} is neither a number nor a range upwards: write for instance "
                 "--seeds 0-4 or --seeds 0,2,7"
             )
+        if last > LARGEST_SEED:
+            raise OodbenchError(f"--seeds {text!r}: seeds go from 0 to {LARGEST_SEED}")
+        if len(found) + last - first >= MANY:
+            raise OodbenchError(f"--seeds {text!r} are more than {MANY:,} seeds: run them in parts")
         found |= dict.fromkeys(range(first, last + 1))
     return tuple(found)
 
@@ -141,7 +150,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise OodbenchError(f"--device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
     found = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= found:

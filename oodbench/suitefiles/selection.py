@@ -19,7 +19,7 @@ def parse_radii(text: str) -> tuple[int, ...]:
         OodbenchError: something else than whole numbers from 0 to 255.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) <= GRID for part in parts):
+    if not all(part.isdecimal() and int(part) <= GRID for part in parts):
         raise OodbenchError(
             f"--eps {text!r} is not a list of whole numbers from 0 to 255: write for instance --eps 2,4,8"
         )

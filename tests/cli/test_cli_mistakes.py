@@ -36,6 +36,9 @@ from oodbench.running import runner
         (["--suite", "typo.toml", "--detector", "msp"], "did you mean 'atom'"),
         (["--detector", "msp", "--checkpoint", "page.html"], "is a web page"),
         (["--detector", "msp", "--out", "page.html/results"], "cannot write"),
+        (["--detector", "msp", "--eps", ""], "--eps is empty: say what it is to be, or leave it out"),
+        (["--detector", "msp", "--out="], "--out is empty"),
+        (["--detector", "msp", "--seeds", "", "--limit", "5"], "--seeds is empty"),
     ],
 )
 def test_mistakes_end_with_a_line_code_2_and_nothing_written(oodbench, tmp_path, arguments, told):

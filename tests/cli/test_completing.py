@@ -23,8 +23,8 @@ def offered(tmp_path, monkeypatch):
     ("line", "names"),
     [
         ("run --detector ato", ["atom"]),
-        ("run --detector al", ["all"]),
-        ("tune --detector al", []),
+        ("run --detector al", ["aloe", "all"]),
+        ("tune --detector all", []),
         ("run --suite digits", ["digits", "digits-adv"]),
         ("run --task linf-", ["linf-adaptive"]),
         ("run --only lette", ["letters"]),

@@ -109,6 +109,10 @@ def test_parameters_are_a_mapping_or_settings_in_their_order(registry):
     [
         (dict(engine="rya"), "did you mean 'ray'"),
         (dict(seed=[]), "no seeds"),
+        (dict(seed=-1), "a seed is -1: give whole numbers from 0"),
+        (dict(seed=[1, 1.5]), "a seed is 1.5"),
+        (dict(seed=2**63), "give whole numbers from 0"),
+        (dict(seed=True), "a seed is True"),
         (dict(checkpoint="x", pretrained=True), "exclude each other"),
         (dict(jobs=0), "number of processes"),
         (dict(plugins=["nowhere.py"]), "nowhere.py"),

@@ -40,10 +40,24 @@ def test_other_seeds_are_refused(text):
         parse_seeds(text)
 
 
+@pytest.mark.parametrize("text", ["0-99999999999", f"0-{2**63 - 1}", "0-5000,6000-11000"])
+def test_seeds_that_would_fill_the_memory_are_refused(text):
+    with pytest.raises(OodbenchError, match="more than 10,000 seeds"):
+        parse_seeds(text)
+
+
+def test_seeds_that_no_generator_holds_are_refused():
+    assert parse_seeds(str(2**63 - 1)) == (2**63 - 1,)
+    with pytest.raises(OodbenchError, match="seeds go from 0 to 9223372036854775807"):
+        parse_seeds(str(2**63))
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--seed", "1", "--seeds", "2"], "--seed and --seeds exclude each other"),
+        (["--seed", str(2**63)], "is not in the range"),
+        (["--device", "cuda:²"], "is not a device"),
         (["--seeds", "4-0"], "'4-0' is neither a number nor a range"),
         (["--address", "auto"], "for --engine ray"),
         (["--cpus", "2"], "for --engine ray"),

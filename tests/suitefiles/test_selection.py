@@ -66,7 +66,7 @@ def test_what_cannot_be_is_refused(suite, names, radii, side, said):
 
 def test_radii_as_people_write_them():
     assert parse_radii("0, 2,2,16") == (0, 2, 16)
-    for wrong in ("", "-1", "256", "1.5", "a", "1,,2"):
+    for wrong in ("", "-1", "256", "1.5", "a", "1,,2", "²", "٣²"):
         with pytest.raises(OodbenchError, match="whole numbers from 0 to 255"):
             parse_radii(wrong)
 

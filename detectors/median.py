@@ -72,7 +72,7 @@ class Median(Detector):
     def _around(self, images: Tensor, draws: Draws) -> Tensor:
         """The base's scores of the copies, float64 (n, N)."""
         numbers = range(self.parameters.n)
-        return scores_around(self._base.score, images, self.parameters.sigma, numbers, draws).double()
+        return scores_around(self._base.score, images, self.parameters.sigma, numbers, draws)
 
     def score_representation(self, representation: Representation) -> Tensor:
         """Not possible: the copies take passes of their own."""

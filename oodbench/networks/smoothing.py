@@ -12,7 +12,7 @@ from oodbench.networks.network import batch_size
 
 
 def scores_around(score: PerImage, images: Tensor, sigma: float, numbers: Sequence[int], draws: Draws) -> Tensor:
-    """The score of each noisy copy of each image, (D, N); each row is one draw.
+    """The score of each noisy copy of each image, float64 (D, N); each row is one draw.
 
     Copies are not cut to [0, 1], nor rounded: the noise is Gaussian, as guarantees ask of it. They are scored in
     batches of the usual size, so that their number costs time and no memory. On the way back only those are scored
@@ -39,10 +39,10 @@ class _Around(torch.autograd.Function):
         ctx.save_for_backward(images)
         ctx.rest = score, sigma, numbers, draws
         rows = [torch.arange(len(images), device=images.device)] * len(numbers)
-        found = []
+        found = [images.new_zeros(0, dtype=torch.float64)]
         with torch.no_grad():
             for some, noise, _ in _together(images, numbers, rows, draws):
-                found.append(score(images[some] + sigma * noise))
+                found.append(score(images[some] + sigma * noise).double())
         return torch.cat(found).view(len(numbers), len(images))
 
     @staticmethod

@@ -58,6 +58,14 @@ def test_of_a_median_one_copy_of_each_image_is_scored_again():
     assert max(count for _, count in looked) <= 64
 
 
+def test_of_no_images_there_are_no_scores():
+    value, gradient = value_and_gradient(
+        lambda at: median(scores_around(bent, at, SIGMA, range(3), CommonDraws("x"))), images()[:0]
+    )
+    assert value.shape == (0,)
+    assert gradient.shape == (0, 3, 4, 4)
+
+
 def test_further_numbers_go_on_where_others_stopped():
     draws = CommonDraws("x")
     whole = scores_around(bent, images(), SIGMA, range(6), draws)

@@ -82,6 +82,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
         "oodbench/suites/digits-adv.toml",
         "oodbench/figures/published.csv",
         "oodbench/figures/measured.csv",
+        "oodbench/figures/openood.toml",
         "oodbench/figures/networks/digits/index.json",
         "oodbench/figures/networks/digits/atom.safetensors",
     ):

@@ -15,6 +15,7 @@ from plugintext import PLUGINS
 from torch import Tensor
 
 from oodbench import cli
+from oodbench.attacks import convergence
 from oodbench.networks.network import Network, Representation
 from oodbench.results.store import Cell, Scores
 
@@ -151,6 +152,15 @@ def store_cell(
 def stored():
     """Writes a small cell with hand-made scores: `store_cell`."""
     return store_cell
+
+
+@pytest.fixture
+def briefly_continued(monkeypatch):
+    """After an attack its images are climbed on with for a few steps, not for 200, which take longer than all else.
+
+    Scores are the same; tests/attacks/test_convergence.py is about what these steps find.
+    """
+    monkeypatch.setattr(convergence, "ITERATIONS", 5)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from oodbench.attacks import checks
 from oodbench.running import config, runner
 from tests.prose import GUIDES, TEXT, blocks, one
 
+pytestmark = pytest.mark.usefixtures("briefly_continued")
+
 QUICK = ["--set", "epochs=1", "--set", "linf.steps=2", "--set", "compositional.steps=2", "--limit", "30"]
 
 
@@ -139,11 +141,16 @@ def unreachable(*_, **__):
     raise urllib.error.URLError("no net here")
 
 
-def fewer_steps(arguments):
-    """What shortens the attacks of a run, where numbers do not matter."""
+SHORT = {"linf": "linf.steps=2", "compositional": "compositional.steps=2", "linf-adaptive": "linf-adaptive.level=quick"}
+"""What shortens a task, where numbers do not matter."""
+
+
+def shortened(arguments):
+    """Options that shorten the attacks of a run."""
     asked = [word for before, word in pairwise(arguments) if before == "--task"]
-    short = [task for task in ("linf", "compositional") if task in asked or not asked]
-    return [word for task in short for word in ("--set", f"{task}.steps=2")]
+    tasks = asked or (["linf-adaptive"] if "birds.toml" in arguments else ["linf", "compositional"])
+    changes = [SHORT[task] for task in tasks if task in SHORT]
+    return [word for change in changes if change not in arguments for word in ("--set", change)]
 
 
 @pytest.mark.parametrize("command", EVERY)
@@ -163,8 +170,8 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     if arguments[0] == "keep":  # what has been trained
         arguments += ["--set", "epochs=1"]
         assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
-    if arguments[0] in ("run", "tune") and "digits-adv" in arguments:
-        arguments += fewer_steps(arguments)
+    if arguments[0] in ("run", "tune") and re.search("digits-adv|birds", command):
+        arguments += shortened(arguments)
     if "full" in arguments:
         for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
             monkeypatch.setattr(checks, name, fewer)

@@ -11,6 +11,7 @@ import time
 import h5py
 import numpy as np
 import pandas as pd
+import pytest
 from contents import arrays
 from quickrun import QUICK, run
 
@@ -19,6 +20,8 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.metrics import METRICS
 from oodbench.results.store import cells
+
+pytestmark = pytest.mark.usefixtures("briefly_continued")
 
 
 def start(folder, *arguments):

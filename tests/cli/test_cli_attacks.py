@@ -19,6 +19,8 @@ from oodbench.results.store import cells
 from oodbench.scoring.batches import exact
 from oodbench.scoring.fitting import fit
 
+pytestmark = pytest.mark.usefixtures("briefly_continued")
+
 QUICK = ("run", "--suite", "digits-adv", "--set", "epochs=1", "--limit", "40", "--detector", "msp")
 
 
@@ -117,7 +119,7 @@ def test_a_subset_is_attacked_as_it_is_in_the_whole(oodbench, tmp_path):
 
 
 def test_a_curve_over_radii_begins_with_the_clean_images(oodbench):
-    code, _, err = oodbench(*QUICK, "--task", "clean", "--task", "linf", "--eps", "0,8,64")
+    code, _, err = oodbench(*QUICK, "--task", "clean", "--task", "linf", "--eps", "0,8,64", "--set", "linf.steps=10")
     assert code == 0, err
     frame = frame_of(oodbench)
     auroc = frame[frame.metric == "auroc"].groupby("task", sort=False)["value"].mean()
@@ -158,6 +160,7 @@ def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):
     names = ("certified", "linf", "clean")
     tasks = [word for name in names for word in ("--task", name)]
     settings = ["--set", "linf.epsilon=1", "--set", "certified.epsilon=1", "--set", "linf.objective=adaptive"]
+    settings += ["--set", "linf.steps=10"]
     code, out, err = oodbench(*QUICK, "--detector", "knn", "--set", "knn.k=5", *tasks, *settings)
     assert code == 0, err
     assert "certified: a guarantee, for OOD images anywhere within 1/255 (L-infinity)." in out

@@ -16,6 +16,8 @@ from oodbench.images.decoding import opened
 from oodbench.images.photographs import write_photographs
 from oodbench.networks import checkpoints
 
+pytestmark = pytest.mark.usefixtures("briefly_continued")
+
 SUITE = """
 version = 1
 id = {test = "cats", train = "cats-train", classes = 3, heldout = 4}

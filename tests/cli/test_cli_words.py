@@ -10,6 +10,8 @@ import pytest
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 
+pytestmark = pytest.mark.usefixtures("briefly_continued")
+
 ROOT = Path(__file__).parents[2]
 PLUGIN = """
 from oodbench.detector import Detector
@@ -67,6 +69,8 @@ def test_every_help_ends_with_two_lines_that_run(oodbench, verb):
         program, *arguments = example.split()
         assert program == "oodbench"
         quick = ["--limit", "60", "--set", "epochs=1"] if arguments[0] in ("run", "tune") else []
+        if quick and "digits-adv" in arguments:
+            quick += ["--set", "linf.steps=2", "--set", "compositional.steps=2"]
         assert oodbench(*arguments, *quick)[0] == 0
 
 

@@ -7,6 +7,8 @@ from tests.fuzz.example import make
 from tests.fuzz.rounds import attempt, seeds
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.usefixtures("briefly_continued")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):

@@ -167,6 +167,6 @@ def test_images_that_compress_as_well_as_can_be_are_read(tmp_path, monkeypatch, 
     monkeypatch.setattr(packs, "ROOM", 1000)
     path = tmp_path / "black.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("images", (9, 500, 500, 3), np.uint8, chunks=(1, 500, 500, 3), compression=compression)
-        file["images"][:] = np.uint8(7)
+        pixels = np.full((9, 500, 500, 3), 7, np.uint8)
+        file.create_dataset("images", data=pixels, chunks=(1, 500, 500, 3), compression=compression)
     assert len(read_pack(path, "black")) == 9

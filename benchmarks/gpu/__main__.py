@@ -76,7 +76,8 @@ def main(
         registry = discover()
         if folder is not None:
             put_together(folder, place, click.echo)
-        wanted = chosen(tiny(place) if tiny_ else steps(place, registry.names()), only)
+        methods = [name for name in registry.names() if not registry[name].only_by_name]
+        wanted = chosen(tiny(place) if tiny_ else steps(place, methods), only)
         found = survey(wanted, place, registry, click.echo)
         stop = lambda: time.monotonic() > end  # noqa: E731
         if plan_only:

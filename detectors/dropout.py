@@ -24,10 +24,12 @@ ELEMENTS, CHANNELS = (nn.Dropout,), (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Dropout(Detector):
-    """The largest of the mean softmax probabilities over passes with dropout, as its log-odds.
+    r"""The largest of the mean softmax probabilities over passes with dropout, as its log-odds.
 
     The network's own dropout layers draw, and nothing else of it leaves evaluation mode. A network without any is
     refused, and so is one whose only dropout is a function called in its forward pass, which cannot be seen.
+
+    $$s(x) = \log\frac{p}{1 - p}, \qquad p = \max_k \frac1n \sum_{i=1}^{n} \operatorname{softmax}(z_i(x))_k$$
     """
 
     name = "dropout"

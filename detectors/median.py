@@ -18,11 +18,14 @@ from oodbench.registry import in_process
 
 
 class Median(Detector):
-    """The median of another detector's scores of noisy copies of the image.
+    r"""The median of another detector's scores of noisy copies of the image.
 
     The copies are the image plus Gaussian noise, neither cut to [0, 1] nor rounded. With an even number of them it is
     the lower of the two in the middle. The network is the base's, trained as the base asks for, and so is all that is
     learned or tuned; the base has its default parameters.
+
+    $$s(x) = \operatorname{median}_{i \le n}\, s_{\text{base}}(x + \sigma \epsilon_i), \qquad
+    \epsilon_i \sim \mathcal{N}(0, I)$$
     """
 
     name = "median"

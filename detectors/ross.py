@@ -27,10 +27,12 @@ LEAST = 1e-12
 
 
 class ROSS(Median):
-    """min(m, q) + max(m - q, 0) (1 + lambda / d), m the median of the base's scores of noisy copies.
+    r"""The median of noisy copies' scores, stretched above a quantile where the scores of the copies agree.
 
-    d is the mean distance of these scores from m, which the authors call MAD, and q the 5 % quantile of m on held-out
-    ID images.
+    m is the median of the base's scores of noisy copies, d the mean distance of these scores from m, which the authors
+    call MAD, and q the 5 % quantile of m on held-out ID images.
+
+    $$s(x) = \min(m, q) + \max(m - q, 0)\, (1 + \lambda / d)$$
     """
 
     name = "ross"

@@ -56,7 +56,7 @@ def _outcome() -> tuple[int, str]:
         # click takes the end of a file for Ctrl-D, of any file.
         if isinstance(error.__cause__, EOFError):
             return OURS, _about_ourselves()
-        return INTERRUPTED, "\noodbench: interrupted; the same command goes on where this one stopped\n"
+        return INTERRUPTED, "\noodbench: interrupted; what was finished is kept: give the same command again\n"
     except OSError as error:
         return _about_files(error)
     except PipedError as error:

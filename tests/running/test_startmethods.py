@@ -49,7 +49,8 @@ def test_a_script_without_a_main_guard_gives_the_numbers(folder, monkeypatch, me
     command = [sys.executable, "-" if piped else "script.py"]
     found = subprocess.run(command, input=script if piped else None, cwd=folder, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    assert found.stderr == ""
+    # On a busy machine there may be progress to tell.
+    assert [line for line in found.stderr.splitlines() if line and " passes done" not in line] == []
     monkeypatch.chdir(folder)
     frame = oodbench.run(
         "mine.toml", ["msp", "energy"], seed=[1, 2], data=".", checkpoint=NETWORK, out="here", say=lambda _: None

@@ -177,10 +177,14 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
             monkeypatch.setattr(checks, name, fewer)
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
         arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]
-    if arguments[0] in ("fit", "score", "export") and len(arguments) == 1:  # the verb, spoken of
+    if arguments[0] in ("fit", "score", "export", "features", "plot") and len(arguments) == 1:  # the verb, spoken of
         arguments += ["--help"]
     if "energy.ood" in arguments and arguments[0] != "fit":  # what was fitted before
         assert reader(*["fit", "--suite", "digits", "--detector", "energy", "--pretrained", "-o", "energy.ood"])[0] == 0
+    if "--features" in arguments:  # what was exported before; nothing is trained there
+        made = ["features", "--suite", "digits", "--pretrained", "--limit", "40", "-o", "digits.features"]
+        assert reader(*made)[0] == 0
+        arguments = [*shlex.split(command.replace("FILE", "digits.features"))[1:], "--jobs", "1"]
     if arguments[0] == "tune":
         arguments += ["--limit", "40", "--set", "epochs=1"]
     code, _, err = reader(*arguments)

@@ -158,7 +158,8 @@ def stored():
 def briefly_continued(monkeypatch):
     """After an attack its images are climbed on with for a few steps, not for 200, which take longer than all else.
 
-    Scores are the same; tests/attacks/test_convergence.py is about what these steps find.
+    Scores are the same, but for those of this climb; tests/attacks/test_convergence.py is about what it finds.
+    Processes that a test starts know nothing of this.
     """
     monkeypatch.setattr(convergence, "ITERATIONS", 5)
 

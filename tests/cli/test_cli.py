@@ -3,17 +3,14 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 import textwrap
-import time
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from contents import arrays
-from quickrun import QUICK, run
+from quickrun import run
 
 from oodbench.basics import files
 from oodbench.images.imageset import ImageSet
@@ -22,12 +19,6 @@ from oodbench.metrics import METRICS
 from oodbench.results.store import cells
 
 pytestmark = pytest.mark.usefixtures("briefly_continued")
-
-
-def start(folder, *arguments):
-    """The same run in a process of its own."""
-    command = [sys.executable, "-m", "oodbench", "run", "--suite", "digits-adv", *arguments, *QUICK]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_run_ends_with_the_table_and_where_it_is(oodbench, tmp_path):
@@ -146,29 +137,6 @@ def test_published_convention(oodbench):
     assert code == 0
     assert "Convention 'published'" in out
     assert "smooth-noise" in out
-
-
-def test_killed_anywhere_a_run_goes_on_to_the_same_numbers(oodbench, tmp_path):
-    run(oodbench, "--detector", "oe", "--out", "whole")
-    cut = tmp_path / "cut"
-    for trace in ("networks/*.unfinished", "digits-adv/oe/*.h5"):
-        child = start(tmp_path, "--detector", "oe", "--out", "cut")
-        deadline = time.monotonic() + 120
-        while not list(cut.glob(trace)) and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        child.kill()
-        child.communicate()
-    run(oodbench, "--detector", "oe", "--out", "cut")
-    assert arrays(cut) == arrays(tmp_path / "whole")
-    assert [path for path in cut.rglob("*") if path.suffix in (".tmp", ".unfinished")] == []
-
-
-def test_two_processes_on_one_cell(oodbench, tmp_path):
-    run(oodbench, "--detector", "msp", "--out", "alone")
-    for child in [start(tmp_path, "--detector", "msp", "--out", "both") for _ in range(2)]:
-        _, err = child.communicate(timeout=300)
-        assert child.returncode == 0, err
-    assert arrays(tmp_path / "both") == arrays(tmp_path / "alone")
 
 
 def test_own_packs_and_a_checkpoint(oodbench, tmp_path):

@@ -172,6 +172,8 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
     if arguments[0] in ("run", "tune") and re.search("digits-adv|birds", command):
         arguments += shortened(arguments)
+    if "birds.toml" in arguments:  # a large network, attacked by all that there is
+        arguments += ["--images", "1"]
     if "full" in arguments:
         for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
             monkeypatch.setattr(checks, name, fewer)

@@ -4,16 +4,20 @@ The way from images to scores takes images, so a number goes it as one: a strip 
 three levels are the digits of the number, the lowest in red. What looks at images themselves finds nothing there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from oodbench.basics.files import digest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LEVELS = 256
 MOST = LEVELS**3
@@ -58,7 +62,7 @@ class Numbered:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which: Any) -> "Numbered":
+    def __getitem__(self, which: Any) -> Numbered:
         return replace(self, rows=self.rows[which])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.uint8]:
@@ -67,6 +71,8 @@ class Numbered:
 
     def on(self, device: torch.device) -> Tensor:
         """The strips, uint8 (N, 3, 1, W), which take no more memory than their numbers."""
+        import torch  # sets of images are listed without it
+
         colours = torch.from_numpy(self._colours()).to(device)
         return colours[:, :, None, None].expand(-1, -1, 1, self.size[1])
 

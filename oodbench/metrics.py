@@ -112,12 +112,15 @@ def at_clean_threshold(given: CleanThreshold) -> dict[str, float]:
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
-    """Share of predictions (N,) that equal the labels (N,), of the images that have both; NaN if none has.
+    """Share of predictions (N,) that equal the labels (N,), of the images that have a label; NaN if none has.
 
-    A label below 0 says that nobody knows what is in the image, a prediction below 0 that the network does not tell.
+    A label below 0 says that nobody knows what is in the image. A prediction below 0 is no class, and wrong; where all
+    are, the network does not tell classes at all, and the share is NaN.
     """
-    known = (labels >= 0) & (predictions >= 0)
-    return float(np.mean(predictions[known] == labels[known])) if known.any() else float("nan")
+    known = labels >= 0
+    if not known.any() or (predictions[known] < 0).all():
+        return float("nan")
+    return float(np.mean(predictions[known] == labels[known]))
 
 
 @dataclass(frozen=True)

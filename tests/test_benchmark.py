@@ -155,7 +155,7 @@ def test_without_gradients_images_are_scored_and_attacks_refused_by_name():
 
 
 def test_the_calls_of_readme_and_guide_run_as_they_stand(tmp_path, monkeypatch):
-    calls = [block for block in blocks("python") if "oodbench.benchmark(" in block]
+    calls = [block for block in blocks("python") if "oodbench.benchmark(\n" in block]
     work = one("python", "oodbench.fit(")
     monkeypatch.chdir(tmp_path)
     for folder, images in (("birds/test", TEST.first(4)), ("birds/train", TRAIN), ("boats", LETTERS.first(4))):

@@ -71,7 +71,11 @@ def test_interrupted_slices_end_with_what_an_uninterrupted_run_makes(oodbench, p
 
 def test_several_processes_of_a_run_are_interrupted_together(place):
     both = replace(place, jobs=2)
-    step = Step("both", "two trainings at once", evaluation=Evaluation("digits", ("msp", "oe"), (), limit=20))
+    step = Step(
+        "both",
+        "two trainings at once",
+        evaluation=Evaluation("digits", ("msp", "oe"), limit=20, settings=("epochs=500",)),
+    )
     begun = lambda: len(list(place.results.rglob("*.unfinished"))) == 2  # noqa: E731
     assert carry_out(step, [], both, 0.0, begun, print).outcome == UNFINISHED
     left = costs.left(step.evaluation, both, discover())

@@ -170,7 +170,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     if "all" in arguments:
         monkeypatch.setattr(runner, "execute", lambda *_, **__: [])  # planned to the last pass, and left at that
         monkeypatch.setattr(config, "on_ray", lambda *_: [])  # tests/running/test_ray.py has a cluster
-    if arguments[0] == "run":
+    if arguments[0] == "run" and len(arguments) > 1:
         arguments += ["--jobs", "1"] if "all" in arguments and "--engine" not in arguments else []
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])
     if command == "oodbench check":  # the verb, spoken of
@@ -190,7 +190,9 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
             monkeypatch.setattr(checks, name, fewer)
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
         arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]
-    if arguments[0] in ("fit", "score", "export", "features", "plot") and len(arguments) == 1:  # the verb, spoken of
+    if (
+        arguments[0] in ("run", "fit", "score", "export", "features", "plot") and len(arguments) == 1
+    ):  # the verb, spoken of
         arguments += ["--help"]
     if "energy.ood" in arguments and arguments[0] != "fit":  # what was fitted before
         assert reader(*["fit", "--suite", "digits", "--detector", "energy", "--pretrained", "-o", "energy.ood"])[0] == 0

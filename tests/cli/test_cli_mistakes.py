@@ -121,7 +121,7 @@ def test_interrupting_says_how_to_go_on(oodbench, monkeypatch):
     monkeypatch.setattr(runner, "execute", interrupt)
     code, _, err = oodbench("run", "--suite", "digits-adv", "--detector", "msp")
     assert code == 130
-    assert "goes on where" in err
+    assert "what was finished is kept: give the same command again" in err
 
 
 def test_all_missing_sets_are_named_at_once(oodbench, tmp_path):

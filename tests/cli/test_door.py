@@ -47,8 +47,10 @@ print(json.dumps(found))
 
 
 @pytest.fixture
-def asked(tmp_path):
+def asked(tmp_path, monkeypatch):
     """What some commands say one after the other in one fresh process, and which of `HEAVY` each leaves imported."""
+    # Of this test alone: another state of the code keeps what it has found out in the same place.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def asked(commands):
         done = subprocess.run(

@@ -51,6 +51,6 @@ def test_every_phase_of_a_training_counts(tmp_path):
 
 
 def test_a_phase_counts_by_its_own_recipe(tmp_path):
-    # Energy fine-tuning: 20 epochs of 100 images, then 10 of one step with 256 outliers.
-    training = Passes(1, 1) * (20 * 100 + 10 * (100 + 256))
+    # Energy fine-tuning: 20 epochs of 100 images, then 20 of one step with 256 outliers.
+    training = Passes(1, 1) * (20 * 100 + 20 * (100 + 256))
     assert cost(tmp_path, "energy-ft") == training + Passes(forward=500)

@@ -148,7 +148,7 @@ def test_a_dry_run_shows_the_shard_and_python_takes_it(oodbench, tmp_path):
     assert "shard 3/3 has nothing to do" in said[0]
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "-1/3", "1", "1/", "/3", "1/3/5", "a/b", "1.0/2", "", "²/3"])
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "-1/3", "1", "1/", "/3", "1/3/5", "a/b", "1.0/2", "²/3"])
 def test_other_shards_are_refused(oodbench, tmp_path, text):
     code, _, err = oodbench(*QUICK, "--detector", "msp", "--shard", text)
     assert code == 2

@@ -27,8 +27,9 @@ def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(boar
     heights = [bar.get_height() for container in axes.containers for bar in container]
     assert heights == [mean(board, name, task, "fpr95") for name in ("able", "baker") for task in names]
     assert axes.get_ylabel() == "FPR@95, percent"
-    hatched = {bar.get_hatch() for bar in axes.containers[0]}
-    assert hatched == {"////" if task in board.rows[0].doubted else None for task in names}
+    hatched = [bar.get_hatch() is not None for container in axes.containers for bar in container]
+    assert hatched == [task in row.doubted for row in board.rows for task in names]
+    assert any(hatched)
 
 
 def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):

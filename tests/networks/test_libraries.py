@@ -262,7 +262,7 @@ def test_residual_is_centred_on_nought_where_there_is_no_head():
 
 def test_accuracy_is_of_images_whose_class_the_network_tells():
     assert np.isnan(accuracy(np.array([-1, -1]), np.array([0, 1])))
-    assert accuracy(np.array([0, 1, -1]), np.array([0, 0, 0])) == 0.5
+    assert accuracy(np.array([0, 1, -1, 0]), np.array([0, 0, 0, 0])) == 0.5
 
 
 def test_a_run_without_a_head_has_no_accuracy_and_refuses_by_name_what_asks_for_logits(oodbench, tmp_path):

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from inspect import signature
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 CALLER = 3
 """Frames from a function of a description up to whoever called it, for warnings."""
 
-_EXPLAINED = "    Attributes:"
+_EXPLAINED = "\nAttributes:"
 """What stands above the attributes of a class in its docstring."""
 
 
@@ -53,7 +53,7 @@ def _asked_as(described: Callable[P, C]) -> Callable[[Callable[[C], T]], Callabl
 
         returned = signature(function).return_annotation
         asked.__signature__ = signature(described).replace(return_annotation=returned)  # type: ignore[attr-defined]
-        asked.__doc__ = f"{function.__doc__}\n{_attributes(described)}"
+        asked.__doc__ = f"{cleandoc(function.__doc__ or '')}\n\n{_attributes(described)}"
         return asked
 
     return made
@@ -61,9 +61,10 @@ def _asked_as(described: Callable[P, C]) -> Callable[[Callable[[C], T]], Callabl
 
 def _attributes(described: Any) -> str:
     """The attributes of a class as its docstring and those of its bases explain them, as arguments."""
-    texts = [str(vars(one).get("__doc__")) for one in described.__mro__ if one is not object]
+    # From Python 3.13 on docstrings come without the indentation that they are written with.
+    texts = [cleandoc(str(vars(one).get("__doc__"))) for one in described.__mro__ if one is not object]
     parts = [text.partition(_EXPLAINED)[2].rstrip() for text in texts]
-    return "".join(["    Args:", *parts, "\n    "])
+    return "".join(["Args:", *parts, "\n"])
 
 
 @_asked_as(RunConfig)

@@ -56,26 +56,16 @@ class L2(Task):
         # What a suite says can be read without torch, which an attack takes.
         import torch
 
-        from oodbench.attacks.ascent import summit
         from oodbench.attacks.balls import L2Ball
         from oodbench.attacks.pgd_l2 import pgd_l2
         from oodbench.basics.randomness import uniform_per_image
+        from oodbench.tasks.climbed import climbed
 
         uniform = torch.from_numpy(uniform_per_image(indices, tuple(images.shape[1:]), "l2", purpose)).to(images)
         start = L2Ball(images, self.epsilon).inside(2 * uniform - 1)
         objective = goal.published if self.objective == "published" else goal.climbed(purpose)
         found = pgd_l2(objective, images, epsilon=self.epsilon, step=self.step, steps=self.steps, start=start)
-        idle = found.stalled
-        arrived = torch.zeros_like(idle)
-        arrived[idle] = summit(objective, L2Ball(images[idle], self.epsilon), found.images[idle])
-        extras = {
-            "objective_before": found.before,
-            "objective_after": found.after,
-            "stuck": found.stuck,
-            "broken": found.broken,
-            "stalled": idle & ~arrived,
-        }
-        return Altered(found.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
+        return climbed(found, objective, images, lambda some: L2Ball(some, self.epsilon))
 
     def passes(self) -> Passes:
         """The attack, then one pass for the score."""

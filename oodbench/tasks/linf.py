@@ -54,10 +54,10 @@ class Linf(Task):
         # What a suite says can be read without torch, which an attack takes.
         import torch
 
-        from oodbench.attacks.ascent import summit
         from oodbench.attacks.balls import LinfBall
         from oodbench.attacks.pgd import pgd, random_start
         from oodbench.basics.randomness import uniform_per_image
+        from oodbench.tasks.climbed import climbed
 
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
@@ -70,17 +70,7 @@ class Linf(Task):
             steps=self.steps,
             start=start,
         )
-        idle = found.stalled
-        arrived = torch.zeros_like(idle)
-        arrived[idle] = summit(objective, LinfBall(images[idle], self.epsilon), found.images[idle])
-        extras = {
-            "objective_before": found.before,
-            "objective_after": found.after,
-            "stuck": found.stuck,
-            "broken": found.broken,
-            "stalled": idle & ~arrived,
-        }
-        return Altered(found.images, {name: value.double().cpu().numpy() for name, value in extras.items()})
+        return climbed(found, objective, images, lambda some: LinfBall(some, self.epsilon))
 
     def passes(self) -> Passes:
         """The attack, then one pass for the score."""

@@ -5,7 +5,7 @@ from itertools import chain
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from docs._pages import choosing, detectors, images, suites, tasks
+from docs._pages import choosing, detectors, gallery, images, suites, tasks
 from docs._pages.page import Page
 from oodbench.registry import discover
 
@@ -13,7 +13,8 @@ from oodbench.registry import discover
 def written() -> list[Page]:
     """Every page that is written here, in the order of the navigation."""
     registry = discover()
-    return [*chain(detectors.pages(registry), suites.pages(), tasks.pages(), images.pages(), choosing.pages(registry))]
+    about = [detectors.pages(registry), suites.pages(), tasks.pages(), images.pages(), choosing.pages(registry)]
+    return [*chain(*about, gallery.pages())]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -31,6 +32,8 @@ def _fill(navigation: list[object], found: list[Page]) -> None:
         if isinstance(entry, dict):
             for title, inside in entry.items():
                 if isinstance(inside, str) and inside.endswith("/"):
-                    entry[title] = [{page.title: page.path} for page in found if page.path.startswith(inside)]
+                    entry[title] = [
+                        {page.title: page.path} for page in found if page.title and page.path.startswith(inside)
+                    ]
                 elif isinstance(inside, list):
                     _fill(inside, found)

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from oodbench.images import drawing
+from oodbench.images import drawing, samples
 from oodbench.images.imageset import ImageSet
 
 TRAIN_DIGITS = 1297
@@ -36,13 +36,10 @@ class Builtin:
 
 
 def _digits(name: str, part: slice) -> ImageSet:
-    from sklearn.datasets import load_digits  # here and in `drawing`: what there is can be said without it
-
-    digits = load_digits()
-    chosen = np.random.default_rng(100).permutation(len(digits.target))[part]
-    labels = digits.target[chosen].astype(np.int64)
+    levels, labels = samples.digits()
+    chosen = np.random.default_rng(100).permutation(len(labels))[part]
     source = "scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)"
-    return ImageSet(name, drawing.enlarge(digits.images[chosen]), labels, source)
+    return ImageSet(name, drawing.enlarge(levels[chosen]), labels[chosen], source)
 
 
 def _letters(name: str) -> ImageSet:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from oodbench.images import samples
+
 Pixels = npt.NDArray[np.uint8]
 SIZE = 32
 
@@ -47,9 +49,7 @@ def glyphs(characters: Sequence[str], generator: np.random.Generator) -> Pixels:
 
 def photo_patches(photo: str, count: int, generator: np.random.Generator) -> Pixels:
     """Square patches of one of scikit-learn's photographs, 32 to 128 pixels wide, brought down with antialiasing."""
-    from sklearn.datasets import load_sample_image
-
-    picture = Image.fromarray(load_sample_image(photo))
+    picture = samples.photograph(photo)
     patches = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
     for patch in patches:
         side = int(SIZE * generator.uniform(1, 4))

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_image
 
-from oodbench.images import drawing
+from oodbench.images import drawing, samples
 from oodbench.images.builtin import BUILTINS, OUTLIER_GLYPHS, TEST_LETTERS
 
 
@@ -52,6 +52,18 @@ def test_digits_are_all_of_scikit_learns_and_in_one_split_only(sets):
     seen = [pair for part in (train, test) for pair in zip(map(bytes, part.images), part.labels.tolist(), strict=True)]
     assert len(seen) == 1797
     assert dict(seen) == originals
+
+
+@pytest.mark.parametrize("kept", ["where it is known to be", "elsewhere"])
+def test_what_scikit_learn_ships_is_read_to_the_same_pixels(monkeypatch, kept):
+    if kept == "elsewhere":
+        monkeypatch.setattr(samples, "find_spec", lambda name: None)
+    digits = load_digits()
+    levels, labels = samples.digits()
+    np.testing.assert_array_equal(levels, digits.images)
+    np.testing.assert_array_equal(labels, digits.target)
+    for name in ("china.jpg", "flower.jpg"):
+        np.testing.assert_array_equal(np.asarray(samples.photograph(name)), load_sample_image(name))
 
 
 def test_enlarging_keeps_levels_and_places():

@@ -14,6 +14,7 @@ from oodbench.training import pretrained
 from tests.realimages import needs_real_images, real_images
 
 SETS = ("svhn-test-10k", "textures-10classes", "tinyimagenet-heldout")
+MEAN = f"mean:{'+'.join(SETS)}"
 DETECTORS = ("msp", "oe", "acet", "ntom", "atom")
 IMAGES = 200
 
@@ -34,9 +35,11 @@ def table():
 
 def mean(rows, metric):
     """Over the sets, of what the most images were measured on; 0 stands for all of them."""
-    rows = rows[(rows["metric"] == metric) & rows["ood"].isin(SETS)]
-    images = 0 if (rows["images"] == 0).any() else rows["images"].max()
-    return 100 * rows[rows["images"] == images].set_index("ood")["value"].reindex(SETS).mean(skipna=False)
+    rows = rows[rows["metric"] == metric]
+    rows = rows[rows["images"] == (0 if (rows["images"] == 0).any() else rows["images"].max())]
+    # A network that is not kept is trained anew by whoever checks, and its mean alone is held.
+    of_sets, of_means = (rows[rows["ood"].isin(names)].set_index("ood")["value"] for names in (SETS, [MEAN]))
+    return 100 * (of_means.iloc[0] if len(of_means) else of_sets.reindex(SETS).mean(skipna=False))
 
 
 def test_every_figure_of_the_table_is_the_references(table, measured):

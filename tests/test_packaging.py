@@ -4,10 +4,8 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import textwrap
-import venv
 import zipfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from oodbench.cli.work.listing import suite_table
 from oodbench.registry import discover
 from oodbench.suitefiles import suitefile
 from oodbench.version import __version__
+from tests import environments
 from tests.prose import GUIDES, one
 
 ROOT = Path(__file__).parent.parent
@@ -54,15 +53,7 @@ def distributions(clone):
 @pytest.fixture(scope="module")
 def editable(clone, tmp_path_factory):
     """The Python of a fresh environment with an editable install of the clone, and all else from this environment."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    libraries = ("site-packages", "dist-packages")  # Debian's Python has the latter.
-    site.joinpath("zz.pth").write_text("\n".join(path for path in sys.path if Path(path).name in libraries))
-    install = ["--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", clone]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
-    return python
+    return environments.editable(clone, tmp_path_factory.mktemp("environment"))
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def editable(clone: Path, folder: Path) -> Path:
-    """The Python of a new environment in `folder` with an editable install of `clone`; all else is this environment's."""
+    """The Python of a new environment in `folder`: `clone` installed editable, all else from this environment."""
     venv.create(folder)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))

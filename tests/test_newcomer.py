@@ -78,8 +78,8 @@ def test_the_demo_does_what_the_readme_says_it_does(clone, readme):
 
 
 def test_from_a_clone_to_the_table_of_ones_own_model(clone, readme):
-    photographs(clone / "birds/train/red", (200, 40, 40), 6)
-    photographs(clone / "birds/train/blue", (40, 40, 200), 6)
+    photographs(clone / "birds/train/red", (200, 40, 40), 30)
+    photographs(clone / "birds/train/blue", (40, 40, 200), 30)
     photographs(clone / "birds/test/red", (200, 40, 40), 4)
     photographs(clone / "birds/test/blue", (40, 40, 200), 4)
     photographs(clone / "boats", (120, 120, 120), 3)

@@ -11,6 +11,7 @@ from oodbench.cli import completing
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.deploying import export, fit, score
+from oodbench.cli.evidence import evidence, verify
 from oodbench.cli.features import features
 from oodbench.cli.keeping import keep
 from oodbench.cli.listing import list_
@@ -228,6 +229,7 @@ def tune(**asked: Any) -> None:
 
 commands.add_command(check)
 commands.add_command(data)
+commands.add_command(evidence)
 commands.add_command(export)
 commands.add_command(features)
 commands.add_command(fit)
@@ -239,6 +241,7 @@ commands.add_command(report)
 commands.add_command(score)
 commands.add_command(table)
 commands.add_command(threshold)
+commands.add_command(verify)
 
 
 def _begin(detectors: Sequence[str], suites: Sequence[str]) -> None:

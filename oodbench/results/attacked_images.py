@@ -37,7 +37,7 @@ def kept(cell: Cell) -> Iterator[Kept]:
     for group in cell.read():
         if "images" not in group.extras:
             continue
-        images = _verified(cell, group)
+        images = verified(cell, group)
         about = {name: str(of_cell.get(name, "")) for name in ("detector", "seed", "network", "network_digest")}
         about |= {name: str(group.attributes.get(name, "")) for name in ("constants", "images_sha256")}
         source = (
@@ -53,7 +53,12 @@ def kept(cell: Cell) -> Iterator[Kept]:
         yield Kept(ImageSet(name, images, group.labels, source, group.indices), about)
 
 
-def _verified(cell: Cell, group: Scores) -> Pixels:
+def verified(cell: Cell, group: Scores) -> Pixels:
+    """The images that a group kept.
+
+    Raises:
+        OodbenchError: they are not those that were scored.
+    """
     images = group.extras["images"]
     where = f"{cell.path}, {group.task} on {group.image_set}"
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:

@@ -1,0 +1,1 @@
+"""Evidence that outsiders can check, and a board of figures that evidence alone can lower."""

@@ -1,0 +1,306 @@
+"""What there is here to check evidence with: the suite, its images, the network, the detector over it."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench import networks
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.sourcecode import code_digest
+from oodbench.basics.threads import on_threads
+from oodbench.board.archive import Floats, Pixels, Whole
+from oodbench.detector import Detector
+from oodbench.images import catalogue
+from oodbench.images.imageset import ImageSet
+from oodbench.networks import checkpoints
+from oodbench.networks.named import AT
+from oodbench.networks.network import Network
+from oodbench.networks.statedicts import split
+from oodbench.registry import Registry
+from oodbench.running.config import RunConfig
+from oodbench.running.evidence import evidence as learned_from
+from oodbench.running.plan import SuitePlan
+from oodbench.running.planning import plan
+from oodbench.running.request import Machinery, choose_device
+from oodbench.running.train_or_load import provide
+from oodbench.scoring.attacking import Attack, aim, score_attacked
+from oodbench.scoring.clean import score_versions
+from oodbench.scoring.fitting import fit
+from oodbench.suite import Suite
+from oodbench.suitefiles import settings, suitefile
+from oodbench.suitefiles.selection import asked_as, vary
+from oodbench.suitefiles.settings import NETWORK, Setting
+from oodbench.tasks import KINDS, Task
+from oodbench.tasks.versions import Versions
+from oodbench.training import pretrained
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where to look for what evidence names.
+
+    Attributes:
+        registry: the detectors.
+        data: folder of image packs.
+        networks: files of trained networks, beside those that are kept for everybody.
+        suites: files of suites, beside those that come with oodbench.
+        device: where networks run, as `choose_device` takes it.
+    """
+
+    registry: Registry
+    data: Path
+    networks: tuple[Path, ...] = ()
+    suites: tuple[Path, ...] = ()
+    device: str = "cpu"
+
+    def suite(self, name: str) -> Suite | None:
+        """The suite called so; None where there is none. What an archive names is never opened as a file."""
+        for file in self.suites:
+            if file.stem == name:
+                return suitefile.read(str(file))
+        return suitefile.read(name) if name in suitefile.names() else None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be looked at: a detector on a suite, changed as a run changed them.
+
+    Attributes:
+        suite: as its file says.
+        detector: its class.
+        settings: of the run.
+        attack: name of the task that was carried out; "" for none.
+        limit: how many images of each set the run took; 0 for all.
+        seed: of the run.
+    """
+
+    suite: Suite
+    detector: type[Detector]
+    settings: tuple[Setting, ...]
+    attack: str
+    limit: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for setting in self.settings:
+            if setting.name == f"{NETWORK}.name" and (AT in str(setting.value) or "/" in str(setting.value)):
+                raise OodbenchError(
+                    f"the network is {str(setting.value)[:80]!r}, which is built by code that no archive of evidence "
+                    "may name: register it as an entry point, and give it its name there"
+                )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What its suite is to have, so that settings of the task find it."""
+        return (asked_as(self.attack),) if self.attack in self.suite.tasks or asked_as(self.attack) in KINDS else ()
+
+    def applied(self) -> tuple[Suite, Detector]:
+        """The suite and the detector as the settings make them.
+
+        Raises:
+            OodbenchError: a setting that nothing here has.
+        """
+        varied = vary(self.suite, self.tasks, (), "out")
+        suite, (detector,) = settings.apply(self.settings, varied, [self.detector])
+        return suite, detector
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """A detector over the network in a file, on images that are here; `ready` before it scores.
+
+    Attributes:
+        plan: of the run that scored.
+        network: on the device, in evaluation mode.
+        machinery: what calculates.
+        id_scores: of the ID images (M,); none before it is `ready`.
+    """
+
+    plan: SuitePlan
+    network: Network
+    machinery: Machinery
+    id_scores: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def detector(self) -> Detector:
+        """The detector."""
+        (planned,) = self.plan.networks
+        (cell,) = planned.cells
+        return cell.detector
+
+    @property
+    def over_code(self) -> str:
+        """Digest of the code of the method that the detector is over; "" where it is over none."""
+        over = self.detector.over()
+        return code_digest(type(over), root=Detector) if over else ""
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the network's."""
+        return checkpoints.weights_digest(self.network)
+
+    def ready(self) -> "AtHand":
+        """The same, fitted, and its ID images scored.
+
+        Raises:
+            OodbenchError: the detector cannot be fitted.
+        """
+        with on_threads(self._threads):
+            shown = learned_from(self.plan, [self.detector], self.machinery.device)
+            fit([self.detector], self.network, self.plan.suite.id.classes, shown)
+        return replace(self, id_scores=self._scores(self.id_images))
+
+    @property
+    def id_images(self) -> ImageSet:
+        """The ID test images."""
+        return self.plan.images[self.plan.suite.id.test]
+
+    def scores(self, name: str, images: Pixels, indices: Whole) -> Floats:
+        """Scores of images of the OOD set `name`, uint8 (N, H, W, 3) from the places `indices` in it."""
+        return self._scores(ImageSet(name, images, np.full(len(images), -1), "handed in", indices))
+
+    def attacked(self, images: ImageSet, task: Task) -> Pixels:
+        """What the task's attack leaves of some images, uint8 (N, H, W, 3): the same that a run scores."""
+        with on_threads(self._threads):
+            goal = aim(self.detector, task, self.id_images, self.id_scores, self.machinery.device)
+            attack = Attack(self.detector, task, goal, self._purpose(images), keep=True)
+            return score_attacked(attack, images, self.machinery.device).images
+
+    def _scores(self, images: ImageSet) -> Floats:
+        with on_threads(self._threads):
+            purpose, device = self._purpose(images), self.machinery.device
+            (scored,) = score_versions([self.detector], images, Versions(), purpose, device)
+            return scored.scores
+
+    @property
+    def _threads(self) -> int:
+        return self.plan.networks[0].threads
+
+    def _purpose(self, images: ImageSet) -> str:
+        return f"{self.plan.seed}/{images.name}"
+
+
+def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:
+    """An OOD set as a run with this limit takes it.
+
+    Raises:
+        OodbenchError: it is not at hand, or broken.
+    """
+    found = catalogue.load(name, data, suite.network.preprocessing or networks.preprocessing(suite.network.name))
+    return found.spread(limit or None)
+
+
+def even_sample(images: ImageSet, count: int) -> Whole:
+    """Places in the whole set of the `count` images that a run with `--images` takes of a set."""
+    return images.spread(count).indices
+
+
+def places(images: ImageSet, indices: Whole) -> npt.NDArray[np.int64]:
+    """Where images with these places in the whole set stand in a part of it; -1 for those that it lacks."""
+    order = np.argsort(images.indices, kind="stable")
+    found = np.minimum(np.searchsorted(images.indices[order], indices), len(order) - 1)
+    return np.where(images.indices[order[found]] == indices, order[found], -1)
+
+
+def at_hand(asked: Asked, resources: Resources, network: Path) -> AtHand:
+    """The detector over the network in a file, not fitted yet; nothing is trained.
+
+    Raises:
+        OodbenchError: images, or anything that the detector learns from, are not here; the file is another network.
+    """
+    there = catalogue.names(resources.data)
+    sets = [ood.set for ood in asked.suite.ood if ood.set in there] or [ood.set for ood in asked.suite.ood]
+    config = RunConfig(
+        [str(_file(asked.suite, resources))],
+        [asked.detector.name],
+        seed=asked.seed,
+        device=resources.device,
+        data=resources.data,
+        checkpoint=network,
+        limit=asked.limit or None,
+        tasks=asked.tasks,
+        only=sets[:1],
+        parameters=asked.settings,
+    )
+    request = config.request(resources.registry, choose_device(resources.device))
+    (each,) = plan(request, resources.registry)
+    (planned,) = each.networks
+    with on_threads(planned.threads):
+        built = provide(each, planned, request.machinery, _unheard)
+    return AtHand(each, built, request.machinery)
+
+
+def _file(suite: Suite, resources: Resources) -> Path | str:
+    return next((file for file in resources.suites if file.stem == suite.name), suite.name)
+
+
+def kept_as(network: Path, data: Path) -> str:
+    """The name under which a file is kept for everybody; "" where it is on no shelf."""
+    file = split(network)[0]
+    for one in pretrained.known(data).values():
+        if any(
+            one.place(shelves).is_file() and one.place(shelves).samefile(file) for shelves in pretrained.roots(data)
+        ):
+            return one.name
+    return ""
+
+
+def kept_file(name: str, data: Path) -> Path | None:
+    """The file of a network that is kept for everybody; None where it is not here.
+
+    Raises:
+        OodbenchError: it is not the one that its index speaks of.
+    """
+    known = pretrained.known(data)
+    return known[name].find(data) if name in known else None
+
+
+@contextmanager
+def as_files(raw: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
+    """Networks that an archive carries, as files of our own naming while the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="oodbench-") as folder:
+        found = {digest: Path(folder) / f"{digest}.safetensors" for digest in raw}
+        for digest, file in found.items():
+            file.write_bytes(raw[digest])
+        yield found
+
+
+def task_of(constants: str) -> Task:
+    """A task by what a result says that it was.
+
+    Raises:
+        OodbenchError: it is none that moves OOD images, and those alone, in a ball around what they are.
+    """
+    try:
+        said = dict(json.loads(constants))
+        task = KINDS[said.pop("kind")](**said)
+    except (ValueError, TypeError, KeyError) as error:
+        raise OodbenchError(f"its attack is none of {', '.join(KINDS)} with constants that these take") from error
+    if not task.attacks():
+        raise OodbenchError(f"{task.kind!r} moves no image in a ball: evidence is of attacks")
+    if task.side != "out":
+        raise OodbenchError("its ID images are attacked, too: evidence is of attacks on OOD images alone")
+    if len(task.versions()) > 1:
+        raise OodbenchError(f"{task.kind!r} begins at corrupted images: evidence is of balls around images as they are")
+    return task
+
+
+def parameters_of(detector: Detector) -> str:
+    """A detector's parameters as an archive says them."""
+    return json.dumps(asdict(detector.parameters), sort_keys=True)
+
+
+def parsed(texts: Sequence[str]) -> tuple[Setting, ...]:
+    """The settings of a run from an archive."""
+    return tuple(map(settings.parse, texts))
+
+
+def _unheard(_: str) -> None:
+    """Nothing is trained, so there is nothing to say."""

@@ -1,0 +1,290 @@
+"""Rows of evidence: of what a results folder holds, and of images that somebody hands in."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.board.archive import Evidence, Floats, Pixels, Row, SetArrays, Whole, arrays
+from oodbench.board.at_hand import (
+    Asked,
+    Resources,
+    at_hand,
+    kept_as,
+    ood_set,
+    parameters_of,
+    parsed,
+    places,
+    task_of,
+)
+from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowSaid, SetSaid
+from oodbench.board.sources_check import amiss, missing
+from oodbench.images.imageset import ImageSet, images_digest
+from oodbench.metrics import evaluate
+from oodbench.networks.network import Network
+from oodbench.networks.statedicts import split
+from oodbench.registry import code_of
+from oodbench.results import attacked_images
+from oodbench.results.conditions import Setup, shown
+from oodbench.results.store import Cell, Scores
+from oodbench.running.plan import KEPT_IMAGES
+from oodbench.suitefiles import settings
+from oodbench.tasks import ID_TASK
+from oodbench.tasks.task import NORMS
+from oodbench.version import __version__
+
+CHECKS = "check_"
+
+
+@dataclass(frozen=True)
+class Own:
+    """An attack of somebody's own.
+
+    Attributes:
+        norm, epsilon: the ball that it kept to.
+        words: what it did, for people.
+        images: by OOD set, uint8 (N, H, W, 3), with their places in the whole set.
+    """
+
+    norm: str
+    epsilon: int
+    words: str
+    images: Mapping[str, tuple[Pixels, Whole]]
+
+
+def joined(rows: Sequence[tuple[Row, Network]], by: str, note: str) -> Evidence:
+    """Rows as one archive; networks that are kept for everybody are named, the others come along.
+
+    Args:
+        rows: each with its network.
+        by: who hands it in.
+        note: what they say of it.
+    """
+    carried = {row.said.case.network_digest: network for row, network in rows if not row.said.case.kept}
+    described = Description(SCHEMA, by, note, tuple(row.said for row, _ in rows), tuple(carried))
+    weights = {digest: _saved(network) for digest, network in carried.items()}
+    return Evidence(described, tuple(row for row, _ in rows), weights)
+
+
+def _saved(network: Network) -> bytes:
+    return safetensors.torch.save({name: one.cpu().contiguous() for name, one in network.state_dict().items()})
+
+
+def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
+    """What attacks on OOD images left in a result, set by set, by the name of the task.
+
+    Args:
+        cell: the result.
+        tasks: that are wanted; all if empty.
+
+    Raises:
+        OodbenchError: a task that was asked for by name is nothing that evidence can be of.
+    """
+    found: dict[str, list[Scores]] = {}
+    for group in cell.read():
+        if group.role == "ood" and (group.task in tasks or not tasks):
+            found.setdefault(group.task, []).append(group)
+    for name, groups in list(found.items()):
+        try:
+            task_of(str(groups[0].attributes.get("constants", "")))
+        except OodbenchError as error:
+            if tasks:
+                raise OodbenchError(f"{cell.path}, task {name}: {error}") from error
+            del found[name]
+    return found
+
+
+def of_result(
+    cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Callable[[str], None]
+) -> list[tuple[Row, Network]]:
+    """A row of evidence for each attack on a result's detector.
+
+    Args:
+        cell: the result.
+        attacks: see `attacks_in`.
+        resources: where its images and its network are looked for.
+        say: told of what is amiss.
+
+    Raises:
+        OodbenchError: images or the network are not here, or are not those that were scored.
+    """
+    about = cell.attributes()
+    if about.get("features"):
+        raise OodbenchError(f"{cell.path} is of a feature pack, in which nothing can be attacked")
+    id_group = next(group for group in cell.read() if group.task == ID_TASK and group.role == "id")
+    texts = tuple(settings.texts(str(about.get("settings", ""))))
+    rows = []
+    for name, groups in attacks.items():
+        suite = resources.suite(str(about["suite"]))
+        if suite is None:
+            raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
+        detector, changes = resources.registry[str(about["detector"])], parsed(texts)
+        asked = Asked(suite, detector, changes, name, int(about["limit"]), int(about["seed"]))
+        file = _network_file(cell, about, resources)
+        here = at_hand(asked, resources, file)
+        if here.weights != about["network_digest"]:
+            raise OodbenchError(
+                f"{file} is another network than the one that {cell.path} was scored with: name its file with "
+                "--checkpoint"
+            )
+        task = task_of(str(groups[0].attributes["constants"]))
+        case = Case(
+            suite=str(about["suite"]),
+            suite_version=int(about["suite_version"]),
+            suite_fingerprint=str(about["suite_fingerprint"]),
+            detector=str(about["detector"]),
+            code=str(about.get("code", "")),
+            over_code=str(about.get("over_code", "")),
+            parameters=json.dumps(json.loads(str(about["parameters"])), sort_keys=True),
+            network=str(about["network"]),
+            network_digest=str(about["network_digest"]),
+            kept=kept_as(file, resources.data),
+            norm=task.norm,
+            epsilon=task.epsilon,
+            id_set=id_group.image_set,
+            id_fingerprint=str(id_group.attributes.get("fingerprint", "")),
+            limit=int(about["limit"]),
+        )
+        sets = {group.image_set: _of_group(cell, group) for group in groups}
+        sources = {each: ood_set(here.plan.suite, each, resources.data, case.limit) for each in sets}
+        digests = {group.image_set: str(group.attributes.get("images_sha256", "")) for group in groups}
+        if lacking := [each for each, one in sets.items() if one.images is None]:
+            say(
+                f"{cell.path.name}, {name}: no images of {', '.join(lacking)} were kept, so whoever verifies them has "
+                "to attack anew, and gets the same ones only on a machine that calculates to the same bits; run it "
+                "again with --keep-images for evidence that holds everywhere"
+            )
+        rows.append(
+            (
+                _row(
+                    case,
+                    (name, str(groups[0].attributes["constants"]), str(groups[0].attributes.get("threat", ""))),
+                    (texts, int(about["seed"])),
+                    (id_group.scores, sets, sources, digests),
+                    _made_by(about, groups),
+                ),
+                here.network,
+            )
+        )
+    return rows
+
+
+def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tuple[Row, Network]:
+    """A row of evidence for an attack of somebody's own, whose images are scored here.
+
+    Args:
+        own: the attack and what it left.
+        asked: what it attacked.
+        resources: where images are looked for.
+        network: file of the network.
+
+    Raises:
+        OodbenchError: an image is not in the ball around its source; a set is none of the suite's; something is not
+            here.
+    """
+    known = {ood.set for ood in asked.suite.ood}
+    sources: dict[str, ImageSet] = {}
+    for name, (images, indices) in own.images.items():
+        if name not in known:
+            raise OodbenchError(
+                f"suite {asked.suite.name} has no OOD set {name!r}: name the arrays after {', '.join(sorted(known))}"
+            )
+        sources[name] = ood_set(asked.suite, name, resources.data, asked.limit)
+        if said := amiss(images, indices, sources[name], own.norm, own.epsilon):
+            raise OodbenchError(f"these images are no evidence: {said}")
+    here = at_hand(asked, resources, network).ready()
+    suite, detector = here.plan.suite, here.detector
+    sets = {
+        name: SetArrays(indices, here.scores(name, images, indices), images)
+        for name, (images, indices) in own.images.items()
+    }
+    case = Case(
+        suite=suite.name,
+        suite_version=suite.version,
+        suite_fingerprint=suite.fingerprint,
+        detector=detector.name,
+        code=code_of(resources.registry, detector.name),
+        over_code=here.over_code,
+        parameters=parameters_of(detector),
+        network=suite.network.called,
+        network_digest=here.weights,
+        kept=kept_as(network, resources.data),
+        norm=own.norm,
+        epsilon=own.epsilon,
+        id_set=suite.id.test,
+        id_fingerprint=here.id_images.fingerprint,
+        limit=asked.limit,
+    )
+    machine = shown(Setup(here.machinery.device, 1, here.machinery.compute))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    made = Made(__version__, machine["torch"], machine["hardware"], now, "")
+    words = own.words or f"an attack of somebody's own, {NORMS[own.norm]} {own.epsilon}/255"
+    changed = tuple(setting.text for setting in asked.settings)
+    row = _row(case, (OWN, "", words), (changed, asked.seed), (here.id_scores, sets, sources, {}), made)
+    return row, here.network
+
+
+def _row(
+    case: Case,
+    attack: tuple[str, str, str],
+    run: tuple[tuple[str, ...], int],
+    measured: tuple[Floats, Mapping[str, SetArrays], Mapping[str, ImageSet], Mapping[str, str]],
+    made: Made,
+) -> Row:
+    """A row from its parts: name, constants and words of the attack; settings and seed; scores, sets, their sources."""
+    id_scores, sets, sources, digests = measured
+    said = tuple(_said(name, one, sources[name], digests.get(name, ""), id_scores) for name, one in sets.items())
+    raw = sha256(arrays(id_scores, sets)).hexdigest()
+    return Row(RowSaid(case, *attack, *run, said, raw, made), id_scores, sets)
+
+
+def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetSaid:
+    if why := missing(one.indices, sources):
+        raise OodbenchError(f"{why}: the pack here is another one than the one that was scored")
+    of_sources = images_digest(sources.pixels(places(sources, one.indices)))
+    found = evaluate(id_scores, one.scores)
+    of_images = images if one.images is None else images_digest(one.images)
+    kept = one.images is not None
+    return SetSaid(name, len(one.scores), kept, of_images, of_sources, found["auroc"], found["fpr95"])
+
+
+def _of_group(cell: Cell, group: Scores) -> SetArrays:
+    if KEPT_IMAGES not in group.extras:
+        return SetArrays(group.indices, group.scores, None)
+    return SetArrays(group.indices, group.scores, attacked_images.verified(cell, group))
+
+
+def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
+    groups = list(groups)
+    first = groups[0].attributes
+    checks = {
+        group.image_set: {
+            name.removeprefix(CHECKS): float(value)
+            for name, value in group.attributes.items()
+            if name.startswith(CHECKS) and np.isfinite(float(value))
+        }
+        for group in groups
+    }
+    told = [str(first.get(name, "")) for name in ("oodbench", "torch", "hardware", "date")]
+    oodbench, torch, hardware, date = told
+    return Made(oodbench, torch, hardware, date, str(about.get("options", "")), json.dumps(checks))
+
+
+def _network_file(cell: Cell, about: Mapping[str, Any], resources: Resources) -> Path:
+    """The file of the network that a result was scored with."""
+    given = str(about.get("checkpoint", ""))
+    there = [*resources.networks, *([Path(given)] if given else [])]
+    there.append(cell.path.parents[2] / "networks" / str(about.get("network_file", "")))
+    found = next((file for file in there if split(file)[0].is_file()), None)
+    if found is None:
+        raise OodbenchError(
+            f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"
+        )
+    return found

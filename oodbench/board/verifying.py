@@ -1,0 +1,361 @@
+"""Evidence checked, line by line: what holds, what does not, and what could not be looked at here."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.board.archive import Evidence, Floats, Pixels, Row
+from oodbench.board.at_hand import (
+    Asked,
+    AtHand,
+    Resources,
+    as_files,
+    at_hand,
+    kept_file,
+    ood_set,
+    parameters_of,
+    parsed,
+    places,
+    task_of,
+)
+from oodbench.board.description import OWN, SetSaid
+from oodbench.board.sources_check import amiss, missing
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet, images_digest
+from oodbench.metrics import evaluate
+from oodbench.registry import code_of
+from oodbench.statistics.repeatability import spread_of
+from oodbench.suite import Suite
+
+TOLERANCE = 1e-3
+"""Share of the spread of ID scores by which a score may differ: machines round otherwise."""
+
+OF_FIGURES = 1e-9
+"""How far a figure may lie from what its own scores give: it is computed from the same bits."""
+
+
+class Status(StrEnum):
+    """What came of a check."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    UNCHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line.
+
+    Attributes:
+        status: what came of it.
+        what: was looked at.
+        said: why, for people.
+    """
+
+    status: Status
+    what: str
+    said: str
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return f"{self.status:<13}  {self.what}: {self.said}"
+
+
+@dataclass(frozen=True, eq=False)
+class SetSeen:
+    """One OOD set, as it was scored here.
+
+    Attributes:
+        sources: the set, or the part of it that the run took.
+        indices: places of the attacked images in it.
+        scores: theirs, of this machine.
+        clean: scores of all of `sources` at these places as they are.
+        images: SHA-256 of the attacked images.
+    """
+
+    sources: ImageSet
+    indices: np.ndarray[Any, np.dtype[np.int64]]
+    scores: Floats
+    clean: Floats
+    images: str
+
+
+@dataclass(frozen=True, eq=False)
+class RowSeen:
+    """What came of one row.
+
+    Attributes:
+        row: as the archive has it.
+        findings: in the order in which things were looked at.
+        suite: with the row's settings; None where it is not known.
+        id_scores: of this machine; none where the row was not scored.
+        sets: those that were scored here.
+    """
+
+    row: Row
+    findings: tuple[Finding, ...]
+    suite: Suite | None = None
+    id_scores: Floats = field(default_factory=lambda: np.empty(0))
+    sets: Mapping[str, SetSeen] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """All of it was looked at, and holds."""
+        return all(finding.status == Status.HOLDS for finding in self.findings)
+
+
+class _StopError(Exception):
+    """Nothing more can be looked at."""
+
+
+def verify(evidence: Evidence, resources: Resources, tolerance: float = TOLERANCE) -> Iterator[RowSeen]:
+    """Each row, looked at with what there is here.
+
+    Args:
+        evidence: as `oodbench.board.archive.load` gives it.
+        resources: where suites, images and networks are looked for.
+        tolerance: share of the spread of the ID scores by which a score may differ; 0 for none.
+    """
+    with as_files(evidence.networks) as carried:
+        for row in evidence.rows:
+            yield _Look(row, resources, carried, tolerance).seen()
+
+
+class _Look:
+    """One row under way."""
+
+    def __init__(self, row: Row, resources: Resources, carried: Mapping[str, Path], tolerance: float) -> None:
+        self.row, self.resources, self.carried, self.tolerance = row, resources, carried, tolerance
+        self.case = row.said.case
+        self.findings: list[Finding] = []
+
+    def seen(self) -> RowSeen:
+        found = RowSeen(self.row, ())
+        try:
+            asked, suite = self._suite()
+            found = replace(found, suite=suite)
+            self._attack()
+            sources = self._sources(suite)
+            here = self._network(asked)
+            ready = self._id_scores(here)
+            sets = {name: self._set(ready, name, images) for name, images in sources.items()}
+            found = replace(found, id_scores=ready.id_scores, sets={name: one for name, one in sets.items() if one})
+        except _StopError:
+            pass
+        return replace(found, findings=tuple(self.findings))
+
+    def _say(self, status: Status, what: str, said: str) -> None:
+        self.findings.append(Finding(status, what, said))
+
+    def _check(self, what: str, wrong: str, right: str) -> None:
+        """`wrong` says why something does not hold; "" if it does."""
+        self._say(Status.FAILS if wrong else Status.HOLDS, what, wrong or right)
+
+    def _suite(self) -> tuple[Asked, Suite]:
+        """The suite and the detector here, if they are those that were attacked."""
+        case, said = self.case, self.row.said
+        suite = self.resources.suite(case.suite)
+        if suite is None:
+            self._say(Status.UNCHECKED, "suite", f"{case.suite} is not known here: name its file with --suite")
+            raise _StopError
+        if case.detector not in self.resources.registry:
+            self._say(Status.UNCHECKED, "detector", f"{case.detector} is not known here: name its file with --plugin")
+            raise _StopError
+        try:
+            detector = self.resources.registry[case.detector]
+            attack = "" if said.attack == OWN else said.attack
+            asked = Asked(suite, detector, parsed(said.settings), attack, case.limit, said.seed)
+            suite, configured = asked.applied()
+        except OodbenchError as error:
+            self._say(Status.FAILS, "settings", str(error))
+            raise _StopError from error
+        wrong = ""
+        if (suite.version, suite.fingerprint) != (case.suite_version, case.suite_fingerprint):
+            wrong = (
+                f"another suite: the evidence is of {case.suite} version {case.suite_version}, fingerprint "
+                f"{case.suite_fingerprint[:8]}; here it is version {suite.version}, fingerprint {suite.fingerprint[:8]}"
+            )
+        self._check("suite", wrong, f"{suite.name}, version {suite.version}, fingerprint {suite.fingerprint[:8]}")
+        if wrong:
+            raise _StopError
+        self._detector(configured)
+        return asked, suite
+
+    def _detector(self, configured: Detector) -> None:
+        case, name = self.case, configured.name
+        wrong = ""
+        if code_of(self.resources.registry, name) != case.code:
+            wrong = f"other code: that of {name} here is not the code that the evidence was made with"
+        elif json.loads(parameters_of(configured)) != _parsed(case.parameters):
+            wrong = f"other parameters: {name} has {parameters_of(configured)} here"
+        self._check("detector", wrong, f"{name}, code and parameters")
+        if wrong:
+            raise _StopError
+
+    def _attack(self) -> None:
+        """What the row says of its attack agrees with itself."""
+        said, case, wrong = self.row.said, self.case, ""
+        if said.attack != OWN:
+            try:
+                task = task_of(said.constants)
+                if (task.norm, task.epsilon) != (case.norm, case.epsilon):
+                    wrong = f"another ball: the attack moved images by {task.norm} {task.epsilon}/255, not {case.ball}"
+            except OodbenchError as error:
+                wrong = str(error)
+        self._check("attack", wrong, f"{said.words or said.attack}; {case.ball} around each image")
+        if wrong:
+            raise _StopError
+
+    def _sources(self, suite: Suite) -> dict[str, ImageSet]:
+        """The OOD sets that are here, and whose images are those that were attacked."""
+        found = {}
+        for said in self.row.said.sets:
+            try:
+                sources = ood_set(suite, said.name, self.resources.data, self.case.limit)
+            except OodbenchError as error:
+                self._say(Status.UNCHECKED, f"{said.name}, sources and ball", _first(error))
+                continue
+            if self._sources_hold(said, sources):
+                found[said.name] = sources
+        return found
+
+    def _sources_hold(self, said: SetSaid, sources: ImageSet) -> bool:
+        one = self.row.sets[said.name]
+        wrong = missing(one.indices, sources)
+        if not wrong and images_digest(sources.pixels(places(sources, one.indices))) != said.sources:
+            wrong = f"wrong source image: {said.name} here are not the images that the evidence says to be made of"
+        self._check(f"{said.name}, sources", wrong, f"{said.count} images, those of {said.name} here")
+        return not wrong and (one.images is None or self._ball_holds(said, one.images, sources))
+
+    def _ball_holds(self, said: SetSaid, images: Pixels, sources: ImageSet) -> bool:
+        wrong = amiss(images, self.row.sets[said.name].indices, sources, self.case.norm, self.case.epsilon)
+        self._check(f"{said.name}, ball and grid", wrong, f"{said.count} 8-bit images within {self.case.ball}")
+        return not wrong
+
+    def _network(self, asked: Asked) -> AtHand:
+        case = self.case
+        try:
+            kept = kept_file(case.kept, self.resources.data) if case.kept else None
+            carried = self.carried.get(case.network_digest)
+            files = [file for file in (carried, kept, *self.resources.networks) if file is not None]
+            if not files:
+                self._say(
+                    Status.UNCHECKED,
+                    "network and scores",
+                    f"the network {case.kept or case.network_digest[:12]} is not here: name its file with --checkpoint",
+                )
+                raise _StopError
+            for file in files:
+                here = at_hand(asked, self.resources, file)
+                if here.weights == case.network_digest or file == carried:
+                    break
+        except OodbenchError as error:
+            self._say(Status.UNCHECKED, "network and scores", _first(error))
+            raise _StopError from error
+        named = "the one in the archive" if file == carried else f"{file.name} here"
+        wrong = ""
+        if here.weights != case.network_digest:
+            wrong = (
+                f"other network: the weights of {named} are {here.weights[:12]}, and the evidence says "
+                f"{case.network_digest[:12]}"
+            )
+        self._check("network", wrong, f"{case.kept or case.network}, weights {here.weights[:12]}")
+        if wrong:
+            raise _StopError
+        return here
+
+    def _id_scores(self, here: AtHand) -> AtHand:
+        """The detector, whose ID scores set the threshold that FPR@95 is at."""
+        case = self.case
+        images = here.id_images
+        if (images.name, images.fingerprint) != (case.id_set, case.id_fingerprint):
+            self._say(Status.FAILS, "ID images", f"other ID images: {images.name} here is not what was scored")
+            raise _StopError
+        try:
+            ready = here.ready()
+        except OodbenchError as error:
+            self._say(Status.UNCHECKED, "scores", _first(error))
+            raise _StopError from error
+        self._compare(f"ID scores, {images.name}", self.row.id_scores, ready.id_scores, ready.id_scores)
+        return ready
+
+    def _set(self, here: AtHand, name: str, sources: ImageSet) -> SetSeen | None:
+        """The scores of one set, and the figures that follow."""
+        said = next(one for one in self.row.said.sets if one.name == name)
+        one = self.row.sets[name]
+        where = places(sources, one.indices)
+        images = one.images
+        if images is None:
+            images = self._again(here, said, sources)
+            if images is None:
+                return None
+        scores = here.scores(name, images, one.indices)
+        if not self._compare(f"{name}, scores", one.scores, scores, here.id_scores):
+            return None
+        found = evaluate(self.row.id_scores, one.scores)
+        edited = [
+            f"edited {metric}: the evidence says {100 * getattr(said, metric):.2f} and its scores {100 * value:.2f}"
+            for metric, value in found.items()
+            if metric in ("auroc", "fpr95") and abs(getattr(said, metric) - value) > OF_FIGURES
+        ]
+        right = f"AUROC {100 * said.auroc:.2f}, FPR@95 {100 * said.fpr95:.2f}"
+        self._check(f"{name}, figures", "; ".join(edited), right)
+        clean = here.scores(name, sources.pixels(where), one.indices)
+        return None if edited else SetSeen(sources, one.indices, scores, clean, said.images)
+
+    def _again(self, here: AtHand, said: SetSaid, sources: ImageSet) -> Pixels | None:
+        """The images that the attack leaves when it is carried out again; None where they are others."""
+        task = task_of(self.row.said.constants) if self.row.said.constants else None
+        if task is None:
+            self._say(Status.FAILS, f"{said.name}, images", "there are none, and nobody else can carry out this attack")
+            return None
+        where = places(sources, self.row.sets[said.name].indices)
+        part = replace(
+            sources,
+            images=sources.pixels(where),
+            labels=sources.labels[where],
+            indices=sources.indices[where],
+        )
+        images = here.attacked(part, task)
+        wrong = ""
+        if images_digest(images) != said.images:
+            wrong = (
+                "carried out again here, the attack leaves other images than the evidence was scored on: hand in the "
+                "images (run with --keep-images), since only a machine that calculates to the same bits repeats it"
+            )
+        self._check(f"{said.name}, images", wrong, "carried out again, the attack leaves the same ones, bit by bit")
+        return None if wrong else images
+
+    def _compare(self, what: str, told: Floats, here: Floats, id_scores: Floats) -> bool:
+        if told.shape != here.shape:
+            self._say(Status.FAILS, what, f"edited score: there are {len(told)}, and {len(here)} images")
+            return False
+        off, allowed = np.abs(told - here), self.tolerance * spread_of(id_scores)
+        wrong = ""
+        if (off > allowed).any():
+            worst = int(np.argmax(off))
+            wrong = (
+                f"edited score: {int((off > allowed).sum())} of {len(told)} are not what the network says here, no. "
+                f"{worst} most: {told[worst]:.6g} in the evidence, {here[worst]:.6g} here (allowed: {allowed:.2g})"
+            )
+        exact = "to the bit" if not off.any() else f"within {off.max():.2g} (allowed: {allowed:.2g})"
+        self._check(what, wrong, f"{len(told)}, scored again, {exact}")
+        return not wrong
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -8,6 +8,7 @@ import click
 
 from oodbench.basics.team import launched
 from oodbench.cli import completing
+from oodbench.cli.board import board
 from oodbench.cli.checking import check
 from oodbench.cli.data import data
 from oodbench.cli.deploying import export, fit, score
@@ -227,6 +228,7 @@ def tune(**asked: Any) -> None:
     running.tune(**asked)
 
 
+commands.add_command(board)
 commands.add_command(check)
 commands.add_command(data)
 commands.add_command(evidence)

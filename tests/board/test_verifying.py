@@ -1,0 +1,221 @@
+"""Evidence that holds, and each kind of forgery refused by its name, by a forger who makes all digests anew."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oodbench.basics.errors import OodbenchError
+from oodbench.board import archive, at_hand
+from oodbench.board.archive import load
+from oodbench.board.verifying import Status
+from oodbench.images import catalogue
+from tests.digitsevidence import (
+    IMAGES,
+    attacked,
+    constants,
+    failing,
+    forged,
+    good,
+    in_case,
+    on_letters,
+    seen,
+    whole,
+    with_row,
+)
+
+
+def test_what_a_run_left_holds_line_by_line(tmp_path, oodbench):
+    archive.write(tmp_path / "evidence.zip", good())
+    code, out, err = oodbench("verify", "evidence.zip")
+    assert code == 0, err
+    lines = [line.strip() for line in out.splitlines()]
+    checks = [line.removeprefix("holds").split(":")[0].strip() for line in lines if line.startswith("holds")]
+    assert checks == [
+        "suite",
+        "detector",
+        "attack",
+        *(f"{name}, {what}" for name in ("letters", "uniform-noise") for what in ("sources", "ball and grid")),
+        "network",
+        "ID scores, digits-test",
+        *(f"{name}, {what}" for name in ("letters", "uniform-noise") for what in ("scores", "figures")),
+    ]
+    assert lines[-1] == "13 holds"
+    assert sum("to the bit" in line for line in lines) == 3
+
+
+def moved(change):
+    """Images of letters, changed."""
+    return lambda row: on_letters(row, lambda one: replace(one, images=change(one.images.copy())))
+
+
+def one_level_too_far(images):
+    before = catalogue.load("letters", at_hand.Path("nowhere"))
+    first = good().rows[0].sets["letters"].indices[0]
+    images[0] = before.pixels(np.array([first]))[0]
+    images[0, 0, 0, 0] += 33 if images[0, 0, 0, 0] < 100 else -33
+    return images
+
+
+def of_each_other(row):
+    """The same images, each said to be made of the next one's source."""
+    return on_letters(row, lambda one: replace(one, indices=np.roll(one.indices, 1)))
+
+
+def of_no_image(row):
+    return on_letters(row, lambda one: replace(one, indices=one.indices + 100_000))
+
+
+def lowered(row):
+    return on_letters(row, lambda one: replace(one, scores=one.scores + 3.0))
+
+
+def raised_id(row):
+    return replace(row, id_scores=row.id_scores - 3.0)
+
+
+def fewer_id(row):
+    return replace(row, id_scores=row.id_scores[5:])
+
+
+FORGERIES = {
+    "image outside the ball": (moved(one_level_too_far), "letters, ball and grid: outside the ball: 1 of 6 images"),
+    "wrong source image": (of_each_other, "letters, sources: wrong source image"),
+    "a source that there is none of": (of_no_image, "letters, sources: wrong source image: letters has no image no. 1"),
+    "edited score": (lowered, "letters, scores: edited score: 6 of 6 are not what the network says"),
+    "edited ID score": (raised_id, "ID scores, digits-test: edited score: 60 of 60"),
+    "ID scores left out": (fewer_id, "ID scores, digits-test: edited score: there are 55, and 60 images"),
+    "another suite version": (lambda row: in_case(row, suite_version=3), "suite: another suite: the evidence is of"),
+    "another suite fingerprint": (lambda row: in_case(row, suite_fingerprint="a" * 64), "suite: another suite"),
+    "other code of the method": (lambda row: in_case(row, code="b" * 64), "detector: other code"),
+    "another detector": (lambda row: in_case(row, detector="energy"), "detector: other code"),
+    "other ID images": (lambda row: in_case(row, id_fingerprint="c" * 64), "ID images: other ID images"),
+    "other network": (lambda row: in_case(row, kept="digits/oe"), "network: other network: the weights of oe.safe"),
+    "edited digest of the network": (lambda row: in_case(row, network_digest="d" * 64), "network: other network"),
+    "a larger ball than the attack's": (lambda row: in_case(row, epsilon=64), "attack: another ball"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_a_forgery_is_refused_by_its_name(kind):
+    change, named = FORGERIES[kind]
+    found = failing(forged(good(), change))
+    assert any(line.startswith(named) for line in found), found
+
+
+def test_a_wrong_source_is_told_from_an_image_outside_the_ball():
+    """Where the forger says digests of sources that fit, too, the image itself gives away whose ball it is in."""
+
+    def swapped(row):
+        said, true = row.said.sets[0], row.sets["letters"].indices
+        sources = catalogue.load("letters", at_hand.Path("nowhere"))
+        claimed = np.roll(true, 1)
+        digest = at_hand.ImageSet("x", sources.pixels(claimed), np.zeros(IMAGES, np.int64), "")
+        made = replace(said, sources=archive.images_digest(digest.images))
+        row = replace(row, said=replace(row.said, sets=(made, *row.said.sets[1:])))
+        return on_letters(row, lambda one: replace(one, indices=claimed))
+
+    (line,) = failing(forged(good(), swapped))
+    assert line.startswith("letters, ball and grid: wrong source image: the image for no.")
+    assert f"but in the one around no. {good().rows[0].sets['letters'].indices[0]}" in line
+
+
+def test_a_figure_that_its_own_scores_do_not_give_is_edited():
+    (row,) = good().rows
+    said = replace(row.said.sets[0], auroc=row.said.sets[0].auroc - 0.01)
+    found = failing(with_row(good(), replace(row, said=replace(row.said, sets=(said, *row.said.sets[1:])))))
+    assert len(found) == 1 and found[0].startswith("letters, figures: edited auroc")
+
+
+@pytest.mark.parametrize("task", [{"kind": "linf", "side": "both"}, {"kind": "clean"}, {"kind": "evil"}, {"steps": -1}])
+def test_an_attack_that_is_none_is_refused(task):
+    changed = in_said(constants=constants(**task))
+    assert any(line.startswith("attack: ") for line in failing(forged(good(), changed)))
+
+
+def in_said(**changes):
+    return lambda row: replace(row, said=replace(row.said, **changes))
+
+
+@pytest.mark.parametrize("setting", ["network.name=evil.py:Net", "network.name=hf-hub:evil/net", "nothing=1"])
+def test_settings_call_no_code_and_nothing_unknown(setting):
+    found = failing(forged(good(), in_said(settings=(setting,))))
+    assert len(found) == 1 and found[0].startswith("settings: ")
+
+
+def test_a_network_that_is_carried_under_the_digest_of_another_one_is_refused():
+    (row,) = good().rows
+    own = at_hand.kept_file("digits/oe", at_hand.Path("nowhere")).read_bytes()
+    claimed = in_case(row, kept="")
+    made = with_row(good(), claimed)
+    described = replace(made.description, networks=(row.said.case.network_digest,))
+    made = replace(made, description=described, networks={row.said.case.network_digest: own})
+    (line,) = failing(made)
+    assert line.startswith("network: other network: the weights of the one in the archive are")
+
+
+def test_a_network_that_is_carried_is_scored_with(tmp_path):
+    (row,) = good().rows
+    own = at_hand.kept_file("digits/plain", at_hand.Path("nowhere")).read_bytes()
+    made = with_row(good(), in_case(row, kept=""))
+    described = replace(made.description, networks=(row.said.case.network_digest,))
+    archive.write(
+        tmp_path / "e.zip", replace(made, description=described, networks={row.said.case.network_digest: own})
+    )
+    assert seen(load(tmp_path / "e.zip")).whole
+
+
+def test_what_is_not_here_is_named_and_not_called_forged(tmp_path, oodbench, monkeypatch):
+    def without_letters(name, *rest):
+        if name == "letters":
+            raise OodbenchError("image set 'letters' is missing")
+        return catalogue_load(name, *rest)
+
+    catalogue_load = catalogue.load
+    monkeypatch.setattr(at_hand.catalogue, "load", without_letters)
+    found = seen(forged(good(), lambda row: in_case(row, kept="")))
+    unchecked = {one.what for one in found.findings if one.status == Status.UNCHECKED}
+    assert unchecked == {"letters, sources and ball", "network and scores"}
+    assert not [one for one in found.findings if one.status == Status.FAILS] and not found.whole
+    named = forged(good(), lambda row: in_case(row, suite="unheard-of"))
+    archive.write(tmp_path / "e.zip", named)
+    code, out, _ = oodbench("verify", "e.zip")
+    assert code == 0 and "not checked    suite: unheard-of is not known here: name its file with --suite" in out
+
+
+def test_an_attack_without_images_is_carried_out_again():
+    made = attacked(1, keep=False, only=["letters"])
+    assert made.rows[0].sets["letters"].images is None
+    found = seen(made)
+    assert found.whole and any("carried out again" in one.said for one in found.findings)
+    (row,) = made.rows
+    other = replace(row.said.sets[0], images="e" * 64)
+    (line,) = failing(with_row(made, replace(row, said=replace(row.said, sets=(other,)))))
+    assert line.startswith("letters, images: carried out again here, the attack leaves other images")
+    (line,) = failing(forged(made, lambda row: replace(row, said=replace(row.said, attack="own", constants=""))))
+    assert line == "letters, images: there are none, and nobody else can carry out this attack"
+
+
+def test_tolerance_is_a_share_of_the_spread_of_id_scores():
+    spread = np.subtract(*np.quantile(good().rows[0].id_scores, [0.75, 0.25]))
+
+    def shifted(share):
+        return forged(good(), lambda row: on_letters(row, lambda one: replace(one, scores=one.scores + share * spread)))
+
+    assert not failing(shifted(0.0009))
+    assert failing(shifted(0.0011))
+
+
+def test_evidence_of_a_results_folder_is_what_was_stored():
+    (row,) = whole().rows
+    case = row.said.case
+    assert (case.suite, case.detector, case.norm, case.epsilon, case.kept) == (
+        "digits-adv",
+        "msp",
+        "linf",
+        32,
+        "digits/plain",
+    )
+    assert [one.name for one in row.said.sets] == ["letters", "photo-patches", "smooth-noise", "uniform-noise"]
+    assert not whole().networks and json.loads(row.said.made.checks)["letters"]["unsteadiness"] >= 0

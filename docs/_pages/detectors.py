@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from docs._pages import figures
+from docs._pages import defects, figures, papers
 from docs._pages.page import Page, attributes, documented, linked, table
 from oodbench.cli.work.describing import needs, tuned_on
 from oodbench.detector import Detector
@@ -28,7 +28,7 @@ def pages(registry: Registry) -> Iterator[Page]:
     """The list, then each detector in the order of names."""
     yield Page("detectors/index.md", "All detectors", _index(registry))
     for name in registry.names():
-        yield Page(address(name), name, _page(registry[name]))
+        yield Page(address(name), name, page(registry[name]))
 
 
 def address(name: str) -> str:
@@ -46,15 +46,25 @@ def _index(registry: Registry) -> str:
     return f"# Detectors\n\nA detector gives each image a score.\n{NOTATION}\n{listed}\n"
 
 
-def _page(cls: type[Detector]) -> str:
+def page(cls: type[Detector]) -> str:
+    """A detector's page as Markdown."""
     parts = [f"# {cls.name}", linked(cls.paper), documented(cls).replace("Parameters:", "")]
     parts += ["## What it needs", f"It needs {needs(cls)}. It is tuned on {tuned_on(cls)}.", _cost(cls)]
     parts += ["## Parameters", _parameters(cls)]
     parts += ["## Measured", _measured(cls.name), HOW.format(name=cls.name).strip()]
     if published := figures.published_table(cls.name):
         parts += ["## Published by others", f"Percent, with the conventions of who printed them.\n\n{published}"]
+    if wrong := defects.of(cls.name):
+        parts += ["## Defects of reference code", wrong]
+    parts += ["## Cite", _cite(cls)]
     parts += ["## Code", f"`{_source(cls)}`, registered as `{cls.name}`. [What the letters mean](index.md)."]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cite(cls: type[Detector]) -> str:
+    if bibtex := papers.cited(cls.paper):
+        return f"```bibtex\n{bibtex}\n```"
+    return f"{linked(cls.paper)}."
 
 
 def _cost(cls: type[Detector]) -> str:

@@ -1,5 +1,6 @@
 """What was measured of a detector, and what others have published of it, as tables."""
 
+import re
 from functools import cache
 
 import pandas as pd
@@ -55,16 +56,24 @@ def measured_table(suite: str, detector: str) -> str:
 
 
 def published_table(detector: str) -> str:
-    """What others printed of the detector, with who and where; empty where nothing is known."""
+    """What others printed of the detector, with who and where; empty where nothing is known.
+
+    A network trained in its way and scored by several scores has rows that name the score, as "aloe+msp" does.
+    """
     rows = _rows("published")
-    rows = rows[(rows["detector"] == detector) & rows["metric"].isin(METRICS)]
+    named = rows["detector"].str.fullmatch(rf"{re.escape(detector)}(\+[a-z].*)?")
+    rows = rows[named & rows["metric"].isin(METRICS)]
     shown = []
-    keys = ["suite", "network", "task", "ood", "convention", "reference", "note"]
+    keys = ["detector", "suite", "network", "task", "ood", "convention", "reference", "note"]
     apart = ["settings", "checkpoint", "seed", "id_set", "parameters", "constants", "epsilon"]
     for (*key, _, _, _, _, _, _, _), own in rows.groupby([*keys, *apart], sort=False, dropna=False):
         values = own.set_index("metric")["value"]
         figures = " / ".join(f"{100 * values[name]:.2f}" if name in values else "–" for name in METRICS)
-        suite, network, task, ood, convention, where, note = map(str, key)
-        shown.append((suite, network, task, ood.removeprefix("mean:"), figures, convention, linked(where), note))
-    head = ["suite", "network", "task", "OOD sets", HEAD, "convention", "published in", "note"]
+        name, suite, network, task, ood, convention, where, note = map(str, key)
+        score = name.removeprefix(detector).removeprefix("+")
+        sets = ood.removeprefix("mean:")
+        shown.append((score, suite, network, task, sets, figures, convention, linked(where), note))
+    head = ["score", "suite", "network", "task", "OOD sets", HEAD, "convention", "published in", "note"]
+    if not any(row[0] for row in shown):
+        head, shown = head[1:], [row[1:] for row in shown]
     return table(shown, head) if shown else ""

@@ -5,7 +5,7 @@ from itertools import chain
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from docs._pages import choosing, detectors, gallery, images, suites, tasks
+from docs._pages import choosing, defects, detectors, gallery, images, suites, tasks
 from docs._pages.page import Page
 from oodbench.registry import discover
 
@@ -14,7 +14,7 @@ def written() -> list[Page]:
     """Every page that is written here, in the order of the navigation."""
     registry = discover()
     about = [detectors.pages(registry), suites.pages(), tasks.pages(), images.pages(), choosing.pages(registry)]
-    return [*chain(*about, gallery.pages())]
+    return [*chain(*about, defects.pages(registry), gallery.pages())]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

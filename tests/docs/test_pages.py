@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks import real_photographs
-from docs._pages import choosing, detectors, figures, images, suites, tasks
+from docs._pages import choosing, defects, detectors, figures, images, papers, suites, tasks
 from docs._pages.page import attributes, linked, table
 from oodbench.registry import discover
 from oodbench.results import reference
@@ -19,7 +19,13 @@ REGISTRY = discover()
 @pytest.fixture(scope="module")
 def written():
     """Every page's Markdown by its address."""
-    every = [*detectors.pages(REGISTRY), *suites.pages(), *tasks.pages(), *choosing.pages(REGISTRY)]
+    every = [
+        *detectors.pages(REGISTRY),
+        *suites.pages(),
+        *tasks.pages(),
+        *choosing.pages(REGISTRY),
+        *defects.pages(REGISTRY),
+    ]
     return {page.path: page.content for page in every}
 
 
@@ -121,3 +127,46 @@ def test_an_attribute_is_said_by_the_class_that_has_it_last():
 def test_papers_are_linked_and_bars_do_not_end_cells():
     assert linked("A 2020, arXiv:2010.03759") == "A 2020, [arXiv:2010.03759](https://arxiv.org/abs/2010.03759)"
     assert table([("P(x|y)",)], ["a"]).splitlines()[-1] == "| P(x\\|y) |"
+
+
+def test_every_paper_is_cited_by_the_entry_that_it_is():
+    for name in REGISTRY.names():
+        paper = REGISTRY[name].paper
+        bibtex = papers.cited(paper)
+        if not bibtex:
+            assert detectors.page(REGISTRY[name]).count(linked(paper)) == 2  # above, and under "Cite" as text
+            continue
+        (entry,) = (one for one in papers.bibliography() if one.bibtex == bibtex)
+        assert paper.startswith(entry.surname) and entry.fields["year"] in paper, (paper, bibtex)
+
+
+def test_the_bibliography_is_bibtex():
+    entries = papers.bibliography()
+    assert len({entry.bibtex.split(",")[0] for entry in entries}) == len(entries) > 40
+    for entry in entries:
+        assert re.match(r"@(inproceedings|misc)\{\w+,\n", entry.bibtex) and entry.bibtex.endswith("\n}")
+        assert {"title", "author", "year"} <= entry.fields.keys()
+        assert ("booktitle" in entry.fields) == entry.bibtex.startswith("@inproceedings")
+        assert entry.bibtex.count("{") == entry.bibtex.count("}")
+        assert all(line.endswith("},") for line in entry.bibtex.splitlines()[1:-2]), entry.bibtex
+
+
+def test_defects_stand_on_the_pages_of_those_that_they_are_about(written):
+    for defect in defects.known():
+        for name in set(defect.detectors) & set(REGISTRY.names()):
+            assert defect.title in written[detectors.address(name)]
+        assert f"\n## {defect.title}\n" in written["defects.md"]
+        assert defect.source in written["defects.md"]
+        assert re.search(r"commit|pull request|\.py", defect.source), "says where it can be read"
+    about = {name for defect in defects.known() for name in defect.detectors}
+    assert about <= {*REGISTRY.names(), "atd"}
+
+
+def test_a_training_under_several_scores_has_its_published_rows():
+    rows = reference.shipped("published")
+    own = rows[rows["detector"].str.startswith("aloe+") & (rows["metric"] == "auroc")]
+    shown = figures.published_table("aloe")
+    assert len(own) > 3
+    assert all(f"{100 * value:.2f}" in shown for value in own["value"])
+    assert "| rmds " in shown
+    assert "++" not in figures.published_table("mahalanobis"), "another detector"

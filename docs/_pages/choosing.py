@@ -1,6 +1,6 @@
 """The page on which detector to take: the measured table, sorted for several wishes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from docs._pages import figures
 from docs._pages.detectors import address
@@ -11,7 +11,7 @@ from oodbench.registry import Registry
 SUITE = "cifar10-small-adv"
 BEST = 8
 
-Line = tuple[str, str, dict[str, tuple[float, float, str]]]
+Line = tuple[str, str, Mapping[str, tuple[float, float, str]]]
 
 
 def pages(registry: Registry) -> Iterator[Page]:
@@ -44,17 +44,13 @@ def _listed(lines: Sequence[Line], by: str) -> str:
     rows = [
         (
             f"[{name}]({address(name)})",
-            _figure(found, "clean"),
-            _figure(found, "linf-adaptive"),
+            figures.cell(found, "clean"),
+            figures.cell(found, "linf-adaptive"),
             wants,
         )
         for name, wants, found in known[:BEST]
     ]
     return table(rows, ["detector", "clean", "adaptive attack", "needs"])
-
-
-def _figure(found: dict[str, tuple[float, float, str]], task: str) -> str:
-    return f"{found[task][0]:.2f} / {found[task][1]:.2f}" if task in found else "–"
 
 
 _OTHERWISE = """

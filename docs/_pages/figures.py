@@ -1,6 +1,7 @@
 """What was measured of a detector, and what others have published of it, as tables."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
 import pandas as pd
@@ -19,22 +20,30 @@ def _rows(which: str) -> pd.DataFrame:
 
 def measured_suites() -> list[str]:
     """Names of the suites with measured figures."""
-    return sorted(set(_rows("measured")["suite"]))
+    return sorted({suite for suite, _ in _measured()})
 
 
-def measured(suite: str, detector: str) -> dict[str, tuple[float, float, str]]:
+@cache
+def _measured() -> dict[tuple[str, str], pd.DataFrame]:
+    """Rows by suite and detector: of the suite's own settings, in the default convention."""
+    rows = _rows("measured")
+    rows = rows[(rows["settings"] == "") & (rows["limit"] == 0) & (rows["convention"] == "default")]
+    rows = rows[rows["metric"].isin(METRICS)]
+    return {(str(suite), str(name)): own for (suite, name), own in rows.groupby(["suite", "detector"])}
+
+
+@cache
+def measured(suite: str, detector: str) -> Mapping[str, tuple[float, float, str]]:
     """By task, the mean FPR@95 and AUROC over OOD sets in percent, and of how many images of each set.
 
     Of a task that was measured on several numbers of images the largest counts, and of settings only the suite's own.
     """
-    rows = _rows("measured")
-    rows = rows[(rows["suite"] == suite) & (rows["detector"] == detector)]
-    rows = rows[(rows["settings"] == "") & (rows["limit"] == 0)]
+    if (suite, detector) not in _measured():
+        return {}
+    rows = _measured()[suite, detector]
     found = {}
     for task in dict.fromkeys(rows["task"]):
-        own = rows[(rows["task"] == task) & rows["metric"].isin(METRICS) & (rows["convention"] == "default")]
-        if own.empty:
-            continue
+        own = rows[rows["task"] == task]
         images = 0 if (own["images"] == 0).any() else int(own["images"].max())
         own = own[own["images"] == images]
         single = own[~own["ood"].str.startswith("mean:")]
@@ -46,6 +55,16 @@ def measured(suite: str, detector: str) -> dict[str, tuple[float, float, str]]:
             fpr95, auroc = (100 * float(means[metric]) for metric in METRICS)
             found[task] = (fpr95, auroc, "all" if images == 0 else f"{images:,} of each set")
     return found
+
+
+def measured_detectors(suite: str) -> list[str]:
+    """Names of the detectors that were measured on a suite."""
+    return sorted(name for of, name in _measured() if of == suite)
+
+
+def cell(found: Mapping[str, tuple[float, float, str]], task: str) -> str:
+    """FPR@95 and AUROC of a task, or a dash where there are none; `found` is what `measured` gives."""
+    return f"{found[task][0]:.2f} / {found[task][1]:.2f}" if task in found else "–"
 
 
 def measured_table(suite: str, detector: str) -> str:
@@ -63,7 +82,7 @@ def published_table(detector: str) -> str:
     rows = _rows("published")
     named = rows["detector"].str.fullmatch(rf"{re.escape(detector)}(\+[a-z].*)?")
     rows = rows[named & rows["metric"].isin(METRICS)]
-    shown = []
+    shown: list[tuple[str, ...]] = []
     keys = ["detector", "suite", "network", "task", "ood", "convention", "reference", "note"]
     apart = ["settings", "checkpoint", "seed", "id_set", "parameters", "constants", "epsilon"]
     for (*key, _, _, _, _, _, _, _), own in rows.groupby([*keys, *apart], sort=False, dropna=False):

@@ -7,8 +7,10 @@ import pytest
 from benchmarks import real_photographs
 from docs._pages import choosing, defects, detectors, figures, images, papers, suites, tasks
 from docs._pages.page import attributes, linked, table
+from oodbench.images import builtin
 from oodbench.registry import discover
 from oodbench.results import reference
+from oodbench.sources.catalogue import SOURCES
 from oodbench.statistics import honesty
 from oodbench.suitefiles import suitefile
 from tests.prose import GUIDES, README
@@ -87,16 +89,27 @@ def test_every_suite_and_task_has_its_place(written):
         page = written[f"suites/{name}.md"]
         for ood in suitefile.load(name).ood:
             assert f"`{ood.set}`" in page
-        for kind in re.findall(r"tasks\.md#([\w-]+)", page):
-            assert f"\n## {kind}\n" in written["tasks.md"]
+        for kind in re.findall(r"tasks/([\w-]+)\.md", page):
+            assert f"# {kind}\n" in written[f"tasks/{kind}.md"]
+            assert f"[{name}](../suites/{name}.md)" in written[f"tasks/{kind}.md"]
 
 
-def test_pictures_are_of_every_set_that_oodbench_draws():
-    page, *pictures = sorted(images.pages(), key=lambda one: isinstance(one.content, bytes))
-    assert len(pictures) == len(re.findall(r"!\[", page.content)) > 5
-    for picture in pictures:
-        assert picture.content.startswith(b"\x89PNG")
-        assert f"({picture.path})" in page.content
+def test_every_image_set_has_a_page_and_those_that_oodbench_draws_a_picture():
+    every = {page.path: page.content for page in images.pages()}
+    for name in builtin.BUILTINS:
+        assert every[f"images/{name}.png"].startswith(b"\x89PNG")
+        assert f"({name}.png)" in every[f"images/{name}.md"]
+    for name, source in SOURCES.items():
+        page = every[f"images/{name}.md"]
+        assert source.terms in page and source.title in page and source.note in page
+        assert ".png" not in page, "the terms may not allow to show it"
+
+
+def test_a_suite_says_of_each_set_what_it_is_on_which_terms_and_what_to_know(written):
+    page = written["suites/cifar10-adv.md"]
+    (row,) = [line for line in page.splitlines() if "[`lsun-resize`](../images/lsun-resize.md)" in line]
+    assert "OOD, far" in row and "no licence" in row and "artefacts alone tell these images" in row
+    assert "![images of letters](../images/letters.png)" in written["suites/digits-adv.md"]
 
 
 def test_the_guide_explains_every_flag():

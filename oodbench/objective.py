@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
 
 from oodbench.basics.passes import Passes
 from oodbench.images.resident import IDImages, OutlierPool, Selection
@@ -107,8 +108,15 @@ class Objective:
         """Set in place what must be known before the first step; `augmentations` is what ID images go through."""
 
     def parameter_groups(self, network: Network) -> list[dict[str, Any]]:
-        """SGD's parameter groups; "lr" (at the start) and "weight_decay" are the recipe's where a group has none."""
+        """What is trained: the optimizer's parameter groups, and parameters that are in none stay as they are.
+
+        "lr" (at the start) and "weight_decay" are the recipe's where a group has none.
+        """
         return [{"params": list(network.parameters())}]
+
+    def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+        """What takes the steps of a phase, over complete parameter groups: SGD with Nesterov momentum."""
+        return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
     def after_step(self, network: Network) -> None:
         """Put parameters back to where they may be."""

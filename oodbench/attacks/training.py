@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from oodbench.attacks.pgd import pgd, random_start
+from oodbench.basics.gradient import PerImage
 from oodbench.basics.passes import Passes
 from oodbench.networks.network import Network
 from oodbench.objective import frozen
@@ -37,10 +38,14 @@ class TrainingAttack:
         self, climbed: Callable[[Tensor], Tensor], network: Network, images: Tensor, generator: Generator
     ) -> Tensor:
         """Images (N, C, H, W) where `climbed`, logits to one value an image, is highest; eval mode meanwhile."""
+        return self.climb(lambda some: climbed(network(some)), network, images, generator)
+
+    def climb(self, objective: PerImage, network: Network, images: Tensor, generator: Generator) -> Tensor:
+        """Images (N, C, H, W) where `objective`, of a network's images, is highest; eval mode meanwhile."""
         start = random_start(torch.rand(images.shape, generator=generator), self.epsilon).to(images.device)
         with frozen(network):
             found = pgd(
-                lambda some: climbed(network(some)),
+                objective,
                 images,
                 epsilon=self.epsilon,
                 step=self.step,

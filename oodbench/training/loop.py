@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD
+from torch.optim import Optimizer
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
@@ -116,9 +117,10 @@ def train(
             optimizer = _optimizer(phase, network, own)
             if state and epochs.start > first:
                 optimizer.load_state_dict(state["optimizer"])
-            work = _Work(network, phase, own, TrainingData(images, data.outliers), seed, team)
             cost = phase.epoch_passes(len(data.id)).both / len(images)
-            with progress("training", len(epochs) * len(images), passes=cost) as advance:
+            advancing = progress("training", len(epochs) * len(images), passes=cost)
+            with _still_but_for(optimizer, network), advancing as advance:
+                work = _Work(network, phase, own, TrainingData(images, data.outliers), seed, team)
                 for epoch in epochs:
                     work.epoch(epoch, epoch - first, optimizer, advance)
                     team.first(partial(_keep, network, optimizer, epoch + 1, history(), unfinished))
@@ -152,7 +154,7 @@ class _Work:
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             self.loss = DistributedDataParallel(self.loss)
 
-    def epoch(self, epoch: int, done: int, optimizer: SGD, advance: Advance) -> None:
+    def epoch(self, epoch: int, done: int, optimizer: Optimizer, advance: Advance) -> None:
         """All steps of an epoch.
 
         Args:
@@ -189,7 +191,7 @@ class _Work:
             ) from error
         _refuse_divergence(last, epoch)
 
-    def _step(self, optimizer: SGD, batch: Batch, generator: Generator) -> Tensor:
+    def _step(self, optimizer: Optimizer, batch: Batch, generator: Generator) -> Tensor:
         """The mean loss of all processes, (); nothing waits for it."""
         self.network.train()
         loss: Tensor = self.loss(batch, generator)
@@ -249,22 +251,36 @@ def _refuse_divergence(loss: Tensor | None, epoch: int) -> None:
         )
 
 
-def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> SGD:
+def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> Optimizer:
     groups = [
         {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, **group}
         for group in objective.parameter_groups(network)
     ]
     for group in groups:
         group["initial_lr"] = group["lr"]
-    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return objective.optimizer(groups, recipe)
 
 
-def _set_rate(optimizer: SGD, share: float) -> None:
+@contextmanager
+def _still_but_for(optimizer: Optimizer, network: Network) -> Iterator[None]:
+    """No gradients for what the optimizer does not train: processes of a team would wait for these in vain."""
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    still = [each for each in network.parameters() if each.requires_grad and id(each) not in trained]
+    for parameter in still:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in still:
+            parameter.requires_grad_(True)
+
+
+def _set_rate(optimizer: Optimizer, share: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * share
 
 
-def _keep(network: Network, optimizer: SGD, epochs_done: int, history: History, path: Path) -> None:
+def _keep(network: Network, optimizer: Optimizer, epochs_done: int, history: History, path: Path) -> None:
     state = {"epochs": epochs_done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
     state |= {"where": list(history.places), "seconds": history.seconds}
     content = io.BytesIO()

@@ -44,6 +44,9 @@ SHAPE = (3, 16, 16)
 SMALL = {"components": 5, "k": 10, "dimensions": 20}
 """Parameters that depend on how much data there is, for the little there is here."""
 
+SHORT = {"atd": {"epochs": 4, "steps": 3, "learning_rate": 0.002}}
+"""Detectors whose own training would take long, and how it takes less."""
+
 TEXTS = ("mcm", "gl-mcm", "neglabel")
 """Detectors that need a network whose last layer is a matrix of text embeddings."""
 
@@ -128,7 +131,7 @@ def network_for(name, objective):
 def fitted(name):
     cls = REGISTRY[name]
     small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
-    detector = cls(cls.Parameters(**small))
+    detector = cls(cls.Parameters(**small, **SHORT.get(name, {})))
     evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
     (report,) = fit([detector], network_for(name, detector.objective()), CLASSES, evidence)
     json.dumps(report.tuned)  # what was tuned is kept with the result, as JSON

@@ -263,6 +263,48 @@ class TwoPhases(Objective):
         return (Objective(id_batch=10), Second())
 
 
+@dataclass(frozen=True)
+class HeadByAdam(Second):
+    """Only the last layer learns, by another optimizer."""
+
+    outlier_batch: int = 0
+
+    def optimizer(self, groups, recipe):
+        return torch.optim.Adam(groups, betas=(0.5, 0.9))
+
+    def loss(self, network, batch, generator):
+        assert [name for name, each in network.named_parameters() if each.requires_grad] == ["fc.weight", "fc.bias"]
+        return super().loss(network, batch, generator)
+
+
+@dataclass(frozen=True)
+class ThenHead(Objective):
+    """Everything learns, then the last layer alone."""
+
+    def phases(self):
+        return (Objective(id_batch=10), HeadByAdam())
+
+
+def test_what_is_in_no_parameter_group_stays_as_it_is(tmp_path):
+    plain, network = Linear(), Linear()
+    train(plain, Objective(id_batch=10), Recipe(epochs=2), data(), 1, tmp_path / "plain")
+    train(network, ThenHead(), Recipe(epochs=2), data(), 1, tmp_path / "x")
+    assert torch.equal(network.bn.weight, plain.bn.weight)
+    assert not torch.equal(network.fc.weight, plain.fc.weight)
+    assert all(each.requires_grad for each in network.parameters())
+
+
+def test_a_phase_steps_by_its_own_optimizer(tmp_path):
+    network = Linear()
+    with torch.no_grad():
+        before = network.fc.weight.clone()
+    train(network, HeadByAdam(), Recipe(epochs=1), data(), 1, tmp_path / "x")
+    # The first step of Adam is as long as its rate wherever there is a gradient.
+    torch.testing.assert_close((network.fc.weight - before).abs(), torch.full_like(before, 0.5), rtol=1e-3, atol=0)
+    state = torch.load(tmp_path / "x", weights_only=True)["optimizer"]
+    assert state["param_groups"][0]["betas"] == (0.5, 0.9)
+
+
 def test_every_phase_starts_with_a_fresh_optimizer_and_its_own_rates(tmp_path, monkeypatch):
     rates, momenta = [], []
     step = torch.optim.SGD.step

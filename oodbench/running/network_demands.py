@@ -23,7 +23,7 @@ def require_climbable(network: Network, suite: Suite, shape: tuple[int, int, int
     Raises:
         OodbenchError: some attack, and it cannot be differentiated by its images.
     """
-    attacks = [name for name in suite.tasks if name in {*tasks} and suite.tasks[name].attacks()]
+    attacks = [name for name in suite.tasks if name in {*tasks} and suite.tasks[name].climbs()]
     if attacks and isinstance(network, ModuleNetwork) and not has_gradient(network, trial(shape)):
         others = [name for name in suite.tasks if name not in attacks]
         instead = f"leave them out ({' '.join(f'--task {name}' for name in others)})" if others else "leave them out"

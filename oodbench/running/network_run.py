@@ -22,6 +22,7 @@ from oodbench.networks import checkpoints
 from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Network, batch_size
 from oodbench.networks.of_features import NotInPackError
+from oodbench.results.store import Role
 from oodbench.running import label_check, normalisation_check
 from oodbench.running.evidence import evidence
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
@@ -33,7 +34,8 @@ from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Fitted, fit
 from oodbench.scoring.scored import Scored, joined, refuse_constant
-from oodbench.tasks import ID_TASK, Task
+from oodbench.scoring.smoothed import at_new_places, attack_on, attacked_at_each, parts, score_smoothed
+from oodbench.tasks import ID_TASK, Smoothed, Task
 from oodbench.tasks.versions import Versions
 
 T = TypeVar("T")
@@ -99,6 +101,9 @@ class NetworkRun:
             self._doing = pair
             task, images = self._plan.task(pair), self._plan.images[pair[1]]
             cells = [cell for cell, missing in self._missing.items() if pair in missing]
+            if isinstance(task, Smoothed):
+                self._smooth_all(pair, task, images, cells)
+                continue
             if task.certifies:
                 for cell in cells:
                     for _, one in self._survivors([cell], partial(self._certify, pair, images)):
@@ -182,6 +187,44 @@ class NetworkRun:
         return self._shared(
             images, 1, lambda mine, _: [score_certified(detector, mine, radius, device) for detector in detectors]
         )
+
+    def _smooth_all(self, pair: Pair, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> None:
+        """An image set under a task that smooths scores, by all detectors at once; each is attacked by itself."""
+        role = self._plan.role(pair[1])
+        for cell, smoothed in self._survivors(cells, partial(self._smooth, task, images)) if cells else []:
+            if role == "id":
+                refuse_constant(cell.detector, smoothed.scores, images.name)
+            work = partial(self._attack_smoothed, pair[0], task, role, images, smoothed)
+            for _, attacks in self._survivors([cell], work):
+                for part in parts(pair[0], task, role, smoothed, attacks):
+                    where = part.name, pair[1]
+                    self._team.first(partial(self.records.keep, cell, where, images, part.scored, scored_by=pair[0]))
+
+    def _smooth(self, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
+        detectors, purpose, device = [cell.detector for cell in cells], self._purpose(images), self._device
+        count = len(images)  # of the whole set, whoever has which part of it
+        return self._shared(images, 1, lambda mine, _: score_smoothed(detectors, mine, task, purpose, device, count))
+
+    def _attack_smoothed(
+        self, name: str, task: Smoothed, role: Role, images: ImageSet, smoothed: Scored, cells: Sequence[CellPlan]
+    ) -> list[dict[int, Scored]]:
+        """By radius, what attacks on one cell's smoothed scores leave, if the task called `name` has any."""
+        (cell,), id_images = cells, self._plan.images[self._plan.suite.id.test]
+
+        def id_scores() -> npt.NDArray[np.float64]:
+            return smoothed.scores if role == "id" else cell.cell.group(name, id_images.name).scores
+
+        def attacked(radius: int) -> tuple[Scored, Scored]:
+            beside = id_images, self._team.first(id_scores)
+            attack = attack_on(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
+            attack = replace(attack, further=convergence.chosen(len(images)))
+            (left,) = self._shared(
+                images, attack.task.together, lambda mine, which: [score_attacked(attack.of(which), mine, self._device)]
+            )
+            (after,) = self._smooth(task, at_new_places(images, left), cells)
+            return left, after
+
+        return [attacked_at_each(task, role, smoothed, attacked)]
 
     def judge_by_others(self, others: Sequence["NetworkRun"]) -> None:
         """Try on each detector what others of the run were attacked with, and note how often that does more."""

@@ -14,14 +14,15 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
-from oodbench.results.store import Cell
+from oodbench.results.store import Cell, Role
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
 from oodbench.scoring.attacking import attack_passes
 from oodbench.scoring.certified import BOUNDS
+from oodbench.scoring.smoothed import smoothing_passes
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
-from oodbench.tasks import ID_TASK, Clean, Task, constants
+from oodbench.tasks import ID_TASK, Clean, Smoothed, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.training.pretrained import Pretrained
 
@@ -138,7 +139,8 @@ class SuitePlan:
         for name, task in self.suite.tasks.items():
             if task.certifies and not cell.detector.has_bound():
                 continue
-            wanted += [(name, self.suite.id.test)] if task.side != "out" else []
+            # ID images first: what they score is what others are held against.
+            wanted += [(name, self.suite.id.test)] if task.side != "out" or task.smooths else []
             wanted += [(name, ood.set) for ood in self.suite.tested]
         return wanted
 
@@ -153,14 +155,27 @@ class SuitePlan:
         return [pair for pair in wanted if not self._there(cell, network_digest, pair)]
 
     def _there(self, cell: CellPlan, network_digest: str, pair: Pair) -> bool:
-        if cell.cell.key(*pair) != self.group_key(cell, network_digest, *pair):
-            return False
+        image_set = pair[1]
+        for name in self._groups(pair):
+            if cell.cell.key(name, image_set) != self.group_key(cell, network_digest, name, image_set):
+                return False
         if not self.task(pair).attacks():
             return True
         # ID images are not judged by other attacks: they have no scores to pass.
         judged = self.demands.thorough and pair[1] != self.suite.id.test
         of_attack = [KEPT_IMAGES] * self.demands.keep_images + [JUDGED] * judged
         return set(of_attack) <= cell.cell.names(*pair)
+
+    def _groups(self, pair: Pair) -> list[str]:
+        """Names of the tasks under which scores of a pair are stored."""
+        task = self.task(pair)
+        if not isinstance(task, Smoothed):
+            return [pair[0]]
+        return [name for name, _ in task.parts(pair[0], self.role(pair[1]))]
+
+    def role(self, image_set: str) -> Role:
+        """What an image set is in this suite."""
+        return "id" if image_set == self.suite.id.test else "ood"
 
     def group_key(self, cell: CellPlan, network_digest: str, task: str, image_set: str) -> str:
         """The key of one group of scores: it changes whenever anything that moved the scores does."""
@@ -176,9 +191,19 @@ class SuitePlan:
     def task(self, pair: Pair) -> Task:
         """What is done to the image set of `pair`: nothing to the side that its threat leaves alone."""
         name, image_set = pair
-        if name == ID_TASK or self.suite.tasks[name].side == ("out" if image_set == self.suite.id.test else "in"):
+        if name == ID_TASK:
             return Clean()
-        return self.suite.tasks[name]
+        task = self.stored[name]
+        left_alone = task.side == ("out" if image_set == self.suite.id.test else "in") and not task.smooths
+        return Clean() if left_alone else task
+
+    @property
+    def stored(self) -> Mapping[str, Task]:
+        """The tasks of the suite, and what some of them leave beside what bears their own name."""
+        found: dict[str, Task] = {}
+        for name, task in self.suite.tasks.items():
+            found |= dict(task.parts(name)) if isinstance(task, Smoothed) else {name: task}
+        return found
 
     def passes(self) -> Passes:
         """What is left to do here costs this many passes."""
@@ -222,6 +247,8 @@ class SuitePlan:
         total = Passes()
         if self.suite.id.train and any(cell.missing and cell.detector.observes() for cell in cells):
             total += Passes(forward=len(self.images[self.suite.id.train]))
+        smoothings = {pair for cell in cells for pair in cell.missing if self.task(pair).smooths}
+        total += Passes(forward=sum(self._copies(pair) for pair in smoothings))
         searches = {search for cell in cells for search in self._searches(cell)}
         total += Passes(forward=sum(self._looks(search) for search in searches))
         for cell in cells:
@@ -229,12 +256,15 @@ class SuitePlan:
             for search in self._searches(cell):
                 total += cell.detector.own_passes() * self._looks(search)
             for pair in cell.missing:
-                if self.task(pair).certifies:
+                task = self.task(pair)
+                if isinstance(task, Smoothed):
+                    total += smoothing_passes(task, cell.detector, self.role(pair[1]), len(self.images[pair[1]]))
+                elif task.certifies:
                     total += Passes(forward=BOUNDS) * len(self.images[pair[1]])
-                elif self.task(pair).attacks():
-                    attack = attack_passes(self.task(pair), cell.detector)
+                elif task.attacks():
+                    attack = attack_passes(task, cell.detector)
                     total += attack * len(self.images[pair[1]])
-                    a_look = passes_a_look(cell.detector, self.task(pair).eot)
+                    a_look = passes_a_look(cell.detector, task.eot)
                     further = min(len(self.images[pair[1]]), convergence.CONTINUED)
                     total += convergence.COST * (further * a_look)
                     if self.demands.thorough:
@@ -247,8 +277,13 @@ class SuitePlan:
         return {
             (task.versions(), image_set)
             for task, image_set in tasks
-            if not task.certifies and (len(task.versions()) > 1 or not task.attacks())
+            if not (task.certifies or task.smooths) and (len(task.versions()) > 1 or not task.attacks())
         }
+
+    def _copies(self, pair: Pair) -> int:
+        """Noisy copies of an image set, of which each takes one pass for all detectors of a network."""
+        task = self.task(pair)
+        return task.draws * len(self.images[pair[1]]) if isinstance(task, Smoothed) else 0
 
     def _looks(self, search: tuple[Versions, str]) -> int:
         versions, image_set = search

@@ -30,6 +30,7 @@ from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.running.train_or_load import given
 from oodbench.suite import NetworkSpec, Suite
 from oodbench.suitefiles.settings import apply, of_task
+from oodbench.tasks import Smoothed
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
 from oodbench.training.pretrained import Choice
@@ -71,12 +72,22 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     objectives = dict.fromkeys(detector.objective() for detector in detectors)
     chosen = [{one: _choose(source, suite, one, seed, sample.data) for one in objectives} for seed in seeds]
     image_sets = _gather(sample, source, suite, detectors, chosen)
+    _require_draws(suite, image_sets)
     plans = []
     for seed, choices in zip(seeds, chosen, strict=True):
         _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
         bare = SuitePlan(suite, request.settings, sample, image_sets, seed, request.demands)
         plans.append(_with_networks(bare, own, choices, request.machinery, request.out))
     return plans
+
+
+def _require_draws(suite: Suite, image_sets: ImageSets) -> None:
+    """OodbenchError where a task smooths scores by too few draws to guarantee anything of some image set."""
+    for task in suite.tasks.values():
+        if isinstance(task, Smoothed):
+            moved = [suite.id.test] * task.moves("id") + [one.set for one in suite.tested] * task.moves("ood")
+            for name in moved:
+                task.require_enough(len(image_sets.images[name]))
 
 
 def _choose(source: NetworkSource, suite: Suite, objective: Objective, seed: int, data: Path) -> Choice:

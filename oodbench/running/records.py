@@ -15,6 +15,7 @@ from oodbench.basics import plugins
 from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.results.beside import ID_SCORES
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
@@ -70,14 +71,26 @@ class Records:
                     return cell.cell.group(name, images.name).extras["version"].astype(np.int64)
         return None
 
-    def keep(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored, note: str = "") -> None:
-        """Land one group, the scores of `images` under the task of `pair`; `note` is of what an accuracy rests on."""
-        suite, task = self._plan.suite, pair[0]
+    def keep(
+        self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored, note: str = "", scored_by: str = ""
+    ) -> None:
+        """Land one group, the scores of `images` under the task of `pair`.
+
+        Args:
+            cell: to which it belongs.
+            pair: names of the task and the image set.
+            images: the image set.
+            scored: what was said of it.
+            note: of what an accuracy rests on.
+            scored_by: the task under which ID images have the same score, where it is not the detector's own.
+        """
+        suite, name = self._plan.suite, pair[0]
+        task = None if name == ID_TASK else self._plan.stored[name]
         attacked = {KEPT_IMAGES: scored.images} if self._plan.demands.keep_images and scored.images.size else {}
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
             Scores(
-                task=task,
+                task=name,
                 image_set=images.name,
                 role="id" if images.name == suite.id.test else "ood",
                 scores=scored.scores,
@@ -89,9 +102,10 @@ class Records:
                     **attacked,
                 },
                 attributes={
-                    "key": self._plan.group_key(cell, self.network_digest, task, images.name),
-                    "threat": "" if task == ID_TASK else suite.tasks[task].threat(),
-                    "constants": "" if task == ID_TASK else json.dumps(constants(suite.tasks[task])),
+                    "key": self._plan.group_key(cell, self.network_digest, name, images.name),
+                    "threat": task.threat() if task else "",
+                    "constants": json.dumps(constants(task)) if task else "",
+                    **({ID_SCORES: scored_by} if scored_by else {}),
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
                     "labels_note": note,

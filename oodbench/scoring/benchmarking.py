@@ -142,7 +142,7 @@ def require_outputs(detectors: Sequence[Detector], network: Network, classes: in
 
 def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None:
     """OodbenchError for a task that climbs gradients, of a module that has none."""
-    if task.attacks() and isinstance(network, ModuleNetwork) and not has_gradient(network, images):
+    if task.climbs() and isinstance(network, ModuleNetwork) and not has_gradient(network, images):
         raise OodbenchError(
             f"{network.called} cannot be differentiated by its images, so {task.kind!r} has nothing to climb: leave "
             "attack out, or take torch.no_grad(), detach() and arrays out of its forward()"

@@ -101,6 +101,21 @@ def as_they_are(detector: Detector, images: Tensor, indices: Indices, purpose: s
     return Scored(scores.numpy(), predictions(detector, representation).cpu().numpy(), more)
 
 
+def scores_together(detectors: Sequence[Detector], images: Tensor, draws: Draws, where: str) -> list[Tensor]:
+    """Scores (B,) of float images (B, C, H, W) of each detector, on the CPU, in one pass through their network.
+
+    Call it without gradients.
+
+    Args:
+        detectors: over one network.
+        images: as they are.
+        draws: of the images; what is random in a score comes from them.
+        where: what the set is called.
+    """
+    batch, representation = _shared_pass(detectors, images)
+    return [_score(detector, batch, representation, where, draws) for detector in detectors]
+
+
 def _looked_at_again(
     detectors: Sequence[Detector],
     images: Callable[[Indices], Tensor],
@@ -137,9 +152,7 @@ def _second(
     detectors: Sequence[Detector], images: Tensor, indices: Indices, purpose: str, where: str, which: slice
 ) -> list[Tensor]:
     """Scores of some of `images`, float (B, C, H, W), of each detector."""
-    batch, representation = _shared_pass(detectors, images[which])
-    draws = _draws(indices[which], purpose)
-    return [_score(detector, batch, representation, where, draws) for detector in detectors]
+    return scores_together(detectors, images[which], _draws(indices[which], purpose), where)
 
 
 def _best(

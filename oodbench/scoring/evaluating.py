@@ -11,6 +11,8 @@ import torch
 from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.results.store import Role
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.flags import loaded
@@ -18,9 +20,10 @@ from oodbench.scoring.attacking import Attack, aim, score_attacked
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_floats, score_versions
 from oodbench.scoring.scored import Scored
+from oodbench.scoring.smoothed import Floats, Part, at_new_places, attack_on, attacked_at_each, parts, score_smoothed
 from oodbench.scoring.user_input import Given, GivenScore
 from oodbench.statistics import honesty, severity
-from oodbench.tasks import KINDS, Clean, Task
+from oodbench.tasks import KINDS, Clean, Smoothed, Task
 from oodbench.tasks.versions import Versions
 
 
@@ -64,6 +67,9 @@ class Bench:
             OodbenchError: the task cannot be done with this detector or these images, or the score is none.
         """
         self._refuse_impossible(id_images, sets, task)
+        if isinstance(task, Smoothed):
+            yield from self._smoothed(id_images, sets, task)
+            return
         clean = Clean()
         id_scored = self._clean(id_images)
         turned = id_scored
@@ -76,6 +82,38 @@ class Bench:
                 done = self._done(task, images, id_images, id_scored) if task.side != "in" else ood_scored
                 yield Measured(task, images.images.name, turned, done, id_scored)
 
+    def _smoothed(self, id_images: Given, sets: Sequence[Given], task: Smoothed) -> Iterator[Measured]:
+        """The same for a task that smooths scores: what it makes of a set as it is, then what it guarantees."""
+        id_scored = self._clean(id_images)
+        of_id = self._parts(id_images, task, "id")
+        smoothed_id = of_id[task.kind].scored
+        for images in sets:
+            yield Measured(Clean(), images.images.name, id_scored, self._clean(images), id_scored)
+            found = self._parts(images, task, "ood", (id_images.images, smoothed_id.scores))
+            for name, part in found.items():
+                turned = of_id[name].scored if name in of_id else smoothed_id
+                yield Measured(part.task, images.images.name, turned, part.scored, smoothed_id)
+
+    def _parts(
+        self, images: Given, task: Smoothed, role: Role, beside: tuple[ImageSet, Floats] | None = None
+    ) -> dict[str, Part]:
+        """What the task leaves of one set, by name; `beside` are the ID images and their smoothed scores."""
+        purpose, count = self._purpose(images), len(images.images)
+
+        def smoothed(some: ImageSet) -> Scored:
+            (scored,) = score_smoothed([self.detector], some, task, purpose, self.device, count)
+            return scored
+
+        def attacked(radius: int) -> tuple[Scored, Scored]:
+            held = beside or (images.images, scored.scores)
+            attack = attack_on(self.detector, task, radius, role, held, purpose, self.device)
+            left = score_attacked(attack, images.images, self.device)
+            return left, smoothed(at_new_places(images.images, left))
+
+        scored = smoothed(images.images)
+        attacks = attacked_at_each(task, role, scored, attacked)
+        return {part.name: part for part in parts(task.kind, task, role, scored, attacks)}
+
     def _refuse_impossible(self, id_images: Given, sets: Sequence[Given], task: Task) -> None:
         _refuse_undone(task)
         if task.certifies and not self.detector.has_bound():
@@ -83,7 +121,11 @@ class Bench:
                 f"{self.detector.name!r} knows no bounds of its score, so nothing can be certified: give a fitted "
                 "detector that has them, such as msp, or attack it with 'linf-adaptive'"
             )
+        if isinstance(task, Smoothed):
+            for images in [id_images] * task.moves("id") + [*sets] * task.moves("ood"):
+                task.require_enough(len(images.images))
         moved = [*([id_images] if task.side != "out" else []), *(sets if task.side != "in" else [])]
+        moved = [id_images, *sets] if task.smooths else moved
         for images in moved if not isinstance(task, Clean) else ():
             if images.floats is not None:
                 raise OodbenchError(
@@ -133,7 +175,7 @@ def rows(found: Measured, detector: Detector, convention: str, intervals: bool) 
     task = found.task
     published = type(detector) if convention == "published" and not isinstance(detector, GivenScore) else None
     sides = (
-        _side(found.id_scored, task, task.side != "out" and task.attacks()),
+        _side(found.id_scored, task, task.side != "out" and task.epsilon > 0),
         _side(found.ood_scored, task),
         _side(found.clean_id, task),
     )

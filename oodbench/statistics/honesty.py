@@ -68,6 +68,9 @@ UPSIDE_DOWN = 0.4
 STRONGEST_FIRST = ("certified", "linf-adaptive", "l2-adaptive", "linf", "l2", "clean")
 """Kinds of tasks of which none may leave more of an AUROC than a later one within its ball."""
 
+SMOOTHED = ("smoothed-guaranteed", "smoothed-attacked", "smoothed")
+"""The same of a smoothed score, which is another one than the detector's: the two do not compare."""
+
 IN_L2 = ("l2-adaptive", "l2")
 """Those of them in an L2 ball. One of L-infinity holds it at the same radius, and not the other way round."""
 
@@ -190,9 +193,10 @@ class Left:
         """
         kinds = [str(task.constants.get("kind")) for task in (self, other)]
         sets = self.aurocs.keys() & other.aurocs.keys()
-        if not sets or not set(kinds) <= set(STRONGEST_FIRST) or not self._reaches(other):
+        order = next((order for order in (STRONGEST_FIRST, SMOOTHED) if set(kinds) <= set(order)), ())
+        if not sets or not order or not self._reaches(other):
             return float("nan")
-        stronger, weaker = map(STRONGEST_FIRST.index, kinds)
+        stronger, weaker = map(order.index, kinds)
         more = float(np.mean([self.aurocs[name] - other.aurocs[name] for name in sets]))
         return more if stronger < weaker else float("nan")
 

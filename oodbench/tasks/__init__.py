@@ -9,25 +9,34 @@ from oodbench.tasks.compositional import Compositional
 from oodbench.tasks.corruption import Corruption
 from oodbench.tasks.l2 import L2
 from oodbench.tasks.linf import Linf
+from oodbench.tasks.smoothed import Guaranteed, Smoothed, SmoothedAttacked
 from oodbench.tasks.task import ID_TASK, Altered, Task, constants
 
 KINDS: Mapping[str, type[Task]] = {
-    task.kind: task for task in (Clean, Corruption, Linf, Compositional, LinfAdaptive, L2, L2Adaptive, Certified)
+    task.kind: task
+    for task in (Clean, Corruption, Linf, Compositional, LinfAdaptive, L2, L2Adaptive, Certified, Smoothed)
 }
 """What a suite's `kind` may say."""
+
+STORED: Mapping[str, type[Task]] = {**KINDS, **{task.kind: task for task in (Guaranteed, SmoothedAttacked)}}
+"""The same, and what comes with one of them: every kind that scores may be stored under."""
 
 __all__ = [
     "ID_TASK",
     "KINDS",
     "L2",
+    "STORED",
     "Altered",
     "Certified",
     "Clean",
     "Compositional",
     "Corruption",
+    "Guaranteed",
     "L2Adaptive",
     "Linf",
     "LinfAdaptive",
+    "Smoothed",
+    "SmoothedAttacked",
     "Task",
     "constants",
 ]

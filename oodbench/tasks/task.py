@@ -51,6 +51,7 @@ class Task:
         epsilon: radius of the ball in which images move, in 1/255 of pixel space; 0 where none does.
         side: who is attacked, one of `SIDES`.
         certifies: it bounds scores instead of altering images.
+        smooths: it scores noisy copies of images, see `oodbench.tasks.smoothed`.
         together: batches of the usual size that `alter` is given at once.
         norm: in which the ball is measured, a key of `oodbench.attacks.balls.BALLS`.
         eot: draws, at least, over which an attack takes the mean of a random score at each look.
@@ -58,6 +59,7 @@ class Task:
 
     kind: ClassVar[str]
     certifies: ClassVar[bool] = False
+    smooths: ClassVar[bool] = False
     together: ClassVar[int] = 1
     norm: ClassVar[str] = "linf"
     epsilon: int = 0
@@ -71,6 +73,10 @@ class Task:
     def attacks(self) -> bool:
         """Images move inside a ball, after the choice of a version."""
         return self.epsilon > 0 and not self.certifies
+
+    def climbs(self) -> bool:
+        """Something in it follows gradients of a score."""
+        return self.attacks()
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
         """The batch as it will be scored.

@@ -14,6 +14,7 @@ import pandas as pd
 
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
+from oodbench.results.beside import ID_SCORES, held_against, other_score, plain_id
 from oodbench.results.report.curves import histogram, roc
 from oodbench.results.report.model import Panel, Row, Value
 from oodbench.results.report.operating import operating
@@ -22,7 +23,7 @@ from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.flags import Flagged
 from oodbench.results.tables.layout import one_line
 from oodbench.statistics.severity import mark
-from oodbench.tasks import ID_TASK, KINDS
+from oodbench.tasks import KINDS
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
@@ -108,7 +109,7 @@ def row(
     outdated = tables.stale(everything)
     groups = _Groups([group for group in everything if (group.task, group.image_set) not in outdated])
     left_out = str(result.frame["stale"].iloc[0])
-    id_group = groups.id_of(ID_TASK)
+    id_group = plain_id(groups.groups)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
     flagged = tables.flagged(scores)
     severities = tables.severities(flagged)
@@ -147,20 +148,22 @@ class _Groups:
         """Those of OOD images."""
         return [group for group in self.groups if group.role == "ood"]
 
-    def id_of(self, task: str) -> Scores:
-        """ID scores that `task` is held against: attacked ones where it attacks them."""
-        found = {group.task: group for group in self.groups if group.role == "id"}
-        return found.get(task, found[ID_TASK])
+    def id_of(self, group: Scores) -> Scores:
+        """ID scores that a group is held against: attacked ones where its task attacks them."""
+        return held_against(self.groups, group)
 
     @cached_property
     def constants(self) -> dict[str, Mapping[str, Any]]:
         """What each task is."""
         return {group.task: json.loads(str(group.attributes.get("constants") or "{}")) for group in self.ood}
 
-    def clean(self, image_set: str) -> Scores | None:
-        """Scores of the images as they are, where they were measured."""
+    def clean(self, moved: Scores) -> Scores | None:
+        """Scores of a group's images as they are, by the same score, where they were measured."""
         for group in self.ood:
-            if group.image_set == image_set and self.constants[group.task].get("kind") == "clean":
+            same = group.task == moved.attributes.get(ID_SCORES) or (
+                not other_score(moved) and self.constants[group.task].get("kind") == "clean"
+            )
+            if group.image_set == moved.image_set and same:
                 return group
         return None
 
@@ -172,7 +175,7 @@ class _Groups:
                 yield (
                     task,
                     [
-                        Attacked(group, self.id_of(task).scores, self.clean(group.image_set))
+                        Attacked(group, self.id_of(group).scores, self.clean(group))
                         for group in self.ood
                         if group.task == task
                     ],
@@ -200,7 +203,7 @@ def _value(numbers: Any) -> Value:
 
 
 def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
-    id_scores, clean = groups.id_of(group.task).scores, groups.clean(group.image_set)
+    id_scores, clean = groups.id_of(group).scores, groups.clean(group)
     series = {"id": id_scores, "ood": group.scores}
     if clean is not None and clean is not group:
         series["clean"] = clean.scores

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.metrics import Floats
+from oodbench.results.beside import clean_id, held_against, plain_id
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.comparable import OF_ID
@@ -20,7 +21,6 @@ from oodbench.results.tables.frame import FAILURE, tidy
 from oodbench.results.tables.notes import BASE
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.differences import Detection, Difference, differences, of_accuracy
-from oodbench.tasks import ID_TASK
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
@@ -120,12 +120,13 @@ class _Result:
 
     def id_of(self, task: str) -> Scores:
         """ID scores that `task` is held against: attacked ones where it attacks them."""
-        found = {group.task: group for group in self.groups.values() if group.role == "id"}
-        return found.get(task, found[ID_TASK])
+        group = next(group for group in self.groups.values() if group.task == task)
+        return held_against(self.groups.values(), group)
 
     def printed(self, task: str, ood: str) -> tuple[Floats, Floats, Floats]:
         """Scores of ID images, of OOD images and of clean ID images, as a table has them in this convention."""
-        groups = self.id_of(task), self.groups[task, ood], self.id_of(ID_TASK)
+        group, every = self.groups[task, ood], self.groups.values()
+        groups = held_against(every, group), group, clean_id(every, group)
         sides, _ = as_printed(self.published, [Side(group.scores, group.extras, group.attributes) for group in groups])
         return sides[0].scores, sides[1].scores, sides[2].scores
 
@@ -183,7 +184,7 @@ def _of_set(result: _Result, base: _Result, task: str, ood: str, convention: str
     _require_same(*ids)
     one, other = result.printed(task, ood), base.printed(task, ood)
     found = differences(result.detection(*one[:2]), base.detection(*other[:2]), convention)
-    clean = result.id_of(ID_TASK), base.id_of(ID_TASK)
+    clean = clean_id(result.groups.values(), ours), clean_id(base.groups.values(), theirs)
     if ids[0] is clean[0] or ids[1] is clean[1]:
         return found
     _require_same(*clean)
@@ -196,7 +197,7 @@ def _of_set(result: _Result, base: _Result, task: str, ood: str, convention: str
 
 
 def _of_id(result: _Result, base: _Result) -> dict[str, Difference]:
-    ours, theirs = result.id_of(ID_TASK), base.id_of(ID_TASK)
+    ours, theirs = plain_id(result.groups.values()), plain_id(base.groups.values())
     _require_same(ours, theirs)
     known = (ours.labels >= 0) & (ours.predictions >= 0) & (theirs.predictions >= 0)
     if not known.any() or not np.array_equal(ours.labels, theirs.labels):

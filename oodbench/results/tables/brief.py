@@ -14,10 +14,11 @@ from oodbench.results.tables.conditions import trained_elsewhere
 from oodbench.results.tables.flags import Flagged, flagged
 from oodbench.results.tables.layout import best_of, one_line
 from oodbench.results.tables.rows import Rows
+from oodbench.results.tables.smoothed import about_smoothed
 from oodbench.results.tables.summary import Entry, aside, behind, means
 from oodbench.statistics import severity
 from oodbench.statistics.severity import BELIEFS
-from oodbench.tasks import KINDS, Certified
+from oodbench.tasks import STORED
 from oodbench.tasks.task import NORMS
 
 MEANINGS: Mapping[str, str] = {
@@ -56,6 +57,7 @@ def brief(
     if len(measured):
         scores, cells = measured[measured["metric"] != OF_ID], measured.drop_duplicates("cell")
         said += [_counts(measured, summary), *_metrics(metrics, summary), *_balls(scores)] if summary else []
+        said += about_smoothed(scores) if summary else []
         said += [*notes.upside_down(scores, rows.called), *_flags(scores, rows.called)]
         said += _failed(frame, rows.called)
         named = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]
@@ -150,8 +152,8 @@ def _balls(scores: pd.DataFrame) -> list[str]:
     found: dict[tuple[bool, str, int, str], dict[str, None]] = {}
     for _, row in scores[scores["epsilon"] > 0].drop_duplicates("task").iterrows():
         constants = json.loads(str(row["constants"]) or "{}")
-        certified, side = constants.get("kind") == Certified.kind, str(constants.get("side", "out"))
-        kind = KINDS.get(str(constants.get("kind")))
+        kind, side = STORED.get(str(constants.get("kind"))), str(constants.get("side", "out"))
+        certified = bool(kind and kind.certifies)
         norm = NORMS[kind.norm if kind else "linf"]
         found.setdefault((certified, side, int(row["epsilon"]), norm), {})[str(row["task"])] = None
     moved = {"out": "OOD images", "in": "ID images", "both": "ID and OOD images"}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from oodbench.tasks import KINDS, constants
+from oodbench.tasks import STORED, constants
 
 OF_ID = "accuracy"
 """The metric that knows no OOD set."""
@@ -46,7 +46,7 @@ def threats_apart(frame: pd.DataFrame) -> pd.DataFrame:
 def _meaning(text: str) -> dict[str, Any]:
     """Constants as stored; what an older version did not store had its default."""
     stored: dict[str, Any] = json.loads(text or "{}")
-    kind = KINDS.get(str(stored.get("kind", "")))
+    kind = STORED.get(str(stored.get("kind", "")))
     return {**(constants(kind()) if kind else {}), **stored}
 
 

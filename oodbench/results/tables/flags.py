@@ -17,7 +17,7 @@ from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import asked_as, curve_of, curves
-from oodbench.tasks import Certified
+from oodbench.tasks import STORED
 
 FOLDERS = {"data": "data", "out": "results"}
 """Options that name folders, and what these are where nobody says another."""
@@ -106,7 +106,8 @@ def next_run(rows: pd.DataFrame) -> str:
     """
     row = rows.iloc[0]
     constants = json.loads(str(row["constants"]) or "{}")
-    if not constants.get("epsilon") or constants.get("kind") == Certified.kind:
+    kind = STORED.get(str(constants.get("kind")))
+    if not constants.get("epsilon") or (kind and (kind.certifies or kind.smooths)):
         return ""
     if str(row["checkpoint"]).startswith(f"{IN_MEMORY}{AT}"):  # no command has it
         return ""

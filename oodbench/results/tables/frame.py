@@ -15,6 +15,7 @@ from oodbench.basics.errors import unknown
 from oodbench.basics.files import digest
 from oodbench.metrics import accuracy
 from oodbench.registry import code_of, discover
+from oodbench.results.beside import clean_id, held_against
 from oodbench.results.folder import FAILED_ON, find, require
 from oodbench.results.store import Cell, Scores, in_float32
 from oodbench.results.tables import figures
@@ -241,7 +242,6 @@ def _rows(
         none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP, "scores"), "")
         none["date"] = str(attributes.get(FAILED_ON, ""))
         yield {**of_cell, **none, "metric": FAILURE, "convention": convention, "n_id": 0, "n_ood": 0, "epsilon": 0}
-    attacked_id = {group.task: group for group in groups if group.role == "id"}
     for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
         shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores), "id_set": id_group.image_set}
         share_right = accuracy(id_group.predictions, id_group.labels)
@@ -261,12 +261,12 @@ def _rows(
         }
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
-            turned = attacked_id.get(group.task, id_group)
+            turned, unmoved = held_against(groups, group), clean_id(groups, group)
             about["scores"] = digest(*(in_float32(side.scores).tobytes() for side in (turned, group)))
-            sides = _side(turned, attacked=group.task in attacked_id), _side(group), _side(id_group)
-            (id_side, ood_side, clean_id), about["derived"] = as_printed(published, sides)
+            sides = _side(turned, attacked=turned is not unmoved), _side(group), _side(unmoved)
+            (id_side, ood_side, clean_side), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)
-            for row in figures.figures(id_side, ood_side, clean_id.scores, convention, operating_point, wanted):
+            for row in figures.figures(id_side, ood_side, clean_side.scores, convention, operating_point, wanted):
                 yield {**about, **row}
 
 

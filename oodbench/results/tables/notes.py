@@ -11,6 +11,7 @@ from oodbench.results.tables.comparable import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.results.tables.conditions import measured_on
 from oodbench.results.tables.flags import flagged
 from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, tuned
+from oodbench.results.tables.smoothed import about_smoothed
 from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import Clean, Compositional
@@ -35,7 +36,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
-    notes += about_attacked_id(scores)
+    notes += [*about_smoothed(scores), *about_attacked_id(scores)]
     notes += _flags(scores, called)
     notes += missing(frame, summary, called)
     notes += about_stale(cells, called)

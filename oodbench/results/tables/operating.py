@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.results.beside import other_score
 from oodbench.results.folder import require
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.frame import cell_names
@@ -117,7 +118,7 @@ def delivered(
     return [
         _delivered(promised, attacked.get(group.task, clean), group, prevalence)
         for group in groups
-        if group.role == "ood"
+        if group.role == "ood" and not other_score(group)  # a threshold is of one score
     ]
 
 

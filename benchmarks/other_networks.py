@@ -1,0 +1,95 @@
+"""Tables of pages about networks that others trained, each from a results folder.
+
+    python -m benchmarks.other_networks robust-classifiers RESULTS
+
+What stands between the page's two marks is replaced.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+import pandas as pd
+from tabulate import tabulate
+
+from benchmarks.real_photographs import POINT, replaced
+from oodbench.results import tables
+from oodbench.results.folder import find
+from oodbench.results.tables.flags import flagged, severities
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def means(frame: pd.DataFrame, metric: str) -> dict[tuple[str, str, str], float]:
+    """The mean of a metric over OOD sets, of the most images measured: by suite, detector and task.
+
+    Args:
+        frame: tidy results, one row a figure; or a reference's rows.
+        metric: such as "auroc".
+
+    Returns:
+        In percent, by (suite, detector, task).
+    """
+    rows = frame[(frame["metric"] == metric) & (frame["ood"] != "") & ~frame["ood"].str.startswith("mean:")]
+    # 0 stands for all images.
+    size = rows["images"].replace(0, 10**9)
+    most = size.groupby([rows["suite"], rows["detector"], rows["task"]]).transform("max")
+    by_task = rows[size == most].groupby(["suite", "detector", "task"])["value"]
+    return {(str(suite), str(name), str(task)): 100 * float(part.mean()) for (suite, name, task), part in by_task}
+
+
+def doubted(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """(suite, detector, task) whose figures may be off by a point or more."""
+    found = set()
+    cells = frame.drop_duplicates("cell").set_index("cell")
+    for (cell, task), off in severities(flagged(frame[frame["metric"] != "accuracy"])).items():
+        if off >= POINT:
+            found.add((str(cells.loc[cell, "suite"]), str(cells.loc[cell, "detector"]), task))
+    return found
+
+
+def accuracies(frame: pd.DataFrame) -> pd.Series:
+    """ID accuracy by suite, in percent."""
+    return 100 * frame[frame["metric"] == "accuracy"].groupby("suite")["value"].first()
+
+
+ROBUST_DETECTORS = ("msp", "energy", "mahalanobis", "knn")
+ROBUST_TASKS = ("clean", "linf-eps2", "linf")
+
+
+def robust_classifiers(frame: pd.DataFrame) -> str:
+    """A line a network: accuracy, and for each detector its AUROC clean, under 2/255 and under 8/255."""
+    auroc, marked, accuracy = means(frame, "auroc"), doubted(frame), accuracies(frame)
+
+    def cell(suite: str, detector: str) -> str:
+        figures = (
+            f"{auroc[suite, detector, task]:.1f}" + "‡" * ((suite, detector, task) in marked) for task in ROBUST_TASKS
+        )
+        return " / ".join(figures)
+
+    lines = [
+        [suite, f"{accuracy[suite]:.1f}", *(cell(suite, detector) for detector in ROBUST_DETECTORS)]
+        for suite in sorted(map(str, accuracy.index))
+    ]
+    return tabulate(lines, ["network", "accuracy", *ROBUST_DETECTORS], "github", disable_numparse=True)
+
+
+PAGES: Mapping[str, tuple[Path, Callable[[pd.DataFrame], str]]] = {
+    "robust-classifiers": (DOCS / "robust-classifiers" / "index.md", robust_classifiers),
+}
+"""By name: where a page is, and what makes its table of tidy results."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", type=click.Choice(sorted(PAGES)))
+@click.argument("results", type=click.Path(path_type=Path, exists=True))
+def main(name: str, results: Path) -> None:
+    """Write the table of a page from a results folder."""
+    page, table = PAGES[name]
+    frame = tables.tidy(find(results).cells, {})
+    page.write_text(replaced(page.read_text(encoding="utf-8"), table(frame)), encoding="utf-8")
+    click.echo(f"{page}: {frame['cell'].nunique()} results")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.other_networks")

@@ -10,7 +10,12 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
 
 @click.command(
     cls=Examples,
-    examples=("oodbench report results/ -o report.html", "oodbench report results/digits-adv -o digits.html"),
+    examples=(
+        "oodbench report results/ --site public/",
+        "oodbench report results/ --against earlier/ -o beside.html",
+        "oodbench report results/ -o report.html",
+        "oodbench report results/digits-adv -o digits.html",
+    ),
 )
 @results_argument
 @click.option(
@@ -21,13 +26,26 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
     show_default=True,
     help="The page.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Another results folder: a table puts both side by side and marks what differs by more than chance.",
+)
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write a page for each suite and an index.html into this folder, to be hosted as a leaderboard.",
+)
 @data_option
 @plugin_option
 def report(**asked: Any) -> None:
     """Write a results folder as one HTML page that opens offline.
 
-    Images that passed for ID are shown where they were kept (`oodbench run --keep-images`) and where the images before
-    the attack are built in or in the data folder.
+    The page says first what the results come to: which detector keeps how much under attack. Images that passed for ID
+    are shown where they were kept (`oodbench run --keep-images`) and where the images before the attack are built in or
+    in the data folder. --site overwrites the pages that it wrote before, and no other file.
     """
     from oodbench.cli.work import reporting
 

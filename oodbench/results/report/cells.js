@@ -21,10 +21,13 @@ function cell(board, row) {
   return whole;
 }
 
-/** Show a row's details: a link leads there. */
-function openCell(id) {
-  const found = document.getElementById(id);
-  if (found) found.open = true;
+/** Show a row's details and go there. */
+function openCell(row) {
+  const found = row && document.getElementById(row.id);
+  if (!found) return;
+  found.open = true;
+  found.scrollIntoView();
+  found.querySelector("summary").focus({ preventScroll: true });
 }
 
 function aboutAccuracy(row) {
@@ -59,10 +62,6 @@ function underTask(board, row, task) {
     ...(row.sheets[task] ? sheetOf(row.sheets[task]) : []),
     allMetrics(panels),
   ].filter(Boolean);
-}
-
-function flagList(flags) {
-  return make("div", {}, make("h4", {}, "Flagged"), make("ul", { class: "flags" }, ...flags.map((flag) => make("li", {}, `${flag}.`))));
 }
 
 /** Which line is which, by stroke and by colour. */

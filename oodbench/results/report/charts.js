@@ -6,15 +6,32 @@
  */
 function figure(title, caption, draw) {
   const box = make("div", { class: "chart" });
-  const whole = make("figure", { role: "group", "aria-label": title }, make("figcaption", {}, caption), box);
+  const saved = () => saveChart(box, title);
+  const button = plainButton("SVG", `Save the chart as an SVG file: ${title}`, saved);
+  const whole = make("figure", { role: "group", "aria-label": title }, make("figcaption", {}, caption, button), box);
   const state = { width: 0, draw, box };
   charts.set(box, state);
+  waiting.push(box);
   visible.observe(box);
   resized.observe(box);
   return whole;
 }
 
 const charts = new WeakMap();
+
+const waiting = []; // charts that nobody has scrolled to yet
+
+/** Draw what nobody has scrolled to, whenever there is time: whoever saves or photographs the page has all of it. */
+function drawWhenIdle() {
+  const soon = window.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 50));
+  soon((deadline) => {
+    do {
+      const box = waiting.shift();
+      if (box?.isConnected && !box.hasChildNodes()) redraw(box);
+    } while (waiting.length && deadline.timeRemaining() > 10);
+    if (waiting.length) drawWhenIdle();
+  });
+}
 
 function redraw(box) {
   const state = charts.get(box);
@@ -46,27 +63,63 @@ function refresh(part) {
   }
 }
 
-window.addEventListener("beforeprint", () => document.querySelectorAll(".chart").forEach(redraw));
+/** What a chart looks like on the page, without the page: colours and letters as they are computed there. */
+const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity", "opacity", "font-size", "font-family", "font-weight", "text-anchor", "paint-order"];
+
+/** Save what is drawn in `box`, its legend below it. */
+function saveChart(box, title) {
+  if (!box.hasChildNodes()) redraw(box);
+  const chart = box.querySelector("svg[aria-label]");
+  if (chart) save(`${fileName(title)}.svg`, "image/svg+xml", alone(chart, [...box.querySelectorAll("[class*='-swatch']:has(> svg)")]));
+}
+
+/** An SVG file of a chart and of the entries of its legend. */
+function alone(chart, entries) {
+  const copy = withStyle(chart);
+  const [width, height] = ["width", "height"].map((name) => Number(chart.getAttribute(name)));
+  const line = 20;
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  copy.setAttribute("height", height + line * entries.length);
+  copy.setAttribute("viewBox", `0 0 ${width} ${height + line * entries.length}`);
+  const paper = d3.create("svg:rect").attr("width", "100%").attr("height", "100%").attr("fill", getComputedStyle(document.body).backgroundColor);
+  copy.prepend(paper.node());
+  entries.forEach((entry, number) => {
+    const place = d3.select(copy).append("g").attr("transform", `translate(10, ${height + line * number})`);
+    place.append(() => withStyle(entry.querySelector("svg")));
+    place.append("text").attr("x", 22).attr("y", 12).attr("fill", getComputedStyle(entry).color).attr("font-size", 12).text(entry.textContent);
+  });
+  return new XMLSerializer().serializeToString(copy);
+}
+
+function withStyle(element) {
+  const copy = element.cloneNode(true);
+  const [from, to] = [element, copy].map((one) => [one, ...one.querySelectorAll("*")]);
+  from.forEach((one, number) => {
+    const style = getComputedStyle(one);
+    for (const name of DRAWN) to[number].setAttribute(name, style.getPropertyValue(name));
+    to[number].removeAttribute("class");
+    to[number].removeAttribute("style");
+  });
+  copy.querySelectorAll("style").forEach((one) => one.remove());
+  return copy;
+}
 
 const FONT = { fontSize: "12px", fontFamily: "inherit", background: "none" };
 const TICK = (value) => `${Math.round(100 * value)}`;
 
-/** FPR@95 of every row against every OOD set, under one task: a bar each, a small chart a set. */
-function barsBySet(rows, task, sets, width) {
-  const columns = Math.max(2, Math.min(sets.length, Math.floor(width / 230)));
+/** A metric of every row against every OOD set, under one task: a bar each, a small chart a set. */
+function barsBySet(rows, task, sets, metric, intervals, width) {
+  const measured = (row) => row.panels.filter((panel) => panel.task === task && sets.includes(panel.ood));
+  const names = rows.filter((row) => measured(row).length).map((row) => row.name);
+  if (!names.length) return null;
+  const left = Math.min(0.34 * width, 20 + 6.9 * Math.max(...names.map((name) => name.length)));
+  const columns = Math.max(1, Math.min(sets.length, Math.floor((width - left) / 160)));
   const place = new Map(sets.map((set, number) => [set, [number % columns, Math.floor(number / columns)]]));
-  const bars = rows.flatMap((row) =>
-    row.panels
-      .filter((panel) => panel.task === task && place.has(panel.ood))
-      .map((panel) => ({ row: row.name, set: panel.ood, value: panel.metrics.fpr95.value })),
-  );
-  if (!bars.length) return null;
+  const bars = rows.flatMap((row) => measured(row).map((panel) => ({ row: row.name, set: panel.ood, ...panel.metrics[metric] })));
   const facet = { fx: (bar) => place.get(bar.set)[0], fy: (bar) => place.get(bar.set)[1] };
   const titles = sets.map((set) => ({ set }));
   const lines = Math.ceil(sets.length / columns);
-  const high = 22 * rows.length;
-  const names = rows.map((row) => row.name);
-  const left = Math.min(0.34 * width, 14 + 6.6 * Math.max(...names.map((name) => name.length)));
+  const high = 22 * names.length;
   return Plot.plot({
     width,
     height: lines * high + (lines - 1) * 36 + 24 + 22,
@@ -75,15 +128,16 @@ function barsBySet(rows, task, sets, width) {
     marginTop: 24,
     marginBottom: 22,
     style: FONT,
-    ariaLabel: `FPR@95 under ${task}, by detector and OOD set`,
+    ariaLabel: `${METRICS[metric].title} under ${task}, by detector and OOD set`,
     x: { domain: [0, 1], ticks: [0, 0.5, 1], tickFormat: TICK, label: null, tickSize: 0 },
     y: { domain: names, label: null, tickSize: 0, padding: 0.35, tickFormat: (name) => shortened(name, left) },
-    fx: { axis: null, paddingInner: 46 / (width / columns), paddingOuter: 0 },
+    fx: { axis: null, paddingInner: 46 / ((width - left) / columns), paddingOuter: 0 },
     fy: { axis: null, paddingInner: lines > 1 ? 36 / (high + 36) : 0, paddingOuter: 0 },
     marks: [
       Plot.gridX([0, 0.5, 1], { stroke: "var(--line)", strokeOpacity: 1 }),
       Plot.barX(bars, { ...facet, x: "value", y: "row", fill: "var(--id)", tip: false }),
-      Plot.text(bars, { ...facet, x: "value", y: "row", text: (bar) => percent(bar.value, bar.value < 0.9995 ? 1 : 0), textAnchor: "start", dx: 5, fill: "var(--ink)" }),
+      intervals ? Plot.ruleY(bars.filter((bar) => bar.low != null), { ...facet, x1: "low", x2: "high", y: "row", stroke: "var(--ink)", strokeWidth: 1.5 }) : null,
+      Plot.text(bars, { ...facet, x: (bar) => (intervals ? bar.high ?? bar.value : bar.value), y: "row", text: (bar) => percent(bar.value, bar.value < 0.9995 ? 1 : 0), textAnchor: "start", dx: 5, fill: "var(--ink)" }),
       Plot.text(titles, { ...facet, text: "set", frameAnchor: "top-left", dy: -17, fill: "var(--ink)" }),
     ],
   });

@@ -13,10 +13,12 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results import tables
+from oodbench.results.report.against import Other, comparison
 from oodbench.results.report.model import Board, Row, Task
 from oodbench.results.report.rows import Result, read
 from oodbench.results.report.rows import row as make_row
 from oodbench.results.report.sheets import BUDGET, Originals
+from oodbench.results.report.verdict import verdict
 from oodbench.results.store import Cell
 from oodbench.suitefiles import settings
 from oodbench.suitefiles.selection import curves
@@ -25,16 +27,23 @@ if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 
-def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]] | None = None) -> list[Board]:
+def boards(
+    cells: Sequence[Cell],
+    data: Path,
+    detectors: Mapping[str, type[Detector]] | None = None,
+    other: Other | None = None,
+) -> list[Board]:
     """One board a suite and choice of images, the rows of each in the order of `cells`; whole suites as they are first.
 
     Args:
         cells: what to show.
         data: the folder in which images before an attack are looked for.
         detectors: by name, as they are today: of two states of a method's code, theirs counts.
+        other: results to put beside these.
 
     Raises:
-        OodbenchError: a cell is damaged, no run wrote it, or none holds a score of an OOD image.
+        OodbenchError: a cell is damaged, no run wrote it, none holds a score of an OOD image, or none is of the same
+            suite and images as one of `other`.
     """
     everything = read(cells, detectors or {})
     # A run that was stopped before its first task leaves nothing to show.
@@ -50,16 +59,24 @@ def boards(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detec
     parts.sort(key=lambda part: _changed([result.attributes for result in part]))
     homes = [_home(result, parts) for result in troubled]
     extents = _extents([[result.attributes for result in part] for part in parts])
-    return [
+    theirs = read(other.cells, detectors or {}) if other else []
+    found = [
         _board(
             part,
             extent,
             [_troubled(result) for result, home in zip(troubled, homes, strict=True) if home == number],
             originals,
             share,
+            (other.name if other else "", theirs),
         )
         for number, (part, extent) in enumerate(zip(parts, extents, strict=True))
     ]
+    if other and not any(board.against for board in found):
+        raise OodbenchError(
+            f"nothing in {other.name} can stand beside these results: it holds none of the same suite, on as many "
+            f"images; here are {', '.join(dict.fromkeys(f'{board.suite} ({board.extent})' for board in found))}"
+        )
+    return found
 
 
 def _board_key(result: Result) -> tuple[str, ...]:
@@ -94,6 +111,7 @@ def _board(
     troubled: Sequence[tuple[str, str]],
     originals: Originals,
     share: int,
+    other: tuple[str, Sequence[Result]],
 ) -> Board:
     scores = pd.concat([result.scores for result in results])
     views = _views(scores)
@@ -105,16 +123,19 @@ def _board(
         make_row(result, name, views, own, originals, share)
         for result, name, own in zip(results, names, apart, strict=True)
     ]
+    tasks = _tasks(rows)
     return Board(
         str(results[0].attributes["suite"]),
         extent,
         _changed(about),
         troubled,
         _summary(rows, scores),
+        {view: verdict(rows, tasks, view) for view in views},
         _basis(scores) | _gaps(scores, called),
         views,
-        _tasks(rows),
+        tasks,
         rows,
+        comparison(other[0], results, rows, views, other[1]),
     )
 
 

@@ -22,10 +22,49 @@ function select(label, values, chosen, changed) {
   return make("label", {}, label, box);
 }
 
-/** A table in a box of its own, which scrolls where it is too wide for the page, by keyboard too. */
-function scrolling(label, table) {
-  return make("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
+/** A checkbox with its name behind it; `changed` is told whether it is on. */
+function checkbox(label, checked, changed) {
+  return make("label", { class: "choice" }, make("input", { type: "checkbox", checked, onchange: (event) => changed(event.target.checked) }), label);
 }
+
+/** A button that looks like a link: it saves a file, or shows more. */
+const plainButton = (text, label, onclick) => make("button", { type: "button", class: "plain", "aria-label": label, onclick }, text);
+
+/** A table in a box of its own, which scrolls where it is too wide for the page, by keyboard too; then it says so. */
+function scrolling(label, table, hint = "The table moves sideways.") {
+  const box = make("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
+  const whole = make("div", { class: "wide" }, box, make("p", { class: "note sideways" }, hint));
+  overflowing.observe(box);
+  overflowing.observe(table);
+  return whole;
+}
+
+const overflows = (box) => box.scrollWidth > box.clientWidth + 1;
+
+const overflowing = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const box = target.closest(".scroll");
+    box?.parentElement.classList.toggle("overflows", overflows(box));
+  }
+});
+
+/** Have the browser save a file. */
+function save(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  const link = make("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+/** What a file about these things may be called anywhere. */
+const fileName = (...parts) =>
+  parts
+    .join(" ")
+    .replaceAll(/[^A-Za-z0-9.]+/g, "-")
+    .replaceAll(/^[-.]+|[-.]+$/g, "")
+    .slice(0, 100) || "oodbench";
 
 /** A fraction in percent. */
 const percent = (value, digits = 2) => (100 * value).toFixed(digits);

@@ -78,6 +78,25 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """What the attacks' own measurements warn of.
+
+    Attributes:
+        text: what was seen, what it can do, whether to believe the figure and what to run next.
+        effect: the most that a figure may be off by, a fraction.
+        belief: which of `oodbench.statistics.severity.BELIEFS` that leaves; `LEFT_OUT` of scores that are not shown.
+    """
+
+    text: str
+    effect: float
+    belief: str
+
+
+LEFT_OUT = "left out"
+"""The belief of a flag that is about stored scores which are not shown."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One cell: a detector with a seed and settings.
 
@@ -85,6 +104,7 @@ class Row:
         name: the detector, and whatever sets it apart from the others of its board.
         detector: its name.
         paper: where it comes from.
+        outliers: it trains with outliers; None where nobody knows, since its method is not at hand.
         accuracy: of the classifier on ID images; NaN where they carry no labels.
         accuracy_text: the same as tables print it.
         apart: by task, why the row is held against no other, such as "other code".
@@ -95,7 +115,7 @@ class Row:
         means: FPR@95 and AUROC by task and view; None where the row lacks one of the view's sets.
         panels: everything measured.
         operating: thresholds with a promise, and what they deliver.
-        flags: by task, what the attacks' own measurements warn of, the worst first.
+        flags: by task or curve over radii, what its figures are warned of, the worst first.
         severity: by task, the most that a figure may be off by, as a fraction.
         marks: by task, the sign of that beside a figure.
         doubted: tasks whose figures are not to be believed, or are known to be too good: the best of no column.
@@ -106,6 +126,7 @@ class Row:
     name: str
     detector: str
     paper: str
+    outliers: bool | None
     accuracy: float
     accuracy_text: str
     apart: Mapping[str, str]
@@ -116,7 +137,7 @@ class Row:
     means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
     panels: Sequence[Panel]
     operating: Sequence[OperatingPoint]
-    flags: Mapping[str, Sequence[str]]
+    flags: Mapping[str, Sequence[Flag]]
     severity: Mapping[str, float]
     marks: Mapping[str, str]
     doubted: Sequence[str]
@@ -148,6 +169,71 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Sentence:
+    """What a board comes to under tasks of one threat, and which figures were not counted, if that matters."""
+
+    text: str
+    aside: str = ""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What a metric has more here than there, with its 95 % interval; all three are 0 of the very same scores."""
+
+    value: float
+    low: float
+    high: float
+    text: str = field(init=False)
+    interval: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _signed(self.value))
+        object.__setattr__(self, "interval", f"{_signed(self.low)} to {_signed(self.high)}")
+
+
+def _signed(value: float) -> str:
+    """A difference in points, with its sign and as many digits as a table has."""
+    text = printed(abs(value))
+    return text if not text.strip("0.") else f"{'−' if value < 0 else '+'}{text}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row beside the same one of other results.
+
+    Attributes:
+        name: of the row.
+        means: what the other one has, as `Row.means`.
+        deltas: what this one has more, by task and view; None where the images are not the same in both.
+        changed: heading, text here and text there of what both rest on, where it differs.
+        left_out: why something of it was not compared.
+    """
+
+    name: str
+    means: Mapping[str, Mapping[str, Mapping[str, Value] | None]]
+    deltas: Mapping[str, Mapping[str, Mapping[str, Delta] | None]]
+    changed: Sequence[tuple[str, str, str]]
+    left_out: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A board beside other results.
+
+    Attributes:
+        name: of the folder with the other results.
+        rows: those that are in both.
+        only_here: names of rows that are not there.
+        only_there: what results are called that are not here.
+    """
+
+    name: str
+    rows: Sequence[Compared]
+    only_here: Sequence[str]
+    only_there: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Board:
     """Rows over the same images.
 
@@ -157,11 +243,13 @@ class Board:
         changed: it is not the whole suite as it is.
         troubled: what each detector is called that failed or whose scores are all stale, and what is the matter.
         summary: what was measured, a sentence.
+        verdicts: by view, what the rows come to in a few sentences, the most telling first.
         basis: what the values rest on, by heading.
         views: OOD sets by what values may be averaged over: the suite's means, such as all, near and far, as far as
             their sets were measured, and each.
         tasks: in the order in which they were first added.
         rows: in the order of their files.
+        against: the same rows of other results, where some were asked for and are of the same suite and images.
     """
 
     suite: str
@@ -169,7 +257,9 @@ class Board:
     changed: bool
     troubled: Sequence[tuple[str, str]]
     summary: str
+    verdicts: Mapping[str, Sequence[Sentence]]
     basis: Mapping[str, str]
     views: Mapping[str, Sequence[str]]
     tasks: Sequence[Task]
     rows: Sequence[Row]
+    against: Comparison | None = None

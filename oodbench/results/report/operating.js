@@ -49,16 +49,16 @@ function operatingCell(value, row, task) {
 }
 
 /** The section: a choice of the promise, the table, and what it means. */
-function operatingSection(board, state) {
-  const keeps = [...new Set(board.rows.flatMap((row) => row.operating.map((one) => one.keep)))];
+function operatingSection(board, state, remember) {
+  const known = keeps(board);
   const box = make("div");
   const draw = () => box.replaceChildren(scrolling("Operating points", operatingTable(board, state)));
-  state.keep = keeps[0];
   const choose = (text) => {
-    state.keep = keeps.find((keep) => kept(keep) === text);
+    state.keep = known.find((keep) => kept(keep) === text);
     draw();
+    remember();
   };
-  const chosen = make("div", { class: "controls" }, select("ID images kept", keeps.map(kept), kept(state.keep), choose));
+  const chosen = make("div", { class: "controls" }, select("ID images kept", known.map(kept), kept(state.keep), choose));
   const counts = [...new Set(board.rows.flatMap((row) => row.operating.map((one) => one.n_chosen_on)))].filter(Boolean);
   const note = make(
     "p",

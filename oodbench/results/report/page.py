@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -16,12 +17,27 @@ from oodbench.version import __version__
 LIBRARIES = {"d3.min.js": "d3.LICENSE", "plot.umd.min.js": "plot.LICENSE"}
 """Vendored files in the order in which they are loaded, each with its licence."""
 
-SCRIPTS = ("dom.js", "charts.js", "board.js", "cells.js", "operating.js", "page.js")
+SCRIPTS = (
+    "dom.js",
+    "state.js",
+    "charts.js",
+    "board.js",
+    "flags.js",
+    "against.js",
+    "cells.js",
+    "operating.js",
+    "page.js",
+)
 """Ours, in the order in which they are loaded."""
 
 
-def render(boards: Sequence[Board]) -> bytes:
-    """The page, UTF-8."""
+def render(boards: Sequence[Board], home: str = "") -> bytes:
+    """The page, UTF-8.
+
+    Args:
+        boards: what it shows.
+        home: a file beside it to which it leads back; none if empty.
+    """
     ours = files("oodbench.results.report")
     scripts = [
         f"/*\n{(ours / 'vendor' / licence).read_text('utf-8')}*/\n{(ours / 'vendor' / name).read_text('utf-8')}"
@@ -31,6 +47,7 @@ def render(boards: Sequence[Board]) -> bytes:
     page = Template((ours / "page.html").read_text("utf-8")).substitute(
         policy=_policy(scripts),
         style=(ours / "page.css").read_text("utf-8"),
+        brand=f'<a href="{escape(home)}">All suites</a>' if home else "oodbench report",
         data=embedded({"oodbench": __version__, "boards": [asdict(board) for board in boards]}),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
@@ -61,7 +78,12 @@ def _policy(scripts: Sequence[str]) -> str:
     """What a browser may load for the page: these very scripts, styles and images that are in it, nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; "
-        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src {allowed}; {_STYLES_AND_IMAGES}"
+
+
+def script_free_policy() -> str:
+    """The same for a page without scripts."""
+    return f"default-src 'none'; {_STYLES_AND_IMAGES}"
+
+
+_STYLES_AND_IMAGES = "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"

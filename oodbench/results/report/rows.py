@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
 from oodbench.results.beside import ID_SCORES, held_against, other_score, plain_id
 from oodbench.results.report.curves import histogram, roc
-from oodbench.results.report.model import Panel, Row, Value
+from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Value
 from oodbench.results.report.operating import operating
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
@@ -52,6 +53,7 @@ class Result:
     cell: Cell
     attributes: Mapping[str, Any]
     frame: pd.DataFrame
+    outliers: bool | None = None
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -78,10 +80,21 @@ def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list
     Raises:
         OodbenchError: a cell is damaged, or no run wrote it.
     """
-    frame, names = tables.tidy(cells, detectors), tables.cell_names(cells)
+    # The page shows intervals on demand, so every figure has one.
+    frame, names = tables.tidy(cells, detectors, intervals=True), tables.cell_names(cells)
+    exposed = {name: _exposed(name, detectors) for name in dict.fromkeys(frame["detector"])}
     return [
-        Result(cell, cell.attributes(), frame[frame["cell"] == name]) for cell, name in zip(cells, names, strict=True)
+        Result(cell, (about := cell.attributes()), frame[frame["cell"] == name], exposed.get(about["detector"]))
+        for cell, name in zip(cells, names, strict=True)
     ]
+
+
+def _exposed(name: str, detectors: Mapping[str, type[Detector]]) -> bool | None:
+    """Whether the detector of this name trains with outliers; None where its method is not at hand."""
+    try:
+        return detectors[name]().objective().uses_outliers if name in detectors else None
+    except OodbenchError:  # what it imports is not installed here
+        return None
 
 
 def row(
@@ -105,9 +118,7 @@ def row(
     Raises:
         OodbenchError: the cell is damaged.
     """
-    everything, scores = result.cell.read(), result.scores
-    outdated = tables.stale(everything)
-    groups = _Groups([group for group in everything if (group.task, group.image_set) not in outdated])
+    scores, groups = result.scores, _Groups.of(result.cell)
     left_out = str(result.frame["stale"].iloc[0])
     id_group = plain_id(groups.groups)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
@@ -118,6 +129,7 @@ def row(
         name=name,
         detector=str(result.attributes["detector"]),
         paper=str(result.attributes.get("paper", "")),
+        outliers=result.outliers,
         accuracy=(accuracy := float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0])),
         accuracy_text=tables.printed(accuracy),
         apart=apart,
@@ -125,13 +137,15 @@ def row(
         n_id=len(id_group.scores),
         constants=groups.constants,
         threats={task: str(part["threat"].iloc[0]) for task, part in by_task.items()},
-        means={task: {view: _means(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
+        means={
+            task: {view: means_of(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()
+        },
         panels=[_panel(groups, group, scores) for group in groups.ood],
         operating=operating(groups.groups, views),
         severity={task: effect for (_, task), effect in severities.items()},
         marks={task: mark(effect) for (_, task), effect in severities.items()},
         doubted=sorted({task for _, task in tables.disqualified(flagged)}),
-        flags=_flags(flagged) | ({"stored scores": [f"stale and left out: {left_out}"]} if left_out else {}),
+        flags=_flags(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
     )
@@ -139,9 +153,15 @@ def row(
 
 @dataclass(frozen=True)
 class _Groups:
-    """The groups of one cell."""
+    """The groups of one cell, but for stale ones."""
 
     groups: Sequence[Scores]
+
+    @classmethod
+    def of(cls, cell: Cell) -> _Groups:
+        everything = cell.read()
+        outdated = tables.stale(everything)
+        return cls([group for group in everything if (group.task, group.image_set) not in outdated])
 
     @property
     def ood(self) -> list[Scores]:
@@ -182,8 +202,8 @@ class _Groups:
                 )
 
 
-def _means(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
-    """Unweighted over `sets`; None where one of them is missing."""
+def means_of(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
+    """FPR@95 and AUROC of one task, unweighted over `sets`; None where one of them is missing."""
     chosen = part[part["ood"].isin(sets)]
     # Of an attack whose constants changed halfway there is no mean.
     if set(chosen["ood"]) != sets or chosen["constants"].nunique() > 1:
@@ -219,12 +239,25 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
     )
 
 
-def _flags(found: Sequence[Flagged]) -> dict[str, list[str]]:
+def _flags(found: Sequence[Flagged]) -> dict[str, list[Flag]]:
     """What is said of each task, or curve over radii."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[Flag]] = {}
     for one in found:
-        said.setdefault(one.about, []).append(one.text)
+        said.setdefault(one.about, []).append(Flag(one.text, one.effect, one.belief))
     return said
+
+
+def _about_stale(why: str) -> Flag:
+    return Flag(f"stale and left out: {why}; run it again", 0.0, LEFT_OUT)
+
+
+def provenance(result: Result) -> dict[str, str]:
+    """What a result rests on, in words, by heading.
+
+    Raises:
+        OodbenchError: the cell is damaged.
+    """
+    return _provenance(result, _Groups.of(result.cell))
 
 
 def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
@@ -234,6 +267,7 @@ def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
         "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
         "detector": f"{about['detector']}: {about.get('paper', '')}",
         "parameters": str(about.get("parameters", "")),
+        "code of the method": str(about.get("code", ""))[:16],
         "tuning": _tuning(about),
         "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
         "seed": str(about["seed"]),

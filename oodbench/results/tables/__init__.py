@@ -1,6 +1,6 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
-from oodbench.results.tables.against import Paired, against
+from oodbench.results.tables.against import Paired, against, between
 from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import disqualified, flagged, severities
@@ -22,6 +22,7 @@ __all__ = [
     "about_tuning",
     "against",
     "aside",
+    "between",
     "cell_names",
     "chosen",
     "compact",

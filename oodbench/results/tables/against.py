@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,24 @@ def against(
     return Paired(pd.concat(parts, ignore_index=True).assign(**{BASE: name}), tuple(left_out))
 
 
+def between(
+    one: Cell, frame: pd.DataFrame, other: Cell, other_frame: pd.DataFrame
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One result less another, of two runs of one detector, where both were scored on the same images.
+
+    Args:
+        one: a cell.
+        frame: its rows that are to be compared, as `oodbench.results.tables.tidy` gives them in the default convention.
+        other: the cell that is taken off.
+        other_frame: likewise.
+
+    Returns:
+        The rows of `one` that could be compared, with differences for values, and why others could not.
+    """
+    found, left_out = _less(_Result.stored(one, frame), _Result.stored(other, other_frame), "default")
+    return found, tuple(left_out)
+
+
 class _UnpairedError(Exception):
     """Why two results are no pair."""
 
@@ -101,10 +119,18 @@ class _Result:
     @classmethod
     def of(cls, cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> _Result:
         frame = tidy([cell], detectors, convention)
+        found = cls.stored(cell, frame)
+        if convention != "published" or found.frame.empty:
+            return found
+        published = detectors[found.detector]
+        return replace(found, operating_point=published.operating_point, published=published)
+
+    @classmethod
+    def stored(cls, cell: Cell, frame: pd.DataFrame) -> _Result:
+        """A cell, scores as they are, whose tidy frame is at hand."""
         frame = frame[frame["metric"] != FAILURE].assign(**{KEPT: lambda rows: rows["pretrained"] != ""})
-        published = detectors[str(frame["detector"].iloc[0])] if convention == "published" and len(frame) else None
         groups = {(group.task, group.image_set): group for group in cell.read()}
-        return cls(frame, groups, published.operating_point if published else None, published)
+        return cls(frame, groups, None, None)
 
     @property
     def detector(self) -> str:

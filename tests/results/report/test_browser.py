@@ -4,10 +4,14 @@ Debian's packages chromium and chromium-driver are enough. Without them these te
 OODBENCH_BROWSER=required.
 """
 
+import csv
+import io
 import json
 import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from selenium import webdriver
@@ -16,7 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from oodbench.results.report import boards, render
+from oodbench.results.report import Other, boards, render, site_of, write_site
+from tests.results.report.conftest import maker
 
 FLAGS = (
     "--headless",
@@ -50,8 +55,10 @@ def chromium(tmp_path_factory):
 
 
 @contextmanager
-def shown(chromium, path, width=1280, scheme="light"):
-    """The page open in a window; afterwards nothing may have been logged, or asked for elsewhere."""
+def shown(chromium, path, width=1280, scheme="light", address=""):
+    """The page open in a window at an `address` within it; afterwards nothing may have been logged, or asked for
+    elsewhere.
+    """
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -59,7 +66,7 @@ def shown(chromium, path, width=1280, scheme="light"):
     chromium.get("about:blank")
     for log in ("browser", "performance"):
         chromium.get_log(log)
-    chromium.get(path.as_uri())
+    chromium.get(f"{path.as_uri()}#{address}" if address else path.as_uri())
     yield chromium
     assert chromium.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
@@ -139,7 +146,7 @@ def test_sorting_by_pointer_and_by_keyboard(chromium, page):
         assert column(browser, "clean/auroc").get_attribute("aria-sort") == "descending"
         assert len(browser.find_elements(By.CSS_SELECTOR, "#board [aria-sort]")) == 1
         values = [
-            float(row.text.split()[0]) for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody td:nth-child(3)")
+            float(row.text.split()[0]) for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody td:nth-child(4)")
         ]
         assert values == sorted(values, reverse=True)
         browser.switch_to.active_element.send_keys(Keys.ENTER)
@@ -173,7 +180,7 @@ def test_filters_by_detector_set_and_task(chromium, page):
 def test_a_row_that_lacks_a_task_has_no_value_for_it(chromium, page):
     with shown(chromium, page) as browser:
         last = browser.find_elements(By.CSS_SELECTOR, "#board tbody tr")[-1]
-        assert [cell.text.split()[0] for cell in last.find_elements(By.TAG_NAME, "td")][2:4] == ["–", "–"]
+        assert [cell.text.split()[0] for cell in last.find_elements(By.TAG_NAME, "td")][3:5] == ["–", "–"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -234,8 +241,9 @@ def test_a_run_at_work_has_curves_of_single_points_and_means_that_are_incomplete
     path.write_bytes(render(boards(cells, tmp_path)))
     with shown(chromium, path) as browser:
         draw_everything(browser)
-        rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#board tbody tr")]
-        assert {row[0]: row[1] for row in rows}["dog"] == "incomplete"
+        cells = "#board tbody tr td:nth-child(3)"
+        firsts = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, cells)]
+        assert dict(zip(names(browser), firsts, strict=True))["dog"] == "incomplete"
 
 
 def test_results_on_some_sets_show_a_view_that_has_values(chromium, made, tmp_path):
@@ -247,13 +255,204 @@ def test_results_on_some_sets_show_a_view_that_has_values(chromium, made, tmp_pa
         assert "incomplete" not in browser.find_element(By.ID, "board").text
 
 
-def test_what_does_not_fit_a_telephone_is_said(chromium, page):
-    for width, told in ((390, True), (1280, False)):
-        with shown(chromium, page, width) as browser:
-            assert browser.find_element(By.CLASS_NAME, "sideways").is_displayed() is told
+def test_what_does_not_fit_is_said_and_the_sorted_column_stands_first_there(chromium, page):
+    def heads(browser):
+        return [
+            head.get_attribute("data-column")
+            for head in browser.find_elements(By.CSS_SELECTOR, "#board th[data-column]")
+        ]
+
+    natural = ["/name", "clean/fpr95", "clean/auroc", "linf/fpr95", "linf/auroc", "/accuracy"]
+    with shown(chromium, page, 1280) as browser:
+        assert not browser.find_element(By.CLASS_NAME, "sideways").is_displayed()
+        assert heads(browser) == natural
+    with shown(chromium, page, 390) as browser:
+        assert browser.find_element(By.CLASS_NAME, "sideways").is_displayed()
+        assert heads(browser) == ["/name", "linf/fpr95", "linf/auroc", "clean/fpr95", "clean/auroc", "/accuracy"]
+        box = column(browser, "linf/fpr95").rect
+        assert box["x"] + box["width"] <= 390
+        browser.execute_script(
+            "arguments[0].click()", column(browser, "clean/auroc").find_element(By.TAG_NAME, "button")
+        )
+        assert heads(browser)[1:3] == ["clean/auroc", "clean/fpr95"]
 
 
-def test_charts_far_down_wait_until_they_are_seen(chromium, page):
+def test_charts_draw_without_anybody_scrolling_to_them(chromium, page):
     with shown(chromium, page, width=390) as browser:
-        drawn = browser.execute_script("return document.querySelectorAll('.chart svg').length")
-        assert drawn < len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
+        count = len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
+        assert count == 4
+        WebDriverWait(browser, 10).until(
+            lambda _: len(browser.find_elements(By.CSS_SELECTOR, ".chart svg[aria-label]")) == count
+        )
+        assert browser.execute_script("return scrollY") == 0
+
+
+def test_on_paper_there_are_all_columns_all_flags_and_all_charts(chromium, page):
+    with shown(chromium, page, width=390) as browser:
+        browser.execute_cdp_cmd("Page.printToPDF", {})
+        drawn = browser.find_elements(By.CSS_SELECTOR, ".chart svg[aria-label]")
+        assert len(drawn) == len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": 690, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        )
+        browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+        board = browser.find_element(By.ID, "board")
+        assert board.rect["x"] + board.rect["width"] <= 690
+        assert all(one.get_attribute("open") for one in browser.find_elements(By.CSS_SELECTOR, "details.severity"))
+        assert not browser.find_element(By.ID, "theme").is_displayed()
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_verdict_leads_and_follows_the_view(chromium, page):
+    with shown(chromium, page) as browser:
+        headline = browser.find_element(By.CSS_SELECTOR, ".verdict .headline").text
+        assert headline.startswith("Under attack (linf), ")
+        box = browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")
+        Select(box).select_by_visible_text("cats")
+        assert browser.find_element(By.CSS_SELECTOR, ".verdict .headline").text != headline
+
+
+def test_ranks_are_of_all_rows_and_leave_out_what_is_not_to_be_believed(chromium, made, tmp_path):
+    cells = [made("able", gap=4.0), made("baker", gap=3.0), made("charlie", gap=2.0)]
+    found = boards(cells, tmp_path)
+    rows = [
+        replace(row, outliers=row.name == "baker", doubted=["linf"] if row.name == "able" else [])
+        for row in found[0].rows
+    ]
+    path = tmp_path / "report.html"
+    path.write_bytes(render([replace(found[0], rows=rows)]))
+    with shown(chromium, path, address="filter=able+charlie&sort=linf/auroc") as browser:
+        assert [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#board td.rank")] == ["–\nnot ranked", "2"]
+        assert not browser.find_elements(By.CSS_SELECTOR, "#board .tag")
+        browser.find_element(By.ID, "filter").clear()
+        browser.find_element(By.ID, "filter").send_keys("baker")
+        assert browser.find_element(By.CSS_SELECTOR, "#board .tag").text == "outliers"
+        assert browser.find_element(By.CSS_SELECTOR, "#board td.rank").text == "1"
+        column(browser, "/name").find_element(By.TAG_NAME, "button").click()
+        assert browser.find_element(By.CSS_SELECTOR, "#board td.rank").text == "1"
+
+
+def looks(browser):
+    """Whatever of the page its address holds."""
+    chosen = {
+        box.find_element(By.XPATH, "..").text.split("\n")[0]: Select(box).first_selected_option.text
+        for box in browser.find_elements(By.CSS_SELECTOR, "main > .controls select")
+    }
+    ticked = [one.is_selected() for one in browser.find_elements(By.CSS_SELECTOR, ".controls input[type=checkbox]")]
+    opened = [one.text.split("\n")[0] for one in browser.find_elements(By.CSS_SELECTOR, "details.cell[open] .name")]
+    return browser.find_element(By.ID, "board").text, chosen, ticked, opened
+
+
+def test_the_address_holds_what_is_shown_and_a_reload_shows_it_again(chromium, page):
+    with shown(chromium, page) as browser:
+        assert "#" not in browser.current_url
+        usual = looks(browser)
+        column(browser, "clean/auroc").find_element(By.TAG_NAME, "button").click()
+        column(browser, "clean/auroc").find_element(By.TAG_NAME, "button").click()
+        browser.find_element(By.ID, "filter").send_keys("able fox")
+        Select(browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")).select_by_visible_text(
+            "cats"
+        )
+        Select(browser.find_element(By.XPATH, "//label[starts-with(., 'Bars show')]/select")).select_by_visible_text(
+            "AUROC"
+        )
+        browser.find_element(By.XPATH, "//label[.='linf-eps8']/input").click()
+        browser.find_element(By.XPATH, "//label[.='95 % intervals']/input").click()
+        browser.find_element(By.LINK_TEXT, "able").click()
+        found = looks(browser)
+        assert found != usual and found[3] == ["able"]
+        assert browser.find_element(By.ID, "sets").text == "AUROC by task and set"
+        browser.refresh()
+        assert looks(browser) == found
+        assert column(browser, "clean/auroc").get_attribute("aria-sort") == "ascending"
+        Select(browser.find_element(By.CSS_SELECTOR, "#which select")).select_by_index(1)
+        browser.refresh()
+        assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["sort=gone/fpr95&order=up&view=x&metric=x&task=gone&keep=7&row=gone&results=99", "%E0%A4%A", "row-999", "a=b=c&&"],
+)
+def test_an_address_that_asks_for_what_is_not_there_shows_the_page(chromium, page, address):
+    with shown(chromium, page, address=address) as browser:
+        assert browser.find_element(By.TAG_NAME, "h1").text.startswith("toys")
+        assert column(browser, "/name")
+
+
+def test_intervals_are_shown_on_demand(chromium, page):
+    with shown(chromium, page) as browser:
+        assert not browser.find_elements(By.CSS_SELECTOR, "#board .interval")
+        browser.find_element(By.XPATH, "//label[.='95 % intervals']/input").click()
+        cells = browser.find_elements(By.CSS_SELECTOR, "#board .interval")
+        assert cells and all(" to " in cell.text for cell in cells)
+
+
+def saved(browser, button):
+    """The name and the text of the file that a button saves."""
+    browser.execute_script("window.files = []; window.save = (name, type, text) => files.push([name, text])")
+    browser.execute_script("arguments[0].click()", button)
+    ((name, text),) = browser.execute_script("return files")
+    return name, text
+
+
+def test_the_table_is_saved_as_csv(chromium, page):
+    with shown(chromium, page, address="filter=able+fox") as browser:
+        name, text = saved(browser, browser.find_element(By.XPATH, "//button[.='Save as CSV']"))
+        assert name == "toys-version-1.csv"
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert [row["detector"] for row in rows] == ["able", "</script>'\"<b>fox</b>"]
+        shown_first = browser.find_elements(By.CSS_SELECTOR, "#board tbody tr:first-child td")[1:3]
+        on_page = [float(cell.text.split()[0].rstrip("†‡")) for cell in shown_first]
+        assert [float(rows[0][f"clean {metric}"]) for metric in ("fpr95", "auroc")] == pytest.approx(on_page, abs=0.006)
+        assert float(rows[0]["linf auroc low"]) < float(rows[0]["linf auroc"]) < float(rows[0]["linf auroc high"])
+        assert rows[1]["linf auroc"] == ""
+        formula = browser.execute_script("return csv([['=1+1', '+x', 'a,\"b\"', -3]])")
+        assert formula == '\'=1+1,\'+x,"a,""b""",-3\r\n'
+
+
+def test_a_chart_is_saved_as_an_svg_that_stands_alone(chromium, page):
+    with shown(chromium, page) as browser:
+        draw_everything(browser)
+        buttons = browser.find_elements(By.XPATH, "//figcaption/button[.='SVG']")
+        assert len(buttons) == len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
+        curve = browser.find_element(By.CSS_SELECTOR, ".curves figcaption button")
+        for button, names in ((buttons[0], ("cats", "able")), (curve, ("able", "baker"))):
+            name, text = saved(browser, button)
+            drawing = ElementTree.fromstring(text)
+            assert name.endswith(".svg") and drawing.tag == "{http://www.w3.org/2000/svg}svg"
+            assert "var(" not in text and "class=" not in text
+            words = ["".join(one.itertext()) for one in drawing.iter("{http://www.w3.org/2000/svg}text")]
+            assert set(names) <= set(words)
+
+
+def test_results_beside_others_are_marked_where_they_differ(chromium, made, tmp_path):
+    here, there = made("able", gap=4.0), maker(tmp_path / "there")("able", gap=1.0)
+    cells = here.read()
+    for group in there.read():
+        if group.task == "clean":
+            same = next(each for each in cells if (each.task, each.image_set) == (group.task, group.image_set))
+            there.add(replace(group, scores=same.scores), {**there.attributes(), "parameters": '{"k": 9}'})
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards([here], tmp_path, other=Other("there", [there]))))
+    with shown(chromium, path, address="metric=auroc&intervals=on") as browser:
+        assert browser.find_element(By.ID, "against").text == "Beside there"
+        cells = [cell.text.split() for cell in browser.find_elements(By.CSS_SELECTOR, "#beside tbody td")]
+        assert cells[2][:2] == ["0.00", "="]
+        assert cells[5][0].startswith("+") and cells[5][1] == "▲" and "to" in cells[5]
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#beside .differs")) == 1
+        assert cells[6] == ["parameters"]
+        browser.find_element(By.CSS_SELECTOR, "#beside summary").click()
+        assert 'there: {"k": 9}' in browser.find_element(By.ID, "beside").text
+
+
+def test_the_index_of_a_site_leads_to_the_results_that_it_speaks_of(chromium, made, tmp_path):
+    write_site(site_of(boards([made("able"), made("dog", limit=7)], tmp_path)), tmp_path / "site")
+    with shown(chromium, tmp_path / "site" / "index.html", 390) as browser:
+        assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+        links = browser.find_elements(By.CSS_SELECTOR, "h3 a")
+        target = links[1].get_attribute("href")
+    with shown(chromium, tmp_path / "site" / "toys.html", address=target.partition("#")[2]) as browser:
+        assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
+        assert browser.find_element(By.LINK_TEXT, "All suites").get_attribute("href").endswith("/index.html")

@@ -122,7 +122,8 @@ def test_flags_are_those_of_the_measurements(made, data):
     for image_set in ("cats", "dogs", "noise"):
         changed(cell, "linf", image_set, attributes={"check_gradient_error": 0.5})
     ((board,)) = boards([cell], data)
-    ((text,),) = board.rows[0].flags.values()
+    ((flag,),) = board.rows[0].flags.values()
+    text = flag.text
     assert text.startswith("the gradient is off by 50% of what the score really does (median); the AUROC may be up to")
     assert board.rows[0].marks == {"linf": "‡"}
     assert board.rows[0].severity["linf"] > 0.5
@@ -136,7 +137,7 @@ def test_a_curve_over_radii_is_one_and_a_rising_one_is_flagged(made, data):
     assert {(task.curve, task.radius) for task in board.tasks} == {("linf", 0), ("linf", 8), ("linf", 16)}
     flags = {row.name: row.flags for row in board.rows}
     assert flags["falling"] == {}
-    assert "rises with the radius" in flags["rising"]["linf over radii"][0]
+    assert "rises with the radius" in flags["rising"]["linf over radii"][0].text
 
 
 def test_attacked_id_images_are_what_an_attack_on_them_is_held_against(made, data):

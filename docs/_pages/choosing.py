@@ -1,25 +1,41 @@
 """The page on which detector to take: the measured table, sorted for several wishes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from docs._pages import figures
 from docs._pages.detectors import address
 from docs._pages.page import Page, table
 from oodbench.cli.work.describing import needs
+from oodbench.detector import Detector
 from oodbench.registry import Registry
 
 SUITE = "cifar10-small-adv"
 BEST = 8
 
-Line = tuple[str, str, Mapping[str, tuple[float, float, str]]]
+
+@dataclass(frozen=True)
+class Line:
+    """A detector that was measured.
+
+    Attributes:
+        name: of the detector.
+        wants: what it needs.
+        cost: of scoring an image.
+        found: what `figures.measured` gives.
+    """
+
+    name: str
+    wants: str
+    cost: str
+    found: Mapping[str, tuple[float, float, str]]
 
 
 def pages(registry: Registry) -> Iterator[Page]:
     """One page."""
-    lines = [(name, needs(registry[name]), figures.measured(SUITE, name)) for name in registry.names()]
-    lines = [line for line in lines if line[2]]
-    plain = [line for line in lines if line[1].startswith("a plainly trained")]
-    exposed = [line for line in lines if " with outliers" in line[1]]
+    lines = [line for name in registry.names() if (line := _line(registry[name])).found]
+    plain = [line for line in lines if line.wants.startswith("a plainly trained")]
+    exposed = [line for line in lines if " with outliers" in line.wants]
     otherwise = [line for line in lines if line not in plain and line not in exposed]
     parts = [
         "# Which detector?",
@@ -39,18 +55,25 @@ def pages(registry: Registry) -> Iterator[Page]:
     yield Page("choosing.md", "Which detector?", "\n\n".join(parts) + "\n")
 
 
+def _line(detector: type[Detector]) -> Line:
+    own = detector().own_passes()
+    cost = f"1 forward pass, and {own}" if own.both else "1 forward pass"
+    return Line(detector.name, needs(detector), cost, figures.measured(SUITE, detector.name))
+
+
 def _listed(lines: Sequence[Line], by: str) -> str:
-    known = sorted((line for line in lines if by in line[2]), key=lambda line: -line[2][by][1])
+    known = sorted((line for line in lines if by in line.found), key=lambda line: -line.found[by][1])
     rows = [
         (
-            f"[{name}]({address(name)})",
-            figures.cell(found, "clean"),
-            figures.cell(found, "linf-adaptive"),
-            wants,
+            f"[{line.name}]({address(line.name)})",
+            figures.cell(line.found, "clean"),
+            figures.cell(line.found, "linf-adaptive"),
+            line.cost,
+            line.wants,
         )
-        for name, wants, found in known[:BEST]
+        for line in known[:BEST]
     ]
-    return table(rows, ["detector", "clean", "adaptive attack", "needs"])
+    return table(rows, ["detector", "clean", "adaptive attack", "an image costs", "needs"])
 
 
 _OTHERWISE = """
@@ -68,8 +91,8 @@ images**: what is best here may not be best for you, and `oodbench run --detecto
 _REST = """
 ## What it costs
 
-Detectors that need a plainly trained network work on the one that you have. Nearly all of them take the one pass
-through it that your classifier takes anyway; [their pages](detectors/index.md) say where they take more. Those that
-need a training of their own replace your classifier, and some recognise your images less well: see *accuracy* in [the
-whole table](real-photographs.md).
+Detectors that need a plainly trained network work on the one that you have. Where an image costs 1 forward pass, it is
+the pass that your classifier takes anyway. Those that need a training of their own replace your classifier, and some
+recognise your images less well: see *accuracy* in [the whole table](real-photographs.md). [What it costs](cost.md) has
+trainings and attacks.
 """.strip()

@@ -97,7 +97,8 @@ def _pictures(folder: Path) -> set[Path]:
 def _run(code: str, script: Path, names: dict[str, object]) -> str:
     """What a cell prints; of its warnings the text."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
+    progress = contextlib.redirect_stderr(io.StringIO())
+    with contextlib.redirect_stdout(printed), progress, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         exec(compile(code, str(script), "exec"), names)  # our own text
     said = [f"{type(one.message).__name__}: {one.message}" for one in warned]

@@ -1,6 +1,8 @@
 """Pages of the site that are written by what they are about."""
 
+import csv
 import re
+import statistics
 
 import pytest
 
@@ -13,7 +15,7 @@ from oodbench.results import reference
 from oodbench.sources.catalogue import SOURCES
 from oodbench.statistics import honesty
 from oodbench.suitefiles import suitefile
-from tests.prose import GUIDES, README
+from tests.prose import GUIDES, README, ROOT
 
 REGISTRY = discover()
 
@@ -82,6 +84,42 @@ def test_who_is_best_under_attack_stands_first(written):
         key=lambda name: figures.measured(choosing.SUITE, name)["linf-adaptive"][1],
     )
     assert first.startswith(f"| [{best}](")
+
+
+def test_every_figure_of_the_advice_is_one_that_was_measured(written):
+    """Computed again here, from the lines of the file."""
+    sums, images = {}, {}
+    with (ROOT / "results/reference/measured.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["suite"] == choosing.SUITE and row["convention"] == "default"
+        ]
+    rows = [row for row in rows if not row["settings"] and row["limit"] == "0" and not row["ood"].startswith("mean:")]
+    for row in rows:
+        images.setdefault((row["detector"], row["task"]), set()).add(int(row["images"]))
+    for row in rows:
+        asked = images[row["detector"], row["task"]]
+        if int(row["images"]) == (0 if 0 in asked else max(asked)):
+            sums.setdefault((row["detector"], row["task"], row["metric"]), []).append(float(row["value"]))
+    compared = 0
+    for name, *cells in re.findall(
+        r"^\| \[(\S+)\]\(\S+\) +\| (\S+ / \S+|–) +\| (\S+ / \S+|–) ", written["choosing.md"], re.M
+    ):
+        for task, cell in zip(("clean", "linf-adaptive"), cells, strict=True):
+            if cell == "–":
+                assert (name, task, "auroc") not in sums
+                continue
+            both = [100 * statistics.fmean(sums[name, task, metric]) for metric in ("fpr95", "auroc")]
+            assert cell == " / ".join(f"{value:.2f}" for value in both), (name, task)
+            compared += 1
+    assert compared > 30
+
+
+def test_what_an_image_costs_stands_beside_the_figures(written):
+    costs = dict(re.findall(r"^\| \[(\S+)\].*\| (1 forward pass[^|]*)\|", written["choosing.md"], re.M))
+    assert len(costs) > 15
+    for name, cost in costs.items():
+        own = REGISTRY[name]().own_passes()
+        assert cost.strip() == (f"1 forward pass, and {own}" if own.both else "1 forward pass")
 
 
 def test_every_suite_and_task_has_its_place(written):

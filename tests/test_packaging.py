@@ -84,16 +84,32 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
     assert {name.split("/")[0] for name in names} == {"oodbench", "oodbench-0.1.0.dist-info"}
 
 
-def test_the_installed_wheel_runs_anywhere(distributions, tmp_path):
+def test_the_wheel_holds_all_code_and_no_dead_weight(distributions, clone):
     (wheel,) = distributions.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    held = {one.filename: one.file_size for one in zipfile.ZipFile(wheel).infolist()}
+    code = {path.relative_to(clone).as_posix() for path in (clone / "oodbench").rglob("*.py")}
+    for folder in ("detectors", "suites"):
+        code |= {f"oodbench/{path.relative_to(clone).as_posix()}" for path in (clone / folder).rglob("*.py")}
+    assert {name for name in held if name.endswith(".py")} - code == {"oodbench/figures/__init__.py"}
+    assert code - held.keys() == set(), "a package that setup.cfg does not name"
+    parts = {part for name in held for part in name.split("/")[:-1]}
+    assert not parts & {"tests", "docs", "benchmarks", "backend", "__pycache__"}
+    assert sum(held.values()) < 12e6
+
+
+def test_the_installed_wheel_runs_anywhere(distributions, tmp_path):
+    """The wheel was built from the source distribution, as `python -m build` does."""
+    (wheel,) = distributions.glob("*.whl")
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    assert (tmp_path / "site/bin/oodbench").is_file()
     listed = command("list", "detectors", path=tmp_path / "site", cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     assert "atom" in listed.stdout
     assert "digits-adv" in command("list", "suites", path=tmp_path / "site", cwd=tmp_path).stdout
 
 
-def test_the_source_distribution_holds_what_builds_and_tests_it(distributions):
+def test_the_source_distribution_holds_what_builds_it_and_nothing_by_halves(distributions):
     (archive,) = distributions.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
@@ -106,6 +122,9 @@ def test_the_source_distribution_holds_what_builds_and_tests_it(distributions):
         "detectors/atom.py",
         "suites/digits.toml",
     } <= names
+    assert {name.split("/")[0] for name in names if "/" in name} == {
+        *("backend", "detectors", "oodbench", "oodbench.egg-info", "results", "suites")
+    }
 
 
 def test_somebody_elses_package_stands_in_list_and_run(tmp_path):

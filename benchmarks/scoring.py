@@ -6,18 +6,35 @@ import torch
 from torch import Tensor
 
 from benchmarks.compare import Ratio, Row, interleaved
-from benchmarks.setting import OOD, TEST, TRAIN, Setting, images
+from benchmarks.setting import CLASSES, OOD, TEST, TRAIN, Setting, images
+from oodbench.basics.passes import Passes
+from oodbench.detector import Detector
+from oodbench.images.resident import resident
 from oodbench.networks.network import Network
+from oodbench.objective import Objective
+from oodbench.registry import Registry
 from oodbench.scoring.batches import exact
+from oodbench.scoring.clean import score_versions
+from oodbench.scoring.fitting import Evidence, fit
+from oodbench.tasks import Clean
 
 POST_HOC = ("msp", "energy", "ash", "knn", "vim")
 """Two from the logits, three from the features; the last two learn from ID training images first."""
 
 
+TUNED_ON = 350
+"""Images that detectors are tuned on where all of them score."""
+
+SLOW = "densenet-bc-100-12"
+"""The network whose pass is long enough for a promise on what all detectors together add to it."""
+
+
 def measure(setting: Setting) -> Iterator[Row]:
-    """For each network, one detector that learns nothing, then five that share a pass."""
+    """For each network, one detector that learns nothing, then five that share a pass, then all that do."""
     for name, count in setting.sizes.scored.items():
         yield from _measure(setting, name, count)
+        if setting.sizes.fitted > setting.network(name).head.in_features + CLASSES:  # covariances need as many
+            yield _all_at_once(setting, name, count)
 
 
 def _measure(setting: Setting, name: str, count: int) -> Iterator[Row]:
@@ -40,6 +57,33 @@ def _measure(setting: Setting, name: str, count: int) -> Iterator[Row]:
     note = f"{count} images; both sides also pass {sizes.fitted} training images"
     ratio = Ratio.of(together, bare_fitted)
     yield Row("scoring", f"{', '.join(POST_HOC)}, {name}", "forward passes alone", "cost", ratio, 1.30, note)
+
+
+def one_pass(registry: Registry) -> list[Detector]:
+    """Every detector of `registry` that a pass over a plainly trained network is enough for, as it is by default."""
+    made = [registry[name]() for name in registry.names() if not registry[name].only_by_name]
+    plain = [detector for detector in made if detector.objective() == Objective()]
+    return [detector for detector in plain if detector.own_passes() == Passes() and not detector.draws()]
+
+
+def _all_at_once(setting: Setting, name: str, count: int) -> Row:
+    """Fitted beforehand: what is measured is a shared pass with all scores, against the pass."""
+    sizes, network, detectors = setting.sizes, setting.network(name), one_pass(setting.registry)
+    tests = [images(TEST, count // 2, seed=1), images(OOD, count // 2, seed=2)]
+    train, heldout = (
+        resident(images(TRAIN, size, seed), setting.device) for size, seed in ((sizes.fitted, 3), (TUNED_ON, 4))
+    )
+    fit(detectors, network, CLASSES, Evidence(train=train, heldout=heldout))
+    tested = [batch for each in tests for batch in setting.tensors(each)]
+
+    def scored() -> None:
+        for each in tests:
+            score_versions(detectors, each, Clean().versions(), f"1/{each.name}", setting.device)
+
+    times = interleaved([scored, lambda: forward(network, tested)], sizes.repetitions, setting.device)
+    note = f"{count} images, {len(detectors)} detectors: all that one pass is enough for, fitted beforehand"
+    what, target = f"all one-pass detectors, {name}", 1.50 if name == SLOW else None
+    return Row("scoring", what, "forward passes alone", "cost", Ratio.of(*times), target, note)
 
 
 def forward(network: Network, batches: Sequence[Tensor]) -> Tensor:

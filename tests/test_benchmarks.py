@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from scipy.special import ndtr
 
-from benchmarks import coverage, door, promises
+from benchmarks import coverage, door, promises, scoring
 from benchmarks.__main__ import main
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.corruption import in_batches, one_at_a_time
@@ -21,6 +21,7 @@ from benchmarks.pytorch_ood import _agreement
 from benchmarks.setting import QUICK, Setting, images
 from benchmarks.spent import Spent
 from oodbench.metrics import METRICS
+from oodbench.registry import discover
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
@@ -80,6 +81,12 @@ def test_the_quick_table():
     # 128 ID images: 8 candidates each, 3 images of a step each with their gradient, 7 and 5 passes of the attack.
     (epoch,) = (row for row in found["rows"] if row["group"] == "training")
     assert "2,304 forward and 1,024 backward passes" in epoch["note"]
+
+
+def test_all_detectors_that_share_a_pass_are_those_that_need_no_other():
+    found = {detector.name for detector in scoring.one_pass(discover())}
+    assert {"msp", "vim", "gram", "openmax"} <= found
+    assert not found & {"odin", "mahalanobis", "rankfeat", "ross", "dropout", "mcm", "atom", "ccu"}
 
 
 def test_a_table_for_people():

@@ -162,9 +162,16 @@ class AtHand:
         """The ID test images."""
         return self.plan.images[self.plan.suite.id.test]
 
-    def scores(self, name: str, images: Pixels, indices: Whole) -> Floats:
-        """Scores of images of the OOD set `name`, uint8 (N, H, W, 3) from the places `indices` in it."""
-        return self._scores(ImageSet(name, images, np.full(len(images), -1), "handed in", indices))
+    def scores(self, name: str, images: Pixels, indices: Whole, drawn_by: str = "") -> Floats:
+        """Scores of images of the OOD set `name`, uint8 (N, H, W, 3) from the places `indices` in it.
+
+        A score that draws takes the draws of the run, or those that follow from the text `drawn_by`.
+        """
+        return self._scores(ImageSet(name, images, np.full(len(images), -1), "handed in", indices), drawn_by)
+
+    def id_scores_drawn_by(self, text: str) -> Floats:
+        """Those of the ID images (M,), with the draws that follow from a text."""
+        return self._scores(self.id_images, text)
 
     def attacked(self, images: ImageSet, task: Task) -> Pixels:
         """What the task's attack leaves of some images, uint8 (N, H, W, 3): the same that a run scores."""
@@ -173,9 +180,9 @@ class AtHand:
             attack = Attack(self.detector, task, goal, self._purpose(images), keep=True)
             return score_attacked(attack, images, self.machinery.device).images
 
-    def _scores(self, images: ImageSet) -> Floats:
+    def _scores(self, images: ImageSet, drawn_by: str = "") -> Floats:
         with on_threads(self._threads):
-            purpose, device = self._purpose(images), self.machinery.device
+            purpose, device = self._purpose(images, drawn_by), self.machinery.device
             (scored,) = score_versions([self.detector], images, Versions(), purpose, device)
             return scored.scores
 
@@ -183,8 +190,8 @@ class AtHand:
     def _threads(self) -> int:
         return self.plan.networks[0].threads
 
-    def _purpose(self, images: ImageSet) -> str:
-        return f"{self.plan.seed}/{images.name}"
+    def _purpose(self, images: ImageSet, drawn_by: str = "") -> str:
+        return f"{drawn_by or self.plan.seed}/{images.name}"
 
 
 def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:

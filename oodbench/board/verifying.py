@@ -106,9 +106,13 @@ class RowSeen:
     sets: Mapping[str, SetSeen] = field(default_factory=dict)
 
     @property
-    def whole(self) -> bool:
-        """All of it was looked at, and holds."""
-        return all(finding.status == Status.HOLDS for finding in self.findings)
+    def amiss(self) -> Finding | None:
+        """What does not hold, or else what was not looked at; None where all was, and holds."""
+        for status in (Status.FAILS, Status.UNCHECKED):
+            for finding in self.findings:
+                if finding.status == status:
+                    return finding
+        return None
 
 
 class _StopError(Exception):
@@ -146,7 +150,9 @@ class _Look:
             here = self._network(asked)
             ready = self._id_scores(here)
             sets = {name: self._set(ready, name, images) for name, images in sources.items()}
-            found = replace(found, id_scores=ready.id_scores, sets={name: one for name, one in sets.items() if one})
+            found = replace(
+                found, id_scores=self._judged_id(ready), sets={name: one for name, one in sets.items() if one}
+            )
         except _StopError:
             pass
         return replace(found, findings=tuple(self.findings))
@@ -308,7 +314,26 @@ class _Look:
         right = f"AUROC {100 * said.auroc:.2f}, FPR@95 {100 * said.fpr95:.2f}"
         self._check(f"{name}, figures", "; ".join(edited), right)
         clean = here.scores(name, sources.pixels(where), one.indices)
-        return None if edited else SetSeen(sources, one.indices, scores, clean, said.images)
+        if edited:
+            return None
+        return SetSeen(sources, one.indices, self._judged(here, said, images, scores), clean, said.images)
+
+    def _judged(self, here: AtHand, said: SetSaid, images: Pixels, scores: Floats) -> Floats:
+        """Scores by which figures are taken: of a score that draws, by draws that whoever attacked did not know."""
+        if not here.detector.draws():
+            return scores
+        drawn = here.scores(said.name, images, self.row.sets[said.name].indices, drawn_by=said.images)
+        found = evaluate(self._judged_id(here), drawn)
+        self._say(
+            Status.HOLDS,
+            f"{said.name}, draws",
+            "its score draws, so it is judged by draws that follow from the images' digest, which nobody knew before "
+            f"they were made: AUROC {100 * found['auroc']:.2f}, FPR@95 {100 * found['fpr95']:.2f}",
+        )
+        return drawn
+
+    def _judged_id(self, here: AtHand) -> Floats:
+        return here.id_scores_drawn_by(self.case.network_digest) if here.detector.draws() else here.id_scores
 
     def _again(self, here: AtHand, said: SetSaid, sources: ImageSet) -> Pixels | None:
         """The images that the attack leaves when it is carried out again; None where they are others."""

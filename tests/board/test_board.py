@@ -213,7 +213,7 @@ def test_images_of_an_attack_of_ones_own_are_evidence(tmp_path, oodbench, suffix
     assert "digits-adv, msp, own, L-infinity 32/255: 6 images of each set" in out
     found = archive.load(tmp_path / "own.zip")
     assert np.array_equal(found.rows[0].sets["letters"].images, arrays["letters"])
-    assert seen(found).whole and found.description.rows[0].words == "brighter"
+    assert not seen(found).amiss and found.description.rows[0].words == "brighter"
 
 
 def images_of(tmp_path):

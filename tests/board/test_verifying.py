@@ -163,7 +163,7 @@ def test_a_network_that_is_carried_is_scored_with(tmp_path):
     archive.write(
         tmp_path / "e.zip", replace(made, description=described, networks={row.said.case.network_digest: own})
     )
-    assert seen(load(tmp_path / "e.zip")).whole
+    assert not seen(load(tmp_path / "e.zip")).amiss
 
 
 def test_what_is_not_here_is_named_and_not_called_forged(tmp_path, oodbench, monkeypatch):
@@ -177,7 +177,7 @@ def test_what_is_not_here_is_named_and_not_called_forged(tmp_path, oodbench, mon
     found = seen(forged(good(), lambda row: in_case(row, kept="")))
     unchecked = {one.what for one in found.findings if one.status == Status.UNCHECKED}
     assert unchecked == {"letters, sources and ball", "network and scores"}
-    assert not [one for one in found.findings if one.status == Status.FAILS] and not found.whole
+    assert not [one for one in found.findings if one.status == Status.FAILS] and found.amiss
     named = forged(good(), lambda row: in_case(row, suite="unheard-of"))
     archive.write(tmp_path / "e.zip", named)
     code, out, _ = oodbench("verify", "e.zip")
@@ -188,7 +188,7 @@ def test_an_attack_without_images_is_carried_out_again():
     made = attacked(1, keep=False, only=["letters"])
     assert made.rows[0].sets["letters"].images is None
     found = seen(made)
-    assert found.whole and any("carried out again" in one.said for one in found.findings)
+    assert not found.amiss and any("carried out again" in one.said for one in found.findings)
     (row,) = made.rows
     other = replace(row.said.sets[0], images="e" * 64)
     (line,) = failing(with_row(made, replace(row, said=replace(row.said, sets=(other,)))))

@@ -1,7 +1,7 @@
 """`oodbench board`: each of its verbs, carried out."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -67,37 +67,43 @@ def check(
     resources = Resources(discover(plugins), data, given, suites, device)
     present = entries.read(folder)
     archives = {one.sha256: one for entry in present for one in entry.evidence}
-    bad = 0
+    bad = False
     for sha256, accepted in archives.items():
         file = adding.archive(folder, sha256)
         if not file.is_file() and accepted.url:
-            click.echo(f"{Status.UNCHECKED}  {accepted.name}: it lies at {accepted.url}")
+            click.echo(f"{Status.UNCHECKED:<13}  {accepted.name}: it lies at {accepted.url}")
             continue
-        wrong = _against(file, sha256, present, resources, tolerance)
-        bad += len(wrong)
-        for line in wrong or [f"{Status.HOLDS}  {accepted.name}"]:
-            click.echo(line)
+        for status, line in _against(file, sha256, present, resources, tolerance):
+            bad |= status == Status.FAILS
+            click.echo(f"{status:<13}  {line}")
     if bad:
         raise click.exceptions.Exit(1)
 
 
 def _against(
     file: Path, sha256: str, present: Sequence[entries.Entry], resources: Resources, tolerance: float | None
-) -> list[str]:
-    """What entries say otherwise than an archive of their evidence, a line each."""
+) -> Iterator[tuple[Status, str]]:
+    """What comes of each entry beside an archive of its evidence."""
     try:
         found = load(file)
     except OodbenchError as error:
-        return [f"{Status.FAILS}  {file.name}: {error}"]
+        yield Status.FAILS, f"{file.name}: {error}"
+        return
     if found.sha256 != sha256:
-        return [f"{Status.FAILS}  {file.name}: it is another archive than its name says"]
+        yield Status.FAILS, f"{file.name}: it is another archive than its name says"
+        return
     seen = list(verify(found, resources, TOLERANCE if tolerance is None else tolerance))
-    about = [(entry, one) for entry in present for one in entry.evidence if one.sha256 == sha256]
-    said = [
-        (entry, adding.unlike(entry, one, seen[one.row - 1]) if 0 < one.row <= len(seen) else "it has no such row")
-        for entry, one in about
-    ]
-    return [f"{Status.FAILS}  {entry.name}, {file.name[:8]}: {why}" for entry, why in said if why]
+    about = [(each, one) for each in present for one in each.evidence if one.sha256 == sha256]
+    for entry, one in about:
+        where = f"{entry.name}, {one.name}, row {one.row}"
+        row = seen[one.row - 1] if 0 < one.row <= len(seen) else None
+        if row is None:
+            yield Status.FAILS, f"{where}: there is no such row"
+        elif row.amiss:
+            yield row.amiss.status, f"{where}: {row.amiss.what}: {row.amiss.said}"
+        else:
+            why = adding.unlike(entry, one, row)
+            yield Status.FAILS if why else Status.HOLDS, where + (f": {why}" if why else "")
 
 
 def show(folder: Path, history: bool) -> None:

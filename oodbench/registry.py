@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from oodbench.basics import plugins
 from oodbench.basics.declarations import Declared, declared
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.installed import offered
 from oodbench.basics.sourcecode import code_digest, remember, source_digest
 from oodbench.basics.sourcetext import METHODS
 
@@ -145,7 +146,7 @@ def discover(files: Sequence[Path] = ()) -> Registry:
         OodbenchError: something cannot be imported, defines no detector, or claims a name that is taken.
     """
     found: list[type[Detector] | Installed] = []
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in offered(ENTRY_POINT_GROUP):
         found += _declared(point) or _imported(point)
     for file in files:
         found += _in_file(file)

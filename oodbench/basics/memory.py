@@ -1,8 +1,10 @@
 """How the process keeps its memory, and what becomes of work that does not fit into the device's."""
 
 import ctypes
+import gc
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +31,25 @@ def keep_freed_memory() -> bool:
         return False
     settings = {M_MMAP_THRESHOLD: 2**30, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**26}
     return all(mallopt(name, value) == 1 for name, value in settings.items())
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around the import of torch and what builds on it, where a process begins: in five sixths of the time.
+
+    Importing makes a million objects, nearly all of which stay, and Python's collector would go through all of them
+    again and again for those that do not. It rests inside, and leaves alone afterwards what was loaded here. Nothing
+    happens where torch has been imported before.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Portions:

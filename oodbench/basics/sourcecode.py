@@ -72,9 +72,10 @@ def source_digest(modules: Collection[str]) -> str | None:
 
 def remember(package: str) -> None:
     """Keep the source of the loaded modules of `package` as it is now: later edits are not what runs in here."""
-    for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(f"{package}."):
-            _loaded_content(name, module)
+    inside = f"{package}."
+    for name in [package, *(name for name in list(sys.modules) if name.startswith(inside))]:
+        if name in sys.modules:
+            _loaded_content(name, sys.modules[name])
 
 
 @dataclass(frozen=True)

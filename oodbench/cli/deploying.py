@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from oodbench.basics.memory import loading
 from oodbench.cli import completing
 from oodbench.cli.options import (
     Examples,
@@ -91,8 +92,8 @@ def fit(**asked: Any) -> None:
     if asked["checkpoint"] and asked["pretrained"]:
         raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
     click.echo(f"planning {asked['detector']} on {asked['suite']}", err=True)
-    from oodbench.cli.work import deploying
-
+    with loading():
+        from oodbench.cli.work import deploying
     deploying.fit(**asked)
 
 
@@ -166,8 +167,8 @@ def score(**asked: Any) -> None:
     """
     if asked["fdr"] is not None and (typed("keep") or typed("delta")):
         raise click.UsageError("--fdr decides over all images together, --keep and --delta over each: give one of them")
-    from oodbench.cli.work import serving
-
+    with loading():
+        from oodbench.cli.work import serving
     serving.score(**asked, insisted=typed("keep") or typed("delta"))
 
 
@@ -193,6 +194,6 @@ def export(**asked: Any) -> None:
     for in-distribution images. Before it is written it is held against the detector on images that it was not traced
     with. Where a score is no such graph (ODIN, say, differentiates while it scores), that is said and nothing written.
     """
-    from oodbench.cli.work import deploying
-
+    with loading():
+        from oodbench.cli.work import deploying
     deploying.export(**asked)

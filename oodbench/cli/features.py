@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from oodbench.basics.memory import loading
 from oodbench.cli import completing
 from oodbench.cli.options import (
     Examples,
@@ -81,6 +82,6 @@ def features(**asked: Any) -> None:
     """
     if asked["checkpoint"] and asked["pretrained"]:
         raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
-    from oodbench.cli.work import features as work
-
+    with loading():
+        from oodbench.cli.work import features as work
     work.features(**asked)

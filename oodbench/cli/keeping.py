@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from oodbench.basics.memory import loading
 from oodbench.cli.options import (
     Examples,
     data_option,
@@ -58,6 +59,6 @@ def keep(**asked: Any) -> None:
     index.json says of each what it is: SHA-256, recipe, code, images, accuracy on the ID test set. Those that are not
     there are named.
     """
-    from oodbench.cli.work import keeping
-
+    with loading():
+        from oodbench.cli.work import keeping
     keeping.keep(**asked)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from oodbench.basics.memory import loading
 from oodbench.basics.team import launched
 from oodbench.cli import completing
 from oodbench.cli.board import board
@@ -182,8 +183,8 @@ def run(**asked: Any) -> None:
     if asked["engine"] == "ray" and launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
     _begin(asked["detectors"], asked["suites"] or [str(asked["features"])])
-    from oodbench.cli.work import running
-
+    with loading():
+        from oodbench.cli.work import running
     running.run(**asked)
 
 
@@ -223,8 +224,8 @@ def tune(**asked: Any) -> None:
     if ALL in (asked["suite"], asked["detector"]):
         raise click.UsageError("tune tries values of one detector on one suite: name them, instead of 'all'")
     _begin([asked["detector"]], [asked["suite"]])
-    from oodbench.cli.work import running
-
+    with loading():
+        from oodbench.cli.work import running
     running.tune(**asked)
 
 

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial, reduce
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from oodbench.basics import plugins
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.installed import offered
 from oodbench.basics.sourcecode import modules_digest, remember
 from oodbench.basics.sourcetext import in_harness
 from oodbench.networks.builder import Builder, told
@@ -149,7 +150,7 @@ def timm() -> ModuleType:
 def _registered() -> dict[str, EntryPoint]:
     """The entry point behind each name."""
     found: dict[str, EntryPoint] = {}
-    points = [BUILTIN, *(point for point in entry_points(group=GROUP) if point.value != BUILTIN.value)]
+    points = [BUILTIN, *(point for point in offered(GROUP) if point.value != BUILTIN.value)]
     for point in points:
         for name in [point.name] if point.attr else _several(point):
             other = found.setdefault(name, point)

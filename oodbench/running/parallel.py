@@ -7,8 +7,6 @@ program that starts them, so a script needs no main guard, and a notebook or sta
 
 import os
 import signal
-import threading
-import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -24,10 +22,11 @@ from joblib.externals.loky.backend import get_context
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.memory import available
-from oodbench.basics.progress import Board, Total, in_all, told_to
+from oodbench.basics.progress import Board, Total, in_all
 from oodbench.basics.threads import cores
+from oodbench.running import worker
 from oodbench.running.choices import AUTO
-from oodbench.running.jobs import Unit, note, score, train, units, where_it_is_free
+from oodbench.running.jobs import Unit, note, units, where_it_is_free
 from oodbench.running.plan import Planned
 from oodbench.running.train_or_load import Say
 
@@ -138,7 +137,7 @@ class _Work:
                         board.begins(self.units[number].name)
                         running[number] = Future()  # it counts as begun also if there is no process left to take it
                         with _interrupts_kept():
-                            running[number] = pool.submit(_carry_out, number, self.units[number])
+                            running[number] = pool.submit(worker.carry_out, number, self.units[number])
                     if not running:
                         return []
                     wait(running.values(), LOOKS_EVERY, FIRST_COMPLETED)
@@ -218,7 +217,7 @@ def _pool(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     context = get_context("loky")
     heard = context.SimpleQueue()
     pool = ProcessPoolExecutor(
-        count, context=context, initializer=_begin, initargs=(heard, os.getpid(), torch.get_num_threads())
+        count, context=context, initializer=worker.begin, initargs=(heard, os.getpid(), torch.get_num_threads())
     )
     try:
         yield pool, heard
@@ -240,32 +239,3 @@ def _interrupts_kept() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-_heard: Any = None
-"""In a process of `_pool`: the queue to its parent."""
-
-
-def _begin(heard: Any, parent: int, threads: int) -> None:
-    """What each process does first."""
-    global _heard
-    _heard = heard
-    torch.set_num_threads(threads)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, also if that was killed and could not say so."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _carry_out(number: int, unit: Unit) -> list[str] | None:
-    """What a process does with a unit."""
-
-    def hear(doing: str) -> None:
-        _heard.put((number, doing, total.done))
-
-    with told_to(hear), in_all(0) as total:
-        return train(unit.job, hear) if unit.doing == "trained" else score(unit.job, say=hear)

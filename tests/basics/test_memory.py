@@ -1,5 +1,6 @@
 """Memory that is freed and asked for again must not be faulted in again."""
 
+import gc
 import os
 import platform
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from oodbench.basics import memory
 
@@ -40,3 +42,20 @@ def test_available_memory_is_some_of_what_the_machine_has():
     found = memory.available()
     assert found is not None
     assert 0 < found < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_collector_rests_while_a_process_begins_and_not_later(monkeypatch, begun):
+    if begun:
+        monkeypatch.setitem(sys.modules, "torch", torch)
+    else:
+        monkeypatch.delitem(sys.modules, "torch")
+    before = gc.get_freeze_count()
+    try:
+        with pytest.raises(ImportError), memory.loading():
+            assert gc.isenabled() == begun
+            raise ImportError
+        assert gc.isenabled()
+        assert (gc.get_freeze_count() > before) == (not begun)
+    finally:
+        gc.unfreeze()

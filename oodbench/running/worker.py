@@ -1,0 +1,50 @@
+"""What one of several processes of a run does; it begins with as little as this file imports."""
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from oodbench.basics.memory import loading
+from oodbench.basics.progress import in_all, told_to
+
+if TYPE_CHECKING:
+    from oodbench.running.jobs import Unit
+
+_heard: Any = None
+"""The queue to the parent."""
+
+
+def begin(heard: Any, parent: int, threads: int) -> None:
+    """What each process does first.
+
+    Args:
+        heard: queue to the parent.
+        parent: its process, with which this one ends.
+        threads: that torch computes on.
+    """
+    global _heard
+    _heard = heard
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with loading():
+        import torch
+
+    torch.set_num_threads(threads)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, also if that was killed and could not say so."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def carry_out(number: int, unit: "Unit") -> list[str] | None:
+    """What a process does with a unit, of this number."""
+    from oodbench.running.jobs import score, train
+
+    def hear(doing: str) -> None:
+        _heard.put((number, doing, total.done))
+
+    with told_to(hear), in_all(0) as total:
+        return train(unit.job, hear) if unit.doing == "trained" else score(unit.job, say=hear)

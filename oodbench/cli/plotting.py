@@ -40,6 +40,12 @@ FORMS = ("svg", "pdf", "png")
 @several("--detector", "detectors", "NAME", completing.detectors, "Only this detector, in this order; repeatable.")
 @click.option("--suite", metavar="NAME", help="Which suite, where the folder holds several.")
 @click.option(
+    "--images",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Results on N images of each OOD set, 0 for all of them, where the folder holds several.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

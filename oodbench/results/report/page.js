@@ -2,7 +2,8 @@
 
 /**
  * A board, from its heading to its provenance.
- * `number` is its place among the boards, null where it is shown at first; `attacked` leads to others, by their titles.
+ * `number` is its place among the boards, null where it is shown at first; `attacked` are others, of the same suite under
+ * attack, where this one knows no attack: the board, its title and how to get there.
  */
 function showBoard(board, main, state, number, attacked) {
   const verdict = make("div", { class: "verdict" });
@@ -29,7 +30,7 @@ function showBoard(board, main, state, number, attacked) {
   };
   let drawn = "";
   const changed = () => {
-    verdict.replaceChildren(...verdictOf(board, state));
+    verdict.replaceChildren(...verdictOf(board, state, attacked));
     drawTable();
     const wanted = [state.metric, ...state.tasks].join(" ");
     for (const choice of metricChoices) choice.querySelector("select").value = METRICS[state.metric].title;
@@ -58,7 +59,6 @@ function showBoard(board, main, state, number, attacked) {
     make("h1", {}, board.suite, make("small", {}, board.extent)),
     make("p", {}, board.summary),
     verdict,
-    attacked.length ? make("p", { class: "elsewhere" }, "Attacks on this suite are among the other results: ", ...attacked) : "",
     make("h2", { id: "leaderboard", class: "unseen", tabindex: -1 }, "Leaderboard"),
     controls(board, state, changed),
     table,
@@ -102,16 +102,22 @@ function showBoard(board, main, state, number, attacked) {
   return { redraw: drawTable, width: () => table.clientWidth };
 }
 
-/** What the rows come to: the most telling sentence first. */
-function verdictOf(board, state) {
-  const [first, ...others] = board.verdicts[state.view] ?? [];
-  if (!first) return [];
+/** What the rows come to: the most telling sentence first, which may be one about the same suite under attack. */
+function verdictOf(board, state, attacked) {
+  const sentences = board.verdicts[state.view] ?? [];
   const together = (text) => text.replaceAll(" %", "\u00a0%");
-  const aside = (said) => (said.aside ? make("p", { class: "note" }, together(said.aside)) : null);
+  const told = (said, leads) => [
+    make("p", { class: leads ? "headline" : null }, together(said.text)),
+    said.aside ? make("p", { class: "note" }, together(said.aside)) : null,
+  ];
+  const [first] = attacked;
+  const elsewhere = first ? (first.board.verdicts[state.view] ?? Object.values(first.board.verdicts)[0])[0] : null;
+  const [source, ...others] = attacked.map(({ title, go }) => plainButton(title, `Show results ${title}`, go));
   return [
-    make("p", { class: "headline" }, together(first.text)),
-    aside(first),
-    ...others.flatMap((said) => [make("p", {}, together(said.text)), aside(said)]),
+    ...(elsewhere ? told(elsewhere, true) : []),
+    source ? make("p", { class: "note elsewhere" }, elsewhere ? "That is from the results " : "Under attack: ", source) : null,
+    others.length ? make("p", { class: "note elsewhere" }, "More attacks: ", ...others) : null,
+    ...sentences.flatMap((said, number) => told(said, !elsewhere && number === 0)),
   ].filter(Boolean);
 }
 
@@ -176,8 +182,12 @@ function start({ oodbench, boards }) {
   const titles = boards.map((board, number) => `${number + 1}. ${board.suite}, ${board.extent}`);
   let shown = null;
   const attacks = (board) => board.tasks.some((task) => task.attack);
+  const images = (board) => Math.max(...board.rows.flatMap((row) => row.panels.map((panel) => panel.n_ood)));
   const elsewhere = (board) =>
-    boards.flatMap((other, place) => (!attacks(board) && attacks(other) && other.suite === board.suite ? [plainButton(titles[place], `Show results ${titles[place]}`, () => show(place, ""))] : []));
+    (attacks(board) ? [] : boards)
+      .map((other, place) => ({ board: other, title: titles[place], go: () => show(place, "") }))
+      .filter((other) => attacks(other.board) && other.board.suite === board.suite)
+      .sort((one, other) => images(other.board) - images(one.board));
   const show = (number, address) => {
     const board = boards[number];
     shown = showBoard(board, main, stateOf(board, address), number === usual ? null : number, elsewhere(board));

@@ -2,8 +2,9 @@
 
 /** What of a board is shown, and in which order, before anybody chose. */
 function initial(board) {
-  const attacked = board.tasks.find((task) => task.attack && !task.curve);
-  const task = attacked ?? board.tasks[0];
+  const measured = (task) => board.rows.filter((row) => row.means[task.name]).length;
+  const attacks = board.tasks.filter((task) => task.attack && !task.curve).sort((one, other) => measured(other) - measured(one));
+  const task = attacks[0] ?? board.tasks[0];
   const views = Object.keys(board.views);
   const whole = (view) => board.rows.some((row) => Object.values(row.means).some((means) => means[view]));
   const sort = { task: task.name, metric: "fpr95", ascending: true };

@@ -6,6 +6,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.results.report import boards, plots
 
 pytest.importorskip("matplotlib")
+from matplotlib.container import BarContainer, ErrorbarContainer
 
 CURVE = ("clean", "linf", "linf-eps0", "linf-eps16")
 
@@ -24,12 +25,14 @@ def mean(board, detector, task, metric="auroc"):
 def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(board):
     (axes,) = plots.bars(board, "", "fpr95").axes
     names = [label.get_text() for label in axes.get_xticklabels()]
-    heights = [bar.get_height() for container in axes.containers for bar in container]
+    drawn = [bar for container in axes.containers if isinstance(container, BarContainer) for bar in container]
+    heights = [bar.get_height() for bar in drawn]
     assert heights == [mean(board, name, task, "fpr95") for name in ("able", "baker") for task in names]
     assert axes.get_ylabel() == "FPR@95, percent"
-    hatched = [bar.get_hatch() is not None for container in axes.containers for bar in container]
+    hatched = [bar.get_hatch() is not None for bar in drawn]
     assert hatched == [task in row.doubted for row in board.rows for task in names]
     assert any(hatched)
+    assert sum(isinstance(container, ErrorbarContainer) for container in axes.containers) == len(drawn)
 
 
 def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
@@ -90,3 +93,22 @@ def test_the_command_draws_and_asks_where_there_is_a_choice(oodbench, stored, tm
         code, _, err = oodbench("plot", tmp_path / "results", *arguments)
         assert code == 2
         assert said in err
+
+
+def test_the_results_that_know_the_task_are_drawn_and_others_are_a_choice(oodbench, stored, tmp_path):
+    stored(tmp_path / "results", task="clean")
+    stored(tmp_path / "results", task="linf", images=4, key="cd")
+    figure = tmp_path / "a.svg"
+    code, out, err = oodbench("plot", tmp_path / "results", "--kind", "roc", "--task", "linf", "-o", figure)
+    assert code == 0, err
+    assert "4 images of each OOD set" in out
+    code, _, err = oodbench("plot", tmp_path / "results", "-o", figure)
+    assert code == 0
+    assert "not drawn: version 2, 4 images of each OOD set (--images N chooses)" in err
+    assert ">clean<" in figure.read_text()
+    code, out, err = oodbench("plot", tmp_path / "results", "--images", 4, "-o", figure)
+    assert (code, err) == (0, "")
+    assert ">linf<" in figure.read_text()
+    code, _, err = oodbench("plot", tmp_path / "results", "--images", 5, "-o", figure)
+    assert code == 2
+    assert "no result is on 5 images of each OOD set: choose 0, 4" in err

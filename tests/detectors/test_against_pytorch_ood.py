@@ -1,7 +1,6 @@
 """Every detector that pytorch-ood 0.4.0 has as well, fitted and asked on the same features, and why some differ.
 
-Those that need images or feature maps (ODIN, Mahalanobis over taps, RankFeat, Gram) are compared by the benchmarks and
-by their own tests.
+Those that need images or feature maps (ODIN, Mahalanobis, RankFeat, Gram) are asked about the same small network.
 """
 
 from importlib.metadata import version
@@ -12,16 +11,18 @@ import torch
 from scipy.special import expit
 from scipy.stats import spearmanr
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.numbered import Numbered
-from oodbench.images.resident import resident
-from oodbench.networks.network import as_input
+from oodbench.images.resident import IDImages, resident
+from oodbench.networks.network import Network, Representation, as_input
 from oodbench.networks.of_features import FeatureNetwork, Made
 from oodbench.registry import discover
 from oodbench.scoring.fitting import Evidence, fit
 
 theirs = pytest.importorskip("pytorch_ood.detector", reason="pytorch-ood is one of the packages of oodbench[bench]")
+odin_preprocessing = theirs.odin.odin_preprocessing
 
 CLASSES, WIDTH, SEEN, ASKED = 5, 24, 400, 60
 REGISTRY = discover()
@@ -226,3 +227,134 @@ def test_mcm(bench):
     like_clip = Bench()
     like_clip.network = FeatureNetwork(made, (texts / 0.01, torch.zeros(CLASSES))).eval()
     same(expit(like_clip.ours("mcm")), theirs.MCM(None, texts).predict_features(bench.asked))
+
+
+class Blocks(Network):
+    """Two blocks and a linear layer over the averages of the last feature maps, with random weights."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            self.first = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU())
+            self.second = nn.Sequential(nn.Conv2d(6, 8, 3, stride=2), nn.ReLU())
+            self.fc = nn.Linear(8, CLASSES)
+
+    def represent(self, images):
+        first = self.first(images)
+        second = self.second(first)
+        features = second.mean((2, 3))
+        return Representation(self.fc(features), features, (first, second))
+
+    def on_from(self, second):
+        """Logits of the last feature maps."""
+        return self.fc(second.mean((2, 3)))
+
+
+class Photographs:
+    """Images of five classes that differ in colour and in a shape, and others, for a network of two blocks."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(4)
+        self.labels = torch.arange(SEEN) % CLASSES
+        self.seen, self.heldout, self.asked = (self.drawn(count, generator) for count in (SEEN, 50, ASKED))
+        self.network = Blocks().eval()
+        with torch.no_grad():
+            features = self.network.represent(as_input(self.seen)).features
+            means = torch.stack([features[self.labels == label].mean(0) for label in range(CLASSES)])
+            # Classes are told apart by the nearest mean, so that every class is predicted.
+            weight = 40 * (means - means.mean(0))
+            self.network.fc.weight.copy_(weight)
+            self.network.fc.bias.copy_(-(weight * (means + means.mean(0)) / 2).sum(1))
+
+    @staticmethod
+    def drawn(count, generator):
+        pixels = torch.randint(0, 256, (count, 3, 12, 12), generator=generator).float()
+        for label in range(CLASSES):
+            pixels[label::CLASSES, label % 3, 2 * label : 2 * label + 4] *= 0.2
+        return pixels.to(torch.uint8)
+
+    def ours(self, name, **parameters):
+        """The detector, fitted."""
+        cls = REGISTRY[name]
+        detector = cls(cls.Parameters(**parameters))
+        heldout = IDImages(self.heldout, torch.arange(len(self.heldout)) % CLASSES)
+        seen = IDImages(self.seen, self.labels)
+        fit([detector], self.network, CLASSES, Evidence(seen, heldout, None, self.asked))
+        return detector
+
+    def scores(self, name, **parameters):
+        return number(self.ours(name, **parameters).score(as_input(self.asked)))
+
+    def taps(self, images):
+        with torch.no_grad():
+            return self.network.represent(as_input(images)).taps
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return Photographs()
+
+
+def test_odin(photographs):
+    """Where the gradient is exactly 0 an image is moved up here, as by the code of Chen et al. 2021, and not there."""
+    images, network = as_input(photographs.asked), photographs.network
+    ours = photographs.ours("odin", magnitude=0.004, temperature=50.0)
+    same(expit(number(ours.score(images))), theirs.ODIN(network, eps=0.004, temperature=50.0).predict(images))
+    moved = odin_preprocessing(network, images, eps=0.004, temperature=50.0)
+    ours_moved = images - 0.004 * ours._direction(images)
+    sloping = moved != images
+    torch.testing.assert_close(ours_moved[sloping], moved[sloping])
+    torch.testing.assert_close(ours_moved[~sloping], images[~sloping] - 0.004)
+    assert not sloping[:, :, 11].any()  # the network's steps of two end before the last row
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 0.01])
+def test_mahalanobis(photographs, magnitude):
+    """Of one tap. Here a regression makes log-odds of the distances of all taps; there the covariance is a sum."""
+    ours = photographs.ours("mahalanobis", taps=(1,), magnitude=magnitude, negatives="outliers")
+
+    def encoder(images):
+        return photographs.network.represent(images).taps[1].mean((2, 3))
+
+    seen = encoder(as_input(photographs.seen)).detach()
+    images = as_input(photographs.asked)
+    other = theirs.MahalanobisODIN(encoder, eps=magnitude).fit_features(seen, photographs.labels).predict(images)
+    # Half the squared distance by the sum; log-odds are a line of half the squared distance by the mean.
+    expected = -(ours._weights.item() * -SEEN * number(other) + ours._bias)
+    np.testing.assert_allclose(number(ours.score(images)), expected, rtol=1e-2)
+
+
+def test_rankfeat(photographs):
+    """The paper, and this project, average the logits of the last two blocks; pytorch-ood changes one."""
+    network, taps = photographs.network, photographs.taps(photographs.asked)
+    other = theirs.RankFeat(None, network.on_from)
+    last = other.predict_feature_maps(taps[1])
+    same(photographs.scores("rankfeat", last=1), last)
+    first = theirs.RankFeat(None, lambda maps: network.on_from(network.second(maps)))
+    both = theirs.RankFeat(None, None, detector=None)
+    logits = [each.head(without_strongest(each, maps)) for each, maps in zip((first, other), taps, strict=True)]
+    with torch.no_grad():
+        same(photographs.scores("rankfeat", last=2), both.detector(torch.stack(logits).mean(0)))
+
+
+def without_strongest(detector, maps):
+    """What pytorch-ood hands to the rest of the network."""
+    given = []
+    keeping = type(detector)(None, lambda changed: given.append(changed) or torch.zeros(len(changed), 2))
+    keeping.predict_feature_maps(maps)
+    return given[0]
+
+
+def test_gram(photographs):
+    """There a class is a label where ranges are learnt, and the sum is not divided by the largest probability."""
+    network, images = photographs.network, as_input(photographs.asked // 2)  # all leave the range
+    ours = photographs.ours("gram", orders=3)
+    with torch.no_grad():
+        predicted = network(as_input(photographs.seen)).argmax(1)
+        largest = number(network(images).softmax(1).amax(1))
+    other = theirs.Gram(network.on_from, [network.first, network.second], CLASSES, [1, 2, 3])
+    other.validation_fraction = 0.0  # it draws its own images for the mean deviations
+    other.fit(DataLoader(TensorDataset(as_input(photographs.seen), predicted), batch_size=100))
+    other.layer_norm = ours._expected.float()
+    same(number(ours.score(images)) * largest, other.predict(images), 1e-3)

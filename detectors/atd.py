@@ -176,7 +176,8 @@ class AttackedDiscriminator(Objective):
         whole = _whole(network)
         of_id = self.features(whole, batch.images, 1.0, generator)
         of_outliers = self.features(whole, batch.outliers, -1.0, generator)
-        noise = torch.randn(len(of_id), NOISE, generator=generator).to(of_id)
+        # At least two: batch norm has no statistics of one.
+        noise = torch.randn(max(2, len(of_id)), NOISE, generator=generator).to(of_id)
         made: Tensor = whole.generator(noise)
         log_odds = whole.id_log_odds(torch.cat([of_id, of_outliers, made.detach()]))
         id_odds, outlier_odds, made_odds = log_odds.tensor_split([len(of_id), len(log_odds) - len(made)])

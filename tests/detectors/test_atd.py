@@ -134,10 +134,11 @@ def test_images_are_attacked_to_look_like_the_other_side():
         assert (sign * change <= 1e-6).all() and (sign * change).sum() < 0
 
 
-def test_no_outliers_are_no_loss():
-    whole, given = network(), batch(6)
-    none = Batch(given.images, given.labels, given.outliers[:0])
-    assert Unmoved().loss(whole, none, torch.Generator()).isfinite()
+@pytest.mark.parametrize(("id_images", "outliers"), [(3, 0), (1, 6), (1, 0)])
+def test_the_last_batch_may_be_small(id_images, outliers):
+    given = batch(6)
+    few = Batch(given.images[:id_images], given.labels[:id_images], given.outliers[:outliers])
+    assert Unmoved().loss(network(), few, torch.Generator()).isfinite()
 
 
 def test_the_whole_training_hardens_the_classifier_first_and_leaves_it_then(tmp_path):

@@ -202,9 +202,9 @@ function boardAsCsv(board, state) {
   const places = ranks(board, state.ranked, state.view);
   const figure = (value) => (value == null ? "" : Number((100 * value).toPrecision(6)));
   const heads = columns.flatMap(({ task, metric }) =>
-    metric === "accuracy" ? ["ID accuracy"] : [`${task} ${metric}`, `${task} ${metric} low`, `${task} ${metric} high`, ...(metric === LEADING.at(-1) ? [`${task} flag`] : [])],
+    metric === "accuracy" ? ["ID accuracy %"] : [`${task} ${metric} %`, `${task} ${metric} % low`, `${task} ${metric} % high`, ...(metric === LEADING.at(-1) ? [`${task} flag`] : [])],
   );
-  const flag = (row, task) => (row.doubted.includes(task) ? "not to be believed" : row.marks[task] ? "flagged" : "");
+  const flag = (row, task) => (row.doubted.includes(task) ? "too good or not to be believed" : row.marks[task] ? "flagged" : "");
   const lines = sorted(shownRows(board, state), state.sort, state.view).map((row) => [
     places.get(row) ?? "",
     row.name,

@@ -90,7 +90,7 @@ function panelOf(panel, clean) {
     make(
       "div",
       { class: "pair" },
-      figure(`ROC against ${panel.ood}`, "ROC: ID kept (%) over OOD", (width) => rocCurves(panel, clean, width)),
+      figure(`ROC against ${panel.ood}`, "ROC: ID kept over OOD", (width) => rocCurves(panel, clean, width)),
       figure(`Scores against ${panel.ood}`, "Scores, each to its own height", (width) => scoreHistograms(panel, width)),
     ),
   );

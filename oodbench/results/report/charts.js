@@ -23,8 +23,8 @@ const waiting = []; // charts that nobody has scrolled to yet
 
 /** Draw what nobody has scrolled to, whenever there is time: whoever saves or photographs the page has all of it. */
 function drawWhenIdle() {
-  const soon = window.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 50));
-  soon((deadline) => {
+  const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 50));
+  whenIdle((deadline) => {
     do {
       const box = waiting.shift();
       if (box?.isConnected && !box.hasChildNodes()) redraw(box);
@@ -56,12 +56,18 @@ const resized = new ResizeObserver((entries) => {
   }
 });
 
-/** Draw again whatever has been drawn inside `part`: the filters have changed. */
+/** Draw again whatever has been drawn inside `part`, once nobody types any more: the filters have changed. */
 function refresh(part) {
-  for (const box of part.querySelectorAll(".chart")) {
-    if (box.hasChildNodes()) redraw(box);
-  }
+  clearTimeout(soon.get(part));
+  const again = () => {
+    for (const box of part.querySelectorAll(".chart")) {
+      if (box.hasChildNodes()) redraw(box);
+    }
+  };
+  soon.set(part, setTimeout(again, 120));
 }
+
+const soon = new WeakMap();
 
 /** What a chart looks like on the page, without the page: colours and letters as they are computed there. */
 const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity", "opacity", "font-size", "font-family", "font-weight", "text-anchor", "paint-order"];

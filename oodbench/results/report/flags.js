@@ -2,7 +2,7 @@
 
 /** Flags by what is left of the figures, the worst first. */
 const BELIEFS = [
-  ["no", "Not to be believed", "What the attack missed may be more than five points, or nobody knows how much."],
+  ["no", "Not to be believed", "The figure may be off by more than five points, or nobody knows by how much."],
   ["at most", "Too good", "Another attack, or a longer one, does more: the true figure is worse by one point at least."],
   ["within", "To be believed within a few points", "The figure is off by no more than its flag says, which is five points at most."],
   ["left out", "Left out", "Stored scores that are not shown."],

@@ -35,8 +35,11 @@ function showBoard(board, main, state, number, attacked) {
     const wanted = [state.metric, ...state.tasks].join(" ");
     for (const choice of metricChoices) choice.querySelector("select").value = METRICS[state.metric].title;
     setsTitle.textContent = `${METRICS[state.metric].title} by task and set`;
-    if (wanted !== drawn) bars.replaceChildren(...barFigures(board, state));
-    else refresh(bars);
+    if (wanted === drawn) refresh(bars);
+    else {
+      bars.replaceChildren(...barFigures(board, state));
+      drawWhenIdle();
+    }
     drawn = wanted;
     refresh(curves);
     points.draw();

@@ -405,9 +405,10 @@ def test_the_table_is_saved_as_csv(chromium, page):
         assert [row["detector"] for row in rows] == ["able", "</script>'\"<b>fox</b>"]
         shown_first = browser.find_elements(By.CSS_SELECTOR, "#board tbody tr:first-child td")[1:3]
         on_page = [float(cell.text.split()[0].rstrip("†‡")) for cell in shown_first]
-        assert [float(rows[0][f"clean {metric}"]) for metric in ("fpr95", "auroc")] == pytest.approx(on_page, abs=0.006)
-        assert float(rows[0]["linf auroc low"]) < float(rows[0]["linf auroc"]) < float(rows[0]["linf auroc high"])
-        assert rows[1]["linf auroc"] == ""
+        figures = [float(rows[0][f"clean {metric} %"]) for metric in ("fpr95", "auroc")]
+        assert figures == pytest.approx(on_page, abs=0.006)
+        assert float(rows[0]["linf auroc % low"]) < float(rows[0]["linf auroc %"]) < float(rows[0]["linf auroc % high"])
+        assert rows[1]["linf auroc %"] == ""
         formula = browser.execute_script("return csv([['=1+1', '+x', 'a,\"b\"', -3]])")
         assert formula == '\'=1+1,\'+x,"a,""b""",-3\r\n'
 

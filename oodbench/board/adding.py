@@ -62,7 +62,7 @@ def changes(found: Evidence, seen: Sequence[RowSeen], present: Sequence[Entry], 
             raise NotAcceptedError(f"row {number}, {row.row.said.title}: {amiss.status}: {amiss.what}: {amiss.said}")
         about_this = [entry for entry in now.values() if _covered(entry, row)]
         done = [_added(entry, row, found, number, url) for entry in about_this]
-        if entries.key_of(row.row.said.case, _of_mean(row)) not in now:
+        if not done or _is_larger(row, about_this):
             begun = _begun(row, found, number, about, url)
             done += [begun] if isinstance(begun, Change) else []
             if not done:
@@ -145,10 +145,10 @@ def _added(entry: Entry, row: RowSeen, found: Evidence, number: int, url: str) -
 def _begun(row: RowSeen, found: Evidence, number: int, about: About, url: str) -> Change | str:
     """A new entry; or why the row cannot begin one, in words."""
     assert row.suite is not None
-    wanted = row.suite.means["all"]
-    counts = _counts(row)
-    if lacking := [name for name in wanted if name not in counts]:
-        return f"it has no images of {', '.join(lacking)}, and no entry is about this detector, network and ball yet"
+    counts, every = _of_mean(row), row.suite.means["all"]
+    wanted = [name for name in every if name in counts]
+    if not wanted:
+        return f"it is of none of the sets of the suite's mean, {', '.join(every)}"
     if uneven := [name for name in wanted if not _covers(row.sets[name], counts[name])]:
         return (
             f"its images of {uneven[0]} are chosen by hand: an entry begins with all images of a set, or with those "
@@ -158,7 +158,7 @@ def _begun(row: RowSeen, found: Evidence, number: int, about: About, url: str) -
         return f"it has {counts[few[0]]} images of {few[0]}, and entries of this board begin with {about.least_images}"
     chosen = {name: counts[name] for name in wanted}
     sets = tuple(_clean(row, name, count) for name, count in chosen.items())
-    entry = Entry(row.row.said.case, sets, (_accepted(chosen, row, found, number, url),))
+    entry = Entry(row.row.said.case, len(every), sets, (_accepted(chosen, row, found, number, url),))
     said = f"new: AUROC {100 * entry.figure('auroc'):.2f}, FPR@95 {100 * entry.figure('fpr95'):.2f}"
     return Change(entry, f"{entry.name}: {said}")
 
@@ -170,6 +170,13 @@ def _accepted(counts: dict[str, int], row: RowSeen, found: Evidence, number: int
     today = datetime.now(UTC).date().isoformat()
     described = found.description
     return Accepted(found.sha256, number, described.by, words, described.note, today, url, sets)
+
+
+def _is_larger(row: RowSeen, about_this: Sequence[Entry]) -> bool:
+    """Whether a row has all images of each entry that it is about, and more."""
+    counts = _of_mean(row)
+    own = [{one.name: one.count for one in entry.sets} for entry in about_this]
+    return all(counts != one and all(counts.get(name, 0) >= count for name, count in one.items()) for one in own)
 
 
 def _lacking(row: RowSeen, present: Sequence[Entry]) -> str:

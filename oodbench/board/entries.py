@@ -131,11 +131,13 @@ class Entry:
 
     Attributes:
         case: what is attacked, and how far.
-        sets: its OOD sets, whose mean its figures are.
+        sets_of_suite: how many OOD sets the suite has, asides left out.
+        sets: those of them that the entry is about, whose mean its figures are.
         evidence: what was accepted, the earliest first.
     """
 
     case: Case
+    sets_of_suite: int
     sets: tuple[Clean, ...]
     evidence: tuple[Accepted, ...]
 

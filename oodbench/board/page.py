@@ -31,9 +31,9 @@ COLUMNS = (
 HEADS = ("detector", "network", "ball", "images", "clean AUROC", "AUROC", "FPR@95", "strongest evidence")
 
 LEGEND = (
-    "Percent, means over the suite's OOD sets. AUROC, high is good, and FPR@95, the share of OOD images accepted where "
-    "95 % of ID images are kept, low is good: under the strongest attack that anybody has handed in, set by set, "
-    "inside the ball. Clean: the same images when nobody attacks."
+    "Percent, means over the OOD sets that an entry is of. AUROC, high is good, and FPR@95, the share of OOD images "
+    "accepted where 95 % of ID images are kept, low is good: under the strongest attack that anybody has handed in, "
+    "set by set, inside the ball. Clean: the same images when nobody attacks."
 )
 
 STYLE = """
@@ -138,7 +138,8 @@ def _cells(one: Entry) -> list[str]:
 def _images(one: Entry) -> str:
     counts = sorted({each.count for each in one.sets})
     each = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
-    return f"{len(one.sets)} x {each}"
+    some = f" of {one.sets_of_suite}" if len(one.sets) < one.sets_of_suite else ""
+    return f"{len(one.sets)}{some} sets x {each}"
 
 
 def _short(attack: str) -> str:

@@ -114,12 +114,36 @@ def test_an_entry_begins_with_all_sets_evenly_and_with_enough_images():
     with pytest.raises(adding.NotAcceptedError, match="6 images of letters, and entries of this board begin with 7"):
         begun(row, About(least_images=7))
     some = {name: one for name, one in row.sets.items() if name != "letters"}
-    with pytest.raises(adding.NotAcceptedError, match="no images of letters, and no entry is about this"):
-        begun(replace(row, sets=some), About(least_images=5))
+    (change,) = begun(replace(row, sets=some), About(least_images=5))
+    assert [one.name for one in change.entry.sets] == [*some] and "3 of 4 sets x 6" in page.text([change.entry])
+    with pytest.raises(adding.NotAcceptedError, match="of none of the sets of the suite's mean, letters, "):
+        begun(replace(row, sets={}), About(least_images=5))
     letters = row.sets["letters"]
     first = replace(letters, indices=letters.sources.indices[:IMAGES])
     with pytest.raises(adding.NotAcceptedError, match="letters are chosen by hand"):
         begun(replace(row, sets={**row.sets, "letters": first}), About(least_images=5))
+
+
+def test_evidence_of_more_images_begins_an_entry_beside_the_one_that_it_is_about():
+    row = whole_seen()
+    fewer = {name: cut(one, at_hand.even_sample(one.sources, 3)) for name, one in row.sets.items()}
+    (change,) = adding.changes(whole(), [replace(row, sets=fewer)], [], About(least_images=3), "")
+    again = replace(whole(), sha256="1" * 64)
+    made = adding.changes(again, [row], [change.entry], About(least_images=3), "")
+    assert [len(one.entry.evidence) for one in made] == [2, 1]
+    assert [one.entry.sets[0].count for one in made] == [3, 6]
+    assert made[0].entry.figure("auroc") == change.entry.figure("auroc")
+    letters = replace(row, sets={"letters": row.sets["letters"]})
+    (change,) = adding.changes(whole(), [letters], [], About(least_images=5), "")
+    more = replace(row, sets={**fewer, "letters": replace(row.sets["letters"], images="3" * 64)})
+    made = adding.changes(again, [more], [change.entry], About(least_images=3), "")
+    assert [len(one.entry.sets) for one in made] == [1, 4]
+
+
+def cut(one, indices):
+    """A set as seen, of the images at some places alone."""
+    which = np.isin(one.indices, indices)
+    return replace(one, indices=one.indices[which], scores=one.scores[which], clean=one.clean[which], images="2" * 64)
 
 
 def test_evidence_of_some_of_an_entrys_images_is_refused_by_name():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from docs._pages import figures
-from docs._pages.detectors import address
+from docs._pages.detectors import address, cost
 from docs._pages.page import Page, table
 from oodbench.cli.work.describing import needs
 from oodbench.detector import Detector
@@ -56,9 +56,7 @@ def pages(registry: Registry) -> Iterator[Page]:
 
 
 def _line(detector: type[Detector]) -> Line:
-    own = detector().own_passes()
-    cost = f"1 forward pass, and {own}" if own.both else "1 forward pass"
-    return Line(detector.name, needs(detector), cost, figures.measured(SUITE, detector.name))
+    return Line(detector.name, needs(detector), cost(detector), figures.measured(SUITE, detector.name))
 
 
 def _listed(lines: Sequence[Line], by: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 
 from docs._pages import defects, figures, papers
 from docs._pages.page import Page, attributes, documented, linked, table
+from oodbench.basics.passes import Passes
 from oodbench.cli.work.describing import needs, tuned_on
 from oodbench.detector import Detector
 from oodbench.registry import Registry
@@ -14,6 +15,9 @@ In formulas $x$ is an image, $z$ the network's logits for its $K$ classes, $p$ t
 the last layer sees, and $W$, $b$ that layer's weights and bias, so that $z = W f + b$. $\hat y$ is the predicted
 class, $s(x)$ the score. A higher score always means *more in-distribution*.
 """
+
+FOLDED = 8
+"""Published rows that are shown at once; more of them wait to be opened."""
 
 HOW = """
 `{name}` is scored on the built-in images, without a download, by
@@ -53,7 +57,7 @@ def page(cls: type[Detector]) -> str:
     parts += ["## Parameters", _parameters(cls)]
     parts += ["## Measured", _measured(cls.name), HOW.format(name=cls.name).strip()]
     if published := figures.published_table(cls.name):
-        parts += ["## Published by others", f"Percent, with the conventions of who printed them.\n\n{published}"]
+        parts += ["## Published by others", "Percent, with the conventions of who printed them.", _folded(published)]
     if wrong := defects.of(cls.name):
         parts += ["## Defects of reference code", wrong]
     parts += ["## Cite", _cite(cls)]
@@ -67,11 +71,18 @@ def _cite(cls: type[Detector]) -> str:
     return f"{linked(cls.paper)}."
 
 
+def cost(cls: type[Detector]) -> str:
+    """What scoring one image takes, the pass that all detectors of a network share included."""
+    passes = Passes(forward=1) + cls().own_passes()
+    if passes.backward:
+        return str(passes)
+    return "1 forward pass" if passes.forward == 1 else f"{passes.forward} forward passes"
+
+
 def _cost(cls: type[Detector]) -> str:
-    own = cls().own_passes()
-    if not own.both:
+    if not cls().own_passes().both:
         return "Scoring an image takes the one pass through the network that all detectors share."
-    return f"Scoring an image takes about {own} through the network beside the one that all detectors share."
+    return f"Scoring an image takes about {cost(cls)} through the network, one of which all detectors share."
 
 
 def _parameters(cls: type[Detector]) -> str:
@@ -92,6 +103,14 @@ def _measured(name: str) -> str:
     if not shown:
         return "Nothing yet that is kept as a reference."
     return "Percent, means over the suite's OOD sets, measured by this project.\n\n" + "\n\n".join(shown)
+
+
+def _folded(rows: str) -> str:
+    """A long table, to be opened; a short one as it is."""
+    count = rows.count("\n") - 1
+    if count <= FOLDED:
+        return rows
+    return f'??? note "{count} rows"\n\n' + "\n".join(f"    {line}" for line in rows.splitlines())
 
 
 def _source(cls: type[Detector]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+_PAIR = re.compile(r"(?<=[\d–]) / (?=[\d–])")
+_BESIDE = "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}"
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -31,8 +33,10 @@ def linked(paper: str) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str]) -> str:
-    """Rows as a table in Markdown; bars in cells are kept from ending them."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    """Rows as a table in Markdown; bars do not end cells, two figures stay on a line, columns without a word go."""
+    escaped = [[_PAIR.sub(_BESIDE, str(cell)).replace("|", "\\|") for cell in row] for row in rows]
+    told = [at for at in range(len(head)) if any(row[at] for row in escaped)]
+    escaped, head = [[row[at] for at in told] for row in escaped], [head[at] for at in told]
     return tabulate(escaped, head, "github", disable_numparse=True)
 
 

@@ -13,6 +13,9 @@ from oodbench.tasks import KINDS, Task
 PICTURE = "tasks/corruptions.png"
 """One image under every corruption."""
 
+MANY = 6
+"""Values that are counted and not listed."""
+
 PICTURED = ("photo-patches", 0)
 """Of which built-in set, and which of its images."""
 
@@ -45,7 +48,7 @@ def _about(task: type[Task]) -> str:
 def _constants(task: type[Task]) -> str:
     said = attributes(task)
     rows = [
-        (f"`{field.name}`", f"`{field.default}`" if field.default is not MISSING else "", said.get(field.name, ""))
+        (f"`{field.name}`", _default(field.default), said.get(field.name, ""))
         for field in fields(task)  # type: ignore[arg-type]
     ]
     if not rows:
@@ -53,6 +56,15 @@ def _constants(task: type[Task]) -> str:
     return f"A suite sets them under `[tasks.{task.kind}]`, a run by `--set`.\n\n" + table(
         rows, ["constant", "default", "what it is"]
     )
+
+
+def _default(value: object) -> str:
+    """A default, empty where there is none; of many values how many there are."""
+    if value is MISSING or value == "":
+        return ""
+    if isinstance(value, tuple) and len(value) > MANY:
+        return f"all {len(value)}"
+    return f"`{value}`"
 
 
 def _cost(task: Task) -> str:

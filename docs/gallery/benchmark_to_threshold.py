@@ -37,7 +37,9 @@ print(f"reject what scores below {threshold.value:.2f}: {threshold.promise}")
 kinds = ["digits-test", "letters", "photo-patches", "smooth-noise", "uniform-noise"]
 scores = {kind: detector(builtin.make(kind)) for kind in kinds}
 for kind, own in scores.items():
-    print(f"{kind:>14}: {threshold.rejects(own).mean():6.1%} of {len(own)} images rejected")
+    print(
+        f"{kind:>14}: {threshold.rejects(own).mean():6.1%} of {len(own)} images rejected"
+    )
 
 frame = oodbench.evaluate(
     detector.detector,
@@ -69,7 +71,10 @@ figure.savefig("scores-and-threshold.svg")
 # %%
 for kind in ["digits-test", "letters"]:
     p = detector.p_values(scores[kind][:3])
-    print(f"{kind:>14}: p-values of the first three images " + ", ".join(f"{value:.3f}" for value in p))
+    print(
+        f"{kind:>14}: p-values of the first three images "
+        + ", ".join(f"{value:.3f}" for value in p)
+    )
 
 # %% [markdown]
 # [From benchmark to use](../guides/operating-points.md) goes on: false alarms among many images, promises with a

@@ -45,9 +45,13 @@ frame = oodbench.run(
     images=40,
     pretrained=True,
     jobs=1,
-    say=lambda line: None,  # what is being done, line by line; print it in a notebook of yours
+    say=lambda line: (
+        None
+    ),  # what is being done, line by line; print it in a notebook of yours
 )
-auroc = frame[frame["metric"] == "auroc"].pivot_table(index="detector", columns="task", values="value")
+auroc = frame[frame["metric"] == "auroc"].pivot_table(
+    index="detector", columns="task", values="value"
+)
 print((100 * auroc).round(1).to_string())
 
 # %% [markdown]

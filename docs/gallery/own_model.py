@@ -18,7 +18,9 @@ import oodbench
 
 digits = load_digits()
 pixels = (digits.images / 16 * 255).round().astype(np.uint8)  # 8 x 8 grey levels
-images = np.repeat(pixels[..., None], 3, axis=3)  # (N, 8, 8, 3): colour images, as oodbench takes them
+images = np.repeat(
+    pixels[..., None], 3, axis=3
+)  # (N, 8, 8, 3): colour images, as oodbench takes them
 known = digits.target < 8
 test = np.arange(len(images)) % 3 == 0
 
@@ -40,7 +42,9 @@ for _ in range(60):
     nn.functional.cross_entropy(module(x), y).backward()
     optimizer.step()
 module.eval()
-print(f"loss on its {len(x)} training images: {nn.functional.cross_entropy(module(x), y).item():.3f}")
+print(
+    f"loss on its {len(x)} training images: {nn.functional.cross_entropy(module(x), y).item():.3f}"
+)
 
 # %% [markdown]
 # One call fits three detectors, scores them on two sets of OOD images, and attacks the images of each set: every pixel
@@ -51,10 +55,16 @@ print(f"loss on its {len(x)} training images: {nn.functional.cross_entropy(modul
 noise = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
 frame = oodbench.benchmark(
     module,
-    (images[known & test], digits.target[known & test]),  # test images of the known classes, with labels
+    (
+        images[known & test],
+        digits.target[known & test],
+    ),  # test images of the known classes, with labels
     {"8 and 9": images[~known & test][:60], "noise": noise},
     detectors=["msp", "energy", "knn"],
-    train=(images[known & ~test], digits.target[known & ~test]),  # for detectors that learn from them
+    train=(
+        images[known & ~test],
+        digits.target[known & ~test],
+    ),  # for detectors that learn from them
     attack=oodbench.tasks.LinfAdaptive(epsilon=32, level="quick"),
 )
 
@@ -63,7 +73,9 @@ frame = oodbench.benchmark(
 # scores above an OOD image: 100 % is perfect, 50 % is guessing.
 
 # %%
-auroc = frame[frame["metric"] == "auroc"].pivot_table(index="detector", columns=["ood", "task"], values="value")
+auroc = frame[frame["metric"] == "auroc"].pivot_table(
+    index="detector", columns=["ood", "task"], values="value"
+)
 print((100 * auroc).round(1).to_string())
 accuracy = frame.loc[frame["metric"] == "accuracy", "value"].iloc[0]
 print(f"\naccuracy of the classifier on the known digits: {accuracy:.1%}")
@@ -75,7 +87,9 @@ print(f"\naccuracy of the classifier on the known digits: {accuracy:.1%}")
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for axis, ood in zip(axes, ["8 and 9", "noise"], strict=True):
-    (100 * auroc[ood][["clean", "linf-adaptive"]]).plot.bar(ax=axis, title=ood, rot=0, legend=axis is axes[0])
+    (100 * auroc[ood][["clean", "linf-adaptive"]]).plot.bar(
+        ax=axis, title=ood, rot=0, legend=axis is axes[0]
+    )
     axis.axhline(50, color="grey", linestyle=":")
     axis.set(xlabel="", ylabel="AUROC in percent", ylim=(0, 100))
 figure.savefig("clean-and-attacked.svg")

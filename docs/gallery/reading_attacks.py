@@ -19,12 +19,22 @@ import oodbench
 def run(**more):
     """Results of both detectors on 40 of the letters, as a data frame."""
     quiet = {"jobs": 1, "say": lambda line: None}
-    return oodbench.run("digits-adv", ["msp", "atom"], only=["letters"], images=40, pretrained=True, **more, **quiet)
+    return oodbench.run(
+        "digits-adv",
+        ["msp", "atom"],
+        only=["letters"],
+        images=40,
+        pretrained=True,
+        **more,
+        **quiet,
+    )
 
 
 def command(line):
     """What a command prints."""
-    return subprocess.run(line.split(), check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        line.split(), check=True, capture_output=True, text=True
+    ).stdout
 
 
 run(tasks=["clean", "linf"])
@@ -59,6 +69,10 @@ rows = curves[curves["metric"] == "auroc"].sort_values("epsilon")
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for name, own in rows.groupby("detector"):
     axis.plot(own["epsilon"], 100 * own["value"], marker="o", label=name)
-axis.set(xlabel="radius in levels of 255; 0 is the clean image", ylabel="AUROC in percent", ylim=(0, 102))
+axis.set(
+    xlabel="radius in levels of 255; 0 is the clean image",
+    ylabel="AUROC in percent",
+    ylim=(0, 102),
+)
 axis.legend()
 figure.savefig("over-the-radius.svg")

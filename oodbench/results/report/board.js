@@ -148,7 +148,7 @@ function leaderboard(board, state, sortBy, sortedFirst) {
 
 const rowLink = (row) => make("a", { href: `#${row.id}`, "data-row": row.name }, row.name);
 
-const outliersMark = () => make("span", { class: "tag", title: "its network is trained with outliers: OOD images, other ones than it is tested on" }, "outliers");
+const outliersMark = () => make("span", { class: "tag", title: "its method trains the network with outliers: OOD images, other ones than it is tested on" }, "outliers");
 
 function boardCell(row, column, state) {
   const opens = column.opens ? "opens" : "";

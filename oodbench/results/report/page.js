@@ -73,7 +73,7 @@ function showBoard(board, main, state, number, attacked) {
         "the chance that an ID image scores higher than an OOD image: the higher, the better; 50 is guessing. Bold on a tint: the best of " +
         "the rows shown. #: the place among all rows of the board, by the column that the table is sorted by; a figure that is not to be believed has none. " +
         "†: flagged, and off by one point at most; ‡: flagged, and off by more or by nobody knows how much; under Flags stands how far such a number can be believed." +
-        (board.rows.some((row) => row.outliers) ? " outliers: the detector's network is trained with OOD images, other ones than it is tested on." : ""),
+        (board.rows.some((row) => row.outliers) ? " outliers: the method trains its network with OOD images, other ones than it is tested on." : ""),
     ),
     tasks,
     ...(beside?.parts ?? []),

@@ -47,6 +47,7 @@ def render(boards: Sequence[Board], home: str = "") -> bytes:
     page = Template((ours / "page.html").read_text("utf-8")).substitute(
         policy=_policy(scripts),
         style=(ours / "page.css").read_text("utf-8"),
+        title=escape(f"{', '.join(dict.fromkeys(board.suite for board in boards))}: oodbench report"),
         brand=f'<a href="{escape(home)}">All suites</a>' if home else "oodbench report",
         data=embedded({"oodbench": __version__, "boards": [asdict(board) for board in boards]}),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),

@@ -125,7 +125,7 @@ def _suite(name: str, boards: Sequence[Board]) -> str:
     parts = [f'<h2><a href="{escape(name)}">{escape(boards[0].suite)}</a></h2>']
     for number, board in enumerate(boards):
         link = f"{name}#results={number + 1}"
-        sentences = board.verdicts[next(iter(board.verdicts))]
+        view, sentences = next(((name, told) for name, told in board.verdicts.items() if told), ("", ()))
         parts += [
             "<section>",
             f'<h3><a href="{escape(link)}">{escape(board.extent)}</a></h3>',
@@ -137,6 +137,7 @@ def _suite(name: str, boards: Sequence[Board]) -> str:
                 for place, said in enumerate(sentences)
             ),
             "</div>",
+            f'<p class="note">AUROC, mean over {escape(view)}.</p>' if view else "",
             "</section>",
         ]
     return "\n".join(parts)

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from oodbench.results.report.model import Row, Sentence, Task, Value
 from oodbench.results.tables import printed
-from oodbench.tasks import KINDS
+from oodbench.tasks import STORED
 
 METRIC = "auroc"
 """What is compared: unlike FPR@95 it has a value for guessing that everybody knows."""
@@ -99,17 +99,19 @@ def _threat(rows: Sequence[Row], task: Task) -> tuple[str, ...]:
     about = _constants(rows, task)
     kind = str(about.get("kind", ""))
     weaker = kind.removesuffix(ADAPTIVE)
-    if not task.attack or f"{weaker}{ADAPTIVE}" not in KINDS:
+    if not task.attack or f"{weaker}{ADAPTIVE}" not in STORED:
         return ("", task.name)
     return weaker, str(about.get("epsilon")), str(about.get("side", "out"))
 
 
 def _group(rows: Sequence[Row], tasks: Sequence[Task]) -> _Group:
     about = _constants(rows, tasks[0])
-    kind = KINDS.get(str(about.get("kind", "")))
+    kind = STORED.get(str(about.get("kind", "")))
     names = ", ".join(task.name for task in tasks)
     if kind and kind.certifies:
-        return _Group(tasks, Rank.PROVES, f"Proven, whatever the attack ({names}):")
+        return _Group(
+            tasks, Rank.PROVES, f"Guaranteed, whatever the attack ({names}; the list of tasks says in which sense):"
+        )
     if tasks[0].attack:
         how = f"the worst of {names}" if len(tasks) > 1 else names
         side = str(about.get("side", "out"))
@@ -170,7 +172,9 @@ def _comparison(group: _Group, name: str, values: Sequence[Value], nearest: _Sta
     figure = _span(values)
     if group.attacks and values[-1].value < GUESSING:
         return f"{group.begins} nothing holds: the highest AUROC{those} is {figure} ({name}), and guessing has 50 %."
-    verb = "is proven to keep" if group.proves else "keeps" if group.attacks else "has"
+    if group.proves and values[-1].value < GUESSING:
+        return f"{group.begins} nothing better than guessing (50 %): the highest AUROC{those} is {figure} ({name})."
+    verb = "is sure to keep" if group.proves else "keeps" if group.attacks else "has"
     if nearest is None:
         return f"{group.begins} {name} {verb} an AUROC of {figure}, where guessing has 50 %."
     other = f"{nearest.value.text} %"

@@ -20,9 +20,8 @@ KINDS = {
 def task(name, threats=1, curve=""):
     about = KINDS[name]
     said = [f"way {number}" for number in range(threats)]
-    return Task(
-        name, said, about["kind"] == "clean", about.get("epsilon", 0) > 0, curve, curve, about.get("epsilon", 0)
-    )
+    attack = about.get("epsilon", 0) > 0 and name != "certified"
+    return Task(name, said, about["kind"] == "clean", attack, curve, curve, about.get("epsilon", 0))
 
 
 def row(detector, doubted=(), apart=(), name="", **figures):
@@ -104,7 +103,9 @@ def test_other_threats_are_told_apart_and_attacks_on_ood_images_lead():
         "Under attack on ID images (linf-in",
     ]
     assert texts[0] == "Under attack (linf), atom keeps an AUROC of 61.00 %, where guessing has 50 %."
-    assert texts[-1].startswith("Proven, whatever the attack (certified): atom is proven to keep an AUROC of 51.00 %")
+    assert texts[-1].startswith("Guaranteed, whatever the attack (certified; ")
+    assert "atom is sure to keep an AUROC of 51.00 %" in texts[-1]
+    assert "nothing better than guessing" in said([row("atom", certified=0)], "certified")[0][0]
 
 
 def test_what_is_worse_than_guessing_holds_nothing():

@@ -22,7 +22,8 @@ class Gram(Detector):
     The paper looks at every convolution and ReLU, this method at the network's taps. What a tap deviates by is divided
     by its mean over held-out ID images; the reference codes hold a tenth of the training images out, drawn without a
     seed. Nothing is kept of single images, and no Gram matrix is made: its row sums are those of products with the
-    sum of all channels.
+    sum of all channels. pytorch-ood 0.4.0 learns the range of each label, where this takes the predicted class as in
+    the paper, and does not divide by the largest probability.
 
     $$s(x) = -\frac{1}{\max_k p_k} \sum_l \frac{\delta_l(x)}{\mathbb{E}_{\text{held out}}[\delta_l]}, \qquad \delta_l
     = \sum_{p, i} \frac{[m - g_{l,p,i}]_+}{\lvert m \rvert} + \frac{[g_{l,p,i} - M]_+}{\lvert M \rvert}$$

@@ -137,6 +137,9 @@ class Mahalanobis(Detector):
     Each tap sees images after a step towards its nearest class. The score is differentiable through the steps as ODIN's
     is: their direction is piecewise constant.
 
+    pytorch-ood 0.4.0 scores one layer, by half the squared distance itself and with a covariance that is a sum over
+    images; no regression follows.
+
     $$s(x) = -\operatorname{logit} P_{\text{OOD}}, \qquad \operatorname{logit} P_{\text{OOD}} = \beta_0 + \sum_l
     \beta_l M_l(x), \qquad M_l(x) = -\tfrac12 \min_c\, (f_l - \mu_{l,c})^\top \Sigma_l^{-1} (f_l - \mu_{l,c})$$
     """

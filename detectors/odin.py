@@ -27,7 +27,10 @@ MAGNITUDES = tuple(0.0002 * step for step in range(21))
 
 
 def step_direction(gradient: Tensor) -> Tensor:
-    """The sign of a gradient, with +1 where it is zero, as the reference code takes it."""
+    """The sign of a gradient, with +1 where it is zero, as the reference code takes it.
+
+    pytorch-ood 0.4.0 takes 0 there: such pixels stay as they are.
+    """
     return (gradient >= 0).to(gradient.dtype).mul_(2).sub_(1)  # torch.where of two numbers takes ten times as long
 
 

@@ -25,7 +25,7 @@ class RankFeat(Detector):
 
     Where the paper's networks are left, the map before the last may harm: on the CIFAR-10 DenseNet of Chen et al. 2021
     the last map alone gave an AUROC of 76 against SVHN and 84 against textures, both together 24 and 30 (150 images of
-    each set). `last` = 1 leaves it out.
+    each set). `last` = 1 leaves it out, as pytorch-ood 0.4.0 does, which changes one feature map.
 
     $$s(x) = T \log \sum_k \exp\Bigl(\tfrac1T\, \tfrac1L \textstyle\sum_l z_k\bigl(F_l - \sigma_1 u_1
     v_1^\top\bigr)\Bigr)$$

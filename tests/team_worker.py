@@ -73,7 +73,7 @@ def trained_by_all_methods(team, folder):
     generator = torch.Generator().manual_seed(6)
     images, pool = (torch.randint(0, 256, (n, 3, 32, 32), generator=generator, dtype=torch.uint8) for n in (20, 90))
     data = TrainingData(IDImages(images, torch.arange(20) % 2), OutlierPool(pool, 4, ("crop", "flip"), team))
-    few = {"ccu": {"components": 2}, "ccu-msp": {"components": 2}}
+    few = {"ccu": {"components": 2}, "ccu-msp": {"components": 2}, "atd": {"epochs": 1, "steps": 2}}
     found = {}
     for name in registry.names():
         method = registry[name]

@@ -1,0 +1,147 @@
+"""What is attacked: a detector over its kept network, images of an OOD set, and how attacked images are scored."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from oodbench.attacks.attack_goal import Goal
+from oodbench.attacks.balls import LinfBall
+from oodbench.basics.errors import OodbenchError
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.metrics import auroc, curve
+from oodbench.networks.network import as_input
+from oodbench.running.config import RunConfig, prepared
+from oodbench.running.evidence import evidence
+from oodbench.running.plan import SuitePlan
+from oodbench.running.request import Machinery
+from oodbench.running.train_or_load import provide
+from oodbench.scoring.attacking import aim
+from oodbench.scoring.batches import exact
+from oodbench.scoring.clean import as_they_are, score_versions
+from oodbench.scoring.fitting import fit
+from oodbench.tasks import LinfAdaptive
+from oodbench.tasks.versions import Versions
+
+SEED = 1
+"""Of the kept networks, and of attacks."""
+
+TASK = "linf-adaptive"
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector and what attacks on it need.
+
+    Attributes:
+        suite: its name.
+        detector: fitted, over its kept network.
+        task: the adaptive tier at its level "standard", in the suite's ball.
+        id_images: ID test images.
+        id_scores: theirs (M,), clean.
+        lures: (K, C, H, W), of each class that the network predicts the ID image with the highest score.
+        images: the OOD images, chosen as `oodbench run --images N` chooses them.
+        donors: other detectors over kept networks, not fitted for scoring sets: what is attacked in their place.
+    """
+
+    suite: str
+    detector: Detector
+    task: LinfAdaptive
+    id_images: ImageSet
+    id_scores: Scores
+    lures: Tensor
+    images: ImageSet
+    donors: tuple[Detector, ...] = ()
+
+    @property
+    def purpose(self) -> str:
+        """As a run names seed and set, so that the tier draws here what it draws there."""
+        return f"{SEED}/{self.images.name}"
+
+    def goal(self, level: str) -> Goal:
+        """As a run aims the tier at a level: an image may stop where it has passed enough of the ID images."""
+        device = self.lures.device
+        return aim(self.detector, replace(self.task, level=level), self.id_images, self.id_scores, device)
+
+    def above(self, scores: Scores) -> Scores:
+        """Share of the ID scores above each score, ties counting half: its part in the AUROC, (N,)."""
+        return np.array([auroc(curve(self.id_scores, np.array([score]))) for score in scores])
+
+    def rescored(self, found: Tensor, which: ImageSet) -> tuple[npt.NDArray[np.uint8], Scores]:
+        """Found images, float (B, C, H, W), as a run would store them, uint8 (B, H, W, C), and their scores (B,).
+
+        Raises:
+            OodbenchError: one of them has left the ball or the 8-bit grid.
+        """
+        levels = found * 255
+        stored = levels.round().to(torch.uint8)
+        before = inputs(which, found.device)
+        left = LinfBall(before, self.task.epsilon).outside(stored.int() - (before * 255).round().int())
+        if left.any() or (levels - levels.round()).abs().max() > 1e-3:
+            raise OodbenchError(f"{self.detector.name}: an attacked image has left the ball or the 8-bit grid")
+        with exact(self.detector.network), torch.no_grad():
+            scored = as_they_are(self.detector, as_input(stored), which.indices, self.purpose, which.name)
+        return stored.permute(0, 2, 3, 1).cpu().numpy(), scored.scores
+
+
+def inputs(images: ImageSet, device: torch.device) -> Tensor:
+    """Images as networks take them, float (N, C, H, W)."""
+    return as_input(torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous().to(device))
+
+
+def at_hand(suite: str, detector: str, donors: Sequence[str], ood: str, count: int, data: Path) -> Subject:
+    """A detector of a suite and others, over their kept networks, with `count` images of an OOD set.
+
+    Raises:
+        OodbenchError: no network is kept for one of them, or images are missing.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(
+            suite,
+            [detector, *donors],
+            seed=SEED,
+            device="cpu",
+            data=data,
+            out=folder,
+            pretrained=True,
+            images=count,
+            tasks=[TASK],
+            only=[ood],
+            jobs=1,
+        )
+        with prepared(config) as ready:
+            ((request, (plan,)),) = ready.planned
+            device = request.machinery.device
+            found = _fitted(plan, request.machinery)
+    task = plan.suite.tasks[TASK]
+    assert isinstance(task, LinfAdaptive)  # what was asked for
+    id_images, own = plan.images[plan.suite.id.test], found[detector]
+    (scored,) = score_versions([own], id_images, Versions(), f"{SEED}/{id_images.name}", device)
+    best = [
+        max(np.flatnonzero(scored.predictions == label), key=lambda row: scored.scores[row])
+        for label in np.unique(scored.predictions)
+    ]
+    pixels = torch.from_numpy(id_images.pixels(np.array(best))).permute(0, 3, 1, 2).to(device)
+    others = tuple(found[name] for name in donors)
+    return Subject(suite, own, task, id_images, scored.scores, as_input(pixels), plan.images[ood], others)
+
+
+def _fitted(plan: SuitePlan, machinery: Machinery) -> dict[str, Detector]:
+    """The detectors of a plan, by name."""
+    found: dict[str, Detector] = {}
+    for network_plan in plan.networks:
+        if not network_plan.given:
+            raise OodbenchError(f"no network is kept for {network_plan.names}: {network_plan.why}")
+        network = provide(plan, network_plan, machinery, lambda _: None)
+        detectors = [cell.detector for cell in network_plan.cells]
+        fit(detectors, network, plan.suite.id.classes, evidence(plan, detectors, machinery.device))
+        found |= {detector.name: detector for detector in detectors}
+    return found

@@ -1,0 +1,161 @@
+"""The attack on our own table: means with a known answer, rows that resume, and a page that says what was measured."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.overturn import rows
+from benchmarks.overturn.__main__ import attacked, given, other
+from benchmarks.overturn.means import MEANS, Effort
+from benchmarks.overturn.rows import EVERYTHING, PLUS, STANDARD, Row
+from benchmarks.overturn.subject import Subject, inputs
+from oodbench.basics.errors import OodbenchError
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet
+from oodbench.networks.network import Network, Representation
+from oodbench.scoring.fitting import fit
+from oodbench.tasks import LinfAdaptive
+
+EPSILON, SIDE, COUNT = 8, 6, 5
+EFFORT = Effort(long=20, starts=2, tanh=80, matched=2, pull=10, refine=30, queries=60, steps=20, restarts=2, windows=40)
+
+CLIMB = [name for name in MEANS if name != "black-box"]
+"""Those that follow a gradient at some time."""
+
+
+class Line(Network):
+    """Two logits, of which the first rises along one direction of the pixels."""
+
+    def __init__(self):
+        super().__init__((0.0,) * 3, (1.0,) * 3)
+        weights = torch.randn(3 * SIDE * SIDE, generator=torch.Generator().manual_seed(1))
+        self.weights = torch.nn.Parameter(weights.sign() * weights.abs().clamp(min=0.2))
+
+    def represent(self, images):
+        height = images.flatten(1) @ self.weights
+        return Representation(torch.stack([height, -height], 1), images.flatten(1), ())
+
+
+class Height(Detector):
+    """The first logit."""
+
+    name, paper = "height", "none"
+
+    def score_representation(self, representation):
+        return representation.logits[:, 0].double()
+
+
+def drawn_set(name, seed, low, high, count=COUNT):
+    pixels = np.random.default_rng(seed).integers(low, high, (count, SIDE, SIDE, 3)).astype(np.uint8)
+    return ImageSet(name, pixels, np.arange(count) % 2, "drawn for a test")
+
+
+@pytest.fixture(scope="module")
+def subject():
+    detector, donor = Height(), Height()
+    network = Line()
+    fit([detector, donor], network, 2)
+    known = drawn_set("id", 1, 0, 256, 40)
+    with torch.no_grad():
+        scores = detector.score(inputs(known, torch.device("cpu"))).numpy() + 30  # out of reach: nobody stops early
+    images = drawn_set("ood", 2, 0, 256)
+    lures = inputs(known, torch.device("cpu"))[:4]
+    return Subject("toy", detector, LinfAdaptive(EPSILON, "standard"), known, scores, lures, images, (donor,))
+
+
+def best_scores(subject):
+    """Of the corner of the ball, cut to the pixel range, to which the weights point."""
+    images, network = inputs(subject.images, torch.device("cpu")), subject.detector.network
+    way = network.weights.sign().view(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        return subject.detector.score((images * 255 + EPSILON * way).clamp(0, 255).round() / 255).numpy()
+
+
+@pytest.mark.parametrize("name", CLIMB)
+def test_a_linear_score_is_driven_to_its_corner(subject, name):
+    pytest.importorskip("torchattacks")
+    _, scores, looks = other(subject, subject.images, name, EFFORT)
+    np.testing.assert_allclose(scores, best_scores(subject), rtol=1e-5)
+    assert looks > 10
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_nothing_leaves_the_ball_or_the_grid_or_falls_below_its_start(subject, name):
+    pytest.importorskip("torchattacks")
+    seen = []
+
+    class Watched(Subject):
+        def rescored(self, found, which):
+            seen.append(super().rescored(found, which))
+            return seen[-1]
+
+    watched = Watched(**vars(subject))
+    _, scores, _ = other(watched, subject.images, name, EFFORT)
+    (stored, _), clean = seen[0], subject.images.images
+    assert np.abs(stored.astype(int) - clean.astype(int)).max() <= EPSILON
+    with torch.no_grad():
+        start = subject.detector.score(inputs(subject.images, torch.device("cpu"))).numpy()
+    assert (scores > start).all()
+    assert (scores <= best_scores(subject) + 1e-6).all()
+
+
+def test_what_has_left_the_ball_is_not_scored(subject):
+    images = inputs(subject.images, torch.device("cpu"))
+    for wrong in (((images * 255 + 9) % 256) / 255, images + 0.3 / 255):
+        with pytest.raises(OodbenchError, match="left the ball or the 8-bit grid"):
+            subject.rescored(wrong, subject.images)
+
+
+def test_donors_attack_the_same_images_in_the_same_ball(subject):
+    images = inputs(subject.images, torch.device("cpu"))
+    (found,) = given(subject, images, subject.images.indices)
+    assert (found - images).abs().max() * 255 <= EPSILON + 1e-3
+
+
+def test_what_is_there_is_not_done_again(subject):
+    def key(image, means):
+        return "toy", "height", "ood", image, means
+
+    done = {key(image, means) for image in range(COUNT) for means in (STANDARD, PLUS, *MEANS)}
+    assert [*attacked(subject, done, EFFORT)] == []
+    (found,) = attacked(subject, done - {key(3, "tanh")}, EFFORT)
+    assert [row.key for row in found] == [key(3, "tanh")]
+    assert found[0].above == 1.0
+    assert found[0].n_id == 40
+
+
+def row(image, means, score, above, looks=10):
+    return Row("s", "d", "o", 8, 100, image, means, score, above, looks)
+
+
+TWO_IMAGES = [
+    row(0, STANDARD, 1.0, 0.8),
+    row(1, STANDARD, 2.0, 0.6),
+    row(0, "a", 1.5, 0.7),
+    row(1, "a", 1.0, 0.9),
+    row(0, "b", 0.5, 0.9, 20),
+    row(1, "b", 3.0, 0.5, 40),
+    row(2, STANDARD, 1.0, 0.0),  # of which the rest is not there yet
+]
+
+
+def test_the_best_of_both_is_taken_image_by_image():
+    ((_, by_means),) = rows.beaten(TWO_IMAGES).items()
+    one, every = by_means["a"], by_means[EVERYTHING]
+    assert one.count == 2
+    assert (one.standard, one.alone, one.best) == pytest.approx((0.7, 0.8, 0.65))
+    assert (one.raised, one.looks) == (1, 10)
+    assert (one.low, one.high) == pytest.approx((0.0, 0.1))
+    assert (every.alone, every.best, every.lowered) == pytest.approx((0.6, 0.6, 0.1))
+    assert (every.raised, every.looks) == (2, 40)
+
+
+def test_rows_are_added_and_read_back(tmp_path):
+    file = tmp_path / "rows.csv"
+    assert rows.read(file) == []
+    rows.append(file, TWO_IMAGES[:3])
+    rows.append(file, TWO_IMAGES[3:])
+    assert rows.read(file) == TWO_IMAGES
+    file.write_text("image,means\nx,y\n")
+    with pytest.raises(OodbenchError, match=r"rows\.csv is no table of this benchmark"):
+        rows.read(file)

@@ -24,7 +24,7 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
-    help="The page.",
+    help="The page to write.",
 )
 @click.option(
     "--against",

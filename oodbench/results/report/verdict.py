@@ -118,7 +118,10 @@ def _group(rows: Sequence[Row], tasks: Sequence[Task]) -> _Group:
         leads = side == "out" and _threat(rows, tasks[0])[0]
         rank = Rank.LEADS if leads else Rank.ATTACKS
         return _Group(tasks, rank, f"Under attack{SIDES.get(side, '')} ({how}),")
-    begins = "On images as they are," if tasks[0].clean else f"Under {names}, which is no attack,"
+    if tasks[0].clean:
+        return _Group(tasks, Rank.UNATTACKED, "On images as they are,")
+    smoothed = kind is not None and kind.smooths
+    begins = f"With scores of {names} and without an attack," if smoothed else f"Under {names}, which is no attack,"
     return _Group(tasks, Rank.UNATTACKED, begins)
 
 

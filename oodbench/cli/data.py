@@ -162,7 +162,11 @@ def verify_(**asked: Any) -> None:
 )
 @click.argument("name", shell_complete=completing.data_names)
 @click.option(
-    "--count", type=click.IntRange(min=1), default=100, show_default=True, help="Images, of each class its share."
+    "--count",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How many images are shown, evenly over the classes.",
 )
 @click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")

@@ -53,7 +53,7 @@ replace_option = click.option("--replace", is_flag=True, help="Put the file in p
 @click.option(
     "--pretrained",
     is_flag=True,
-    help="Take the trained network that is kept for everybody, where it is what would be trained.",
+    help="Take the trained network that comes with oodbench, if it is exactly what would be trained.",
 )
 @click.option(
     "--calibrate",

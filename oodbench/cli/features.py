@@ -45,7 +45,7 @@ from oodbench.cli.options import (
     "trained_for",
     metavar="NAME",
     shell_complete=completing.detectors,
-    help="Of the network that this detector trains; of one that is trained plainly if left out.",
+    help="Take the network that this detector trains. Left out: a plainly trained one.",
 )
 @click.option(
     "--checkpoint",
@@ -54,14 +54,16 @@ from oodbench.cli.options import (
     help="A trained network, as `oodbench run` takes it.",
 )
 @click.option(
-    "--pretrained", is_flag=True, help="The network that is kept for everybody, if it is what would be trained."
+    "--pretrained",
+    is_flag=True,
+    help="Take the trained network that comes with oodbench, if it is exactly what would be trained.",
 )
 @click.option(
     "--train/--no-train",
     "train",
     default=True,
     show_default=True,
-    help="Also of the ID training images, from which many detectors learn.",
+    help="Whether features of ID training images are written, too: many detectors learn from them.",
 )
 @several("--only", "only", "SET", completing.image_sets, "Only this OOD set of the suite; repeatable.")
 @seed_option

@@ -43,7 +43,7 @@ from oodbench.cli.options import (
     "--by-its-word",
     "by_word",
     is_flag=True,
-    help="Take a network whose file says that it was trained so, though not by which code; the index notes it.",
+    help="Take a network whose file says how it was trained, but not by which code; the index notes this.",
 )
 @seed_option
 @seeds_option

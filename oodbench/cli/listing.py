@@ -9,7 +9,13 @@ from oodbench.cli.options import Examples, data_option, plugin_option
 
 @click.command("list", cls=Examples, examples=("oodbench list detectors", "oodbench list images"))
 @click.argument("what", type=click.Choice(["detectors", "suites", "tasks", "corruptions", "images", "networks"]))
-@click.option("--format", "form", type=click.Choice(["text", "github"]), default="text", help="Of suites: a table.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github"]),
+    default="text",
+    help="github lists suites as a table in Markdown.",
+)
 @data_option
 @plugin_option
 def list_(**asked: Any) -> None:

@@ -126,7 +126,11 @@ network_option = click.option(
     "your own. --set network.mean=[...] says how images go into it.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, LARGEST_SEED), default=1, show_default=True, help="Of training and attacks."
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=1,
+    show_default=True,
+    help="Random seed of training and attacks.",
 )
 seeds_option = click.option(
     "--seeds", metavar="0-4|0,2,7", help="Several seeds in place of one: numbers and ranges, ends included."
@@ -153,7 +157,7 @@ limit_option = click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only N images of each ID and OOD set, of each class its share; rows say so.",
+    help="Use only N images of each ID and OOD set, evenly over the classes. Tables say that this was done.",
 )
 set_option = click.option(
     "--set",
@@ -168,7 +172,8 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="Of training and mining; auto is bf16 on a GPU of this machine, float32 on a CPU and with --engine ray.",
+    help="Number format of training and mining. auto is bf16 on a GPU of this machine, float32 on a CPU and "
+    "with --engine ray.",
 )
 tf32_option = click.option("--tf32", is_flag=True, help="Attack and score in TF32 on a GPU: faster, other rounding.")
 compile_option = click.option(

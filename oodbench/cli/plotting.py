@@ -29,13 +29,18 @@ FORMS = ("svg", "pdf", "png")
     show_default=True,
     help="bars: a metric by task. roc: ROC curves. hist: scores of ID and OOD images. eps: a metric over the radius.",
 )
-@click.option("--task", default="clean", show_default=True, help="Of roc and hist; of eps the attack, such as linf.")
+@click.option(
+    "--task",
+    default="clean",
+    show_default=True,
+    help="The task that roc and hist draw; for eps the attack, such as linf.",
+)
 @click.option(
     "--metric",
     type=click.Choice(["auroc", "fpr95"]),
     default="auroc",
     show_default=True,
-    help="Of bars and eps; beside names in roc.",
+    help="The metric that bars and eps draw; roc writes it beside names.",
 )
 @several("--detector", "detectors", "NAME", completing.detectors, "Only this detector, in this order; repeatable.")
 @click.option("--suite", metavar="NAME", help="Which suite, where the folder holds several.")

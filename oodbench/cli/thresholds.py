@@ -55,7 +55,7 @@ from oodbench.cli.options import Examples, results_argument, several
     help="A table to read, or rows of fractions.",
 )
 def threshold(**asked: Any) -> None:
-    """Set thresholds that keep a share of ID images, with a guarantee for finitely many, and say what they deliver.
+    """Set thresholds that keep a share of ID images, and say what they deliver on images of all kinds.
 
     Each threshold is chosen on a random half of the ID test images by split conformal prediction and held against the
     other half, and against each OOD set as it is, corrupted and attacked, as far as the results have that.

@@ -91,21 +91,22 @@ def commands() -> None:
 @click.option(
     "--pretrained",
     is_flag=True,
-    help="Score with the trained networks that are kept for everybody, each where it is what would be trained, and "
-    "train the others.",
+    help="Score with the trained networks that come with oodbench, each if it is exactly what the run would train; "
+    "train only the others.",
 )
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
     metavar="PACK",
-    help="In place of --suite: a feature pack, what a network made of a suite's images; see `oodbench features`.",
+    help="In place of --suite: a feature pack, a file with logits and features of a suite's images; see "
+    "`oodbench features`.",
 )
 @limit_option
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="N images of each OOD set, of each class its share; rows say so and give intervals.",
+    help="Use only N images of each OOD set, evenly over the classes. Tables say so and give intervals.",
 )
 @several(
     "--task",
@@ -141,14 +142,14 @@ def commands() -> None:
     type=click.Choice(["missing", "all"]),
     default="missing",
     show_default=True,
-    help="What to do of what is already there.",
+    help="Whether what is already there is left or done again.",
 )
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
     default="sequential",
     show_default=True,
-    help="This machine, or the tasks of a Ray cluster.",
+    help="Where the work is done: on this machine, or as tasks of a Ray cluster.",
 )
 @jobs_option
 @shard_option

@@ -47,8 +47,9 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += about_printed(scores, called)
     if scores["low"].notna().any():
         notes.append(
-            "95 % intervals are for endless images of these kinds, of which the ones scored are a sample; over several "
-            "sets or seeds the mean of theirs, as if all erred together. Another training is not in them."
+            "95 % intervals are for endless images of these kinds, of which the ones scored are a sample. The interval "
+            "of a mean over several sets or seeds is the mean of their intervals, as if all erred in one direction. "
+            "What another training would give is not in them."
         )
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
     notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
@@ -118,8 +119,8 @@ def _about_differences(frame: pd.DataFrame, summary: Sequence[Entry]) -> list[st
         f"images. Above zero the detector has more than {base}, which is better where the arrow points up.",
         "95 % intervals are of the difference, for endless images of these kinds: both detectors meet the same images, "
         "so it is known better than the values are. One that holds zero leaves open which detector is better. 0.00 to "
-        "0.00 says that both gave the same scores. Over several sets or seeds an interval is the mean of theirs, as if "
-        "all erred together. Another training is not in it.",
+        "0.00 says that both gave the same scores. The interval of a mean over several sets or seeds is the mean of "
+        "their intervals, as if all erred in one direction. What another training would give is not in it.",
         _about_counts(frame, summary),
         _about_convention(frame),
     ]
@@ -166,7 +167,7 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     said += f" Left out of the suite's OOD sets: {', '.join(left_out)}." if left_out else ""
     limits = sorted({int(limit) for limit in frame["limit"] if limit})
     return said + (
-        f" Only {' or '.join(map(str, limits))} images of each set, of each class its share (--limit)."
+        f" Only {' or '.join(map(str, limits))} images of each set, evenly over the classes (--limit)."
         if limits
         else ""
     )

@@ -84,7 +84,7 @@ def test_notes_say_what_the_numbers_rest_on(tmp_path, stored):
     for part in (
         "version 2, fingerprint ffffffff",
         "mean over 2 OOD sets, unweighted: a (near, 1 or 2 images), b (near, 5 images); 8 ID images",
-        "Only 7 images of each set, of each class its share (--limit)",
+        "Only 7 images of each set, evenly over the classes (--limit)",
         "Convention 'default'",
         "Missing: atom (seed 1, 7 images of each set, 1 of 2 OOD sets), linf: b;",
         "Missing: oe (seed 1): all OOD sets;",

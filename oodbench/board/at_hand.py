@@ -119,12 +119,14 @@ class AtHand:
     Attributes:
         plan: of the run that scored.
         network: on the device, in evaluation mode.
+        file: that it was read from.
         machinery: what calculates.
         id_scores: of the ID images (M,); none before it is `ready`.
     """
 
     plan: SuitePlan
     network: Network
+    file: Path
     machinery: Machinery
     id_scores: Floats = field(default_factory=lambda: np.empty(0))
 
@@ -241,7 +243,27 @@ def at_hand(asked: Asked, resources: Resources, network: Path) -> AtHand:
     (planned,) = each.networks
     with on_threads(planned.threads):
         built = provide(each, planned, request.machinery, _unheard)
-    return AtHand(each, built, request.machinery)
+    return AtHand(each, built, network, request.machinery)
+
+
+def with_weights(asked: Asked, resources: Resources, files: Sequence[Path], digest: str) -> AtHand:
+    """As `at_hand`, over the first of some files whose weights have a digest; if none has, the last that can be read.
+
+    Raises:
+        OodbenchError: none can be read; of the last, as `at_hand`.
+    """
+    found: AtHand | None = None
+    for number, file in enumerate(files, 1):
+        try:
+            found = at_hand(asked, resources, file)
+        except OodbenchError:
+            if number == len(files) and found is None:
+                raise
+        else:
+            if found.weights == digest:
+                break
+    assert found is not None  # one was read, or the last raised
+    return found
 
 
 def _file(suite: Suite, resources: Resources) -> Path | str:

@@ -88,6 +88,8 @@ class Accepted:
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.sha256):
             raise ValueError("sha256 is none")
+        if not all(text.isprintable() for text in (self.by, self.attack, self.note, self.accepted, self.url)):
+            raise ValueError("a text holds what cannot be printed")
         if self.url and not self.url.startswith("https://"):
             raise ValueError("url does not begin with https://")
 
@@ -140,6 +142,13 @@ class Entry:
     sets_of_suite: int
     sets: tuple[Clean, ...]
     evidence: tuple[Accepted, ...]
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.sets]
+        if not names or len({*names}) < len(names) or min(one.count for one in self.sets) < 1:
+            raise ValueError("its sets are none, or one is named twice or has no images")
+        if not self.evidence or any(self.evidence[0].on(name) is None for name in names):
+            raise ValueError("it has no evidence, or its first has not all of its sets")
 
     @property
     def key(self) -> str:
@@ -236,7 +245,7 @@ def read(board: Path) -> list[Entry]:
     files = sorted((board / ENTRIES).glob("*/*.toml"))
     found = [_built(Entry, file) for file in files]
     for file, entry in zip(files, found, strict=True):
-        if file != place(board, entry) or not entry.evidence or not entry.sets:
+        if file != place(board, entry):
             raise OodbenchError(
                 f"{file} is not what its name says, which is made of what it holds: bring back the file that "
                 "`oodbench board add` wrote, as `git checkout` does"

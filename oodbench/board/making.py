@@ -23,6 +23,7 @@ from oodbench.board.at_hand import (
     parsed,
     places,
     task_of,
+    with_weights,
 )
 from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowSaid, SetSaid
 from oodbench.board.sources_check import amiss, missing
@@ -127,11 +128,11 @@ def of_result(
             raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
         detector, changes = resources.registry[str(about["detector"])], parsed(texts)
         asked = Asked(suite, detector, changes, name, int(about["limit"]), int(about["seed"]))
-        file = _network_file(cell, about, resources)
-        here = at_hand(asked, resources, file)
+        files = _network_files(cell, about, resources)
+        here = with_weights(asked, resources, files, str(about["network_digest"]))
         if here.weights != about["network_digest"]:
             raise OodbenchError(
-                f"{file} is another network than the one that {cell.path} was scored with: name its file with "
+                f"{here.file} is another network than the one that {cell.path} was scored with: name its file with "
                 "--checkpoint"
             )
         task = task_of(str(groups[0].attributes["constants"]))
@@ -145,7 +146,7 @@ def of_result(
             parameters=json.dumps(json.loads(str(about["parameters"])), sort_keys=True),
             network=str(about["network"]),
             network_digest=str(about["network_digest"]),
-            kept=kept_as(file, resources.data),
+            kept=kept_as(here.file, resources.data),
             norm=task.norm,
             epsilon=task.epsilon,
             id_set=id_group.image_set,
@@ -277,13 +278,13 @@ def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
     return Made(oodbench, torch, hardware, date, str(about.get("options", "")), json.dumps(checks))
 
 
-def _network_file(cell: Cell, about: Mapping[str, Any], resources: Resources) -> Path:
-    """The file of the network that a result was scored with."""
+def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -> list[Path]:
+    """Files that may be the network that a result was scored with."""
     given = str(about.get("checkpoint", ""))
     there = [*resources.networks, *([Path(given)] if given else [])]
     there.append(cell.path.parents[2] / "networks" / str(about.get("network_file", "")))
-    found = next((file for file in there if split(file)[0].is_file()), None)
-    if found is None:
+    found = [file for file in there if split(file)[0].is_file()]
+    if not found:
         raise OodbenchError(
             f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"
         )

@@ -28,12 +28,12 @@ COLUMNS = (
 )
 """Of `entries.csv`; figures are fractions."""
 
-HEADS = ("detector", "network", "ball", "images", "clean AUROC", "AUROC", "FPR@95", "strongest evidence")
+HEADS = ("detector", "network", "ball", "images", "clean AUROC", "AUROC", "FPR@95", "strongest evidence", "entry")
 
 LEGEND = (
     "Percent, means over the OOD sets that an entry is of. AUROC, high is good, and FPR@95, the share of OOD images "
     "accepted where 95 % of ID images are kept, low is good: under the strongest attack that anybody has handed in, "
-    "set by set, inside the ball. Clean: the same images when nobody attacks."
+    "set by set, inside the ball. Clean: the same images when nobody attacks. ID: so many ID images, not all of them."
 )
 
 STYLE = """
@@ -62,7 +62,7 @@ def text(entries: Sequence[Entry]) -> str:
     parts = []
     for suite, own in _by_suite(entries).items():
         rows = [_cells(one) for one in own]
-        align = ("left", "left", "left", "right", "right", "right", "right", "left")
+        align = ("left", "left", "left", "right", "right", "right", "right", "left", "left")
         parts.append(f"{suite}\n\n" + tabulate(rows, HEADS, disable_numparse=True, colalign=align))
     return "\n\n".join([*parts, fill(LEGEND, 100)])
 
@@ -132,14 +132,15 @@ def _cells(one: Entry) -> list[str]:
     network = case.kept or f"{case.network} {case.network_digest[:8]}"
     figures = [f"{100 * value:.2f}" for value in (one.clean("auroc"), one.figure("auroc"), one.figure("fpr95"))]
     strongest = " + ".join(f"{found.name}, {_short(found.attack)}" for found in one.strongest())
-    return [case.detector, network, case.ball, _images(one), *figures, strongest]
+    return [case.detector, network, case.ball, _images(one), *figures, strongest, one.key[:8]]
 
 
 def _images(one: Entry) -> str:
     counts = sorted({each.count for each in one.sets})
     each = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     some = f" of {one.sets_of_suite}" if len(one.sets) < one.sets_of_suite else ""
-    return f"{len(one.sets)}{some} sets x {each}"
+    limited = f", ID {one.case.limit}" if one.case.limit else ""
+    return f"{len(one.sets)}{some} sets x {each}{limited}"
 
 
 def _short(attack: str) -> str:

@@ -16,13 +16,13 @@ from oodbench.board.at_hand import (
     AtHand,
     Resources,
     as_files,
-    at_hand,
     kept_file,
     ood_set,
     parameters_of,
     parsed,
     places,
     task_of,
+    with_weights,
 )
 from oodbench.board.description import OWN, SetSaid
 from oodbench.board.sources_check import amiss, missing
@@ -30,11 +30,15 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
 from oodbench.registry import code_of
+from oodbench.scoring.attacking import attack_passes
 from oodbench.statistics.repeatability import spread_of
 from oodbench.suite import Suite
 
 TOLERANCE = 1e-3
 """Share of the spread of ID scores by which a score may differ: machines round otherwise."""
+
+PATIENCE = 100_000
+"""Passes an image that an attack may take which is carried out again: archives come from anybody."""
 
 OF_FIGURES = 1e-9
 """How far a figure may lie from what its own scores give: it is computed from the same bits."""
@@ -258,14 +262,12 @@ class _Look:
                     f"the network {case.kept or case.network_digest[:12]} is not here: name its file with --checkpoint",
                 )
                 raise _StopError
-            for file in files:
-                here = at_hand(asked, self.resources, file)
-                if here.weights == case.network_digest or file == carried:
-                    break
+            files = files[:1] if carried else files  # what comes along is what was scored, or the archive is none
+            here = with_weights(asked, self.resources, files, case.network_digest)
         except OodbenchError as error:
             self._say(Status.UNCHECKED, "network and scores", _first(error))
             raise _StopError from error
-        named = "the one in the archive" if file == carried else f"{file.name} here"
+        named = "the one in the archive" if here.file == carried else f"{here.file.name} here"
         wrong = ""
         if here.weights != case.network_digest:
             wrong = (
@@ -340,6 +342,14 @@ class _Look:
         task = task_of(self.row.said.constants) if self.row.said.constants else None
         if task is None:
             self._say(Status.FAILS, f"{said.name}, images", "there are none, and nobody else can carry out this attack")
+            return None
+        if (passes := attack_passes(task, here.detector).both) > PATIENCE:
+            self._say(
+                Status.UNCHECKED,
+                f"{said.name}, images",
+                f"to carry the attack out again takes {passes:,} passes an image, which nobody waits for: hand in the "
+                "images (run with --keep-images)",
+            )
             return None
         where = places(sources, self.row.sets[said.name].indices)
         part = replace(

@@ -207,6 +207,10 @@ def test_files_of_a_board_that_were_edited_are_found(tmp_path, oodbench, board):
     file.write_text(text.replace("epsilon = 32", "epsilon = ", 1))
     code, _, err = oodbench("board", "show")
     assert code == 2 and "is broken" in err
+    for cut in ("[[sets]]", "[[evidence]]", "sha256", "[case]"):
+        file.write_text(text[: text.index(cut)])
+        code, _, err = oodbench("board", "show")
+        assert code == 2 and "is broken" in err
     file.write_text(text)
     (kept,) = (board / "evidence").iterdir()
     kept.write_bytes(kept.read_bytes()[:-1])

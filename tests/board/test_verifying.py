@@ -9,7 +9,7 @@ import pytest
 from oodbench.basics.errors import OodbenchError
 from oodbench.board import archive, at_hand
 from oodbench.board.archive import load
-from oodbench.board.verifying import Status
+from oodbench.board.verifying import Status, verify
 from oodbench.images import catalogue
 from tests.digitsevidence import (
     IMAGES,
@@ -20,6 +20,7 @@ from tests.digitsevidence import (
     good,
     in_case,
     on_letters,
+    resources,
     seen,
     whole,
     with_row,
@@ -195,6 +196,25 @@ def test_an_attack_without_images_is_carried_out_again():
     assert line.startswith("letters, images: carried out again here, the attack leaves other images")
     (line,) = failing(forged(made, lambda row: replace(row, said=replace(row.said, attack="own", constants=""))))
     assert line == "letters, images: there are none, and nobody else can carry out this attack"
+
+
+def test_nobody_is_made_to_attack_for_ever():
+    (row,) = good().rows
+    endless = replace(row.said, constants=constants(steps=10**9), sets=row.said.sets[:1])
+    sets = {"letters": replace(row.sets["letters"], images=None)}
+    row = replace(row, said=replace(endless, sets=(replace(endless.sets[0], kept=False),)), sets=sets)
+    found = seen(forged(with_row(good(), row), lambda one: one))
+    assert not [one for one in found.findings if one.status == Status.FAILS]
+    assert "passes an image, which nobody waits for: hand in the images" in found.amiss.said
+
+
+def test_a_network_is_found_by_its_digest_among_several(tmp_path):
+    files = tuple(at_hand.kept_file(f"digits/{name}", tmp_path) for name in ("rowl", "oe", "plain"))
+    made = with_row(good(), in_case(good().rows[0], kept=""))
+    (found,) = verify(made, replace(resources(), networks=files))
+    assert not found.amiss
+    (found,) = verify(made, replace(resources(), networks=files[:2]))
+    assert found.amiss.said.startswith("other network: the weights of oe.safetensors here are")
 
 
 def test_tolerance_is_a_share_of_the_spread_of_id_scores():

@@ -64,7 +64,7 @@ function againstTable(board, state) {
       {},
       make("th", { scope: "col", class: "first" }, "detector"),
       ...columns.flatMap(() => [make("th", { scope: "col", class: "opens" }, "here"), make("th", { scope: "col" }, "there"), make("th", { scope: "col" }, "difference")]),
-      make("th", { scope: "col", class: "first opens" }, "what else differs"),
+      make("th", { scope: "col", class: "left opens" }, "what else differs"),
     ),
   );
   const body = rows.map((row) => againstRow(row, compared.get(row.name), columns, state));

@@ -29,6 +29,11 @@ def test_workflows_call_what_there_is_and_cannot_hang(workflow):
     assert all("timeout-minutes" in job or "needs" in job for job in read["jobs"].values())
 
 
+def test_what_publishes_the_site_finds_what_it_calls():
+    (published,) = (text for text in steps(ROOT / ".github/workflows/docs.yml") if "mike deploy" in text)
+    assert published.index('export PATH="$PWD/.venv/bin:$PATH"') < published.index("mike deploy"), "it calls mkdocs"
+
+
 def test_tests_run_under_every_python_that_is_promised():
     promised = re.findall(r"Python :: (\d\.\d+)", setup()["metadata"]["classifiers"])
     matrix = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]

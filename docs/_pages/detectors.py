@@ -55,7 +55,7 @@ def page(cls: type[Detector]) -> str:
     parts = [f"# {cls.name}", linked(cls.paper), documented(cls).replace("Parameters:", "")]
     parts += ["## What it needs", f"It needs {needs(cls)}. It is tuned on {tuned_on(cls)}.", _cost(cls)]
     parts += ["## Parameters", _parameters(cls)]
-    parts += ["## Measured", _measured(cls.name), HOW.format(name=cls.name).strip()]
+    parts += ["## Measured", _measured(cls.name), _how(cls)]
     if published := figures.published_table(cls.name):
         parts += ["## Published by others", "Percent, with the conventions of who printed them.", _folded(published)]
     if wrong := defects.of(cls.name):
@@ -103,6 +103,16 @@ def _measured(name: str) -> str:
     if not shown:
         return "Nothing yet that is kept as a reference."
     return "Percent, means over the suite's OOD sets, measured by this project.\n\n" + "\n\n".join(shown)
+
+
+def _how(cls: type[Detector]) -> str:
+    """The command that scores it, or why the built-in networks will not do."""
+    if cls.only_by_name:
+        return (
+            "The built-in networks lack what it looks at; [your model](../guides/your-model.md#a-network-like-clip) "
+            "says how a network that has it is named."
+        )
+    return HOW.format(name=cls.name).strip()
 
 
 def _folded(rows: str) -> str:

@@ -45,6 +45,12 @@ def test_a_detectors_page_has_its_formula_paper_and_parameters(name, written):
         assert about, f"the docstring of its Parameters says nothing of {parameter}"
 
 
+@pytest.mark.parametrize("name", REGISTRY.names())
+def test_a_page_offers_the_command_where_the_built_in_networks_will_do(name, written):
+    command = f"oodbench run --suite digits-adv --detector {name} --pretrained"
+    assert (command in written[detectors.address(name)]) != REGISTRY[name].only_by_name
+
+
 def test_measured_figures_are_those_of_the_committed_page():
     shown = real_photographs.PAGE.read_text(encoding="utf-8")
     (row,) = [line for line in shown.splitlines() if line.startswith("| atom ")]

@@ -18,6 +18,7 @@ from oodbench.board.at_hand import (
     Resources,
     at_hand,
     kept_as,
+    kept_file,
     ood_set,
     parameters_of,
     parsed,
@@ -284,6 +285,9 @@ def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -
     there = [*resources.networks, *([Path(given)] if given else [])]
     there.append(cell.path.parents[2] / "networks" / str(about.get("network_file", "")))
     found = [file for file in there if split(file)[0].is_file()]
+    if title := str(about.get("pretrained", "")):  # kept for everybody, and perhaps elsewhere by now
+        names = (title, f"{title}-seed{about['seed']}")
+        found += [file for name in names if (file := kept_file(name, resources.data))]
     if not found:
         raise OodbenchError(
             f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"

@@ -244,6 +244,17 @@ def test_images_of_an_attack_of_ones_own_are_evidence(tmp_path, oodbench, suffix
     assert not seen(found).amiss and found.description.rows[0].words == "brighter"
 
 
+@pytest.mark.parametrize(("epsilon", "code"), [(56, 0), (55, 2)])
+def test_a_ball_may_be_one_of_l2(tmp_path, oodbench, epsilon, code):
+    """One level in each of 3,072 numbers is a change of the length 55.4."""
+    images = images_of(tmp_path)[:1]
+    np.savez(tmp_path / "mine.npz", letters=np.where(images < 255, images + 1, images - 1).astype(np.uint8))
+    own = [*OWN[:5], "--norm", "l2", "--eps", epsilon, "-o", "own.zip"]
+    found, _, err = oodbench("evidence", "--images", "mine.npz", *own)
+    assert found == code and ("outside the ball: 1 of 1 images" in err) == (code == 2), err
+    assert "which is 55.43 of 255 away where 55 are allowed" in err or code == 0
+
+
 def images_of(tmp_path):
     return catalogue.load("letters", tmp_path).images[:4]
 

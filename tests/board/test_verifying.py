@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.board import archive, at_hand
+from oodbench.board import archive, at_hand, making
 from oodbench.board.archive import load
 from oodbench.board.verifying import Status, verify
 from oodbench.images import catalogue
@@ -129,7 +129,13 @@ def test_a_figure_that_its_own_scores_do_not_give_is_edited():
     assert len(found) == 1 and found[0].startswith("letters, figures: edited auroc")
 
 
-@pytest.mark.parametrize("task", [{"kind": "linf", "side": "both"}, {"kind": "clean"}, {"kind": "evil"}, {"steps": -1}])
+FROST = {"kind": "compositional", "frost": "/etc"}
+"""Names a folder to look into."""
+
+
+@pytest.mark.parametrize(
+    "task", [{"kind": "linf", "side": "both"}, {"kind": "clean"}, {"kind": "evil"}, {"steps": -1}, FROST]
+)
 def test_an_attack_that_is_none_is_refused(task):
     changed = in_said(constants=constants(**task))
     assert any(line.startswith("attack: ") for line in failing(forged(good(), changed)))
@@ -225,6 +231,11 @@ def test_tolerance_is_a_share_of_the_spread_of_id_scores():
 
     assert not failing(shifted(0.0009))
     assert failing(shifted(0.0011))
+
+
+def test_a_kept_network_is_found_wherever_the_results_went(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "split", lambda file: (tmp_path / "gone", ""))  # the path that was noted leads nowhere
+    assert attacked(1, only=["letters"]).rows[0].said.case.kept == "digits/plain"
 
 
 def test_evidence_of_a_results_folder_is_what_was_stored():

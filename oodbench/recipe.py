@@ -20,7 +20,8 @@ class Recipe:
         learning_rate: the highest: at the start, or at the end of the warm-up.
         momentum: of SGD.
         weight_decay: on all parameters.
-        augment: applied to each ID image.
+        augment: applied to each ID image: "crop", "flip", and "gaussian:DEVIATION" for noise, in units of [0, 1] pixel
+            space, which the outliers of a step get as well: they would be told by being clean otherwise.
         start: trained network, by name or file, whose weights are the first; "" to draw them.
     """
 

@@ -77,7 +77,7 @@ class Outliers:
     train_on_reserved: bool = False
 
     def __post_init__(self) -> None:
-        check_augmentations(self.augment)
+        check_augmentations(self.augment, noise=False)  # they get what the recipe gives ID images
         if self.reserved < 0:
             raise ValueError(f"reserved is {self.reserved}: choose 0 or more images")
 

@@ -1,9 +1,14 @@
-"""Augmentation of uint8 batches where they live: random crop after zero padding, horizontal flip."""
+"""Augmentation of batches where they live: random crop after zero padding, horizontal flip, Gaussian noise.
+
+Crops and flips move 8-bit pixels. Noise is neither rounded nor cut to [0, 1], so it is added to images as a network
+takes them: training with it is for scores that are smoothed by the same (Cohen et al. 2019, arXiv:1902.02918).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, nan
 from typing import TYPE_CHECKING, Protocol, Self
 
 from oodbench.basics.errors import unknown
@@ -76,16 +81,19 @@ class Flip:
         return torch.where(self.mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
+GAUSSIAN = "gaussian"
+"""Noise, called by its deviation in units of [0, 1] pixel space: `gaussian:0.25`."""
+
 AUGMENTATIONS: Mapping[str, Callable[[int, Generator], Augmentation]] = {"crop": Crop.draw, "flip": Flip.draw}
 
 
 def draw(names: Sequence[str], count: int, generator: Generator) -> tuple[Augmentation, ...]:
-    """The named augmentations for `count` images, drawn in turn from a CPU `generator`.
+    """The named augmentations for `count` images, drawn in turn from a CPU `generator`; noise is not among them.
 
     Raises:
         KeyError: no such augmentation.
     """
-    return tuple(AUGMENTATIONS[name](count, generator) for name in names)
+    return tuple(AUGMENTATIONS[name](count, generator) for name in names if not _is_noise(name))
 
 
 def augment(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
@@ -95,8 +103,36 @@ def augment(images: Tensor, names: Sequence[str], generator: Generator) -> Tenso
     return images
 
 
-def check_augmentations(names: Sequence[str]) -> None:
-    """ValueError for a name that is none of `AUGMENTATIONS`."""
+def noisy(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
+    """`images`, float (N, C, H, W), with the noise that the names ask for, drawn from a CPU `generator`."""
+    import torch
+
     for name in names:
-        if name not in AUGMENTATIONS:
-            raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+        if _is_noise(name):
+            noise = torch.randn(images.shape, generator=generator)
+            images = images + float(name.partition(":")[2]) * noise.to(images)
+    return images
+
+
+def check_augmentations(names: Sequence[str], noise: bool = True) -> None:
+    """ValueError for a name that is none of `AUGMENTATIONS` nor, where that can be had, noise of some deviation."""
+    for name in names:
+        if _is_noise(name) and noise:
+            _check_noise(name)
+        elif name not in AUGMENTATIONS:
+            raise ValueError(str(unknown("augmentation", name, [*AUGMENTATIONS, f"{GAUSSIAN}:0.25"][: 2 + noise])))
+
+
+def _is_noise(name: str) -> bool:
+    return name.partition(":")[0] == GAUSSIAN
+
+
+def _check_noise(name: str) -> None:
+    try:
+        deviation = float(name.partition(":")[2])
+    except ValueError:
+        deviation = nan
+    if not 0 < deviation < inf:
+        raise ValueError(
+            f"{name!r} says no deviation of the noise: write {GAUSSIAN}:0.25 for a quarter of the pixel range"
+        )

@@ -21,7 +21,7 @@ from oodbench.basics.files import write_atomic
 from oodbench.basics.progress import Advance, progress
 from oodbench.basics.randomness import drawing, torch_generator
 from oodbench.basics.team import ALONE, Team
-from oodbench.images.augment import augment
+from oodbench.images.augment import augment, noisy
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks.compute import repeatable, training_precision
 from oodbench.networks.network import Network, as_input
@@ -218,9 +218,10 @@ class _Work:
         order = torch.randperm(len(data.id), generator=shared)
         steps = [self._mine(rows) for rows in torch.split(order, objective.id_batch)]
         for step, (pixels, labels) in enumerate(data.id.in_turn(steps)):
-            images = augment(pixels, self.recipe.augment, own)
+            names = self.recipe.augment
+            images = noisy(as_input(augment(pixels, names, own)), names, own)
             behind = (done + step / len(steps)) / self.recipe.epochs
-            yield Batch(as_input(images), labels, as_input(next(outliers, none)), behind)
+            yield Batch(images, labels, noisy(as_input(next(outliers, none)), names, own), behind)
 
     def _outliers(self, shared: Generator) -> Iterator[Tensor]:
         """The outliers of each step, uint8; those of each part of the epoch are chosen when its first step is due."""

@@ -35,7 +35,7 @@ from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Fitted, fit
 from oodbench.scoring.scored import Scored, joined, refuse_constant
 from oodbench.scoring.smoothed import at_new_places, attack_on, attacked_at_each, parts, score_smoothed
-from oodbench.tasks import ID_TASK, Smoothed, Task
+from oodbench.tasks import ID_TASK, Certified, Smoothed, Task
 from oodbench.tasks.versions import Versions
 
 T = TypeVar("T")
@@ -104,9 +104,9 @@ class NetworkRun:
             if isinstance(task, Smoothed):
                 self._smooth_all(pair, task, images, cells)
                 continue
-            if task.certifies:
+            if isinstance(task, Certified):
                 for cell in cells:
-                    for _, one in self._survivors([cell], partial(self._certify, pair, images)):
+                    for _, one in self._survivors([cell], partial(self._certify, task, images)):
                         self._keep(cell, pair, images, one)
                 continue
             if not task.attacks():
@@ -181,11 +181,11 @@ class NetworkRun:
             self._attacked[cell, pair] = scored.images
         return [scored]
 
-    def _certify(self, pair: Pair, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
-        radius, device = self._plan.task(pair).epsilon, self._device
+    def _certify(self, task: Certified, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
+        device = self._device
         detectors = [cell.detector for cell in cells]
         return self._shared(
-            images, 1, lambda mine, _: [score_certified(detector, mine, radius, device) for detector in detectors]
+            images, 1, lambda mine, _: [score_certified(detector, mine, task, device) for detector in detectors]
         )
 
     def _smooth_all(self, pair: Pair, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> None:

@@ -18,11 +18,11 @@ from oodbench.results.store import Cell, Role
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
 from oodbench.scoring.attacking import attack_passes
-from oodbench.scoring.certified import BOUNDS
+from oodbench.scoring.certified import bounding_passes
 from oodbench.scoring.smoothed import smoothing_passes
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
-from oodbench.tasks import ID_TASK, Clean, Smoothed, Task, constants
+from oodbench.tasks import ID_TASK, Certified, Clean, Smoothed, Task, constants
 from oodbench.tasks.versions import Versions
 from oodbench.training.pretrained import Pretrained
 
@@ -259,8 +259,9 @@ class SuitePlan:
                 task = self.task(pair)
                 if isinstance(task, Smoothed):
                     total += smoothing_passes(task, cell.detector, self.role(pair[1]), len(self.images[pair[1]]))
-                elif task.certifies:
-                    total += Passes(forward=BOUNDS) * len(self.images[pair[1]])
+                elif isinstance(task, Certified):
+                    outputs = self.suite.id.classes + cell.detector.objective().reject_outputs
+                    total += bounding_passes(task, cell.detector, outputs) * len(self.images[pair[1]])
                 elif task.attacks():
                     attack = attack_passes(task, cell.detector)
                     total += attack * len(self.images[pair[1]])

@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from oodbench.basics.memory import Portions
+from oodbench.basics.passes import Passes
 from oodbench.basics.progress import Stopwatch, progress
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.bounds import Bounder
+from oodbench.networks.linear_bounds import LinearBounder
 from oodbench.networks.network import as_input
 from oodbench.scoring.batches import batches
 from oodbench.scoring.scored import Scored, checked, joined
+from oodbench.tasks import Certified
 
 ROUNDING = 1e-5
 """Share by which float32 scores may exceed bounds computed in float64; bounds are raised by it."""
@@ -21,20 +24,30 @@ BOUNDS = 5
 """About what bounds of an image cost, in passes: two in double precision, and the image's own."""
 
 
-def score_certified(detector: Detector, images: ImageSet, radius: int, device: torch.device) -> Scored:
-    """Upper bounds of the scores over L-infinity balls of `radius`/255 around `images`, and predictions at the centers.
+def score_certified(detector: Detector, images: ImageSet, task: Certified, device: torch.device) -> Scored:
+    """Upper bounds of the scores over L-infinity balls around `images`, and predictions at the centers.
 
     Raises:
         OodbenchError: the network does something through which no bounds are known, or a bound is not finite.
     """
-    bounder, portions = Bounder(detector.network), Portions()
+    bounder = (LinearBounder if task.bounds == "linear" else Bounder)(detector.network)
+    portions = Portions()
     parts: list[Scored] = []
-    with progress(f"bounding {images.name}", len(images), passes=BOUNDS) as advance, torch.no_grad():
+    with (
+        progress(f"bounding {images.name}", len(images), passes=bounding_passes(task, detector).both) as advance,
+        torch.no_grad(),
+    ):
         for pixels, _ in batches(images, device):
-            work = partial(_certified, detector, bounder, pixels, radius, images.name)
+            work = partial(_certified, detector, bounder, pixels, task.epsilon, images.name)
             parts += portions.each(len(pixels), work)
             advance(len(pixels))
     return joined(parts)
+
+
+def bounding_passes(task: Certified, detector: Detector, outputs: int = 0) -> Passes:
+    """About what bounds of an image cost; `outputs` of the network, where the detector is not fitted yet."""
+    count = outputs or detector.classes + detector.objective().reject_outputs
+    return Passes(BOUNDS, count**2 if task.bounds == "linear" else 0)
 
 
 def _certified(detector: Detector, bounder: Bounder, pixels: Tensor, radius: int, where: str, which: slice) -> Scored:

@@ -23,7 +23,7 @@ from oodbench.scoring.scored import Scored
 from oodbench.scoring.smoothed import Floats, Part, at_new_places, attack_on, attacked_at_each, parts, score_smoothed
 from oodbench.scoring.user_input import Given, GivenScore
 from oodbench.statistics import honesty, severity
-from oodbench.tasks import KINDS, Clean, Smoothed, Task
+from oodbench.tasks import KINDS, Certified, Clean, Smoothed, Task
 from oodbench.tasks.versions import Versions
 
 
@@ -144,8 +144,8 @@ class Bench:
 
     def _done(self, task: Task, images: Given, id_images: Given, id_scored: Scored) -> Scored:
         """One OOD set under the task."""
-        if task.certifies:
-            return score_certified(self.detector, images.images, task.epsilon, self.device)
+        if isinstance(task, Certified):
+            return score_certified(self.detector, images.images, task, self.device)
         if not task.attacks():
             return self._worst(images, task.versions())
         return self._attacked(images, task, aim(self.detector, task, id_images.images, id_scored.scores, self.device))

@@ -1,8 +1,11 @@
 """A guarantee in place of an attack: no image in the ball scores higher than this."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from oodbench.tasks.task import Task, check_radius
+from oodbench.tasks.task import LATER, Task, check_radius
+
+BOUNDS = {"intervals": "interval", "linear": "linear"}
+"""Kinds of bounds, and what they are called before the word."""
 
 
 @dataclass(frozen=True)
@@ -15,19 +18,24 @@ class Certified(Task):
 
     Attributes:
         epsilon: radius, in 1/255 of pixel space.
+        bounds: "intervals", or "linear" for planes (CROWN-IBP), which are never wider and take a pass back for each
+            pair of logits.
     """
 
     kind = "certified"
     certifies = True
 
     epsilon: int = 8
+    bounds: str = field(default="intervals", metadata=LATER)
 
     def __post_init__(self) -> None:
         check_radius(self.epsilon)
+        if self.bounds not in BOUNDS:
+            raise ValueError(f"bounds is {self.bounds!r}: choose one of {', '.join(map(repr, BOUNDS))}")
 
     def threat(self) -> str:
         """What is guaranteed."""
         return (
-            f"no attack within L-infinity {self.epsilon}/255 on OOD images can do worse, by interval bounds (0: the "
-            "bounds are too wide to say anything); ID clean"
+            f"no attack within L-infinity {self.epsilon}/255 on OOD images can do worse, by {BOUNDS[self.bounds]} "
+            "bounds (0: the bounds are too wide to say anything); ID clean"
         )

@@ -22,8 +22,8 @@ from oodbench.suitefiles import suitefile
 from oodbench.tasks import Smoothed
 from oodbench.training import pretrained
 
-SMOOTH = ("median", "ross")
-"""Smooth already: each of their scores is of 25 noisy copies, and each copy would have 25 of its own."""
+DEAR = ("median", "ross", "mahalanobis", "mds-ensemble")
+"""Left out unless named: eight passes for each copy, and twenty-five for each of the two that are smooth already."""
 
 FEW = """extends = "{suite}"
 version = 1
@@ -126,7 +126,7 @@ def table(
     name, data = asked
     file = _few(name, data, images, out)
     kept = suitefile.load(str(file))
-    chosen = [one for one in discover() if one not in SMOOTH] if not names else list(names)
+    chosen = [one for one in discover() if one not in DEAR] if not names else list(names)
     with_network = [
         one for one in chosen if pretrained.choose(kept, discover()[one]().objective(), 1, data).file is not None
     ]

@@ -8,7 +8,7 @@ from docs._pages.page import Page, attributes, documented, table
 from oodbench.corruptions.catalogue import CORRUPTIONS
 from oodbench.corruptions.gallery import gallery
 from oodbench.images import builtin
-from oodbench.tasks import KINDS, Task
+from oodbench.tasks import KINDS, Smoothed, Task
 
 PICTURE = "tasks/corruptions.png"
 """One image under every corruption."""
@@ -68,6 +68,11 @@ def _default(value: object) -> str:
 
 
 def _cost(task: Task) -> str:
+    if isinstance(task, Smoothed):
+        return (
+            f"{task.draws:,} passes an image with these defaults, one for each noisy copy, which all detectors of a "
+            "network share; an attack, where one is asked for, comes on top for each detector and radius."
+        )
     passes = task.passes()
     if passes.both:
         text = f"At most {passes} of the network for an image that has a gradient, with these defaults."
@@ -94,6 +99,8 @@ def _run(kind: str) -> str:
     command = f"```\noodbench run --suite digits-adv --detector msp --task {kind} --pretrained\n```"
     if kind in ("clean", "corruption"):
         return command
+    if kind == "smoothed":
+        return f"{command}\n\n[What is certain](../certificates.md) has what was measured with it."
     return f"{command}\n\n[Was it a fair attack?](../guides/attacks.md) says how far its figures are to be believed."
 
 

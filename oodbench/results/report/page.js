@@ -30,7 +30,8 @@ function showBoard(board, main, state, number, attacked) {
   };
   let drawn = "";
   const changed = () => {
-    verdict.replaceChildren(...verdictOf(board, state, attacked));
+    if (verdict.dataset.view !== state.view) verdict.replaceChildren(...verdictOf(board, state, attacked));
+    verdict.dataset.view = state.view;
     drawTable();
     const wanted = [state.metric, ...state.tasks].join(" ");
     for (const choice of metricChoices) choice.querySelector("select").value = METRICS[state.metric].title;
@@ -116,11 +117,17 @@ function verdictOf(board, state, attacked) {
   const [first] = attacked;
   const elsewhere = first ? (first.board.verdicts[state.view] ?? Object.values(first.board.verdicts)[0])[0] : null;
   const [source, ...others] = attacked.map(({ title, go }) => plainButton(title, `Show results ${title}`, go));
-  return [
-    ...(elsewhere ? told(elsewhere, true) : []),
-    source ? make("p", { class: "note elsewhere" }, elsewhere ? "That is from the results " : "Under attack: ", source) : null,
+  const rest = [
     others.length ? make("p", { class: "note elsewhere" }, "More attacks: ", ...others) : null,
-    ...sentences.flatMap((said, number) => told(said, !elsewhere && number === 0)),
+    ...(elsewhere ? sentences : sentences.slice(1)).flatMap((said) => told(said, false)),
+    sentences.length ? make("p", { class: "note rests" }, `AUROC: mean over ${state.view}.`) : null,
+  ].filter(Boolean);
+  // On a telephone the table is not to be far below.
+  const folded = innerWidth < 640 && rest.length ? [make("details", { class: "small more" }, make("summary", {}, "More in words"), ...rest)] : rest;
+  return [
+    ...(elsewhere ? told(elsewhere, true) : sentences.slice(0, 1).flatMap((said) => told(said, true))),
+    source ? make("p", { class: "note elsewhere" }, elsewhere ? "That is from the results " : "Under attack: ", source) : null,
+    ...folded,
   ].filter(Boolean);
 }
 
@@ -247,7 +254,7 @@ const ON_PAPER = 0.8;
 function printing(shown) {
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details.severity:not([open])")];
+    opened = [...document.querySelectorAll("details.severity:not([open]), details.more:not([open])")];
     for (const one of opened) one.open = true;
     document.querySelectorAll(".chart").forEach(redraw);
     for (const table of document.querySelectorAll(".scroll > table")) {

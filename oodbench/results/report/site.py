@@ -137,7 +137,7 @@ def _suite(name: str, boards: Sequence[Board]) -> str:
                 for place, said in enumerate(sentences)
             ),
             "</div>",
-            f'<p class="note">AUROC, mean over {escape(view)}.</p>' if view else "",
+            f'<p class="note">AUROC: mean over {escape(view)}.</p>' if view else "",
             "</section>",
         ]
     return "\n".join(parts)

@@ -1,7 +1,8 @@
 """Rows of evidence: of what a results folder holds, and of images that somebody hands in."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,6 +16,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Evidence, Floats, Pixels, Row, SetArrays, Whole, arrays
 from oodbench.board.at_hand import (
     Asked,
+    AtHand,
     Resources,
     at_hand,
     kept_as,
@@ -36,9 +38,10 @@ from oodbench.registry import code_of
 from oodbench.results import attacked_images
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.store import Cell, Scores
+from oodbench.results.tables.stale import stale
 from oodbench.running.plan import KEPT_IMAGES
 from oodbench.suitefiles import settings
-from oodbench.tasks import ID_TASK
+from oodbench.tasks import ID_TASK, Task
 from oodbench.tasks.task import NORMS
 from oodbench.version import __version__
 
@@ -68,9 +71,13 @@ def joined(rows: Sequence[tuple[Row, Network]], by: str, note: str) -> Evidence:
         rows: each with its network.
         by: who hands it in.
         note: what they say of it.
+
+    Raises:
+        OodbenchError: there are too many rows, or the words are too long or cannot be shown.
     """
     carried = {row.said.case.network_digest: network for row, network in rows if not row.said.case.kept}
-    described = Description(SCHEMA, by, note, tuple(row.said for row, _ in rows), tuple(carried))
+    with _sayable("what --by and --note say"):
+        described = Description(SCHEMA, by, note, tuple(row.said for row, _ in rows), tuple(carried))
     weights = {digest: _saved(network) for digest, network in carried.items()}
     return Evidence(described, tuple(row for row, _ in rows), weights)
 
@@ -90,8 +97,10 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
         OodbenchError: a task that was asked for by name is nothing that evidence can be of.
     """
     found: dict[str, list[Scores]] = {}
-    for group in cell.read():
-        if group.role == "ood" and (group.task in tasks or not tasks):
+    groups_there = cell.read()
+    outdated = stale(groups_there)
+    for group in groups_there:
+        if group.role == "ood" and (group.task, group.image_set) not in outdated and (group.task in tasks or not tasks):
             found.setdefault(group.task, []).append(group)
     for name, groups in list(found.items()):
         try:
@@ -120,62 +129,88 @@ def of_result(
     about = cell.attributes()
     if about.get("features"):
         raise OodbenchError(f"{cell.path} is of a feature pack, in which nothing can be attacked")
+    suite = resources.suite(str(about["suite"]))
+    if suite is None:
+        raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
     id_group = next(group for group in cell.read() if group.task == ID_TASK and group.role == "id")
-    texts = tuple(settings.texts(str(about.get("settings", ""))))
+    texts, seed = tuple(settings.texts(str(about.get("settings", "")))), int(about["seed"])
     rows = []
     for name, groups in attacks.items():
-        suite = resources.suite(str(about["suite"]))
-        if suite is None:
-            raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
-        detector, changes = resources.registry[str(about["detector"])], parsed(texts)
-        asked = Asked(suite, detector, changes, name, int(about["limit"]), int(about["seed"]))
-        files = _network_files(cell, about, resources)
-        here = with_weights(asked, resources, files, str(about["network_digest"]))
-        if here.weights != about["network_digest"]:
-            raise OodbenchError(
-                f"{here.file} is another network than the one that {cell.path} was scored with: name its file with "
-                "--checkpoint"
-            )
-        task = task_of(str(groups[0].attributes["constants"]))
-        case = Case(
-            suite=str(about["suite"]),
-            suite_version=int(about["suite_version"]),
-            suite_fingerprint=str(about["suite_fingerprint"]),
-            detector=str(about["detector"]),
-            code=str(about.get("code", "")),
-            over_code=str(about.get("over_code", "")),
-            parameters=json.dumps(json.loads(str(about["parameters"])), sort_keys=True),
-            network=str(about["network"]),
-            network_digest=str(about["network_digest"]),
-            kept=kept_as(here.file, resources.data),
-            norm=task.norm,
-            epsilon=task.epsilon,
-            id_set=id_group.image_set,
-            id_fingerprint=str(id_group.attributes.get("fingerprint", "")),
-            limit=int(about["limit"]),
+        detector = resources.registry[str(about["detector"])]
+        here = _scored_with(
+            cell, about, Asked(suite, detector, parsed(texts), name, int(about["limit"]), seed), resources
         )
+        first = groups[0].attributes
+        told: dict[str, Any] = {
+            "attack": name,
+            "constants": str(first["constants"]),
+            "words": str(first.get("threat", "")),
+            "settings": texts,
+            "seed": seed,
+        }
         sets = {group.image_set: _of_group(cell, group) for group in groups}
-        sources = {each: ood_set(here.plan.suite, each, resources.data, case.limit) for each in sets}
-        digests = {group.image_set: str(group.attributes.get("images_sha256", "")) for group in groups}
+        measured = _Measured(
+            id_group.scores,
+            sets,
+            {each: ood_set(here.plan.suite, each, resources.data, int(about["limit"])) for each in sets},
+            {group.image_set: str(group.attributes.get("images_sha256", "")) for group in groups},
+        )
         if lacking := [each for each, one in sets.items() if one.images is None]:
             say(
                 f"{cell.path.name}, {name}: no images of {', '.join(lacking)} were kept, so whoever verifies them has "
                 "to attack anew, and gets the same ones only on a machine that calculates to the same bits; run it "
                 "again with --keep-images for evidence that holds everywhere"
             )
-        rows.append(
-            (
-                _row(
-                    case,
-                    (name, str(groups[0].attributes["constants"]), str(groups[0].attributes.get("threat", ""))),
-                    (texts, int(about["seed"])),
-                    (id_group.scores, sets, sources, digests),
-                    _made_by(about, groups),
-                ),
-                here.network,
-            )
-        )
+        with _sayable(str(cell.path)):
+            case = _case_of(about, id_group, task_of(told["constants"]), kept_as(here.file, resources.data))
+            rows.append((_row(case, told, measured, _made_by(about, groups)), here.network))
     return rows
+
+
+def _scored_with(cell: Cell, about: Mapping[str, Any], asked: Asked, resources: Resources) -> AtHand:
+    """The detector over the very network that a result was scored with."""
+    files = _network_files(cell, about, resources)
+    here = with_weights(asked, resources, files, str(about["network_digest"]))
+    if here.weights != about["network_digest"]:
+        raise OodbenchError(
+            f"{here.file} is another network than the one that {cell.path} was scored with: name its file with "
+            "--checkpoint"
+        )
+    return here
+
+
+def _case_of(about: Mapping[str, Any], id_group: Scores, task: Task, kept: str) -> Case:
+    """What a result's attack was on."""
+    return Case(
+        suite=str(about["suite"]),
+        suite_version=int(about["suite_version"]),
+        suite_fingerprint=str(about["suite_fingerprint"]),
+        detector=str(about["detector"]),
+        code=str(about.get("code", "")),
+        over_code=str(about.get("over_code", "")),
+        parameters=json.dumps(json.loads(str(about["parameters"])), sort_keys=True),
+        network=str(about["network"]),
+        network_digest=str(about["network_digest"]),
+        kept=kept,
+        norm=task.norm,
+        epsilon=task.epsilon,
+        id_set=id_group.image_set,
+        id_fingerprint=str(id_group.attributes.get("fingerprint", "")),
+        limit=int(about["limit"]),
+    )
+
+
+@contextmanager
+def _sayable(what: str) -> Iterator[None]:
+    """In here a description is made.
+
+    Raises:
+        OodbenchError: of texts or numbers that none may have.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise OodbenchError(f"{what} cannot be evidence: {error}") from error
 
 
 def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tuple[Row, Network]:
@@ -191,6 +226,46 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tu
         OodbenchError: an image is not in the ball around its source; a set is none of the suite's; something is not
             here.
     """
+    sources = _sources_of(own, asked, resources)
+    here = at_hand(asked, resources, network).ready()
+    suite, detector = here.plan.suite, here.detector
+    sets = {
+        name: SetArrays(indices, here.scores(name, images, indices), images)
+        for name, (images, indices) in own.images.items()
+    }
+    machine = shown(Setup(here.machinery.device, 1, here.machinery.compute))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {
+        "attack": OWN,
+        "constants": "",
+        "words": own.words or f"an attack of somebody's own, {NORMS[own.norm]} {own.epsilon}/255",
+        "settings": tuple(setting.text for setting in asked.settings),
+        "seed": asked.seed,
+    }
+    with _sayable("what --attack and --set say"):
+        case = Case(
+            suite=suite.name,
+            suite_version=suite.version,
+            suite_fingerprint=suite.fingerprint,
+            detector=detector.name,
+            code=code_of(resources.registry, detector.name),
+            over_code=here.over_code,
+            parameters=parameters_of(detector),
+            network=suite.network.called,
+            network_digest=here.weights,
+            kept=kept_as(network, resources.data),
+            norm=own.norm,
+            epsilon=own.epsilon,
+            id_set=suite.id.test,
+            id_fingerprint=here.id_images.fingerprint,
+            limit=asked.limit,
+        )
+        made = Made(__version__, machine["torch"], machine["hardware"], now, "")
+        return _row(case, told, _Measured(here.id_scores, sets, sources, {}), made), here.network
+
+
+def _sources_of(own: Own, asked: Asked, resources: Resources) -> dict[str, ImageSet]:
+    """The sets that these images are made of; OodbenchError where one is not in the ball around its own source."""
     known = {ood.set for ood in asked.suite.ood}
     sources: dict[str, ImageSet] = {}
     for name, (images, indices) in own.images.items():
@@ -201,50 +276,28 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tu
         sources[name] = ood_set(asked.suite, name, resources.data, asked.limit)
         if said := amiss(images, indices, sources[name], own.norm, own.epsilon):
             raise OodbenchError(f"these images are no evidence: {said}")
-    here = at_hand(asked, resources, network).ready()
-    suite, detector = here.plan.suite, here.detector
-    sets = {
-        name: SetArrays(indices, here.scores(name, images, indices), images)
-        for name, (images, indices) in own.images.items()
-    }
-    case = Case(
-        suite=suite.name,
-        suite_version=suite.version,
-        suite_fingerprint=suite.fingerprint,
-        detector=detector.name,
-        code=code_of(resources.registry, detector.name),
-        over_code=here.over_code,
-        parameters=parameters_of(detector),
-        network=suite.network.called,
-        network_digest=here.weights,
-        kept=kept_as(network, resources.data),
-        norm=own.norm,
-        epsilon=own.epsilon,
-        id_set=suite.id.test,
-        id_fingerprint=here.id_images.fingerprint,
-        limit=asked.limit,
+    return sources
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Scores, and what they are of: images and their sources by set, and digests of images that were not kept."""
+
+    id_scores: Floats
+    sets: Mapping[str, SetArrays]
+    sources: Mapping[str, ImageSet]
+    digests: Mapping[str, str]
+
+
+def _row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made) -> Row:
+    """A row; `told` are the fields of `RowSaid` that say what the attack was, and of which run."""
+    id_scores, sets = measured.id_scores, measured.sets
+    said = tuple(
+        _said(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
+        for name, one in sets.items()
     )
-    machine = shown(Setup(here.machinery.device, 1, here.machinery.compute))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    made = Made(__version__, machine["torch"], machine["hardware"], now, "")
-    words = own.words or f"an attack of somebody's own, {NORMS[own.norm]} {own.epsilon}/255"
-    changed = tuple(setting.text for setting in asked.settings)
-    row = _row(case, (OWN, "", words), (changed, asked.seed), (here.id_scores, sets, sources, {}), made)
-    return row, here.network
-
-
-def _row(
-    case: Case,
-    attack: tuple[str, str, str],
-    run: tuple[tuple[str, ...], int],
-    measured: tuple[Floats, Mapping[str, SetArrays], Mapping[str, ImageSet], Mapping[str, str]],
-    made: Made,
-) -> Row:
-    """A row from its parts: name, constants and words of the attack; settings and seed; scores, sets, their sources."""
-    id_scores, sets, sources, digests = measured
-    said = tuple(_said(name, one, sources[name], digests.get(name, ""), id_scores) for name, one in sets.items())
     raw = sha256(arrays(id_scores, sets)).hexdigest()
-    return Row(RowSaid(case, *attack, *run, said, raw, made), id_scores, sets)
+    return Row(RowSaid(case=case, **told, sets=said, arrays=raw, made=made), id_scores, sets)
 
 
 def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetSaid:

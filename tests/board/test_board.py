@@ -310,6 +310,13 @@ def test_mistakes_of_usage_end_with_2(tmp_path, oodbench, arguments, named):
     assert code == 2 and named in " ".join(err.split()), err
 
 
+def test_words_that_nobody_could_show_are_refused(tmp_path, oodbench):
+    np.savez(tmp_path / "mine.npz", letters=images_of(tmp_path))
+    for option in ("--by", "--attack"):
+        code, _, err = oodbench("evidence", "--images", "mine.npz", *OWN[:-2], option, "\x1b[2J", "-o", "own.zip")
+        assert code == 2 and f"{option}" in err and "cannot be evidence" in err
+
+
 def test_results_without_an_attack_are_no_evidence(tmp_path, oodbench, stored):
     stored(tmp_path / "results", task="clean")
     code, _, err = oodbench("evidence", "results", "-o", "e.zip")

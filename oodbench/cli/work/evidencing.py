@@ -56,10 +56,7 @@ def evidence(
     else:
         assert results is not None
         rows = _rows(results, [Path(name).stem for name in suites], names, tasks, resources)
-    try:
-        made = making.joined(rows, by, note)
-    except ValueError as error:
-        raise OodbenchError(f"--by and --note: {error}") from error
+    made = making.joined(rows, by, note)
     write(output, made)
     _tell(output, made)
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from docs._pages.page import linked, table
 from oodbench.results import reference
+from oodbench.tasks import KINDS
 
 METRICS = ("fpr95", "auroc")
 HEAD = "FPR@95 / AUROC"
@@ -67,9 +68,15 @@ def cell(found: Mapping[str, tuple[float, float, str]], task: str) -> str:
     return f"{found[task][0]:.2f} / {found[task][1]:.2f}" if task in found else "–"
 
 
+def _place(task: str) -> int:
+    """Of a task among others, as they are named everywhere; one of a suite's own comes last."""
+    return list(KINDS).index(task) if task in KINDS else len(KINDS)
+
+
 def measured_table(suite: str, detector: str) -> str:
     """A table of `measured`; empty where nothing was."""
-    found = measured(suite, detector)
+    known = measured(suite, detector)
+    found = {task: known[task] for task in sorted(known, key=_place)}
     rows = [(task, f"{fpr95:.2f} / {auroc:.2f}", images) for task, (fpr95, auroc, images) in found.items()]
     return table(rows, ["task", HEAD, "images"]) if rows else ""
 

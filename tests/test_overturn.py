@@ -1,5 +1,7 @@
 """The attack on our own table: means with a known answer, rows that resume, and a page that says what was measured."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from benchmarks.overturn import rows
 from benchmarks.overturn.__main__ import attacked, given, other
 from benchmarks.overturn.means import MEANS, Effort
-from benchmarks.overturn.rows import EVERYTHING, PLUS, STANDARD, Row
+from benchmarks.overturn.rows import CONTINUED, CSV, EVERYTHING, PAGE, PLUS, STANDARD, Row
 from benchmarks.overturn.subject import Subject, inputs
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
@@ -159,3 +161,21 @@ def test_rows_are_added_and_read_back(tmp_path):
     file.write_text("image,means\nx,y\n")
     with pytest.raises(OodbenchError, match=r"rows\.csv is no table of this benchmark"):
         rows.read(file)
+
+
+def test_the_page_says_what_was_measured():
+    page, found = PAGE.read_text(encoding="utf-8"), rows.beaten(rows.read(CSV))
+    assert rows.replaced(page, found) == page
+    wanted = {CONTINUED, PLUS, *MEANS, EVERYTHING}
+    assert all(set(by_means) == wanted for by_means in found.values())
+
+
+def test_every_figure_of_its_text_stands_in_its_tables():
+    page = PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- [\w-]+: begin -->.*?<!-- [\w-]+: end -->", page, re.DOTALL)
+    text = page
+    for block in blocks:
+        text = text.replace(block, "")
+    said = set(re.findall(r"(?<![\d.,])\d+\.\d\d(?!\d)", text))
+    assert len(said) > 3
+    assert said <= set(re.findall(r"\d+\.\d\d", " ".join(blocks)))

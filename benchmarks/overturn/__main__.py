@@ -22,6 +22,7 @@ from benchmarks.overturn import rows
 from benchmarks.overturn.means import MEANS, Effort, Search
 from benchmarks.overturn.rows import CONTINUED, CSV, PAGE, PLUS, STANDARD, Row
 from benchmarks.overturn.subject import Scores, Subject, at_hand, inputs
+from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
@@ -51,7 +52,7 @@ def tier(subject: Subject, which: ImageSet, level: str) -> Iterator[Found]:
     yield level, found.scores, found.looks // len(which)
     if level == STANDARD:
         climbed = np.maximum(found.extras["continued"], found.scores)
-        yield CONTINUED, climbed, found.looks // len(which)
+        yield CONTINUED, climbed, convergence.COST.forward
 
 
 def given(subject: Subject, images: Tensor, indices: npt.NDArray[np.int64]) -> list[Tensor]:

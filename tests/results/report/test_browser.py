@@ -457,3 +457,16 @@ def test_the_index_of_a_site_leads_to_the_results_that_it_speaks_of(chromium, ma
     with shown(chromium, tmp_path / "site" / "toys.html", address=target.partition("#")[2]) as browser:
         assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
         assert browser.find_element(By.LINK_TEXT, "All suites").get_attribute("href").endswith("/index.html")
+
+
+def test_a_suite_that_was_attacked_on_fewer_images_opens_with_that(chromium, made, tmp_path):
+    path = tmp_path / "report.html"
+    cells = [made("able", tasks=("clean",)), made("able", tasks=("linf",), images=30)]
+    path.write_bytes(render(boards(cells, tmp_path)))
+    with shown(chromium, path) as browser:
+        assert browser.find_element(By.CSS_SELECTOR, "h1 small").text == "version 1"
+        assert browser.find_element(By.CSS_SELECTOR, ".verdict .headline").text.startswith("Under attack (linf), able")
+        assert "On images as they are, able has" in browser.find_element(By.CLASS_NAME, "verdict").text
+        browser.find_element(By.CSS_SELECTOR, ".elsewhere button").click()
+        assert browser.find_element(By.CSS_SELECTOR, "h1 small").text == "version 1, 30 images of each OOD set"
+        assert browser.current_url.endswith("#results=2")

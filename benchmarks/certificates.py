@@ -19,6 +19,7 @@ from oodbench.registry import discover
 from oodbench.scoring.fitting import fit
 from oodbench.scoring.smoothed import score_smoothed
 from oodbench.suitefiles import suitefile
+from oodbench.suitefiles.settings import apply
 from oodbench.tasks import Smoothed
 from oodbench.training import pretrained
 
@@ -126,9 +127,11 @@ def table(
     name, data = asked
     file = _few(name, data, images, out)
     kept = suitefile.load(str(file))
-    chosen = [one for one in discover() if one not in DEAR] if not names else list(names)
+    known = discover()
+    usual = [one for one in known if one not in DEAR and not known[one].only_by_name]
+    _, configured = apply([], kept, [known[one] for one in names or usual])
     with_network = [
-        one for one in chosen if pretrained.choose(kept, discover()[one]().objective(), 1, data).file is not None
+        one.name for one in configured if pretrained.choose(kept, one.objective(), 1, data).file is not None
     ]
     oodbench.run(
         suites=[str(file)],

@@ -1,5 +1,6 @@
 """What several test files share: golden vectors, toy networks, small suites."""
 
+import gc
 import json
 import random
 import sys
@@ -21,6 +22,35 @@ from oodbench.results.store import Cell, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 """Vectors produced by executing the reference code of Chen et al. 2021 (ATOM); data only."""
+
+
+gc.disable()  # until all is collected: little of that is garbage, and the collector goes through it again and again
+
+LONG = (
+    "basics/test_team.py",
+    "running/test_ray.py",
+    "test_gpu_slices.py",
+    "fuzz/test_seeds.py",
+    "running/test_parallel.py",
+    "running/test_startmethods.py",
+    "cli/test_cli_processes.py",
+    "test_packaging.py",
+    "test_readme.py",
+)
+"""Files with tests of many seconds, which come first: one of these at the end would be waited for by all processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {GOLDEN.parent / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

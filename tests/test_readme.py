@@ -15,6 +15,7 @@ from PIL import Image
 import oodbench as package
 from oodbench.attacks import checks
 from oodbench.running import config, runner
+from oodbench.tasks import adaptive
 from tests.prose import GUIDES, TEXT, blocks, one
 
 pytestmark = pytest.mark.usefixtures("briefly_continued")
@@ -186,8 +187,9 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         assert reader("run", *arguments[1:5], "--only", "letters", "--set", "epochs=1", "--jobs", "1")[0] == 0
     if arguments[0] in ("run", "tune") and re.search("digits-adv|birds", command):
         arguments += shortened(arguments)
-    if "birds.toml" in arguments:  # a large network, attacked by all that there is
-        arguments += ["--images", "1"]
+    if "birds.toml" in arguments:  # a large network, attacked by all that there is: here, where that can be shortened
+        arguments += ["--images", "1", "--jobs", "1"]
+        monkeypatch.setitem(adaptive.LEVELS, "quick", adaptive.Budget(starts=1, score=3, adam=3, blind=10))
     if "full" in arguments:
         for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
             monkeypatch.setattr(checks, name, fewer)

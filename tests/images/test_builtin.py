@@ -1,5 +1,6 @@
 """Built-in sets: what they hold, that they repeat, and that no two share an image."""
 
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -64,6 +65,12 @@ def test_what_scikit_learn_ships_is_read_to_the_same_pixels(monkeypatch, kept):
     np.testing.assert_array_equal(labels, digits.target)
     for name in ("china.jpg", "flower.jpg"):
         np.testing.assert_array_equal(np.asarray(samples.photograph(name)), load_sample_image(name))
+
+
+def test_digits_and_photographs_are_read_without_importing_what_ships_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # whoever imports it meets an error
+    assert len(samples.digits()[1]) == 1797
+    assert samples.photograph("flower.jpg").mode == "RGB"
 
 
 def test_enlarging_keeps_levels_and_places():

@@ -1,5 +1,8 @@
 """Operations of a network, counted by hand."""
 
+import sys
+
+import torch
 from torch import nn
 
 from oodbench import networks
@@ -22,6 +25,20 @@ class Narrow(Network):
 def test_operations_are_two_for_each_weight_that_is_used():
     # 8 x 8 outputs in 4 channels, each a sum over 3 x 3 x 3; then 4 x 2.
     assert operations(Narrow(), (3, 8, 8)) == 2 * (8 * 8 * 4 * 27 + 4 * 2)
+
+
+def test_counting_goes_without_the_compiler_which_takes_longer_to_import_than_a_small_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # whoever imports it meets an error
+    assert operations(Narrow(), (3, 8, 8)) == 2 * (8 * 8 * 4 * 27 + 4 * 2)
+
+
+def test_in_inference_mode_composite_operations_count_by_their_parts():
+    class Inferring(Narrow):
+        def represent(self, images):
+            with torch.inference_mode():
+                return super().represent(images)
+
+    assert operations(Inferring(), (3, 8, 8)) == operations(Narrow(), (3, 8, 8))
 
 
 def test_what_was_counted_until_a_network_gave_up_counts():

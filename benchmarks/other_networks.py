@@ -74,8 +74,28 @@ def robust_classifiers(frame: pd.DataFrame) -> str:
     return tabulate(lines, ["network", "accuracy", *ROBUST_DETECTORS], "github", disable_numparse=True)
 
 
+SCENES, TEXTURES = "sun-scenes", "textures-256px"
+
+
+def imagenet_small(frame: pd.DataFrame) -> str:
+    """A line a detector: FPR@95 and AUROC on clean scenes and textures, the best mean AUROC first."""
+    rows = frame[(frame["task"] == "clean") & frame["ood"].isin([SCENES, TEXTURES])]
+    by_figure = rows.groupby(["detector", "ood", "metric"])["value"]
+    value = {(str(name), str(ood), str(metric)): 100 * float(one.iloc[0]) for (name, ood, metric), one in by_figure}
+    marked, suites = doubted(frame), dict(zip(frame["detector"], frame["suite"], strict=True))
+    mean = {name: value[name, SCENES, "auroc"] + value[name, TEXTURES, "auroc"] for name, *_ in value}
+
+    def cell(name: str, ood: str) -> str:
+        mark = "‡" * ((suites[name], name, "clean") in marked)
+        return f"{value[name, ood, 'fpr95']:.1f} / {value[name, ood, 'auroc']:.1f}{mark}"
+
+    lines = [[name, cell(name, SCENES), cell(name, TEXTURES)] for name in sorted(mean, key=lambda name: -mean[name])]
+    return tabulate(lines, ["detector", "scenes", "textures"], "github", disable_numparse=True)
+
+
 PAGES: Mapping[str, tuple[Path, Callable[[pd.DataFrame], str]]] = {
     "robust-classifiers": (DOCS / "robust-classifiers" / "index.md", robust_classifiers),
+    "imagenet-small": (DOCS / "imagenet-small.md", imagenet_small),
 }
 """By name: where a page is, and what makes its table of tidy results."""
 

@@ -1,4 +1,4 @@
-"""Median smoothing: the median of a score around an image. Chiang et al. 2020, arXiv:2007.03700."""
+"""Median smoothing: the median of a score around an image. Chiang et al. 2020, arXiv:2007.03730."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Median(Detector):
     """
 
     name = "median"
-    paper = "Chiang et al. 2020, arXiv:2007.03700"
+    paper = "Chiang et al. 2020, arXiv:2007.03730"
 
     @dataclass(frozen=True)
     class Parameters:

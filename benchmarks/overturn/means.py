@@ -20,6 +20,7 @@ from oodbench.attacks.balls import LinfBall
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
 from oodbench.attacks.starting_points import drawn
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.randomness import drawing, generators_per_image
 from oodbench.images.imageset import ImageSet
@@ -238,8 +239,14 @@ def auto_attack(search: Search) -> None:
 
     AutoAttack's DLR loss takes the third largest of the outputs, and a score makes two.
     """
-    from torchattacks.attacks.apgd import APGD
-    from torchattacks.attacks.square import Square
+    try:
+        from torchattacks.attacks.apgd import APGD
+        from torchattacks.attacks.square import Square
+    except ImportError as error:
+        raise OodbenchError(
+            "the means 'autoattack' needs the package torchattacks: `pip install --no-deps torchattacks==3.5.1` (without "
+            "its dependencies, since it asks for a version of requests from 2021)"
+        ) from error
 
     subject, effort = search.subject, search.effort
     threshold, spread = float(subject.id_scores.max()), float(subject.id_scores.std())

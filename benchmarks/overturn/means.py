@@ -244,8 +244,8 @@ def auto_attack(search: Search) -> None:
         from torchattacks.attacks.square import Square
     except ImportError as error:
         raise OodbenchError(
-            "the means 'autoattack' needs the package torchattacks: `pip install --no-deps torchattacks==3.5.1` (without "
-            "its dependencies, since it asks for a version of requests from 2021)"
+            "the means 'autoattack' needs the package torchattacks: `pip install --no-deps torchattacks==3.5.1` ("
+            "without its dependencies, since it asks for a version of requests from 2021)"
         ) from error
 
     subject, effort = search.subject, search.effort

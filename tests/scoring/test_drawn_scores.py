@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal, scores_a_look
@@ -13,27 +12,15 @@ from oodbench.basics.draws import CommonDraws, DrawsPerImage
 from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
-from oodbench.networks.network import Network, Representation
 from oodbench.scoring.attacking import Attack, attack_passes, score_attacked
 from oodbench.scoring.clean import score_floats, score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.statistics import honesty
 from oodbench.tasks import Linf, LinfAdaptive, constants
 from oodbench.tasks.versions import Versions
+from tests.pixelnetwork import Pixels
 
 CPU = torch.device("cpu")
-
-
-class Pixels(Network):
-    """Features are the pixels."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(192, 2)
-
-    def represent(self, images):
-        features = images.flatten(1)
-        return Representation(self.fc(features), features, ())
 
 
 class Shaken(Detector):

@@ -3,33 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import oodbench
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
-from oodbench.networks.network import Network, Representation
 from oodbench.networks.smallcnn import SmallCNN
 from oodbench.registry import discover
 from oodbench.scoring.attacking import score_attacked
 from oodbench.scoring.fitting import fit
 from oodbench.scoring.smoothed import TRIVIAL, at_new_places, attack_on, attacked_at_each, parts, score_smoothed
 from oodbench.tasks import Smoothed
+from tests.pixelnetwork import Pixels
 
 CPU = torch.device("cpu")
-
-
-class Pixels(Network):
-    """Features are the pixels."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(192, 2)
-
-    def represent(self, images):
-        features = images.flatten(1)
-        return Representation(self.fc(features), features, ())
 
 
 class Linear(Detector):

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import click
 
@@ -13,25 +14,12 @@ from oodbench.board.archive import load
 from oodbench.board.at_hand import Resources
 from oodbench.board.description import RefusedError
 from oodbench.board.verifying import TOLERANCE, Status, verify
-from oodbench.cli.work.evidencing import told
-from oodbench.registry import discover
-from oodbench.sources.trained import checkpoint
+from oodbench.cli.work.evidencing import AtHand, resources_of, told
 
 
-def add(
-    file: Path,
-    folder: Path,
-    url: str,
-    checkpoints: tuple[Path, ...],
-    suites: tuple[Path, ...],
-    tolerance: float | None,
-    device: str,
-    data: Path,
-    plugins: tuple[Path, ...],
-) -> None:
+def add(file: Path, folder: Path, url: str, tolerance: float | None, **at_hand: Unpack[AtHand]) -> None:
     """See `oodbench.cli.board.add`."""
-    given = tuple(checkpoint(str(one), data) for one in checkpoints)
-    resources = Resources(discover(plugins), data, given, suites, device)
+    resources = resources_of(at_hand)
     begun = folder.is_dir() and any(folder.iterdir())
     if begun and not (folder / entries.ABOUT).is_file():
         raise OodbenchError(f"{folder} is no board, and there is something in it: name an empty folder, or a new one")
@@ -53,18 +41,9 @@ def add(
         click.echo(one.said)
 
 
-def check(
-    folder: Path,
-    checkpoints: tuple[Path, ...],
-    suites: tuple[Path, ...],
-    tolerance: float | None,
-    device: str,
-    data: Path,
-    plugins: tuple[Path, ...],
-) -> None:
+def check(folder: Path, tolerance: float | None, **at_hand: Unpack[AtHand]) -> None:
     """See `oodbench.cli.board.check`."""
-    given = tuple(checkpoint(str(one), data) for one in checkpoints)
-    resources = Resources(discover(plugins), data, given, suites, device)
+    resources = resources_of(at_hand)
     present = entries.read(folder)
     archives = {one.sha256: one for entry in present for one in entry.evidence}
     bad = False

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -99,18 +100,26 @@ def _tell(output: Path, made: Evidence) -> None:
     click.echo(f"{output}: {rows} row{'s' * (rows != 1)}{carried}, {output.stat().st_size / 1e6:.1f} MB")
 
 
-def verify(
-    file: Path,
-    checkpoints: tuple[Path, ...],
-    suites: tuple[Path, ...],
-    tolerance: float | None,
-    device: str,
-    data: Path,
-    plugins: tuple[Path, ...],
-) -> None:
+class AtHand(TypedDict):
+    """Options of every verb that checks evidence: what may be there to check it with."""
+
+    checkpoints: tuple[Path, ...]
+    suites: tuple[Path, ...]
+    device: str
+    data: Path
+    plugins: tuple[Path, ...]
+
+
+def resources_of(options: AtHand) -> Resources:
+    """What evidence is checked with, as a verb was told."""
+    data = options["data"]
+    given = tuple(checkpoint(str(one), data) for one in options["checkpoints"])
+    return Resources(discover(options["plugins"]), data, given, options["suites"], options["device"])
+
+
+def verify(file: Path, tolerance: float | None, **at_hand: Unpack[AtHand]) -> None:
     """See `oodbench.cli.evidence.verify`."""
-    given = tuple(checkpoint(str(one), data) for one in checkpoints)
-    resources = Resources(discover(plugins), data, given, suites, device)
+    resources = resources_of(at_hand)
     try:
         found = load(file)
     except RefusedError as error:

@@ -77,8 +77,10 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 # Tests, linters, the site, Ray.
+# torchattacks asks for a version of requests from 2021, which nothing here can be installed beside; any will do for it.
 $(DEVELOPING): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1
 	touch $@
 
 clean:

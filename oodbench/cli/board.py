@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from oodbench.cli.evidence import checkpoints_option, suite_files_option, tolerance_option
-from oodbench.cli.options import Examples, Group, data_option, device_option, plugin_option
+from oodbench.cli.evidence import checked_with
+from oodbench.cli.options import Examples, Group
 
 board_option = click.option(
     "--board",
@@ -43,12 +43,7 @@ def board() -> None:
     help="Where the archive lies for everybody: it is then named on the board, with its SHA-256, and not copied into "
     "it. For archives that are too large for a repository.",
 )
-@checkpoints_option
-@suite_files_option
-@tolerance_option
-@device_option
-@data_option
-@plugin_option
+@checked_with
 def add(**asked: Any) -> None:
     """Verify evidence, and let it begin entries or lower their figures.
 
@@ -67,12 +62,7 @@ def add(**asked: Any) -> None:
     cls=Examples, examples=("oodbench board check --board board", "oodbench board check --board board --data packs")
 )
 @board_option
-@checkpoints_option
-@suite_files_option
-@tolerance_option
-@device_option
-@data_option
-@plugin_option
+@checked_with
 def check(**asked: Any) -> None:
     """Verify every archive of a board again, and hold its entries against what these say.
 

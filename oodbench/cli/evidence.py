@@ -7,6 +7,7 @@ import click
 
 from oodbench.cli import completing
 from oodbench.cli.options import (
+    Decorated,
     Examples,
     data_option,
     device_option,
@@ -48,6 +49,14 @@ tolerance_option = click.option(
     help="How far a score that is calculated again may lie from the one in the evidence, as a share of the spread "
     "(interquartile range) of the ID scores; machines round otherwise. 0 asks for the same bits.  [default: 0.001]",
 )
+
+
+def checked_with(verb: Decorated) -> Decorated:
+    """The options of every verb that checks evidence, in the order of its help."""
+    options = (checkpoints_option, suite_files_option, tolerance_option, device_option, data_option, plugin_option)
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
 
 
 @click.command(
@@ -133,12 +142,7 @@ def _kind(of_images: bool) -> str:
     examples=("oodbench verify evidence.zip", "oodbench verify evidence.zip --checkpoint theirs.safetensors"),
 )
 @click.argument("file", type=click.Path(path_type=Path), metavar="EVIDENCE")
-@checkpoints_option
-@suite_files_option
-@tolerance_option
-@device_option
-@data_option
-@plugin_option
+@checked_with
 def verify(**asked: Any) -> None:
     """Check an archive of evidence, and say line by line what holds and what could not be looked at.
 

@@ -1,6 +1,6 @@
 """The training loop: what a step sees, when the learning rate falls, and that a killed training ends the same."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -12,55 +12,10 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.passes import Passes
 from oodbench.detectors.oe import OutlierExposure
 from oodbench.images.resident import IDImages, OutlierPool
-from oodbench.networks.network import Network, Representation
 from oodbench.objective import Batch, Objective, frozen
 from oodbench.suite import Recipe
 from oodbench.training.loop import TrainingData, epochs_done, train
-
-
-class Linear(Network):
-    """One linear layer behind a batch norm, whose running statistics are state too."""
-
-    def __init__(self, outputs: int = 2) -> None:
-        super().__init__()
-        self.bn = torch.nn.BatchNorm2d(3)
-        self.fc = torch.nn.Linear(48, outputs)
-        with torch.no_grad():
-            self.fc.weight.copy_(torch.linspace(-1, 1, self.fc.weight.numel()).view_as(self.fc.weight))
-            self.fc.bias.zero_()
-
-    def represent(self, images):
-        features = self.bn(images).flatten(1)
-        return Representation(self.fc(features), features, ())
-
-
-def data(count=10, outliers=40):
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (count, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    pool = torch.randint(0, 256, (outliers, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    return TrainingData(IDImages(images, torch.arange(count) % 2), OutlierPool(pool, 0, ("crop", "flip")))
-
-
-RECIPE = Recipe(epochs=4, drops=(2, 3), learning_rate=0.1, augment=("crop",))
-
-
-def weights(network):
-    return torch.cat([value.flatten().double() for value in network.state_dict().values()])
-
-
-@dataclass(frozen=True)
-class Spy(Objective):
-    """Cross-entropy that writes down what it sees."""
-
-    id_batch: int = 4
-    outlier_batch: int = 3
-
-    def loss(self, network, batch, generator):
-        seen.append((network.training, batch))
-        return super().loss(network, batch, generator)
-
-
-seen: list[tuple[bool, Batch]] = []
+from tests.training.loopsubjects import RECIPE, Linear, Spy, data, seen, weights
 
 
 def test_every_step_gets_id_images_and_outliers(tmp_path):
@@ -98,42 +53,6 @@ def test_every_step_of_every_phase_has_the_rate_that_its_place_in_the_cycle_give
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     train(Linear(), Spy(), Recipe(epochs=2, warm_up=0.5, learning_rate=0.6), data(), 1, tmp_path / "x")
     assert rates == pytest.approx([0.1, 0.3, 0.5, 0.5, 0.3, 0.1])  # three steps an epoch, the middle of each
-
-
-@dataclass(frozen=True)
-class Shorter(Spy):
-    """A phase with a recipe of its own."""
-
-    def recipe(self, of_suite):
-        return replace(of_suite, epochs=2, learning_rate=0.02, warm_up=0.5, drops=())
-
-
-@dataclass(frozen=True)
-class ThenShorter(Objective):
-    """Another phase before it."""
-
-    id_batch: int = 4
-
-    def phases(self):
-        return (Spy(), Shorter())
-
-
-def test_a_phase_may_have_a_recipe_of_its_own(tmp_path, monkeypatch):
-    rates = []
-    step = torch.optim.SGD.step
-
-    def spy(self, *given, **more):
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *given, **more)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
-    seen.clear()
-    train(Linear(), ThenShorter(), Recipe(epochs=1, learning_rate=0.6), data(), 1, tmp_path / "x")
-    # Three steps an epoch: one epoch at 0.6, then one up to 0.02 and one down from there.
-    assert rates[:3] == [0.6] * 3
-    assert rates[3:] == pytest.approx([0.02 * sixth / 3 for sixth in (0.5, 1.5, 2.5, 2.5, 1.5, 0.5)])
-    assert [batch.done for _, batch in seen] == pytest.approx([0, 1 / 3, 2 / 3, *(step / 6 for step in range(6))])
-    assert epochs_done(tmp_path / "x") == 3
 
 
 @dataclass(frozen=True)
@@ -239,105 +158,6 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, killed_in_epoch
     steps: list[int] = []
     with pytest.raises(Killed):
         train(Linear(), Mortal(id_batch=4, outlier_batch=3), RECIPE, data(), 1, tmp_path / "killed")
-    resumed = Linear()
-    train(resumed, objective, RECIPE, data(), 1, tmp_path / "killed")
-    assert torch.equal(weights(resumed), weights(whole))
-
-
-@dataclass(frozen=True)
-class Second(Objective):
-    """The second of two phases, with a parameter group of its own."""
-
-    id_batch: int = 10
-    outlier_batch: int = 3
-
-    def parameter_groups(self, network):
-        return [{"params": list(network.fc.parameters()), "lr": 0.5, "weight_decay": 0.0}]
-
-
-@dataclass(frozen=True)
-class TwoPhases(Objective):
-    """Plain training, then another."""
-
-    def phases(self):
-        return (Objective(id_batch=10), Second())
-
-
-@dataclass(frozen=True)
-class HeadByAdam(Second):
-    """Only the last layer learns, by another optimizer."""
-
-    outlier_batch: int = 0
-
-    def optimizer(self, groups, recipe):
-        return torch.optim.Adam(groups, betas=(0.5, 0.9))
-
-    def loss(self, network, batch, generator):
-        assert [name for name, each in network.named_parameters() if each.requires_grad] == ["fc.weight", "fc.bias"]
-        return super().loss(network, batch, generator)
-
-
-@dataclass(frozen=True)
-class ThenHead(Objective):
-    """Everything learns, then the last layer alone."""
-
-    def phases(self):
-        return (Objective(id_batch=10), HeadByAdam())
-
-
-def test_what_is_in_no_parameter_group_stays_as_it_is(tmp_path):
-    plain, network = Linear(), Linear()
-    train(plain, Objective(id_batch=10), Recipe(epochs=2), data(), 1, tmp_path / "plain")
-    train(network, ThenHead(), Recipe(epochs=2), data(), 1, tmp_path / "x")
-    assert torch.equal(network.bn.weight, plain.bn.weight)
-    assert not torch.equal(network.fc.weight, plain.fc.weight)
-    assert all(each.requires_grad for each in network.parameters())
-
-
-def test_a_phase_steps_by_its_own_optimizer(tmp_path):
-    network = Linear()
-    with torch.no_grad():
-        before = network.fc.weight.clone()
-    train(network, HeadByAdam(), Recipe(epochs=1), data(), 1, tmp_path / "x")
-    # The first step of Adam is as long as its rate wherever there is a gradient.
-    torch.testing.assert_close((network.fc.weight - before).abs(), torch.full_like(before, 0.5), rtol=1e-3, atol=0)
-    state = torch.load(tmp_path / "x", weights_only=True)["optimizer"]
-    assert state["param_groups"][0]["betas"] == (0.5, 0.9)
-
-
-def test_every_phase_starts_with_a_fresh_optimizer_and_its_own_rates(tmp_path, monkeypatch):
-    rates, momenta = [], []
-    step = torch.optim.SGD.step
-
-    def spy(self, *args, **kwargs):
-        rates.append(self.param_groups[0]["lr"])
-        momenta.append(len(self.state))
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
-    train(Linear(), TwoPhases(), RECIPE, data(), 1, tmp_path / "x")
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.001, 0.5, 0.5, 0.05, 0.005])
-    assert momenta[0] == momenta[4] == 0
-
-
-@pytest.mark.parametrize(
-    ("objective", "killed_in_step"),
-    [*((TwoPhases(), step) for step in (3, 4, 5, 7)), (ThenShorter(), 13), (ThenShorter(), 16)],
-)
-def test_a_training_killed_in_any_phase_goes_on_to_the_same_weights(tmp_path, monkeypatch, objective, killed_in_step):
-    whole = Linear()
-    train(whole, objective, RECIPE, data(), 1, tmp_path / "whole")
-    step, steps = torch.optim.SGD.step, []
-
-    def mortal(self, *args, **kwargs):
-        steps.append(1)
-        if len(steps) == killed_in_step + 1:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(torch.optim.SGD, "step", mortal)
-        train(Linear(), objective, RECIPE, data(), 1, tmp_path / "killed")
     resumed = Linear()
     train(resumed, objective, RECIPE, data(), 1, tmp_path / "killed")
     assert torch.equal(weights(resumed), weights(whole))

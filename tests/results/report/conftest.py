@@ -1,9 +1,13 @@
 """Results made by hand, so that a page of any size takes no run."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
@@ -117,3 +121,34 @@ def page(tmp_path_factory):
     path = folder / "report.html"
     path.write_bytes(render(boards(cells, write_sets(folder / "data"))))
     return path
+
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+PROGRAMS = ("chromium", "chromedriver")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """One browser for all tests, with a profile of its own."""
+    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
+        absent = f"there is no {' and no '.join(missing)}"
+        assert os.environ.get("OODBENCH_BROWSER") != "required", f"OODBENCH_BROWSER=required, and {absent}"
+        pytest.skip(f"{absent}: the page is not tried in a browser")
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

@@ -4,103 +4,16 @@ Debian's packages chromium and chromium-driver are enough. Without them these te
 OODBENCH_BROWSER=required.
 """
 
-import csv
-import io
-import json
-import os
-import shutil
-from contextlib import contextmanager
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from oodbench.results.report import Other, boards, render, site_of, write_site
+from tests.results.report.browsing import column, draw_everything, names, shown
 from tests.results.report.conftest import maker
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-PROGRAMS = ("chromium", "chromedriver")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """One browser for all tests, with a profile of its own."""
-    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
-        absent = f"there is no {' and no '.join(missing)}"
-        assert os.environ.get("OODBENCH_BROWSER") != "required", f"OODBENCH_BROWSER=required, and {absent}"
-        pytest.skip(f"{absent}: the page is not tried in a browser")
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-@contextmanager
-def shown(chromium, path, width=1280, scheme="light", address=""):
-    """The page open in a window at an `address` within it; afterwards nothing may have been logged, or asked for
-    elsewhere.
-    """
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    chromium.get("about:blank")
-    for log in ("browser", "performance"):
-        chromium.get_log(log)
-    chromium.get(f"{path.as_uri()}#{address}" if address else path.as_uri())
-    yield chromium
-    assert chromium.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = {
-        event["params"]["request"]["url"].partition("#")[0]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert {url for url in asked if not url.startswith("data:")} == {path.as_uri()}
-
-
-def names(browser):
-    """Detectors in the order of the leaderboard."""
-    return [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#board tbody th")]
-
-
-def column(browser, name):
-    """The heading of a column, called as in `linf/fpr95`."""
-    return browser.find_element(By.CSS_SELECTOR, f"#board th[data-column='{name}']")
-
-
-def draw_everything(browser):
-    """Open all details and scroll past every chart, each of which must then hold a drawing."""
-    browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    WebDriverWait(browser, 10).until(
-        lambda _: browser.execute_script(
-            "return [...document.querySelectorAll('details.cell')].every((one) => one.querySelector('.chart'))"
-        )
-    )
-    charts = browser.find_elements(By.CSS_SELECTOR, ".chart")
-    for chart in charts:
-        browser.execute_script("arguments[0].scrollIntoView()", chart)
-        WebDriverWait(browser, 10).until(lambda _, chart=chart: chart.find_elements(By.CSS_SELECTOR, "svg"))
-    return charts
 
 
 def test_it_loads_alone_and_leads_with_the_leaderboard(chromium, page):
@@ -331,101 +244,6 @@ def test_ranks_are_of_all_rows_and_leave_out_what_is_not_to_be_believed(chromium
         assert browser.find_element(By.CSS_SELECTOR, "#board td.rank").text == "1"
         column(browser, "/name").find_element(By.TAG_NAME, "button").click()
         assert browser.find_element(By.CSS_SELECTOR, "#board td.rank").text == "1"
-
-
-def looks(browser):
-    """Whatever of the page its address holds."""
-    chosen = {
-        box.find_element(By.XPATH, "..").text.split("\n")[0]: Select(box).first_selected_option.text
-        for box in browser.find_elements(By.CSS_SELECTOR, "main > .controls select")
-    }
-    ticked = [one.is_selected() for one in browser.find_elements(By.CSS_SELECTOR, ".controls input[type=checkbox]")]
-    opened = [one.text.split("\n")[0] for one in browser.find_elements(By.CSS_SELECTOR, "details.cell[open] .name")]
-    return browser.find_element(By.ID, "board").text, chosen, ticked, opened
-
-
-def test_the_address_holds_what_is_shown_and_a_reload_shows_it_again(chromium, page):
-    with shown(chromium, page) as browser:
-        assert "#" not in browser.current_url
-        usual = looks(browser)
-        column(browser, "clean/auroc").find_element(By.TAG_NAME, "button").click()
-        column(browser, "clean/auroc").find_element(By.TAG_NAME, "button").click()
-        browser.find_element(By.ID, "filter").send_keys("able fox")
-        Select(browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")).select_by_visible_text(
-            "cats"
-        )
-        Select(browser.find_element(By.XPATH, "//label[starts-with(., 'Bars show')]/select")).select_by_visible_text(
-            "AUROC"
-        )
-        browser.find_element(By.XPATH, "//label[.='linf-eps8']/input").click()
-        browser.find_element(By.XPATH, "//label[.='95 % intervals']/input").click()
-        browser.find_element(By.LINK_TEXT, "able").click()
-        found = looks(browser)
-        assert found != usual and found[3] == ["able"]
-        assert browser.find_element(By.ID, "sets").text == "AUROC by task and set"
-        browser.refresh()
-        assert looks(browser) == found
-        assert column(browser, "clean/auroc").get_attribute("aria-sort") == "ascending"
-        Select(browser.find_element(By.CSS_SELECTOR, "#which select")).select_by_index(1)
-        browser.refresh()
-        assert "7 images of each set" in browser.find_element(By.TAG_NAME, "h1").text
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["sort=gone/fpr95&order=up&view=x&metric=x&task=gone&keep=7&row=gone&results=99", "%E0%A4%A", "row-999", "a=b=c&&"],
-)
-def test_an_address_that_asks_for_what_is_not_there_shows_the_page(chromium, page, address):
-    with shown(chromium, page, address=address) as browser:
-        assert browser.find_element(By.TAG_NAME, "h1").text.startswith("toys")
-        assert column(browser, "/name")
-
-
-def test_intervals_are_shown_on_demand(chromium, page):
-    with shown(chromium, page) as browser:
-        assert not browser.find_elements(By.CSS_SELECTOR, "#board .interval")
-        browser.find_element(By.XPATH, "//label[.='95 % intervals']/input").click()
-        cells = browser.find_elements(By.CSS_SELECTOR, "#board .interval")
-        assert cells and all(" to " in cell.text for cell in cells)
-
-
-def saved(browser, button):
-    """The name and the text of the file that a button saves."""
-    browser.execute_script("window.files = []; window.save = (name, type, text) => files.push([name, text])")
-    browser.execute_script("arguments[0].click()", button)
-    ((name, text),) = browser.execute_script("return files")
-    return name, text
-
-
-def test_the_table_is_saved_as_csv(chromium, page):
-    with shown(chromium, page, address="filter=able+fox") as browser:
-        name, text = saved(browser, browser.find_element(By.XPATH, "//button[.='Save as CSV']"))
-        assert name == "toys-version-1.csv"
-        rows = list(csv.DictReader(io.StringIO(text)))
-        assert [row["detector"] for row in rows] == ["able", "</script>'\"<b>fox</b>"]
-        shown_first = browser.find_elements(By.CSS_SELECTOR, "#board tbody tr:first-child td")[1:3]
-        on_page = [float(cell.text.split()[0].rstrip("†‡")) for cell in shown_first]
-        figures = [float(rows[0][f"clean {metric} %"]) for metric in ("fpr95", "auroc")]
-        assert figures == pytest.approx(on_page, abs=0.006)
-        assert float(rows[0]["linf auroc % low"]) < float(rows[0]["linf auroc %"]) < float(rows[0]["linf auroc % high"])
-        assert rows[1]["linf auroc %"] == ""
-        formula = browser.execute_script("return csv([['=1+1', '+x', 'a,\"b\"', -3]])")
-        assert formula == '\'=1+1,\'+x,"a,""b""",-3\r\n'
-
-
-def test_a_chart_is_saved_as_an_svg_that_stands_alone(chromium, page):
-    with shown(chromium, page) as browser:
-        draw_everything(browser)
-        buttons = browser.find_elements(By.XPATH, "//figcaption/button[.='SVG']")
-        assert len(buttons) == len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
-        curve = browser.find_element(By.CSS_SELECTOR, ".curves figcaption button")
-        for button, names in ((buttons[0], ("cats", "able")), (curve, ("able", "baker"))):
-            name, text = saved(browser, button)
-            drawing = ElementTree.fromstring(text)
-            assert name.endswith(".svg") and drawing.tag == "{http://www.w3.org/2000/svg}svg"
-            assert "var(" not in text and "class=" not in text
-            words = ["".join(one.itertext()) for one in drawing.iter("{http://www.w3.org/2000/svg}text")]
-            assert set(names) <= set(words)
 
 
 def test_results_beside_others_are_marked_where_they_differ(chromium, made, tmp_path):

@@ -16,8 +16,8 @@ from oodbench.objective import Objective
 from oodbench.suite import Recipe
 from oodbench.training.loop import train
 from tests.detectors.steps import Linear, batch
-from tests.training.test_loop import Linear as SmallNetwork
-from tests.training.test_loop import data
+from tests.training.loopsubjects import Linear as SmallNetwork
+from tests.training.loopsubjects import data
 
 SUITE = Recipe(epochs=3, drops=(2,), learning_rate=0.1, momentum=0.8, weight_decay=1e-3, augment=("crop",))
 

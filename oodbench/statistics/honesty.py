@@ -39,7 +39,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "stalled": Flag(0.05, "the climb found nothing after its tenth step on {value:.0%} of the images"),
     "unconverged": Flag(
-        0.01,
+        0.005,
         "200 more steps of Adam from where the attack ended lower the AUROC by {value:.1%} over the few images that "
         "get them: it has not converged",
     ),

@@ -112,3 +112,10 @@ def test_a_score_of_the_wrong_sign_is_named_where_every_set_shows_it():
     # Eight images of each kind, all of which the score tells apart at random: 0.3 comes up one time in ten.
     assert honesty.upside_down([(0.3, 8, 8)]) == ""
     assert honesty.upside_down([(0.0, 8, 8)])
+
+
+def test_an_attack_that_could_be_beaten_by_half_a_point_says_so():
+    quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
+    assert honesty.warnings({**quiet, "unconverged": 0.004}) == {}
+    said = honesty.warnings({**quiet, "unconverged": 0.006})
+    assert "lower the AUROC by 0.6%" in said["unconverged"]

@@ -41,7 +41,9 @@ def attacked(steps: int, keep: bool = True, **asked: object) -> Evidence:
         rows = [
             row
             for cell in cells(Path(folder))
-            for row in making.of_result(cell, making.attacks_in(cell, ()), resources(), lambda _: None)
+            for row in making.of_result(
+                cell, making.attacks_in(cell, ()), resources(), lambda _: None, making.as_images
+            )
         ]
     return making.joined(rows, "a test", "")
 

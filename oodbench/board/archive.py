@@ -1,7 +1,8 @@
 """Evidence on disk: a zip archive of a description, arrays as safetensors, and networks that are kept nowhere else.
 
     evidence.json                  see `oodbench.board.description`
-    rows/01.safetensors            id/scores; of each set ood/NAME/indices, ood/NAME/scores, and ood/NAME/images if kept
+    rows/01.safetensors            id/scores; of each set ood/NAME/indices, ood/NAME/scores, and if images were kept
+                                   ood/NAME/images, or ood/NAME/changes in their place
     networks/DIGEST.safetensors    weights, by their digest
 
 Nothing else may be in it. It is read in memory, nothing is ever unpacked to where it says, and no pickle is opened.
@@ -54,12 +55,15 @@ class SetArrays:
     Attributes:
         indices: int64 (N,), places of the images in the whole set.
         scores: float64 (N,), of the attacked images.
-        images: uint8 (N, H, W, 3), these; None where the attack is to be carried out again.
+        images: uint8 (N, H, W, 3), these; None where there are their changes, or the attack is to be carried out again.
+        changes: uint8 (N, H, W, 3), each image less its source, modulo 256, which makes the image for whoever has the
+            source and shows it to nobody else; None where there are the images, or neither.
     """
 
     indices: Whole
     scores: Floats
     images: Pixels | None
+    changes: Pixels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,8 @@ def arrays(id_scores: Floats, sets: Mapping[str, SetArrays]) -> bytes:
     found: dict[str, npt.NDArray[Any]] = {ID_SCORES: id_scores}
     for name, one in sets.items():
         found |= {_of(name, "indices"): one.indices, _of(name, "scores"): one.scores}
-        found |= {} if one.images is None else {_of(name, "images"): np.ascontiguousarray(one.images)}
+        kept = {"images": one.images, "changes": one.changes}
+        found |= {_of(name, what): np.ascontiguousarray(each) for what, each in kept.items() if each is not None}
     return safetensors.numpy.save(found)
 
 
@@ -216,7 +221,9 @@ def _read(said: RowSaid, raw: bytes, name: str) -> Row:
         raise RefusedError(f"reused digest: {name} is not the file whose SHA-256 the description has")
     found = _tensors(raw, name)
     wanted = {ID_SCORES} | {_of(one.name, what) for one in said.sets for what in ("indices", "scores")}
-    wanted |= {_of(one.name, "images") for one in said.sets if one.kept}
+    for one in said.sets:
+        changes = _of(one.name, "changes")
+        wanted |= {changes if changes in found else _of(one.name, "images")} if one.kept else set()
     if odd := sorted(wanted ^ found.keys()):
         raise RefusedError(f"{name}: {printable(odd[0])[:80]} is missing, or nothing that a row has")
     sets = {one.name: _arrays_of(one.name, one.count, found, name) for one in said.sets}
@@ -228,18 +235,25 @@ def _read(said: RowSaid, raw: bytes, name: str) -> Row:
 
 
 def _arrays_of(one: str, count: int, found: Mapping[str, npt.NDArray[Any]], name: str) -> SetArrays:
-    indices, images = found[_of(one, "indices")], found.get(_of(one, "images"))
+    indices = found[_of(one, "indices")]
+    images, changes = (found.get(_of(one, what)) for what in ("images", "changes"))
     if indices.dtype != np.int64 or indices.shape != (count,):
         raise RefusedError(
             f"{name}: the indices of {one} are {indices.dtype} {indices.shape}, expected int64 ({count},)"
         )
     if len(np.unique(indices)) != count:
         raise RefusedError(f"{name}: {one} has an image twice, and an image counts once")
-    if images is not None and images.dtype != np.uint8:
-        raise RefusedError(f"off the grid: the images of {one} in {name} are {images.dtype}, and 8-bit ones are uint8")
-    if images is not None and (images.ndim != 4 or len(images) != count or images.shape[3] != 3 or not images.size):
-        raise RefusedError(f"{name}: the images of {one} have the shape {images.shape}, expected ({count}, H, W, 3)")
-    return SetArrays(indices, _scores(found[_of(one, "scores")], count, f"{name}: scores of {one}"), images)
+    for what, pixels in (("images", images), ("changes", changes)):
+        if pixels is not None:
+            _require_pixels(pixels, count, f"{what} of {one} in {name}")
+    return SetArrays(indices, _scores(found[_of(one, "scores")], count, f"{name}: scores of {one}"), images, changes)
+
+
+def _require_pixels(pixels: npt.NDArray[Any], count: int, what: str) -> None:
+    if pixels.dtype != np.uint8:
+        raise RefusedError(f"off the grid: the {what} are {pixels.dtype}, and 8-bit ones are uint8")
+    if pixels.ndim != 4 or len(pixels) != count or pixels.shape[3] != 3 or not pixels.size:
+        raise RefusedError(f"the {what} have the shape {pixels.shape}, expected ({count}, H, W, 3)")
 
 
 def _scores(array: npt.NDArray[Any], count: int | None, where: str) -> Floats:

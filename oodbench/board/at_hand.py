@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -271,14 +272,9 @@ def _file(suite: Suite, resources: Resources) -> Path | str:
 
 
 def kept_as(network: Path, data: Path) -> str:
-    """The name under which a file is kept for everybody; "" where it is on no shelf."""
-    file = split(network)[0]
-    for one in pretrained.known(data).values():
-        if any(
-            one.place(shelves).is_file() and one.place(shelves).samefile(file) for shelves in pretrained.roots(data)
-        ):
-            return one.name
-    return ""
+    """The name under which a file, or a copy of it, is kept for everybody; "" where it is on no shelf."""
+    digest = sha256(split(network)[0].read_bytes()).hexdigest()
+    return next((one.name for one in pretrained.known(data).values() if one.sha256 == digest), "")
 
 
 def kept_file(name: str, data: Path) -> Path | None:

@@ -89,7 +89,8 @@ class SetSaid:
     Attributes:
         name: of the image set.
         count: attacked images of it.
-        kept: they are in the archive; otherwise the attack is to be carried out again.
+        kept: they are in the archive, as they are or as what was changed; otherwise the attack is to be carried out
+            again.
         images: SHA-256 of them, see `oodbench.images.imageset.images_digest`.
         sources: the same of the images that they were made of.
         auroc, fpr95: fractions in [0, 1], of their scores against the ID scores.

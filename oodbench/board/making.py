@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +46,21 @@ from oodbench.tasks.task import NORMS
 from oodbench.version import __version__
 
 CHECKS = "check_"
+
+Keep = Callable[[SetArrays, ImageSet], SetArrays]
+"""What an archive has of a set, from all that there is of it and the images that it was made of."""
+
+
+def as_images(one: SetArrays, _: ImageSet) -> SetArrays:
+    """The attacked images as they are, for anybody to look at."""
+    return one
+
+
+def as_changes(one: SetArrays, sources: ImageSet) -> SetArrays:
+    """What the attack changed in each image: enough for whoever has the image set, and nobody's photograph."""
+    if one.images is None:
+        return one
+    return replace(one, images=None, changes=one.images - sources.pixels(places(sources, one.indices)))
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
 
 
 def of_result(
-    cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Callable[[str], None]
+    cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Callable[[str], None], keep: Keep
 ) -> list[tuple[Row, Network]]:
     """A row of evidence for each attack on a result's detector.
 
@@ -122,6 +137,7 @@ def of_result(
         attacks: see `attacks_in`.
         resources: where its images and its network are looked for.
         say: told of what is amiss.
+        keep: what the archive has of attacked images.
 
     Raises:
         OodbenchError: images or the network are not here, or are not those that were scored.
@@ -163,7 +179,7 @@ def of_result(
             )
         with _sayable(str(cell.path)):
             case = _case_of(about, id_group, task_of(told["constants"]), kept_as(here.file, resources.data))
-            rows.append((_row(case, told, measured, _made_by(about, groups)), here.network))
+            rows.append((_row(case, told, measured, _made_by(about, groups), keep), here.network))
     return rows
 
 
@@ -213,7 +229,7 @@ def _sayable(what: str) -> Iterator[None]:
         raise OodbenchError(f"{what} cannot be evidence: {error}") from error
 
 
-def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tuple[Row, Network]:
+def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep: Keep) -> tuple[Row, Network]:
     """A row of evidence for an attack of somebody's own, whose images are scored here.
 
     Args:
@@ -221,6 +237,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tu
         asked: what it attacked.
         resources: where images are looked for.
         network: file of the network.
+        keep: what the archive has of attacked images.
 
     Raises:
         OodbenchError: an image is not in the ball around its source; a set is none of the suite's; something is not
@@ -261,7 +278,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path) -> tu
             limit=asked.limit,
         )
         made = Made(__version__, machine["torch"], machine["hardware"], now, "")
-        return _row(case, told, _Measured(here.id_scores, sets, sources, {}), made), here.network
+        return _row(case, told, _Measured(here.id_scores, sets, sources, {}), made, keep), here.network
 
 
 def _sources_of(own: Own, asked: Asked, resources: Resources) -> dict[str, ImageSet]:
@@ -289,15 +306,16 @@ class _Measured:
     digests: Mapping[str, str]
 
 
-def _row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made) -> Row:
+def _row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
     """A row; `told` are the fields of `RowSaid` that say what the attack was, and of which run."""
     id_scores, sets = measured.id_scores, measured.sets
     said = tuple(
         _said(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
         for name, one in sets.items()
     )
-    raw = sha256(arrays(id_scores, sets)).hexdigest()
-    return Row(RowSaid(case=case, **told, sets=said, arrays=raw, made=made), id_scores, sets)
+    kept = {name: keep(one, measured.sources[name]) for name, one in sets.items()}
+    raw = sha256(arrays(id_scores, kept)).hexdigest()
+    return Row(RowSaid(case=case, **told, sets=said, arrays=raw, made=made), id_scores, kept)
 
 
 def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetSaid:
@@ -335,12 +353,12 @@ def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
 def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -> list[Path]:
     """Files that may be the network that a result was scored with."""
     given = str(about.get("checkpoint", ""))
-    there = [*resources.networks, *([Path(given)] if given else [])]
-    there.append(cell.path.parents[2] / "networks" / str(about.get("network_file", "")))
-    found = [file for file in there if split(file)[0].is_file()]
-    if title := str(about.get("pretrained", "")):  # kept for everybody, and perhaps elsewhere by now
+    there = [*([Path(given)] if given else []), cell.path.parents[2] / "networks" / str(about.get("network_file", ""))]
+    found = [file for file in resources.networks if split(file)[0].is_file()]
+    if title := str(about.get("pretrained", "")):  # kept for everybody: named, not carried, whichever copy was scored
         names = (title, f"{title}-seed{about['seed']}")
         found += [file for name in names if (file := kept_file(name, resources.data))]
+    found += [file for file in there if split(file)[0].is_file()]
     if not found:
         raise OodbenchError(
             f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"

@@ -16,6 +16,14 @@ LOOKED = 8
 """Images outside the ball whose true source is looked for."""
 
 
+def restored(changes: Pixels, indices: Whole, sources: ImageSet) -> Pixels:
+    """Attacked images, uint8 (N, H, W, 3), from what was changed in their sources; see `archive.SetArrays`.
+
+    The sources are there, and of the same size.
+    """
+    return sources.pixels(places(sources, indices)) + changes
+
+
 def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon: int) -> str:
     """What is wrong with attacked images, by name; "" where each lies in the ball around its source.
 
@@ -28,9 +36,8 @@ def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon:
     """
     if said := missing(indices, sources):
         return said
-    if images.shape[1:] != sources.images.shape[1:]:
-        sizes = [" x ".join(map(str, shape[1:3])) for shape in (images.shape, sources.images.shape)]
-        return f"wrong source image: images are {sizes[0]} pixels, and those of {sources.name} {sizes[1]}"
+    if said := other_size(images, sources):
+        return said
     where = places(sources, indices)
     outside = [
         number
@@ -52,6 +59,14 @@ def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon:
         f"outside the ball: {len(outside)} of {len(images)} images, the first for no. {indices[first]} of "
         f"{sources.name}, which is {far:.4g} of 255 away where {epsilon} are allowed"
     )
+
+
+def other_size(images: Pixels, sources: ImageSet) -> str:
+    """That images, or changes of some, are of another size than their sources, in words; "" if they are not."""
+    if images.shape[1:] == sources.images.shape[1:]:
+        return ""
+    sizes = [" x ".join(map(str, shape[1:3])) for shape in (images.shape, sources.images.shape)]
+    return f"wrong source image: images are {sizes[0]} pixels, and those of {sources.name} {sizes[1]}"
 
 
 def missing(indices: Whole, sources: ImageSet) -> str:

@@ -25,7 +25,7 @@ from oodbench.board.at_hand import (
     with_weights,
 )
 from oodbench.board.description import OWN, SetSaid
-from oodbench.board.sources_check import amiss, missing
+from oodbench.board.sources_check import amiss, missing, other_size, restored
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
@@ -150,10 +150,10 @@ class _Look:
             asked, suite = self._suite()
             found = replace(found, suite=suite)
             self._attack()
-            sources = self._sources(suite)
+            attacked = self._attacked(suite)
             here = self._network(asked)
             ready = self._id_scores(here)
-            sets = {name: self._set(ready, name, images) for name, images in sources.items()}
+            sets = {name: self._set(ready, name, *one) for name, one in attacked.items()}
             found = replace(
                 found, id_scores=self._judged_id(ready), sets={name: one for name, one in sets.items() if one}
             )
@@ -223,8 +223,11 @@ class _Look:
         if wrong:
             raise _StopError
 
-    def _sources(self, suite: Suite) -> dict[str, ImageSet]:
-        """The OOD sets that are here, and whose images are those that were attacked."""
+    def _attacked(self, suite: Suite) -> dict[str, tuple[ImageSet, Pixels | None]]:
+        """The OOD sets that are here, whose images are those that were attacked, and what became of these.
+
+        None where the archive does not have that.
+        """
         found = {}
         for said in self.row.said.sets:
             try:
@@ -233,7 +236,9 @@ class _Look:
                 self._say(Status.UNCHECKED, f"{said.name}, sources and ball", _first(error))
                 continue
             if self._sources_hold(said, sources):
-                found[said.name] = sources
+                images = self._kept(said, sources)
+                if images is None or self._ball_holds(said, images, sources):
+                    found[said.name] = sources, images
         return found
 
     def _sources_hold(self, said: SetSaid, sources: ImageSet) -> bool:
@@ -241,8 +246,17 @@ class _Look:
         wrong = missing(one.indices, sources)
         if not wrong and images_digest(sources.pixels(places(sources, one.indices))) != said.sources:
             wrong = f"wrong source image: {said.name} here are not the images that the evidence says to be made of"
+        if not wrong and one.changes is not None:
+            wrong = other_size(one.changes, sources)
+            if not wrong and images_digest(restored(one.changes, one.indices, sources)) != said.images:
+                wrong = "reused digest: its changes do not make the images whose SHA-256 it says"
         self._check(f"{said.name}, sources", wrong, f"{said.count} images, those of {said.name} here")
-        return not wrong and (one.images is None or self._ball_holds(said, one.images, sources))
+        return not wrong
+
+    def _kept(self, said: SetSaid, sources: ImageSet) -> Pixels | None:
+        """The attacked images of a set that the archive has, as they are or as what was changed; None for neither."""
+        one = self.row.sets[said.name]
+        return one.images if one.changes is None else restored(one.changes, one.indices, sources)
 
     def _ball_holds(self, said: SetSaid, images: Pixels, sources: ImageSet) -> bool:
         wrong = amiss(images, self.row.sets[said.name].indices, sources, self.case.norm, self.case.epsilon)
@@ -294,12 +308,11 @@ class _Look:
         self._compare(f"ID scores, {images.name}", self.row.id_scores, ready.id_scores, ready.id_scores)
         return ready
 
-    def _set(self, here: AtHand, name: str, sources: ImageSet) -> SetSeen | None:
-        """The scores of one set, and the figures that follow."""
+    def _set(self, here: AtHand, name: str, sources: ImageSet, images: Pixels | None) -> SetSeen | None:
+        """The scores of one set, and the figures that follow; without images the attack is carried out again."""
         said = next(one for one in self.row.said.sets if one.name == name)
         one = self.row.sets[name]
         where = places(sources, one.indices)
-        images = one.images
         if images is None:
             images = self._again(here, said, sources)
             if images is None:

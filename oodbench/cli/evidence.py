@@ -100,6 +100,12 @@ def checked_with(verb: Decorated) -> Decorated:
 @click.option(
     "--pretrained", is_flag=True, help="With --images: the network that is kept for everybody, instead of --checkpoint."
 )
+@click.option(
+    "--changes",
+    is_flag=True,
+    help="Put what the attack changed of each image into the archive, and not the image: for photographs that you may "
+    "not pass on. Whoever verifies it needs the image set.",
+)
 @checkpoints_option
 @seed_option
 @limit_option
@@ -112,7 +118,8 @@ def evidence(**asked: Any) -> None:
 
     Rows are chosen from a results folder, or made of images from an attack of your own. Each says of which suite,
     detector, network and ball it is, with digests of all of them. Images are in it where the run kept them
-    (--keep-images); where it did not, there is the seed, and the attack has to be carried out again to check it.
+    (--keep-images); where it did not, there is the seed, and the attack has to be carried out again to check it. With
+    --changes there is in place of each image what the attack changed in it.
     """
     if (asked["results"] is None) == (asked["file"] is None):
         raise click.UsageError("give a results folder, or attacked images of your own with --images FILE")

@@ -35,6 +35,7 @@ def evidence(
     by: str,
     note: str,
     pretrained: bool,
+    changes: bool,
     checkpoints: tuple[Path, ...],
     seed: int,
     limit: int | None,
@@ -47,16 +48,17 @@ def evidence(
     files = tuple(Path(name) for name in suites if Path(name).suffix == ".toml")
     given = tuple(checkpoint(str(one), data) for one in checkpoints)
     resources = Resources(discover(plugins), data, given, files, device)
+    keep = making.as_changes if changes else making.as_images
     if file is not None:
         assert epsilon is not None
         suite = suitefile.load(suites[0])
-        changes = tuple(settings.parse(text) for text in assignments)
-        asked = Asked(suite, resources.registry[names[0]], changes, "", limit or 0, seed)
+        changed = tuple(settings.parse(text) for text in assignments)
+        asked = Asked(suite, resources.registry[names[0]], changed, "", limit or 0, seed)
         own = making.Own(norm, epsilon, words, handed_in.read(file))
-        rows = [making.of_images(own, asked, resources, given[0] if given else _kept(asked, data))]
+        rows = [making.of_images(own, asked, resources, given[0] if given else _kept(asked, data), keep)]
     else:
         assert results is not None
-        rows = _rows(results, [Path(name).stem for name in suites], names, tasks, resources)
+        rows = _rows(results, [Path(name).stem for name in suites], names, tasks, resources, keep)
     made = making.joined(rows, by, note)
     write(output, made)
     _tell(output, made)
@@ -71,7 +73,12 @@ def _kept(asked: Asked, data: Path) -> Path:
 
 
 def _rows(
-    results: Path, suites: Sequence[str], names: Sequence[str], tasks: Sequence[str], resources: Resources
+    results: Path,
+    suites: Sequence[str],
+    names: Sequence[str],
+    tasks: Sequence[str],
+    resources: Resources,
+    keep: making.Keep,
 ) -> list[tuple[Row, Network]]:
     there = find(results)
     for line in there.left_out:
@@ -82,13 +89,17 @@ def _rows(
         if (suites and about["suite"] not in suites) or (names and about["detector"] not in names):
             continue
         if attacks := making.attacks_in(cell, tasks):
-            rows += making.of_result(cell, attacks, resources, lambda line: click.echo(f"WARNING: {line}", err=True))
+            rows += making.of_result(cell, attacks, resources, _warn, keep)
     if not rows:
         raise OodbenchError(
             f"{results} holds no attack of what was asked for: evidence is of attacks on OOD images in a ball, such as "
             "`oodbench run --suite digits-adv --detector msp --pretrained --task linf-adaptive --keep-images` makes"
         )
     return rows
+
+
+def _warn(line: str) -> None:
+    click.echo(f"WARNING: {line}", err=True)
 
 
 def _tell(output: Path, made: Evidence) -> None:

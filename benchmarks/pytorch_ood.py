@@ -27,7 +27,7 @@ from oodbench.images.resident import resident
 from oodbench.metrics import Floats
 from oodbench.networks.network import Network, batch_size
 from oodbench.scoring.clean import score_versions
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.tasks.versions import Versions
 
 MAGNITUDE, TEMPERATURE, NEIGHBOURS = 0.0014, 1000.0, 50
@@ -114,7 +114,7 @@ class _Sides:
         device = self.setting.device
         detectors = [self._detector(pair) for pair in pairs]
         heldout = resident(self.train.first(TUNED_ON), device)
-        fit(detectors, self.network, CLASSES, Evidence(train=resident(self.train, device), heldout=heldout))
+        fit(detectors, self.network, CLASSES, FittingImages(train=resident(self.train, device), heldout=heldout))
         scored = score_versions(detectors, self.tested, Versions(), "benchmark", device)
         return [each.scores for each in scored]
 

@@ -15,7 +15,7 @@ from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.scoring.batches import exact
 from oodbench.scoring.clean import score_versions
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.statistics.repeatability import SECOND_LOOKS
 from oodbench.tasks import Clean
 
@@ -74,7 +74,7 @@ def _all_at_once(setting: Setting, name: str, count: int) -> Row:
     learned, heldout = images(TRAIN, sizes.fitted, seed=3), images(TRAIN, TUNED_ON, seed=4)
     predicted = _spread(network, setting.tensors(learned))
     train = IDImages(resident(learned, setting.device).images, predicted)
-    fit(detectors, network, CLASSES, Evidence(train=train, heldout=resident(heldout, setting.device)))
+    fit(detectors, network, CLASSES, FittingImages(train=train, heldout=resident(heldout, setting.device)))
     tested = setting.tensors(test)
 
     def scored() -> object:

@@ -18,7 +18,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.metrics import auroc, curve
 from oodbench.networks.network import as_input
 from oodbench.running.config import RunConfig, prepared
-from oodbench.running.evidence import evidence
+from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import SuitePlan
 from oodbench.running.request import Machinery
 from oodbench.running.train_or_load import provide
@@ -142,6 +142,6 @@ def _fitted(plan: SuitePlan, machinery: Machinery) -> dict[str, Detector]:
             raise OodbenchError(f"no network is kept for {network_plan.names}: {network_plan.why}")
         network = provide(plan, network_plan, machinery, lambda _: None)
         detectors = [cell.detector for cell in network_plan.cells]
-        fit(detectors, network, plan.suite.id.classes, evidence(plan, detectors, machinery.device))
+        fit(detectors, network, plan.suite.id.classes, fitting_images(plan, detectors, machinery.device))
         found |= {detector.name: detector for detector in detectors}
     return found

@@ -26,7 +26,7 @@ from oodbench.networks.network import Network
 from oodbench.networks.statedicts import split
 from oodbench.registry import Registry
 from oodbench.running.config import RunConfig
-from oodbench.running.evidence import evidence as learned_from
+from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Machinery, choose_device
@@ -156,7 +156,7 @@ class AtHand:
             OodbenchError: the detector cannot be fitted.
         """
         with on_threads(self._threads):
-            shown = learned_from(self.plan, [self.detector], self.machinery.device)
+            shown = fitting_images(self.plan, [self.detector], self.machinery.device)
             fit([self.detector], self.network, self.plan.suite.id.classes, shown)
         return replace(self, id_scores=self._scores(self.id_images))
 

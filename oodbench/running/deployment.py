@@ -27,7 +27,7 @@ from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.results.tables.operating import chosen_on
 from oodbench.running import network_provenance
-from oodbench.running.evidence import evidence
+from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import CellPlan, NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Demands, Machinery, Request
@@ -104,7 +104,7 @@ class Deployment:
 
     def _fitted(self, network: Network) -> DeployedDetector:
         suite, detector = self.plan.suite, self.cell.detector
-        shown = evidence(self.plan, [detector], self.machinery.device)
+        shown = fitting_images(self.plan, [detector], self.machinery.device)
         (outcome,) = fit([detector], network, suite.id.classes, shown)
         about = self._about() | ({"tuned": outcome.tuned | self._perhaps_seen()} if outcome.tuned else {})
         _, height, width = self.plan.image_sets.shape(suite)

@@ -24,7 +24,7 @@ from oodbench.networks.network import Network, batch_size
 from oodbench.networks.of_features import NotInPackError
 from oodbench.results.store import Role
 from oodbench.running import label_check, normalisation_check
-from oodbench.running.evidence import evidence
+from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Machinery
@@ -90,7 +90,7 @@ class NetworkRun:
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
-        classes, shown = self._plan.suite.id.classes, evidence(self._plan, detectors, self._device)
+        classes, shown = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
         fitted = self._team.together(lambda: fit(detectors, self._network, classes, shown))
         spend(sum(self._plan.tuning(detector).both for detector in detectors))
         return fitted

@@ -21,7 +21,7 @@ from oodbench.networks.of_module import ModuleNetwork
 from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.scoring.evaluating import Bench, rows
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import handed
 from oodbench.tasks import ID_TASK, Task
@@ -52,14 +52,14 @@ class Learned:
     heldout: ImageSet | None = None
     outliers: ImageSet | None = None
 
-    def on(self, device: torch.device) -> Evidence:
+    def on(self, device: torch.device) -> FittingImages:
         """The same on the device."""
 
         def there(images: ImageSet | None) -> IDImages | None:
             return resident(images, device) if images is not None else None
 
         outliers = there(self.outliers)
-        return Evidence(there(self.train), there(self.heldout), None, outliers.images if outliers else None)
+        return FittingImages(there(self.train), there(self.heldout), None, outliers.images if outliers else None)
 
 
 def sample(images: Given, device: torch.device) -> torch.Tensor:
@@ -109,11 +109,11 @@ def fitted(
     Raises:
         OodbenchError: a detector cannot be fitted.
     """
-    evidence = learned.on(device)
+    shown = learned.on(device)
     if leave_out is None:
         require_outputs(detectors, network, classes)
     try:
-        fit(detectors, network, classes, evidence)
+        fit(detectors, network, classes, shown)
     except OodbenchError:
         if leave_out is None:
             raise
@@ -122,7 +122,7 @@ def fitted(
     found = []
     for one in detectors:  # one that cannot must not keep the others from it
         try:
-            fit([one], network, classes, evidence)
+            fit([one], network, classes, shown)
         except OodbenchError as error:
             leave_out(f"{one.name} is left out: {error}")
         else:

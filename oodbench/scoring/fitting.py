@@ -19,7 +19,7 @@ from oodbench.scoring.batches import exact
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FittingImages:
     """What there is to learn from, on the device.
 
     Attributes:
@@ -35,7 +35,7 @@ class Evidence:
     outliers: Pixels | None = None
 
 
-NOTHING = Evidence()
+NO_IMAGES = FittingImages()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Fitted:
     seconds: float
 
 
-def fit(detectors: Sequence[Detector], network: Network, classes: int, evidence: Evidence = NOTHING) -> list[Fitted]:
+def fit(
+    detectors: Sequence[Detector], network: Network, classes: int, shown: FittingImages = NO_IMAGES
+) -> list[Fitted]:
     """Make `detectors` over one network ready to score.
 
     Raises:
@@ -64,11 +66,11 @@ def fit(detectors: Sequence[Detector], network: Network, classes: int, evidence:
     fitted = []
     with exact(network):
         if observers:
-            _show(observers, clocks, network, classes, evidence.train)
+            _show(observers, clocks, network, classes, shown.train)
         for detector in detectors:
             with clocks[detector]:
                 detector.settle()
-                tuned = _tune(detector, evidence)
+                tuned = _tune(detector, shown)
             fitted.append(Fitted(tuned, clocks[detector].seconds))
     return fitted
 
@@ -103,17 +105,17 @@ def _seen(network: Network, pixels: Tensor, labels: Tensor, which: slice) -> tup
     return network.represent(as_input(pixels[which])), labels[which]
 
 
-def _tune(detector: Detector, evidence: Evidence) -> dict[str, Any]:
+def _tune(detector: Detector, shown: FittingImages) -> dict[str, Any]:
     wanted = detector.tuning()
     if wanted is None:
         return {}
-    images = _tuning_images(detector.name, wanted, evidence)
+    images = _tuning_images(detector.name, wanted, shown)
     about = {"source": wanted.source, "id_images": len(images.id), "outliers": len(images.outliers)}
     return {**about, **detector.tune(images)}
 
 
-def _tuning_images(name: str, wanted: Tuning, evidence: Evidence) -> TuningImages:
-    found = {"heldout": evidence.heldout, "id-test": evidence.id_test}[wanted.source]
+def _tuning_images(name: str, wanted: Tuning, shown: FittingImages) -> TuningImages:
+    found = {"heldout": shown.heldout, "id-test": shown.id_test}[wanted.source]
     if found is None:
         raise OodbenchError(
             f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N"
@@ -122,8 +124,8 @@ def _tuning_images(name: str, wanted: Tuning, evidence: Evidence) -> TuningImage
     chosen, labels = found.images[order], found.labels[order]
     if not wanted.outliers:
         return TuningImages(chosen, labels, chosen[:0])
-    if evidence.outliers is None or not len(evidence.outliers):
+    if shown.outliers is None or not len(shown.outliers):
         raise OodbenchError(
             f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N"
         )
-    return TuningImages(chosen, labels, evidence.outliers[: wanted.images])
+    return TuningImages(chosen, labels, shown.outliers[: wanted.images])

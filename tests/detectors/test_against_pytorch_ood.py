@@ -19,7 +19,7 @@ from oodbench.images.resident import IDImages, resident
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.networks.of_features import FeatureNetwork, Made
 from oodbench.registry import discover
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 
 theirs = pytest.importorskip("pytorch_ood.detector", reason="pytorch-ood is one of the packages of oodbench[bench]")
 odin_preprocessing = theirs.odin.odin_preprocessing
@@ -57,7 +57,7 @@ class Bench:
         cls = REGISTRY[name]
         detector = cls(cls.Parameters(**parameters))
         seen = self.images(0, self.labels if labels is None else labels)
-        fit([detector], self.network, CLASSES, Evidence(train=seen, heldout=seen))
+        fit([detector], self.network, CLASSES, FittingImages(train=seen, heldout=seen))
         self.fitted = detector
         with torch.no_grad():
             return detector.score(as_input(self.images(SEEN, torch.full((ASKED,), -1)).images)).numpy()
@@ -280,7 +280,7 @@ class Photographs:
         detector = cls(cls.Parameters(**parameters))
         heldout = IDImages(self.heldout, torch.arange(len(self.heldout)) % CLASSES)
         seen = IDImages(self.seen, self.labels)
-        fit([detector], self.network, CLASSES, Evidence(seen, heldout, None, self.asked))
+        fit([detector], self.network, CLASSES, FittingImages(seen, heldout, None, self.asked))
         return detector
 
     def scores(self, name, **parameters):

@@ -22,7 +22,7 @@ from oodbench.networks.network import Network, Representation, as_input
 from oodbench.networks.of_text import TextNetwork
 from oodbench.objective import Objective
 from oodbench.registry import discover
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.suite import Recipe
 from oodbench.tasks import Linf
 from oodbench.training.loop import TrainingData, train
@@ -132,8 +132,8 @@ def fitted(name):
     cls = REGISTRY[name]
     small = {field.name: SMALL[field.name] for field in fields(cls.Parameters) if field.name in SMALL}
     detector = cls(cls.Parameters(**small, **SHORT.get(name, {})))
-    evidence = Evidence(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
-    (report,) = fit([detector], network_for(name, detector.objective()), CLASSES, evidence)
+    shown = FittingImages(id_images(320, 4), id_images(60, 5), id_images(60, 6), pixels(100, 3))
+    (report,) = fit([detector], network_for(name, detector.objective()), CLASSES, shown)
     json.dumps(report.tuned)  # what was tuned is kept with the result, as JSON
     return detector
 

@@ -11,7 +11,7 @@ from oodbench.detector import TuningImages
 from oodbench.detectors.mahalanobis import Gaussians, Mahalanobis, squared_distances, whitening
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 
 CPU = torch.device("cpu")
 
@@ -151,16 +151,16 @@ def test_directions_of_a_shared_pass_are_those_of_a_pass_of_its_own(fitted, toy_
         assert torch.equal(fitted.score_shared(images, representation), fitted.score(toy_images))
 
 
-def evidence(case, count=60, heldout=60):
+def shown(case, count=60, heldout=60):
     images = torch.tensor(case["train_uint8"], dtype=torch.uint8).view(-1, 3, 4, 4)
     train = IDImages(images[:count], torch.tensor(case["train_labels"])[:count])
-    return Evidence(train, train[:heldout], train, images.flip(0)[:30])
+    return FittingImages(train, train[:heldout], train, images.flip(0)[:30])
 
 
 @pytest.mark.parametrize("negatives", ["perturbed", "outliers"])
 def test_tuning_says_what_it_tried_and_takes_the_first_of_the_best(case, negatives):
     detector = Mahalanobis(Mahalanobis.Parameters(negatives=negatives))
-    (fitted,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    (fitted,) = fit([detector], TapsNetwork(case), 3, shown(case))
     tuned = fitted.tuned
     assert list(tuned["tried"]) == ["0.0", "0.01", "0.005", "0.002", "0.0014", "0.001", "0.0005"]
     best = min(tuned["tried"].values())
@@ -172,7 +172,7 @@ def test_tuning_says_what_it_tried_and_takes_the_first_of_the_best(case, negativ
 
 def test_a_given_magnitude_is_kept_and_only_weights_are_fitted(case):
     detector = Mahalanobis(Mahalanobis.Parameters(magnitude=0.003))
-    (fitted,) = fit([detector], TapsNetwork(case), 3, evidence(case))
+    (fitted,) = fit([detector], TapsNetwork(case), 3, shown(case))
     tuned = fitted.tuned
     assert tuned["magnitude"] == 0.003
     assert list(tuned["tried"]) == ["0.003"]
@@ -181,7 +181,7 @@ def test_a_given_magnitude_is_kept_and_only_weights_are_fitted(case):
 def test_refuses_a_tap_that_the_network_lacks(case):
     detector = Mahalanobis(Mahalanobis.Parameters(taps=(0, 2)))
     with pytest.raises(OodbenchError, match=r"wants tap 2 and TapsNetwork has 2.*mahalanobis\.taps"):
-        fit([detector], TapsNetwork(case), 3, evidence(case))
+        fit([detector], TapsNetwork(case), 3, shown(case))
 
 
 def test_refuses_a_network_without_gradients(case):
@@ -190,17 +190,17 @@ def test_refuses_a_network_without_gradients(case):
             return super().represent(images.detach())
 
     with pytest.raises(OodbenchError, match="not differentiable"):
-        fit([Mahalanobis()], Rounding(case), 3, evidence(case))
+        fit([Mahalanobis()], Rounding(case), 3, shown(case))
 
 
 def test_refuses_a_class_without_images(case):
     with pytest.raises(OodbenchError, match="no ID training image is of class 3, 4"):
-        fit([Mahalanobis()], TapsNetwork(case), 5, evidence(case))
+        fit([Mahalanobis()], TapsNetwork(case), 5, shown(case))
 
 
 def test_refuses_too_few_images_to_tune_on(case):
     with pytest.raises(OodbenchError, match="19 ID images to tune on; 20 are the least"):
-        fit([Mahalanobis()], TapsNetwork(case), 3, evidence(case, heldout=19))
+        fit([Mahalanobis()], TapsNetwork(case), 3, shown(case, heldout=19))
 
 
 @pytest.mark.parametrize("wrong", [dict(magnitude=-1.0), dict(tuning="test"), dict(negatives="noise")])
@@ -222,6 +222,6 @@ def test_perturbed_negatives_climb_the_loss_of_their_label(fitted, toy_images):
 
 
 def test_tuning_images_can_be_given_by_hand(fitted, case):
-    images = evidence(case)
+    images = shown(case)
     tuned = fitted.tune(TuningImages(images.heldout.images, images.heldout.labels, images.outliers))
     assert tuned["fpr95"] <= 1

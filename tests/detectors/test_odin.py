@@ -13,7 +13,7 @@ from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring import clean
 from oodbench.scoring.clean import score_versions
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.tasks import Linf
 from oodbench.tasks.versions import Versions
 
@@ -68,8 +68,8 @@ def test_the_gradient_of_the_score_goes_through_the_step():
 
 def test_tuning_takes_the_first_of_the_best_magnitudes():
     detector = ODIN()
-    evidence = Evidence(heldout=IDImages(pixels(60, 1), torch.arange(60) % 3), outliers=pixels(50, 2))
-    (fitted,) = fit([detector], Tanh(), 3, evidence)
+    shown = FittingImages(heldout=IDImages(pixels(60, 1), torch.arange(60) % 3), outliers=pixels(50, 2))
+    (fitted,) = fit([detector], Tanh(), 3, shown)
     tuned = fitted.tuned
     assert [float(name) for name in tuned["tried"]] == pytest.approx(MAGNITUDES)
     assert len(MAGNITUDES) == 21
@@ -91,7 +91,9 @@ def test_a_given_magnitude_is_not_tuned():
 
 def test_tuning_on_test_images_is_asked_for_by_name():
     test = IDImages(pixels(30, 1), torch.arange(30) % 3)
-    (fitted,) = fit([ODIN(ODIN.Parameters(tuning="id-test"))], Tanh(), 3, Evidence(id_test=test, outliers=pixels(9, 2)))
+    (fitted,) = fit(
+        [ODIN(ODIN.Parameters(tuning="id-test"))], Tanh(), 3, FittingImages(id_test=test, outliers=pixels(9, 2))
+    )
     tuned = fitted.tuned
     assert tuned["source"] == "id-test"
 

@@ -13,7 +13,7 @@ from oodbench.detectors.median import Median
 from oodbench.detectors.ross import ROSS
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation, as_input
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 
 IMAGES = torch.rand((4, 3, 8, 8), generator=torch.Generator().manual_seed(2))
 
@@ -34,8 +34,8 @@ class Linear(Network):
         return Representation(self.fc(features), features, ())
 
 
-def fitted(detector, network=None, evidence=None):
-    fit([detector], network or Linear(), 3, evidence or Evidence())
+def fitted(detector, network=None, shown=None):
+    fit([detector], network or Linear(), 3, shown or FittingImages())
     return detector
 
 
@@ -48,7 +48,7 @@ def test_the_median_is_that_of_the_bases_scores_of_noisy_copies():
 
 def test_ross_stretches_what_lies_above_the_quantile():
     """By hand: copies that score 1, 2, 3, 4, 10 have the median 3 and lie 1 + ... = (2+1+0+1+7)/5 = 2.2 from it."""
-    detector = fitted(ROSS(ROSS.Parameters(n=5, stretch=0.11)), evidence=held_out())
+    detector = fitted(ROSS(ROSS.Parameters(n=5, stretch=0.11)), shown=held_out())
     detector._around = lambda images, draws: torch.tensor([[2.0], [4.0], [1.0], [10.0], [3.0]], dtype=torch.float64)
     detector._quantile = 1.0
     assert detector.score(IMAGES[:1]).item() == pytest.approx(1 + 2 * (1 + 0.11 / 2.2))
@@ -58,7 +58,7 @@ def test_ross_stretches_what_lies_above_the_quantile():
 
 def held_out():
     pixels = (IMAGES * 255).to(torch.uint8).repeat(10, 1, 1, 1)
-    return Evidence(heldout=IDImages(pixels, torch.full((40,), -1)))
+    return FittingImages(heldout=IDImages(pixels, torch.full((40,), -1)))
 
 
 def test_the_quantile_is_that_of_medians_of_held_out_images_and_is_told():
@@ -74,7 +74,7 @@ def test_the_quantile_is_that_of_medians_of_held_out_images_and_is_told():
 
 
 def test_copies_that_score_alike_divide_by_nothing():
-    detector = fitted(ROSS(), evidence=held_out())
+    detector = fitted(ROSS(), shown=held_out())
     detector._around = lambda images, draws: torch.full((25, 4), 2.0, dtype=torch.float64)
     detector._quantile = 2.0
     assert torch.equal(detector.score(IMAGES), torch.full((4,), 2.0, dtype=torch.float64))

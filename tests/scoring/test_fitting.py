@@ -9,7 +9,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector, Tuning
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
-from oodbench.scoring.fitting import Evidence, fit
+from oodbench.scoring.fitting import FittingImages, fit
 
 
 class Mean(Network):
@@ -79,7 +79,7 @@ def levels(count, first=0):
 
 def test_all_observers_share_one_pass_in_the_sets_order():
     network, one, other = Mean(), Observer(), Observer()
-    fitted = fit([one, Idle(), other], network, 2, Evidence(levels(150)))
+    fitted = fit([one, Idle(), other], network, 2, FittingImages(levels(150)))
     assert [each.tuned for each in fitted] == [{}, {}, {}]
     assert network.passed == 150
     for observer in (one, other):
@@ -90,14 +90,14 @@ def test_all_observers_share_one_pass_in_the_sets_order():
 
 def test_nothing_is_passed_where_nobody_observes():
     network = Mean()
-    fit([Idle()], network, 2, Evidence(levels(10)))
+    fit([Idle()], network, 2, FittingImages(levels(10)))
     assert network.passed == 0
 
 
 def test_tuning_comes_last_from_the_images_that_were_asked_for():
-    evidence = Evidence(levels(20), levels(30, 100), levels(40, 150), levels(25, 200).images)
+    shown = FittingImages(levels(20), levels(30, 100), levels(40, 150), levels(25, 200).images)
     observer = Observer(Observer.Parameters("heldout", 8, True))
-    (fitted,) = fit([observer], Mean(), 2, evidence)
+    (fitted,) = fit([observer], Mean(), 2, shown)
     tuned = fitted.tuned
     assert tuned == {"source": "heldout", "id_images": 8, "outliers": 8, "chosen": 1}
     assert observer.calls[-2:] == ["settle", "tune"]
@@ -108,11 +108,11 @@ def test_tuning_comes_last_from_the_images_that_were_asked_for():
 
 
 def test_test_images_are_drawn_from_the_whole_set_and_the_same_each_time():
-    evidence = Evidence(levels(20), None, levels(100, 100), None)
+    shown = FittingImages(levels(20), None, levels(100, 100), None)
     drawn = []
     for _ in range(2):
         observer = Observer(Observer.Parameters("id-test", 10))
-        fit([observer], Mean(), 2, evidence)
+        fit([observer], Mean(), 2, shown)
         drawn.append(observer.tuning_images.id[:, 0, 0, 0])
         assert len(observer.tuning_images.outliers) == 0
     assert torch.equal(*drawn)
@@ -123,24 +123,28 @@ def test_who_reads_no_labels_learns_from_images_of_some_of_the_classes():
     class Unlabelled(Observer):
         reads_labels = False
 
-    fit([observer := Unlabelled()], Mean(), 2, Evidence(levels(1)))
+    fit([observer := Unlabelled()], Mean(), 2, FittingImages(levels(1)))
     assert observer.calls == ["observe", "settle"]
     with pytest.raises(OodbenchError, match="^observer: there are 1 ID training images for 2 classes"):
-        fit([Observer(), Unlabelled()], Mean(), 2, Evidence(levels(1)))
+        fit([Observer(), Unlabelled()], Mean(), 2, FittingImages(levels(1)))
 
 
 @pytest.mark.parametrize(
-    ("parameters", "evidence", "said"),
+    ("parameters", "shown", "said"),
     [
-        (Observer.Parameters(), Evidence(), r"learns from ID training images and there are none; .*\[id\] train"),
-        (Observer.Parameters(), Evidence(levels(1)), "1 ID training images for 2 classes"),
-        (Observer.Parameters("heldout"), Evidence(levels(9)), r"held out of training .*\[id\] heldout"),
-        (Observer.Parameters("heldout", 9, True), Evidence(levels(9), levels(9)), r"reserved outliers .*reserved = N"),
+        (Observer.Parameters(), FittingImages(), r"learns from ID training images and there are none; .*\[id\] train"),
+        (Observer.Parameters(), FittingImages(levels(1)), "1 ID training images for 2 classes"),
+        (Observer.Parameters("heldout"), FittingImages(levels(9)), r"held out of training .*\[id\] heldout"),
+        (
+            Observer.Parameters("heldout", 9, True),
+            FittingImages(levels(9), levels(9)),
+            r"reserved outliers .*reserved = N",
+        ),
     ],
 )
-def test_says_what_is_missing(parameters, evidence, said):
+def test_says_what_is_missing(parameters, shown, said):
     with pytest.raises(OodbenchError, match=f"observer.*{said}"):
-        fit([Observer(parameters)], Mean(), 2, evidence)
+        fit([Observer(parameters)], Mean(), 2, shown)
 
 
 def test_an_unknown_source_is_refused():

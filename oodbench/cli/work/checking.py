@@ -55,9 +55,7 @@ def check(
         if scores:
             _keep(_behind(measured, cells), scores)
         return
-    today = {name: suitefile.read(name) for name in suitefile.names()} | {
-        suite.name: suite for suite in known.values()
-    }
+    today = {name: suitefile.read(name) for name in suitefile.names()} | {suite.name: suite for suite in known.values()}
     rows = _only(reference.read(Path(file)), wanted, file)
     verdicts = compare(cells, rows, detectors, today)
     unread = [Verdict(str(path), Status.NOT_COMPARABLE, nan, nan, 0.0, why) for path, why in there.broken.items()]

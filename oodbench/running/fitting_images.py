@@ -7,16 +7,16 @@ import torch
 from oodbench.detector import Detector
 from oodbench.images.resident import Pixels, resident
 from oodbench.running.plan import SuitePlan
-from oodbench.scoring.fitting import Evidence
+from oodbench.scoring.fitting import FittingImages
 
 
-def evidence(plan: SuitePlan, detectors: Sequence[Detector], device: torch.device) -> Evidence:
+def fitting_images(plan: SuitePlan, detectors: Sequence[Detector], device: torch.device) -> FittingImages:
     """What `detectors` may learn from, and no more of it on the device than they ask for."""
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     sources = {tuning.source for tuning in tunings}
     train, heldout = plan.suite.id.train, plan.image_sets.heldout
     wants_train = any(detector.observes() for detector in detectors)
-    return Evidence(
+    return FittingImages(
         train=resident(plan.images[train], device) if train and wants_train else None,
         heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
         id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oodbench.basics.passes import Passes
-from oodbench.basics.words import counted
-from oodbench.tasks.task import Altered, Task, attacked, check_l2_radius, check_side
+from oodbench.tasks.ascent import OneAscent
+from oodbench.tasks.task import check_l2_radius
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from oodbench.attacks.attack_goal import Goal
+    from oodbench.attacks.ascent import Ascent
+    from oodbench.basics.gradient import PerImage
     from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
-class L2(Task):
+class L2(OneAscent):
     """Each OOD image moves inside an L2 ball to where the detector takes it for ID.
 
     Projected gradient ascent from one random direction; the best iterate by what is climbed is brought to the 8-bit
@@ -38,42 +38,26 @@ class L2(Task):
     norm = "l2"
 
     epsilon: int = 128
-    steps: int = 40
     step: int = 8
-    objective: str = "published"
-    side: str = "out"
 
-    def __post_init__(self) -> None:
-        check_l2_radius(self.epsilon)
-        if self.steps < 1 or self.step < 1:
-            raise ValueError(f"steps is {self.steps} and step is {self.step}: an attack needs at least 1 of each")
-        if self.objective not in ("published", "adaptive"):
-            raise ValueError(f"objective is {self.objective!r}: choose 'published' or 'adaptive'")
-        check_side(self.side)
+    @staticmethod
+    def check_radius(epsilon: int) -> None:
+        """ValueError for anything but a whole number from 0 to the diagonal of a large image."""
+        check_l2_radius(epsilon)
 
-    def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
-        # What a suite says can be read without torch, which an attack takes.
+    @property
+    def looks(self) -> int:
+        """The start, the clean image, each step, and the best one again, on the 8-bit grid."""
+        return self.steps + 3
+
+    def ascend(self, objective: PerImage, images: Tensor, indices: Indices, purpose: str) -> Ascent:
+        """Steps along the gradient from a random place."""
         import torch
 
         from oodbench.attacks.balls import L2Ball
         from oodbench.attacks.pgd_l2 import pgd_l2
         from oodbench.basics.randomness import uniform_per_image
-        from oodbench.tasks.climbed import climbed
 
         uniform = torch.from_numpy(uniform_per_image(indices, tuple(images.shape[1:]), "l2", purpose)).to(images)
         start = L2Ball(images, self.epsilon).inside(2 * uniform - 1)
-        objective = goal.published if self.objective == "published" else goal.climbed(purpose)
-        found = pgd_l2(objective, images, epsilon=self.epsilon, step=self.step, steps=self.steps, start=start)
-        return climbed(found, objective, images, lambda some: L2Ball(some, self.epsilon))
-
-    def passes(self) -> Passes:
-        """The attack, then one pass for the score."""
-        return Passes(self.steps + 3, self.steps) + Passes(forward=1)
-
-    def threat(self) -> str:
-        """The ball, and what is climbed in it."""
-        return (
-            f"{attacked(self.side)}; L2 {self.epsilon}/255, {counted(self.steps, 'step')} of {self.step}/255, "
-            f"{self.objective} objective"
-        )
+        return pgd_l2(objective, images, epsilon=self.epsilon, step=self.step, steps=self.steps, start=start)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oodbench.basics.passes import Passes
-from oodbench.basics.words import counted
-from oodbench.tasks.task import Altered, Task, attacked, check_radius, check_side
+from oodbench.tasks.ascent import OneAscent
+from oodbench.tasks.task import check_radius
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from oodbench.attacks.attack_goal import Goal
+    from oodbench.attacks.ascent import Ascent
+    from oodbench.basics.gradient import PerImage
     from oodbench.tasks.versions import Indices
 
 
 @dataclass(frozen=True)
-class Linf(Task):
+class Linf(OneAscent):
     """Each OOD image moves inside an L-infinity ball to where the detector takes it for ID.
 
     Projected gradient ascent from one random whole-level start; the best iterate by what is climbed is kept, the clean
@@ -35,50 +35,23 @@ class Linf(Task):
 
     kind = "linf"
 
-    epsilon: int = 8
-    steps: int = 40
-    step: int = 1
-    objective: str = "published"
-    side: str = "out"
+    @staticmethod
+    def check_radius(epsilon: int) -> None:
+        """ValueError for anything but whole levels from 0 to 255."""
+        check_radius(epsilon)
 
-    def __post_init__(self) -> None:
-        check_radius(self.epsilon)
-        if self.steps < 1 or self.step < 1:
-            raise ValueError(f"steps is {self.steps} and step is {self.step}: an attack needs at least 1 of each")
-        if self.objective not in ("published", "adaptive"):
-            raise ValueError(f"objective is {self.objective!r}: choose 'published' or 'adaptive'")
-        check_side(self.side)
+    @property
+    def looks(self) -> int:
+        """The start, the clean image, and each step."""
+        return self.steps + 2
 
-    def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
-        # What a suite says can be read without torch, which an attack takes.
+    def ascend(self, objective: PerImage, images: Tensor, indices: Indices, purpose: str) -> Ascent:
+        """Signed steps from a random start of whole levels."""
         import torch
 
-        from oodbench.attacks.balls import LinfBall
         from oodbench.attacks.pgd import pgd, random_start
         from oodbench.basics.randomness import uniform_per_image
-        from oodbench.tasks.climbed import climbed
 
         uniform = uniform_per_image(indices, tuple(images.shape[1:]), "linf", purpose)
         start = random_start(torch.from_numpy(uniform).to(images), self.epsilon)
-        objective = goal.published if self.objective == "published" else goal.climbed(purpose)
-        found = pgd(
-            objective,
-            images,
-            epsilon=self.epsilon,
-            step=self.step,
-            steps=self.steps,
-            start=start,
-        )
-        return climbed(found, objective, images, lambda some: LinfBall(some, self.epsilon))
-
-    def passes(self) -> Passes:
-        """The attack, then one pass for the score."""
-        return Passes(self.steps + 2, self.steps) + Passes(forward=1)
-
-    def threat(self) -> str:
-        """The ball, and what is climbed in it."""
-        return (
-            f"{attacked(self.side)}; L-infinity {self.epsilon}/255, {counted(self.steps, 'step')} of {self.step}/255, "
-            f"{self.objective} objective"
-        )
+        return pgd(objective, images, epsilon=self.epsilon, step=self.step, steps=self.steps, start=start)

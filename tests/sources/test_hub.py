@@ -1,10 +1,5 @@
 """Weights on the Hugging Face hub, from a server of one's own that answers as the hub does."""
 
-import hashlib
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 import safetensors.torch
 import torch
@@ -13,65 +8,14 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.networks import build
 from oodbench.networks.checkpoints import load, save
 from oodbench.sources.trained import checkpoint
-
-COMMIT = "c0ffee" * 6 + "c0de"
-"""Forty hex digits."""
+from tests.localhub import COMMIT, local_hub
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub with the repository org/net, whose files are put into a dict; requests are noted."""
-    files, asked = {}, []
-
-    class Hub(BaseHTTPRequestHandler):
-        def _answer(self, body):
-            asked.append((self.command, self.path))
-            start = f"/org/net/resolve/{COMMIT}/"
-            name = self.path.removeprefix(start)
-            if self.path.startswith("/api/models/org/net"):
-                content, kind = (
-                    json.dumps({"id": "org/net", "sha": COMMIT, "siblings": []}).encode(),
-                    "application/json",
-                )
-            elif self.path.startswith(start) and name in files:
-                content, kind = files[name], "application/octet-stream"
-            else:
-                self.send_response(404)
-                missing = "EntryNotFound" if self.path.startswith(start) else "RepoNotFound"
-                self.send_header("X-Error-Code", missing)
-                self.send_header("X-Repo-Commit", COMMIT)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(200)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def do_HEAD(self):
-            self._answer(body=False)
-
-        def do_GET(self):
-            self._answer(body=True)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    yield files, asked
-    server.shutdown()
-    server.server_close()
+    """A hub with the repository org/net: its files, to be put in, and what was asked."""
+    with local_hub("models", "org/net", monkeypatch, tmp_path / "cache") as there:
+        yield there
 
 
 def test_weights_come_from_a_commit_once_and_say_which(hub, tmp_path):

@@ -1,12 +1,7 @@
 """Data sets on the Hugging Face hub as packs, from a server of one's own that answers as the hub does."""
 
-import hashlib
 import io
-import json
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -17,75 +12,16 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
 from oodbench.sources.hub_images import HubImages
 from oodbench.sources.kinds import kind_of
-
-COMMIT = "c0ffee" * 6 + "c0de"
-"""Forty hex digits."""
+from tests.localhub import COMMIT, local_hub
 
 ADDRESS = f"hf://datasets/org/birds@{COMMIT}"
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub with the data set org/birds, whose files are put into a dict; what was asked of it."""
-    files, asked = {}, []
-
-    class Hub(BaseHTTPRequestHandler):
-        def answer(self, body):
-            path = unquote(urlsplit(self.path).path)
-            asked.append((self.command, path))
-            start, tree = f"/datasets/org/birds/resolve/{COMMIT}/", f"/api/datasets/org/birds/tree/{COMMIT}"
-            if path.startswith(start) and path.removeprefix(start) in files:
-                self.reply(files[path.removeprefix(start)], "application/octet-stream", body)
-            elif path.startswith(tree):
-                below = path.removeprefix(tree).strip("/")
-                found = [name for name in files if not below or name.startswith(f"{below}/")]
-                listed = [{"type": "file", "path": n, "size": len(files[n]), "oid": "0" * 40} for n in found]
-                self.reply(json.dumps(listed).encode(), "application/json", body) if found else self.missing("Entry")
-            elif path.startswith("/api/datasets/org/birds"):
-                self.reply(
-                    json.dumps({"id": "org/birds", "sha": COMMIT, "siblings": []}).encode(), "application/json", body
-                )
-            else:
-                self.missing("Entry" if path.startswith(start) else "Repo")
-
-        def missing(self, what):
-            self.send_response(404)
-            self.send_header("X-Error-Code", f"{what}NotFound")
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def reply(self, content, kind, body):
-            self.send_response(200)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-        def do_HEAD(self):
-            self.answer(body=False)
-
-        def do_GET(self):
-            self.answer(body=True)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", address)
-    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    yield files, asked
-    server.shutdown()
-    server.server_close()
+    """A hub with the data set org/birds: its files, to be put in, and what was asked."""
+    with local_hub("datasets", "org/birds", monkeypatch, tmp_path / "cache") as there:
+        yield there
 
 
 def picture(shade, side=8):

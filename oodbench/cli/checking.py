@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, plugin_option, results_argument, several
+from oodbench.cli.options import Examples, exclusive, plugin_option, results_argument, several
 
 
 @click.command(
@@ -57,6 +57,10 @@ def check(**asked: Any) -> None:
     --plugin, so that its code is known. Say which part of a large reference was run with --suite, --detector and
     --task. Where nothing at all could be compared, the exit code is 2.
     """
+    exclusive("lenient", "strict")
+    del asked["strict"]  # it is what is done without --lenient
+    if asked["scores"] and not asked["update"]:
+        raise click.UsageError("--scores keeps what --update writes figures of: say --update as well")
     from oodbench.cli.work import checking
 
     checking.check(**asked)

@@ -11,6 +11,7 @@ from oodbench.cli.options import (
     Examples,
     data_option,
     device_option,
+    exclusive,
     limit_option,
     network_option,
     out_option,
@@ -89,8 +90,7 @@ def fit(**asked: Any) -> None:
     """
     if ALL in (asked["suite"], asked["detector"]):
         raise click.UsageError("fit makes one detector of one suite: name them, instead of 'all'")
-    if asked["checkpoint"] and asked["pretrained"]:
-        raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
+    exclusive("checkpoint", "pretrained")
     click.echo(f"planning {asked['detector']} on {asked['suite']}", err=True)
     with loading():
         from oodbench.cli.work import deploying

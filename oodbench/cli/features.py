@@ -11,6 +11,7 @@ from oodbench.cli.options import (
     Examples,
     data_option,
     device_option,
+    exclusive,
     limit_option,
     out_option,
     plugin_option,
@@ -82,8 +83,7 @@ def features(**asked: Any) -> None:
     bits as the images. It is a safetensors file, so that features of any network can be written by hand as well:
     docs/guides/feature-packs.md has the format, and `oodbench.write_features` writes it from arrays.
     """
-    if asked["checkpoint"] and asked["pretrained"]:
-        raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
+    exclusive("checkpoint", "pretrained")
     with loading():
         from oodbench.cli.work import features as work
     work.features(**asked)

@@ -69,6 +69,17 @@ def typed(option: str) -> bool:
     return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
+def exclusive(one: str, other: str) -> None:
+    """Of two options of the command that is being carried out, at most one may be given.
+
+    Raises:
+        click.UsageError: both are.
+    """
+    given = click.get_current_context().params
+    if given[one] and given[other]:
+        raise click.UsageError(f"--{one} and --{other} exclude each other: give one of them")
+
+
 def several(
     option: str,
     parameter: str,

@@ -24,6 +24,7 @@ from oodbench.cli.options import (
     data_option,
     detectors_option,
     device_option,
+    exclusive,
     jobs_option,
     limit_option,
     network_option,
@@ -175,8 +176,7 @@ def run(**asked: Any) -> None:
     """
     if asked["seeds"] and typed("seed"):
         raise click.UsageError("--seed and --seeds exclude each other: give one of them")
-    if asked["checkpoint"] and asked["pretrained"]:
-        raise click.UsageError("--checkpoint and --pretrained exclude each other: give one of them")
+    exclusive("checkpoint", "pretrained")
     if bool(asked["features"]) == bool(asked["suites"]):
         raise click.UsageError("give --suite NAME, or --features PACK, which says its suite itself")
     if asked["engine"] != "ray" and (typed("address") or typed("cpus")):

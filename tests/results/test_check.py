@@ -215,6 +215,10 @@ def test_the_command_from_update_to_regression(oodbench, tmp_path, measured, sto
     code, out, _ = oodbench("check", "results", "--reference", "mine.csv", "--strict")
     assert code == 0
     assert out.splitlines()[-1] == "4 figures: 4 pass"
+    code, _, err = oodbench("check", "results", "--reference", "mine.csv", "--strict", "--lenient")
+    assert code == 2 and "--lenient and --strict exclude each other" in err
+    code, _, err = oodbench("check", "results", "--reference", "mine.csv", "--scores", "kept")
+    assert code == 2 and "say --update as well" in err
 
     stored(tmp_path / "results", ood=[("a", [9.5] * 4)], checkpoint="nets/plain.safetensors")
     code, out, _ = oodbench("check", "--reference", "mine.csv", "--junit", "x/check.xml", "--format", "github")

@@ -27,7 +27,6 @@ def check(
     update: bool,
     scores: Path | None,
     lenient: bool,
-    strict: bool,
     suites: tuple[str, ...],
     names: tuple[str, ...],
     tasks: tuple[str, ...],
@@ -36,10 +35,6 @@ def check(
     plugins: tuple[Path, ...],
 ) -> None:
     """See `oodbench.cli.checking.check`."""
-    if lenient and strict:
-        raise click.UsageError("--lenient and --strict exclude each other: give one of them")
-    if scores and not update:
-        raise click.UsageError("--scores keeps what --update writes figures of: say --update as well")
     there = find(results)
     for line in there.left_out:
         click.echo(f"WARNING: {line}", err=True)

@@ -30,8 +30,12 @@ def test_the_guide_from_top_to_bottom(tmp_path, oodbench):
         said.append(out)
     (entry,) = entries.read(tmp_path / "mine")
     assert [one.by for one in entry.evidence] == ["the authors", "a reader"]
-    assert "a reader (" in said[-1] and "the authors (" in said[-1]
-    assert "holds          letters, ball and grid: 4 8-bit images within L-infinity 32/255" in said[2]
+    (history,) = [out for step, out in zip(STEPS, said, strict=True) if "--history" in step]
+    assert "a reader (" in history and "the authors (" in history
+    verified = [out for step, out in zip(STEPS, said, strict=True) if step[0] == "verify"]
+    assert len(verified) == 2  # as images, and as what was changed in them
+    for out in verified:
+        assert "holds          letters, ball and grid: 4 8-bit images within L-infinity 32/255" in out
 
 
 def test_every_option_of_the_verbs_is_explained_in_the_guide():

@@ -15,7 +15,8 @@ from oodbench.attacks import convergence
 from oodbench.board import making
 from oodbench.board.archive import Evidence, Row, SetArrays, arrays
 from oodbench.board.at_hand import Resources
-from oodbench.board.verifying import RowSeen, Status, verify
+from oodbench.board.findings import RowSeen, Status
+from oodbench.board.verifying import verify
 from oodbench.images.imageset import images_digest
 from oodbench.metrics import evaluate
 from oodbench.registry import discover

@@ -15,7 +15,7 @@ from oodbench.board.archive import Evidence, Whole
 from oodbench.board.at_hand import even_sample
 from oodbench.board.description import OWN
 from oodbench.board.entries import About, Accepted, Clean, Entry, OnSet
-from oodbench.board.verifying import RowSeen, SetSeen
+from oodbench.board.findings import RowSeen, SetSeen
 from oodbench.metrics import evaluate
 
 ROUNDING = 1e-3

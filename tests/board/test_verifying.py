@@ -9,7 +9,8 @@ import pytest
 from oodbench.basics.errors import OodbenchError
 from oodbench.board import archive, at_hand, making
 from oodbench.board.archive import load
-from oodbench.board.verifying import Status, verify
+from oodbench.board.findings import Status
+from oodbench.board.verifying import verify
 from oodbench.images import catalogue
 from tests.digitsevidence import (
     IMAGES,

@@ -13,7 +13,8 @@ from oodbench.board import adding, entries, page
 from oodbench.board.archive import load
 from oodbench.board.at_hand import Resources
 from oodbench.board.description import RefusedError
-from oodbench.board.verifying import TOLERANCE, Status, verify
+from oodbench.board.findings import Status
+from oodbench.board.verifying import TOLERANCE, verify
 from oodbench.cli.work.evidencing import AtHand, resources_of, told
 
 

@@ -12,7 +12,8 @@ from oodbench.board import handed_in, making
 from oodbench.board.archive import Evidence, Row, load, write
 from oodbench.board.at_hand import Asked, Resources
 from oodbench.board.description import RefusedError
-from oodbench.board.verifying import TOLERANCE, RowSeen, Status
+from oodbench.board.findings import RowSeen, Status
+from oodbench.board.verifying import TOLERANCE
 from oodbench.board.verifying import verify as look
 from oodbench.networks.network import Network
 from oodbench.registry import discover

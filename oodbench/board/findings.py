@@ -1,0 +1,86 @@
+"""What comes of checking evidence: findings, line by line, and what of a row could be scored here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from oodbench.board.archive import Floats, Row, Whole
+from oodbench.images.imageset import ImageSet
+from oodbench.suite import Suite
+
+
+class Status(StrEnum):
+    """What came of a check."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    UNCHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line.
+
+    Attributes:
+        status: what came of it.
+        what: was looked at.
+        said: why, for people.
+    """
+
+    status: Status
+    what: str
+    said: str
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return f"{self.status:<13}  {self.what}: {self.said}"
+
+
+@dataclass(frozen=True, eq=False)
+class SetSeen:
+    """One OOD set, as it was scored here.
+
+    Attributes:
+        sources: the set, or the part of it that the run took.
+        indices: places of the attacked images in it.
+        scores: theirs, of this machine.
+        clean: scores of all of `sources` at these places as they are.
+        images: SHA-256 of the attacked images.
+    """
+
+    sources: ImageSet
+    indices: Whole
+    scores: Floats
+    clean: Floats
+    images: str
+
+
+@dataclass(frozen=True, eq=False)
+class RowSeen:
+    """What came of one row.
+
+    Attributes:
+        row: as the archive has it.
+        findings: in the order in which things were looked at.
+        suite: with the row's settings; None where it is not known.
+        id_scores: of this machine; none where the row was not scored.
+        sets: those that were scored here.
+    """
+
+    row: Row
+    findings: tuple[Finding, ...]
+    suite: Suite | None = None
+    id_scores: Floats = field(default_factory=lambda: np.empty(0))
+    sets: Mapping[str, SetSeen] = field(default_factory=dict)
+
+    @property
+    def amiss(self) -> Finding | None:
+        """What does not hold, or else what was not looked at; None where all was, and holds."""
+        for status in (Status.FAILS, Status.UNCHECKED):
+            for finding in self.findings:
+                if finding.status == status:
+                    return finding
+        return None

@@ -29,7 +29,7 @@ from oodbench.board.at_hand import (
     with_weights,
 )
 from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowSaid, SetSaid
-from oodbench.board.sources_check import amiss, missing
+from oodbench.board.sources_check import amiss, missing, other_size
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network
@@ -57,9 +57,15 @@ def as_images(one: SetArrays, _: ImageSet) -> SetArrays:
 
 
 def as_changes(one: SetArrays, sources: ImageSet) -> SetArrays:
-    """What the attack changed in each image: enough for whoever has the image set, and nobody's photograph."""
+    """What the attack changed in each image: enough for whoever has the image set, and nobody's photograph.
+
+    Raises:
+        OodbenchError: the images here are of another size.
+    """
     if one.images is None:
         return one
+    if said := other_size(one.images, sources):
+        raise OodbenchError(f"{said}: the pack here is another one than the one that was attacked")
     return replace(one, images=None, changes=one.images - sources.pixels(places(sources, one.indices)))
 
 

@@ -160,10 +160,13 @@ class _Look:
             except OodbenchError as error:
                 self._say(Status.UNCHECKED, f"{said.name}, sources and ball", _first(error))
                 continue
-            if self._sources_hold(said, sources):
-                images = self._kept(said, sources)
-                if images is None or self._ball_holds(said, images, sources):
-                    found[said.name] = sources, images
+            if not self._sources_hold(said, sources):
+                continue
+            images, changes = self.row.sets[said.name].images, self.row.sets[said.name].changes
+            if changes is not None and (images := self._restored(said, changes, sources)) is None:
+                continue
+            if images is None or self._ball_holds(said, images, sources):
+                found[said.name] = sources, images
         return found
 
     def _sources_hold(self, said: SetSaid, sources: ImageSet) -> bool:
@@ -171,17 +174,20 @@ class _Look:
         wrong = missing(one.indices, sources)
         if not wrong and images_digest(sources.pixels(places(sources, one.indices))) != said.sources:
             wrong = f"wrong source image: {said.name} here are not the images that the evidence says to be made of"
-        if not wrong and one.changes is not None:
-            wrong = other_size(one.changes, sources)
-            if not wrong and images_digest(restored(one.changes, one.indices, sources)) != said.images:
-                wrong = "reused digest: its changes do not make the images whose SHA-256 it says"
         self._check(f"{said.name}, sources", wrong, f"{said.count} images, those of {said.name} here")
         return not wrong
 
-    def _kept(self, said: SetSaid, sources: ImageSet) -> Pixels | None:
-        """The attacked images of a set that the archive has, as they are or as what was changed; None for neither."""
-        one = self.row.sets[said.name]
-        return one.images if one.changes is None else restored(one.changes, one.indices, sources)
+    def _restored(self, said: SetSaid, changes: Pixels, sources: ImageSet) -> Pixels | None:
+        """The attacked images that changes make of their sources; None where these are not what the evidence says."""
+        images, wrong = None, other_size(changes, sources)
+        if not wrong:
+            images = restored(changes, self.row.sets[said.name].indices, sources)
+            if images_digest(images) != said.images:
+                wrong = "reused digest: they do not make the images whose SHA-256 it says"
+        if wrong:
+            self._say(Status.FAILS, f"{said.name}, changes", wrong)
+            return None
+        return images
 
     def _ball_holds(self, said: SetSaid, images: Pixels, sources: ImageSet) -> bool:
         wrong = amiss(images, self.row.sets[said.name].indices, sources, self.case.norm, self.case.epsilon)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.board import archive, making
 from oodbench.board.archive import load
 from oodbench.board.description import RefusedError
@@ -61,13 +62,21 @@ def saying_so(evidence, change):
 
 def test_forged_changes_are_refused_by_name(changes):
     (line,) = failing(forged(changes, lambda row: on_letters(row, too_far)))
-    assert line == "letters, sources: reused digest: its changes do not make the images whose SHA-256 it says"
+    assert line == "letters, changes: reused digest: they do not make the images whose SHA-256 it says"
     (line,) = failing(saying_so(changes, too_far))
     assert line.startswith("letters, ball and grid: outside the ball: 1 of 6 images")
     (line,) = failing(
         forged(changes, lambda row: on_letters(row, lambda one: replace(one, changes=one.changes[:, 1:])))
     )
-    assert line.startswith("letters, sources: wrong source image: images are 31 x 32 pixels")
+    assert line.startswith("letters, changes: wrong source image: images are 31 x 32 pixels")
+
+
+def test_changes_are_not_made_of_sources_of_another_size():
+    """A pack of the right name that is another one than the attacked images were made of."""
+    sources = catalogue.load("letters", Path("nowhere"))
+    smaller = replace(sources, images=sources.images[:, 1:])
+    with pytest.raises(OodbenchError, match="wrong source image: images are 32 x 32 pixels, and those of letters 31"):
+        making.as_changes(good().rows[0].sets["letters"], smaller)
 
 
 @pytest.mark.parametrize(

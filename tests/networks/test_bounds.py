@@ -25,6 +25,7 @@ from oodbench.networks.of_module import ModuleNetwork
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import Linf
 from oodbench.tasks.adaptive import LinfAdaptive
+from tests.pixelnetwork import Pixels
 
 K = 4
 
@@ -74,16 +75,7 @@ def test_without_a_radius_the_bound_is_the_logits(network, images):
 
 
 def test_one_linear_layer_is_bounded_exactly():
-    class Line(Network):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(3, 2)
-
-        def represent(self, images):
-            features = images.flatten(1)
-            return Representation(self.fc(features), features, ())
-
-    line = Line()
+    line = Pixels(3)
     with torch.no_grad():
         line.fc.weight.copy_(torch.tensor([[1.0, -2.0, 0.0], [1.0, 0.0, 3.0]]))
         line.fc.bias.copy_(torch.tensor([0.5, 0.0]))

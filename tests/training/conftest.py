@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+import torch
 
 from oodbench import cli
 from oodbench.images.packs import write_pack
@@ -19,6 +20,19 @@ def call(*arguments):
         return caught.value.code
     finally:
         sys.argv = before
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rate of the first parameter group at each step of SGD, as it is taken."""
+    found, step = [], torch.optim.SGD.step
+
+    def noted(self, *given, **more):
+        found.append(self.param_groups[0]["lr"])
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -29,15 +29,7 @@ class ThenShorter(Objective):
         return (Spy(), Shorter())
 
 
-def test_a_phase_may_have_a_recipe_of_its_own(tmp_path, monkeypatch):
-    rates = []
-    step = torch.optim.SGD.step
-
-    def spy(self, *given, **more):
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *given, **more)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+def test_a_phase_may_have_a_recipe_of_its_own(tmp_path, rates):
     seen.clear()
     train(Linear(), ThenShorter(), Recipe(epochs=1, learning_rate=0.6), data(), 1, tmp_path / "x")
     # Three steps an epoch: one epoch at 0.6, then one up to 0.02 and one down from there.

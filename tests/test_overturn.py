@@ -10,11 +10,13 @@ from benchmarks.overturn import rows
 from benchmarks.overturn.__main__ import attacked, given, other
 from benchmarks.overturn.means import MEANS, Effort
 from benchmarks.overturn.rows import CONTINUED, CSV, EVERYTHING, PAGE, PLUS, STANDARD, Row
-from benchmarks.overturn.subject import Subject, inputs
+from benchmarks.overturn.subject import Subject, at_hand, inputs
 from oodbench.basics.errors import OodbenchError
+from oodbench.board.at_hand import kept_file
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation
+from oodbench.running.config import RunConfig, prepared
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import LinfAdaptive
 
@@ -124,6 +126,31 @@ def test_what_is_there_is_not_done_again(subject):
     assert [row.key for row in found] == [key(3, "tanh")]
     assert found[0].above == 1.0
     assert found[0].n_id == 40
+
+
+def test_a_network_that_is_not_kept_may_have_been_trained(tmp_path):
+    asked = RunConfig(
+        "digits-adv",
+        ["msp"],
+        seed=2,
+        device="cpu",
+        out=tmp_path,
+        pretrained=True,
+        images=COUNT,
+        tasks=["linf-adaptive"],
+        only=["letters"],
+        jobs=1,
+    )
+    with pytest.raises(OodbenchError, match="no network is kept for msp .* that trained it with --results"):
+        at_hand(asked)
+    with prepared(asked) as ready:
+        ((_, (plan,)),) = ready.planned
+        (network_plan,) = plan.networks
+    network_plan.file.parent.mkdir(parents=True)
+    network_plan.file.write_bytes(kept_file("digits/plain", tmp_path).read_bytes())
+    found = at_hand(asked)
+    assert found.detector.name == "msp"
+    assert len(found.images) == COUNT
 
 
 def row(image, means, score, above, looks=10):

@@ -10,6 +10,7 @@ images hold those that were asked for before.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,16 +22,18 @@ from torch import Tensor
 from benchmarks.overturn import rows
 from benchmarks.overturn.means import MEANS, Effort, Search
 from benchmarks.overturn.rows import CONTINUED, CSV, PAGE, PLUS, STANDARD, Row
-from benchmarks.overturn.subject import Scores, Subject, at_hand, inputs
+from benchmarks.overturn.subject import SEED, TASK, Scores, Subject, at_hand, inputs
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.errors import OodbenchError
+from oodbench.cli.options import precision_option
 from oodbench.images.imageset import ImageSet
+from oodbench.running.config import RunConfig
 from oodbench.scoring.attacking import Attack, score_attacked
 from oodbench.scoring.batches import exact
 from oodbench.tasks import LinfAdaptive
 
-TOGETHER = 12
+TOGETHER = 50
 """Images attacked at a time: what an interruption costs."""
 
 DONORS = ("msp", "oe", "ntom", "acet", "atom")
@@ -116,11 +119,19 @@ def _rows(subject: Subject, which: ImageSet, means: str, scores: Scores, looks: 
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--detector", help="A detector whose network is kept for the suite, such as atom.")
+@click.option("--detector", help="A detector whose network is kept for the suite, such as atom, or was trained.")
 @click.option("--images", "count", default=24, show_default=True, type=click.IntRange(1), help="OOD images.")
 @click.option("--suite", default="cifar10-small-adv", show_default=True, help="A suite that attacks.")
 @click.option("--set", "ood", default="svhn-test-10k", show_default=True, help="The OOD set.")
 @click.option("--data", default="data", show_default=True, type=click.Path(path_type=Path), help="Image packs.")
+@click.option(
+    "--results",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Of `oodbench run`: networks that were trained there, where none is kept.",
+)
+@precision_option
 @click.option("--donor", "donors", multiple=True, default=DONORS, show_default=True, help="Attacked in its place.")
 @click.option("--to", "file", default=CSV, type=click.Path(path_type=Path), help="The CSV file.")
 @click.option("--page", is_flag=True, help="Write the tables of docs/attack-on-the-table.md from the file, no more.")
@@ -130,6 +141,8 @@ def main(
     suite: str,
     ood: str,
     data: Path,
+    results: Path,
+    precision: str,
     donors: Sequence[str],
     file: Path,
     page: bool,
@@ -138,7 +151,9 @@ def main(
     try:
         if detector:
             torch.set_num_threads(1)
-            subject = at_hand(suite, detector, [name for name in donors if name != detector], ood, count, data)
+            names = [detector, *(name for name in donors if name != detector)]
+            run = partial(RunConfig, seed=SEED, device="cpu", jobs=1, pretrained=True, tasks=[TASK])
+            subject = at_hand(run(suite, names, only=[ood], images=count, data=data, out=results, precision=precision))
             done = {row.key for row in rows.read(file)}
             for found in attacked(subject, done, Effort()):
                 rows.append(file, found)

@@ -1,9 +1,6 @@
 """What is attacked: a detector over its kept network, images of an OOD set, and how attacked images are scored."""
 
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -97,49 +94,43 @@ def inputs(images: ImageSet, device: torch.device) -> Tensor:
     return as_input(torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous().to(device))
 
 
-def at_hand(suite: str, detector: str, donors: Sequence[str], ood: str, count: int, data: Path) -> Subject:
-    """A detector of a suite and others, over their kept networks, with `count` images of an OOD set.
+def at_hand(config: RunConfig) -> Subject:
+    """What a run of the adaptive tier over one OOD set is about, if it has its networks.
+
+    Args:
+        config: its first detector is attacked, the others are what is attacked in its place. A network that is not kept
+            may have been trained in its results folder.
 
     Raises:
-        OodbenchError: no network is kept for one of them, or images are missing.
+        OodbenchError: there is no network for one of them, or images are missing.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(
-            suite,
-            [detector, *donors],
-            seed=SEED,
-            device="cpu",
-            data=data,
-            out=folder,
-            pretrained=True,
-            images=count,
-            tasks=[TASK],
-            only=[ood],
-            jobs=1,
-        )
-        with prepared(config) as ready:
-            ((request, (plan,)),) = ready.planned
-            device = request.machinery.device
-            found = _fitted(plan, request.machinery)
+    with prepared(config) as ready:
+        ((request, (plan,)),) = ready.planned
+        device = request.machinery.device
+        found = _fitted(plan, request.machinery)
     task = plan.suite.tasks[TASK]
     assert isinstance(task, LinfAdaptive)  # what was asked for
-    id_images, own = plan.images[plan.suite.id.test], found[detector]
+    own, *donors = (found[name] for name in config.detectors)
+    id_images, (ood,) = plan.images[plan.suite.id.test], config.only
     (scored,) = score_versions([own], id_images, Versions(), f"{SEED}/{id_images.name}", device)
     best = [
         max(np.flatnonzero(scored.predictions == label), key=lambda row: scored.scores[row])
         for label in np.unique(scored.predictions)
     ]
     pixels = torch.from_numpy(id_images.pixels(np.array(best))).permute(0, 3, 1, 2).to(device)
-    others = tuple(found[name] for name in donors)
-    return Subject(suite, own, task, id_images, scored.scores, as_input(pixels), plan.images[ood], others)
+    name, images = plan.suite.name, plan.images[ood]
+    return Subject(name, own, task, id_images, scored.scores, as_input(pixels), images, tuple(donors))
 
 
 def _fitted(plan: SuitePlan, machinery: Machinery) -> dict[str, Detector]:
     """The detectors of a plan, by name."""
     found: dict[str, Detector] = {}
     for network_plan in plan.networks:
-        if not network_plan.given:
-            raise OodbenchError(f"no network is kept for {network_plan.names}: {network_plan.why}")
+        if not (network_plan.given or network_plan.file.is_file()):
+            raise OodbenchError(
+                f"no network is kept for {network_plan.names} ({network_plan.why}), and none has been trained: name "
+                "the folder of an `oodbench run` that trained it with --results"
+            )
         network = provide(plan, network_plan, machinery, lambda _: None)
         detectors = [cell.detector for cell in network_plan.cells]
         fit(detectors, network, plan.suite.id.classes, fitting_images(plan, detectors, machinery.device))

@@ -44,7 +44,7 @@ _SMALL: Mapping[str, npt.DTypeLike] = {
 }
 """The same in a bundle."""
 _SHUFFLED: Mapping[str, Any] = {"shuffle": True}
-"""How arrays lie in a bundle: the first bytes of all numbers, then all second ones, which makes a seventh less of it."""
+"""How arrays lie in a bundle: the first bytes of all numbers, then all second ones; it makes a seventh less of it."""
 # What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
 

@@ -1,6 +1,7 @@
 """The attack on our own table: means with a known answer, rows that resume, and a page that says what was measured."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,12 +172,22 @@ TWO_IMAGES = [
 def test_the_best_of_both_is_taken_image_by_image():
     ((_, by_means),) = rows.beaten(TWO_IMAGES).items()
     one, every = by_means["a"], by_means[EVERYTHING]
-    assert one.count == 2
-    assert (one.standard, one.alone, one.best) == pytest.approx((0.7, 0.8, 0.65))
+    assert (one.standard, one.alone, one.lowered) == pytest.approx((0.7, 0.8, 0.05))
     assert (one.raised, one.looks) == (1, 10)
-    assert (one.low, one.high) == pytest.approx((0.0, 0.1))
-    assert (every.alone, every.best, every.lowered) == pytest.approx((0.6, 0.6, 0.1))
+    assert rows.interval([one]) == pytest.approx((0.0, 0.1))
+    assert (every.alone, every.lowered) == pytest.approx((0.6, 0.1))
     assert (every.raised, every.looks) == (2, 40)
+
+
+def test_a_mean_over_sets_weighs_each_set_alike():
+    certain = [replace(one, ood="p", above=0.5) for one in TWO_IMAGES[:2]]
+    certain += [replace(one, ood="p", above=0.2) for one in TWO_IMAGES[2:6]]
+    text = rows.tables(rows.beaten([*TWO_IMAGES, *certain]), "s")
+    (line,) = re.findall(r"\*\*d, mean of the sets\*\*.*", text)
+    cells = [cell.strip() for cell in line.split("|")][1:6]
+    assert cells[:2] == ["60.00", "40.00"]  # of (70, 50) and (60, 20)
+    assert cells[2] == "20.00 (20.00 to 20.00)"
+    assert cells[3].startswith("4 of 4")
 
 
 def test_rows_are_added_and_read_back(tmp_path):

@@ -36,8 +36,21 @@ from oodbench.tasks import LinfAdaptive
 TOGETHER = 50
 """Images attacked at a time: what an interruption costs."""
 
-DONORS = ("msp", "oe", "ntom", "acet", "atom")
-"""Detectors whose networks are kept for either suite."""
+DONORS = (
+    "msp",
+    "oe",
+    "energy-ft",
+    "logitnorm",
+    "ntom",
+    "sofl",
+    "acet",
+    "atom",
+    "rowl-fixed",
+    "at",
+    "aloe",
+    "kplus1-at",
+)
+"""One of each network that is kept for either suite; `msp` stands for all detectors over the plain one."""
 
 LEVELS = {STANDARD: (STANDARD, CONTINUED), PLUS: (PLUS,)}
 """Of the tier, and which rows each makes."""
@@ -163,7 +176,7 @@ def main(
     except OodbenchError as error:
         raise click.ClickException(str(error)) from error
     for name in dict.fromkeys(where for where, _, _ in summary):
-        click.echo(f"{name}\n{rows.table(summary, name)}")
+        click.echo(f"{name}\n{rows.tables(summary, name)}")
     if page:
         PAGE.write_text(rows.replaced(PAGE.read_text(encoding="utf-8"), summary), encoding="utf-8")
 

@@ -1,8 +1,8 @@
-"""What was reached, a row for an image and a means, in a CSV file that grows; and the table made of it."""
+"""What was reached, a row for an image and a means, in a CSV file that grows; and the tables made of it."""
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -96,22 +96,16 @@ class Beaten:
     """How far the tier was beaten on the images of one detector and set by one means, or by the best of all.
 
     Attributes:
-        count: images.
         standard: AUROC that the tier left of them, a fraction.
         alone: what the means left.
-        best: what the better of both leaves, image by image: what evidence would hand in.
-        low: of standard - best, the lower end of a 95 % interval over images.
-        high: the upper end.
+        gains: by how much each image lowers the AUROC of one that is all like it, where the means did better: (N,).
         raised: images whose score the means brought above what the tier reached.
         looks: at an image, on average.
     """
 
-    count: int
     standard: float
     alone: float
-    best: float
-    low: float
-    high: float
+    gains: npt.NDArray[np.float64]
     raised: int
     looks: float
 
@@ -119,31 +113,34 @@ class Beaten:
     def of(cls, standard: pd.DataFrame, other: pd.DataFrame) -> "Beaten":
         """From the rows of both, indexed by image, the same images."""
         before, after = standard["above"].to_numpy(), other["above"].to_numpy()
-        gain = np.maximum(before - after, 0)
-        low, high = _interval(gain)
         raised = int((other["score"].to_numpy() > standard["score"].to_numpy()).sum())
-        best = float(np.minimum(before, after).mean())
-        return cls(
-            len(gain), float(before.mean()), float(after.mean()), best, low, high, raised, float(other["looks"].mean())
-        )
+        looks = float(other["looks"].mean())
+        return cls(float(before.mean()), float(after.mean()), np.maximum(before - after, 0), raised, looks)
 
     @property
     def lowered(self) -> float:
-        """By how much the AUROC falls with what the means found, a fraction."""
-        return self.standard - self.best
+        """By how much the AUROC falls with the better of both, image by image: what evidence would hand in."""
+        return float(self.gains.mean())
 
 
-def _interval(gain: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """95 % of the means of images drawn anew from these; seeded."""
-    draws = np.random.default_rng(0).integers(0, len(gain), (RESAMPLES, len(gain)))
-    low, high = np.quantile(gain[draws].mean(1), [0.025, 0.975])
+def interval(parts: Sequence[Beaten]) -> tuple[float, float]:
+    """95 % of the mean over sets of what was gained, each set's images drawn anew from these; seeded."""
+    generator, means = np.random.default_rng(0), np.zeros(RESAMPLES)
+    for one in parts:
+        draws = generator.integers(0, len(one.gains), (RESAMPLES, len(one.gains)))
+        means += one.gains[draws].mean(1) / len(parts)
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
 EVERYTHING = "all of these"
 
 
-def beaten(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[str, Beaten]]:
+Key = tuple[str, str, str]
+"""Suite, detector and set."""
+
+
+def beaten(rows: Sequence[Row]) -> dict[Key, dict[str, Beaten]]:
     """By (suite, detector, set) and means, over the images on which every means was tried."""
     frame = pd.DataFrame([asdict(row) for row in rows])
     found = {}
@@ -163,43 +160,55 @@ def beaten(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[str, Beaten]]
     return found  # type: ignore[return-value]  # three columns make names of three parts
 
 
-HEADERS = (
-    "detector",
-    "means",
-    "AUROC: standard",
-    "the means alone",
-    "best of both",
-    "lowered by, points",
-    "images raised",
-    "looks an image",
-)
+def tables(found: Mapping[Key, Mapping[str, Beaten]], suite: str) -> str:
+    """Two of one suite, Markdown, in percent: by how much each means lowers the AUROC, and what it leaves by itself."""
+    own = {(detector, ood): by_means for (where, detector, ood), by_means in found.items() if where == suite}
+    means = [name for name in next(iter(own.values())) if name != EVERYTHING]
+    gains, alone = [], []
+    for detector in dict.fromkeys(detector for detector, _ in own):
+        sets = {ood: by_means for (whose, ood), by_means in own.items() if whose == detector}
+        gains += [_gained(f"{detector}, {ood}", [by_means], means) for ood, by_means in sets.items()]
+        if len(sets) > 1:
+            gains.append(_gained(f"**{detector}, mean of the sets**", [*sets.values()], means))
+        for ood, by_means in sets.items():
+            left = (f"{100 * by_means[name].alone:.2f}" for name in means)
+            alone.append([f"{detector}, {ood}", f"{100 * by_means[EVERYTHING].standard:.2f}", *left])
+    looks = [f"{np.mean([by_means[name].looks for by_means in own.values()]):,.0f}" for name in means]
+    gains.append(["*looks an image*", "", "", "", "", *looks])
+    parts = [
+        LOWERED,
+        tabulate(gains, [DETECTOR, *HEADERS, *means], "github", disable_numparse=True),
+        ALONE,
+        tabulate(alone, [DETECTOR, STANDARD, *means], "github", disable_numparse=True),
+    ]
+    return "\n\n".join(parts)
 
 
-def table(found: dict[tuple[str, str, str], dict[str, Beaten]], suite: str) -> str:
-    """Markdown, of one suite; AUROC in percent."""
-    lines = []
-    for (where, detector, ood), by_means in found.items():
-        if where != suite:
-            continue
-        for means, one in by_means.items():
-            least, most = (100 * end for end in share(one.raised, one.count))
-            lines.append(
-                [
-                    f"{detector}, {ood}",
-                    means,
-                    *(f"{100 * value:.2f}" for value in (one.standard, one.alone, one.best)),
-                    f"{100 * one.lowered:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})",
-                    f"{one.raised} of {one.count} ({least:.0f} to {most:.0f} %)",
-                    f"{one.looks:,.0f}",
-                ]
-            )
-    return tabulate(lines, HEADERS, "github", disable_numparse=True)
+LOWERED, ALONE = "How far each lowers the AUROC, in points:", "What each leaves by itself, AUROC in percent:"
+DETECTOR, HEADERS = "detector, OOD set", (STANDARD, "with all of these", "lowered by", "images raised")
 
 
-def replaced(page: str, found: dict[tuple[str, str, str], dict[str, Beaten]]) -> str:
-    """The page with the table of each suite between that suite's marks."""
+def _gained(title: str, parts: Sequence[Mapping[str, Beaten]], means: Sequence[str]) -> list[str]:
+    """A row of the first table: of one set, or the mean of several."""
+    every = [by_means[EVERYTHING] for by_means in parts]
+    standard, lowered = (100 * np.mean([[one.standard, one.lowered] for one in every], axis=0)).tolist()
+    low, high = (100 * end for end in interval(every))
+    raised, count = sum(one.raised for one in every), sum(len(one.gains) for one in every)
+    least, most = (100 * end for end in share(raised, count))
+    return [
+        title,
+        f"{standard:.2f}",
+        f"{standard - lowered:.2f}",
+        f"{lowered:.2f} ({low:.2f} to {high:.2f})",
+        f"{raised} of {count} ({least:.0f} to {most:.0f} %)",
+        *(f"{100 * np.mean([by_means[name].lowered for by_means in parts]):.2f}" for name in means),
+    ]
+
+
+def replaced(page: str, found: Mapping[Key, Mapping[str, Beaten]]) -> str:
+    """The page with the tables of each suite between that suite's marks."""
     for suite in dict.fromkeys(suite for suite, _, _ in found):
         begin, end = f"<!-- {suite}: begin -->", f"<!-- {suite}: end -->"
         before, rest = page.split(begin)
-        page = f"{before}{begin}\n{table(found, suite)}\n{end}{rest.split(end)[1]}"
+        page = f"{before}{begin}\n{tables(found, suite)}\n{end}{rest.split(end)[1]}"
     return page

@@ -170,7 +170,9 @@ TWO_IMAGES = [
 
 
 def test_the_best_of_both_is_taken_image_by_image():
-    ((_, by_means),) = rows.beaten(TWO_IMAGES).items()
+    found, lacking = rows.beaten(TWO_IMAGES)
+    (by_means,) = found.values()
+    assert lacking == {("s", "d", "o"): 1}
     one, every = by_means["a"], by_means[EVERYTHING]
     assert (one.standard, one.alone, one.lowered) == pytest.approx((0.7, 0.8, 0.05))
     assert (one.raised, one.looks) == (1, 10)
@@ -182,12 +184,19 @@ def test_the_best_of_both_is_taken_image_by_image():
 def test_a_mean_over_sets_weighs_each_set_alike():
     certain = [replace(one, ood="p", above=0.5) for one in TWO_IMAGES[:2]]
     certain += [replace(one, ood="p", above=0.2) for one in TWO_IMAGES[2:6]]
-    text = rows.tables(rows.beaten([*TWO_IMAGES, *certain]), "s")
+    text = rows.tables(rows.beaten([*TWO_IMAGES, *certain])[0], "s")
     (line,) = re.findall(r"\*\*d, mean of the sets\*\*.*", text)
     cells = [cell.strip() for cell in line.split("|")][1:6]
     assert cells[:2] == ["60.00", "40.00"]  # of (70, 50) and (60, 20)
     assert cells[2] == "20.00 (20.00 to 20.00)"
     assert cells[3].startswith("4 of 4")
+
+
+def test_a_set_on_which_some_means_were_not_tried_has_no_row_yet():
+    begun = [row(5, STANDARD, 1.0, 0.5), row(5, "a", 2.0, 0.4)]
+    found, lacking = rows.beaten([*TWO_IMAGES[:6], *(replace(one, ood="p") for one in begun)])
+    assert list(found) == [("s", "d", "o")]
+    assert lacking == {("s", "d", "p"): 1}
 
 
 def test_rows_are_added_and_read_back(tmp_path):
@@ -202,7 +211,8 @@ def test_rows_are_added_and_read_back(tmp_path):
 
 
 def test_the_page_says_what_was_measured():
-    page, found = PAGE.read_text(encoding="utf-8"), rows.beaten(rows.read(CSV))
+    page, (found, lacking) = PAGE.read_text(encoding="utf-8"), rows.beaten(rows.read(CSV))
+    assert not lacking
     assert rows.replaced(page, found) == page
     wanted = {CONTINUED, PLUS, *MEANS, EVERYTHING}
     assert all(set(by_means) == wanted for by_means in found.values())

@@ -172,9 +172,11 @@ def main(
                 rows.append(file, found)
                 first = found[0]
                 click.echo(f"{first.detector}: {first.means}, {len(found)} rows, {first.looks:,} looks an image")
-        summary = rows.beaten(rows.read(file))
+        summary, lacking = rows.beaten(rows.read(file))
     except OodbenchError as error:
         raise click.ClickException(str(error)) from error
+    for (_, whose, where), left in lacking.items():
+        click.echo(f"{whose}: {left} images of {where} are left out, since not every means was tried on them", err=True)
     for name in dict.fromkeys(where for where, _, _ in summary):
         click.echo(f"{name}\n{rows.tables(summary, name)}")
     if page:

@@ -140,24 +140,37 @@ Key = tuple[str, str, str]
 """Suite, detector and set."""
 
 
-def beaten(rows: Sequence[Row]) -> dict[Key, dict[str, Beaten]]:
-    """By (suite, detector, set) and means, over the images on which every means was tried."""
+def beaten(rows: Sequence[Row]) -> tuple[dict[Key, dict[str, Beaten]], dict[Key, int]]:
+    """By (suite, detector, set) and means, over the images on which every means of the rows was tried.
+
+    Returns:
+        These, and how many images of a set had to be left out, where there are such.
+    """
     frame = pd.DataFrame([asdict(row) for row in rows])
-    found = {}
+    wanted = frame["means"].nunique()
+    found: dict[Key, dict[str, Beaten]] = {}
+    lacking: dict[Key, int] = {}
     for name, part in frame.groupby(["suite", "detector", "ood"], sort=False):
+        suite, detector, ood = map(str, name)
         tried = part.groupby("image")["means"].nunique()
-        part = part[part["image"].isin(tried[tried == part["means"].nunique()].index)]
-        by_means = {str(means): own.set_index("image").sort_index() for means, own in part.groupby("means", sort=False)}
-        standard = by_means.pop(STANDARD)
-        everything = standard.assign(
-            score=np.max([own["score"] for own in by_means.values()], axis=0),
-            above=np.min([own["above"] for own in by_means.values()], axis=0),
-            looks=np.sum([own["looks"] for own in by_means.values()], axis=0),
-        )
-        found[tuple(map(str, name))] = {
-            means: Beaten.of(standard, own) for means, own in {**by_means, EVERYTHING: everything}.items()
-        }
-    return found  # type: ignore[return-value]  # three columns make names of three parts
+        whole = part[part["image"].isin(tried[tried == wanted].index)]
+        if left := int((tried < wanted).sum()):
+            lacking[suite, detector, ood] = left
+        if len(whole):
+            found[suite, detector, ood] = _by_means(whole)
+    return found, lacking
+
+
+def _by_means(rows: pd.DataFrame) -> dict[str, Beaten]:
+    """Of one detector and set, each image of which was attacked by every means."""
+    by_means = {str(means): own.set_index("image").sort_index() for means, own in rows.groupby("means", sort=False)}
+    standard = by_means.pop(STANDARD)
+    everything = standard.assign(
+        score=np.max([own["score"] for own in by_means.values()], axis=0),
+        above=np.min([own["above"] for own in by_means.values()], axis=0),
+        looks=np.sum([own["looks"] for own in by_means.values()], axis=0),
+    )
+    return {means: Beaten.of(standard, own) for means, own in {**by_means, EVERYTHING: everything}.items()}
 
 
 def tables(found: Mapping[Key, Mapping[str, Beaten]], suite: str) -> str:

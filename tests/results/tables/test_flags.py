@@ -114,7 +114,7 @@ def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
     continued = [np.nan, 5.5, np.nan, np.nan]  # from 1, which passes none, to 5.5, which passes 4 of 8
     cell = flag(stored(tmp_path), {"continued": continued}, constants=ADAPTIVE)
     (found,) = flagged(scores_of(cell))
-    assert "lower the AUROC by 50.0%" in found.text
+    assert "lower the AUROC by 50.00%" in found.text
     assert "the AUROC is too high by 50.00 points at least" in found.text
     assert found.text.endswith("--task linf --set linf.level=plus`")
 

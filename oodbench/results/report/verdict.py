@@ -1,12 +1,13 @@
 """A board in a few sentences: what its detectors keep under attack, which is best without one, and what is not counted.
 
 No sentence rests on a figure that is flagged as not to be believed, or as known to be too good: such figures are named
-as what they are. Where several attacks have the same threat, a detector keeps what the strongest of them left.
+as what they are. Where several attacks have the same threat, a detector keeps what the strongest of them left, and one
+that met only a weaker one than others did is not compared with these.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from statistics import fmean
 
 from oodbench.results.report.model import Row, Sentence, Task, Value
@@ -62,13 +63,20 @@ class _Group:
         return self.rank == Rank.PROVES
 
 
+class Left(StrEnum):
+    """Why a figure is not counted, as it is said."""
+
+    FLAGGED = "flagged as too good or not to be believed"
+    SPARED = "measured under a weaker attack alone"
+
+
 @dataclass(frozen=True)
 class _Standing:
-    """What a row has left under the strongest task of a group."""
+    """What a row has left under the strongest task of a group; `left` says why it is not counted, if it is not."""
 
     row: Row
     value: Value
-    counted: bool
+    left: Left | None = None
 
     @property
     def text(self) -> str:
@@ -128,7 +136,7 @@ def _group(rows: Sequence[Row], tasks: Sequence[Task]) -> _Group:
 def _told(group: _Group, rows: Sequence[Row], view: str) -> _Told | None:
     alike = [task for task in group.tasks if len(task.threats) < 2]
     standings = list(_standings(rows, alike, view))
-    counted = [one for one in standings if one.counted]
+    counted = [one for one in standings if one.left is None]
     order = (group.rank, -len(counted))
     if len(alike) < len(group.tasks) and not standings:
         text = f"{group.begins} rows were not treated alike, so none is called the best."
@@ -136,21 +144,29 @@ def _told(group: _Group, rows: Sequence[Row], view: str) -> _Told | None:
     if not standings:
         return None
     if not counted:
-        text = f"{group.begins} no figure can be believed: all {len(standings)} are flagged."
-        return _Told(order, Sentence(text))
-    return _Told(order, _leading(group, counted, [one for one in standings if not one.counted]))
+        return _Told(order, Sentence(f"{group.begins} {_none_counts(standings)}."))
+    return _Told(order, _leading(group, counted, [one for one in standings if one.left is not None]))
 
 
-def _standings(rows: Iterable[Row], tasks: Sequence[Task], view: str) -> Iterable[_Standing]:
+def _none_counts(standings: Sequence[_Standing]) -> str:
+    flagged = sum(one.left is Left.FLAGGED for one in standings)
+    if flagged == len(standings):
+        return f"no figure can be believed: all {flagged} are flagged"
+    return f"no figure counts: {flagged} are flagged, and {len(standings) - flagged} were {Left.SPARED}"
+
+
+def _standings(rows: Sequence[Row], tasks: Sequence[Task], view: str) -> Iterator[_Standing]:
+    figures: list[tuple[Row, dict[str, Value]]] = []
     for row in rows:
-        kept = []
-        for task in tasks:
-            means = row.means.get(task.name, {}).get(view)
-            if means and not row.apart.get(task.name):
-                kept.append((means[METRIC], task.name))
-        if kept:
-            value, name = min(kept, key=lambda one: one[0].value)
-            yield _Standing(row, value, name not in row.doubted)
+        means = {task.name: row.means.get(task.name, {}).get(view) for task in tasks if not row.apart.get(task.name)}
+        if found := {name: of_view[METRIC] for name, of_view in means.items() if of_view}:
+            figures.append((row, found))
+    hardest = {task.name for task in tasks if str(_constants(rows, task).get("kind", "")).endswith(ADAPTIVE)}
+    met = any(hardest & found.keys() for _, found in figures)
+    for row, found in figures:
+        name = min(found, key=lambda task: found[task].value)
+        spared = met and not hardest & found.keys()
+        yield _Standing(row, found[name], Left.SPARED if spared else Left.FLAGGED if name in row.doubted else None)
 
 
 def _leading(group: _Group, counted: Sequence[_Standing], left: Sequence[_Standing]) -> Sentence:
@@ -164,7 +180,7 @@ def _leading(group: _Group, counted: Sequence[_Standing], left: Sequence[_Standi
     values = sorted((one.value for one in own[leader]), key=lambda value: value.value)
     name = own[leader][0].row.name if len(values) == 1 else leader
     nearest = max(others, key=lambda one: one.value.value, default=None)
-    told = _comparison(group, name, values, nearest, " that can be believed" if left else "")
+    told = _comparison(group, name, values, nearest, _those(left))
     lost = group.attacks and values[-1].value < GUESSING
     bar = values[-1].value if lost or nearest is None else nearest.value.value
     return Sentence(told, _not_counted(left, bar))
@@ -210,11 +226,24 @@ def _too_close(values: Sequence[Value], other: Value) -> bool:
     return other.high >= lowest.low
 
 
+def _those(left: Sequence[_Standing]) -> str:
+    """Which figures are compared, where some are not."""
+    if any(one.left is Left.FLAGGED for one in left):
+        return " that can be believed"
+    return " that met the same attacks" if left else ""
+
+
 def _not_counted(left: Sequence[_Standing], above: float) -> str:
-    """Flagged figures that look better than what was compared, the highest by name; "" where none does."""
-    found = sorted((one for one in left if one.value.value > above), key=lambda one: -one.value.value)
-    if not found:
-        return ""
-    named = ", ".join(one.text for one in found[:NAMED])
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return f"Not counted, since flagged as too good or not to be believed: {named}{more}."
+    """Figures that look better than what was compared, by why they are not, the highest by name; "" where none does."""
+    said = []
+    for why in Left:
+        found = sorted((one for one in left if one.left is why and one.value.value > above), key=_highest_first)
+        if found:
+            named = ", ".join(one.text for one in found[:NAMED])
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            said.append(f"Not counted, since {why}: {named}{more}.")
+    return " ".join(said)
+
+
+def _highest_first(standing: _Standing) -> float:
+    return -standing.value.value

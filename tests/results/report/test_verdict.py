@@ -83,15 +83,34 @@ def test_a_figure_that_is_not_to_be_believed_is_named_beside_the_headline_and_ne
 
 
 def test_where_attacks_have_one_threat_the_strongest_counts():
-    rows = [row("weakly", linf=80, linf_adaptive=5), row("atom", linf=63, linf_adaptive=61), row("msp", linf=1)]
+    rows = [row("weakly", linf=80, linf_adaptive=5), row("atom", linf=63, linf_adaptive=61)]
     ((text, _),) = said(rows, "linf", "linf-adaptive")
     assert text.startswith("Under attack (the worst of linf, linf-adaptive), atom keeps an AUROC of 61.00 %")
     assert "above 5.00 % (weakly)" in text
     # What a stronger attack measured may be believed where the weaker one may not, and the other way round.
     doubted = [row("acet", linf=58, linf_adaptive=54, doubted=["linf"]), row("msp", linf=1)]
     assert "acet keeps an AUROC of 54.00 %" in said(doubted, "linf", "linf-adaptive")[0][0]
-    doubted = [row("acet", linf=58, linf_adaptive=54, doubted=["linf-adaptive"]), row("atom", linf=60)]
+    doubted = [
+        row("acet", linf=58, linf_adaptive=54, doubted=["linf-adaptive"]),
+        row("atom", linf=61, linf_adaptive=60),
+    ]
     assert "atom keeps an AUROC of 60.00 %" in said(doubted, "linf", "linf-adaptive")[0][0]
+
+
+def test_a_detector_that_met_only_the_weaker_attack_is_not_called_better_than_one_that_met_the_stronger():
+    rows = [row("spared", linf=71), row("atom", linf=63, linf_adaptive=61), row("acet", linf=53, linf_adaptive=47)]
+    assert said(rows, "linf", "linf-adaptive") == [
+        (
+            "Under attack (the worst of linf, linf-adaptive), atom keeps an AUROC of 61.00 %; nothing else that met "
+            "the same attacks is above 47.00 % (acet).",
+            "Not counted, since measured under a weaker attack alone: spared 71.00 %.",
+        )
+    ]
+    # Where nobody met the stronger one, all are compared; where all that did are flagged, nobody leads.
+    assert "spared keeps an AUROC of 71.00 %" in said([rows[0], row("msp", linf=1)], "linf", "linf-adaptive")[0][0]
+    flagged = [rows[0], row("gram", linf=99, linf_adaptive=98, doubted=["linf", "linf-adaptive"])]
+    ((text, _),) = said(flagged, "linf", "linf-adaptive")
+    assert text.endswith("no figure counts: 1 are flagged, and 1 were measured under a weaker attack alone.")
 
 
 def test_other_threats_are_told_apart_and_attacks_on_ood_images_lead():

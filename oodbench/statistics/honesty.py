@@ -38,7 +38,7 @@ FLAGS: Mapping[str, Flag] = {
         0.01, "a random point of the ball, or one towards ID images, beats the attack on {value:.0%} of the images"
     ),
     "stalled": Flag(0.05, "the climb found nothing after its tenth step on {value:.0%} of the images"),
-    # All other attacks together lower it by up to four times as much, see docs/attack-on-the-table.md.
+    # All other attacks together lower it by some four times as much, see docs/attack-on-the-table.md.
     "unconverged": Flag(
         0.0015,
         "200 more steps of Adam from where the attack ended lower the AUROC by {value:.2%} over the few images that "

@@ -15,6 +15,7 @@ from tests.realimages import needs_real_images, real_images
 
 SETS = ("svhn-test-10k", "textures-10classes", "tinyimagenet-heldout")
 MEAN = f"mean:{'+'.join(SETS)}"
+SCORES = PAGE.parents[1] / "results" / "reference" / "scores" / f"{SUITE}.zip"
 DETECTORS = ("msp", "oe", "acet", "ntom", "atom")
 IMAGES = 200
 
@@ -107,6 +108,18 @@ def test_the_networks_behind_the_table_are_kept(measured):
     kept = pretrained.roots(Path("none"))[0] / "cifar10-small"
     assert named == {file.name for file in kept.glob("*.safetensors")}
     assert sum(file.stat().st_size for file in kept.iterdir()) < 20e6
+
+
+def test_the_scores_that_come_along_give_the_figures():
+    assert SCORES.stat().st_size < 20e6
+    cells, rows = find(SCORES).cells, reference.shipped("measured")
+    rows = rows[rows["suite"] == SUITE]
+    assert {cell.path.parent.name for cell in cells} == set(rows["detector"])
+    few = [cell for cell in cells if cell.path.parent.name in ("atom", "kplus1-at")]
+    rows = rows[rows["detector"].isin(["atom", "kplus1-at"])]
+    verdicts = check(few, rows, discover())
+    assert len(verdicts) > 100
+    assert [one.said for one in verdicts if one.status is not Status.PASS] == []
 
 
 @needs_real_images

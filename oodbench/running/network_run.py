@@ -168,7 +168,7 @@ class NetworkRun:
         detector, task, device = cell.detector, self._plan.task(pair), self._device
         goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
         keep = self._plan.demands.keep_images or self._plan.demands.thorough
-        further = convergence.chosen(len(images))  # of the whole set, whoever has which part of it
+        further = convergence.chosen(len(images), task.passes())  # of the whole set, whoever has which part of it
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
             images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
@@ -217,7 +217,7 @@ class NetworkRun:
         def attacked(radius: int) -> tuple[Scored, Scored]:
             beside = id_images, self._team.first(id_scores)
             attack = attack_on(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
-            attack = replace(attack, further=convergence.chosen(len(images)))
+            attack = replace(attack, further=convergence.chosen(len(images), attack.task.passes()))
             (left,) = self._shared(
                 images, attack.task.together, lambda mine, which: [score_attacked(attack.of(which), mine, self._device)]
             )

@@ -266,7 +266,7 @@ class SuitePlan:
                     attack = attack_passes(task, cell.detector)
                     total += attack * len(self.images[pair[1]])
                     a_look = passes_a_look(cell.detector, task.eot)
-                    further = min(len(self.images[pair[1]]), convergence.CONTINUED)
+                    further = convergence.how_many(len(self.images[pair[1]]), task.passes())
                     total += convergence.COST * (further * a_look)
                     if self.demands.thorough:
                         total += THOROUGH * (a_look * min(len(self.images[pair[1]]), THOROUGH_IMAGES))

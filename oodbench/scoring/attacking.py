@@ -116,7 +116,7 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         exact(attack.detector.network),
     ):
         done = 0
-        further = convergence.chosen(len(images)) if attack.further is None else attack.further
+        further = convergence.chosen(len(images), task.passes()) if attack.further is None else attack.further
         for pixels, indices in batches(images, device, size):
             if attack.chosen is not None:
                 numbers = attack.chosen[done : done + len(pixels)]

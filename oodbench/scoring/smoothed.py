@@ -288,7 +288,8 @@ def smoothing_passes(task: Smoothed, detector: Detector, role: str, images: int)
     if task.attack and task.moves(role):
         around = Around(detector, task.sigma, task.eot)
         again = (Passes(1) + detector.own_passes()) * (task.draws * images)
-        further = passes_a_look(around, task.eot) * min(images, convergence.CONTINUED)
         for radius in task.radii:
-            total += attack_passes(task.search(radius), around) * images + convergence.COST * further + again
+            search = task.search(radius)
+            further = passes_a_look(around, task.eot) * convergence.how_many(images, search.passes())
+            total += attack_passes(search, around) * images + convergence.COST * further + again
     return total

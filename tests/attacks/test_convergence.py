@@ -10,6 +10,7 @@ import torch
 from oodbench.attacks import convergence
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.passes import Passes
 from oodbench.detectors.msp import MSP
 from oodbench.scoring.fitting import fit
 from oodbench.statistics import honesty
@@ -24,9 +25,17 @@ def goal(toy):
 
 
 def test_images_are_chosen_at_even_distances():
-    assert np.flatnonzero(convergence.chosen(24)).tolist() == list(range(0, 24, 2))
-    assert convergence.chosen(5).all()
-    assert convergence.chosen(500).sum() == convergence.CONTINUED
+    short = Passes(forward=40, backward=40)
+    assert np.flatnonzero(convergence.chosen(24, short)).tolist() == list(range(0, 24, 2))
+    assert convergence.chosen(5, short).all()
+    assert convergence.chosen(500, short).sum() == convergence.CONTINUED
+
+
+def test_a_twentieth_of_what_a_long_attack_takes_goes_into_looking_further():
+    long = convergence.COST * 5
+    assert convergence.chosen(1000, long).sum() == 250  # each costs a fifth of an attacked image
+    assert convergence.chosen(40, long).sum() == convergence.CONTINUED
+    assert convergence.chosen(40, convergence.COST * 50).all()
 
 
 def test_an_attack_that_did_nothing_is_climbed_on_from_and_a_good_one_is_not(goal, toy_images):

@@ -21,8 +21,8 @@ CONTINUED = 12
 """Images of a set that are climbed on with, at least."""
 
 SHARE = 0.05
-"""Of what the attack took: as much may go into more of them. What 12 of 1,000 images gain may be far from what all gain,
-and hid half a point of ACET's (docs/attack-on-the-table.md)."""
+"""Of what the attack took: as much may go into more of them. What 12 of 1,000 images gain may be far from what all do:
+that hid half a point of ACET's (docs/attack-on-the-table.md)."""
 
 ITERATIONS = 200
 """Half of them found 0.9 points of AUROC for a Mahalanobis distance on digits, where a longer attack finds 8."""

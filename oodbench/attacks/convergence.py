@@ -21,8 +21,8 @@ CONTINUED = 12
 """Images of a set that are climbed on with, at least."""
 
 SHARE = 0.05
-"""Of what the attack took: as much may go into more of them. What 12 of 1,000 images gain may be far from what all do:
-that hid half a point of ACET's (docs/attack-on-the-table.md)."""
+"""Of the attack's own passes: so many may be spent on climbing on with more images than `CONTINUED`. What 12 of 1,000
+images gain may be far from what all gain, see docs/attack-on-the-table.md."""
 
 ITERATIONS = 200
 """Half of them found 0.9 points of AUROC for a Mahalanobis distance on digits, where a longer attack finds 8."""
@@ -32,7 +32,12 @@ COST = Passes(ITERATIONS + 4, ITERATIONS + 1)
 
 
 def how_many(count: int, attack: Passes) -> int:
-    """Of `count` images, each of which the attack took so many passes for."""
+    """How many of `count` attacked images are climbed on with: as many as `SHARE` pays for, but at least `CONTINUED`.
+
+    Args:
+        count: images that were attacked.
+        attack: what it took for each.
+    """
     return min(count, max(CONTINUED, int(SHARE * count * attack.both / COST.both)))
 
 

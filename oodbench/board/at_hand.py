@@ -99,8 +99,10 @@ class Asked:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What its suite is to have, so that settings of the task find it."""
-        return (asked_as(self.attack),) if self.attack in self.suite.tasks or asked_as(self.attack) in KINDS else ()
+        """What its suite is to have, so that each setting finds what it is of: also one of another task of the run."""
+        named = [self.attack, *(setting.name.rpartition(".")[0] for setting in self.settings)]
+        found = [asked_as(name) for name in named if name in self.suite.tasks or asked_as(name) in KINDS]
+        return tuple(dict.fromkeys(found))
 
     def applied(self) -> tuple[Suite, Detector]:
         """The suite and the detector as the settings make them.

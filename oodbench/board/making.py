@@ -155,10 +155,14 @@ def of_result(
     if suite is None:
         raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
     id_group = next(group for group in cell.read() if group.task == ID_TASK and group.role == "id")
-    texts, seed = tuple(settings.texts(str(about.get("settings", "")))), int(about["seed"])
+    seed, detector = int(about["seed"]), resources.registry[str(about["detector"])]
+    texts = tuple(
+        text
+        for text in settings.texts(str(about.get("settings", "")))
+        if settings.concerns(settings.parse(text), detector, resources.registry)
+    )
     rows = []
     for name, groups in attacks.items():
-        detector = resources.registry[str(about["detector"])]
         here = _scored_with(
             cell, about, Asked(suite, detector, parsed(texts), name, int(about["limit"]), seed), resources
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,20 @@ def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
             raise OodbenchError(
                 f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
             )
+
+
+def concerns(setting: Setting, detector: type[Detector], known: Container[str]) -> bool:
+    """Whether a setting of a run is not one of other detectors alone.
+
+    Args:
+        setting: of the run.
+        detector: one of the run's.
+        known: names of all detectors.
+    """
+    owner, dot, name = setting.name.rpartition(".")
+    if dot:
+        return owner == detector.name or owner not in known
+    return name in (*_field_names(detector.Parameters), *_field_names(Recipe))
 
 
 def of_task(setting: Setting, suite: Suite) -> bool:

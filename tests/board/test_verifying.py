@@ -261,3 +261,18 @@ def test_evidence_of_a_results_folder_is_what_was_stored():
     )
     assert [one.name for one in row.said.sets] == ["letters", "photo-patches", "smooth-noise", "uniform-noise"]
     assert not whole().networks and json.loads(row.said.made.checks)["letters"]["unsteadiness"] >= 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tasks": ["linf", "linf-adaptive"], "parameters": {"linf.steps": 1, "linf-adaptive.level": "quick"}},
+        {"detectors": ["msp", "knn"], "parameters": {"linf.steps": 1, "knn.k": 5}},
+        {"detectors": ["msp", "knn"], "parameters": {"linf.steps": 1, "k": 5}},
+    ],
+)
+def test_a_run_may_have_set_what_is_of_other_tasks_and_detectors(asked):
+    evidence = attacked(1, only=["letters"], **asked)
+    assert len(evidence.rows) == 2
+    for row in evidence.rows:
+        assert {one.status for one in seen(with_row(evidence, row)).findings} == {Status.HOLDS}

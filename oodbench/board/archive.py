@@ -140,6 +140,8 @@ def load(path: Path) -> Evidence:
         OodbenchError: there is no such file.
     """
     try:
+        if path.is_dir():
+            raise OodbenchError(f"{path} is a folder: `oodbench evidence {path} -o evidence.zip` makes evidence of it")
         if not path.is_file():
             raise OodbenchError(f"there is no evidence {path}: `oodbench evidence RESULTS -o {path.name}` makes some")
         if path.stat().st_size > MOST:

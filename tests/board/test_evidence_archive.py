@@ -256,6 +256,8 @@ def test_the_command_says_what_is_amiss_and_ends_with_1_and_with_2_where_there_i
     assert code == 1 and out.startswith("does not hold  archive: it holds a file called ../evil")
     code, _, err = oodbench("verify", "nothing.zip")
     assert code == 2 and "there is no evidence nothing.zip" in err
+    code, _, err = oodbench("verify", ".")
+    assert code == 2 and ". is a folder: `oodbench evidence . -o evidence.zip` makes evidence of it" in err
     (tmp_path / "text.zip").write_text("no zip")
     assert oodbench("verify", "text.zip")[0] == 1
 

@@ -78,8 +78,8 @@ class Box:
         """The same without axes of length 1."""
         return Box(self.center.squeeze(*axes), self.radius.squeeze(*axes))
 
-    def contiguous(self) -> "Box":
-        """The same."""
+    def contiguous(self, **_: Any) -> "Box":
+        """The same; in which order numbers lie in memory makes no difference to their bounds."""
         return self
 
     def mean(self, dim: int | Sequence[int], keepdim: bool = False) -> "Box":

@@ -20,6 +20,7 @@ from oodbench.detectors.odin import ODIN
 from oodbench.detectors.rowl import ROWL
 from oodbench.detectors.sofl import SOFL
 from oodbench.networks.bounds import Bounder
+from oodbench.networks.builtin import NETWORKS
 from oodbench.networks.network import Network, Representation
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.scoring.fitting import fit
@@ -157,7 +158,7 @@ def test_no_task_exceeds_a_detectors_bound(images, name, attack):
     assert (reached <= bound + 1e-4).all()
 
 
-@pytest.mark.parametrize("name", ["densenet-bc-100-12", "wideresnet-40-4", "resnet18-32x32", "small-cnn"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_of_the_house_are_bounded(name):
     network = networks.build(name, K, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0).eval()
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))

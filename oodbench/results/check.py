@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan, nan
@@ -172,7 +172,7 @@ def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
 
 
 def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
-    """A reference with what was measured in place of the rows of the same names, and behind the others.
+    """A reference with what was measured: each figure where one of its name stood, and new ones behind the others.
 
     Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
     them, since only the former has the same weights everywhere. A mean that lacks some of the suite's sets has the
@@ -201,7 +201,18 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
     stated = reference.set_axis(keys).loc[keys.isin(new), ["tolerance", "low", "high", "sides", "note"]]
     rows = rows.set_axis(new)
     rows.loc[stated.index, list(stated.columns)] = stated
-    return pd.concat([reference[~keys.isin(new)], rows], ignore_index=True)
+    return _in_place(reference.set_axis(keys), rows)
+
+
+def _in_place(reference: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` in place of those of `reference` with the same index, so that a file of them changes where figures do."""
+    stood: dict[Hashable, int] = {}
+    for place, name in enumerate(reference.index):
+        stood.setdefault(name, place)
+    replaced = reference.index.isin(rows.index)
+    left = reference[~replaced].assign(place=(~replaced).nonzero()[0])
+    put = rows.assign(place=[stood.get(name, len(reference)) for name in rows.index])
+    return pd.concat([left, put]).sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
 
 
 def cells_behind(frame: pd.DataFrame) -> set[str]:

@@ -197,8 +197,9 @@ def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, s
     theirs = known.assign(detector="theirs")
     loose = known.assign(tolerance=0.25, sides="", note="checked by eye")
     again = stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 1.0, 9.5])], checkpoint="nets/plain.safetensors")
-    rows = updated(pd.concat([theirs, loose], ignore_index=True), tidy([again], {}))
-    assert len(rows) == 2 * len(known)
+    before = pd.concat([loose[:2], theirs, loose[2:]], ignore_index=True)
+    rows = updated(before, tidy([again], {}))
+    assert rows[["detector", "metric"]].equals(before[["detector", "metric"]])
     mine = rows[rows["detector"] == "msp"].set_index("metric")
     assert mine.loc["fpr95", "value"] == 0.25
     assert set(mine["tolerance"]) == {0.25}
@@ -206,6 +207,10 @@ def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, s
     pd.testing.assert_frame_equal(
         rows[rows["detector"] == "theirs"].reset_index(drop=True), theirs.reset_index(drop=True)
     )
+    (first, *_), last = dict.fromkeys(loose["metric"]), loose[1:]
+    fewer = updated(pd.concat([last, theirs], ignore_index=True), tidy([again], {}))
+    assert fewer["detector"].tolist()[: len(last)] == ["msp"] * len(last)
+    assert (fewer.iloc[-1]["detector"], fewer.iloc[-1]["metric"]) == ("msp", first)
 
 
 def test_the_command_from_update_to_regression(oodbench, tmp_path, measured, stored):

@@ -18,7 +18,12 @@ TIDY = ("csv", "json")
 
 
 @click.command(
-    cls=Examples, examples=("oodbench table results/", "oodbench table results/ --by ood --convention published")
+    cls=Examples,
+    examples=(
+        "oodbench table results/",
+        "oodbench table results/ --by ood --convention published",
+        "oodbench table results/ --suite digits-adv --detector atom --task linf",
+    ),
 )
 @results_argument
 @click.option(
@@ -38,6 +43,9 @@ TIDY = ("csv", "json")
     type=click.Choice(["task", "ood", "mean"]),
     help="One mean over OOD sets (task, the default), a row each set (ood), or each mean of the suite: near, far, ...",
 )
+@several("--suite", "suites", "NAME", completing.suites, "Only this suite; repeatable.")
+@several("--detector", "detectors", "NAME", completing.detectors, "Only this detector; repeatable.")
+@several("--task", "tasks", "NAME", completing.tasks, "Only this task, such as linf; repeatable.")
 @several(
     "--sets", "sets", "NAME", completing.image_sets, "Only this OOD set, or a mean's: near, far, paper; repeatable."
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import digest
 from oodbench.results import store
 from oodbench.results.store import Cell, Scores
@@ -102,6 +102,19 @@ def find(folder: Path) -> Found:
         for one in own:
             at.setdefault(one, []).append(own)
     return Found(sorted(kept.values(), key=lambda cell: cell.path), broken, dict(sorted(copies.items())))
+
+
+def only(cells: Sequence[Cell], attribute: str, names: Sequence[str]) -> Sequence[Cell]:
+    """Those of `cells` whose `attribute`, such as "detector", is one of `names`; all of them where none is named.
+
+    Raises:
+        OodbenchError: no cell has one of the names.
+    """
+    there = {str(cell.attributes()[attribute]) for cell in cells}
+    for name in names:
+        if name not in there:
+            raise unknown(f"{attribute} among these results", name, there)
+    return [cell for cell in cells if not names or cell.attributes()[attribute] in names]
 
 
 def require(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.cli.plotting import FORMS
 from oodbench.registry import discover
-from oodbench.results.folder import find
+from oodbench.results.folder import find, only
 from oodbench.results.report import boards, plots
 from oodbench.results.report.model import Board
 from oodbench.results.store import Cell
@@ -34,10 +34,10 @@ def plot(
     found = find(results)
     for line in found.left_out:
         click.echo(f"WARNING: {line}", err=True)
-    cells = _of(found.cells, "detector", detectors)
-    if not suite and len(names := _named(cells, "suite")) > 1:
+    cells = only(found.cells, "detector", detectors)
+    if not suite and len(names := sorted({str(cell.attributes()["suite"]) for cell in cells})) > 1:
         raise OodbenchError(f"the folder holds results on {', '.join(names)}: choose one with --suite")
-    cells = _on(_of(cells, "suite", (suite,) if suite else ()), images)
+    cells = _on(only(cells, "suite", (suite,) if suite else ()), images)
     board = _board(boards(cells, data, discover(plugins)), kind, task)
     drawn = plots.KINDS[kind](plots.in_order(board, detectors), task, metric)
     write_atomic(output, plots.written(drawn, form))
@@ -63,16 +63,3 @@ def _on(cells: Sequence[Cell], images: int | None) -> Sequence[Cell]:
     if images not in there:
         raise OodbenchError(f"no result is on {images} images of each OOD set: choose {', '.join(map(str, there))}")
     return [cell for cell in cells if cell.attributes()["images"] == images]
-
-
-def _of(cells: Sequence[Cell], what: str, names: Sequence[str]) -> Sequence[Cell]:
-    """Those whose `what` is one of `names`; all of them if none is named."""
-    there = _named(cells, what)
-    for name in names:
-        if name not in there:
-            raise unknown(what, name, there)
-    return [cell for cell in cells if not names or cell.attributes()[what] in names]
-
-
-def _named(cells: Sequence[Cell], what: str) -> list[str]:
-    return sorted({str(cell.attributes()[what]) for cell in cells})

@@ -10,7 +10,7 @@ from oodbench.cli.results import TIDY
 from oodbench.cli.terminal import width
 from oodbench.registry import discover
 from oodbench.results import reference, tables
-from oodbench.results.folder import find
+from oodbench.results.folder import find, only
 
 
 def table(
@@ -18,6 +18,9 @@ def table(
     form: str | None,
     long: bool,
     by: str | None,
+    suites: tuple[str, ...],
+    detectors: tuple[str, ...],
+    tasks: tuple[str, ...],
     sets: tuple[str, ...],
     metrics: tuple[str, ...],
     sort: str,
@@ -29,17 +32,21 @@ def table(
     plugins: tuple[Path, ...],
 ) -> None:
     """See `oodbench.cli.results.table`."""
-    detectors = discover(plugins)
+    known = discover(plugins)
     view = tables.View(by or "task", sets, metrics, seeds, sort)
     view.require_known(convention)  # a misspelt metric is named before anything is computed
     there = find(results)
+    cells = only(
+        only(there.cells, "suite", suites), "detector", [*detectors, base] if base and detectors else detectors
+    )
     if base and compare:
         raise OodbenchError("--against shows differences and --compare figures: leave out one of them")
     if base:
-        paired = tables.against(there.cells, detectors, base, convention)
+        paired = tables.against(cells, known, base, convention)
         frame, left_out = paired.frame, [*there.left_out, *paired.left_out]
     else:
-        frame, left_out = tables.tidy(there.cells, detectors, convention, intervals), list(there.left_out)
+        frame, left_out = tables.tidy(cells, known, convention, intervals), list(there.left_out)
+    frame = tables.of_tasks(frame, tasks)
     view.require_measured(frame)
     for line in left_out:
         click.echo(f"WARNING: {line}", err=True)

@@ -6,8 +6,8 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.results.folder import find
+from oodbench.basics.errors import OodbenchError
+from oodbench.results.folder import find, only
 from oodbench.results.tables.operating import operating_points
 from oodbench.statistics.conformal import Threshold
 
@@ -24,11 +24,7 @@ def threshold(
     there = find(results)
     for line in there.left_out:
         click.echo(f"WARNING: {line}", err=True)
-    about = {cell: str(cell.attributes()["detector"]) for cell in there.cells}
-    for name in detectors:
-        if name not in about.values():
-            raise unknown("detector among these results", name, set(about.values()))
-    cells = [cell for cell, name in about.items() if not detectors or name in detectors]
+    cells = only(there.cells, "detector", detectors)
     promised = sorted(dict.fromkeys(keeps))
     frames = [operating_points(cells, promised, delta, share) for share in sorted(dict.fromkeys(prevalences))]
     frame = pd.concat(frames, ignore_index=True)

@@ -4,7 +4,7 @@ from oodbench.results.tables.against import Paired, against, between
 from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import disqualified, flagged, severities
-from oodbench.results.tables.frame import FAILURE, cell_names, load_results, tidy
+from oodbench.results.tables.frame import FAILURE, cell_names, load_results, of_tasks, tidy
 from oodbench.results.tables.layout import chosen, flat, lacking, printed, render
 from oodbench.results.tables.lines import named_network
 from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
@@ -33,6 +33,7 @@ __all__ = [
     "load_results",
     "means",
     "named_network",
+    "of_tasks",
     "printed",
     "render",
     "severities",

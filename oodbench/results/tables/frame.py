@@ -207,6 +207,21 @@ def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
     return left[~(again & (frame["metric"] == FAILURE))].reset_index(drop=True)
 
 
+def of_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """The rows of a tidy frame of some tasks, with ID accuracy and failures beside them; all where no task is named.
+
+    Raises:
+        OodbenchError: nothing was measured under one of the names.
+    """
+    measured = set(frame.loc[frame["ood"] != "", "task"])
+    for name in tasks:
+        if name not in measured:
+            raise unknown("task among these results", name, measured)
+    kept = frame["task"].isin(tasks)
+    aside = (frame["ood"] == "") & frame["cell"].isin(frame.loc[kept, "cell"]) | (frame["metric"] == FAILURE)
+    return frame[kept | aside] if tasks else frame
+
+
 def cell_names(cells: Sequence[Cell]) -> list[str]:
     """What each cell is called: its folder and file, with the folders above where two would be called so."""
     parts = [(*cell.path.absolute().parent.parts, cell.path.stem) for cell in cells]

@@ -294,3 +294,45 @@ def test_a_detectors_rows_stand_together_the_whole_run_first(tmp_path, stored):
 )
 def test_a_reason_is_shown_in_one_line_and_keeps_what_stands_for_a_value(said, shown):
     assert one_line(said) == shown
+
+
+def test_a_part_of_the_results_is_shown_by_name(oodbench, tmp_path, stored):
+    folder = tmp_path / "results"
+    for name in ("msp", "atom"):
+        stored(folder, detector=name)
+        stored(folder, detector=name, task="clean")
+    stored(folder, detector="knn").note({"failed": "it ran out of luck", "failed_at": "linf/noise"}, {})
+    stored(folder, suite="other")
+
+    def shown(*words):
+        code, out, err = oodbench("table", "--format", "csv", *words)
+        assert code == 0, err
+        return pd.read_csv(io.StringIO(out))
+
+    assert set(shown("--suite", "digits")["suite"]) == {"digits"}
+    one = shown("--suite", "digits", "--detector", "atom", "--task", "clean")
+    assert set(one["detector"]) == {"atom"}
+    assert set(one["task"]) == {"clean", "id"}  # ID accuracy is everybody's
+    of_task = shown("--task", "clean")
+    assert set(of_task.loc[of_task["metric"] == "failed", "detector"]) == {"knn"}  # is never hidden
+    assert set(of_task.loc[of_task["metric"] == "accuracy", "suite"]) == {"digits"}
+    less = oodbench("table", "--suite", "digits", "--detector", "atom", "--against", "msp", "--task", "linf")[1]
+    assert "atom − msp" in less and "| clean" not in less
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--detector", "mps"], "unknown detector among these results 'mps': did you mean 'msp'?"),
+        (["--task", "lniff"], "unknown task among these results 'lniff': did you mean 'linf'?"),
+        (["--suite", "digit"], "unknown suite among these results 'digit': did you mean 'digits'?"),
+        (["--detector", "msp", "--task", "clean"], "unknown task among these results 'clean': known: linf"),
+    ],
+    ids=" ".join,
+)
+def test_a_part_that_is_not_there_is_named(oodbench, tmp_path, stored, words, said):
+    stored(tmp_path / "results")
+    stored(tmp_path / "results", detector="atom", task="clean")
+    code, out, err = oodbench("table", *words)
+    assert (code, out) == (2, "")
+    assert said in err

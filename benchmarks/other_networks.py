@@ -13,7 +13,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from benchmarks.real_photographs import POINT, replaced
-from oodbench.results import tables
+from oodbench.results import reference, tables
 from oodbench.results.folder import find
 from oodbench.results.tables.flags import flagged, severities
 
@@ -93,9 +93,41 @@ def imagenet_small(frame: pd.DataFrame) -> str:
     return tabulate(lines, ["detector", "scenes", "textures"], "github", disable_numparse=True)
 
 
+SMALL, LARGER = "cifar10-small-adv", "densenet"
+
+
+def larger_network(frame: pd.DataFrame) -> str:
+    """A line a detector: FPR@95 / AUROC clean and under `linf`, on the small network and on the larger one.
+
+    Figures of the small network are those of the reference that comes with oodbench. The detector with the best clean
+    AUROC on the larger network stands first.
+    """
+    rows = reference.shipped("measured")
+    both = pd.concat([rows[rows["suite"] == SMALL], frame])
+    both = both[(both["settings"] == "") & (both["limit"] == 0)]
+    both = both[(both["ood"] != "") & ~both["ood"].str.startswith("mean:")]
+    sets = both.groupby(["suite", "detector", "task"])["ood"].transform("nunique")
+    whole = both[sets == both.groupby("suite")["ood"].transform("nunique")]
+    fpr95, auroc, marked = means(whole, "fpr95"), means(whole, "auroc"), doubted(frame)
+    names = [name for suite, name, task in auroc if (suite, task) == (LARGER, "clean")]
+
+    def cell(suite: str, name: str, task: str) -> str:
+        place = suite, name, task
+        return f"{fpr95[place]:.2f} / {auroc[place]:.2f}" + "‡" * (place in marked) if place in auroc else "–"
+
+    columns = [(suite, task) for task in ("clean", "linf") for suite in (SMALL, LARGER)]
+    lines = [
+        [name, *(cell(suite, name, task) for suite, task in columns)]
+        for name in sorted(names, key=lambda name: -auroc[LARGER, name, "clean"])
+    ]
+    head = ["detector", "clean, small", "clean, DenseNet", "linf, small", "linf, DenseNet"]
+    return tabulate(lines, head, "github", disable_numparse=True)
+
+
 PAGES: Mapping[str, tuple[Path, Callable[[pd.DataFrame], str]]] = {
     "robust-classifiers": (DOCS / "robust-classifiers" / "index.md", robust_classifiers),
     "imagenet-small": (DOCS / "imagenet-small.md", imagenet_small),
+    "larger-network": (DOCS / "larger-network" / "index.md", larger_network),
 }
 """By name: where a page is, and what makes its table of tidy results."""
 

@@ -4,18 +4,37 @@ import re
 
 import pytest
 
-from benchmarks.other_networks import PAGES, ROBUST_DETECTORS, ROBUST_TASKS, SCENES, TEXTURES, accuracies, means
+from benchmarks.other_networks import (
+    LARGER,
+    PAGES,
+    ROBUST_DETECTORS,
+    ROBUST_TASKS,
+    SCENES,
+    SMALL,
+    TEXTURES,
+    accuracies,
+    means,
+)
 from benchmarks.real_photographs import BEGIN, END
+from oodbench.registry import discover
 from oodbench.results import reference
+from oodbench.results.check import Status, check
+from oodbench.results.folder import find
 from oodbench.suitefiles import suitefile
 
 ROBUST, _ = PAGES["robust-classifiers"]
 IMAGENET, _ = PAGES["imagenet-small"]
+LARGER_PAGE, _ = PAGES["larger-network"]
 
 
 @pytest.fixture(scope="module")
 def measured():
     return reference.read(ROBUST.parent / "measured.csv")
+
+
+@pytest.fixture(scope="module")
+def on_larger():
+    return reference.read(LARGER_PAGE.parent / "measured.csv")
 
 
 def rows_of(page):
@@ -50,17 +69,63 @@ def test_every_figure_at_imagenets_size_is_the_references():
     assert f"recognises {100 * rows[rows['metric'] == 'accuracy']['value'].max():.1f} %" in page.replace("\n", " ")
 
 
+def test_every_figure_of_the_larger_network_is_a_references(on_larger):
+    shipped = reference.shipped("measured")
+    of_small = shipped[(shipped["suite"] == SMALL) & (shipped["settings"] == "")]
+    whole = on_larger[(on_larger["settings"] == "") & (on_larger["limit"] == 0)]
+    figures = {metric: means(of_small, metric) | means(whole, metric) for metric in ("fpr95", "auroc")}
+    shown = rows_of(LARGER_PAGE)
+    assert {name for name, *_ in shown} == set(on_larger["detector"])
+    columns = [(suite, task) for task in ("clean", "linf") for suite in (SMALL, LARGER)]
+    for name, *cells in shown:
+        for (suite, task), cell in zip(columns, cells, strict=True):
+            both = (figures[metric].get((suite, name, task)) for metric in ("fpr95", "auroc"))
+            said = [f"{value:.2f}" if value is not None else "–" for value in both]
+            assert cell.rstrip("‡").split(" / ") == list(dict.fromkeys(said))
+    page = LARGER_PAGE.read_text(encoding="utf-8")
+    assert f"recognises {accuracies(on_larger)[LARGER]:.2f} %" in page.replace("\n", " ")
+
+
+def test_the_scores_beside_the_larger_networks_page_give_its_figures(on_larger):
+    cells = find(LARGER_PAGE.parent / f"{LARGER}.zip").cells
+    assert {cell.path.parent.name for cell in cells} == set(on_larger["detector"])
+    verdicts = check(cells, on_larger, discover())
+    assert len(verdicts) == len(on_larger)
+    assert [one.said for one in verdicts if one.status is not Status.PASS] == []
+
+
+def figures_around_the_table(page, decimals):
+    """What the text says beside its table, and what the table says."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    inside, after = rest.split(END)
+    figure = rf"(?<![\d.])\d+\.\d{{{decimals}}}(?!\d)"
+    return set(re.findall(figure, before + after)), set(re.findall(figure, inside))
+
+
 def test_every_figure_of_its_text_stands_in_its_table():
-    page = ROBUST.read_text(encoding="utf-8")
-    table = set(re.findall(r"\d+\.\d", page.split(BEGIN)[1].split(END)[0]))
-    text = page.split(BEGIN)[0] + page.split(END)[1]
-    figures = re.findall(r"(?<![\d.])\d\d\.\d(?!\d)", text)
-    assert len(figures) > 4
-    assert set(figures) <= table
+    said, shown = figures_around_the_table(ROBUST, 1)
+    assert len(said) > 4
+    assert said <= shown
 
 
-@pytest.mark.parametrize("file", sorted(ROBUST.parent.glob("*.toml")), ids=lambda file: file.stem)
-def test_its_suites_are_what_was_measured(file, measured):
+def test_every_figure_of_the_larger_networks_text_was_measured(on_larger):
+    """In its table, or with another setting, or as the accuracy of one of the two networks."""
+    said, shown = figures_around_the_table(LARGER_PAGE, 2)
+    small = reference.shipped("measured").query("suite == @SMALL and detector == 'msp'")
+    known = {accuracies(on_larger)[LARGER], accuracies(small)[SMALL]}
+    for _, rows in on_larger[on_larger["limit"] > 0].groupby("settings"):
+        known |= {*means(rows, "fpr95").values(), *means(rows, "auroc").values()}
+    assert len(said) > 10
+    assert said <= shown | {f"{one:.2f}" for one in known}
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(path for page in (ROBUST, LARGER_PAGE) for path in page.parent.glob("*.toml")),
+    ids=lambda file: file.stem,
+)
+def test_the_suites_of_a_page_are_what_was_measured(file):
     suite = suitefile.read(str(file))
-    rows = measured[measured["suite"] == suite.name]
+    rows = reference.read(file.parent / "measured.csv")
+    rows = rows[rows["suite"] == suite.name]
     assert set(rows["suite_fingerprint"]) == {suite.fingerprint}

@@ -22,7 +22,7 @@ TIDY = ("csv", "json")
     examples=(
         "oodbench table results/",
         "oodbench table results/ --by ood --convention published",
-        "oodbench table results/ --suite digits-adv --detector atom --task linf",
+        "oodbench table results/ --detector msp --task clean",
     ),
 )
 @results_argument

@@ -1,7 +1,7 @@
 """Results into bundles: the scores behind the figures of a reference, in one small file for each suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
@@ -13,6 +13,9 @@ from oodbench.tasks import ID_TASK
 NAMED_BY = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images")
 """Attributes that a reference calls a result by."""
 
+FILES = ("checkpoint", "plugin")
+"""Attributes that are paths of files: who passes a bundle on tells their names, and not in which folders they lie."""
+
 Named = tuple[object, ...]
 
 
@@ -20,6 +23,7 @@ def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
     """The scores of `cells` as bundles, one for each suite, `folder`/SUITE.zip.
 
     What a bundle holds already of a result of the same name is replaced task by task and set by set; all else stays.
+    Folders of the machine that a result was made on are left out.
 
     Returns:
         The bundles.
@@ -47,18 +51,30 @@ def _put(cells: Sequence[Cell], target: Path) -> None:
     contents: dict[str, bytes] = {}
     replaced: dict[Named, set[tuple[str, str]]] = {}
     for cell in cells:
-        groups, about = cell.read(), cell.attributes()
+        groups, about = cell.read(), _without_folders(cell.attributes())
         _add(contents, cell, about, in_small(groups, about))
         replaced.setdefault(_named(about), set()).update((group.task, group.image_set) for group in groups)
     for there in map(Cell, bundle.members(target) if target.is_file() else []):
-        about, groups = there.attributes(), there.read()
+        told, groups = there.attributes(), there.read()
+        about = _without_folders(told)
         done = replaced.get(_named(about), set())
         left = [group for group in groups if (group.task, group.image_set) not in done]
-        if len(left) == len(groups):
+        if len(left) == len(groups) and about == told:
             _add(contents, there, about, bundle.read(there.path))
-        elif any(group.task != ID_TASK for group in left):
+        elif len(left) == len(groups) or any(group.task != ID_TASK for group in left):
             _add(contents, there, about, in_small(_with_id(left, groups), about))
     bundle.write(target, contents)
+
+
+def _without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a cell with files by name alone where a machine's folders lead to them, and data as usual."""
+    paths = {name: str(about[name]) for name in FILES if about.get(name)}
+    names = {
+        name: PureWindowsPath(path).name  # which takes both kinds of slashes
+        for name, path in paths.items()
+        if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
+    }
+    return {**about, **names, **({"data": "data"} if "data" in about else {})}
 
 
 def _with_id(left: Sequence[Scores], groups: Sequence[Scores]) -> list[Scores]:

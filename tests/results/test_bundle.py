@@ -44,6 +44,27 @@ def test_whoever_unpacks_it_has_a_results_folder(tmp_path, made):
     assert load_results(tmp_path / "unpacked")["value"].tolist() == load_results(file)["value"].tolist()
 
 
+@pytest.mark.parametrize("folder", ["/home/me/secret", "C:\\\\me\\\\secret"])
+def test_a_bundle_tells_nothing_of_the_folders_it_was_made_in(tmp_path, made, folder):
+    slash = folder[-7]
+    paths = {"checkpoint": f"{folder}{slash}net.pth", "plugin": f"{folder}{slash}mine.py", "data": folder}
+    cell = made(tmp_path / "results", **paths)
+    assert bundled([cell], tmp_path) == bundled([cell], tmp_path)  # once more, into what is there
+    (kept,) = cells(tmp_path / "digits.zip")
+    about = kept.attributes()
+    assert (about["checkpoint"], about["plugin"], about["data"]) == ("net.pth", "mine.py", "data")
+    assert b"secret" not in bundle.read(kept.path)
+
+
+def test_what_an_earlier_version_told_of_folders_leaves_a_bundle_with_the_next_update(tmp_path, made):
+    told = made(tmp_path / "results", checkpoint="/home/me/secret/net.pth")
+    bundle.write(tmp_path / "digits.zip", {"digits/msp/a.h5": told.path.read_bytes()})
+    bundled([made(tmp_path / "more", detector="energy", checkpoint="zoo/net.pth")], tmp_path)
+    about = {cell.attributes()["detector"]: cell.attributes() for cell in cells(tmp_path / "digits.zip")}
+    assert about["msp"]["checkpoint"] == "net.pth"
+    assert about["energy"]["checkpoint"] == "zoo/net.pth"  # leads to no machine
+
+
 def test_scores_are_float32_and_read_as_float64(tmp_path, made):
     cell = made(tmp_path / "results")
     (file,) = bundled([cell], tmp_path)

@@ -15,6 +15,7 @@ from oodbench.basics.errors import unknown
 from oodbench.basics.files import digest
 from oodbench.metrics import accuracy
 from oodbench.registry import code_of, discover
+from oodbench.results import bundle
 from oodbench.results.beside import clean_id, held_against
 from oodbench.results.folder import FAILED_ON, find, require
 from oodbench.results.store import Cell, Scores, in_float32
@@ -286,8 +287,8 @@ def _rows(
 
 
 def _results_folder(path: Path, suite: str) -> str:
-    """What `--out` was, since a run writes to OUT/SUITE/DETECTOR; "" for a file that somebody put elsewhere."""
-    return str(path.parents[2]) if path.parent.parent.name == suite else ""
+    """What `--out` was, since a run writes to OUT/SUITE/DETECTOR; "" for a file in a bundle, or put elsewhere."""
+    return str(path.parents[2]) if path.parent.parent.name == suite and bundle.holder(path) is None else ""
 
 
 def _side(group: Scores, attacked: bool = True) -> figures.Side:

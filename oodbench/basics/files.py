@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from oodbench.basics.errors import OodbenchError, StorageError
 
@@ -149,6 +149,13 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 """What editors put in front of a text, and the encoding that it tells."""
+
+
+def without_folders(path: str) -> str:
+    """A path as whoever passes results on tells it: a relative one as it is, of an absolute one the name alone."""
+    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute():
+        return PureWindowsPath(path).name  # which takes both kinds of slashes
+    return path
 
 
 def read_text(path: Path) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from oodbench.cli.options import Examples, data_option, plugin_option, results_argument
+from oodbench.cli import completing
+from oodbench.cli.options import Examples, data_option, plugin_option, results_argument, several
 
 
 @click.command(
@@ -14,10 +15,12 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
         "oodbench report results/ --site public/",
         "oodbench report results/ --against earlier/ -o beside.html",
         "oodbench report results/ -o report.html",
-        "oodbench report results/digits-adv -o digits.html",
+        "oodbench report results/ --suite digits-adv --detector msp -o digits.html",
     ),
 )
 @results_argument
+@several("--suite", "suites", "NAME", completing.suites, "Only this suite; repeatable.")
+@several("--detector", "detectors", "NAME", completing.detectors, "Only this detector; repeatable.")
 @click.option(
     "-o",
     "--output",
@@ -45,7 +48,8 @@ def report(**asked: Any) -> None:
 
     The page says first what the results come to: which detector keeps how much under attack. Images that passed for ID
     are shown where they were kept (`oodbench run --keep-images`) and where the images before the attack are built in or
-    in the data folder. --site overwrites the pages that it wrote before, and no other file.
+    in the data folder. The page is made to be passed on: of files it tells the names, and not in which folders of this
+    machine they lie. --site overwrites the pages that it wrote before, and no other file.
     """
     from oodbench.cli.work import reporting
 

@@ -1,11 +1,11 @@
 """Results into bundles: the scores behind the figures of a reference, in one small file for each suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import alone_with, digest
+from oodbench.basics.files import alone_with, digest, without_folders
 from oodbench.results import bundle
 from oodbench.results.store import Cell, Scores, in_small
 from oodbench.tasks import ID_TASK
@@ -68,12 +68,7 @@ def _put(cells: Sequence[Cell], target: Path) -> None:
 
 def _without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a cell with files by name alone where a machine's folders lead to them, and data as usual."""
-    paths = {name: str(about[name]) for name in FILES if about.get(name)}
-    names = {
-        name: PureWindowsPath(path).name  # which takes both kinds of slashes
-        for name, path in paths.items()
-        if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
-    }
+    names = {name: without_folders(str(about[name])) for name in FILES if about.get(name)}
     return {**about, **names, **({"data": "data"} if "data" in about else {})}
 
 

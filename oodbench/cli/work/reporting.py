@@ -1,5 +1,6 @@
 """`oodbench report`: results as a page, or as a folder of pages, written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,18 +9,26 @@ from oodbench.basics.files import write_atomic
 from oodbench.cli.options import typed
 from oodbench.registry import discover
 from oodbench.results import report as reports
-from oodbench.results.folder import Found, find
+from oodbench.results.folder import find, only
+from oodbench.results.store import Cell
 
 
 def report(
-    results: Path, output: Path, against: Path | None, site: Path | None, data: Path, plugins: tuple[Path, ...]
+    results: Path,
+    suites: tuple[str, ...],
+    detectors: tuple[str, ...],
+    output: Path,
+    against: Path | None,
+    site: Path | None,
+    data: Path,
+    plugins: tuple[Path, ...],
 ) -> None:
     """See `oodbench.cli.report.report`."""
     if site and typed("output"):
         raise click.UsageError("--site writes pages of its own names into its folder: leave out -o")
-    detectors, found = discover(plugins), _found(results)
-    other = reports.Other(str(against), _found(against).cells) if against else None
-    boards = reports.boards(found.cells, data, detectors, other)
+    known, cells = discover(plugins), _found(results, suites, detectors)
+    other = reports.Other(str(against), _found(against, suites, detectors)) if against else None
+    boards = reports.boards(cells, data, known, other)
     if site:
         _write_site(reports.site_of(boards), site)
         return
@@ -28,11 +37,12 @@ def report(
     click.echo(f"{output.resolve()}: {len(page) / 2**20:.1f} MiB, opens in any browser")
 
 
-def _found(results: Path) -> Found:
+def _found(results: Path, suites: Sequence[str], detectors: Sequence[str]) -> Sequence[Cell]:
+    """Those of a folder's results that were asked for."""
     found = find(results)
     for line in found.left_out:
         click.echo(f"WARNING: {line}", err=True)
-    return found
+    return only(only(found.cells, "suite", suites), "detector", detectors)
 
 
 def _write_site(made: reports.Site, folder: Path) -> None:

@@ -13,15 +13,17 @@ import numpy as np
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import without_folders
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
 from oodbench.results.beside import ID_SCORES, held_against, other_score, plain_id
+from oodbench.results.bundling import FILES
 from oodbench.results.report.curves import histogram, roc
 from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Value
 from oodbench.results.report.operating import operating
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.flags import Flagged
+from oodbench.results.tables.flags import FOLDERS, Flagged
 from oodbench.results.tables.layout import one_line
 from oodbench.statistics.severity import mark
 from oodbench.tasks import KINDS
@@ -81,12 +83,20 @@ def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list
         OodbenchError: a cell is damaged, or no run wrote it.
     """
     # The page shows intervals on demand, so every figure has one.
-    frame, names = tables.tidy(cells, detectors, intervals=True), tables.cell_names(cells)
+    frame, names = _passed_on(tables.tidy(cells, detectors, intervals=True)), tables.cell_names(cells)
     exposed = {name: _exposed(name, detectors) for name in dict.fromkeys(frame["detector"])}
     return [
         Result(cell, (about := cell.attributes()), frame[frame["cell"] == name], exposed.get(about["detector"]))
         for cell, name in zip(cells, names, strict=True)
     ]
+
+
+def _passed_on(frame: pd.DataFrame) -> pd.DataFrame:
+    """A tidy frame without the folders of this machine: pages are passed on, and flags say commands to run."""
+    files = {name: frame[name].map(without_folders) for name in FILES}
+    # Of a folder of this machine the name alone leads nowhere: the command takes the usual one.
+    folders = {name: frame[name].where(frame[name].map(without_folders) == frame[name], "") for name in FOLDERS}
+    return frame.assign(**files, **folders)
 
 
 def _exposed(name: str, detectors: Mapping[str, type[Detector]]) -> bool | None:

@@ -13,6 +13,7 @@ from oodbench.results.report import render as render_page
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import View, render, tidy
 from oodbench.statistics.intervals import intervals
+from tests.results.report.conftest import SIZE
 
 
 def test_values_are_the_metrics_of_the_stored_scores(made, data):
@@ -128,6 +129,47 @@ def test_flags_are_those_of_the_measurements(made, data):
     assert board.rows[0].marks == {"linf": "‡"}
     assert board.rows[0].severity["linf"] > 0.5
     assert board.rows[0].doubted == ["linf"]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            {
+                "checkpoint": "/home/her/secret/net.pth",
+                "data": "/home/her/secret",
+                "plugin": "/home/her/secret/mine.py",
+            },
+            "--plugin mine.py --checkpoint net.pth --task",
+        ),
+        (
+            {"checkpoint": "nets/net.pth", "data": "elsewhere", "plugin": "mine.py"},
+            "--plugin mine.py --checkpoint nets/net.pth --data elsewhere --task",
+        ),
+    ],
+)
+def test_commands_on_a_page_lead_to_no_folder_of_the_machine_it_was_made_on(made, data, told, shown):
+    cell = made(**told)
+    for image_set in ("cats", "dogs", "noise"):
+        changed(cell, "linf", image_set, extras={"stuck": np.ones(SIZE)})
+    page = render_page(boards([cell], data)).decode()
+    assert f"oodbench run --suite toys.toml --detector toy {shown} linf-adaptive" in page
+    assert "secret" not in page
+
+
+def test_a_page_holds_the_suites_and_detectors_that_were_asked_for(made, oodbench, tmp_path):
+    made(), made("other"), made(suite="others")
+    page = tmp_path / "page.html"
+    assert (
+        oodbench("report", str(tmp_path / "results"), "--suite", "toys", "--detector", "other", "-o", str(page))[0] == 0
+    )
+    _, _, data = page.read_text().partition('<script type="application/json" id="data">')
+    (board,) = json.loads(data.partition("</script>")[0])["boards"]
+    assert (board["suite"], [row["name"] for row in board["rows"]]) == ("toys", ["other"])
+    for option, near, known in (("--suite", "toy", "toys"), ("--detector", "othr", "other")):
+        code, _, err = oodbench("report", results, option, near, "-o", str(tmp_path / "none.html"))
+        assert (code, f"did you mean '{known}'?" in err) == (2, True)
+    assert not (tmp_path / "none.html").exists()
 
 
 def test_a_curve_over_radii_is_one_and_a_rising_one_is_flagged(made, data):

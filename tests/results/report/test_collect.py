@@ -159,10 +159,8 @@ def test_commands_on_a_page_lead_to_no_folder_of_the_machine_it_was_made_on(made
 
 def test_a_page_holds_the_suites_and_detectors_that_were_asked_for(made, oodbench, tmp_path):
     made(), made("other"), made(suite="others")
-    page = tmp_path / "page.html"
-    assert (
-        oodbench("report", str(tmp_path / "results"), "--suite", "toys", "--detector", "other", "-o", str(page))[0] == 0
-    )
+    results, page = str(tmp_path / "results"), tmp_path / "page.html"
+    assert oodbench("report", results, "--suite", "toys", "--detector", "other", "-o", str(page))[0] == 0
     _, _, data = page.read_text().partition('<script type="application/json" id="data">')
     (board,) = json.loads(data.partition("</script>")[0])["boards"]
     assert (board["suite"], [row["name"] for row in board["rows"]]) == ("toys", ["other"])

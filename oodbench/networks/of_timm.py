@@ -1,6 +1,5 @@
 """Any network of timm by its name there, with its normalisation and preprocessing, and weights as timm names them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -9,9 +8,8 @@ from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.preprocessing import Preprocessing
+from oodbench.networks.naming import keep_names
 from oodbench.networks.network import Network, Representation
-
-BODY = "body."
 
 AGREES = 1e-4
 """How far logits put together from features may lie from those of the network itself, as a share of their size."""
@@ -59,9 +57,7 @@ class TimmNetwork(Network):
         super().__init__(mean, std)
         self.name = name
         self.body: Any = timm.create_model(name, pretrained=False, num_classes=outputs)
-        # Weight files carry timm's names, without the name that the network has in here.
-        self.register_state_dict_post_hook(_without_prefix)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_with_prefix)  # type: ignore[no-untyped-call]
+        keep_names(self, "body")
         self._check_parts(preprocessing(name).side)
 
     def last_layer(self) -> nn.Module | None:
@@ -106,22 +102,3 @@ def _config(name: str) -> timm.models.PretrainedCfg:
     if found is None:
         raise OodbenchError(f"timm does not say how images become the input of {name}; name another network")
     return found
-
-
-def _without_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Mapping[str, Any]) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}{BODY}")]:
-        state[prefix + key.removeprefix(f"{prefix}{BODY}")] = state.pop(key)
-
-
-def _with_prefix(
-    module: nn.Module,
-    state: dict[str, Tensor],
-    prefix: str,
-    metadata: Mapping[str, Any],
-    strict: bool,
-    missing: list[str],
-    unexpected: list[str],
-    errors: list[str],
-) -> None:
-    for key in [key for key in state if key.startswith(prefix) and not key.startswith(f"{prefix}{BODY}")]:
-        state[f"{prefix}{BODY}{key.removeprefix(prefix)}"] = state.pop(key)

@@ -1,4 +1,4 @@
-"""Tables of pages about networks that others trained, each from a results folder.
+"""Tables of pages about other networks than that of the table of real photographs, each from a results folder.
 
     python -m benchmarks.other_networks robust-classifiers RESULTS
 
@@ -7,6 +7,7 @@ What stands between the page's two marks is replaced.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -132,10 +133,40 @@ def larger_network(frame: pd.DataFrame) -> str:
     return tabulate(lines, head, "github", disable_numparse=True)
 
 
+def other_seeds(frame: pd.DataFrame) -> str:
+    """A line a detector: clean FPR@95 / AUROC by the seed of the network's training, and how far the AUROCs lie apart.
+
+    Those of the first seed are computed from the scores that come with oodbench. The detector with the best mean AUROC
+    stands first.
+    """
+    first = tables.tidy(find(SCORES / f"{SMALL}.zip").cells, {})
+    every = pd.concat([first[first["detector"].isin(frame["detector"])], frame])
+    clean = every[(every["task"] == "clean") & (every["images"] == 0) & (every["settings"] == "")]
+    fpr95: Any
+    auroc: Any
+    fpr95, auroc = (  # frames, whose elements pandas' types call anything from text to dates
+        100 * clean[clean["metric"] == metric].groupby(["detector", "seed"])["value"].mean().unstack()
+        for metric in ("fpr95", "auroc")
+    )
+    marked, seeds = doubted(clean), list(map(str, auroc.columns))
+    lines = [
+        [
+            f"{name}{'‡' * ((SMALL, name, 'clean') in marked)}",
+            *(f"{fpr95.loc[name, seed]:.2f} / {auroc.loc[name, seed]:.2f}" for seed in auroc.columns),
+            f"{auroc.loc[name].mean():.2f}",
+            f"{auroc.loc[name].max() - auroc.loc[name].min():.2f}",
+        ]
+        for name in map(str, auroc.mean(axis=1).sort_values(ascending=False).index)
+    ]
+    head = ["detector", *(f"seed {seed}" for seed in seeds), "mean AUROC", "apart"]
+    return tabulate(lines, head, "github", disable_numparse=True)
+
+
 PAGES: Mapping[str, tuple[Path, Callable[[pd.DataFrame], str]]] = {
     "robust-classifiers": (DOCS / "robust-classifiers" / "index.md", robust_classifiers),
     "imagenet-small": (DOCS / "imagenet-small.md", imagenet_small),
     "larger-network": (DOCS / "larger-network" / "index.md", larger_network),
+    "other-seeds": (DOCS / "other-seeds" / "index.md", other_seeds),
 }
 """By name: where a page is, and what makes its table of tidy results."""
 

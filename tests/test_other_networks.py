@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from benchmarks import real_photographs
@@ -26,6 +27,7 @@ from oodbench.suitefiles import suitefile
 ROBUST, _ = PAGES["robust-classifiers"]
 IMAGENET, _ = PAGES["imagenet-small"]
 LARGER_PAGE, _ = PAGES["larger-network"]
+SEEDS_PAGE, _ = PAGES["other-seeds"]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,43 @@ def test_the_scores_beside_the_larger_networks_page_give_its_figures(on_larger):
     verdicts = check(cells, on_larger, discover())
     assert len(verdicts) == len(on_larger)
     assert [one.said for one in verdicts if one.status is not Status.PASS] == []
+
+
+def test_every_figure_of_other_seeds_is_the_references_and_of_the_first_one_its_pages():
+    rows = reference.read(SEEDS_PAGE.parent / "measured.csv")
+    rows = rows[rows["task"] == "clean"].astype({"seed": int})
+    value = 100 * rows.set_index(["detector", "seed", "metric"])["value"]
+    of_first = {name: clean.rstrip("‡") for name, _, clean, *_ in rows_of(real_photographs.PAGE)}
+    shown = rows_of(SEEDS_PAGE)
+    assert {name.rstrip("‡") for name, *_ in shown} == set(rows["detector"])
+    for name, first, *others, mean, apart in shown:
+        name = name.rstrip("‡")
+        assert first == of_first[name]
+        for seed, cell in zip((2, 3), others, strict=True):
+            assert cell == f"{value[name, seed, 'fpr95']:.2f} / {value[name, seed, 'auroc']:.2f}"
+        auroc = [float(cell.partition(" / ")[2]) for cell in (first, *others)]
+        assert float(mean) == pytest.approx(sum(auroc) / 3, abs=0.011)
+        assert float(apart) == pytest.approx(max(auroc) - min(auroc), abs=0.011)
+
+
+def test_the_scores_beside_the_page_of_other_seeds_give_its_figures():
+    rows = reference.read(SEEDS_PAGE.parent / "measured.csv")
+    verdicts = check(find(SEEDS_PAGE.parent / f"{SMALL}.zip").cells, rows, discover())
+    assert len(verdicts) == len(rows)
+    assert [one.said for one in verdicts if one.status is not Status.PASS] == []
+
+
+def test_every_figure_of_the_text_on_other_seeds_was_measured():
+    said, shown = figures_around_the_table(SEEDS_PAGE, 2)
+    rows = reference.read(SEEDS_PAGE.parent / "measured.csv")
+    known = {f"{100 * one:.2f}" for one in rows[rows["metric"] == "accuracy"]["value"]} | {"87.24"}
+    auroc = pd.DataFrame(
+        {name: [float(cell.partition(" / ")[2]) for cell in cells[:3]] for name, *cells in rows_of(SEEDS_PAGE)}
+    ).T
+    correlation = auroc.corr("spearman").to_numpy()[[0, 0, 1], [1, 2, 2]]
+    known |= {f"{correlation.min():.2f}", f"{correlation.max():.2f}"}
+    assert len(said) > 8
+    assert said <= shown | known
 
 
 def figures_around_the_table(page, decimals):

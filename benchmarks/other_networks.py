@@ -148,7 +148,7 @@ def other_seeds(frame: pd.DataFrame) -> str:
         100 * clean[clean["metric"] == metric].groupby(["detector", "seed"])["value"].mean().unstack()
         for metric in ("fpr95", "auroc")
     )
-    marked, seeds = doubted(clean), list(map(str, auroc.columns))
+    marked = doubted(clean)
     lines = [
         [
             f"{name}{'‡' * ((SMALL, name, 'clean') in marked)}",
@@ -158,7 +158,7 @@ def other_seeds(frame: pd.DataFrame) -> str:
         ]
         for name in map(str, auroc.mean(axis=1).sort_values(ascending=False).index)
     ]
-    head = ["detector", *(f"seed {seed}" for seed in seeds), "mean AUROC", "apart"]
+    head = ["detector", *(f"seed {seed}" for seed in auroc.columns), "mean AUROC", "apart"]
     return tabulate(lines, head, "github", disable_numparse=True)
 
 

@@ -31,9 +31,10 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Another results folder: a table puts both side by side and marks what differs by more than chance.",
+    help="Another results folder or bundle of scores: a table puts both side by side and marks what differs by more "
+    "than chance.",
 )
 @click.option(
     "--site",

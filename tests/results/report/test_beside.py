@@ -7,6 +7,8 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import evaluate
+from oodbench.results.bundling import bundled
+from oodbench.results.folder import find
 from oodbench.results.report import Other, boards, render
 from tests.results.report.test_page import data_of
 
@@ -114,6 +116,11 @@ def test_the_command_puts_a_folder_beside_another(made, there, data, oodbench, t
     assert code == 0, err
     (board,) = data_of((tmp_path / "report.html").read_text())["boards"]
     assert board["against"]["name"] == "there"
+    (bundle,) = bundled(find(tmp_path / "there").cells, tmp_path / "kept")
+    code, _, err = oodbench("report", "results", "--against", str(bundle), "--data", data)
+    assert code == 0, err
+    (of_bundle,) = data_of((tmp_path / "report.html").read_text())["boards"]
+    assert [row["name"] for row in of_bundle["against"]["rows"]] == [row["name"] for row in board["against"]["rows"]]
     (tmp_path / "empty").mkdir()
     code, _, err = oodbench("report", "results", "--against", "empty")
     assert code == 2 and "there are no results in" in err

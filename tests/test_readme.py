@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -135,6 +136,9 @@ def reader(oodbench, tmp_path, stored, monkeypatch):
     detector = one("python", "(Detector):")
     (tmp_path / "entropy.py").write_text(detector)
     (tmp_path / "birdnet.py").write_text(one("python", "# birdnet.py"))
+    names: dict[str, type[torch.nn.Module]] = {}
+    exec((tmp_path / "birdnet.py").read_text(), names)
+    torch.save(names["BirdNet"](10).state_dict(), tmp_path / "birdnet.pt")
     (tmp_path / "cifar10.csv").write_text(LEADERBOARD)
     for name, text in toml_files().items():
         (tmp_path / name).write_text(text)

@@ -50,7 +50,7 @@ from oodbench.cli.options import Examples, exclusive, plugin_option, results_arg
 )
 @plugin_option
 def check(**asked: Any) -> None:
-    """Hold results against reference figures. Exit code 1 if one is worse than the reference tolerates, or missing.
+    """Hold results against reference figures. Exit code 1 if one is further off than its row tolerates, or missing.
 
     Figures of another suite fingerprint, version, network or set of images are named as not comparable, and fail as
     well. Of two results of one name, the one that today's code would make is compared: give the file of a plugin with

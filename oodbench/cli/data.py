@@ -74,8 +74,8 @@ def fetch_(**asked: Any) -> None:
     """Download public image sets, verify them, and write them as packs; or trained networks.
 
     An interrupted download goes on where it stopped. What is there already is left alone. Files that take a login are
-    put into the folder `downloads` of the data folder by hand; `oodbench data list` says where to get them. Photographs
-    are packed as the files that they are: `oodbench data verify` decodes them and names each that is broken.
+    put into the folder `downloads` of the data folder by hand; `oodbench data show NAME` says where to get them.
+    Photographs are packed as the files that they are, and `oodbench data verify` decodes them and names broken ones.
 
     hf://datasets/org/name@COMMIT/folder is a folder of image files in a data set on the Hugging Face hub, or a zip, tar
     or safetensors file of images. It becomes a pack as `oodbench data pack` makes them, with its options.

@@ -107,7 +107,7 @@ def commands() -> None:
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Use only N images of each OOD set, evenly over the classes. Tables say so and give intervals.",
+    help="Use only N images of each OOD set, evenly over the classes. Tables say so.",
 )
 @several(
     "--task",

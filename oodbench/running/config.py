@@ -1,6 +1,6 @@
 """A run as somebody describes it, in names, numbers and paths: the same for the command line, Python and Ray."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass
 from numbers import Integral
@@ -42,7 +42,7 @@ class RunConfig(Wrapping):
 
     Attributes:
         suites: names or TOML files, one or several, or "all".
-        detectors: names, one or several, or "all".
+        detectors: names, one or several, or "all", which leaves out what a suite cannot give all that it needs.
         seed: of training and attacks; several as in `range(5)`.
         device: "auto", "cpu", "cuda" or "cuda:N".
         data: folder of image packs.
@@ -239,7 +239,7 @@ class RunConfig(Wrapping):
             pack = feature_runs.load(Path(self.features))
             suites: tuple[Suite, ...] = (self._varied(feature_runs.suite_of(pack)),)
             limit = limit or feature_runs.limit_of(pack)
-            methods = self._able(pack, suites[0], methods, team)
+            methods = self._able(pack, suites[0], methods, self._unnamed(registry), team)
         else:
             suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
         settings.check_radii(self.settings, suites if self.radii else ())
@@ -255,6 +255,7 @@ class RunConfig(Wrapping):
             settings=self.settings,
             source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None, self.module),
             demands=Demands(self.again, self.keep_images, self.thorough),
+            unnamed=self._unnamed(registry),
         )
 
     def _methods(self, registry: Registry) -> tuple[type[Detector], ...]:
@@ -263,19 +264,22 @@ class RunConfig(Wrapping):
         found = tuple(registry[name] for name in _names(self.detectors, registry.names))
         return tuple(one for one in found if not one.only_by_name or one.name in named)
 
+    def _unnamed(self, registry: Registry) -> frozenset[str]:
+        """The detectors that nobody names: those that come with "all"."""
+        named = _several(self.detectors)
+        return frozenset(registry.names()) - {*named} if ALL in named else frozenset()
+
     def _able(
-        self, pack: FeaturePack, suite: Suite, methods: tuple[type[Detector], ...], team: Team
+        self, pack: FeaturePack, suite: Suite, methods: tuple[type[Detector], ...], unnamed: Container[str], team: Team
     ) -> tuple[type[Detector], ...]:
-        """Those of `methods` that can do with a pack; others are left out of "all", and are an error by name."""
+        """Those of `methods` that can do with a pack; others are left out if `unnamed`, and are an error by name."""
         feature_runs.require_clean(suite)
         _, detectors = settings.apply(self.settings, suite, methods)
-        everything = ALL in _several(self.detectors)
-        reasons = feature_runs.unable(pack, suite, detectors)
-        if everything:
-            reasons = {**feature_runs.trained_otherwise(pack, detectors), **reasons}
+        otherwise = feature_runs.trained_otherwise(pack, [one for one in detectors if one.name in unnamed])
+        reasons = {**otherwise, **feature_runs.unable(pack, suite, detectors)}
         said = [f"{name} {reason}" for name, reason in reasons.items()]
         able = tuple(one for one in methods if one.name not in reasons)
-        if reasons and not (able and everything):
+        if reasons and not (able and all(name in unnamed for name in reasons)):
             raise OodbenchError("\n".join(said))
         for line in said if team.leads else ():
             self.say(f"left out: {line}")
@@ -390,6 +394,8 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
     with gathered(choose_device("cpu" if cluster else config.device)) as (team, device):
         request = config.request(registry, device, team)
         whole = team.together(lambda: plan_seeds(request, config.seeds, registry))
+        for line in dict.fromkeys(line for each in whole[0][1] for line in each.left_out) if team.leads else ():
+            config.say(f"left out: {line}")
         planned = sharding.part(whole, shard) if shard else whole
         every = len(sweep.cells(whole))
         count = parallel.processes(jobs, planned) if config.module is None else 1

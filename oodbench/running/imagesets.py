@@ -141,7 +141,8 @@ def gather(
     for detector in training:
         _check_training(detector, suite)
     for detector in detectors:
-        _check_evidence(detector, suite)
+        if said := lacking(detector, suite, detector in training):
+            raise OodbenchError(f"detector {detector.name!r} {said}")
     there = catalogue.names(sample.data) if pretrained else []
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     learns = any(detector.observes() for detector in detectors) or any(each.source == "heldout" for each in tunings)
@@ -207,31 +208,37 @@ def _check_training(detector: Detector, suite: Suite) -> None:
             f"suite {suite.name!r} does not say how to train a network for {detector.name!r}: give a trained one with "
             "--checkpoint FILE, or add [training] and a train set under [id]"
         )
-    if detector.objective().uses_outliers and suite.outliers is None:
-        raise OodbenchError(
-            f"detector {detector.name!r} trains with outliers and suite {suite.name!r} has none: add [outliers] with a "
-            "set"
-        )
 
 
-def _check_evidence(detector: Detector, suite: Suite) -> None:
-    """Refuse now what fitting would refuse after hours of training."""
-    if detector.observes() and suite.id.train is None:
-        raise OodbenchError(
-            f"detector {detector.name!r} learns from ID training images and suite {suite.name!r} has none: "
-            "add a train set under [id]"
-        )
+def lacking(detector: Detector, suite: Suite, trains: bool) -> str:
+    """What a detector cannot do without and a suite does not have, in words that follow the detector's name.
+
+    Known from the suite alone, so that nobody learns it after hours of training.
+
+    Args:
+        detector: as the suite and the run's settings make it.
+        suite: with the run's settings.
+        trains: its network is to be trained.
+
+    Returns:
+        "" if there is nothing that it lacks.
+    """
     tuning = detector.tuning()
+    if trains and detector.objective().uses_outliers and suite.outliers is None:
+        return f"trains with outliers and suite {suite.name!r} has none: add [outliers] with a set"
+    if detector.observes() and suite.id.train is None:
+        return f"learns from ID training images and suite {suite.name!r} has none: add a train set under [id]"
     if tuning and tuning.source == "heldout" and not suite.id.heldout:
-        raise OodbenchError(
-            f"detector {detector.name!r} is tuned on ID images held out of training and suite {suite.name!r} holds "
-            "none out: add heldout = N under [id]"
+        return (
+            f"is tuned on ID images held out of training and suite {suite.name!r} holds none out: add heldout = N "
+            "under [id]"
         )
     if tuning and tuning.outliers and not (suite.outliers and suite.outliers.reserved):
-        raise OodbenchError(
-            f"detector {detector.name!r} is tuned on reserved outliers and suite {suite.name!r} has none: "
-            "add [outliers] with a set and reserved = N"
+        return (
+            f"is tuned on reserved outliers and suite {suite.name!r} has none: add [outliers] with a set and "
+            "reserved = N"
         )
+    return ""
 
 
 def _load(data: Path, suite: Suite, name: str) -> ImageSet:

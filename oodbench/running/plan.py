@@ -118,6 +118,7 @@ class SuitePlan:
         seed: of training and attacks.
         demands: what is wanted beside the scores that are missing.
         networks: in the order in which they are trained.
+        left_out: which detectors can do nothing with the suite, and why; a line a reason.
     """
 
     suite: Suite
@@ -127,6 +128,7 @@ class SuitePlan:
     seed: int
     demands: Demands
     networks: tuple[NetworkPlan, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def images(self) -> Mapping[str, ImageSet]:

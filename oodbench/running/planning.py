@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from oodbench.registry import Registry
 from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, keyed
 from oodbench.results.store import Cell
 from oodbench.running import feature_runs, label_check
-from oodbench.running.imagesets import ImageSets, Sample, gather, validation_suite
+from oodbench.running.imagesets import ImageSets, Sample, gather, lacking, validation_suite
 from oodbench.running.network_demands import require_climbable, require_trainable
 from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, SuitePlan
 from oodbench.running.request import Machinery, NetworkSource, Request
@@ -69,6 +69,8 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     suite, detectors = apply(request.settings, original, request.detectors)
     if sample.validation:
         suite = validation_suite(suite)
+    reasons = _unable(source, suite, detectors, request.unnamed)
+    detectors = [one for one in detectors if one.name not in reasons]
     objectives = dict.fromkeys(detector.objective() for detector in detectors)
     chosen = [{one: _choose(source, suite, one, seed, sample.data) for one in objectives} for seed in seeds]
     image_sets = _gather(sample, source, suite, detectors, chosen)
@@ -76,9 +78,35 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     plans = []
     for seed, choices in zip(seeds, chosen, strict=True):
         _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
-        bare = SuitePlan(suite, request.settings, sample, image_sets, seed, request.demands)
-        plans.append(_with_networks(bare, own, choices, request.machinery, request.out))
+        bare = SuitePlan(
+            suite, request.settings, sample, image_sets, seed, request.demands, left_out=_by_reason(reasons)
+        )
+        able = [one for one in own if one.name not in reasons]
+        plans.append(_with_networks(bare, able, choices, request.machinery, request.out))
     return plans
+
+
+def _unable(
+    source: NetworkSource, suite: Suite, detectors: Sequence[Detector], unnamed: Container[str]
+) -> dict[str, str]:
+    """Which of the `unnamed` detectors can do nothing with the suite or with a network that is given, and why.
+
+    None where nothing else is asked for: then what the first one lacks is an error.
+    """
+    found = {one.name: _why_unable(source, suite, one) for one in detectors if one.name in unnamed}
+    reasons = {name: why for name, why in found.items() if why}
+    return {} if len(reasons) == len(detectors) else reasons
+
+
+def _why_unable(source: NetworkSource, suite: Suite, detector: Detector) -> str:
+    if source.given and detector.objective() != Objective():
+        return "trains its network in its own way, and how the given one was trained nobody says: name it to score it"
+    return lacking(detector, suite, not source.given)
+
+
+def _by_reason(reasons: Mapping[str, str]) -> tuple[str, ...]:
+    names = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values()}
+    return tuple(f"{', '.join(those)} ({'each ' * (len(those) > 1)}{why})" for why, those in names.items())
 
 
 def _require_draws(suite: Suite, image_sets: ImageSets) -> None:

@@ -101,6 +101,7 @@ class Request:
         settings: parameters changed for this run.
         source: where trained networks come from.
         demands: what is wanted beside the scores that are missing.
+        unnamed: those of `detectors` that came with "all"; one that can do nothing with a suite is left out there.
     """
 
     suites: tuple[Suite, ...]
@@ -112,6 +113,7 @@ class Request:
     settings: tuple[Setting, ...] = ()
     source: NetworkSource = NetworkSource()
     demands: Demands = Demands()
+    unnamed: frozenset[str] = frozenset()
 
 
 MANY = 10_000

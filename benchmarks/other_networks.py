@@ -2,10 +2,12 @@
 
     python -m benchmarks.other_networks robust-classifiers RESULTS
 
-What stands between the page's two marks is replaced.
+What stands between the two marks of a table is replaced.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.real_photographs import POINT, replaced
+from benchmarks.real_photographs import BEGIN, END, POINT, replaced
 from oodbench.results import tables
 from oodbench.results.folder import find
 from oodbench.results.tables.flags import flagged, severities
@@ -133,15 +135,20 @@ def larger_network(frame: pd.DataFrame) -> str:
     return tabulate(lines, head, "github", disable_numparse=True)
 
 
+def of_every_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """What was measured with other seeds, and of the same detectors what comes with oodbench: the first seed's."""
+    first = tables.tidy(find(SCORES / f"{SMALL}.zip").cells, {})
+    every = pd.concat([first[first["detector"].isin(frame["detector"])], frame])
+    return every[(every["settings"] == "") & (every["limit"] == 0)]
+
+
 def other_seeds(frame: pd.DataFrame) -> str:
     """A line a detector: clean FPR@95 / AUROC by the seed of the network's training, and how far the AUROCs lie apart.
 
-    Those of the first seed are computed from the scores that come with oodbench. The detector with the best mean AUROC
-    stands first.
+    The detector with the best mean AUROC stands first.
     """
-    first = tables.tidy(find(SCORES / f"{SMALL}.zip").cells, {})
-    every = pd.concat([first[first["detector"].isin(frame["detector"])], frame])
-    clean = every[(every["task"] == "clean") & (every["images"] == 0) & (every["settings"] == "")]
+    every = of_every_seed(frame)
+    clean = every[(every["task"] == "clean") & (every["images"] == 0)]
     fpr95: Any
     auroc: Any
     fpr95, auroc = (  # frames, whose elements pandas' types call anything from text to dates
@@ -162,24 +169,69 @@ def other_seeds(frame: pd.DataFrame) -> str:
     return tabulate(lines, head, "github", disable_numparse=True)
 
 
-PAGES: Mapping[str, tuple[Path, Callable[[pd.DataFrame], str]]] = {
-    "robust-classifiers": (DOCS / "robust-classifiers" / "index.md", robust_classifiers),
-    "imagenet-small": (DOCS / "imagenet-small.md", imagenet_small),
-    "larger-network": (DOCS / "larger-network" / "index.md", larger_network),
-    "other-seeds": (DOCS / "other-seeds" / "index.md", other_seeds),
+ATTACKED_TASKS = ("clean", "linf", "linf-adaptive")
+
+
+def attacked_seeds(frame: pd.DataFrame) -> str:
+    """A line a detector and seed: accuracy, and FPR@95 / AUROC clean and under two attacks.
+
+    The detector with the best mean AUROC under the adaptive attack stands first.
+    """
+    every = of_every_seed(frame[frame["detector"].isin(frame[frame["task"] == ATTACKED_TASKS[-1]]["detector"])])
+    lines: list[list[str]] = []
+    left: dict[str, float] = defaultdict(float)
+    for seed, every_size in every.groupby("seed"):
+        rows = of_most_images(every_size)
+        fpr95, auroc, marked = means(rows, "fpr95"), means(rows, "auroc"), doubted(rows)
+        accuracy = 100 * rows[rows["metric"] == "accuracy"].groupby("detector")["value"].first()
+        for name in map(str, accuracy.index):
+            places = [(SMALL, name, task) for task in ATTACKED_TASKS]
+            cells = [f"{fpr95[place]:.2f} / {auroc[place]:.2f}" + "‡" * (place in marked) for place in places]
+            lines.append([name, str(seed), f"{accuracy[name]:.2f}", *cells])
+            left[name] += auroc[places[-1]]
+    lines.sort(key=lambda line: (-left[line[0]], line[1]))
+    head = ["detector", "seed", "accuracy", "clean", "linf", "adaptive"]
+    return tabulate(lines, head, "github", disable_numparse=True)
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of a page.
+
+    Attributes:
+        page: the page's file.
+        make: the table from tidy results.
+        begin: the mark above it.
+        end: the mark below it.
+    """
+
+    page: Path
+    make: Callable[[pd.DataFrame], str]
+    begin: str = BEGIN
+    end: str = END
+
+
+SEEDS_PAGE = DOCS / "other-seeds" / "index.md"
+
+TABLES: Mapping[str, PageTable] = {
+    "robust-classifiers": PageTable(DOCS / "robust-classifiers" / "index.md", robust_classifiers),
+    "imagenet-small": PageTable(DOCS / "imagenet-small.md", imagenet_small),
+    "larger-network": PageTable(DOCS / "larger-network" / "index.md", larger_network),
+    "other-seeds": PageTable(SEEDS_PAGE, other_seeds),
+    "other-seeds-attacked": PageTable(SEEDS_PAGE, attacked_seeds, "<!-- attacked: begin -->", "<!-- attacked: end -->"),
 }
-"""By name: where a page is, and what makes its table of tidy results."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("name", type=click.Choice(sorted(PAGES)))
+@click.argument("name", type=click.Choice(sorted(TABLES)))
 @click.argument("results", type=click.Path(path_type=Path, exists=True))
 def main(name: str, results: Path) -> None:
-    """Write the table of a page from a results folder."""
-    page, table = PAGES[name]
+    """Write a table of a page from a results folder."""
+    table = TABLES[name]
     frame = tables.tidy(find(results).cells, {})
-    page.write_text(replaced(page.read_text(encoding="utf-8"), table(frame)), encoding="utf-8")
-    click.echo(f"{page}: {frame['cell'].nunique()} results")
+    page = table.page.read_text(encoding="utf-8")
+    table.page.write_text(replaced(page, table.make(frame), table.begin, table.end), encoding="utf-8")
+    click.echo(f"{table.page}: {frame['cell'].nunique()} results")
 
 
 if __name__ == "__main__":

@@ -146,10 +146,10 @@ def _dots(line: Line, y: int) -> list[str]:
     ]
 
 
-def replaced(page: str, inside: str) -> str:
-    """The page with `inside` between its marks."""
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n{inside}\n{END}{rest.split(END)[1]}"
+def replaced(page: str, inside: str, begin: str = BEGIN, end: str = END) -> str:
+    """The page with `inside` between two marks."""
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n{inside}\n{end}{rest.split(end)[1]}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """Scores on disk: one HDF5 file a cell, one group a (task, image set), whole or absent."""
 
 import io
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -217,7 +218,7 @@ def cells(folder: Path) -> list[Cell]:
     if folder.is_file():
         raise OodbenchError(f"{folder} is a file: name the folder that holds it")
     # A link that leads nowhere is found, too, so that it can be named.
-    files = [path for path in folder.rglob("*.h5") if path.is_file() or (path.is_symlink() and not path.exists())]
+    files = [path for path in _below(folder) if path.is_file() or (path.is_symlink() and not path.exists())]
     inside = {path: path.relative_to(folder).parts for path in files}
     paths = sorted(
         path
@@ -229,6 +230,22 @@ def cells(folder: Path) -> list[Cell]:
             f"there are no results in {folder}: make some with `oodbench run --suite digits-adv --detector msp`"
         )
     return [Cell(path) for path in paths]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Every HDF5 file below a folder and below folders that are linked there, as results on another disk may be.
+
+    What several links lead to is found once.
+    """
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        links = [name for name in sorted(folders) if Path(place, name).is_symlink()]
+        folders[:] = [*sorted(set(folders) - set(links)), *links]
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in names if name.endswith(".h5"))
 
 
 def require_writable(folder: Path) -> None:

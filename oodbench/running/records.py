@@ -13,6 +13,7 @@ import numpy.typing as npt
 from oodbench.attacks.attack_goal import scores_a_look
 from oodbench.basics import plugins
 from oodbench.basics.sourcecode import code_digest
+from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.results.beside import ID_SCORES
@@ -36,7 +37,9 @@ def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: 
 
 def _failure(why: str, doing: Pair | tuple[()] = ()) -> dict[str, str]:
     """What a cell says of its detector's failure, until what it failed at is done."""
-    return {FAILED: why, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
+    # It is anybody's text, and HDF5 takes no zero byte and nothing that is no Unicode.
+    said = "\n".join(map(printable, why.splitlines()))
+    return {FAILED: said, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 class Records:

@@ -323,3 +323,11 @@ def test_results_without_an_attack_are_no_evidence(tmp_path, oodbench, stored):
     assert code == 2 and "holds no attack of what was asked for" in err
     code, _, err = oodbench("evidence", "results", "--task", "clean", "-o", "e.zip")
     assert code == 2 and "task clean: its attack is none of" in err
+
+
+def test_a_suites_name_may_have_a_dot_in_it(oodbench, stored, tmp_path):
+    stored(tmp_path / "results", task="linf", suite="digits")
+    code, _, err = oodbench("evidence", "results", "--suite", "digits.2", "-o", "e.zip")
+    assert code == 2 and "holds no attack of what was asked for" in err
+    code, _, err = oodbench("evidence", "results", "--suite", "digits.toml", "-o", "e.zip")
+    assert "holds no attack of what was asked for" not in err

@@ -281,6 +281,17 @@ def test_cells_are_found_below_a_folder_but_not_among_references(tmp_path: Path)
     assert len(cells(tmp_path)) == 2
 
 
+def test_cells_below_linked_folders_are_found_once(tmp_path: Path) -> None:
+    Cell(tmp_path / "scratch" / "digits" / "msp" / "seed1.h5").add(filled("blobs", 1), ATTRIBUTES)
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "digits").symlink_to(tmp_path / "scratch" / "digits")
+    assert cells(results) == [Cell(results / "digits" / "msp" / "seed1.h5")]
+    (tmp_path / "scratch" / "digits" / "msp" / "round").symlink_to(tmp_path / "scratch" / "digits")
+    (results / "once-more").symlink_to(tmp_path / "scratch" / "digits")
+    assert cells(results) == [Cell(results / "digits" / "msp" / "seed1.h5")]
+
+
 def test_a_note_keeps_groups_and_goes_with_the_next_one(tmp_path: Path) -> None:
     cell = Cell(tmp_path / "cell.h5")
     cell.note({"failed": "no luck"}, ATTRIBUTES)

@@ -53,6 +53,17 @@ def test_a_failure_has_a_row_until_the_detector_is_mended(oodbench, write, tmp_p
     assert [row[1] for row in rows(out)[2:]] == ["clean", "clean"]
 
 
+def test_what_a_failure_says_may_hold_any_byte(oodbench, write):
+    write("raise ValueError('bad' + chr(0) + ' or ' + chr(0xdcff) + ' or ' + chr(27) + '[31m')")
+    code, out, err = oodbench(*RUN, "--detector", "moody", "--detector", "msp")
+    assert code == 2
+    assert "Traceback" not in err
+    code, out, _ = oodbench("table", "--long")
+    assert code == 0
+    assert r"bad\x00 or \udcff or \x1b[31m" in " ".join(out.split())
+    assert "msp" in out
+
+
 def test_a_failure_is_kept_by_what_is_done_elsewhere_and_goes_with_what_failed(oodbench, write, monkeypatch):
     """It fails under attack, where it is asked for a gradient, and not before."""
     fails = "if os.environ.get('MOOD') and scores.requires_grad: raise ValueError('no')"

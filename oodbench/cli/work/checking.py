@@ -11,6 +11,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import write_atomic
+from oodbench.basics.words import printable
 from oodbench.registry import discover
 from oodbench.results import reference, tables
 from oodbench.results.bundling import bundled
@@ -174,9 +175,9 @@ def _junit(verdicts: Sequence[Verdict], bad: Collection[Status]) -> bytes:
     for verdict in verdicts:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "oodbench", "name": verdict.name})
         if verdict.status in bad:
-            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {verdict.said}"})
+            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {printable(verdict.said)}"})
         elif verdict.status in uncompared:
-            ElementTree.SubElement(case, "skipped", {"message": f"{verdict.status}: {verdict.why}"})
+            ElementTree.SubElement(case, "skipped", {"message": f"{verdict.status}: {printable(verdict.why)}"})
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
     text: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)

@@ -59,10 +59,15 @@ def evidence(
         rows = [making.of_images(own, asked, resources, given[0] if given else _kept(asked, data), keep)]
     else:
         assert results is not None
-        rows = _rows(results, [Path(name).stem for name in suites], names, tasks, resources, keep)
+        rows = _rows(results, [_named(name) for name in suites], names, tasks, resources, keep)
     made = making.joined(rows, by, note)
     write(output, made)
     _tell(output, made)
+
+
+def _named(suite: str) -> str:
+    """The name of a suite that is said by name or by its file; a name may have a dot in it."""
+    return Path(suite).stem if Path(suite).suffix == ".toml" else suite
 
 
 def _kept(asked: Asked, data: Path) -> Path:

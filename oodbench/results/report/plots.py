@@ -95,6 +95,7 @@ def bars(board: Board, task: str, metric: str) -> Figure:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
     figure, (axes,) = _grid(1, wide=max(1.0, len(tasks) * len(board.rows) / 10))
     share = 0.8 / len(board.rows)
+    named: set[int] = set()  # a row is in the legend once, by the first of its bars
     for number, row in enumerate(board.rows):
         for place, each in enumerate(tasks):
             if value := _mean(row, each.name, view, metric):
@@ -106,9 +107,10 @@ def bars(board: Board, task: str, metric: str) -> Figure:
                     color=COLOURS[number % len(COLOURS)],
                     hatch="////" if each.name in row.doubted else None,
                     edgecolor="white",
-                    label=row.name if place == 0 else None,
+                    label=None if number in named else row.name,
                     error_kw={"linewidth": 0.8},
                 )
+                named.add(number)
     axes.set_xticks(range(len(tasks)), [each.name for each in tasks], rotation=20, ha="right")
     axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{LEADING[metric]}, percent", ylim=(0, 100))
     axes.legend(fontsize="x-small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

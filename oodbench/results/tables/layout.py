@@ -263,7 +263,9 @@ def _table(
                 )
         for metric in metrics if bounded else ():
             if metric in (view.metrics or leading(convention)):
-                row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = _interval(found[metric])
+                row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = (
+                    _interval(found[metric]) if metric in found else ""
+                )
         table.append(row)
     return pd.DataFrame(table)
 

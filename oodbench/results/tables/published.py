@@ -53,7 +53,7 @@ class Published:
         found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
         sets = set(behind(frame, entry.ood)) - set(entry.missing)
         same: pd.DataFrame = found[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
-        return same
+        return _nearest(same, cell)
 
     def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:
         """Rows for a detector, network, task and radius on an ID set, whatever the OOD sets, metric and convention."""
@@ -64,10 +64,24 @@ class Published:
         return alike
 
 
+def _nearest(rows: pd.DataFrame, cell: "pd.Series[Any]") -> pd.DataFrame:
+    """Rows that may stand beside a result, that of the same run first.
+
+    What was measured on other numbers of images may not; a paper seldom says on how many.
+    """
+    as_many = (rows["limit"] == cell["limit"]) & (rows["images"] == cell["images"])
+    kept: pd.DataFrame = rows[as_many | (rows["source"] != "measured")]
+    named = ["seed", "settings", "checkpoint"]
+    alike = (kept[named].astype(str) == [str(cell[name]) for name in named]).sum(axis=1)
+    nearest: pd.DataFrame = kept.loc[alike.sort_values(ascending=False, kind="stable").index]
+    return nearest
+
+
 def _origin(row: "pd.Series[Any]") -> str:
     """Who printed a figure, or what it was measured with."""
     changes = [f"seed {row['seed']}"] if row["seed"] else []
     changes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
     changes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
+    changes += [f"{row['images']:.0f} images of each OOD set"] if row["images"] else []
     made = f"measured by oodbench {row['oodbench']} ({', '.join(changes)}), {row['hardware']}, {str(row['date'])[:10]}"
     return str(row["reference"]) or made

@@ -35,6 +35,12 @@ def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(boar
     assert sum(isinstance(container, ErrorbarContainer) for container in axes.containers) == len(drawn)
 
 
+def test_every_row_is_in_the_legend_once_also_one_that_lacks_the_first_task(made, data):
+    (board,) = boards([made("able", tasks=("clean",), keep=False), made("baker", tasks=("linf",), keep=False)], data)
+    (axes,) = plots.bars(board, "", "auroc").axes
+    assert sorted(text.get_text() for text in axes.get_legend().get_texts()) == ["able", "baker"]
+
+
 def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
     panels = plots.roc(board, "linf", "auroc").axes
     assert [axes.get_title() for axes in panels] == ["cats, linf", "dogs, linf", "noise, linf"]

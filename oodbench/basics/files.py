@@ -103,11 +103,19 @@ def held(path: Path) -> Iterator[None]:
         try:
             with suppress(OSError):  # a file system without locks: nobody waits
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+            if _is_at(handle, path):
                 yield
                 return
         finally:
             os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still has this name, which another process may take away at any moment."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -88,6 +88,14 @@ def test_scores_beyond_float32_lose_nothing(tmp_path, stored, unit):
     assert letters.scores.tolist() == [0.1 * unit, 5.7 * unit, 3.1 * unit]
 
 
+def test_scores_close_together_stay_apart(tmp_path, stored):
+    letters = [1 + step * 1e-9 for step in (1, 2, 3, 4)]
+    stored(tmp_path / "results", ood=[("letters", letters)])
+    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    (kept,) = [group for cell in cells(file) for group in cell.read() if group.role == "ood"]
+    assert kept.scores.tolist() == letters
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path, made):
     cell = made(tmp_path / "results")
     (first,), (second,) = bundled([cell], tmp_path / "a"), bundled([cell], tmp_path / "b")

@@ -52,7 +52,7 @@ class Published:
         found = self._alike(cell)
         found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
         sets = set(behind(frame, entry.ood)) - set(entry.missing)
-        same: pd.DataFrame = found[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
+        same: pd.DataFrame = found.loc[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
         return _nearest(same, cell)
 
     def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:

@@ -255,7 +255,7 @@ class RunConfig(Wrapping):
             settings=self.settings,
             source=NetworkSource(given, self.pretrained, Path(self.features) if self.features else None, self.module),
             demands=Demands(self.again, self.keep_images, self.thorough),
-            unnamed=self._unnamed(registry),
+            unnamed=frozenset() if self.features else self._unnamed(registry),  # of a pack they are chosen above
         )
 
     def _methods(self, registry: Registry) -> tuple[type[Detector], ...]:

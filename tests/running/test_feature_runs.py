@@ -103,6 +103,15 @@ def test_every_detector_that_can_runs_on_a_pack_by_hand_and_the_others_are_named
     assert msp["value"].tolist() == [pytest.approx(float((of_id[:, None] > of_ood).double().mean()))]
 
 
+def test_all_detectors_of_a_pack_are_those_that_trained_its_network_too(oodbench):
+    made = ("features", "--suite", "digits", "--detector", "oe", "--pretrained", "--limit", "40", "-o", "oe.features")
+    assert oodbench(*made)[0] == 0
+    code, out, err = oodbench("run", "--features", "oe.features", "--detector", "all", "--dry-run")
+    assert code == 0, err
+    assert "  oe: " in out
+    assert "left out: oe " not in err and "left out: msp trains its network in its own way" in err
+
+
 def test_another_pack_under_the_same_name_is_another_result(oodbench, pack):
     assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
     ood.write_features(pack, {"logits": np.random.default_rng(1).normal(size=(9, 3))}, {"far": {"logits": np.eye(3)}},

@@ -7,8 +7,10 @@ import pandas as pd
 from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.registry import discover
 from oodbench.results.folder import find, only
 from oodbench.results.tables.operating import operating_points
+from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
 
 
@@ -26,7 +28,8 @@ def threshold(
         click.echo(f"WARNING: {line}", err=True)
     cells = only(there.cells, "detector", detectors)
     promised = sorted(dict.fromkeys(keeps))
-    frames = [operating_points(cells, promised, delta, share) for share in sorted(dict.fromkeys(prevalences))]
+    known = discover([])
+    frames = [operating_points(cells, promised, delta, share, known) for share in sorted(dict.fromkeys(prevalences))]
     frame = pd.concat(frames, ignore_index=True)
     if frame.empty:
         raise OodbenchError(f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least")
@@ -35,11 +38,18 @@ def threshold(
     elif form == "json":
         click.echo(frame.to_json(orient="records", indent=1))
     else:
-        click.echo("\n\n".join(_text(part) for _, part in frame.groupby(["suite", "keep"], sort=False)))
+        several = frame.groupby("suite")["suite_fingerprint"].nunique() > 1
+        parts = [part for _, part in frame.groupby([*SUITE, "keep"], sort=False)]
+        click.echo("\n\n".join(_text(part, bool(several[part["suite"].iloc[0]])) for part in parts))
 
 
-def _text(frame: pd.DataFrame) -> str:
-    """The operating points of one suite and promise, for people."""
+def _text(frame: pd.DataFrame, several: bool) -> str:
+    """The operating points of one suite and promise, for people.
+
+    Args:
+        frame: from `operating_points`.
+        several: there are other suites of this one's name.
+    """
     first, shares = frame.iloc[0], list(dict.fromkeys(frame["prevalence"]))
     by_share = [frame[frame["prevalence"] == share].reset_index(drop=True) for share in shares]
     rows = [
@@ -73,4 +83,8 @@ def _text(frame: pd.DataFrame) -> str:
         f"{' or '.join(f'{100 * share:g}' for share in shares)} % are OOD, images of this set.",
     ]
     table = tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
-    return "\n".join([f"{first['suite']}, {100 * first['keep']:g} % of ID images kept", "", table, "", *notes])
+    suite = first["suite"]
+    suite += f" (version {first['suite_version']}, fingerprint {first['suite_fingerprint'][:8]})" if several else ""
+    outdated = list(dict.fromkeys(frame.loc[frame["current"] == "no", "line"]))
+    notes += [f"Made by other code than the method has today: {', '.join(outdated)}."] if outdated else []
+    return "\n".join([f"{suite}, {100 * first['keep']:g} % of ID images kept", "", table, "", *notes])

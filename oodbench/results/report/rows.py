@@ -47,6 +47,8 @@ OF_GROUP = {
 }
 """Headings of what is the same in most groups of a cell, and the attributes they stand for."""
 
+OUTDATED = ", other code than the method has today"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -270,6 +272,11 @@ def provenance(result: Result) -> dict[str, str]:
     return _provenance(result, _Groups.of(result.cell))
 
 
+def _code(result: Result) -> str:
+    outdated = bool((result.frame["current"] == "no").any())
+    return str(result.attributes.get("code", ""))[:16] + OUTDATED * outdated
+
+
 def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
     about = result.attributes
     network = f"{about['network']}, {about.get('network_file', '')}, digest {str(about['network_digest'])[:16]}"
@@ -277,7 +284,7 @@ def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
         "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
         "detector": f"{about['detector']}: {about.get('paper', '')}",
         "parameters": str(about.get("parameters", "")),
-        "code of the method": str(about.get("code", ""))[:16],
+        "code of the method": _code(result),
         "tuning": _tuning(about),
         "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
         "seed": str(about["seed"]),

@@ -141,6 +141,11 @@ class _Result:
         """Detector, seed and file, for people."""
         return f"{self.detector} ({self.frame['cell'].iloc[0]})"
 
+    @property
+    def outdated(self) -> bool:
+        """Made by other code than the method has today."""
+        return bool(self.about(["current"]) == ("no",))
+
     def about(self, columns: Sequence[str]) -> tuple[Any, ...]:
         return tuple(self.frame[column].iloc[0] for column in columns)
 
@@ -168,6 +173,7 @@ def _partner(result: _Result, bases: Sequence[_Result]) -> _Result:
     for column in PREFERRED:
         better = [base for base in alike if base.about([column]) == result.about([column])]
         alike = better if len(alike) > 1 and better else alike
+    alike = [base for base in alike if not base.outdated] or alike
     if not alike:
         seed, limit, images = result.about(["seed", "limit", "images"])
         sizes = f", {limit} images of each set" * bool(limit) + f", {images} images of each OOD set" * bool(images)
@@ -199,7 +205,8 @@ def _less(result: _Result, base: _Result, convention: str) -> tuple[pd.DataFrame
         if difference or row["metric"] == OF_ID:  # of which each cell has a row
             difference = difference or Difference(nan, nan, nan)
             about = {"value": difference.value, "low": difference.low, "high": difference.high}
-            rows.append({**row, **about, "detector": f"{result.detector} − {base.detector}"})
+            code = {"current": "no"} if base.outdated else {}
+            rows.append({**row, **about, **code, "detector": f"{result.detector} − {base.detector}"})
     return pd.DataFrame(rows if any(ood for _, ood in found) else [], columns=result.frame.columns), list(left_out)
 
 

@@ -63,6 +63,7 @@ def brief(
         named = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]
         said += notes.missing(measured, named, rows.called)
         said += [*notes.about_stale(cells, rows.called), *notes.about_images(cells)]
+        said += notes.about_outdated(cells, named, rows.called)
         said += [*notes.about_apart(named), *notes.about_repeated(cells, rows.called)]
         said += notes.about_operating_points(cells, rows.called) + notes.about_printed(scores, rows.called)
         said += notes.about_unlabelled(measured) if OF_ID in metrics else []

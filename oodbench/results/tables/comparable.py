@@ -149,7 +149,8 @@ def _main(classes: Sequence[int], taken: Sequence[tuple[Any, ...]]) -> int:
 def _other_code(frame: pd.DataFrame) -> set[str]:
     """Cells whose code is not what counts for their detector."""
     other: set[str] = set()
-    for _, part in frame.groupby("detector", sort=False):
+    behind = frame.assign(code=frame["code"].astype(str) + " over " + frame["over_code"].astype(str))
+    for _, part in behind.groupby(["detector", "over"], sort=False):
         cells = part.groupby("cell", sort=False).agg({"code": "first", "current": "max", "date": "max"})
         if cells["code"].nunique() > 1:
             today = cells.loc[cells["current"] == "yes", "code"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from oodbench.basics.errors import unknown
+from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import digest
 from oodbench.metrics import accuracy
 from oodbench.registry import code_of, discover
@@ -54,6 +54,8 @@ OF_CELL = (
     "network",
     "network_digest",
     "code",
+    "over",
+    "over_code",
     "current",
     "failed",
     "trained_on",
@@ -139,6 +141,7 @@ def load_results(
         network, network_digest, trained_on: by name; SHA-256 of its weights; on what they were trained, if it is known.
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
         code: digest of the method's code; "" where it was not recorded.
+        over, over_code: the detector whose score the method reworks, as `median` does, and likewise of its code; "".
         current: whether today's code of the method is that code, "yes" or "no"; "" where nobody can know.
         failed: why the detector failed when it was last tried; "" where it did not.
         id_set: image set of the ID scores.
@@ -212,10 +215,12 @@ def of_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """The rows of a tidy frame of some tasks, with ID accuracy and failures beside them; all where no task is named.
 
     Raises:
-        OodbenchError: nothing was measured under one of the names.
+        OodbenchError: nothing was measured under one of the names, or it is that of ID scores.
     """
     measured = set(frame.loc[frame["ood"] != "", "task"])
     for name in tasks:
+        if name == ID_TASK:
+            raise OodbenchError("ID accuracy is a metric, not a task of a table: `--metric accuracy` shows it alone")
         if name not in measured:
             raise unknown("task among these results", name, measured)
     kept = frame["task"].isin(tasks)
@@ -248,7 +253,7 @@ def _rows(
         "cell": called,
         "out": _results_folder(cell.path, str(of_cell["suite"])),
         "stale": told(outdated),
-        "current": _current(attributes, detectors),
+        "current": current(attributes, detectors),
     }
     published = _published(str(name), detectors) if convention == "published" else None
     operating_point = published.operating_point if published else None
@@ -309,8 +314,8 @@ def _of_group(group: Scores) -> dict[str, Any]:
     return {**about, "task": group.task, "epsilon": constants.get("epsilon", 0)}
 
 
-def _current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
-    """Whether the code of a cell's method, and of the one that it is over, is still what it was; "" if unknown."""
+def current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
+    """Whether the code of a cell's method, and of the one that it is over, is today's: "yes", "no", "" if unknown."""
     code = {str(attributes.get(who, "")): attributes.get(of_it) for who, of_it in CODE if attributes.get(who)}
     if not all(name in detectors and known for name, known in code.items()):
         return ""

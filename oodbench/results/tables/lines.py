@@ -18,6 +18,7 @@ LIKE_SEEDS = [
     "unlike",
     "parameters",
     "code",
+    "over_code",
     "operating_point",
     "tuning_source",
 ]

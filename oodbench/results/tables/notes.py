@@ -39,7 +39,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     notes += [*about_smoothed(scores), *about_attacked_id(scores)]
     notes += _flags(scores, called)
     notes += missing(frame, summary, called)
-    notes += about_stale(cells, called)
+    notes += [*about_stale(cells, called), *about_outdated(cells, summary, called)]
     notes += [*about_apart(summary), *about_repeated(cells, called)]
     notes += [*about_unlabelled(frame), *about_labels(frame)]
     notes += about_seeds(cells, summary, called)
@@ -129,10 +129,12 @@ def _about_differences(frame: pd.DataFrame, summary: Sequence[Entry]) -> list[st
         notes.append(f"{task}: {threat}.")
     if (scores["epsilon"] > 0).any():
         notes.append("An attack moves each image against the detector's own score, so attacked images differ.")
+    cells = frame.drop_duplicates("cell")
+    called = {cell: entry.line for entry in summary for cell in entry.cells}
+    notes += about_outdated(cells, summary, called)
     if any(len(entry.cells) > 1 for entry in summary):
         notes.append("±: standard deviation of the difference over training seeds (n - 1).")
-        cells = frame.drop_duplicates("cell")
-        notes += _one_network(cells, summary, {cell: entry.line for entry in summary for cell in entry.cells})
+        notes += _one_network(cells, summary, called)
     return notes
 
 
@@ -249,6 +251,16 @@ def about_stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
         for _, cell in cells.iterrows()
         if cell["stale"]
     ]
+
+
+def about_outdated(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """Whose code has changed since, though no newer result stands beside it."""
+    apart = {cell for entry in summary if OTHER_CODE in entry.apart for cell in entry.cells}
+    old = cells[(cells["current"] == "no") & cells["cell"].isin(set(called) - apart)]
+    names = [_cell(cell, called) for _, cell in old.iterrows()]
+    return [
+        f"Made by other code than the method has today: {', '.join(names)}. The same run again measures today's."
+    ] * bool(names)
 
 
 def about_apart(summary: Sequence[Entry]) -> list[str]:

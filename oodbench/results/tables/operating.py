@@ -1,7 +1,9 @@
 """Stored scores to operating points: a threshold with a promise, and what it delivers on other images and attacked."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +13,25 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.results.beside import other_score
 from oodbench.results.folder import require
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.frame import cell_names
-from oodbench.results.tables.lines import about_line, label
+from oodbench.results.tables.frame import cell_names, current
+from oodbench.results.tables.lines import about_line, label, tell_apart
 from oodbench.results.tables.stale import stale
+from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold, threshold
 from oodbench.tasks import ID_TASK
 
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
+
 COLUMNS = (
     "suite",
+    "suite_version",
+    "suite_fingerprint",
     "line",
     "detector",
     "seed",
     "cell",
+    "current",
     "keep",
     "delta",
     "threshold",
@@ -41,7 +50,11 @@ COLUMNS = (
 
 
 def operating_points(
-    cells: Sequence[Cell], keeps: Sequence[float], delta: float = 0.0, prevalence: float = 0.01
+    cells: Sequence[Cell],
+    keeps: Sequence[float],
+    delta: float = 0.0,
+    prevalence: float = 0.01,
+    detectors: Mapping[str, type[Detector]] | None = None,
 ) -> pd.DataFrame:
     """One row a (cell, share to keep, task, OOD set): what is promised, and what is delivered.
 
@@ -49,7 +62,9 @@ def operating_points(
     nothing is reported on it. The network and the detector must not have seen either half, which holds for a test set.
 
     Columns:
-        suite, line, detector, seed, cell: whose threshold it is; `line` is what a table calls it.
+        suite, suite_version, suite_fingerprint: what it was measured on; no two suites are to be compared.
+        line, detector, seed, cell: whose threshold it is; `line` is what a table calls it.
+        current: whether the method's code is today's, "yes" or "no"; "" where nobody can know.
         keep, delta, threshold, n_chosen_on: see `oodbench.statistics.conformal.Threshold`.
         task, ood: what it is held against.
         id_rejected, n_id: share of the other half of the ID images that is rejected, attacked where the task attacks
@@ -63,6 +78,7 @@ def operating_points(
         keeps: shares of ID images to be kept.
         delta: see `oodbench.statistics.conformal.threshold`.
         prevalence: share of OOD images where the detector works, in [0, 1].
+        detectors: by name; their code is today's.
 
     Raises:
         OodbenchError: a result cannot be read, there are too few ID images for a promise, or a number is out of its
@@ -72,17 +88,33 @@ def operating_points(
         raise OodbenchError(f"prevalence is {prevalence:g}: give the share of OOD images, from 0 to 1")
     rows: list[dict[str, Any]] = []
     for cell, name in zip(cells, cell_names(cells), strict=True):
-        rows += _of_cell(cell, name, keeps, delta, prevalence)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        rows += _of_cell(cell, name, keeps, delta, prevalence, detectors or {})
+    return _told_apart(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a mark behind each line that is called as another one of its suite."""
+    each = frame.drop_duplicates("cell")
+    names = each["cell"].astype(str)
+    texts = each["suite"].astype(str) + " " + each["suite_fingerprint"].astype(str) + " " + each["line"].astype(str)
+    marks = dict(zip(names, tell_apart(list(names), list(texts)), strict=True))
+    called = [f"{row.line} {marks[str(row.cell)]}".strip() for row in frame.itertuples()]
+    return frame.assign(line=pd.Series(called, frame.index, dtype=object))
 
 
 def _of_cell(
-    cell: Cell, name: str, keeps: Sequence[float], delta: float, prevalence: float
+    cell: Cell,
+    name: str,
+    keeps: Sequence[float],
+    delta: float,
+    prevalence: float,
+    detectors: Mapping[str, type[Detector]],
 ) -> Iterator[dict[str, Any]]:
     attributes, everything = require(cell)
     outdated = stale(everything)
     groups = [group for group in everything if (group.task, group.image_set) not in outdated]
-    about = {one: attributes[one] for one in ("suite", "detector", "seed")} | {"cell": name}
+    about = {one: attributes.get(one, "") for one in (*SUITE, "detector", "seed")}
+    about |= {"cell": name, "current": current(attributes, detectors)}
     given: pd.Series[Any] = pd.Series(
         {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "pretrained": "", "unlike": "", "tuned": ""}
         | attributes

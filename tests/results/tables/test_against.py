@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.registry import discover
+from oodbench.registry import code_of, discover
 from oodbench.results.tables import View, against, flat, render, tidy
 from oodbench.statistics.differences import Detection, differences
 
@@ -138,3 +138,18 @@ def test_where_id_images_are_attacked_the_shares_at_the_clean_threshold_are_comp
         assert row.value == pytest.approx(values["atom", metric] - values["msp", metric]), metric
         assert row.low <= row.value <= row.high
     assert paired.loc["fnr_clean", "value"] > 0
+
+
+def test_of_two_states_of_code_todays_is_taken_off(tmp_path, stored):
+    registry = discover([])
+    detectors = {name: registry[name] for name in ("msp", "energy")}
+    cells = [
+        stored(tmp_path, key="aa", ood=[("letters", LETTERS)], code="0" * 64),
+        stored(tmp_path, key="bb", ood=[("letters", NOISE)], code=code_of(registry, "msp")),
+        stored(tmp_path, detector="energy", ood=[("letters", NOISE)], code=code_of(registry, "energy")),
+    ]
+    paired = against(cells, detectors, "msp")
+    assert paired.left_out == ()
+    assert set(paired.frame["value"]) == {0}  # the same scores as today's has
+    assert set(paired.frame["current"]) == {"yes"}
+    assert set(against([cells[0], cells[2]], detectors, "msp").frame["current"]) == {"no"}

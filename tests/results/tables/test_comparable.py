@@ -6,6 +6,7 @@ import re
 import h5py
 import pytest
 
+from oodbench.registry import code_of, discover
 from oodbench.results.tables import View, flat, render, tidy
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.summary import summarise
@@ -158,3 +159,32 @@ def test_suites_as_they_are_stand_before_those_that_a_run_changed(tmp_path, stor
     ]
     titles = re.findall(r"### (.*), fingerprint", render(tidy(cells, {})))
     assert titles == ["digits (version 2", "digits (version 2, epochs=1", "digits (version 2, epochs=2"]
+
+
+def test_methods_over_another_one_have_that_ones_code_too(tmp_path, stored):
+    """The base of `median` was changed between two seeds, and `median` itself was not."""
+    over = {"code": "same", "over": "energy"}
+    cells = [
+        stored(tmp_path, "median", seed=1, key="ab", ood=[("a", ALL_PASS)], over_code="old", **over),
+        stored(tmp_path, "median", seed=2, key="cd", ood=[("a", NONE_PASS)], over_code="new", **over),
+        stored(tmp_path, "median", seed=3, key="ef", ood=[("a", HALF_PASS)], **over | {"over": "msp"}, over_code="its"),
+    ]
+    changed(cells[1], date="2026-03-01T00:00:00+00:00")
+    changed(cells[1], "id/digits-test", date="2026-03-01T00:00:00+00:00")
+    assert values(cells) == {
+        ("median (seed 1, other code)", "linf"): 100,
+        ("median (seed 2)", "linf"): 0,
+        ("median (seed 3)", "linf"): 50,
+    }
+
+
+def test_figures_of_former_code_are_said_to_be_so(tmp_path, stored, oodbench):
+    stored(tmp_path / "results", "energy", code="0" * 64)
+    stored(tmp_path / "results", "msp", code=code_of(discover([]), "msp"))
+    for more in ((), ("--long",)):
+        out = " ".join(oodbench("table", *more)[1].split())
+        assert "Made by other code than the method has today: energy" in out
+        assert "msp." not in out.partition("Made by other code")[2].partition("today:")[2][:40]
+    assert "other code than the method has today: energy − msp" in oodbench("table", "--against", "msp")[1]
+    assert "other code than the method has today: msp − energy" in oodbench("table", "--against", "energy")[1]
+    assert "Made by other code than the method has today: energy" in oodbench("threshold", "--keep", "0.5")[1]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,3 +106,21 @@ def test_alarms_at_several_prevalences_stand_side_by_side(oodbench, tmp_path):
         rejected, caught = row["id_rejected"], 1 - row["ood_accepted"]
         expected = 1000 * ((1 - row["prevalence"]) * rejected + row["prevalence"] * caught)
         assert row["alarms"] == pytest.approx(expected)
+
+
+def test_suites_and_results_of_one_name_are_told_apart(oodbench, tmp_path):
+    cell, _ = cell_of(tmp_path / "results")
+    twin = Cell(cell.path.with_name("seed1-cdcdcdcdcdcd.h5"))
+    other = Cell(cell.path.with_name("seed1-efefefefefef.h5"))
+    for group in cell.read():
+        twin.add(replace(group, scores=2 * group.scores), cell.attributes() | {"code": "another"})
+        other.add(group, cell.attributes() | {"suite_version": 2, "suite_fingerprint": "e" * 64})
+    code, out, err = oodbench("threshold", "results", "--keep", "0.9")
+    assert code == 0, err
+    assert "digits (version 1, fingerprint ffffffff), 90 % of ID images kept" in out
+    assert "digits (version 2, fingerprint eeeeeeee), 90 % of ID images kept" in out
+    assert {line.split("  ")[0] for line in out.splitlines() if line.startswith("msp")} == {
+        "msp (seed 1) ababab",
+        "msp (seed 1) cdcdcd",
+        "msp (seed 1)",
+    }

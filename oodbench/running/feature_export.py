@@ -44,7 +44,7 @@ class _Exported(Detector):
 
     name = "features"
     paper = ""
-    of: Objective = Objective()
+    trained_for: type[Detector] | None = None
     heldout = outliers = train = True
 
     @classmethod
@@ -53,8 +53,8 @@ class _Exported(Detector):
         return cls.train
 
     def objective(self) -> Objective:
-        """Of the network whose features are written."""
-        return self.of
+        """Of the network whose features are written: that of the method which it is trained for."""
+        return self.trained_for(self.parameters).objective() if self.trained_for else Objective()
 
     def tuning(self) -> Tuning | None:
         """What the suite holds out and reserves."""
@@ -85,8 +85,7 @@ def export(
         OodbenchError: as for a run; or the pack cannot be written.
     """
     (original,) = request.suites
-    objective = trained_for().objective() if trained_for else Objective()
-    kind = _kind(original, objective, train)
+    kind = _kind(original, trained_for, train)
     (each,) = plan(replace(request, suites=(replace(original, tasks={}),), detectors=(kind,)), registry)
     suite, (network_plan,) = each.suite, each.networks
     with on_threads(network_plan.threads):
@@ -100,7 +99,7 @@ def export(
         SUITE: suite_text(suite),
         "network_digest": checkpoints.weights_digest(network),
         "made_on": f"{place(here['hardware'], here['torch'])}, oodbench {here['oodbench']}",
-        OBJECTIVE: objective.identity if not request.source.checkpoint else "",
+        OBJECTIVE: network_plan.objective.identity if not request.source.checkpoint else "",
         LIMIT: str(request.sample.limit or ""),
         HELD_OUT_IMAGES: each.image_sets.held_out,
         CLASSES: json.dumps(each.images[suite.id.test].classes),
@@ -113,10 +112,13 @@ KEPT = (network_provenance.HELD_OUT, network_provenance.RESERVED)
 """What of a network's own provenance goes into the pack as it is."""
 
 
-def _kind(suite: Suite, objective: Objective, train: bool) -> type[_Exported]:
+def _kind(suite: Suite, trained_for: type[Detector] | None, train: bool) -> type[_Exported]:
     outliers = bool(suite.outliers and suite.outliers.reserved)
+    # With the name of the method and its parameters it gets those that the suite and the run give the method.
+    like = {"name": trained_for.name, "Parameters": trained_for.Parameters} if trained_for else {}
     wanted = {
-        "of": objective,
+        **like,
+        "trained_for": trained_for,
         "train": train and suite.id.train is not None,
         "heldout": bool(suite.id.heldout),
         "outliers": outliers,

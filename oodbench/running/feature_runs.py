@@ -1,6 +1,7 @@
 """A run on a feature pack: its suite and its image sets as the pack has them, and who can do with what is in it."""
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,8 @@ from oodbench.tasks import Clean
 SUITE, OBJECTIVE, LIMIT, HELD_OUT_IMAGES = "suite", "objective", "limit_of_sets", "held_out_images"
 """What metadata of a pack say: the suite, how the network was trained, how many images of each set were taken, and the
 fingerprint of all images held out."""
+
+_CONSTANT = re.compile(r"\w+=[^,()]+")
 
 TRIED = 2
 """Images that a detector is tried on."""
@@ -172,7 +175,8 @@ def trained_otherwise(pack: FeaturePack, detectors: Sequence[Detector]) -> dict[
 def _why_unable(pack: FeaturePack, suite: Suite, sets: ImageSets, detector: Detector) -> str:
     objective, trained = detector.objective(), pack.about.get(OBJECTIVE, "")
     if trained and objective.identity != trained:
-        return f"trains its network in its own way, and that of the pack was trained otherwise ({trained[:60]})"
+        how = _but(trained, objective)
+        return f"trains its network in its own way, and that of the pack was trained otherwise ({how})"
     needed = suite.id.classes + objective.reject_outputs
     # Outputs behind those of the classes are of no class: negative labels, or a reject class of another method.
     if pack.outputs != needed and (objective.reject_outputs or pack.outputs < needed):
@@ -187,6 +191,15 @@ def _why_unable(pack: FeaturePack, suite: Suite, sets: ImageSets, detector: Dete
     except OodbenchError:  # two images are too few for it; the run says what else is wrong
         return ""
     return ""
+
+
+def _but(trained: str, objective: Objective) -> str:
+    """In which constants a way of training, by its identity, is not that of `objective`; or what it is."""
+    there, here = (_CONSTANT.findall(identity) for identity in (trained, objective.identity))
+    if trained.partition("(")[0] != objective.identity.partition("(")[0]:
+        return trained[:60]
+    differing = [", ".join(one for one in ours if one not in theirs) for ours, theirs in ((there, here), (here, there))]
+    return f"{differing[0]}, and here {differing[1]}"
 
 
 def _lacking(suite: Suite, sets: ImageSets, detector: Detector) -> str:

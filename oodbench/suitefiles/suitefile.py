@@ -21,6 +21,9 @@ ENTRIES = ("version", "title", "paper", "id", "ood", "network", "tasks", "outlie
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
+REFERENCES = "reference"
+"""The folder among results that holds figures to compare with: nobody looks for a suite's results there."""
+
 
 def names() -> list[str]:
     """Suites that ship with oodbench."""
@@ -140,6 +143,8 @@ def _merge(base: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
 def _assemble(name: str, table: Mapping[str, Any]) -> Suite:
     if not NAME.fullmatch(name):
         raise DeclarationError([], f"the file's name {name!r} becomes a folder's: use a-z, 0-9, - _ .")
+    if name == REFERENCES:
+        raise DeclarationError([], f"results in a folder {name!r} are taken for figures of others: rename the file")
     check_known(table, ENTRIES, [])
     for required in ("version", "id", "ood", "network"):
         if required not in table:

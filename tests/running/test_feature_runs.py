@@ -112,6 +112,20 @@ def test_all_detectors_of_a_pack_are_those_that_trained_its_network_too(oodbench
     assert "left out: oe " not in err and "left out: msp trains its network in its own way" in err
 
 
+def test_a_network_that_was_trained_with_the_suites_own_parameters_is_scored_with_them(oodbench):
+    for pack, more in (("atom.features", ()), ("other.features", ("--set", "atom.weight=0.5", "--set", "epochs=1"))):
+        kept = () if more else ("--pretrained",)
+        code, _, err = oodbench(
+            "features", "--suite", "digits", "--detector", "atom", *kept, *more, "--limit", "20", "-o", pack
+        )
+        assert code == 0, err
+    assert oodbench("run", "--features", "atom.features", "--detector", "atom")[0] == 0
+    assert oodbench("run", "--suite", "digits", "--detector", "atom", "--pretrained", "--limit", "20")[0] == 0
+    assert ood.load_results("results")["network_digest"].nunique() == 1
+    code, _, err = oodbench("run", "--features", "other.features", "--detector", "atom")
+    assert (code, "trained otherwise (weight=0.5, and here weight=1.0)" in err) == (2, True)
+
+
 def test_another_pack_under_the_same_name_is_another_result(oodbench, pack):
     assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
     ood.write_features(pack, {"logits": np.random.default_rng(1).normal(size=(9, 3))}, {"far": {"logits": np.eye(3)}},

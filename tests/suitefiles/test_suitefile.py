@@ -240,3 +240,5 @@ def test_what_is_wrong_with_a_suite_from_elsewhere_is_said_with_where_it_came_fr
         suitefile.assemble("mine", {**table, "id": {**table["id"], "classes": "ten"}}, "a pack")
     with pytest.raises(OodbenchError, match="a pack: the file's name '../up' becomes a folder's"):
         suitefile.assemble("../up", table, "a pack")
+    with pytest.raises(OodbenchError, match="a pack: results in a folder 'reference' are taken for figures of others"):
+        suitefile.assemble("reference", table, "a pack")

@@ -66,4 +66,4 @@ def table(
 
 
 def _tidy_text(frame: pd.DataFrame, form: str) -> str:
-    return frame.to_csv(index=False) if form == "csv" else str(frame.to_json(orient="records", indent=1))
+    return frame.to_csv(index=False) if form == "csv" else tables.as_json(frame)

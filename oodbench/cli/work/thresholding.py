@@ -9,6 +9,7 @@ from tabulate import tabulate
 from oodbench.basics.errors import OodbenchError
 from oodbench.registry import discover
 from oodbench.results.folder import find, only
+from oodbench.results.tables import as_json
 from oodbench.results.tables.operating import operating_points
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
@@ -36,7 +37,7 @@ def threshold(
     if form == "csv":
         click.echo(frame.to_csv(index=False), nl=False)
     elif form == "json":
-        click.echo(frame.to_json(orient="records", indent=1))
+        click.echo(as_json(frame))
     else:
         several = frame.groupby("suite")["suite_fingerprint"].nunique() > 1
         parts = [part for _, part in frame.groupby([*SUITE, "keep"], sort=False)]

@@ -118,6 +118,15 @@ def _unchanged_first(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((changed, ranks))]
 
 
+def as_json(frame: pd.DataFrame) -> str:
+    """The rows of a frame as JSON; what is no text in a folder's name is escaped, since JSON holds nothing else."""
+
+    def escaped(value: Any) -> Any:
+        return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+    return str(frame.map(escaped).to_json(orient="records", indent=1))
+
+
 def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     """What `render` would show, one metric a row, as fractions: the suite, the convention, an `Entry`, and `n_seeds`.
 

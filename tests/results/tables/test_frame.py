@@ -1,7 +1,10 @@
 """The tidy frame: what people compute on in notebooks."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -130,3 +133,13 @@ def test_accuracy_has_an_interval_where_others_have_one(tmp_path, stored):
     assert np.isnan(oodbench.load_results(tmp_path).set_index("metric").loc["accuracy", "low"])
     asked = oodbench.load_results(tmp_path, intervals=True).set_index("metric").loc["accuracy"]
     assert (asked.low, asked.high) == share(7, 8)
+
+
+def test_folders_whose_names_are_no_text_are_in_every_format(oodbench, tmp_path, stored):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    stored(folder)
+    for form in ("json", "csv", "plain"):
+        code, out, err = oodbench("table", str(folder), "--format", form)
+        assert code == 0, err
+        if form == "json":
+            assert {row["out"].rpartition("/")[2] for row in json.loads(out)} == {"caf\\udce9"}

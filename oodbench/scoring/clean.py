@@ -20,6 +20,7 @@ from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.scoring.batches import batches, exact
 from oodbench.scoring.scored import Scored, checked, joined
+from oodbench.scoring.side_effects import unwritten
 from oodbench.statistics.repeatability import change_between_looks, second_looks, spread_of
 from oodbench.tasks.versions import Indices, Versions
 
@@ -237,12 +238,16 @@ def _score_and_published(
     """Scores, and what a paper's code prints and searches by, on the CPU."""
     if detector.draws():
         return _score(detector, batch, representation, where, draws), None
-    scores, published = detector.score_and_published(batch, representation)
+    with unwritten(detector.name, [batch], representation):
+        scores, published = detector.score_and_published(batch, representation)
     kept = published and Published(*(each.detach().cpu() for each in published))
     return checked(detector, scores, len(batch), where), kept
 
 
 def _score(detector: Detector, batch: Tensor, representation: Representation, where: str, draws: Draws) -> Tensor:
-    if detector.draws():
-        return checked(detector, detector.score_drawn(batch, draws), len(batch), where)
-    return checked(detector, detector.score_shared(batch, representation), len(batch), where)
+    with unwritten(detector.name, [batch], representation):
+        if detector.draws():
+            scores = detector.score_drawn(batch, draws)
+        else:
+            scores = detector.score_shared(batch, representation)
+    return checked(detector, scores, len(batch), where)

@@ -16,6 +16,7 @@ from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.images.resident import IDImages, Pixels
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.scoring.batches import exact
+from oodbench.scoring.side_effects import unmoved, unwritten
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def fit(
         if observers:
             _show(observers, clocks, network, classes, shown.train)
         for detector in detectors:
-            with clocks[detector]:
+            with clocks[detector], unmoved(detector.name, network):
                 detector.settle()
                 tuned = _tune(detector, shown)
             fitted.append(Fitted(tuned, clocks[detector].seconds))
@@ -96,7 +97,7 @@ def _show(
         for pixels, labels in train.in_turn(batches):
             for representation, known in portions.each(len(pixels), partial(_seen, network, pixels, labels)):
                 for detector in observers:
-                    with clocks[detector]:
+                    with clocks[detector], unwritten(detector.name, [known], representation):
                         detector.observe(representation, known)
             advance(len(pixels))
 

@@ -1,21 +1,78 @@
 """Networks behind a score: a measurement must leave them as they were, and find them in evaluation mode."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.networks.network import Representation
 
 DEPTH = 4
 """How many objects deep networks are looked for."""
+
+
+@contextmanager
+def unwritten(who: str, images: Sequence[Tensor], representation: Representation) -> Iterator[None]:
+    """Sees to it that a detector does not write into what it is shown, which the next one is shown as well.
+
+    Args:
+        who: what it is called.
+        images: that were made a representation of.
+        representation: of them.
+
+    Raises:
+        OodbenchError: it wrote into one of them.
+    """
+    shared = [*images, representation.logits, representation.features, *representation.taps]
+    counted = [one for one in shared if not one.is_inference()]  # others refuse to be written into
+    versions = [one._version for one in counted]
+    # An array that shares its memory with a tensor is written into without being counted.
+    small = [one.detach() for one in (representation.logits, representation.features)]
+    before = [one.clone() for one in small]
+    yield
+    if versions != [one._version for one in counted] or not all(map(_same, small, before)):
+        raise OodbenchError(
+            f"{who} writes into the images, the logits or the features that it is shown, which other detectors are "
+            "shown as well: work on a copy, for instance with clamp(...) in place of clamp_(...)"
+        )
+
+
+@contextmanager
+def unmoved(who: str, network: nn.Module) -> Iterator[None]:
+    """Sees to it that a detector leaves the network as it is, which it shares with others.
+
+    Args:
+        who: what it is called.
+        network: that it was given.
+
+    Raises:
+        OodbenchError: it wrote into weights or buffers; they have been put back.
+    """
+    held = {name: one.detach() for name, one in (*network.named_parameters(), *network.named_buffers())}
+    before = {name: one.clone() for name, one in held.items()}
+    yield
+    moved = [name for name, one in held.items() if not _same(one, before[name])]
+    for name in moved:
+        with torch.no_grad():
+            held[name].copy_(before[name])
+    if moved:
+        raise OodbenchError(
+            f"{who} changes {moved[0]} of the network, which other detectors score with as well (put back now): let it "
+            "change a copy, such as weight.clone()"
+        )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal, where what is no number equals itself."""
+    return one.shape == other.shape and bool(((one == other) | (one != one)).all())
 
 
 def networks_behind(score: Any) -> list[nn.Module]:
@@ -66,25 +123,29 @@ def untouched(score: Any) -> Iterator[None]:
     A network may be held where nobody finds it; its batch norm is met at the latest when it is called.
 
     Raises:
-        OodbenchError: batch norm of one of them would take the statistics of the test images, or its buffers were
-            changed all the same; they have been put back.
+        OodbenchError: batch norm of one of them would take the statistics of the test images, or its buffers or weights
+            were changed all the same; they have been put back.
     """
     networks = networks_behind(score)
     for network in networks:
         _refuse_training(network)
-    buffers = [(network, name, buffer) for network in networks for name, buffer in network.named_buffers()]
-    before = [buffer.detach().clone() for _, _, buffer in buffers]
+    held = [
+        (network, name, one.detach())
+        for network in networks
+        for name, one in (*network.named_buffers(), *network.named_parameters())
+    ]
+    before = [one.clone() for _, _, one in held]
     moved: list[str] = []
     watch = register_module_forward_pre_hook(_refuse_taking)
     try:
         yield
     finally:
         watch.remove()
-        for (network, name, buffer), was in zip(buffers, before, strict=True):
-            if not torch.equal(buffer, was):
+        for (network, name, one), was in zip(held, before, strict=True):
+            if not _same(one, was):
                 moved.append(f"{name} of {type(network).__name__}")
                 with torch.no_grad():
-                    buffer.copy_(was)
+                    one.copy_(was)
     if moved:
         raise OodbenchError(
             f"the score changed {', '.join(moved[:3])}{' and more' if len(moved) > 3 else ''} while it was looked at "

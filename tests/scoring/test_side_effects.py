@@ -34,12 +34,12 @@ def test_what_a_detector_writes_reaches_no_other(oodbench, tmp_path, how):
     plugin = tmp_path / "meddler.py"
     plugin.write_text(HEAD + MEDDLERS[how])
     on = ("run", "--suite", "digits", "--pretrained", "--only", "letters", "--limit", "40")
-    beside = ("--detector", "meddler", "--detector", "msp", "--detector", "knn", "--plugin", str(plugin))
+    beside = ("--detector", "meddler", "--detector", "msp", "--detector", "react", "--plugin", str(plugin))
     code, _, err = oodbench(*on, *beside, "--out", "together")
     assert code == 2
     assert "meddler writes into the images" in err or "meddler changes fc.weight of the network" in err
-    assert oodbench(*on, "--detector", "msp", "--detector", "knn", "--out", "alone")[0] == 0
+    assert oodbench(*on, "--detector", "msp", "--detector", "react", "--out", "alone")[0] == 0
     values = [ood.load_results(folder).query("metric == 'auroc'") for folder in ("together", "alone")]
     together, alone = (frame.set_index("detector")["value"].to_dict() for frame in values)
     assert together == alone
-    assert set(alone) == {"msp", "knn"}
+    assert set(alone) == {"msp", "react"}

@@ -15,7 +15,6 @@ from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.registry import discover
-from oodbench.results import tables
 from oodbench.running import sweep
 from oodbench.running.config import RunConfig, prepared
 from oodbench.running.request import choose_device
@@ -89,7 +88,7 @@ def run(config: RunConfig) -> pd.DataFrame:
             failures.append(str(error))
         if failures:
             raise OodbenchError("\n".join(failures))
-        return ready.team.first(lambda: tables.tidy(sweep.cells(ready.planned), ready.registry))
+        return ready.team.first(lambda: sweep.frame(ready.planned, ready.registry))
 
 
 def evaluate(

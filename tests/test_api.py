@@ -174,3 +174,18 @@ def test_tasks_and_the_error_are_there_before_anything_is_evaluated(monkeypatch)
     monkeypatch.delattr(oodbench, "tasks", raising=False)  # as in a fresh process, where nothing has imported them
     with pytest.raises(oodbench.OodbenchError, match="radius"):
         oodbench.evaluate(brightness, DARK, BRIGHT, attack=oodbench.tasks.Linf(epsilon=8), epsilon=4)
+
+
+def test_a_run_gives_back_what_it_was_asked_for_whatever_else_its_folder_holds(tmp_path):
+    def asked(**more):
+        return oodbench.run(
+            "digits-adv", "msp", pretrained=True, limit=20, out=tmp_path, say=lambda _: None, **more
+        ).set_index(["task", "ood", "metric"])["value"]
+
+    first = asked(tasks=["clean"], only=["letters"])
+    asked(tasks=["clean", "linf"], only=["letters", "uniform-noise"], parameters={"linf.steps": 1})
+    more = asked(tasks=["clean", "linf"], only=["letters", "uniform-noise"])
+    again = asked(tasks=["clean"], only=["letters"])
+    assert again.to_dict() == pytest.approx(first.to_dict(), nan_ok=True)
+    assert len(more) > 2 * len(first)
+    assert set(again.index.get_level_values("ood")) == {"", "letters"}

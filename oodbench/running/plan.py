@@ -146,6 +146,10 @@ class SuitePlan:
             wanted += [(name, ood.set) for ood in self.suite.tested]
         return wanted
 
+    def groups(self, cell: CellPlan) -> list[Pair]:
+        """The names under which the scores of all that is wanted of a cell are stored: (task, image set)."""
+        return [(name, pair[1]) for pair in self.wanted(cell) for name in self._groups(pair)]
+
     def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
         """What is to be scored of a cell: what its file lacks, has from another network, or everything once more.
 

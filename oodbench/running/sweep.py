@@ -1,18 +1,27 @@
 """A run for one or several seeds: in this process one thing after the other, in several side by side, or on Ray."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import in_all
+from oodbench.results import tables
 from oodbench.results.store import Cell
 from oodbench.running import parallel, runner
 from oodbench.running.jobs import of_seed
 from oodbench.running.plan import Planned, SuitePlan
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.train_or_load import Say
+
+if TYPE_CHECKING:
+    from oodbench.detector import Detector
 
 
 def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
@@ -28,6 +37,31 @@ def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
 def cells(planned: Sequence[Planned]) -> list[Cell]:
     """The cells of all seeds."""
     return [cell.cell for _, plans in planned for each in plans for network in each.networks for cell in network.cells]
+
+
+def frame(planned: Sequence[Planned], detectors: Mapping[str, type[Detector]]) -> pd.DataFrame:
+    """What there is of a run, tidy, without what earlier runs left in the same files: other tasks, other OOD sets.
+
+    Args:
+        planned: of all seeds.
+        detectors: by name; their code is today's.
+    """
+    stored = [
+        (cell.cell, each.groups(cell))
+        for _, plans in planned
+        for each in plans
+        for network in each.networks
+        for cell in network.cells
+        if cell.cell.path.is_file()
+    ]
+    there = [cell for cell, _ in stored]
+    wanted = {
+        (name, *group) for name, (_, groups) in zip(tables.cell_names(there), stored, strict=True) for group in groups
+    }
+    found = tables.tidy(there, detectors)
+    places = found[["cell", "task", "ood"]].itertuples(index=False, name=None)
+    asked = pd.Series([place[-1] == "" or place in wanted for place in places], found.index, dtype=bool)
+    return found[asked].reset_index(drop=True)
 
 
 def not_pretrained(planned: Sequence[Planned]) -> list[str]:

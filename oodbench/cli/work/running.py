@@ -55,8 +55,7 @@ def run(
         return
     failures = ready.carry_out()
     out = Path(config.out)
-    if ready.team.leads and (there := [cell for cell in sweep.cells(ready.planned) if cell.path.is_file()]):
-        frame = tables.tidy(there, {})
+    if ready.team.leads and not (frame := sweep.frame(ready.planned, {})).empty:
         click.echo(tables.compact(frame, tables.View(sets=tuple(config.only)), width()))
         for said in _surprises(described["checkpoint"], ready.suites, frame):
             click.echo(f"WARNING: {said}", err=True)

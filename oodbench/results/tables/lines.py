@@ -15,6 +15,8 @@ LIKE_SEEDS = [
     "limit",
     "images",
     "network_from",
+    "precision",
+    "features",
     "unlike",
     "parameters",
     "code",
@@ -23,6 +25,10 @@ LIKE_SEEDS = [
     "tuning_source",
 ]
 """Cells that are equal in all of these are seeds of one line, under each task whose images and constants are equal."""
+
+
+REDUCED = ("bf16", "--tf32")
+"""Words of a command for fewer bits."""
 
 
 class Note(NamedTuple):
@@ -75,6 +81,7 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
     cells = cells.assign(
         tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()],
         network_from=network_from(cells),
+        precision=precision(cells),
     )
     grouped: list[Line] = []
     for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
@@ -142,8 +149,19 @@ def about_line(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str]
 
 
 def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
-    """Where each cell's network comes from; "" if it was trained. Kept ones that differ in their seed are alike."""
-    return cells["pretrained"].where(cells["pretrained"] != "", cells["checkpoint"])
+    """Where each cell's network comes from; "" if it was trained. Kept ones that differ in their seed are alike.
+
+    Of a file that was given the weights count: another file may have had its name.
+    """
+    given = cells["checkpoint"].astype(str) + " " + cells["network_digest"].astype(str)
+    given = given.where(cells["checkpoint"] != "", "")
+    return cells["pretrained"].where(cells["pretrained"] != "", given)
+
+
+def precision(cells: pd.DataFrame) -> "pd.Series[str]":
+    """What of each cell's numbers was not float32, as the command says it: it is part of a key."""
+    words = cells["options"].astype(str).str.split()
+    return words.map(lambda said: " ".join(word for word in said if word in REDUCED))
 
 
 def named_network(about: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:

@@ -10,7 +10,7 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables.comparable import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.results.tables.conditions import measured_on
 from oodbench.results.tables.flags import flagged
-from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, tuned
+from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, precision, tuned
 from oodbench.results.tables.smoothed import about_smoothed
 from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
 from oodbench.statistics import honesty, severity
@@ -282,7 +282,7 @@ def about_apart(summary: Sequence[Entry]) -> list[str]:
 def about_repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """Seeds that were measured more than once, to other scores."""
     alike = [name for name in LIKE_SEEDS if name != "tuning_source"]
-    cells = cells.assign(network_from=network_from(cells))
+    cells = cells.assign(network_from=network_from(cells), precision=precision(cells))
     twice = cells[cells.duplicated([*alike, "seed"], keep=False)]
     notes = []
     for _, part in twice.groupby([*alike, "seed"], sort=False, dropna=False):

@@ -188,3 +188,23 @@ def test_figures_of_former_code_are_said_to_be_so(tmp_path, stored, oodbench):
     assert "other code than the method has today: energy − msp" in oodbench("table", "--against", "msp")[1]
     assert "other code than the method has today: msp − energy" in oodbench("table", "--against", "energy")[1]
     assert "Made by other code than the method has today: energy" in oodbench("threshold", "--keep", "0.5")[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"checkpoint": "net.pt", "network_digest": "a" * 64}, {"checkpoint": "net.pt", "network_digest": "b" * 64}),
+        ({"options": ""}, {"options": "--precision bf16"}),
+        ({"options": "--device cuda"}, {"options": "--device cuda --tf32"}),
+        ({"checkpoint": "a.features", "features": "a, of x"}, {"checkpoint": "a.features", "features": "a, of y"}),
+    ],
+    ids=["another network of one name", "bf16", "TF32", "another pack of one name"],
+)
+def test_what_is_part_of_a_key_is_never_averaged(tmp_path, stored, one, other):
+    cells = [
+        stored(tmp_path, seed=1, ood=[("a", ALL_PASS)], **one),
+        stored(tmp_path, seed=2, key="cd", ood=[("a", NONE_PASS)], **other),
+    ]
+    assert sorted(values(cells).values()) == [0, 100]
+    alike = [cells[0], stored(tmp_path, seed=3, key="ef", ood=[("a", NONE_PASS)], **one)]
+    assert list(values(alike).values()) == [50]

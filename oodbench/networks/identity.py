@@ -1,25 +1,22 @@
 """What a network is beside its name: the code and the settings that move what it gives, for keys; and in words."""
 
-import inspect
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from textwrap import dedent
 
 from torch import Tensor, nn
 
 from oodbench.basics.files import digest
 from oodbench.basics.sourcecode import INSTALLED, modules_digest
-from oodbench.basics.sourcetext import in_harness, read
+from oodbench.basics.sourcetext import in_harness
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.architecture import described
+from oodbench.networks.attributes import of_class, of_part
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.networks.tapped import TappedNetwork
-
-PLAIN = (bool, int, float, str, type(None))
 
 OF_TORCH = ("torch",)
 """First parts of the names of modules whose version is a condition of every result."""
@@ -28,16 +25,16 @@ OF_TORCH = ("torch",)
 def identity(module: nn.Module) -> str:
     """SHA-256 (hex) over all that somebody's module is: code, layers, weights, and the settings that are no weights.
 
-    Code is that of its classes and of what these import from files of one's own. Of an installed package, whose code
-    may be large, the version counts.
+    Code is that of its classes, of hooks and of functions among its attributes, and of what these import from files of
+    one's own; in a notebook also what other cells define and these refer to. Of an installed package, whose code may be
+    large, the version counts.
 
     Raises:
         OodbenchError: the code of a class cannot be read.
     """
     parts: list[str | bytes] = [weights_digest(module), described(module), *_code(module)]
     for name, part in module.named_modules():
-        settings = {key: value for key, value in sorted(vars(part).items()) if _plain(value)}
-        parts += [name, repr({key: value for key, value in settings.items() if key != "training"})]
+        parts += [name, *of_part(part)]
         for key in sorted(part._non_persistent_buffers_set):
             if isinstance(buffer := part._buffers.get(key), Tensor):
                 parts += [key, *tensor_parts(buffer)]
@@ -70,13 +67,8 @@ def describe_input(network: Network, prepared: Preprocessing | None) -> str:
     return f"{files}mean {mean}, std {std}"
 
 
-def _plain(value: object) -> bool:
-    several = isinstance(value, list | tuple)
-    return all(map(_plain, value)) if several else isinstance(value, PLAIN)  # type: ignore[call-overload]
-
-
-def _code(module: nn.Module) -> Iterator[str]:
-    kinds = {type(part) for part in module.modules()}
+def _code(module: nn.Module) -> Iterator[str | bytes]:
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__ if kind is not object}
     own = set[str]()
     for kind in sorted(kinds, key=lambda one: (one.__module__, one.__qualname__)):
         home = kind.__module__
@@ -85,26 +77,13 @@ def _code(module: nn.Module) -> Iterator[str]:
             continue
         file = getattr(sys.modules.get(home), "__file__", None)
         if file is None:
-            yield _text(kind)
+            yield from of_class(kind)
         elif any(part in INSTALLED for part in Path(file).parts):
             yield _version(home)
         else:
             own.add(home)
     if own:
         yield modules_digest(sorted(own))
-
-
-def _text(kind: type) -> str:
-    """The source of the methods of a class in a notebook, which lies in no file and remembers its cells.
-
-    Raises:
-        OodbenchError: nobody has kept it.
-    """
-    methods = [one for one in vars(kind).values() if inspect.isfunction(one)]
-    try:
-        return "\n".join(read(dedent(inspect.getsource(one)).encode()).normal for one in methods)
-    except (OSError, TypeError):
-        return modules_digest([kind.__module__])  # which says so
 
 
 def _version(home: str) -> str:

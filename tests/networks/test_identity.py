@@ -1,9 +1,16 @@
 """What a module in memory is known by."""
 
+import copy
 import linecache
 import sys
+import threading
 import types
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from types import MethodType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -85,3 +92,85 @@ def test_code_of_a_package_counts_by_its_version(monkeypatch):
     first = identity(network)
     monkeypatch.setattr(module, "version", lambda name: "another")
     assert identity(network) != first
+
+
+class Held(nn.Module):
+    """Whatever somebody keeps in an attribute, beside one layer."""
+
+    def __init__(self, value=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 2)
+        self.value = value
+
+    def forward(self, images):
+        return self.layer(images)
+
+
+class Kind(Enum):
+    ONE, OTHER = 1, 2
+
+
+@dataclass
+class Options:
+    scale: float
+
+
+def clamped(limit):
+    return lambda module, given: given[0].clamp(max=limit)
+
+
+VALUES = {
+    "tensor": (torch.ones(2), torch.zeros(2)),
+    "array": (np.ones(2), np.zeros(2)),
+    "mapping": ({"scale": [1.0, {"deep": 2}]}, {"scale": [1.0, {"deep": 3}]}),
+    "dataclass": (Options(1.0), Options(2.0)),
+    "namespace": (SimpleNamespace(scale=1), SimpleNamespace(scale=2)),
+    "enumeration": (Kind.ONE, Kind.OTHER),
+    "type of numbers": (torch.float16, torch.float32),
+    "function of torch": (torch.relu, torch.sin),
+    "function with a default": (lambda images, scale=1: images, lambda images, scale=2: images),
+    "arguments": (partial(torch.clamp, max=1), partial(torch.clamp, max=2)),
+    "closure": (clamped(1), clamped(2)),
+    "class": (nn.ReLU, nn.GELU),
+    "module in a list": ([Held(1)], [Held(2)]),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_whatever_an_attribute_holds_is_part_of_it(kind):
+    one, other = VALUES[kind]
+    assert identity(Held(one)) == identity(Held(copy.deepcopy(one)))
+    assert identity(Held(one)) != identity(Held(other))
+
+
+def test_hooks_and_another_forward_are_part_of_it():
+    hooked, otherwise, moved = Held(), Held(), Held()
+    hooked.layer.register_forward_pre_hook(clamped(1))
+    otherwise.layer.register_forward_pre_hook(clamped(2))
+    moved.forward = MethodType(lambda self, images: self.layer(images) + 1, moved)
+    assert len({identity(one) for one in (Held(), hooked, otherwise, moved)}) == 4
+
+
+def test_what_leads_in_circles_or_cannot_be_told_is_told_by_its_type():
+    circle = []
+    circle.append(circle)
+    assert identity(Held(circle)) == identity(Held(circle))
+    assert identity(Held(threading.Lock())) == identity(Held(threading.Lock()))
+
+
+def test_in_a_notebook_what_other_cells_define_is_part_of_it():
+    def made(scale, helper):
+        cells = {"__name__": "a_notebook", "nn": nn}
+        texts = [
+            f"SCALE = {scale}\ndef helped(x):\n    return {helper}\n",
+            "class Net(nn.Module):\n    def forward(self, x):\n        return helped(x) * SCALE\n",
+        ]
+        for number, text in enumerate(texts):
+            name = f"<cell {number}: {hash(text)}>"
+            linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+            exec(compile(text, name, "exec"), cells)
+        return identity(cells["Net"]())
+
+    assert made(1, "x") == made(1, "x")
+    assert len({made(1, "x"), made(2, "x"), made(1, "x + 1")}) == 3

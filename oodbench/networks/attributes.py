@@ -1,0 +1,163 @@
+"""What somebody's module holds and does beside its weights, to be hashed: values, functions, hooks."""
+
+import inspect
+import pickle
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from oodbench.basics.sourcecode import INSTALLED, modules_digest
+from oodbench.basics.sourcetext import in_harness, read
+from oodbench.networks.checkpoints import tensor_parts, weights_digest
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice)
+
+DEPTH = 12
+"""How many objects deep is looked; what lies deeper is told by its type."""
+
+_OF_TORCH = frozenset(vars(nn.Module()))
+"""What every module holds: weights, buffers, parts and whether it trains are told elsewhere, hooks by `_HOOKS`."""
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+Told = Iterator[str | bytes]
+
+
+def of_part(part: nn.Module) -> Told:
+    """Everything that one module holds beside weights and parts: its attributes, and what hooks do.
+
+    An attribute of which nothing can be told but its type, such as an open file or a lock, is told by that.
+    """
+    teller = _Teller()
+    for name, value in sorted(vars(part).items()):
+        if name not in _OF_TORCH:
+            yield name
+            yield from teller.value(value, 0)
+    for kind in _HOOKS:
+        # The harness's own look at features and are gone after the run.
+        for hook in vars(part).get(kind, {}).values():
+            if not in_harness(getattr(hook, "__module__", None) or ""):
+                yield kind
+                yield from teller.value(hook, 0)
+
+
+def of_class(kind: type) -> Told:
+    """The methods of a class in a notebook, which lies in no file: their source, and what that refers to.
+
+    Raises:
+        OodbenchError: nobody has kept the source.
+    """
+    teller = _Teller()
+    for name, value in sorted(vars(kind).items()):
+        inner = getattr(value, "__func__", getattr(value, "fget", value))
+        if isinstance(inner, FunctionType):
+            yield name
+            yield from teller.value(inner, 0)
+        elif not name.startswith("__"):
+            yield name
+            yield from teller.value(value, 0)
+
+
+class _Teller:
+    """Tells each object once."""
+
+    def __init__(self) -> None:
+        self._met: dict[int, Any] = {}  # held, so that no other object gets the number of one that is gone
+
+    def value(self, value: Any, depth: int) -> Told:
+        yield f"{type(value).__module__}.{type(value).__qualname__}"
+        if isinstance(value, PLAIN):
+            yield repr(value)
+            return
+        if id(value) in self._met or depth > DEPTH:
+            return
+        self._met[id(value)] = value
+        yield from self._parts(value, depth + 1)
+
+    def _parts(self, value: Any, depth: int) -> Told:
+        if isinstance(value, Tensor):
+            yield from tensor_parts(value.detach())
+        elif isinstance(value, np.ndarray) and value.dtype != object:
+            yield from (str(value.dtype), str(value.shape), np.ascontiguousarray(value).tobytes())
+        elif isinstance(value, nn.Module):  # held where torch does not look for parts, as in a list
+            yield weights_digest(value)
+            for name, part in value.named_modules():
+                yield name
+                yield from self._held(vars(part), depth)
+        elif isinstance(value, Mapping):
+            for key, one in value.items():
+                yield from self.value(key, depth)
+                yield from self.value(one, depth)
+        elif isinstance(value, set | frozenset):
+            yield from sorted(repr(one) for one in value)
+        elif isinstance(value, list | tuple):
+            for one in value:
+                yield from self.value(one, depth)
+        elif isinstance(value, FunctionType):
+            yield from self._function(value, depth)
+        elif isinstance(value, MethodType):
+            yield from self.value(value.__func__, depth)
+            yield from self.value(value.__self__, depth)
+        elif isinstance(value, partial):
+            yield from self.value((value.func, value.args, value.keywords), depth)
+        elif isinstance(value, BuiltinFunctionType | ModuleType | type):
+            yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
+        else:
+            yield from self._object(value, depth)
+
+    def _object(self, value: Any, depth: int) -> Told:
+        held = getattr(value, "__dict__", None)
+        if held:
+            yield from self._held(held, depth)
+        else:
+            try:
+                yield pickle.dumps(value)  # such as a torch.dtype, a path, a date
+            except Exception:  # whatever objects raise that cannot be written
+                return
+
+    def _held(self, held: Mapping[str, Any], depth: int) -> Told:
+        for name, one in sorted(held.items()):
+            if name not in _OF_TORCH:
+                yield name
+                yield from self.value(one, depth)
+
+    def _function(self, function: FunctionType, depth: int) -> Told:
+        home = function.__module__ or ""
+        yield f"{home}.{function.__qualname__}"
+        try:
+            known = inspect.getclosurevars(function)
+        except (TypeError, ValueError):  # a variable that is not bound yet
+            known = None
+        yield from self.value([function.__defaults__, function.__kwdefaults__], depth)
+        yield from self.value(dict(known.nonlocals) if known else {}, depth)
+        file = getattr(sys.modules.get(home), "__file__", None)
+        if in_harness(home) or (file and any(part in INSTALLED for part in Path(file).parts)):
+            return
+        if file:
+            yield modules_digest([home])
+            return
+        yield _source(function)
+        yield from self.value(dict(known.globals) if known else {}, depth)
+
+
+def _source(function: FunctionType) -> str:
+    """What a function of a notebook says, which remembers its cells.
+
+    Raises:
+        OodbenchError: nobody has kept it.
+    """
+    try:
+        return read(dedent(inspect.getsource(function)).encode()).normal
+    except (OSError, TypeError, SyntaxError):
+        if function.__name__ != "<lambda>":
+            return modules_digest([function.__module__])  # which says so
+        code = function.__code__  # of a lambda inside a call no text can be told apart
+        plain = [one for one in code.co_consts if not isinstance(one, CodeType)]  # those print where they lie
+        return repr((code.co_code, code.co_names, plain))

@@ -200,11 +200,21 @@ class RunConfig(Wrapping):
             "attacked images to keep": self.keep_images,
             "thorough checks of attacks": self.thorough,
         }
+        asked |= {f"--set {one.text}": one.name.startswith(f"{settings.NETWORK}.") for one in self.settings}
         if odd := [name for name, found in asked.items() if found]:
             raise OodbenchError(
                 f"a feature pack says its suite and has no images and no network, so {odd[0]} cannot be asked for "
                 "beside it: leave one of the two out"
             )
+
+    def _tell_idle(self, methods: Sequence[type[Detector]], team: Team) -> None:
+        """Say which settings are without effect, since no network is trained."""
+        given = {"a checkpoint": self.checkpoint, "a module": self.module, "a feature pack": self.features}
+        came_as = next((name for name, found in given.items() if found is not None), "")
+        idle = settings.of_training(self.settings, methods) if came_as and team.leads else []
+        if idle:
+            texts = " ".join(f"--set {setting.text}" for setting in idle)
+            self.say(f"NOTE {texts}: {came_as} is given and nothing is trained, so this changes the row's name alone")
 
     def _excluded(self) -> str:
         """What cannot be done with a module in memory; "" if nothing of it is asked for."""
@@ -243,6 +253,7 @@ class RunConfig(Wrapping):
         else:
             suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
         settings.check_radii(self.settings, suites if self.radii else ())
+        self._tell_idle(methods, team)
         data = Path(self.data)
         given = checkpoint(str(self.checkpoint), data) if self.checkpoint else None
         return Request(

@@ -31,11 +31,12 @@ def unwritten(who: str, images: Sequence[Tensor], representation: Representation
     Raises:
         OodbenchError: it wrote into one of them.
     """
-    shared = [*images, representation.logits, representation.features, *representation.taps]
+    logits, features, taps = representation  # by place: where one of them is missing, its name says so
+    shared = [*images, logits, features, *taps]
     counted = [one for one in shared if not one.is_inference()]  # others refuse to be written into
     versions = [one._version for one in counted]
     # An array that shares its memory with a tensor is written into without being counted.
-    small = [one.detach() for one in (representation.logits, representation.features)]
+    small = [one.detach() for one in (logits, features)]
     before = [one.clone() for one in small]
     yield
     if versions != [one._version for one in counted] or not all(map(_same, small, before)):

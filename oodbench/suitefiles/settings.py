@@ -118,6 +118,22 @@ def concerns(setting: Setting, detector: type[Detector], known: Container[str]) 
     return name in (*_field_names(detector.Parameters), *_field_names(Recipe))
 
 
+def of_training(settings: Sequence[Setting], detectors: Sequence[type[Detector]]) -> list[Setting]:
+    """Those that change the training and nothing else: without effect on a network that is given.
+
+    Args:
+        settings: of the run.
+        detectors: of the run.
+    """
+    own = {name for detector in detectors for name in _field_names(detector.Parameters)}
+    parts = [(setting, *setting.name.rpartition(".")) for setting in settings]
+    return [
+        setting
+        for setting, owner, dot, name in parts
+        if owner == "training" or (not dot and name in _field_names(Recipe) and name not in own)
+    ]
+
+
 def of_task(setting: Setting, suite: Suite) -> bool:
     """Whether it changes a task of the suite, also one that a radius or the side attacked gave another name."""
     owner, dot, _ = setting.name.rpartition(".")

@@ -170,7 +170,11 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
     used = config.of(config.network, tried)
-    count = benchmarking.require_labels(used, tried, config.classes, seen)
+    count = benchmarking.require_labels(used, tried, config.classes, seen, tested.images)
+    benchmarking.require_apart(
+        {"id_images": tested.images, "train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
+        | {f"ood_images {one.name!r}": one.images for one in sets}
+    )
     benchmarking.require_gradient(used, tried, task)
     said: list[str] = []
     leave_out = said.append if config.detectors == benchmarking.ALL else None
@@ -213,6 +217,7 @@ def fit(config: FitConfig) -> DeployedDetector:
     used = config.of(config.network, tried)
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
     count = benchmarking.require_labels(used, tried, config.classes, seen)
+    benchmarking.require_apart({name: given.images for name, given in sets.items() if name != "images"})
     with untouched(used):
         return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, sets.get("calibrate"))
 

@@ -1,6 +1,7 @@
 """Detectors on a network of one's own, in one call."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import oodbench
 from oodbench.basics.errors import OodbenchError, OodbenchWarning
+from oodbench.detector import Tuning
 from oodbench.detectors.knn import KNN
+from oodbench.detectors.msp import MSP
 from oodbench.images import builtin
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.metrics import evaluate as all_metrics
@@ -158,7 +161,7 @@ def test_the_calls_of_readme_and_guide_run_as_they_stand(tmp_path, monkeypatch):
     calls = [block for block in blocks("python") if "oodbench.benchmark(\n" in block]
     work = one("python", "oodbench.fit(")
     monkeypatch.chdir(tmp_path)
-    folders = {"birds/test": TEST.first(4), "birds/train": TRAIN, "birds/new": TEST.part(slice(20, 60))}
+    folders = {"birds/test": TEST, "birds/train": TRAIN, "birds/new": TEST.part(slice(20, 60))}
     folders |= {"boats": LETTERS.first(4), "photos": LETTERS.part(slice(4, 8))}
     for folder, images in folders.items():
         for place, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
@@ -183,8 +186,55 @@ def test_the_calls_of_readme_and_guide_run_as_they_stand(tmp_path, monkeypatch):
         ({"classes": 11}, "classes is 11, and the network has 10 outputs"),
         ({"detectors": []}, "there are no detectors"),
         ({"train": TRAIN.images[:, :16]}, "different sizes"),
+        ({"id_images": (TEST.images, TEST.labels + 1)}, "id_images has the label 10"),
+        ({"id_images": (TEST.images, np.r_[TEST.labels[:5], [-1] * 55])}, "id_images has no label for 55 of its 60"),
+        ({"train": TEST.images}, "id_images and train are the same images"),
+        ({"outliers": LETTERS.images}, "outliers and ood_images 'letters' are the same images"),
+        ({"ood_images": {"letters": LETTERS, "again": LETTERS}}, "ood_images 'letters' and ood_images 'again'"),
+        (
+            {"train": replace(TRAIN, classes=("a",) * 9 + ("b",)), "id_images": replace(TEST, classes=("a",) * 10)},
+            "'digits-test' and 'digits-train' have other classes",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(how, told):
     with pytest.raises(OodbenchError, match=told):
-        oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, **{"detectors": "msp", **how})
+        asked = {"id_images": TEST, "ood_images": {"letters": LETTERS}, "detectors": "msp", **how}
+        oodbench.benchmark(NETWORK, **asked)
+
+
+def test_the_names_that_sets_are_given_are_those_of_the_figures():
+    found = oodbench.benchmark(NETWORK, TEST, {"a": LETTERS, "b": LETTERS.first(20)}, detectors="msp")
+    assert set(found["ood"]) == {"", "a", "b"}
+    alone = oodbench.benchmark(NETWORK, TEST, LETTERS, detectors="msp")
+    assert set(alone["ood"]) == {"", "letters"}
+
+
+def test_what_tunes_on_outliers_sees_all_kinds_whatever_their_order():
+    noise = np.random.default_rng(0).integers(0, 3, (1100, 32, 32, 3), np.uint8)
+    letters = builtin.make("letters").first(400).images
+    heldout = builtin.make("digits-train").part(slice(300, 360))
+    seen = []
+
+    class Asking(MSP):
+        name = "asking"
+
+        def tuning(self):
+            return Tuning(outliers=True)
+
+        def tune(self, images):
+            seen.append(images.outliers.float().flatten(1).std(1))
+            return {}
+
+    for outliers in (np.r_[noise, letters], np.r_[letters, noise]):
+        oodbench.benchmark(NETWORK, TEST, LETTERS.first(9), detectors=Asking(), heldout=heldout, outliers=outliers)
+    alike = (seen[0][:, None] == seen[1]).any(1).float().mean()
+    assert 0.5 < alike < 1  # most images of one drawing are in the other
+    for levels in seen:
+        assert 0.1 < (levels > 10).float().mean() < 0.9
+
+
+def test_a_detector_is_not_calibrated_on_what_it_learned_from():
+    knn = KNN(KNN.Parameters(k=1))
+    with pytest.raises(OodbenchError, match="train and calibrate are the same images"):
+        oodbench.fit(NETWORK, knn, train=TRAIN, calibrate=TRAIN)

@@ -122,7 +122,11 @@ class ImageSet:
         _, sizes = np.unique(self.labels, return_counts=True)
         changes = np.count_nonzero(np.diff(self.labels))
         expected = len(self) * (1 - ((sizes / max(1, len(self))) ** 2).sum())
-        return self if 2 * changes >= expected else self._only(np.random.default_rng(0).permutation(len(self)))
+        return self if 2 * changes >= expected else self.shuffled()
+
+    def shuffled(self) -> "ImageSet":
+        """The images in a random order, the same one every time."""
+        return self._only(np.random.default_rng(0).permutation(len(self)))
 
     def _only(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "ImageSet":
         return replace(self, images=self.images[which], labels=self.labels[which], indices=self.indices[which])

@@ -22,7 +22,7 @@ from oodbench.networks.of_module import channels
 from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry, discover
 from oodbench.results import store
-from oodbench.running import feature_runs, parallel, sharding, sweep
+from oodbench.running import feature_runs, given_network, parallel, sharding, sweep
 from oodbench.running.choices import ALL, AUTO, ENGINES, LARGEST_SEED, LOCAL
 from oodbench.running.imagesets import Sample
 from oodbench.running.plan import Planned
@@ -39,6 +39,8 @@ from oodbench.suitefiles.settings import NETWORK, Setting
 @dataclass(frozen=True)
 class RunConfig(Wrapping):
     """What is run, on what, and how; `mean` to `preprocessing` are as the suite has them if left out.
+
+    A module in memory gets images as they are if nobody says `mean` or `std`: the suite's are of its own network.
 
     Attributes:
         suites: names or TOML files, one or several, or "all".
@@ -91,8 +93,8 @@ class RunConfig(Wrapping):
     pretrained: bool = False
     limit: int | None = None
     images: int | None = None
-    tasks: Sequence[str] = ()
-    only: Sequence[str] = ()
+    tasks: str | Sequence[str] = ()
+    only: str | Sequence[str] = ()
     radii: Sequence[int] = ()
     threat: str = "out"
     parameters: Mapping[str, Any] | Sequence[Setting] | None = None
@@ -169,6 +171,9 @@ class RunConfig(Wrapping):
         for seed in self.seeds:
             if not _is_seed(seed):
                 raise OodbenchError(f"a seed is {seed!r}: give whole numbers from 0 to {LARGEST_SEED}")
+        for name, count in (("limit", self.limit), ("images", self.images)):
+            if count is not None and not _is_count(count):
+                raise OodbenchError(f"{name} is {count!r}: give a whole number of images, 1 or more, or None for all")
         if self.module is None and not isinstance(self.network, str | None):
             raise OodbenchError(
                 f"network is of the type {type(self.network).__name__}: give a module that is built, or a name such as "
@@ -207,15 +212,6 @@ class RunConfig(Wrapping):
                 "beside it: leave one of the two out"
             )
 
-    def _tell_idle(self, methods: Sequence[type[Detector]], team: Team) -> None:
-        """Say which settings are without effect, since no network is trained."""
-        given = {"a checkpoint": self.checkpoint, "a module": self.module, "a feature pack": self.features}
-        came_as = next((name for name, found in given.items() if found is not None), "")
-        idle = settings.of_training(self.settings, methods) if came_as and team.leads else []
-        if idle:
-            texts = " ".join(f"--set {setting.text}" for setting in idle)
-            self.say(f"NOTE {texts}: {came_as} is given and nothing is trained, so this changes the row's name alone")
-
     def _excluded(self) -> str:
         """What cannot be done with a module in memory; "" if nothing of it is asked for."""
         if self.checkpoint or self.pretrained:
@@ -253,7 +249,8 @@ class RunConfig(Wrapping):
         else:
             suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
         settings.check_radii(self.settings, suites if self.radii else ())
-        self._tell_idle(methods, team)
+        for line in given_network.remarks(self, suites, methods) if team.leads else ():
+            self.say(line)
         data = Path(self.data)
         given = checkpoint(str(self.checkpoint), data) if self.checkpoint else None
         return Request(
@@ -297,13 +294,19 @@ class RunConfig(Wrapping):
         return able
 
     def _varied(self, suite: Suite) -> Suite:
-        return vary(restrict(suite, self.only or suite.only), self.tasks, self.radii, self.threat)
+        return vary(restrict(suite, _several(self.only) or suite.only), _several(self.tasks), self.radii, self.threat)
 
 
 def _is_seed(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, Integral):
         return False
     return 0 <= int(value) <= LARGEST_SEED
+
+
+def _is_count(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return False
+    return int(value) > 0
 
 
 def _several(asked: str | Path | Sequence[str | Path]) -> list[str]:

@@ -57,7 +57,8 @@ def write_features(
         head: weight (outputs, D) and bias (outputs,) of the last layer, for detectors that rework features.
         train: of the ID images that the network was trained on, with labels, for detectors that learn from them.
         heldout: of ID images that it was not trained on, for detectors that tune themselves.
-        outliers: of OOD images that are in none of the sets, for detectors that tune themselves on these, too.
+        outliers: of OOD images that are in none of the sets, for detectors that tune themselves on these, too, in a
+            random order, since they take the first ones.
         near: names of OOD sets that are near to the ID classes; the others are far.
         classes: the first outputs, which are ID classes; all of them if left out.
         class_names: of the classes, in the order of the outputs.
@@ -93,6 +94,9 @@ def write_features(
         training=None,
         detectors={},
     )
+    taken = {described.id.test, described.id.train, heldout_name(described), reserved_name(described)} & {*ood}
+    if taken:
+        raise OodbenchError(f"{min(map(str, taken))!r} is what the pack calls a set of its own: rename that OOD set")
     for arrays, name in ((train, described.id.train), (heldout, heldout_name(described))):
         made |= {str(name): _set(arrays, str(name), given_head)} if arrays is not None else {}
     if outliers is not None:

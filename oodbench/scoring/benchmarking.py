@@ -1,7 +1,8 @@
 """Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ class Learned:
         def there(images: ImageSet | None) -> IDImages | None:
             return resident(images, device) if images is not None else None
 
-        outliers = there(self.outliers)
+        # Methods take the first ones, and a folder holds one kind behind the other.
+        outliers = there(self.outliers.shuffled() if self.outliers is not None else None)
         return FittingImages(there(self.train), there(self.heldout), None, outliers.images if outliers else None)
 
 
@@ -149,11 +151,25 @@ def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None
         )
 
 
-def require_labels(network: Network, images: torch.Tensor, classes: int | None, learned: Learned) -> int:
+def require_labels(
+    network: Network,
+    images: torch.Tensor,
+    classes: int | None,
+    learned: Learned,
+    tested: ImageSet | None = None,
+) -> int:
     """How many classes there are: those of the network, unless `classes` says that further outputs are something else.
 
+    Args:
+        network: on the device of the images.
+        images: a few, as it takes them.
+        classes: as the caller says.
+        learned: what detectors learn from.
+        tested: ID images, if there are any.
+
     Raises:
-        OodbenchError: there are more classes than outputs, or labels beyond them.
+        OodbenchError: there are more classes than outputs, or labels beyond them, or of some images alone; or folders
+            of classes do not go together.
     """
     if isinstance(network, HeadlessNetwork):
         if classes is None:
@@ -165,13 +181,50 @@ def require_labels(network: Network, images: torch.Tensor, classes: int | None, 
     count = outputs if classes is None else classes
     if not 2 <= count <= outputs:
         raise OodbenchError(f"classes is {count}, and the network has {outputs} outputs: give 2 to {outputs}")
-    for name, found in (("train", learned.train), ("heldout", learned.heldout)):
-        if found is not None and len(found) and int(found.labels.max()) >= count:
+    for name, found in (("id_images", tested), ("train", learned.train), ("heldout", learned.heldout)):
+        if found is None or not len(found):
+            continue
+        if int(found.labels.max()) >= count:
             raise OodbenchError(
                 f"{name} has the label {int(found.labels.max())}, and the network has {outputs} outputs for "
                 f"{count} classes: labels count from 0, and must be those that the network was trained with"
             )
+        if not found.unlabelled and (unknown := int((found.labels < 0).sum())):
+            raise OodbenchError(
+                f"{name} has no label for {unknown} of its {len(found)} images: label them all, or none"
+            )
+    _require_same_classes([one for one in (learned.train, learned.heldout, tested) if one is not None])
     return count
+
+
+def _require_same_classes(sets: Sequence[ImageSet]) -> None:
+    """OodbenchError where folders that are classes are other ones in another set."""
+    named = [one for one in sets if one.classes]
+    for one in named[1:]:
+        if tuple(one.classes) != tuple(named[0].classes):
+            odd = ", ".join(sorted({*one.classes} ^ {*named[0].classes})[:5]) or "in another order"
+            raise OodbenchError(
+                f"{one.name!r} and {named[0].name!r} have other classes ({odd}), so their labels do not mean the same: "
+                "give each a folder for every class"
+            )
+
+
+def require_apart(sets: Mapping[str, ImageSet | None]) -> None:
+    """OodbenchError where two of these sets, by what they are called, are the same images.
+
+    What is learned from images, or chosen on them, says nothing of how it does on them.
+    """
+    there = {name: images for name, images in sets.items() if images is not None}
+    for (name, one), (other, images) in combinations(there.items(), 2):
+        if _same_images(one, images):
+            raise OodbenchError(f"{name} and {other} are the same images: give each its own")
+
+
+def _same_images(one: ImageSet, other: ImageSet) -> bool:
+    """Whatever their labels are."""
+    if isinstance(one.images, np.ndarray) and isinstance(other.images, np.ndarray):
+        return np.array_equal(one.images, other.images)
+    return one.fingerprint == other.fingerprint
 
 
 @dataclass(frozen=True)
@@ -210,7 +263,8 @@ class Setting:
         for number, found in enumerate(measured):
             if number == 0 and (labels >= 0).any():
                 right = accuracy(found.clean_id.predictions, labels)
-                about = {"task": ID_TASK, "ood": "", "metric": "accuracy", "value": right, "n_id": len(labels)}
+                known = int(((labels >= 0) & (found.clean_id.predictions >= 0)).sum())
+                about = {"task": ID_TASK, "ood": "", "metric": "accuracy", "value": right, "n_id": known}
                 yield {**first, **about, "n_ood": 0, "convention": self.convention, "epsilon": 0, "threat": ""}
             yield from ({**first, **row} for row in rows(found, detector, self.convention, self.intervals))
 

@@ -77,10 +77,10 @@ class Bench:
             turned = self._attacked(id_images, task, Goal.against(self.detector, task.eot))
         for images in sets:
             ood_scored = self._clean(images)
-            yield Measured(clean, images.images.name, id_scored, ood_scored, id_scored)
+            yield Measured(clean, images.name, id_scored, ood_scored, id_scored)
             if not isinstance(task, Clean):
                 done = self._done(task, images, id_images, id_scored) if task.side != "in" else ood_scored
-                yield Measured(task, images.images.name, turned, done, id_scored)
+                yield Measured(task, images.name, turned, done, id_scored)
 
     def _smoothed(self, id_images: Given, sets: Sequence[Given], task: Smoothed) -> Iterator[Measured]:
         """The same for a task that smooths scores: what it makes of a set as it is, then what it guarantees."""
@@ -88,11 +88,11 @@ class Bench:
         of_id = self._parts(id_images, task, "id")
         smoothed_id = of_id[task.kind].scored
         for images in sets:
-            yield Measured(Clean(), images.images.name, id_scored, self._clean(images), id_scored)
+            yield Measured(Clean(), images.name, id_scored, self._clean(images), id_scored)
             found = self._parts(images, task, "ood", (id_images.images, smoothed_id.scores))
             for name, part in found.items():
                 turned = of_id[name].scored if name in of_id else smoothed_id
-                yield Measured(part.task, images.images.name, turned, part.scored, smoothed_id)
+                yield Measured(part.task, images.name, turned, part.scored, smoothed_id)
 
     def _parts(
         self, images: Given, task: Smoothed, role: Role, beside: tuple[ImageSet, Floats] | None = None

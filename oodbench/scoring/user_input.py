@@ -33,10 +33,17 @@ class Given:
     Attributes:
         images: on the 8-bit grid.
         floats: as they are, float32 (N, 3, H, W) in [0, 1], where the grid does not hold them; else None.
+        called: by the caller, where that is not the set's own name.
     """
 
     images: ImageSet
     floats: Tensor | None = None
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """What figures call it."""
+        return self.called or self.images.name
 
 
 def as_given(images: Any, what: str, name: str) -> Given:
@@ -46,7 +53,7 @@ def as_given(images: Any, what: str, name: str) -> Given:
         images: an `ImageSet`; uint8 (N, H, W, 3) or float (N, 3, H, W) in [0, 1], as a tensor, an array or a list of
             such images.
         what: they are called in messages.
-        name: of the set.
+        name: of the set, as figures call it; what is random of an `ImageSet` goes by the name that it has itself.
 
     Raises:
         OodbenchError: something else.
@@ -54,7 +61,7 @@ def as_given(images: Any, what: str, name: str) -> Given:
     if isinstance(images, ImageSet):
         if not len(images):
             raise OodbenchError(f"{what}: the set {images.name!r} is empty")
-        return Given(images)
+        return Given(images, called=name)
     pixels = _as_tensor(images, what)
     if pixels.ndim == 4 and 1 in (pixels.shape[1], pixels.shape[3]) and len(pixels):
         raise OodbenchError(

@@ -132,7 +132,12 @@ def export(results: Path, data: Path) -> None:
     cells, left_out = _cells(results)
     for line in left_out:
         click.echo(f"WARNING: {line}", err=True)
-    sizes = [one.images.pixels().nbytes for cell in cells for one in kept(cell)]
+    sizes: list[int] = []
+    files: dict[str, list[Path]] = {}
+    for cell in cells:
+        for one in kept(cell):
+            sizes.append(one.images.pixels().nbytes)
+            files.setdefault(one.images.name, []).append(cell.path)
     if not sizes:
         raise OodbenchError(f"{results} keeps no attacked images: attack with `oodbench run ... --keep-images`")
     amount = f"{len(sizes)} pack{'s' if len(sizes) > 1 else ''} of {sum(sizes) / 1e6:,.1f} MB in all before compression"
@@ -140,6 +145,12 @@ def export(results: Path, data: Path) -> None:
         raise OodbenchError(
             f"{results} makes {amount}: say where to put them with --data DIR, which `oodbench run` then takes as well"
         )
+    for name, paths in files.items():
+        if len(paths) > 1:
+            raise OodbenchError(
+                f"{' and '.join(map(str, paths))} keep images that would all be called {name}: export each by itself, "
+                "to a folder of its own"
+            )
     require_writable(data)
     click.echo(f"{amount}, to {data}", err=True)
     for cell in cells:

@@ -260,7 +260,7 @@ def _gaps(scores: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
 
 def _tasks(rows: Sequence[Row]) -> list[Task]:
     tasks = []
-    points = curves({task: int(about.get("epsilon", 0)) for row in rows for task, about in row.constants.items()})
+    points = curves(_one_radius(rows))
     for name in dict.fromkeys(task for row in rows for task in row.threats):
         having = [row for row in rows if name in row.threats]
         point, radius = points.get(name, ("", 0))
@@ -276,6 +276,15 @@ def _tasks(rows: Sequence[Row]) -> list[Task]:
             )
         )
     return tasks
+
+
+def _one_radius(rows: Sequence[Row]) -> dict[str, int]:
+    """The radius of each task, in 1/255; those that had several under one name are points of no curve."""
+    radii: dict[str, set[int]] = {}
+    for row in rows:
+        for task, about in row.constants.items():
+            radii.setdefault(task, set()).add(int(about.get("epsilon", 0)))
+    return {task: next(iter(found)) for task, found in radii.items() if len(found) == 1}
 
 
 def _attacks(constants: Mapping[str, Any]) -> bool:

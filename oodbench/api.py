@@ -128,7 +128,7 @@ def evaluate(
         `oodbench.statistics.honesty.FLAGS` measures. The task is "clean", or what `attack` is called.
 
     Raises:
-        OodbenchError: images or scores of another kind, images of several sizes, a network in train mode, an unknown
+        OodbenchError: images or scores of another kind, images of several sizes, batch norm in train mode, an unknown
             attack or convention, something that cannot be done with this score, or nothing to climb.
     """
     where = choose_device(device)

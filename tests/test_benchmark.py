@@ -238,3 +238,9 @@ def test_a_detector_is_not_calibrated_on_what_it_learned_from():
     knn = KNN(KNN.Parameters(k=1))
     with pytest.raises(OodbenchError, match="train and calibrate are the same images"):
         oodbench.fit(NETWORK, knn, train=TRAIN, calibrate=TRAIN)
+
+
+def test_one_method_with_two_parameters_has_two_names():
+    several = [KNN(KNN.Parameters(k=1)), KNN(KNN.Parameters(k=100)), "msp"]
+    found = oodbench.benchmark(NETWORK, TEST, LETTERS, detectors=several, train=TRAIN)
+    assert list(found["detector"].unique()) == ["knn (k=1)", "knn (k=100)", "msp"]

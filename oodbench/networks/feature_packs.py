@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.files import atomic
 from oodbench.images.imageset import is_name
 from oodbench.images.numbered import MOST, numbered
@@ -122,7 +122,10 @@ def write(
     whole, metadata = _content(sets, head, about)
     _Reader(path, whole, metadata).pack()
     with atomic(path, sum(tensor.nbytes for tensor in whole.values())) as temporary:
-        safetensors.torch.save_file(dict(whole), temporary, dict(metadata))
+        try:
+            safetensors.torch.save_file(dict(whole), temporary, dict(metadata))
+        except SafetensorError as error:  # as it calls what the system says, such as a full disk
+            raise StorageError(f"cannot write {path}: {error}; free some space, or choose another folder") from error
 
 
 def checked(

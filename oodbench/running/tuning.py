@@ -85,14 +85,19 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 
 def doubt(planned: SuitePlan) -> str:
-    """What is not known of the images that decide, where training starts from weights that were trained before."""
+    """What is to be said against the images that decide; "" if nothing is.
+
+    Training may start from weights that were trained on them before, or the detector tune itself on them.
+    """
     first = planned.networks[0]
     kept = network_provenance.kept_out(planned.suite, planned.image_sets, first.objective, first.start)
-    return (
-        ""
-        if first.start is None or all(kept.values())
-        else f" (whether {first.start.name} was trained on them is not known)"
-    )
+    if first.start is not None and not all(kept.values()):
+        return f" (whether {first.start.name} was trained on them is not known)"
+    detector = first.cells[0].detector
+    tuned = detector.tuning()
+    if tuned is not None and tuned.source == "heldout":
+        return f" ({detector.name} tunes itself on some of them too, so these figures are better than on new images)"
+    return ""
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:

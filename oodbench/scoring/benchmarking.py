@@ -1,7 +1,7 @@
 """Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -249,16 +249,16 @@ class Setting:
     convention: str
     intervals: bool
 
-    def frame(self, detector: Detector) -> pd.DataFrame:
-        """What `oodbench.benchmark` says of one fitted detector, a metric a row.
+    def frame(self, detector: Detector, called: str) -> pd.DataFrame:
+        """What `oodbench.benchmark` says of one fitted detector, a metric a row, which name it as it is called.
 
         Raises:
             OodbenchError: the detector cannot score these images with its network, or not under the task.
         """
-        return pd.DataFrame(list(self._rows(detector)))
+        return pd.DataFrame(list(self._rows(detector, called)))
 
-    def _rows(self, detector: Detector) -> Iterator[dict[str, Any]]:
-        labels, first = self.id_images.images.labels, {"detector": detector.name}
+    def _rows(self, detector: Detector, called: str) -> Iterator[dict[str, Any]]:
+        labels, first = self.id_images.images.labels, {"detector": called}
         measured = Bench(detector, self.seed, self.device).measured(self.id_images, self.sets, self.task)
         for number, found in enumerate(measured):
             if number == 0 and (labels >= 0).any():
@@ -272,14 +272,25 @@ class Setting:
 def measured(detectors: Sequence[Detector], setting: Setting, leave_out: LeaveOut | None) -> list[pd.DataFrame]:
     """A frame for each of the fitted `detectors` that can score the images; arguments as `fitted` has them."""
     found = []
-    for one in detectors:
+    for one, called in zip(detectors, _called(detectors), strict=True):
         try:
-            found.append(setting.frame(one))
+            found.append(setting.frame(one, called))
         except OodbenchError as error:
             if leave_out is None:
                 raise
-            leave_out(f"{one.name} is left out: {error}")
+            leave_out(f"{called} is left out: {error}")
     return found
+
+
+def _called(detectors: Sequence[Detector]) -> list[str]:
+    """Their names, with the parameters in which one differs from others of its name."""
+    names = []
+    for one in detectors:
+        own = asdict(one.parameters)
+        others = [asdict(other.parameters) for other in detectors if other.name == one.name]
+        differing = [f"{key}={value}" for key, value in own.items() if any(each[key] != value for each in others)]
+        names.append(f"{one.name} ({', '.join(differing)})" if differing else one.name)
+    return names
 
 
 def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None) -> Given:

@@ -40,3 +40,17 @@ def test_no_result_says_where_its_images_are_written_to(made, oodbench, tmp_path
     code, out, err = oodbench("data", "export", cell.path, "--data", tmp_path / "deep" / "data")
     assert code == 2 and "\x1b" not in out + err
     assert not [path for path in tmp_path.rglob("*.h5") if path != cell.path]
+
+
+def test_two_sets_of_one_name_are_not_written_one_over_the_other(made, oodbench, tmp_path):
+    made()
+    made(suite="digits-adv")
+    folder = tmp_path / "results" / "digits-adv" / "msp"
+    folder.mkdir(parents=True)
+    (tmp_path / "results/digits/msp/seed1-abababababab.h5").rename(folder / "seed1-abababababab.h5")
+    made(code="another")
+    code, out, err = oodbench("data", "export", "results", "--data", "data")
+    assert (code, out) == (2, "")
+    assert "keep images that would all be called letters-linf-msp-seed1-abababababab" in err
+    assert not (tmp_path / "data").exists()
+    assert oodbench("data", "export", "results/digits", "--data", "data")[0] == 0

@@ -18,6 +18,8 @@ from oodbench.suitefiles import suitefile
 from oodbench.suitefiles.settings import Setting
 
 FIELDS = {field.name: field for field in fields(RunConfig)}
+REFERENCE = Path(oodbench.__file__).parent.parent / "results" / "reference"
+
 OTHERWISE = {"seeds": "seed", "checks": "thorough", "assignments": "parameters", "rerun": "again"}
 """Options that are typed in another way than a program says it."""
 
@@ -119,6 +121,9 @@ def test_parameters_are_a_mapping_or_settings_in_their_order(registry):
         (dict(only=["lettres"]), "did you mean 'letters'"),
         (dict(device="gpu"), "is not a device"),
         (dict(checkpoint="nowhere.pt"), "nowhere.pt"),
+        (dict(limit=0), "limit is 0: give a whole number of images, 1 or more"),
+        (dict(images=2.5), "images is 2.5"),
+        (dict(only="lettres"), "unknown .*'lettres'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, how, said):
@@ -131,3 +136,30 @@ def test_tune_takes_one_of_each(oodbench):
     code, _, err = oodbench("tune", "--suite", "all", "--detector", "knn")
     assert code == 2
     assert "name them" in err
+
+
+def test_what_a_network_that_is_given_makes_idle_is_said(registry, tmp_path):
+    network = kept(tmp_path)
+    said = []
+    requested(registry, "digits", "msp", checkpoint=network, parameters={"epochs": 3, "knn.k": 5}, say=said.append)
+    (line,) = said
+    assert "--set epochs=3: a checkpoint is given and nothing is trained" in line
+    # An epoch is a parameter of `good`, too, whose bounds are ramped up over them.
+    requested(registry, "digits", "good", checkpoint=network, parameters={"epochs": 3}, say=said.append)
+    requested(registry, "digits", "msp", pretrained=True, parameters={"epochs": 3}, say=said.append)
+    assert len(said) == 1
+
+
+def test_a_module_is_said_to_get_images_as_they_are(registry):
+    module, said = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10)).eval(), []
+    requested(registry, "digits", "msp", network=module, say=said.append)
+    assert len(said) == 1 and "as they are; mean and std of digits are of that suite's own network" in said[0]
+    for how in ({"mean": "inside"}, {"mean": (0.5,) * 3, "std": (0.5,) * 3}):
+        requested(registry, "digits", "msp", network=module, say=said.append, **how)
+    assert len(said) == 1
+
+
+def kept(folder):
+    path = folder / "network.safetensors"
+    path.write_bytes((REFERENCE / "networks" / "digits" / "plain.safetensors").read_bytes())
+    return path

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from realimages import SHARED, needs_real_images
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import oodbench as ood
+from oodbench.basics.errors import OodbenchError, StorageError
 
 ON = ("--suite", "digits-adv", "--pretrained", "--only", "letters", "--limit", "200")
 METHODS = ("msp", "knn", "klm", "react")
@@ -199,3 +201,21 @@ def test_a_real_network_and_its_head_give_the_figures_that_others_found(oodbench
     code, _, err = oodbench("run", "--features", "q", "--detector", "all", "--out", "all", *dimensions)
     assert code == 0, err
     assert ood.load_results("all")["detector"].nunique() >= 25
+
+
+def test_a_set_of_ones_own_cannot_have_the_name_of_the_packs(tmp_path):
+    one = {"logits": np.eye(3), "labels": np.arange(3)}
+    for name in ("mine-train-heldout", "mine-train", "mine-test"):
+        with pytest.raises(OodbenchError, match=f"{name}.*rename that OOD set|{name}"):
+            ood.write_features(tmp_path / "f", one, {name: one}, train=one, heldout=one, suite="mine")
+        assert not (tmp_path / "f").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(oodbench, tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(StorageError, match=r"cannot write .*f\.features: .*No space left.*free some space"):
+        ood.write_features(tmp_path / "f.features", {"logits": np.eye(3)}, {"far": {"logits": np.eye(3)}}, suite="mine")
+    assert list(tmp_path.iterdir()) == []

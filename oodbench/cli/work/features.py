@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from oodbench.registry import discover
+from oodbench.results.store import require_writable
 from oodbench.running import feature_export
 from oodbench.running.config import RunConfig
 from oodbench.running.request import choose_device
@@ -24,6 +25,7 @@ def features(
     changes = tuple(settings.parse(text) for text in assignments)
     config = RunConfig(suite, trained_for or (), parameters=changes, say=_say, **described)
     registry = discover(config.plugin_files)
+    require_writable(path.absolute().parent)  # before the work
     chosen = registry[trained_for] if trained_for else None
     request = config.request(registry, choose_device(config.device))
     pack = feature_export.export(request, chosen, train, path, registry, _say)

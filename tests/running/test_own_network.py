@@ -144,16 +144,16 @@ def test_a_network_that_normalises_itself_keeps_its_mean(run):
 
 def test_a_module_is_known_by_its_weights_and_by_whatever_else_it_is_made_of(run):
     module = Own().eval()
-    first = run("digits-adv", "msp", network=module)
-    run("digits-adv", "msp", network=Own().eval())
+    first = run("digits-adv", "msp", network=module, mean="inside")
+    run("digits-adv", "msp", network=Own().eval(), mean="inside")
     assert run.said == []  # the same, and there already
     with torch.no_grad():
         module.fc.weight.mul_(-1)
-    assert auroc(run("digits-adv", "msp", network=module)) != auroc(first)
+    assert auroc(run("digits-adv", "msp", network=module, mean="inside")) != auroc(first)
     module = Own().eval()
-    run("digits-adv", "msp", network=module, head="fc")
+    run("digits-adv", "msp", network=module, mean="inside", head="fc")
     module.sharpness = 2.0
-    run("digits-adv", "msp", network=module, head="fc")
+    run("digits-adv", "msp", network=module, mean="inside", head="fc")
     assert run.said != []
 
 

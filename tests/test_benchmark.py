@@ -37,7 +37,8 @@ class Shallow(nn.Module):
 
 NETWORK = Shallow().eval()
 TEST, TRAIN, LETTERS = (builtin.make(name) for name in ("digits-test", "digits-train", "letters"))
-TEST, TRAIN, LETTERS = TEST.first(60), TRAIN.spread(200), LETTERS.first(40)
+HELDOUT = TRAIN.part(slice(1000, 1060))
+TEST, TRAIN, LETTERS = TEST.first(60), TRAIN.part(slice(0, 1000)).spread(200), LETTERS.first(40)
 
 
 def tensor(images):
@@ -244,3 +245,16 @@ def test_one_method_with_two_parameters_has_two_names():
     several = [KNN(KNN.Parameters(k=1)), KNN(KNN.Parameters(k=100)), "msp"]
     found = oodbench.benchmark(NETWORK, TEST, LETTERS, detectors=several, train=TRAIN)
     assert list(found["detector"].unique()) == ["knn (k=1)", "knn (k=100)", "msp"]
+
+
+def test_what_reads_labels_is_left_out_by_name_where_there_are_none():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = oodbench.benchmark(NETWORK, TEST, LETTERS, train=TRAIN.images, heldout=HELDOUT.images)
+    told = " ".join(str(one.message) for one in said)
+    for name in ("mahalanobis++", "rmds", "tempscale"):
+        assert f"{name} is left out: {name} learns from the labels of ID" in told
+        assert name not in set(found["detector"])
+    assert {"msp", "knn", "react", "klm"} <= set(found["detector"])
+    with pytest.raises(OodbenchError, match="rmds learns from the labels of ID training images"):
+        oodbench.fit(NETWORK, "rmds", train=TRAIN.images)

@@ -61,6 +61,7 @@ def fit(
         OodbenchError: there is nothing to learn from for a detector that must, or too little.
     """
     for detector in detectors:
+        _require_labels(detector, shown)
         detector.attach(network, classes)
     observers = [detector for detector in detectors if detector.observes()]
     clocks = {detector: Stopwatch() for detector in detectors}
@@ -74,6 +75,18 @@ def fit(
                 tuned = _tune(detector, shown)
             fitted.append(Fitted(tuned, clocks[detector].seconds))
     return fitted
+
+
+def _require_labels(detector: Detector, shown: FittingImages) -> None:
+    """OodbenchError where a method reads labels, and images that it learns from have none."""
+    tuning = detector.tuning()
+    learned = {
+        "ID training images": shown.train if detector.observes() else None,
+        "ID images held out": shown.heldout if tuning and tuning.source == "heldout" else None,
+    }
+    for what, images in learned.items() if detector.reads_labels else ():
+        if images is not None and bool((images.labels < 0).any()):
+            raise OodbenchError(f"{detector.name} learns from the labels of {what}, and there are none: give them")
 
 
 def _show(

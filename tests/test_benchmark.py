@@ -258,3 +258,19 @@ def test_what_reads_labels_is_left_out_by_name_where_there_are_none():
     assert {"msp", "knn", "react", "klm"} <= set(found["detector"])
     with pytest.raises(OodbenchError, match="rmds learns from the labels of ID training images"):
         oodbench.fit(NETWORK, "rmds", train=TRAIN.images)
+
+
+@pytest.mark.parametrize(
+    ("network", "how", "told"),
+    [
+        (Shallow, {}, "network is the class Shallow: make one"),
+        (lambda images: images, {}, "network is of the type function"),
+        (torch.jit.trace(Shallow().eval(), torch.zeros(1, 3, 32, 32)), {}, "is TorchScript"),
+        (Shallow().eval().half(), {}, "weights in float16, and images come in float32"),
+        (NETWORK, {"mean": 0.5}, "no lists of numbers"),
+        (NETWORK, {"mean": torch.full((1, 3, 1, 1), 0.5)}, "mean has 1 numbers|no lists of numbers"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_words(network, how, told):
+    with pytest.raises(OodbenchError, match=told):
+        oodbench.benchmark(network, TEST, LETTERS, detectors="msp", **how)

@@ -119,11 +119,26 @@ def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
     Raises:
         OodbenchError: as `ModuleNetwork`, and for logits that are not finite.
     """
+    _require_module(module)
     if isinstance(module, Network):
         return module.to(images.device)
     network = ModuleNetwork(module.to(images.device), images, mean=how.mean, std=how.std, head=how.head, taps=how.taps)
     network.require_finite(images)
     return network
+
+
+def _require_module(module: Any) -> None:
+    """OodbenchError for what is no module that is built, in float32, and in Python."""
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise OodbenchError(f"network is the class {module.__name__}: make one, and load its weights")
+    if not isinstance(module, nn.Module):
+        raise OodbenchError(f"network is of the type {type(module).__name__}: give a torch.nn.Module")
+    called = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise OodbenchError(f"{called} is TorchScript, whose parts cannot be looked at: give the module itself")
+    other = {str(one.dtype).removeprefix("torch.") for one in module.parameters() if one.is_floating_point()}
+    if odd := sorted(other - {"float32"}):
+        raise OodbenchError(f"{called} has weights in {odd[0]}, and images come in float32: call .float() on it")
 
 
 class _Watched:
@@ -321,7 +336,10 @@ def channels(
                 f"channels in [0, 1] units, or mean={INSIDE!r} alone for a network that takes images in [0, 1]"
             )
         return (0.0,) * CHANNELS, (1.0,) * CHANNELS
-    means, stds = tuple(map(float, mean)), tuple(map(float, (1.0,) * CHANNELS if std is None else std))
+    try:
+        means, stds = (tuple(map(float, one)) for one in (mean, (1.0,) * CHANNELS if std is None else std))
+    except (TypeError, ValueError) as error:
+        raise OodbenchError("mean and std are no lists of numbers: give one for each of the three channels") from error
     if len(means) != CHANNELS or len(stds) != CHANNELS:
         raise OodbenchError(f"mean has {len(means)} numbers and std {len(stds)}: give one for each of the 3 channels")
     if not (all(0 <= value <= 1 for value in means) and all(0 < value <= 1 for value in stds)):

@@ -266,7 +266,7 @@ def test_what_reads_labels_is_left_out_by_name_where_there_are_none():
         (Shallow, {}, "network is the class Shallow: make one"),
         (lambda images: images, {}, "network is of the type function"),
         (torch.jit.trace(Shallow().eval(), torch.zeros(1, 3, 32, 32)), {}, "is TorchScript"),
-        (Shallow().eval().half(), {}, "weights in float16, and images come in float32"),
+        (Shallow().eval().half(), {}, "its weights are float16, so call .float"),
         (NETWORK, {"mean": 0.5}, "no lists of numbers"),
         (NETWORK, {"mean": torch.full((1, 3, 1, 1), 0.5)}, "mean has 1 numbers|no lists of numbers"),
     ],

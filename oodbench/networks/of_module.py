@@ -128,17 +128,19 @@ def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
 
 
 def _require_module(module: Any) -> None:
-    """OodbenchError for what is no module that is built, in float32, and in Python."""
+    """OodbenchError for what is no module that is built, and in Python."""
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise OodbenchError(f"network is the class {module.__name__}: make one, and load its weights")
     if not isinstance(module, nn.Module):
         raise OodbenchError(f"network is of the type {type(module).__name__}: give a torch.nn.Module")
-    called = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
-        raise OodbenchError(f"{called} is TorchScript, whose parts cannot be looked at: give the module itself")
-    other = {str(one.dtype).removeprefix("torch.") for one in module.parameters() if one.is_floating_point()}
-    if odd := sorted(other - {"float32"}):
-        raise OodbenchError(f"{called} has weights in {odd[0]}, and images come in float32: call .float() on it")
+        raise OodbenchError(f"{type(module).__name__} is TorchScript, which hides its parts: give the module itself")
+
+
+def _other_numbers(module: nn.Module) -> str:
+    """The type of weights that are not in float32, as images are; "" if all are."""
+    types = {str(one.dtype).removeprefix("torch.") for one in module.parameters() if one.is_floating_point()}
+    return ", ".join(sorted(types - {"float32"}))
 
 
 class _Watched:
@@ -165,9 +167,11 @@ class _Watched:
                 self.result = module(network.normalise(images))
             except Exception as error:
                 told = f"{type(error).__name__}: {error}".splitlines()[0]
+                other = _other_numbers(module)
+                instead = "give images of the size that it was made for"
+                instead = f"its weights are {other}, so call .float() on it" if other else instead
                 raise OodbenchError(
-                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): give images "
-                    "of the size that it was made for"
+                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): {instead}"
                 ) from error
         tensors = {name: one for name, one in seen.items() if isinstance(one, Tensor)}
         self.outputs = {name: one for name, one in tensors.items() if name in self.known}

@@ -91,13 +91,14 @@ def doubt(planned: SuitePlan) -> str:
     """
     first = planned.networks[0]
     kept = network_provenance.kept_out(planned.suite, planned.image_sets, first.objective, first.start)
+    said = []
     if first.start is not None and not all(kept.values()):
-        return f" (whether {first.start.name} was trained on them is not known)"
+        said.append(f"whether {first.start.name} was trained on them is not known")
     detector = first.cells[0].detector
     tuned = detector.tuning()
     if tuned is not None and tuned.source == "heldout":
-        return f" ({detector.name} tunes itself on some of them too, so these figures are better than on new images)"
-    return ""
+        said.append(f"{detector.name} tunes itself on some of them too, so these figures are better than on new images")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:

@@ -156,11 +156,13 @@ def test_rows_of_different_machines_are_named(tmp_path, stored):
 def test_tuning_from_weights_of_unknown_origin_says_so(saved, tmp_path):
     suite = replace(SUITE, training=replace(SUITE.training, start=str(_start(tmp_path))))
     sample, machinery = Sample(tmp_path, validation=True), Machinery(torch.device("cpu"))
-    request = Request((suite,), (discover()["odin"],), 1, sample, machinery, tmp_path)
+    request = Request((suite,), (discover()["knn"],), 1, sample, machinery, tmp_path)
     (planned,) = planning.plan(request, discover())
     assert tuning.doubt(planned) == " (whether start.safetensors was trained on them is not known)"
     drawn = replace(request, suites=(SUITE,))
     assert tuning.doubt(planning.plan(drawn, discover())[0]) == ""
+    itself = replace(drawn, detectors=(discover()["odin"],))
+    assert "odin tunes itself on some of them too" in tuning.doubt(planning.plan(itself, discover())[0])
 
 
 def _start(folder):

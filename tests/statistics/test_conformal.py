@@ -106,3 +106,8 @@ def test_of_what_is_called_ood_no_more_than_promised_is_id(prevalence):
 def test_what_is_no_share_or_no_score_is_refused(call, told):
     with pytest.raises(OodbenchError, match=told):
         call()
+
+
+def test_what_is_no_number_is_rejected():
+    promised = threshold(np.arange(100.0), 0.9)
+    assert promised.rejects([np.nan, 50.0, -1.0]).tolist() == [True, False, True]

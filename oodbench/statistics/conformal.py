@@ -47,7 +47,7 @@ class Threshold:
         return f"{share} in expectation over the {self.images} images chosen on"
 
     def rejects(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which of the images are rejected, (N,): also those whose score is no number, since nothing speaks for them."""
+        """Which of the images are rejected, (N,): also those whose score is no number, as nothing speaks for them."""
         return ~(np.asarray(scores, np.float64) >= self.value)
 
 

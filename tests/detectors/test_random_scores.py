@@ -58,7 +58,7 @@ def test_ross_stretches_what_lies_above_the_quantile():
 
 def held_out():
     pixels = (IMAGES * 255).to(torch.uint8).repeat(10, 1, 1, 1)
-    return FittingImages(heldout=IDImages(pixels, torch.full((40,), -1)))
+    return FittingImages(heldout=IDImages(pixels, torch.zeros(40, dtype=torch.int64)))
 
 
 def test_the_quantile_is_that_of_medians_of_held_out_images_and_is_told():

@@ -16,7 +16,8 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.registry import discover
 from oodbench.running import sweep
-from oodbench.running.config import RunConfig, prepared
+from oodbench.running.config import RunConfig
+from oodbench.running.prepared import prepared
 from oodbench.running.request import choose_device
 from oodbench.scoring import benchmarking, deploying, detectorfile
 from oodbench.scoring.benchmarking import Learned, Setting

@@ -17,7 +17,8 @@ from oodbench.board.at_hand import kept_file
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation
-from oodbench.running.config import RunConfig, prepared
+from oodbench.running.config import RunConfig
+from oodbench.running.prepared import prepared
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import LinfAdaptive
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import oodbench as package
 from oodbench.attacks import checks
-from oodbench.running import config, runner
+from oodbench.running import prepared, runner
 from oodbench.tasks import adaptive
 from tests.prose import GUIDES, TEXT, blocks, one
 
@@ -177,7 +177,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
     arguments = shlex.split(command)[1:]
     if "all" in arguments:
         monkeypatch.setattr(runner, "execute", lambda *_, **__: [])  # planned to the last pass, and left at that
-        monkeypatch.setattr(config, "on_ray", lambda *_: [])  # tests/running/test_ray.py has a cluster
+        monkeypatch.setattr(prepared, "on_ray", lambda *_: [])  # tests/running/test_ray.py has a cluster
     if arguments[0] == "run" and len(arguments) > 1:
         arguments += ["--jobs", "1"] if "all" in arguments and "--engine" not in arguments else []
         arguments += ["--limit", "4"] + (["--set", "epochs=1"] if re.search("digits|birds", command) else [])

@@ -14,9 +14,10 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.metrics import auroc, curve
 from oodbench.networks.network import as_input
-from oodbench.running.config import RunConfig, prepared
+from oodbench.running.config import RunConfig
 from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import SuitePlan
+from oodbench.running.prepared import prepared
 from oodbench.running.request import Machinery
 from oodbench.running.train_or_load import provide
 from oodbench.scoring.attacking import aim

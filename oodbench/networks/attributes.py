@@ -41,7 +41,7 @@ def of_part(part: nn.Module) -> Told:
             yield name
             yield from teller.value(value, 0)
     for kind in _HOOKS:
-        # The harness's own look at features and are gone after the run.
+        # The harness has hooks of its own while it looks at features.
         for hook in vars(part).get(kind, {}).values():
             if not in_harness(getattr(hook, "__module__", None) or ""):
                 yield kind
@@ -54,15 +54,7 @@ def of_class(kind: type) -> Told:
     Raises:
         OodbenchError: nobody has kept the source.
     """
-    teller = _Teller()
-    for name, value in sorted(vars(kind).items()):
-        inner = getattr(value, "__func__", getattr(value, "fget", value))
-        if isinstance(inner, FunctionType):
-            yield name
-            yield from teller.value(inner, 0)
-        elif not name.startswith("__"):
-            yield name
-            yield from teller.value(value, 0)
+    yield from _Teller().value(kind, 0)
 
 
 class _Teller:
@@ -107,12 +99,15 @@ class _Teller:
             yield from self.value(value.__self__, depth)
         elif isinstance(value, partial):
             yield from self.value((value.func, value.args, value.keywords), depth)
-        elif isinstance(value, BuiltinFunctionType | ModuleType | type):
-            yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
+        elif isinstance(value, type):
+            yield from self._class(value, depth)
+        elif isinstance(value, BuiltinFunctionType | ModuleType):
+            yield f"{getattr(value, '__module__', '')}.{value.__name__}"
         else:
             yield from self._object(value, depth)
 
     def _object(self, value: Any, depth: int) -> Told:
+        yield from self.value(type(value), depth)
         held = getattr(value, "__dict__", None)
         if held:
             yield from self._held(held, depth)
@@ -128,6 +123,20 @@ class _Teller:
                 yield name
                 yield from self.value(one, depth)
 
+    def _class(self, kind: type, depth: int) -> Told:
+        home = kind.__module__
+        yield f"{home}.{kind.__qualname__}"
+        if _is_of_others(home):
+            return
+        if _file(home):
+            yield modules_digest([home])
+            return
+        for name, one in sorted(vars(kind).items()):
+            inner = getattr(one, "__func__", getattr(one, "fget", one))
+            if isinstance(inner, FunctionType) or not name.startswith("__"):
+                yield name
+                yield from self.value(inner, depth)
+
     def _function(self, function: FunctionType, depth: int) -> Told:
         home = function.__module__ or ""
         yield f"{home}.{function.__qualname__}"
@@ -137,14 +146,24 @@ class _Teller:
             known = None
         yield from self.value([function.__defaults__, function.__kwdefaults__], depth)
         yield from self.value(dict(known.nonlocals) if known else {}, depth)
-        file = getattr(sys.modules.get(home), "__file__", None)
-        if in_harness(home) or (file and any(part in INSTALLED for part in Path(file).parts)):
+        if _is_of_others(home):
             return
-        if file:
+        if _file(home):
             yield modules_digest([home])
             return
         yield _source(function)
         yield from self.value(dict(known.globals) if known else {}, depth)
+
+
+def _file(home: str) -> str:
+    """Where a module lies; "" for a notebook's."""
+    return getattr(sys.modules.get(home), "__file__", None) or ""
+
+
+def _is_of_others(home: str) -> bool:
+    """A module of that name is the harness's, Python's or a package's, whose versions count in other ways."""
+    installed = any(part in INSTALLED for part in Path(_file(home)).parts)
+    return installed or in_harness(home) or home.partition(".")[0] in sys.stdlib_module_names
 
 
 def _source(function: FunctionType) -> str:

@@ -86,7 +86,7 @@ def _require_labels(detector: Detector, shown: FittingImages) -> None:
     }
     for what, images in learned.items() if detector.reads_labels else ():
         if images is not None and bool((images.labels < 0).any()):
-            raise OodbenchError(f"{detector.name} learns from the labels of {what}, and there are none: give them")
+            raise OodbenchError(f"{detector.name} learns from the labels of {what}, and not all have one: label them")
 
 
 def _show(

@@ -1,4 +1,4 @@
-"""Networks behind a score: a measurement must leave them as they were, and find them in evaluation mode."""
+"""What a score must leave as it was: its networks, found in evaluation mode, and what detectors are shown together."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,6 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -57,18 +56,35 @@ def unmoved(who: str, network: nn.Module) -> Iterator[None]:
     Raises:
         OodbenchError: it wrote into weights or buffers; they have been put back.
     """
-    held = {name: one.detach() for name, one in (*network.named_parameters(), *network.named_buffers())}
-    before = {name: one.clone() for name, one in held.items()}
-    yield
-    moved = [name for name, one in held.items() if not _same(one, before[name])]
-    for name in moved:
-        with torch.no_grad():
-            held[name].copy_(before[name])
+    kept = _Kept([network])
+    moved: list[str] = []
+    try:
+        yield
+    finally:
+        moved += kept.put_back()
     if moved:
         raise OodbenchError(
-            f"{who} changes {moved[0]} of the network, which other detectors score with as well (put back now): let it "
+            f"{who} changes {moved[0]}, which other detectors score with as well (put back now): let it "
             "change a copy, such as weight.clone()"
         )
+
+
+class _Kept:
+    """The weights and buffers of networks as they are now."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self._held = [
+            (f"{name} of {type(network).__name__}", one.detach(), one.detach().clone())
+            for network in networks
+            for name, one in (*network.named_buffers(), *network.named_parameters())
+        ]
+
+    def put_back(self) -> list[str]:
+        """What was changed since, by name."""
+        moved = [(name, one, was) for name, one, was in self._held if not _same(one, was)]
+        for _, one, was in moved:
+            one.copy_(was)
+        return [name for name, _, _ in moved]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -130,23 +146,14 @@ def untouched(score: Any) -> Iterator[None]:
     networks = networks_behind(score)
     for network in networks:
         _refuse_training(network)
-    held = [
-        (network, name, one.detach())
-        for network in networks
-        for name, one in (*network.named_buffers(), *network.named_parameters())
-    ]
-    before = [one.clone() for _, _, one in held]
+    kept = _Kept(networks)
     moved: list[str] = []
     watch = register_module_forward_pre_hook(_refuse_taking)
     try:
         yield
     finally:
         watch.remove()
-        for (network, name, one), was in zip(held, before, strict=True):
-            if not _same(one, was):
-                moved.append(f"{name} of {type(network).__name__}")
-                with torch.no_grad():
-                    one.copy_(was)
+        moved += kept.put_back()
     if moved:
         raise OodbenchError(
             f"the score changed {', '.join(moved[:3])}{' and more' if len(moved) > 3 else ''} while it was looked at "

@@ -160,11 +160,14 @@ def test_what_leads_in_circles_or_cannot_be_told_is_told_by_its_type():
 
 
 def test_in_a_notebook_what_other_cells_define_is_part_of_it():
-    def made(scale, helper):
+    def made(scale, helper, called="x"):
         cells = {"__name__": "a_notebook", "nn": nn}
         texts = [
             f"SCALE = {scale}\ndef helped(x):\n    return {helper}\n",
-            "class Net(nn.Module):\n    def forward(self, x):\n        return helped(x) * SCALE\n",
+            f"class Before:\n    def __call__(self, x):\n        return {called}\n",
+            "class Net(nn.Module):\n"
+            "    def __init__(self):\n        super().__init__()\n        self.before = Before()\n"
+            "    def forward(self, x):\n        return helped(self.before(x)) * SCALE\n",
         ]
         for number, text in enumerate(texts):
             name = f"<cell {number}: {hash(text)}>"
@@ -173,4 +176,4 @@ def test_in_a_notebook_what_other_cells_define_is_part_of_it():
         return identity(cells["Net"]())
 
     assert made(1, "x") == made(1, "x")
-    assert len({made(1, "x"), made(2, "x"), made(1, "x + 1")}) == 3
+    assert len({made(1, "x"), made(2, "x"), made(1, "x + 1"), made(1, "x", "x + 1")}) == 4

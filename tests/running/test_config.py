@@ -12,7 +12,8 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.cli import commands
 from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import discover
-from oodbench.running.config import RunConfig, prepared
+from oodbench.running.config import RunConfig
+from oodbench.running.prepared import prepared
 from oodbench.suite import NetworkSpec
 from oodbench.suitefiles import suitefile
 from oodbench.suitefiles.settings import Setting

@@ -21,6 +21,12 @@ MEDDLERS = {
 
 """
     + SCORE,
+    "into the weights, and failing": """    def settle(self):
+        self.network.head.weight.data[0] = 0
+        raise ValueError("after all")
+
+"""
+    + SCORE,
     "into the weights": """    def settle(self):
         self.network.head.weight.data[0] = 0
 
@@ -37,7 +43,7 @@ def test_what_a_detector_writes_reaches_no_other(oodbench, tmp_path, how):
     beside = ("--detector", "meddler", "--detector", "msp", "--detector", "react", "--plugin", str(plugin))
     code, _, err = oodbench(*on, *beside, "--out", "together")
     assert code == 2
-    assert "meddler writes into the images" in err or "meddler changes fc.weight of the network" in err
+    assert "meddler writes into the images" in err or "meddler changes fc.weight of" in err or "after all" in err
     assert oodbench(*on, "--detector", "msp", "--detector", "react", "--out", "alone")[0] == 0
     values = [ood.load_results(folder).query("metric == 'auroc'") for folder in ("together", "alone")]
     together, alone = (frame.set_index("detector")["value"].to_dict() for frame in values)

@@ -16,8 +16,9 @@ from oodbench.detector import Detector
 from oodbench.registry import discover
 from oodbench.results import store, tables
 from oodbench.running import parallel, sweep, tuning
-from oodbench.running.config import RunConfig, prepared
+from oodbench.running.config import RunConfig
 from oodbench.running.plan import NetworkPlan, Planned
+from oodbench.running.prepared import prepared
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.request import choose_device, parse_seeds
 from oodbench.sources.trained import surprise

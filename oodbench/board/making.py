@@ -39,7 +39,6 @@ from oodbench.results import attacked_images
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.stale import stale
-from oodbench.running.plan import KEPT_IMAGES
 from oodbench.suitefiles import settings
 from oodbench.tasks import ID_TASK, Task
 from oodbench.tasks.task import NORMS
@@ -339,7 +338,7 @@ def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: 
 
 
 def _of_group(cell: Cell, group: Scores) -> SetArrays:
-    if KEPT_IMAGES not in group.extras:
+    if attacked_images.KEPT_IMAGES not in group.extras:
         return SetArrays(group.indices, group.scores, None)
     return SetArrays(group.indices, group.scores, attacked_images.verified(cell, group))
 

@@ -134,7 +134,8 @@ def commands() -> None:
     type=click.Choice(["standard", "full"]),
     default="standard",
     show_default=True,
-    help="'full' tries each attack against others too: unbounded, longer, random search. Costs much.",
+    help="'full' tries each attack against others too: unbounded, longer, random search, and what other detectors "
+    "were attacked with, for which it stores the attacked images. Costs much.",
 )
 @set_option
 @plugin_option

@@ -11,6 +11,9 @@ from oodbench.basics.words import printable
 from oodbench.images.imageset import ImageSet, images_digest, is_name
 from oodbench.results.store import Cell, Scores
 
+KEPT_IMAGES = "images"
+"""What a group of an attack has its images under."""
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -35,7 +38,7 @@ def kept(cell: Cell) -> Iterator[Kept]:
     """
     of_cell = cell.attributes()
     for group in cell.read():
-        if "images" not in group.extras:
+        if KEPT_IMAGES not in group.extras:
             continue
         images = verified(cell, group)
         about = {name: str(of_cell.get(name, "")) for name in ("detector", "seed", "network", "network_digest")}
@@ -59,7 +62,7 @@ def verified(cell: Cell, group: Scores) -> Pixels:
     Raises:
         OodbenchError: they are not those that were scored.
     """
-    images = group.extras["images"]
+    images = group.extras[KEPT_IMAGES]
     where = f"{cell.path}, {group.task} on {group.image_set}"
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise OodbenchError(f"{where}: the kept images are {images.dtype} {images.shape}, expected uint8 (N, H, W, 3)")

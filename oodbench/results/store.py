@@ -156,6 +156,19 @@ class Cell:
             group = file.get(f"{task}/{image_set}")
             return frozenset([*group["extras"], *group.attrs]) if group else frozenset()
 
+    def about(self) -> dict[tuple[str, str], Attributes]:
+        """What is noted of each group, by task and image set, without their arrays.
+
+        Raises:
+            OodbenchError: as `attributes`.
+        """
+        with self._opened() as file:
+            return {
+                (task, image_set): _attributes(group)
+                for task, image_sets in file.items()
+                for image_set, group in image_sets.items()
+            }
+
     def add(self, scores: Scores, attributes: Attributes) -> None:
         """Land one group, in place of an earlier one of its name, and the `attributes` of the whole cell.
 

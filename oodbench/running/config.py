@@ -61,7 +61,7 @@ class RunConfig(Wrapping):
         parameters: changed for this run, such as {"epochs": 1, "atom.q": 0.25}.
         plugins: files that define detectors.
         keep_images: store the attacked images with the scores.
-        thorough: try each attack against others, too, as `--checks full` does.
+        thorough: try each attack against others, too, as `--checks full` does; that keeps attacked OOD images.
         again: do what is already there once more.
         precision: of training and mining: "auto", "float32" or "bf16".
         tf32: attack and score in TF32 on a GPU.

@@ -11,6 +11,7 @@ from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
 from oodbench.running import runner
+from oodbench.running.judging import unjudged
 from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.records import note_failure
@@ -128,8 +129,9 @@ def units(planned: Sequence[Planned], plugins: Sequence[Path], device: str, spli
         for suite, each in zip(request.suites, plans, strict=True):
             part = _Part(replace(request, suites=(suite,)), each, tuple(plugins), device)
             needed = [network for network in each.networks if network.needed]
-            if each.demands.thorough and needed:
-                found.append(part.unit("scored", needed))
+            if each.demands.thorough:
+                if needed or unjudged(each):
+                    found.append(part.unit("scored", each.networks))
                 continue
             for network in needed:
                 if not splits(each, network):

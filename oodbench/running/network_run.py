@@ -1,9 +1,10 @@
 """The detectors over one trained network: fitted, then scored under every task, and attacked."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from traceback import extract_tb
 from typing import TypeVar
 
@@ -16,15 +17,16 @@ from oodbench.attacks.checks import transferred
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.progress import spend
 from oodbench.detector import Detector
-from oodbench.images.imageset import ImageSet
+from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Network, batch_size
 from oodbench.networks.of_features import NotInPackError
 from oodbench.results.store import Role
-from oodbench.running import label_check, normalisation_check
+from oodbench.running import judging, label_check, normalisation_check
 from oodbench.running.fitting_images import fitting_images
+from oodbench.running.judging import Unjudged
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Machinery
@@ -45,29 +47,29 @@ class NetworkRun:
     """A trained network, the detectors over it, and where their scores go.
 
     Attributes:
-        failures: what was wrong with detectors that were given up, a line each.
         remarks: what is to be said of accuracies to whoever started the run, in the order in which it was found.
         records: where scores go.
-        threads: of a CPU on which it works.
     """
 
     def __init__(self, plan: SuitePlan, network_plan: NetworkPlan, network: Network, machinery: Machinery) -> None:
         self._plan, self._network_plan, self._network = plan, network_plan, network
         self._device, self._team = machinery.device, machinery.team
-        self.threads = network_plan.threads
         pack = plan.image_sets.pack
         weights = pack.network_digest if pack else checkpoints.weights_digest(network)
         self.records = Records(plan, network_plan, machinery.setup, weights)
-        self.failures: list[str] = []
+        self._failures: list[str] = []
         self.remarks: dict[str, None] = {}
         self._about_pixels: str | None = None  # not known before the first accuracy is
         self._doing: Pair | tuple[()] = ()
-        self._attacked: dict[tuple[CellPlan, Pair], npt.NDArray[np.uint8]] = {}
         self._missing: dict[CellPlan, frozenset[Pair]] = {}
         for cell in network_plan.cells:
             if missing := self._team.first(partial(self.records.missing, cell)):
                 self._missing[cell] = frozenset(missing)
-        self.records.learned |= dict(self._survivors(list(self._missing), self._fit))
+
+    def failures(self) -> list[str]:
+        """What was wrong with detectors that were given up since this was last asked, a line each."""
+        found, self._failures = self._failures, []
+        return found
 
     def _survivors(
         self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
@@ -83,10 +85,16 @@ class NetworkRun:
             if self._team.size > 1 and not isinstance(error, OodbenchError):
                 raise  # the other processes may be waiting for this one, in the middle of something
             why = _blamed(cells[0].detector, error)
-            self.failures.append(why)
-            del self._missing[cells[0]]
+            self._failures.append(why)
+            self._missing.pop(cells[0], None)
             self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
             return []
+
+    def _learned(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
+        """Those of `cells` whose detectors have learned what they need, in this moment if not before."""
+        new = [cell for cell in cells if cell not in self.records.learned]
+        self.records.learned |= dict(self._survivors(new, self._fit)) if new else {}
+        return [cell for cell in cells if cell in self.records.learned]
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
@@ -97,6 +105,7 @@ class NetworkRun:
 
     def score_all(self) -> None:
         """Every missing group of every cell; what does not depend on the detector in one pass for all."""
+        self._learned(list(self._missing))
         for pair in dict.fromkeys(pair for cell in list(self._missing) for pair in self._plan.wanted(cell)):
             self._doing = pair
             task, images = self._plan.task(pair), self._plan.images[pair[1]]
@@ -167,18 +176,18 @@ class NetworkRun:
         (cell,) = cells
         detector, task, device = cell.detector, self._plan.task(pair), self._device
         goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
-        keep = self._plan.demands.keep_images or self._plan.demands.thorough
+        judged = self._plan.demands.thorough and pair[1] != self._plan.suite.id.test
+        keep = self._plan.demands.keep_images or judged  # others are tried against them, whenever those are attacked
         further = convergence.chosen(len(images), task.passes())  # of the whole set, whoever has which part of it
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
             images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
         )
-        if self._plan.demands.thorough and pair[1] != self._plan.suite.id.test:
+        if judged:
             more = self._team.first(
                 lambda: thorough_checks(attack, images, scored, self.records.id_scores(cell), device)
             )
             scored = replace(scored, checks={**scored.checks, **more})
-            self._attacked[cell, pair] = scored.images
         return [scored]
 
     def _certify(self, task: Certified, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
@@ -226,26 +235,34 @@ class NetworkRun:
 
         return [attacked_at_each(task, role, smoothed, attacked)]
 
-    def judge_by_others(self, others: Sequence["NetworkRun"]) -> None:
-        """Try on each detector what others of the run were attacked with, and note how often that does more."""
-        for (cell, pair), images in self._attacked.items():
-            donors = [
-                found
-                for run in others
-                if run._plan is self._plan
-                for (donor, same), found in run._attacked.items()
-                if same == pair and donor is not cell
-            ]
-            self._team.first(partial(self._judge, cell, pair, images, donors))
+    def judge(self, unjudged: Unjudged) -> None:
+        """Try on detectors what others were attacked with, and note how often that does more."""
+        cells = [cell for cell in self._network_plan.cells if cell.cell.path in unjudged]
+        for cell in self._learned(cells):
+            for pair, donors in unjudged[cell.cell.path].items():
+                self._doing = pair
+                if self._team.first(partial(self.records.current, cell, pair)):
+                    self._survivors([cell], partial(self._transfer, pair, donors))
 
-    def _judge(
-        self, cell: CellPlan, pair: Pair, images: npt.NDArray[np.uint8], donors: list[npt.NDArray[np.uint8]]
-    ) -> None:
+    def _transfer(self, pair: Pair, donors: Mapping[str, Path], cells: Sequence[CellPlan]) -> list[None]:
+        (cell,) = cells
+        if unreadable := self._team.first(partial(self._judge, cell, pair, donors)):
+            self._failures.append(unreadable)
+        return [None]
+
+    def _judge(self, cell: CellPlan, pair: Pair, donors: Mapping[str, Path]) -> str:
+        """What is wrong with the images of some other detector; "" where they are as they were scored."""
+        try:
+            own, *others = (judging.images(path, pair) for path in (cell.cell.path, *donors.values()))
+        except OodbenchError as error:
+            return str(error)
         id_scores = self.records.id_scores(cell)
         far = enough(id_scores, self._plan.task(pair))
         with exact(self._network):
-            found = transferred(cell.detector.score, images, donors, id_scores, far, self._device)
-        self.records.add_checks(cell, pair, found)
+            found = transferred(cell.detector.score, own, others, id_scores, far, self._device)
+        digests = {name: images_digest(images) for name, images in zip(donors, others, strict=True)}
+        self.records.add_transfer(cell, pair, found, digests)
+        return ""
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
         id_scores = self._team.first(lambda: self.records.id_scores(cell))

@@ -14,6 +14,7 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
+from oodbench.results.attacked_images import KEPT_IMAGES
 from oodbench.results.store import Cell, Role
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Demands, Request
@@ -29,11 +30,11 @@ from oodbench.training.pretrained import Pretrained
 UNFINISHED = ".unfinished"
 """What the file of a training's state ends with, beside that of its network."""
 
-JUDGED = "check_transfer"
-"""What is last noted of an attack that others were tried against."""
+CHECKED = "check_square"
+"""What is noted of an attack that `--checks full` tried others against."""
 
-KEPT_IMAGES = "images"
-"""What a group of an attack has its images under."""
+JUDGED = "check_transfer"
+"""What is noted of it once other detectors have judged it, too, for which its images are at hand."""
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
@@ -167,10 +168,12 @@ class SuitePlan:
                 return False
         if not self.task(pair).attacks():
             return True
+        there = cell.cell.names(*pair)
+        if self.demands.keep_images and KEPT_IMAGES not in there:
+            return False
         # ID images are not judged by other attacks: they have no scores to pass.
         judged = self.demands.thorough and pair[1] != self.suite.id.test
-        of_attack = [KEPT_IMAGES] * self.demands.keep_images + [JUDGED] * judged
-        return set(of_attack) <= cell.cell.names(*pair)
+        return not judged or (CHECKED in there and bool(there & {KEPT_IMAGES, JUDGED}))
 
     def _groups(self, pair: Pair) -> list[str]:
         """Names of the tasks under which scores of a pair are stored."""

@@ -16,12 +16,14 @@ from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.results.attacked_images import KEPT_IMAGES
 from oodbench.results.beside import ID_SCORES
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
 from oodbench.running import network_provenance
-from oodbench.running.plan import KEPT_IMAGES, CellPlan, NetworkPlan, Pair, SuitePlan
+from oodbench.running.judging import JUDGED_BY
+from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.scoring.fitting import Fitted
 from oodbench.scoring.scored import Scored
 from oodbench.tasks import ID_TASK, constants
@@ -89,7 +91,7 @@ class Records:
         """
         suite, name = self._plan.suite, pair[0]
         task = None if name == ID_TASK else self._plan.stored[name]
-        attacked = {KEPT_IMAGES: scored.images} if self._plan.demands.keep_images and scored.images.size else {}
+        attacked = {KEPT_IMAGES: scored.images} if scored.images.size else {}
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
             Scores(
@@ -136,11 +138,22 @@ class Records:
         looked = {"draws_a_look": detector.draws() * scores_a_look(detector, task.eot)} if task.attacks() else {}
         return {"draws": detector.draws(), **looked}
 
-    def add_checks(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float]) -> None:
-        """Note more of a group that is there already: what was measured of its attack, by name."""
+    def current(self, cell: CellPlan, pair: Pair) -> bool:
+        """A group is there, and is of these weights."""
+        return cell.cell.key(*pair) == self._plan.group_key(cell, self.network_digest, *pair)
+
+    def add_transfer(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float], donors: Mapping[str, str]) -> None:
+        """Note of an attack that is there already what others' attacked images do.
+
+        Args:
+            cell: whose detector was tried on them.
+            pair: the attack.
+            checks: what was measured, by name.
+            donors: SHA-256 of the images of each, by its file.
+        """
         group = cell.cell.group(*pair)
-        named = {f"check_{name}": value for name, value in checks.items()}
-        cell.cell.add(replace(group, attributes={**group.attributes, **named}), self._cell_attributes(cell))
+        named = {f"check_{name}": value for name, value in checks.items()} | {JUDGED_BY: json.dumps(donors)}
+        cell.cell.add(replace(group, attributes={**group.attributes, **named}), self._cell_attributes(cell, done=pair))
 
     def note_failure(self, cell: CellPlan, why: str, doing: Pair | tuple[()]) -> None:
         """Leave word that the cell's detector failed, and at which group."""

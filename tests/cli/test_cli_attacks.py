@@ -1,9 +1,12 @@
 """What a run may ask of attacks: kept images, subsets, radii, sides, checks."""
 
 import io
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,7 @@ from oodbench.images.imageset import images_digest
 from oodbench.networks import build, checkpoints
 from oodbench.networks.network import as_input
 from oodbench.results.store import cells
+from oodbench.running.network_run import NetworkRun
 from oodbench.scoring.batches import exact
 from oodbench.scoring.fitting import fit
 
@@ -154,6 +158,80 @@ def test_full_checks_try_others_and_say_so(oodbench, tmp_path, monkeypatch):
         attributes = cell.group("linf", "letters").attributes
         assert {f"check_{name}" for name in ("unbounded", "steps", "square", "transfer")} <= attributes.keys()
         assert all(0 <= attributes[f"check_{name}"] <= 1 for name in ("unbounded", "square", "transfer"))
+
+
+FULL = (*QUICK[:-2], "--limit", "6", "--only", "letters", "--task", "linf", "--set", "linf.steps=1", "--checks", "full")
+
+
+@pytest.fixture
+def few_queries(monkeypatch):
+    for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
+        monkeypatch.setattr(checks, name, fewer)
+
+
+def attacked_letters(tmp_path):
+    """The attacked group of each detector."""
+    return {cell.path.parent.name: cell.group("linf", "letters") for cell in cells(tmp_path / "results")}
+
+
+def judges(group):
+    return {Path(name).parent.name for name in json.loads(group.attributes["judged_by"])}
+
+
+@pytest.mark.usefixtures("few_queries")
+def test_a_detector_that_comes_later_is_judged_by_those_that_are_there_and_judges_them(oodbench, tmp_path):
+    assert oodbench(*FULL, "--detector", "msp")[0] == 0
+    first = attacked_letters(tmp_path)
+    assert judges(first["msp"]) == set()
+    assert math.isnan(first["msp"].attributes["check_transfer"])
+    code, _, err = oodbench(*FULL, "--detector", "energy")
+    assert code == 0, err
+    assert judges(attacked_letters(tmp_path)["energy"]) == {"msp"}
+    code, _, err = oodbench(*FULL, "--detector", "msp", "--detector", "energy")
+    assert code == 0, err
+    assert "msp: tried on images that other detectors were attacked with" in err
+    last = attacked_letters(tmp_path)
+    assert judges(last["msp"]) == {"energy"}
+    assert 0 <= last["msp"].attributes["check_transfer"] <= 1
+    assert last["msp"].attributes["seconds"] == first["msp"].attributes["seconds"]  # it was not attacked again
+    np.testing.assert_array_equal(last["msp"].extras["images"], first["msp"].extras["images"])
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.h5")}
+    code, _, err = oodbench(*FULL, "--detector", "msp", "--detector", "energy")
+    assert "tried on images" not in err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.usefixtures("few_queries")
+def test_attacks_of_a_run_that_was_ended_before_they_were_judged_are_judged_by_the_next(
+    oodbench, tmp_path, monkeypatch
+):
+    command = (*FULL, "--detector", "msp", "--detector", "energy", "--jobs", "1")
+
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NetworkRun, "judge", ended)
+        assert oodbench(*command)[0] == 130
+    assert all("check_transfer" not in group.attributes for group in attacked_letters(tmp_path).values())
+    monkeypatch.setattr(NetworkRun, "_attack", lambda *_: pytest.fail("attacked again"))
+    code, _, err = oodbench(*command)
+    assert code == 0, err
+    groups = attacked_letters(tmp_path)
+    assert {name: judges(group) for name, group in groups.items()} == {"msp": {"energy"}, "energy": {"msp"}}
+
+
+@pytest.mark.usefixtures("few_queries")
+def test_images_that_are_not_those_that_were_scored_judge_nobody(oodbench, tmp_path):
+    assert oodbench(*FULL, "--detector", "energy")[0] == 0
+    (path,) = (tmp_path / "results").rglob("*.h5")
+    with h5py.File(path, "r+") as file:
+        images = file["linf/letters/extras/images"]
+        images[...] = 255 - images[()]
+    code, _, err = oodbench(*FULL, "--detector", "msp")
+    assert code == 2, err
+    assert f"{path.relative_to(tmp_path)}, linf on letters: the kept images are not those that were scored" in err
+    assert "check_transfer" not in attacked_letters(tmp_path)["msp"].attributes
 
 
 def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):

@@ -245,6 +245,8 @@ def load_detector(
 
 def _named(ood_images: Any) -> Mapping[str, Any]:
     """OOD sets by name."""
+    if isinstance(ood_images, list) and all(getattr(images, "ndim", 0) == 4 for images in ood_images):
+        raise OodbenchError("ood_images is a list of sets: give each by its name, such as {'textures': images}")
     if not isinstance(ood_images, Mapping):
         return {ood_images.name if isinstance(ood_images, ImageSet) else "ood": ood_images}
     if not ood_images or not all(isinstance(name, str) and name for name in ood_images):

@@ -26,6 +26,16 @@ def choose(precision: str, tf32: bool, compiled: bool, device: torch.device) -> 
     return Compute(bf16=precision == "bf16" or (precision == "auto" and has_bf16), tf32=tf32, compiled=compiled)
 
 
+def require_for_tf32(tf32: bool, device: torch.device) -> None:
+    """Refuse TF32 where there is none, since results would be called what they are not.
+
+    Raises:
+        OodbenchError: it is asked for on something else than an NVIDIA GPU.
+    """
+    if tf32 and (device.type != "cuda" or torch.version.hip is not None):
+        raise OodbenchError(f"--tf32 is a rounding of NVIDIA GPUs, and this run is on {device.type}: leave it out")
+
+
 def _try_to_compile(device: torch.device) -> None:
     """Find out in seconds rather than after hours of training."""
     try:

@@ -119,7 +119,7 @@ def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
     Raises:
         OodbenchError: as `ModuleNetwork`, and for logits that are not finite.
     """
-    _require_module(module)
+    require_module(module)
     if isinstance(module, Network):
         return module.to(images.device)
     network = ModuleNetwork(module.to(images.device), images, mean=how.mean, std=how.std, head=how.head, taps=how.taps)
@@ -127,7 +127,7 @@ def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
     return network
 
 
-def _require_module(module: Any) -> None:
+def require_module(module: Any) -> None:
     """OodbenchError for what is no module that is built, and in Python."""
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise OodbenchError(f"network is the class {module.__name__}: make one, and load its weights")
@@ -214,6 +214,8 @@ def _kept(part: nn.Module, name: str, seen: dict[str, Any], inputs: str = "") ->
 def _head(network: ModuleNetwork, watched: _Watched, named: str | None) -> str:
     """The name of the layer that makes logits of features."""
     if named is not None:
+        if not isinstance(named, str):
+            raise OodbenchError(f"head is {named!r}: name a layer of {watched.called}; there are {watched.said}")
         if named not in watched.known:
             raise unknown(f"layer of {watched.called}", named, watched.candidates)
         if named not in watched.candidates:

@@ -17,7 +17,7 @@ from oodbench.networks import compute
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.network import Network
-from oodbench.networks.of_module import channels
+from oodbench.networks.of_module import channels, require_module
 from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry
 from oodbench.running import feature_runs, given_network
@@ -170,11 +170,8 @@ class RunConfig(Wrapping):
         for name, count in (("limit", self.limit), ("images", self.images)):
             if count is not None and not _is_count(count):
                 raise OodbenchError(f"{name} is {count!r}: give a whole number of images, 1 or more, or None for all")
-        if self.module is None and not isinstance(self.network, str | None):
-            raise OodbenchError(
-                f"network is of the type {type(self.network).__name__}: give a module that is built, or a name such as "
-                "'FILE.py:BUILDER'"
-            )
+        if not isinstance(self.network, str | None):
+            require_module(self.network)
         if self.module is not None and (said := self._excluded()):
             raise OodbenchError(
                 f"network is a module in memory, and {said}; or name what builds it as 'FILE.py:BUILDER' and its "
@@ -240,10 +237,12 @@ class RunConfig(Wrapping):
         if self.features:
             pack = feature_runs.load(Path(self.features))
             suites: tuple[Suite, ...] = (self._varied(feature_runs.suite_of(pack)),)
-            limit = limit or feature_runs.limit_of(pack)
+            limit = min(filter(None, [limit, feature_runs.limit_of(pack)]), default=None)
             methods = self._able(pack, suites[0], methods, self._unnamed(registry), team)
         else:
             suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
+        if self.engine != "ray":  # whose tasks run on other machines
+            compute.require_for_tf32(self.tf32, device)
         settings.check_radii(self.settings, suites if self.radii else ())
         for line in given_network.remarks(self, suites, methods) if team.leads else ():
             self.say(line)

@@ -1,6 +1,6 @@
 """Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -78,7 +78,7 @@ def chosen(detectors: str | Detector | Sequence[Asked], registry: Registry) -> l
     Raises:
         OodbenchError: there is none of that name, or none at all.
     """
-    several = [detectors] if isinstance(detectors, str | Detector) else list(detectors)
+    several = list(detectors) if isinstance(detectors, Iterable) and not isinstance(detectors, str) else [detectors]
     if not several:
         raise OodbenchError("there are no detectors: name some, or 'all'")
     for one in several:
@@ -299,6 +299,11 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
     Raises:
         OodbenchError: they are of another kind.
     """
+    if not isinstance(preprocessing, Preprocessing | None):
+        raise OodbenchError(
+            f"preprocessing is {preprocessing!r}: give a Preprocessing of oodbench.images.preprocessing, which says "
+            "how image files become the network's input"
+        )
     found = handed(images, what, name, preprocessing)
     given = as_given(found.images, what, name)
     if found.labels is None:

@@ -121,6 +121,7 @@ def test_parameters_are_a_mapping_or_settings_in_their_order(registry):
         (dict(plugins=["nowhere.py"]), "nowhere.py"),
         (dict(only=["lettres"]), "did you mean 'letters'"),
         (dict(device="gpu"), "is not a device"),
+        (dict(device="cpu", tf32=True), "--tf32 is a rounding of NVIDIA GPUs, and this run is on cpu"),
         (dict(checkpoint="nowhere.pt"), "nowhere.pt"),
         (dict(limit=0), "limit is 0: give a whole number of images, 1 or more"),
         (dict(images=2.5), "images is 2.5"),

@@ -105,6 +105,14 @@ def test_every_detector_that_can_runs_on_a_pack_by_hand_and_the_others_are_named
     assert msp["value"].tolist() == [pytest.approx(float((of_id[:, None] > of_ood).double().mean()))]
 
 
+def test_a_pack_of_few_images_is_never_called_one_of_many(oodbench):
+    made = ("features", "--suite", "digits", "--detector", "msp", "--pretrained", "--limit", "20", "-o", "few.features")
+    assert oodbench(*made)[0] == 0
+    for more in ((), ("--limit", "400"), ("--limit", "10")):
+        assert oodbench("run", "--features", "few.features", *named("msp"), *more)[0] == 0
+    assert sorted(ood.load_results("results")["limit"].unique()) == [10, 20]
+
+
 def test_all_detectors_of_a_pack_are_those_that_trained_its_network_too(oodbench):
     made = ("features", "--suite", "digits", "--detector", "oe", "--pretrained", "--limit", "40", "-o", "oe.features")
     assert oodbench(*made)[0] == 0

@@ -198,7 +198,8 @@ def test_without_a_gradient_scores_are_there_and_attacks_are_refused_by_name(run
         (Own().eval(), {"mean": (123.0, 116.0, 103.0), "std": (58.0, 57.0, 57.0)}, "divide each by 255"),
         (Own().eval(), {"jobs": 2}, "leave engine and jobs out"),
         (Own().eval(), {"pretrained": True}, "other weights"),
-        (Own, {}, "network is of the type type"),
+        (Own, {}, "network is the class Own: make one"),
+        (torch.jit.trace(Own().eval(), torch.zeros(1, 3, 32, 32)), {}, "is TorchScript"),
         ("small-cmm", {}, "did you mean 'small-cnn'"),
     ],
 )

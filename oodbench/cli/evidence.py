@@ -47,7 +47,7 @@ tolerance_option = click.option(
     type=click.FloatRange(0, 0.1),
     metavar="SHARE",
     help="How far a score that is calculated again may lie from the one in the evidence, as a share of the spread "
-    "(interquartile range) of the ID scores; machines round otherwise. 0 asks for the same bits.  [default: 0.001]",
+    "(interquartile range) of the ID scores; machines round differently. 0 asks for the same bits.  [default: 0.001]",
 )
 
 

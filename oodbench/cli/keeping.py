@@ -36,7 +36,7 @@ from oodbench.cli.options import (
     required=True,
     metavar="DIR",
     help="Folder to copy them to, in results/reference/networks of a clone or in DATA/networks: there --pretrained "
-    "looks for them. They are called after it.",
+    "looks for them. Its last part becomes part of each network's name: data/networks/mine gives mine/atom.",
 )
 @click.option("--replace", "overwrite", is_flag=True, help="Put them in place of networks with other weights.")
 @click.option(

@@ -159,7 +159,8 @@ jobs_option = click.option(
 shard_option = click.option(
     "--shard",
     metavar="I/N",
-    help="The I-th of N parts of the cells, for SLURM arrays and CI matrices; networks to train stay whole.",
+    help="Do only the I-th of N parts of the work, for SLURM arrays and CI matrices. The work of one suite, detector "
+    "and seed is never divided, and detectors that share a network to be trained stay together.",
 )
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."

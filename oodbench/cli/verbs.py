@@ -221,7 +221,7 @@ def tune(**asked: Any) -> None:
     """Try values of a detector's parameter without looking at test images.
 
     Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
-    the suite. The suite's file is not changed: it says what to write there.
+    the suite. The suite's file is not changed; what to write into it is printed.
     """
     if ALL in (asked["suite"], asked["detector"]):
         raise click.UsageError("tune tries values of one detector on one suite: name them, instead of 'all'")

@@ -20,7 +20,8 @@ from oodbench.networks import checkpoints
 from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.objective import Objective
 from oodbench.registry import Registry
-from oodbench.running.network_provenance import LIMIT, kept_out, metadata, trained_on
+from oodbench.results.conditions import Setup
+from oodbench.running.network_provenance import LIMIT, kept_out, learned_from, metadata, trained_on, trained_under
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Request
@@ -29,8 +30,8 @@ from oodbench.training import pretrained
 from oodbench.training.pretrained import INDEX, NAME, Pretrained, sets_trained_on
 from oodbench.training.suite_network import build_network
 
-BY_WORD = "code: by the word of whoever kept it"
-"""Noted of a network that was not found by what would be trained today."""
+BY_WORD = "by the word of whoever kept it"
+"""Noted of a network that was not found by what would be trained today, after what of that nothing tells."""
 
 PLAIN = "plain"
 """What networks are called that are trained by cross-entropy on ID images alone, for many detectors."""
@@ -68,16 +69,17 @@ def keep(
         StorageError: the shelf cannot be written.
     """
     _require_name(shelf, request.sample.data)
-    lacking, device = [], request.machinery.device
+    lacking, setup = [], request.machinery.setup
     suites = tuple(_with_one_ood_set(suite, request.sample.data) for suite in request.suites)
     for _, plans in plan_seeds(replace(request, suites=suites), seeds, registry):
         for each in plans:
             for network in each.networks:
-                told = [] if network.file.is_file() else _saying_so(each, network)
+                told = [] if network.file.is_file() else _saying_so(each, network, setup)
                 if network.file.is_file():
-                    said = partial(_keep, each, network, device, shelf, overwrite)
+                    said = partial(_keep, each, network, setup.device, shelf, overwrite)
                 elif by_word and len(told) == 1:
-                    said = partial(_keep, each, replace(network, file=told[0]), device, shelf, overwrite, BY_WORD)
+                    taken, note = replace(network, file=told[0]), _untold(each, network, setup, told[0])
+                    said = partial(_keep, each, taken, setup.device, shelf, overwrite, note)
                 else:
                     lacking.append(f"{each.suite.name}, seed {each.seed}, {network.names}: {_why(network, told)}")
                     continue
@@ -86,8 +88,11 @@ def keep(
     return lacking
 
 
-def _saying_so(each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
-    """Networks in the results folder whose files say that they were trained as this one would be, code aside."""
+def _saying_so(each: SuitePlan, network_plan: NetworkPlan, setup: Setup) -> list[Path]:
+    """Networks in the results folder whose files say that they were trained as this one would be, code aside.
+
+    What a file says of images and precision must be so; those of earlier versions do not say it.
+    """
     suite, objective = each.suite, network_plan.objective
     wanted = {
         "objective": objective.identity,
@@ -99,7 +104,26 @@ def _saying_so(each: SuitePlan, network_plan: NetworkPlan) -> list[Path]:
     }
     files = sorted(network_plan.file.parent.glob("*.safetensors"))
     about = {file: metadata(file) for file in files}
-    return [file for file, said in about.items() if wanted.items() <= said.items() and LIMIT not in said]
+    more = _told_since(each, network_plan, setup)
+    return [
+        file
+        for file, said in about.items()
+        if wanted.items() <= said.items()
+        and LIMIT not in said
+        and all(said.get(name, text) == text for name, text in more.items())
+    ]
+
+
+def _told_since(each: SuitePlan, network_plan: NetworkPlan, setup: Setup) -> dict[str, str]:
+    """What files say of a training that those of earlier versions do not."""
+    return learned_from(each.suite, each.image_sets, network_plan.objective) | trained_under(setup)
+
+
+def _untold(each: SuitePlan, network_plan: NetworkPlan, setup: Setup, file: Path) -> str:
+    """What nothing tells of a network that is kept by its word: its code, and what its file leaves out."""
+    said = metadata(file)
+    left_out = [name.replace("_", " ") for name in _told_since(each, network_plan, setup) if name not in said]
+    return f"{', '.join(['code', *left_out])}: {BY_WORD}"
 
 
 def _why(network_plan: NetworkPlan, told: Sequence[Path]) -> str:

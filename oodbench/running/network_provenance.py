@@ -11,7 +11,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Tuning
 from oodbench.networks import checkpoints
 from oodbench.objective import Objective
-from oodbench.results.conditions import place
+from oodbench.results.conditions import IN_WEIGHTS, Setup, keyed, place
 from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
 
@@ -63,6 +63,25 @@ def kept_out(suite: Suite, image_sets: ImageSets, objective: Objective, start: P
         return {HELD_OUT: held_out, RESERVED: before.get(RESERVED, "")}
     mine = "" if suite.outliers.train_on_reserved else image_sets.reserved(suite)
     return {HELD_OUT: held_out, RESERVED: mine if before.get(RESERVED) in (NO_OUTLIERS, mine) else ""}
+
+
+def learned_from(suite: Suite, image_sets: ImageSets, objective: Objective) -> dict[str, str]:
+    """What the metadata of a network that is trained now says of its images, beyond what their sets are called.
+
+    Args:
+        suite: with its training images in `image_sets`.
+        image_sets: what the run has in memory.
+        objective: of the training.
+    """
+    said = {"id_train_images": image_sets.images[suite.id.train].fingerprint} if suite.id.train else {}
+    if objective.uses_outliers and suite.outliers:
+        said |= {"outlier_images": image_sets.images[suite.outliers.set].fingerprint, "outliers": repr(suite.outliers)}
+    return said
+
+
+def trained_under(setup: Setup) -> dict[str, str]:
+    """What it says of how its training calculated, as far as that makes other weights."""
+    return {"precision": ", ".join(keyed(setup, IN_WEIGHTS))}
 
 
 def perhaps_seen(file: Path, suite: Suite, image_sets: ImageSets, tuning: Tuning) -> list[str]:

@@ -109,6 +109,8 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         network_provenance.TRAINED_ON: network_provenance.together(history.places),
         **label_check.names_for_file(plan.images[suite.id.train]),
         **network_provenance.kept_out(suite, plan.image_sets, network_plan.objective, network_plan.start),
+        **network_provenance.learned_from(suite, plan.image_sets, network_plan.objective),
+        **network_provenance.trained_under(machinery.setup),
     }
 
     def keep() -> None:

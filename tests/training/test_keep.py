@@ -7,6 +7,9 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+from safetensors.torch import load_file, save_file
+
 from oodbench.networks import build, checkpoints
 from tests.training.shelf import KEEP, RUN, SHELF, edit, index
 
@@ -57,6 +60,27 @@ def test_a_network_of_unknown_code_is_kept_by_its_word_alone(here, trained, oodb
     assert "by the word of whoever kept it" in " ".join(oodbench("data", "show", "shelf/plain")[1].split())
     code, _, err = oodbench(*RUN, "--pretrained", "--out", "other")
     assert "msp: pretrained network shelf/plain" in err
+
+
+@pytest.mark.parametrize(
+    "said", [{"id_train_images": "0" * 64}, {"precision": "trained in bf16"}], ids=["other images", "other precision"]
+)
+def test_a_network_that_says_it_was_trained_otherwise_is_not_kept_by_its_word(here, trained, oodbench, said):
+    shutil.copytree(trained / "results", "results")
+    (file,) = (file for file in Path("results/networks").glob("*.safetensors") if "outlier_batch=0" in _objective(file))
+    shutil.rmtree(SHELF)
+    weights, about = load_file(file), checkpoints.metadata(file)
+    assert about.keys() >= said.keys()
+    file.unlink()
+    save_file(weights, file.with_name("small-cnn-other.safetensors"), {**about, **said})
+    code, out, err = oodbench(*KEEP, "--by-its-word")
+    assert code == 0, err
+    assert "shelf/plain" not in out
+    left_out = {name: text for name, text in about.items() if name not in said}
+    save_file(weights, file.with_name("small-cnn-other.safetensors"), left_out)
+    assert oodbench(*KEEP, "--by-its-word")[0] == 0
+    (untold,) = (name.replace("_", " ") for name in said)
+    assert index()["networks"]["plain"]["note"] == f"code, {untold}: by the word of whoever kept it"
 
 
 def _objective(file):

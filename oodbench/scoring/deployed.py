@@ -42,6 +42,12 @@ HEADER = "oodbench_detector"
 TRIED = 2
 """Images that a network is tried on when a file is read."""
 
+TRIED_SCORES = "tried"
+"""The tensor of a file with what the detector said of these when it was written."""
+
+TOLERATED, NOTHING = 0.01, 1e-6
+"""How far such scores may lie from these elsewhere, as a share of their size, and where there is none."""
+
 CALIBRATION = "calibration"
 """The tensor of a file with the scores of ID images that nothing has seen."""
 
@@ -183,6 +189,14 @@ class DeployedDetector:
         with exact(self.detector.network), torch.no_grad():
             return as_they_are(self.detector, as_input(batch), by_content(pixels), "images", "images").scores
 
+    def tried(self) -> Floats | None:
+        """Scores (TRIED,) of made-up images, always the same ones; None where it gives them none."""
+        pixels = np.random.default_rng(0).integers(0, 256, (TRIED, *self.input.side, 3), dtype=np.uint8)
+        try:
+            return self.score_batch(pixels)
+        except OodbenchError:
+            return None  # what it says of such images is its own affair, as long as it says it
+
     def threshold(self, keep: float = 0.95, delta: float = 0.0) -> Threshold:
         """The score below which an image is to be rejected so that a share of `keep` of ID images is kept.
 
@@ -234,6 +248,8 @@ class DeployedDetector:
             "state": learned.tree,
         }
         tensors = dict(learned.tensors)
+        if (tried := self.tried()) is not None:
+            tensors[TRIED_SCORES] = torch.from_numpy(tried)
         if self.calibration is not None:
             tensors[CALIBRATION] = torch.from_numpy(self.calibration.copy())
         if self.built is not None:

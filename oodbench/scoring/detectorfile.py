@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,10 @@ from oodbench.scoring.deployed import (
     CALIBRATION,
     HEADER,
     NETWORK,
+    NOTHING,
     SCHEMA,
-    TRIED,
+    TOLERATED,
+    TRIED_SCORES,
     Built,
     DeployedDetector,
     Floats,
@@ -96,9 +97,14 @@ def load(
             )
         detector.attach(used, head["classes"])
         state.put(state.State(head["state"], tensors), detector)
-        loaded = DeployedDetector(detector, taken, head["about"], _calibration(tensors.get(CALIBRATION)), built)
-        with suppress(OodbenchError):  # what it says of such images is its own affair, as long as it says it
-            loaded.score_batch(np.random.default_rng(0).integers(0, 256, (TRIED, *taken.side, 3), dtype=np.uint8))
+        known = _scores(tensors[CALIBRATION], "ID images") if CALIBRATION in tensors else None
+        loaded = DeployedDetector(detector, taken, head["about"], known, built)
+        if not _says_the_same(loaded.tried(), tensors.get(TRIED_SCORES)):
+            raise OodbenchError(
+                f"{path} was fitted on a network that gave other scores than this {type(network).__name__}, which has "
+                "the same weights: its code, a hook or what it keeps beside its weights has changed; give the network "
+                "as it was, or fit the detector again"
+            )
     except _DAMAGE as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise OodbenchError(f"{path} is damaged: {said}; save the detector again") from error
@@ -223,9 +229,15 @@ def _with_weights(
     return network.to(device)
 
 
-def _calibration(scores: Tensor | None) -> Floats | None:
-    if scores is None:
-        return None
+def _says_the_same(now: Floats | None, before: Tensor | None) -> bool:
+    """Scores (N,) of the same images are those of `before`, as far as anything is known of these."""
+    if now is None or before is None:
+        return True
+    then = _scores(before, "made-up images")
+    return len(now) == len(then) and bool(np.abs(now - then).max() <= NOTHING + TOLERATED * np.abs(then).max())
+
+
+def _scores(scores: Tensor, of: str) -> Floats:
     if scores.dtype != torch.float64 or scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
-        raise ValueError("its scores of ID images are none")
+        raise ValueError(f"its scores of {of} are none")
     return np.array(scores.numpy())

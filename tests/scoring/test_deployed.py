@@ -118,6 +118,19 @@ def test_a_file_remembers_normalisation_and_parameters_and_works_on_the_module_a
     assert np.array_equal(again(as_floats), scores)
 
 
+def test_a_network_of_other_code_with_the_same_weights_is_refused(tmp_path):
+    class Clipped(type(plain(10))):
+        def represent(self, images):
+            return super().represent(images.clamp(max=0.5))
+
+    network = copy.deepcopy(plain(10))
+    oodbench.fit(network, "energy", images=LETTERS, classes=10).save(tmp_path / "energy.ood")
+    oodbench.load_detector(tmp_path / "energy.ood", network)
+    network.__class__ = Clipped
+    with pytest.raises(OodbenchError, match="gave other scores than this Clipped, which has the same weights"):
+        oodbench.load_detector(tmp_path / "energy.ood", network)
+
+
 def test_thresholds_and_p_values_come_from_images_that_nothing_has_seen(tmp_path):
     made = oodbench.fit(Own().eval(), "msp", calibrate=HELDOUT)
     made.save(tmp_path / "msp.ood")

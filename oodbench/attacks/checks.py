@@ -1,6 +1,6 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from math import inf, nan
 
@@ -220,7 +220,7 @@ def thorough(
 def transferred(
     score: PerImage,
     attacked: npt.NDArray[np.uint8],
-    donors: Sequence[npt.NDArray[np.uint8]],
+    donors: Iterable[npt.NDArray[np.uint8]],
     id_scores: npt.NDArray[np.float64],
     enough: float,
     device: torch.device,
@@ -228,10 +228,10 @@ def transferred(
     """Would what other detectors were attacked with have done more damage?
 
     Args:
-        score: of the detector that is judged.
+        score: of the detector that they are tried on.
         attacked: uint8 (N, H, W, C), its own attacked images.
         donors: the same images as they were attacked for other detectors.
-        id_scores: clean, of the detector that is judged.
+        id_scores: clean, of that detector.
         enough: a score from which on more changes next to nothing.
         device: where it runs.
 
@@ -248,7 +248,11 @@ def transferred(
             parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
             return torch.cat([score(as_input(part)) for part in parts])
 
-    if not donors:
+    best: Tensor | None = None
+    for each in donors:
+        found = scored(each)
+        best = found if best is None else torch.maximum(best, found)
+    if best is None:
         return {"transfer": nan, "transfer_gain": nan}
-    reached, best = scored(attacked), torch.stack([scored(each) for each in donors]).amax(0)
+    reached = scored(attacked)
     return {"transfer": beaten(best, reached, enough), "transfer_gain": Ranks(id_scores).gain(best, reached)}

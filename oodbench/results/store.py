@@ -156,8 +156,8 @@ class Cell:
             group = file.get(f"{task}/{image_set}")
             return frozenset([*group["extras"], *group.attrs]) if group else frozenset()
 
-    def about(self) -> dict[tuple[str, str], Attributes]:
-        """What is noted of each group, by task and image set, without their arrays.
+    def about(self, having: str) -> dict[tuple[str, str], Attributes]:
+        """What is noted of each group that has an extra of the name `having`, by task and image set, without arrays.
 
         Raises:
             OodbenchError: as `attributes`.
@@ -167,6 +167,7 @@ class Cell:
                 (task, image_set): _attributes(group)
                 for task, image_sets in file.items()
                 for image_set, group in image_sets.items()
+                if having in group["extras"]
             }
 
     def add(self, scores: Scores, attributes: Attributes) -> None:

@@ -11,12 +11,12 @@ from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
 from oodbench.running import runner
-from oodbench.running.judging import unjudged
 from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.records import note_failure
 from oodbench.running.request import Machinery, Request, choose_device
 from oodbench.running.train_or_load import Say
+from oodbench.running.transfers import untried
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def where_it_is_free(each: SuitePlan, network: NetworkPlan) -> bool:
 def units(planned: Sequence[Planned], plugins: Sequence[Path], device: str, splits: Splits) -> list[Unit]:
     """Everything there is to do: a unit a network with all its cells, or one to train it and one for each cell.
 
-    Where each attack is judged by the run's other detectors, all cells of a suite and seed are one unit.
+    Where attacks are checked in full, all cells of a suite and seed are one unit: each is tried on the others' images.
 
     Args:
         planned: by `oodbench.running.planning.plan_seeds`.
@@ -130,7 +130,7 @@ def units(planned: Sequence[Planned], plugins: Sequence[Path], device: str, spli
             part = _Part(replace(request, suites=(suite,)), each, tuple(plugins), device)
             needed = [network for network in each.networks if network.needed]
             if each.demands.thorough:
-                if needed or unjudged(each):
+                if needed or untried(each):
                     found.append(part.unit("scored", each.networks))
                 continue
             for network in needed:
@@ -245,9 +245,10 @@ def _planned(job: Job) -> tuple[SuitePlan, Machinery]:
 
 
 def _chosen(job: Job, each: SuitePlan, network: NetworkPlan) -> NetworkPlan:
-    """The network with the job's own cells, all of whose groups are to be looked at.
+    """The network with the job's own cells; of those that lack something all groups are to be looked at.
 
     The trained network decides what a cell lacks, and it may not have been there when the job was made.
     """
     cells = [cell for cell in network.cells if cell.detector.name in job.chosen]
-    return replace(network, cells=tuple(replace(cell, missing=tuple(each.wanted(cell))) for cell in cells))
+    looked_at = (replace(cell, missing=tuple(each.wanted(cell)) if cell.missing else ()) for cell in cells)
+    return replace(network, cells=tuple(looked_at))

@@ -1,7 +1,7 @@
 """The detectors over one trained network: fitted, then scored under every task, and attacked."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,12 @@ from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Network, batch_size
 from oodbench.networks.of_features import NotInPackError
 from oodbench.results.store import Role
-from oodbench.running import judging, label_check, normalisation_check
+from oodbench.running import label_check, normalisation_check, transfers
 from oodbench.running.fitting_images import fitting_images
-from oodbench.running.judging import Unjudged
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Machinery
+from oodbench.running.transfers import Untried
 from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
 from oodbench.scoring.batches import exact
 from oodbench.scoring.certified import score_certified
@@ -66,8 +66,8 @@ class NetworkRun:
             if missing := self._team.first(partial(self.records.missing, cell)):
                 self._missing[cell] = frozenset(missing)
 
-    def failures(self) -> list[str]:
-        """What was wrong with detectors that were given up since this was last asked, a line each."""
+    def take_failures(self) -> list[str]:
+        """What was wrong with detectors, a line each; they are not said again."""
         found, self._failures = self._failures, []
         return found
 
@@ -86,8 +86,8 @@ class NetworkRun:
                 raise  # the other processes may be waiting for this one, in the middle of something
             why = _blamed(cells[0].detector, error)
             self._failures.append(why)
-            self._missing.pop(cells[0], None)
-            self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
+            if self._missing.pop(cells[0], None):  # what has all its scores has not failed
+                self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
             return []
 
     def _learned(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
@@ -176,14 +176,14 @@ class NetworkRun:
         (cell,) = cells
         detector, task, device = cell.detector, self._plan.task(pair), self._device
         goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
-        judged = self._plan.demands.thorough and pair[1] != self._plan.suite.id.test
-        keep = self._plan.demands.keep_images or judged  # others are tried against them, whenever those are attacked
+        in_full = self._plan.checked_in_full(pair)
+        keep = self._plan.demands.keep_images or in_full  # other detectors are tried on them, whenever those are scored
         further = convergence.chosen(len(images), task.passes())  # of the whole set, whoever has which part of it
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
             images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
         )
-        if judged:
+        if in_full:
             more = self._team.first(
                 lambda: thorough_checks(attack, images, scored, self.records.id_scores(cell), device)
             )
@@ -200,9 +200,15 @@ class NetworkRun:
     def _smooth_all(self, pair: Pair, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> None:
         """An image set under a task that smooths scores, by all detectors at once; each is attacked by itself."""
         role = self._plan.role(pair[1])
-        for cell, smoothed in self._survivors(cells, partial(self._smooth, task, images)) if cells else []:
-            if role == "id":
-                refuse_constant(cell.detector, smoothed.scores, images.name)
+
+        def smooth(some: Sequence[CellPlan]) -> list[Scored]:
+            found = self._smooth(task, images, some)
+            for cell, one in zip(some, found, strict=True):
+                if role == "id":
+                    refuse_constant(cell.detector, one.scores, images.name)
+            return found
+
+        for cell, smoothed in self._survivors(cells, smooth) if cells else []:
             work = partial(self._attack_smoothed, pair[0], task, role, images, smoothed)
             for _, attacks in self._survivors([cell], work):
                 for part in parts(pair[0], task, role, smoothed, attacks):
@@ -235,34 +241,53 @@ class NetworkRun:
 
         return [attacked_at_each(task, role, smoothed, attacked)]
 
-    def judge(self, unjudged: Unjudged) -> None:
-        """Try on detectors what others were attacked with, and note how often that does more."""
-        cells = [cell for cell in self._network_plan.cells if cell.cell.path in unjudged]
+    def transfer(self, untried: Untried) -> list[str]:
+        """Try on detectors what others were attacked with, and note how often that does more.
+
+        Returns:
+            Which results have no images that could be tried, and why; a line each.
+        """
+        cells = [cell for cell in self._network_plan.cells if cell.cell.path in untried]
+        left_out: dict[str, None] = {}
         for cell in self._learned(cells):
-            for pair, donors in unjudged[cell.cell.path].items():
-                self._doing = pair
+            for pair, donors in untried[cell.cell.path].items():
                 if self._team.first(partial(self.records.current, cell, pair)):
-                    self._survivors([cell], partial(self._transfer, pair, donors))
+                    failure, remarks = self._team.first(partial(self._try_on, cell, pair, donors))
+                    self._failures += filter(None, [failure])
+                    left_out |= dict.fromkeys(remarks)
+        return list(left_out)
 
-    def _transfer(self, pair: Pair, donors: Mapping[str, Path], cells: Sequence[CellPlan]) -> list[None]:
-        (cell,) = cells
-        if unreadable := self._team.first(partial(self._judge, cell, pair, donors)):
-            self._failures.append(unreadable)
-        return [None]
+    def _try_on(self, cell: CellPlan, pair: Pair, donors: Mapping[str, Path]) -> tuple[str, list[str]]:
+        """Why the detector of a cell cannot score images of `donors`, "" if it can; and which of these are left out.
 
-    def _judge(self, cell: CellPlan, pair: Pair, donors: Mapping[str, Path]) -> str:
-        """What is wrong with the images of some other detector; "" where they are as they were scored."""
+        What the detector was scored on before stays as it is.
+        """
+        digests: dict[str, str] = {}
+        left_out: list[str] = []
+
+        def sound(own: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+            for name, path in donors.items():
+                try:
+                    images = transfers.images(path, pair)
+                    if images.shape != own.shape:
+                        raise OodbenchError(
+                            f"{path}: its images of {pair[1]} are others than those of {cell.cell.path}"
+                        )
+                except OodbenchError as error:
+                    left_out.append(f"not tried on other detectors: {error}")
+                    continue
+                digests[name] = images_digest(images)
+                yield images
+
         try:
-            own, *others = (judging.images(path, pair) for path in (cell.cell.path, *donors.values()))
-        except OodbenchError as error:
-            return str(error)
-        id_scores = self.records.id_scores(cell)
-        far = enough(id_scores, self._plan.task(pair))
-        with exact(self._network):
-            found = transferred(cell.detector.score, own, others, id_scores, far, self._device)
-        digests = {name: images_digest(images) for name, images in zip(donors, others, strict=True)}
+            own, id_scores = transfers.images(cell.cell.path, pair), self.records.id_scores(cell)
+            far = enough(id_scores, self._plan.task(pair))
+            with exact(self._network):
+                found = transferred(cell.detector.score, own, sound(own), id_scores, far, self._device)
+        except Exception as error:
+            return _blamed(cell.detector, error), left_out
         self.records.add_transfer(cell, pair, found, digests)
-        return ""
+        return "", left_out
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
         id_scores = self._team.first(lambda: self.records.id_scores(cell))

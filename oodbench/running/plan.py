@@ -33,8 +33,8 @@ UNFINISHED = ".unfinished"
 CHECKED = "check_square"
 """What is noted of an attack that `--checks full` tried others against."""
 
-JUDGED = "check_transfer"
-"""What is noted of it once other detectors have judged it, too, for which its images are at hand."""
+TRANSFERRED = "check_transfer"
+"""What is noted of it once what other detectors were attacked with was tried, too, for which its images are at hand."""
 
 Pair = tuple[str, str]
 """A task and an image set: one group of scores."""
@@ -151,6 +151,11 @@ class SuitePlan:
         """The names under which the scores of all that is wanted of a cell are stored: (task, image set)."""
         return [(name, pair[1]) for pair in self.wanted(cell) for name in self._groups(pair)]
 
+    def lacking(self, cell: CellPlan) -> list[Pair]:
+        """What is to be scored of a cell, going by the network that its file was made with: see `missing`."""
+        looks = cell.cell.path.is_file() and not self.demands.again
+        return self.missing(cell, str(cell.cell.attributes().get("network_digest", "")) if looks else "")
+
     def missing(self, cell: CellPlan, network_digest: str) -> list[Pair]:
         """What is to be scored of a cell: what its file lacks, has from another network, or everything once more.
 
@@ -171,9 +176,11 @@ class SuitePlan:
         there = cell.cell.names(*pair)
         if self.demands.keep_images and KEPT_IMAGES not in there:
             return False
-        # ID images are not judged by other attacks: they have no scores to pass.
-        judged = self.demands.thorough and pair[1] != self.suite.id.test
-        return not judged or (CHECKED in there and bool(there & {KEPT_IMAGES, JUDGED}))
+        return not self.checked_in_full(pair) or (CHECKED in there and bool(there & {KEPT_IMAGES, TRANSFERRED}))
+
+    def checked_in_full(self, pair: Pair) -> bool:
+        """Whether other attacks are tried against this one; not on ID images, which have no scores to pass."""
+        return self.demands.thorough and self.task(pair).attacks() and pair[1] != self.suite.id.test
 
     def _groups(self, pair: Pair) -> list[str]:
         """Names of the tasks under which scores of a pair are stored."""
@@ -277,7 +284,7 @@ class SuitePlan:
                     a_look = passes_a_look(cell.detector, task.eot)
                     further = convergence.how_many(len(self.images[pair[1]]), task.passes())
                     total += convergence.COST * (further * a_look)
-                    if self.demands.thorough:
+                    if self.checked_in_full(pair):
                         total += THOROUGH * (a_look * min(len(self.images[pair[1]]), THOROUGH_IMAGES))
         return total
 

@@ -267,6 +267,4 @@ def _plan_cell(bare: SuitePlan, detector: Detector, learned_from: Sequence[str],
     cell = Cell(out / suite.name / detector.name / f"seed{bare.seed}-{key[:12]}.h5")
     planned = CellPlan(detector, cell, key, code, ())
     # A plan only counts: groups are looked at again by the network's own digest, and what reads the file names it.
-    looks = cell.path.is_file() and not bare.demands.again
-    made_with = str(cell.attributes().get("network_digest", "")) if looks else ""
-    return replace(planned, missing=tuple(bare.missing(planned, made_with)))
+    return replace(planned, missing=tuple(bare.lacking(planned)))

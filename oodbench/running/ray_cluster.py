@@ -62,7 +62,7 @@ class Cluster:
 def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
     """Do what is missing as tasks: one a network that must be trained, then one a cell that waits for its network.
 
-    Where each attack is judged by the run's other detectors, all cells of a suite and seed are one task. What a task
+    Where attacks are checked in full, all cells of a suite and seed are one task. What a task
     has done is on disk at once, so one that is done again, because its machine died, does what is missing.
 
     Args:

@@ -22,8 +22,8 @@ from oodbench.results.conditions import Setup, shown
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
 from oodbench.running import network_provenance
-from oodbench.running.judging import JUDGED_BY
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
+from oodbench.running.transfers import TRANSFERRED_FROM
 from oodbench.scoring.fitting import Fitted
 from oodbench.scoring.scored import Scored
 from oodbench.tasks import ID_TASK, constants
@@ -31,9 +31,9 @@ from oodbench.tasks.versions import Versions
 
 
 def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: str) -> None:
-    """Leave word with every cell of a network that has nothing to score with, or whose process did not live."""
+    """Leave word with every cell that lacks something, of a network that there is none of or whose process ended."""
     for cell in network_plan.cells:
-        if cell.missing or plan.demands.again:
+        if plan.lacking(cell):
             cell.cell.note(_failure(why), _attributes(plan, network_plan, setup, cell))
 
 
@@ -152,7 +152,7 @@ class Records:
             donors: SHA-256 of the images of each, by its file.
         """
         group = cell.cell.group(*pair)
-        named = {f"check_{name}": value for name, value in checks.items()} | {JUDGED_BY: json.dumps(donors)}
+        named = {f"check_{name}": value for name, value in checks.items()} | {TRANSFERRED_FROM: json.dumps(donors)}
         cell.cell.add(replace(group, attributes={**group.attributes, **named}), self._cell_attributes(cell, done=pair))
 
     def note_failure(self, cell: CellPlan, why: str, doing: Pair | tuple[()]) -> None:

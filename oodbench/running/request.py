@@ -79,7 +79,7 @@ class Demands:
     Attributes:
         again: the scores that are there, once more.
         keep_images: what attacks made of the images, stored with the scores.
-        thorough: each attack judged by others as well, see `oodbench.attacks.checks.thorough`.
+        thorough: other attacks tried against each one, see `oodbench.attacks.checks.thorough`.
     """
 
     again: bool = False

@@ -5,7 +5,7 @@ from functools import partial
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.threads import on_threads
-from oodbench.running import judging
+from oodbench.running import transfers
 from oodbench.running.network_run import NetworkRun
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.records import note_failure
@@ -29,29 +29,37 @@ def execute(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[
         runs: dict[int, NetworkRun] = {}
         for number, network_plan in enumerate(plan.networks):
             if machinery.team.first(partial(_needed, network_plan)):
-                taken = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
-                say(f"{plan.suite.name}: {network_plan.names}{taken}")
-                try:
-                    with on_threads(network_plan.threads):
-                        network = provide(plan, network_plan, machinery, say)
-                        run = NetworkRun(plan, network_plan, network, machinery)
-                        run.score_all()
-                        for remark in run.remarks:
-                            say(f"{plan.suite.name}: {remark}")
-                except StorageError:
-                    raise
-                except OodbenchError as error:
-                    failures.append(f"{plan.suite.name}: {network_plan.names}: {error}")
-                    machinery.team.first(partial(note_failure, plan, network_plan, machinery.setup, str(error)))
-                else:
-                    failures += [f"{plan.suite.name}: {failure}" for failure in run.failures()]
-                    runs |= {number: run} if plan.demands.thorough else {}
-        failures += [f"{plan.suite.name}: {failure}" for failure in _judge(plan, runs, machinery, say)]
+                run, failed = _scored(plan, network_plan, machinery, say)
+                failures += [f"{plan.suite.name}: {failure}" for failure in failed]
+                runs |= {number: run} if run is not None and plan.demands.thorough else {}
+        failures += [f"{plan.suite.name}: {failure}" for failure in _transfer(plan, runs, machinery, say)]
     return failures
 
 
-def _judge(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machinery, say: Say) -> Iterator[str]:
-    """Hold attacks against those on other detectors, wherever that is asked for and not yet done; what failed.
+def _scored(
+    plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say
+) -> tuple[NetworkRun | None, list[str]]:
+    """What scored the detectors over one network, None where that could not be done; and what failed, a line each."""
+    taken = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
+    say(f"{plan.suite.name}: {network_plan.names}{taken}")
+    run: NetworkRun | None = None
+    try:
+        with on_threads(network_plan.threads):
+            run = NetworkRun(plan, network_plan, provide(plan, network_plan, machinery, say), machinery)
+            run.score_all()
+        for remark in run.remarks:
+            say(f"{plan.suite.name}: {remark}")
+    except StorageError:
+        raise
+    except OodbenchError as error:
+        before = run.take_failures() if run is not None else []
+        machinery.team.first(partial(note_failure, plan, network_plan, machinery.setup, str(error)))
+        return None, [*before, f"{network_plan.names}: {error}"]
+    return run, run.take_failures()
+
+
+def _transfer(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machinery, say: Say) -> Iterator[str]:
+    """Try each detector on what others were attacked with, wherever that is asked for and not yet done; what failed.
 
     Args:
         plan: whose detectors are scored.
@@ -59,28 +67,32 @@ def _judge(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machinery
         machinery: what calculates.
         say: told what is being done.
     """
-    unjudged = machinery.team.first(partial(judging.unjudged, plan))
+    untried = machinery.team.first(partial(transfers.untried, plan))
     for number, network_plan in enumerate(plan.networks):
-        mine = {cell.cell.path: unjudged[cell.cell.path] for cell in network_plan.cells if cell.cell.path in unjudged}
+        mine = {cell.cell.path: untried[cell.cell.path] for cell in network_plan.cells if cell.cell.path in untried}
         if not mine:
             continue
+        names = [cell.detector.name for cell in network_plan.cells if any(mine.get(cell.cell.path, {}).values())]
         run = runs.get(number)
         if run is None and not (network_plan.given or network_plan.file.is_file()):
-            say(f"{plan.suite.name}: {network_plan.names}: not judged by other detectors: the network is not there")
+            say(
+                f"{plan.suite.name}: {', '.join(names)}: not tried on other detectors' images: the network is not there"
+            )
             continue
-        tried = [cell.detector.name for cell in network_plan.cells if cell.cell.path in mine]
-        say(f"{plan.suite.name}: {', '.join(tried)}: tried on images that other detectors were attacked with")
+        if names:
+            say(f"{plan.suite.name}: {', '.join(names)}: tried on images that other detectors were attacked with")
         try:
             with on_threads(network_plan.threads):
                 if run is None:
                     run = NetworkRun(plan, network_plan, provide(plan, network_plan, machinery, say), machinery)
-                run.judge(mine)
+                for left_out in run.transfer(mine):
+                    say(f"{plan.suite.name}: {left_out}")
         except StorageError:
             raise
         except OodbenchError as error:
             yield f"{network_plan.names}: {error}"
-        else:
-            yield from run.failures()
+        if run is not None:
+            yield from run.take_failures()
 
 
 def _needed(network_plan: NetworkPlan) -> bool:

@@ -57,7 +57,7 @@ def part(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
     """The plan of a run with the cells of one shard alone: each cell is in exactly one.
 
     Which one follows from what the run is, not from what is done of it already. Cells stay together where parting them
-    would have a network trained twice, or where each attack is judged by the run's other detectors. The rest is dealt
+    would have a network trained twice, or where attacks are checked in full. The rest is dealt
     out from the longest to the shortest, each to the shard that is then the soonest to be done, counting passes that
     its cells share once.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from oodbench.basics.draws import Draws, DrawsPerImage
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.memory import Portions
 from oodbench.basics.progress import Advance, Stopwatch, progress
 from oodbench.detector import Detector, Published
@@ -75,11 +76,21 @@ def score_floats(detector: Detector, images: Tensor, where: str, purpose: str, d
 
 
 def predictions(detector: Detector, representation: Representation) -> Tensor:
-    """Predicted ID classes (N,); -1 for each where the network has no logits to tell."""
+    """Predicted ID classes, int64 (N,); -1 for each where the network has no logits to tell.
+
+    Raises:
+        OodbenchError: the detector gives something that is no class an image.
+    """
+    count = len(representation.features)
     try:
-        return detector.predict(representation)
+        found = detector.predict(representation)
     except NoLogitsError:
-        return torch.full((len(representation.features),), -1)
+        return torch.full((count,), -1)
+    whole = isinstance(found, Tensor) and not (found.is_floating_point() or found.is_complex())
+    if not whole or found.shape != (count,):
+        said = f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}" if isinstance(found, Tensor) else found
+        raise OodbenchError(f"{detector.name!r} predicts {said} for {count} images: expected whole numbers, ({count},)")
+    return found.long()
 
 
 def _portion(detector: Detector, images: Tensor, indices: Indices, purpose: str, where: str, which: slice) -> Scored:

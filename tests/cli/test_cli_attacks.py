@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from oodbench.images import builtin
 from oodbench.images.imageset import images_digest
 from oodbench.networks import build, checkpoints
 from oodbench.networks.network import as_input
-from oodbench.results.store import cells
+from oodbench.results.store import Cell, cells
 from oodbench.running.network_run import NetworkRun
 from oodbench.scoring.batches import exact
 from oodbench.scoring.fitting import fit
@@ -174,24 +175,25 @@ def attacked_letters(tmp_path):
     return {cell.path.parent.name: cell.group("linf", "letters") for cell in cells(tmp_path / "results")}
 
 
-def judges(group):
-    return {Path(name).parent.name for name in json.loads(group.attributes["judged_by"])}
+def donors(group):
+    return {Path(name).parent.name for name in json.loads(group.attributes["transferred_from"])}
 
 
 @pytest.mark.usefixtures("few_queries")
-def test_a_detector_that_comes_later_is_judged_by_those_that_are_there_and_judges_them(oodbench, tmp_path):
-    assert oodbench(*FULL, "--detector", "msp")[0] == 0
+def test_a_detector_that_comes_later_is_tried_on_images_of_those_that_are_there_and_they_on_its(oodbench, tmp_path):
+    code, _, err = oodbench(*FULL, "--detector", "msp")
+    assert code == 0 and "tried on images" not in err
     first = attacked_letters(tmp_path)
-    assert judges(first["msp"]) == set()
+    assert donors(first["msp"]) == set()
     assert math.isnan(first["msp"].attributes["check_transfer"])
     code, _, err = oodbench(*FULL, "--detector", "energy")
     assert code == 0, err
-    assert judges(attacked_letters(tmp_path)["energy"]) == {"msp"}
+    assert donors(attacked_letters(tmp_path)["energy"]) == {"msp"}
     code, _, err = oodbench(*FULL, "--detector", "msp", "--detector", "energy")
     assert code == 0, err
     assert "msp: tried on images that other detectors were attacked with" in err
     last = attacked_letters(tmp_path)
-    assert judges(last["msp"]) == {"energy"}
+    assert donors(last["msp"]) == {"energy"}
     assert 0 <= last["msp"].attributes["check_transfer"] <= 1
     assert last["msp"].attributes["seconds"] == first["msp"].attributes["seconds"]  # it was not attacked again
     np.testing.assert_array_equal(last["msp"].extras["images"], first["msp"].extras["images"])
@@ -202,7 +204,7 @@ def test_a_detector_that_comes_later_is_judged_by_those_that_are_there_and_judge
 
 
 @pytest.mark.usefixtures("few_queries")
-def test_attacks_of_a_run_that_was_ended_before_they_were_judged_are_judged_by_the_next(
+def test_attacks_of_a_run_that_was_ended_before_its_end_are_tried_on_others_by_the_next(
     oodbench, tmp_path, monkeypatch
 ):
     command = (*FULL, "--detector", "msp", "--detector", "energy", "--jobs", "1")
@@ -211,27 +213,63 @@ def test_attacks_of_a_run_that_was_ended_before_they_were_judged_are_judged_by_t
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(NetworkRun, "judge", ended)
+        patch.setattr(NetworkRun, "transfer", ended)
         assert oodbench(*command)[0] == 130
     assert all("check_transfer" not in group.attributes for group in attacked_letters(tmp_path).values())
     monkeypatch.setattr(NetworkRun, "_attack", lambda *_: pytest.fail("attacked again"))
     code, _, err = oodbench(*command)
     assert code == 0, err
     groups = attacked_letters(tmp_path)
-    assert {name: judges(group) for name, group in groups.items()} == {"msp": {"energy"}, "energy": {"msp"}}
+    assert {name: donors(group) for name, group in groups.items()} == {"msp": {"energy"}, "energy": {"msp"}}
 
 
 @pytest.mark.usefixtures("few_queries")
-def test_images_that_are_not_those_that_were_scored_judge_nobody(oodbench, tmp_path):
-    assert oodbench(*FULL, "--detector", "energy")[0] == 0
-    (path,) = (tmp_path / "results").rglob("*.h5")
-    with h5py.File(path, "r+") as file:
+def test_images_that_are_no_sound_ones_of_another_detector_are_left_out_and_said(oodbench, tmp_path):
+    assert oodbench(*FULL, "--detector", "energy", "--detector", "maxlogit", "--jobs", "1")[0] == 0
+    by_name = {path.parent.name: path for path in (tmp_path / "results").rglob("*.h5")}
+    with h5py.File(by_name["energy"], "r+") as file:
         images = file["linf/letters/extras/images"]
         images[...] = 255 - images[()]
+    half = by_name["maxlogit"].with_name("seed1-half.h5")
+    shutil.copy(by_name["maxlogit"], half)
+    with h5py.File(half, "r+") as file:
+        group = file["linf/letters"]
+        for name in ("scores", "predictions", "labels", "indices", *(f"extras/{name}" for name in group["extras"])):
+            some = group[name][:3]
+            del group[name]
+            group.create_dataset(name, data=some)
+        group.attrs["key"] = "another"
+        group.attrs["images_sha256"] = images_digest(group["extras/images"][()])
     code, _, err = oodbench(*FULL, "--detector", "msp")
-    assert code == 2, err
-    assert f"{path.relative_to(tmp_path)}, linf on letters: the kept images are not those that were scored" in err
-    assert "check_transfer" not in attacked_letters(tmp_path)["msp"].attributes
+    assert code == 0, err
+    where = by_name["energy"].relative_to(tmp_path)
+    assert f"not tried on other detectors: {where}, linf on letters: the kept images are not those" in err
+    assert "seed1-half.h5: its images of letters are others than those of" in err
+    group = Cell(next((tmp_path / "results").rglob("msp/*.h5"))).group("linf", "letters")
+    assert donors(group) == {"maxlogit"}
+    assert 0 <= group.attributes["check_transfer"] <= 1
+    assert "Failed" not in oodbench("table", "results")[1]
+
+
+@pytest.mark.usefixtures("few_queries")
+def test_a_copy_of_a_result_is_no_other_detector(oodbench, tmp_path):
+    assert oodbench(*FULL, "--detector", "msp")[0] == 0
+    (path,) = (tmp_path / "results").rglob("*.h5")
+    shutil.copy(path, path.with_name("seed1-backup.h5"))
+    before = path.read_bytes()
+    code, _, err = oodbench(*FULL, "--detector", "msp")
+    assert code == 0 and "tried on images" not in err
+    assert path.read_bytes() == before
+
+
+def test_full_checks_of_id_images_cost_nothing(oodbench):
+    costs = []
+    for more in ((), ("--checks", "full")):
+        code, out, err = oodbench(*QUICK, "--only", "letters", "--task", "linf", "--threat", "in", "--dry-run", *more)
+        assert code == 0, err
+        costs += [line for line in (out + err).splitlines() if "passes of the network" in line]
+    first, second = costs
+    assert first == second
 
 
 def test_a_guarantee_stands_below_every_attack(oodbench, tmp_path):

@@ -7,6 +7,15 @@ import pandas as pd
 import pytest
 from plugintext import method
 
+from oodbench.registry import discover
+from oodbench.results.store import cells
+from oodbench.running.imagesets import Sample
+from oodbench.running.jobs import always, note, units
+from oodbench.running.planning import plan_seeds
+from oodbench.running.request import Demands, Machinery, NetworkSource, Request, choose_device
+from oodbench.suitefiles.selection import vary
+from oodbench.suitefiles.suitefile import load
+
 NETWORK = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
 RUN = ["run", "--suite", "digits", "--checkpoint", NETWORK, "--limit", "40", "--plugin", "plug.py"]
 
@@ -104,3 +113,59 @@ def test_a_flag_names_the_file_of_the_plugin_and_how_it_was_calculated(oodbench,
     assert "1 step of " in out
     (line,) = [line for line in out.splitlines() if line.startswith("- FLAG")]
     assert "`oodbench run --suite digits --detector moody --plugin plug.py --checkpoint " in line
+
+
+PREDICTS = """
+
+    def predict(self, representation):
+        return representation.logits.argmax(1)"""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (".int()", ""),
+        (".float()", "'moody' predicts float32 (40,) for 40 images"),
+        ("[:3]", "'moody' predicts int64 (3,)"),
+    ],
+)
+def test_classes_of_a_plugin_are_whole_numbers_one_an_image(oodbench, tmp_path, given, told):
+    (tmp_path / "plug.py").write_text(method(WORKS, "moody").rstrip() + PREDICTS + given + "\n")
+    code, out, err = oodbench(*RUN, "--detector", "moody", "--detector", "msp")
+    assert code == (2 if told else 0), err
+    assert told in err and "Traceback" not in err
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("msp")]  # the others are done
+
+
+def test_what_has_all_its_scores_has_not_failed_when_its_process_ends(oodbench, tmp_path):
+    done = ("run", "--suite", "digits-adv", "--checkpoint", NETWORK, "--limit", "6", "--task", "clean", "--jobs", "1")
+    assert oodbench(*done, "--detector", "msp")[0] == 0
+    registry = discover()
+    request = Request(
+        suites=(vary(load("digits-adv"), ["clean"], (), "out"),),
+        detectors=(registry["msp"], registry["energy"]),
+        seed=1,
+        sample=Sample(Path("data"), limit=6),
+        machinery=Machinery(choose_device("cpu")),
+        out=Path("results"),
+        source=NetworkSource(NETWORK),
+        demands=Demands(thorough=True),  # all cells are one job
+    )
+    (unit,) = units(plan_seeds(request, [1], registry), (), "cpu", always)
+    assert unit.job.chosen == ("msp", "energy")
+    note(unit.job, "it was ended from outside")
+    found = {cell.path.parent.name: cell.attributes() for cell in cells(tmp_path / "results")}
+    assert found["energy"]["failed"] == "it was ended from outside"
+    assert "failed" not in found["msp"]
+
+
+def test_a_smoothed_score_that_is_constant_is_given_up_alone(oodbench, tmp_path):
+    (tmp_path / "plug.py").write_text(method("return representation.logits.sum(1).double() * 0", "moody"))
+    smoothed = ("--task", "smoothed", "--set", "smoothed.draws=20", "--set", "smoothed.radii=[1]", "--only", "letters")
+    command = ("run", "--suite", "digits-adv", *RUN[3:5], "--limit", "5", *smoothed, "--set", "smoothed.confidence=0.5")
+    code, out, err = oodbench(*command, "--plugin", "plug.py", "--detector", "moody", "--detector", "msp")
+    assert code == 2
+    assert "moody" in err and "msp: detector" not in err
+    by_name = {cell.path.parent.name: cell.attributes() for cell in cells(tmp_path / "results")}
+    assert "same score" in by_name["moody"]["failed"]
+    assert "failed" not in by_name["msp"]

@@ -16,7 +16,7 @@ from oodbench.basics.files import digest
 from oodbench.metrics import CONVENTIONS
 from oodbench.results import tables
 from oodbench.results.current import Today, newest
-from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
+from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS, PUBLISHED
 from oodbench.results.store import Cell
 from oodbench.results.tables import View
 from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, means, summarise
@@ -197,22 +197,39 @@ def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame
         raise OodbenchError(f"two results have the name {name}: a reference holds one; move the older file away")
     if reference is None:
         return rows
-    keys = pd.MultiIndex.from_frame(reference[[*IDENTITY, "convention"]])
-    stated = reference.set_axis(keys).loc[keys.isin(new), ["tolerance", "low", "high", "sides", "note"]]
-    rows = rows.set_axis(new)
-    rows.loc[stated.index, list(stated.columns)] = stated
-    return _in_place(reference.set_axis(keys), rows)
-
-
-def _in_place(reference: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` in place of those of `reference` with the same index, so that a file of them changes where figures do."""
-    stood: dict[Hashable, int] = {}
-    for place, name in enumerate(reference.index):
-        stood.setdefault(name, place)
-    replaced = reference.index.isin(rows.index)
-    left = reference[~replaced].assign(place=(~replaced).nonzero()[0])
-    put = rows.assign(place=[stood.get(name, len(reference)) for name in rows.index])
+    places = _places(reference, rows)
+    stated = ["tolerance", "low", "high", "sides", "note", *reference.columns.difference(list(COLUMNS), sort=False)]
+    for number, place in enumerate(places):
+        if place is not None:
+            rows.loc[rows.index[number], stated] = reference.iloc[place][stated]
+    left = reference.assign(place=range(len(reference)))
+    left = left[~left["place"].isin([place for place in places if place is not None])]
+    put = rows.assign(place=[len(reference) if place is None else place for place in places])
     return pd.concat([left, put]).sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
+
+
+def _places(reference: pd.DataFrame, rows: pd.DataFrame) -> list[int | None]:
+    """Where in a reference the figure stands that each of `rows` replaces; None where there is none.
+
+    What was published is never replaced. Of several figures of one name, which tells no networks apart, it is the one
+    of the same network and ID images.
+    """
+    named, whole = [*IDENTITY, "convention"], [*IDENTITY, "convention", "id_set", "network"]
+    alike: dict[Hashable, list[int]] = {}
+    same: dict[Hashable, int] = {}
+    for place, (name, all_of_it) in enumerate(zip(_tuples(reference, named), _tuples(reference, whole), strict=True)):
+        if reference["source"].iloc[place] != PUBLISHED:
+            alike.setdefault(name, []).append(place)
+            same[all_of_it] = place
+    found: list[int | None] = []
+    for name, all_of_it in zip(_tuples(rows, named), _tuples(rows, whole), strict=True):
+        others = alike.get(name, [])
+        found.append(same.get(all_of_it, others[0] if len(others) == 1 else None))
+    return found
+
+
+def _tuples(frame: pd.DataFrame, columns: Sequence[str]) -> list[Hashable]:
+    return list(frame[list(columns)].itertuples(index=False, name=None))
 
 
 def cells_behind(frame: pd.DataFrame) -> set[str]:
@@ -315,7 +332,10 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verd
     if found.empty:
         return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
     if len(found) > 1:
-        return _uncompared(row, f"{len(found)} results have this name, and none is the newest; keep one")
+        seeds = list(dict.fromkeys(found["seed"].astype(str)))
+        if len(seeds) > 1:
+            return _uncompared(row, f"it says no seed, and {', '.join(seeds)} were measured: write the one it is of")
+        return _uncompared(row, f"{len(found)} results have this name, and none is the newest; move the others away")
     one = found.iloc[0]
     if one["current"] == "no":
         return _uncompared(row, "made by other code than today's: run it again")

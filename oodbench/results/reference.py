@@ -36,7 +36,10 @@ NUMBERS = ("value", "sd", "tolerance", "low", "high", "epsilon", "n_id", "n_ood"
 COUNTS = ("n_id", "n_ood", "limit", "images")
 """Of these, whole ones."""
 
-SHIPPED = ("published", "measured")
+PUBLISHED = "published"
+"""The `source` of a figure that others measured."""
+
+SHIPPED = (PUBLISHED, "measured")
 SIDES = ("", "both")
 
 
@@ -125,7 +128,8 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    write_atomic(path, frame[list(COLUMNS)].to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
+    columns = [*COLUMNS, *frame.columns.difference(list(COLUMNS), sort=False)]
+    write_atomic(path, frame[columns].to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
 
 
 def _bad(name: str, frame: pd.DataFrame, wrong: "pd.Series[bool]", column: str, expected: str) -> OodbenchError:

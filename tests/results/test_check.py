@@ -213,6 +213,26 @@ def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, s
     assert (fewer.iloc[-1]["detector"], fewer.iloc[-1]["metric"]) == ("msp", first)
 
 
+def test_updating_replaces_no_published_figure_and_no_other_networks(measured, known, stored, tmp_path):
+    published = known.assign(source="published", note="other lab", value=0.5)
+    other = known.assign(network="another", value=0.25)
+    before = pd.concat([published, known, other], ignore_index=True).assign(owner="me")
+    again = stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 1.0, 9.5])], checkpoint="nets/plain.safetensors")
+    rows = updated(before, tidy([again], {}))
+    assert len(rows) == len(before)
+    for name, unchanged in (("note", published), ("network", other)):
+        kept = rows[rows[name] == unchanged[name].iloc[0]].drop(columns="owner").reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, unchanged.reset_index(drop=True))
+    mine = rows[(rows["network"] == known["network"].iloc[0]) & (rows["source"] == "measured")].set_index("metric")
+    assert mine.loc["fpr95", "value"] == 0.25
+    write(rows, tmp_path / "mine.csv")
+    assert set(read(tmp_path / "mine.csv")["owner"]) == {"me"}
+    alone = updated(published, tidy([again], {}))
+    assert list(alone["source"]) == ["published"] * len(known) + ["measured"] * len(known)
+    # Another network in place of the one that stood alone is what an update is for.
+    assert len(updated(other, tidy([again], {}))) == len(other)
+
+
 def test_the_command_from_update_to_regression(oodbench, tmp_path, measured, stored):
     code, out, err = oodbench("check", "results", "--reference", "mine.csv", "--update")
     assert code == 0, err

@@ -163,7 +163,7 @@ def test_a_smoothed_score_that_is_constant_is_given_up_alone(oodbench, tmp_path)
     (tmp_path / "plug.py").write_text(method("return representation.logits.sum(1).double() * 0", "moody"))
     smoothed = ("--task", "smoothed", "--set", "smoothed.draws=20", "--set", "smoothed.radii=[1]", "--only", "letters")
     command = ("run", "--suite", "digits-adv", *RUN[3:5], "--limit", "5", *smoothed, "--set", "smoothed.confidence=0.5")
-    code, out, err = oodbench(*command, "--plugin", "plug.py", "--detector", "moody", "--detector", "msp")
+    code, _, err = oodbench(*command, "--plugin", "plug.py", "--detector", "moody", "--detector", "msp")
     assert code == 2
     assert "moody" in err and "msp: detector" not in err
     by_name = {cell.path.parent.name: cell.attributes() for cell in cells(tmp_path / "results")}

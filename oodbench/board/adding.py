@@ -42,6 +42,8 @@ class Change:
 def changes(found: Evidence, seen: Sequence[RowSeen], present: Sequence[Entry], about: About, url: str) -> list[Change]:
     """What evidence makes of the entries of a board; nothing is written.
 
+    What an addition that was ended before its time has landed already is left as it is.
+
     Args:
         found: the archive.
         seen: its rows, verified here.
@@ -53,24 +55,29 @@ def changes(found: Evidence, seen: Sequence[RowSeen], present: Sequence[Entry], 
         NotAcceptedError: something of it does not hold, or could not be looked at; it was handed in before; it is
             about nothing that is on the board, and cannot begin an entry.
     """
-    if any(one.sha256 == found.sha256 for entry in present for one in entry.evidence):
-        raise NotAcceptedError("reused evidence: this very archive is on the board already")
     now = {entry.key: entry for entry in present}
     made: list[Change] = []
     for number, row in enumerate(seen, 1):
         if amiss := row.amiss:
             raise NotAcceptedError(f"row {number}, {row.row.said.title}: {amiss.status}: {amiss.what}: {amiss.said}")
         about_this = [entry for entry in now.values() if _covered(entry, row)]
-        done = [_added(entry, row, found, number, url) for entry in about_this]
-        if not done or _is_larger(row, about_this):
+        done = [_added(entry, row, found, number, url) for entry in about_this if not _has(entry, found, number)]
+        if not about_this or _is_larger(row, about_this):
             begun = _begun(row, found, number, about, url)
             done += [begun] if isinstance(begun, Change) else []
-            if not done:
+            if not about_this and not done:
                 raise NotAcceptedError(f"row {number}, {row.row.said.title}: {_lacking(row, present)}{begun}")
         for one in done:
             now[one.entry.key] = one.entry
         made += done
+    if not made:
+        raise NotAcceptedError("reused evidence: this very archive is on the board already")
     return made
+
+
+def _has(entry: Entry, found: Evidence, number: int) -> bool:
+    """Whether a row of evidence, counted from 1, is behind an entry already."""
+    return any((one.sha256, one.row) == (found.sha256, number) for one in entry.evidence)
 
 
 def land(board: Path, file: Path, found: Evidence, made: Sequence[Change], url: str) -> None:

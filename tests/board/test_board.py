@@ -10,8 +10,10 @@ import safetensors.numpy
 
 from oodbench.board import adding, archive, at_hand, entries, page
 from oodbench.board.entries import About, OnSet
+from oodbench.board.verifying import verify
+from oodbench.cli.work import boarding
 from oodbench.images import catalogue
-from tests.digitsevidence import IMAGES, LIMIT, attacked, forged, good, on_letters, seen, whole, whole_seen
+from tests.digitsevidence import IMAGES, LIMIT, attacked, forged, good, on_letters, resources, seen, whole, whole_seen
 
 OWN = ("--suite", "digits-adv", "--detector", "msp", "--pretrained", "--eps", 32, "--limit", LIMIT)
 
@@ -92,6 +94,40 @@ def test_the_same_images_count_once_whoever_hands_them_in(tmp_path, oodbench, bo
     code, _, err = added(oodbench, tmp_path, renamed)
     assert code == 1 and "reused digest: these are the images of a test (" in err
     assert len(only(board).evidence) == 1 and len(list((board / "evidence").iterdir())) == 1
+
+
+def test_rows_that_a_kill_kept_from_the_board_are_added_by_the_next_addition(tmp_path):
+    evidence = replace(attacked(1, detectors=["msp", "energy"]), sha256="6" * 64)
+    rows = list(verify(evidence, resources()))
+    made = adding.changes(evidence, rows, [], About("A board", 5), "")
+    assert len(made) == 2
+    archive.write(tmp_path / "two.zip", evidence)
+    entries.write_about(tmp_path / "board", About("A board", 5))
+    adding.land(tmp_path / "board", tmp_path / "two.zip", evidence, made[:1], "")
+    (left,) = adding.changes(evidence, rows, entries.read(tmp_path / "board"), About("A board", 5), "")
+    assert left == made[1]
+    adding.land(tmp_path / "board", tmp_path / "two.zip", evidence, [left], "")
+    with pytest.raises(adding.NotAcceptedError, match="reused evidence"):
+        adding.changes(evidence, rows, entries.read(tmp_path / "board"), About("A board", 5), "")
+
+
+def test_a_board_that_somebody_else_begins_meanwhile_keeps_both(tmp_path, oodbench, stronger, monkeypatch):
+    archive.write(tmp_path / "first.zip", attacked(1, only=["letters"]))
+    archive.write(tmp_path / "second.zip", stronger)
+    verified, begun = boarding.told, []
+
+    def told(found, *rest):
+        seen = verified(found, *rest)
+        if not begun:
+            begun.append(True)
+            assert oodbench("board", "add", "second.zip")[0] == 0
+        return seen
+
+    monkeypatch.setattr(boarding, "told", told)
+    monkeypatch.setattr(entries, "read_about", lambda _: About("A board", 5))
+    code, _, err = oodbench("board", "add", "first.zip")
+    assert code == 0, err
+    assert len(only(tmp_path / "board").evidence) == 2
 
 
 def test_what_does_not_hold_or_was_not_looked_at_writes_nothing(tmp_path, oodbench, monkeypatch):

@@ -21,14 +21,13 @@ from oodbench.cli.work.evidencing import AtHand, resources_of, told
 def add(file: Path, folder: Path, url: str, tolerance: float | None, **at_hand: Unpack[AtHand]) -> None:
     """See `oodbench.cli.board.add`."""
     resources = resources_of(at_hand)
-    begun = folder.is_dir() and any(folder.iterdir())
-    if begun and not (folder / entries.ABOUT).is_file():
+    if not _begun(folder) and folder.is_dir() and any(not one.name.startswith(".") for one in folder.iterdir()):
         raise OodbenchError(f"{folder} is no board, and there is something in it: name an empty folder, or a new one")
     try:
         found = load(file)
         seen = told(found, resources, tolerance)
         with alone_with(folder / entries.ABOUT):
-            about = entries.read_about(folder)
+            about, begun = entries.read_about(folder), _begun(folder)  # somebody may have begun it meanwhile
             present = entries.read(folder) if begun else []
             made = adding.changes(found, seen, present, about, url)
             if not begun:
@@ -40,6 +39,10 @@ def add(file: Path, folder: Path, url: str, tolerance: float | None, **at_hand: 
         raise click.exceptions.Exit(1) from error
     for one in made:
         click.echo(one.said)
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / entries.ABOUT).is_file()
 
 
 def check(folder: Path, tolerance: float | None, **at_hand: Unpack[AtHand]) -> None:

@@ -40,11 +40,9 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, temporary = _own_temporary(path)
     except OSError as error:
         raise _cannot_write(path, size, error) from error
-    temporary = Path(name)
-    _hold(handle)
     try:
         yield temporary
         os.fsync(handle)
@@ -56,6 +54,19 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
         os.close(handle)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _own_temporary(path: Path) -> tuple[int, Path]:
+    """A new temporary file of `path`, open and held.
+
+    Between its making and its holding another writer may take it for what a killed one left, and clear it away.
+    """
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        _hold(handle)
+        if _is_at(handle, Path(name)):
+            return handle, Path(name)
+        os.close(handle)
 
 
 def _clear(path: Path) -> None:

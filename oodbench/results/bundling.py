@@ -51,7 +51,7 @@ def _put(cells: Sequence[Cell], target: Path) -> None:
     contents: dict[str, bytes] = {}
     replaced: dict[Named, set[tuple[str, str]]] = {}
     for cell in cells:
-        groups, about = cell.read(), _without_folders(cell.attributes())
+        groups, about = cell.scores(), _without_folders(cell.attributes())
         _add(contents, cell, about, in_small(groups, about))
         replaced.setdefault(_named(about), set()).update((group.task, group.image_set) for group in groups)
     for there in map(Cell, bundle.members(target) if target.is_file() else []):

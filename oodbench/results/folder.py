@@ -118,13 +118,13 @@ def only(cells: Sequence[Cell], attribute: str, names: Sequence[str]) -> Sequenc
 
 
 def require(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
-    """The attributes and scores of a cell that `oodbench run` wrote.
+    """The attributes and scores of a cell that `oodbench run` wrote, without the images that it may have kept.
 
     Raises:
         OodbenchError: it cannot be read, or lacks what every run writes.
     """
     attributes: dict[str, Any] = dict(cell.attributes())
-    groups = cell.read()
+    groups = cell.scores()
     if amiss := _amiss(attributes, groups):
         raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it out of the results folder")
     return attributes, groups

@@ -132,11 +132,17 @@ class Cell:
         """
         with self._opened() as file:
             _require_sizes(self.path, file)
-            return [
-                _read(task, image_set, group)
-                for task, image_sets in file.items()
-                for image_set, group in image_sets.items()
-            ]
+            return [_read(task, image_set, group, group["extras"]) for task, image_set, group in _groups(file)]
+
+    def scores(self) -> list[Scores]:
+        """Every group as `read` has it, without extras that hold more than a number an image: kept images are large.
+
+        Raises:
+            OodbenchError: as `attributes`.
+        """
+        with self._opened() as file:
+            _require_sizes(self.path, file)
+            return [_read(task, image_set, group, _numbers(group)) for task, image_set, group in _groups(file)]
 
     def group(self, task: str, image_set: str) -> Scores:
         """One group, which must be there.
@@ -146,7 +152,8 @@ class Cell:
         """
         with self._opened() as file:
             _require_sizes(self.path, file)
-            return _read(task, image_set, file[f"{task}/{image_set}"])
+            group = file[f"{task}/{image_set}"]
+            return _read(task, image_set, group, group["extras"])
 
     def names(self, task: str, image_set: str) -> frozenset[str]:
         """Names of the extras and attributes of a group; none where there is no such file or group."""
@@ -165,8 +172,7 @@ class Cell:
         with self._opened() as file:
             return {
                 (task, image_set): _attributes(group)
-                for task, image_sets in file.items()
-                for image_set, group in image_sets.items()
+                for task, image_set, group in _groups(file)
                 if having in group["extras"]
             }
 
@@ -298,11 +304,25 @@ def _hdf5(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
-def _read(task: str, image_set: str, group: h5py.Group) -> Scores:
+def _groups(file: h5py.File) -> Iterator[tuple[str, str, h5py.Group]]:
+    """Every group with its task and image set."""
+    for task, image_sets in file.items():
+        for image_set, group in image_sets.items():
+            yield task, image_set, group
+
+
+def _numbers(group: h5py.Group) -> list[str]:
+    """The extras of a group that hold a number an image; what points elsewhere counts, so that it is refused."""
+    extras = group["extras"]
+    found = {name: own_dataset(extras, name) for name in extras}
+    return [name for name, dataset in found.items() if dataset is None or len(dataset.shape) == 1]
+
+
+def _read(task: str, image_set: str, group: h5py.Group, wanted: Iterable[str]) -> Scores:
     attributes = _attributes(group)
     role = attributes.pop("role")
     columns = {name: _as(_own(group, name), _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
-    extras = {name: _as(_own(group["extras"], name), np.float32, np.float64) for name in group["extras"]}
+    extras = {name: _as(_own(group["extras"], name), np.float32, np.float64) for name in wanted}
     return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
 
 

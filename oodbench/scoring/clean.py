@@ -75,13 +75,12 @@ def score_floats(detector: Detector, images: Tensor, where: str, purpose: str, d
         return scored
 
 
-def predictions(detector: Detector, representation: Representation) -> Tensor:
-    """Predicted ID classes, int64 (N,); -1 for each where the network has no logits to tell.
+def predictions(detector: Detector, representation: Representation, count: int) -> Tensor:
+    """Predicted ID classes of `count` images, int64 (N,); -1 for each where the network has no logits to tell.
 
     Raises:
         OodbenchError: the detector gives something that is no class an image.
     """
-    count = len(representation.features)
     try:
         found = detector.predict(representation)
     except NoLogitsError:
@@ -110,7 +109,7 @@ def as_they_are(detector: Detector, images: Tensor, indices: Indices, purpose: s
     batch, representation = _shared_pass([detector], images)
     scores, published = _score_and_published(detector, batch, representation, where, _draws(indices, purpose))
     more = {"published": published.scores.double().numpy()} if published else {}
-    return Scored(scores.numpy(), predictions(detector, representation).cpu().numpy(), more)
+    return Scored(scores.numpy(), predictions(detector, representation, len(images)).cpu().numpy(), more)
 
 
 def scores_together(detectors: Sequence[Detector], images: Tensor, draws: Draws, where: str) -> list[Tensor]:
@@ -184,7 +183,7 @@ def _best(
         for detector, best in zip(detectors, kept, strict=True):
             with best.clock:
                 scores, published = _score_and_published(detector, batch, representation, where, draws)
-                best.offer(scores, predictions(detector, representation).cpu(), published)
+                best.offer(scores, predictions(detector, representation, len(batch)).cpu(), published)
         advance(len(batch))
     return [best.scored() for best in kept]
 

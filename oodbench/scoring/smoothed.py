@@ -164,7 +164,7 @@ def _smoothed(
             for scores, kept in zip(scores_together(detectors, copies, draws, where), found, strict=True):
                 kept[number] = scores.numpy()
             advance(len(images))
-        predicted = predictions(detectors[0], detectors[0].network.represent(images)).cpu().numpy()
+        predicted = predictions(detectors[0], detectors[0].network.represent(images), len(images)).cpu().numpy()
     share = clock.seconds / len(detectors)
     return [replace(_of(kept, task, predicted, count), seconds=share) for kept in found]
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from oodbench.basics import files
 from oodbench.basics.errors import StorageError
 from oodbench.basics.files import atomic, write_atomic
 
@@ -45,6 +46,22 @@ def test_what_a_killed_writer_left_is_cleared_and_what_a_living_one_holds_is_not
     living.wait()
     write_atomic(path, b"again")
     assert names(tmp_path) == ["a [1].csv"]
+
+
+def test_a_temporary_file_that_another_writer_clears_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
+    hold, cleared = files._hold, []
+
+    def late(handle):
+        if not cleared:
+            cleared.append(True)
+            files._clear(tmp_path / "it")  # another writer comes between
+        return hold(handle)
+
+    monkeypatch.setattr(files, "_hold", late)
+    files.write_atomic(tmp_path / "it", b"whole")
+    assert cleared
+    assert (tmp_path / "it").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 
 def test_a_failing_block_leaves_what_was_there(tmp_path):

@@ -103,7 +103,8 @@ def test_figures_stand_beside_those_that_were_measured(oodbench, tmp_path, monke
     sets = {name: {"logits": generator.normal(size=(9, 10))} for name in ("near", "far")}
     known = {"logits": 3 * np.eye(10) + generator.normal(size=(10, 10)), "labels": range(10)}
     ood.write_features("pack", known, sets, near=["near"], suite="openood-cifar10-id", network="by-hand")
-    assert oodbench("run", "--features", "pack", "--detector", "msp")[0] == 0
+    code, _, err = oodbench("run", "--features", "pack", "--detector", "msp")
+    assert code == 0, err
     board = reference.read(tmp_path / "board.csv")
     reference.write(board.assign(id_set="openood-cifar10-id-test"), tmp_path / "board.csv")
     compared = ("table", "results", "--compare", "board.csv", "--convention", "openood", "--by", "mean")

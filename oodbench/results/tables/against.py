@@ -129,7 +129,7 @@ class _Result:
     def stored(cls, cell: Cell, frame: pd.DataFrame) -> _Result:
         """A cell, scores as they are, whose tidy frame is at hand."""
         frame = frame[frame["metric"] != FAILURE].assign(**{KEPT: lambda rows: rows["pretrained"] != ""})
-        groups = {(group.task, group.image_set): group for group in cell.read()}
+        groups = {(group.task, group.image_set): group for group in cell.scores()}
         return cls(frame, groups, None, None)
 
     @property

@@ -245,7 +245,7 @@ def load_detector(
 
 def _named(ood_images: Any) -> Mapping[str, Any]:
     """OOD sets by name."""
-    if isinstance(ood_images, list) and all(getattr(images, "ndim", 0) == 4 for images in ood_images):
+    if isinstance(ood_images, list) and ood_images and all(getattr(images, "ndim", 0) == 4 for images in ood_images):
         raise OodbenchError("ood_images is a list of sets: give each by its name, such as {'textures': images}")
     if not isinstance(ood_images, Mapping):
         return {ood_images.name if isinstance(ood_images, ImageSet) else "ood": ood_images}

@@ -113,7 +113,9 @@ class SuitePlan:
 
     Attributes:
         suite: with the run's settings applied.
-        settings: those, as they were asked for.
+        settings: those, as they were asked for, where they say something.
+        retasked: constants of tasks that they change; results under them stand beside the suite's own, never among
+            them.
         sample: which images of each set.
         image_sets: these images.
         seed: of training and attacks.
@@ -124,6 +126,7 @@ class SuitePlan:
 
     suite: Suite
     settings: tuple[Setting, ...]
+    retasked: tuple[str, ...]
     sample: Sample
     image_sets: ImageSets
     seed: int

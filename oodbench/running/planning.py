@@ -29,7 +29,7 @@ from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, Su
 from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.running.train_or_load import given
 from oodbench.suite import NetworkSpec, Suite
-from oodbench.suitefiles.settings import apply, of_task
+from oodbench.suitefiles.settings import apply, changed_constants, in_force
 from oodbench.tasks import Smoothed
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
@@ -67,6 +67,7 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
         registry[name]  # a misspelt table of parameters would be silently ignored otherwise
     sample, source = request.sample, request.source
     suite, detectors = apply(request.settings, original, request.detectors)
+    settings, retasked = in_force(request.settings, original), changed_constants(original, suite)
     if sample.validation:
         suite = validation_suite(suite)
     reasons = _unable(source, suite, detectors, request.unnamed)
@@ -79,7 +80,7 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     for seed, choices in zip(seeds, chosen, strict=True):
         _, own = apply(request.settings, original, request.detectors)  # what they learn is of one seed
         bare = SuitePlan(
-            suite, request.settings, sample, image_sets, seed, request.demands, left_out=_by_reason(reasons)
+            suite, settings, retasked, sample, image_sets, seed, request.demands, left_out=_by_reason(reasons)
         )
         able = [one for one in own if one.name not in reasons]
         plans.append(_with_networks(bare, able, choices, request.machinery, request.out))
@@ -247,13 +248,11 @@ def _epochs_done(unfinished: Path) -> int:
 
 def _plan_cell(bare: SuitePlan, detector: Detector, learned_from: Sequence[str], setup: Setup, out: Path) -> CellPlan:
     suite = bare.suite
-    # Results of a task whose constants were changed for one run stand beside the suite's own, never among them.
-    retasked = [setting.text for setting in bare.settings if of_task(setting, suite)]
     code, over = code_digest(type(detector), root=Detector), detector.over()
     key = digest(
         suite.fingerprint,
         detector.name,
-        *retasked,
+        *bare.retasked,
         json.dumps(asdict(detector.parameters), sort_keys=True),
         code,
         *([code_digest(type(over), root=Detector)] if over else []),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -134,10 +135,49 @@ def of_training(settings: Sequence[Setting], detectors: Sequence[type[Detector]]
     ]
 
 
+def in_force(settings: Sequence[Setting], suite: Suite) -> tuple[Setting, ...]:
+    """The settings that say something: of each name the last one, and of a task's constants none that are so anyway.
+
+    Args:
+        settings: of a run, in their order.
+        suite: before they are applied.
+    """
+    last: dict[str, Setting] = {}
+    for setting in settings:
+        last.pop(setting.name, None)
+        last[setting.name] = setting
+    reached = Counter(place for setting in last.values() for place in _constants_of(setting, suite))
+
+    def says_nothing(setting: Setting) -> bool:
+        places = _constants_of(setting, suite)
+        so_anyway = all(getattr(suite.tasks[task], name, None) == setting.value for task, name in places)
+        # What takes back a part of what a wider name has set does say something.
+        return bool(places) and so_anyway and all(reached[place] == 1 for place in places)
+
+    return tuple(setting for setting in last.values() if not says_nothing(setting))
+
+
+def changed_constants(before: Suite, suite: Suite) -> tuple[str, ...]:
+    """What of its tasks' constants a run changed, `task.constant=value` each, sorted, in whatever words it was said."""
+    changed = [
+        f"{name}.{constant}={getattr(task, constant)}"
+        for name, task in suite.tasks.items()
+        for constant in _field_names(type(task))
+        if getattr(task, constant) != getattr(before.tasks[name], constant)
+    ]
+    return tuple(sorted(changed))
+
+
 def of_task(setting: Setting, suite: Suite) -> bool:
     """Whether it changes a task of the suite, also one that a radius or the side attacked gave another name."""
     owner, dot, _ = setting.name.rpartition(".")
     return bool(dot) and any(each in suite.tasks for each in _named(owner, suite))
+
+
+def _constants_of(setting: Setting, suite: Suite) -> list[tuple[str, str]]:
+    """The constants of tasks that a setting says, (task, constant) each; none for one of something else."""
+    owner, _, name = setting.name.rpartition(".")
+    return [(each, name) for each in _named(owner, suite)] if of_task(setting, suite) else []
 
 
 def _by_owner(

@@ -161,6 +161,21 @@ def test_full_checks_try_others_and_say_so(oodbench, tmp_path, monkeypatch):
         assert all(0 <= attributes[f"check_{name}"] <= 1 for name in ("unbounded", "square", "transfer"))
 
 
+def test_one_measurement_in_other_words_is_one_result(oodbench, tmp_path):
+    quick = (*QUICK, "--limit", "6", "--only", "letters", "--task", "linf")
+    for words in (
+        ["linf.steps=2", "linf.step=16"],
+        ["linf.step=16", "linf.steps=2"],
+        ["linf.steps=9", *["linf.step=16", "linf.steps=2"]],
+    ):
+        code, out, err = oodbench(*quick, *(part for word in words for part in ("--set", word)))
+        assert code == 0, err
+    (cell,) = cells(tmp_path / "results")
+    assert "steps=9" not in cell.attributes()["settings"] + out
+    assert oodbench(*quick, "--set", "linf.steps=40")[0] == oodbench(*quick)[0] == 0
+    assert len(cells(tmp_path / "results")) == 2
+
+
 FULL = (*QUICK[:-2], "--limit", "6", "--only", "letters", "--task", "linf", "--set", "linf.steps=1", "--checks", "full")
 
 

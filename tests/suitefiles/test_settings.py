@@ -6,8 +6,9 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detectors.atom import ATOM
 from oodbench.detectors.msp import MSP
 from oodbench.detectors.ntom import NTOM
+from oodbench.detectors.odin import ODIN
 from oodbench.suitefiles import suitefile
-from oodbench.suitefiles.settings import apply, parse, texts
+from oodbench.suitefiles.settings import apply, changed_constants, in_force, parse, texts
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,22 @@ def test_a_misspelt_parameter_in_a_suite_is_refused(tmp_path):
 def test_settings_of_a_run_come_apart_again_also_behind_names_with_a_plus():
     stored = "mahalanobis++.x=a b rmds++.y=[1, 2] ccu-msp.z=0.5"
     assert texts(stored) == ["mahalanobis++.x=a b", "rmds++.y=[1, 2]", "ccu-msp.z=0.5"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "constants"),
+    [
+        (["linf.steps=9", "epochs=1", "linf.steps=2"], ["epochs=1", "linf.steps=2"], ["linf.steps=2"]),
+        (["linf.step=16", "linf.steps=2"], ["linf.step=16", "linf.steps=2"], ["linf.step=16", "linf.steps=2"]),
+        (["linf.steps=2", "linf.step=16"], ["linf.steps=2", "linf.step=16"], ["linf.step=16", "linf.steps=2"]),
+        (["linf.steps=40"], [], []),  # as it is in the suite
+        (["linf.steps=2", "linf.steps=40"], [], []),
+        (["odin.temperature=7"], ["odin.temperature=7"], []),
+    ],
+)
+def test_what_is_in_force_of_settings_is_what_they_come_to(suite, typed, said, constants):
+    settings = [parse(text) for text in typed]
+    assert suite.tasks["linf"].steps == 40
+    assert [setting.text for setting in in_force(settings, suite)] == said
+    changed, _ = apply(settings, suite, [ODIN])
+    assert list(changed_constants(suite, changed)) == constants

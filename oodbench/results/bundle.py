@@ -9,10 +9,15 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.sources.archives import DAMAGE
+from oodbench.statistics.repeatability import spread_of
 
 SUFFIX = ".zip"
 LARGEST = 64 * 2**20
@@ -96,3 +101,18 @@ def _opened(bundle: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(bundle)
     except (*DAMAGE, OSError, NotImplementedError) as error:
         raise OodbenchError(f"cannot read {bundle} as a zip archive ({error}): name a results folder") from error
+
+
+def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Scores as a bundle keeps them: float32, or as they are where some lie beyond what that can tell apart.
+
+    That is a question of their spread, too: scores close to 1 round to the same value long before they are equal, and
+    ties change every metric.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        small = numbers.astype(np.float32)
+    if not np.allclose(small, numbers, rtol=1e-6, atol=0, equal_nan=True):
+        return numbers
+    finite = np.isfinite(numbers)
+    moved = np.abs(small[finite] - numbers[finite])
+    return small if moved.size == 0 or moved.max() <= 1e-5 * spread_of(numbers[finite]) else numbers

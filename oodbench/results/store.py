@@ -22,7 +22,6 @@ from oodbench.basics.files import write_atomic
 from oodbench.basics.hdf5 import own_dataset
 from oodbench.results import bundle
 from oodbench.sources.archives import refuse_bomb
-from oodbench.statistics.repeatability import spread_of
 
 SCHEMA = 1
 """Bumped when the layout of a file changes; its presence is what tells our files from other HDF5 files."""
@@ -391,21 +390,6 @@ def _composed(
 
 def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
     if wanted == np.float32:
-        return in_float32(array)
+        return bundle.in_float32(array)
     found = array.astype(wanted, copy=False)
     return found if np.array_equal(found, array) else array  # there are more classes than numbers of that type
-
-
-def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Scores as a bundle keeps them: float32, or as they are where some lie beyond what that can tell apart.
-
-    That is a question of their spread, too: scores close to 1 round to the same value long before they are equal, and
-    ties change every metric.
-    """
-    with np.errstate(over="ignore", under="ignore"):
-        small = numbers.astype(np.float32)
-    if not np.allclose(small, numbers, rtol=1e-6, atol=0, equal_nan=True):
-        return numbers
-    finite = np.isfinite(numbers)
-    moved = np.abs(small[finite] - numbers[finite])
-    return small if moved.size == 0 or moved.max() <= 1e-5 * spread_of(numbers[finite]) else numbers

@@ -18,7 +18,7 @@ from oodbench.registry import code_of, discover
 from oodbench.results import bundle
 from oodbench.results.beside import clean_id, held_against
 from oodbench.results.folder import FAILED_ON, find, require
-from oodbench.results.store import Cell, Scores, in_float32
+from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.stale import stale, told
@@ -283,7 +283,7 @@ def _rows(
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             turned, unmoved = held_against(groups, group), clean_id(groups, group)
-            about["scores"] = digest(*(in_float32(side.scores).tobytes() for side in (turned, group)))
+            about["scores"] = digest(*(bundle.in_float32(side.scores).tobytes() for side in (turned, group)))
             sides = _side(turned, attacked=turned is not unmoved), _side(group), _side(unmoved)
             (id_side, ood_side, clean_side), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)

@@ -1,6 +1,7 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import pairwise
 from math import inf, nan
 
@@ -19,6 +20,7 @@ from oodbench.attacks.square import square
 from oodbench.attacks.starting_points import guesses
 from oodbench.basics.errors import NoGradientError
 from oodbench.basics.gradient import PerImage, value_and_gradient
+from oodbench.basics.memory import Portions
 from oodbench.basics.passes import Passes
 from oodbench.basics.randomness import generators_per_image, torch_generator
 from oodbench.networks.network import as_input, batch_size
@@ -172,10 +174,61 @@ def thorough(
         purpose: names seed and image set.
         ball: in which norm.
     """
-    size, ranks = batch_size(images.device, images.shape[-1]), Ranks(id_scores)
+    ranks = Ranks(id_scores)
+    top = float(np.quantile(id_scores, TOP, method="higher"))
+    climbs = partial(_climbs, goal, images, attacked, indices, epsilon, top, purpose, ball)
+    parts = list(Portions().each(len(images), climbs))
+    reached, free, short, long, blind = (torch.cat([part[name] for part in parts]) for name in CLIMBS)
+    over_radii = {share: torch.cat([part[_at(share)] for part in parts]) for share in RADII} | {1.0: short}
+    damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
+    return {
+        "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
+        "unbounded_auroc": float(1 - ranks.passed(free).mean()),
+        "radii": float(max(less - more for less, more in pairwise(damage))),
+        "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
+        "square": beaten(blind, reached, goal.enough),
+        "square_gain": ranks.gain(blind, reached),
+    }
+
+
+CLIMBS = ("reached", "free", "short", "long", "blind")
+"""The scores that `thorough` holds against each other, beside those at `RADII`."""
+
+
+def _at(share: float) -> str:
+    """What the climb at a share of the attack's radius is called."""
+    return f"at {share:g}"
+
+
+def _climbs(
+    goal: Goal,
+    images: Tensor,
+    attacked: Tensor,
+    indices: npt.NDArray[np.int64],
+    epsilon: int,
+    top: float,
+    purpose: str,
+    ball: type[Ball],
+    which: slice,
+) -> Mapping[str, Tensor]:
+    """The highest scores (n,) of some of the images that each of `CLIMBS` reaches, and those at `RADII`.
+
+    Args:
+        goal: of the detector, as for what follows up to `purpose` and `ball`: see `thorough`.
+        images: all of them.
+        attacked: the same after the attack.
+        indices: of each in its set.
+        epsilon: radius in 1/255.
+        top: a score from which on an unbounded climb may end.
+        purpose: names seed and image set.
+        ball: in which norm.
+        which: of the images are looked at.
+    """
+    images, attacked, indices = images[which], attacked[which], indices[which]
+    size = batch_size(images.device, images.shape[-1])
 
     def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
-        """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
+        """The highest scores (n,) that two rules of ascent reach, each in so many iterations."""
         score = goal.climbed(f"check/{purpose}")
         both = [
             judged(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball))
@@ -184,7 +237,7 @@ def thorough(
         return torch.maximum(*both)
 
     def judged(found: Ascent) -> Tensor:
-        """What a climb reached, (N,); of a random score by the draws that judge, of which it saw none."""
+        """What a climb reached, (n,); of a random score by the draws that judge, of which it saw none."""
         if goal.expected is None:
             return found.after
         with torch.no_grad():
@@ -193,27 +246,21 @@ def thorough(
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
     widest = ball.everything(images)
-    free = climbed(widest, SHORT, enough=float(np.quantile(id_scores, TOP, method="higher")))
-    short, long = climbed(epsilon, SHORT), climbed(epsilon, LONG)
-    over_radii = {share: climbed(min(share * epsilon, widest), SHORT) for share in RADII} | {1.0: short}
-    damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
-    generators = generators_per_image(indices, "square check", purpose)
     by_chance = square(
         goal.climbed(f"square check/{purpose}"),
         images,
         epsilon=epsilon,
         queries=QUERIES,
-        generators=generators,
+        generators=generators_per_image(indices, "square check", purpose),
         ball=ball,
     )
-    blind = judged(by_chance)
     return {
-        "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
-        "unbounded_auroc": float(1 - ranks.passed(free).mean()),
-        "radii": float(max(less - more for less, more in pairwise(damage))),
-        "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
-        "square": beaten(blind, reached, goal.enough),
-        "square_gain": ranks.gain(blind, reached),
+        "reached": reached,
+        "free": climbed(widest, SHORT, enough=top),
+        "short": climbed(epsilon, SHORT),
+        "long": climbed(epsilon, LONG),
+        "blind": judged(by_chance),
+        **{_at(share): climbed(min(share * epsilon, widest), SHORT) for share in RADII},
     }
 
 
@@ -241,12 +288,16 @@ def transferred(
 
         Neither is a number without donors.
     """
+    portions = Portions()
+
+    def some(pixels: Tensor, which: slice) -> Tensor:
+        return score(as_input(pixels[which]))
 
     def scored(images: npt.NDArray[np.uint8]) -> Tensor:
         pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
         with torch.no_grad():
             parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
-            return torch.cat([score(as_input(part)) for part in parts])
+            return torch.cat([found for part in parts for found in portions.each(len(part), partial(some, part))])
 
     best: Tensor | None = None
     for each in donors:

@@ -77,6 +77,23 @@ def test_a_score_that_cannot_be_climbed_even_with_everything_allowed(toy_images,
     assert found["unbounded_auroc"] == 1
 
 
+def test_what_does_not_fit_into_memory_is_checked_in_parts_to_the_same_figures(detector, toy_images, quick):
+    ids, three = detector.score(toy_images).detach().double().numpy(), toy_images[:3]
+    small = Goal.of(detector, lures=toy_images[:2])
+
+    def tight(images):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return detector.score(images)
+
+    goal = replace(small, score=tight)
+    common = (three, three, np.arange(3), 8, ids, "1/letters")
+    assert thorough(goal, *common) == pytest.approx(thorough(small, *common), abs=1e-6)
+    bytes_of = (three * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    asked = (bytes_of, [255 - bytes_of], ids, float("inf"), torch.device("cpu"))
+    assert transferred(tight, *asked) == pytest.approx(transferred(detector.score, *asked), abs=1e-6)
+
+
 def test_a_climb_that_does_worse_in_a_larger_ball_is_told(toy_images, quick, monkeypatch):
     """A narrow peak a little above the image, and no slope around it: only the smaller steps see it."""
     monkeypatch.setattr(checks, "SHORT", 2)

@@ -39,12 +39,11 @@ from oodbench.results import attacked_images
 from oodbench.results.conditions import Setup, shown
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.stale import stale
+from oodbench.statistics.honesty import CHECK
 from oodbench.suitefiles import settings
 from oodbench.tasks import ID_TASK, Task
 from oodbench.tasks.task import NORMS
 from oodbench.version import __version__
-
-CHECKS = "check_"
 
 Keep = Callable[[SetArrays, ImageSet], SetArrays]
 """What an archive has of a set, from all that there is of it and the images that it was made of."""
@@ -348,9 +347,9 @@ def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
     first = groups[0].attributes
     checks = {
         group.image_set: {
-            name.removeprefix(CHECKS): float(value)
+            name.removeprefix(CHECK): float(value)
             for name, value in group.attributes.items()
-            if name.startswith(CHECKS) and np.isfinite(float(value))
+            if name.startswith(CHECK) and np.isfinite(float(value))
         }
         for group in groups
     }

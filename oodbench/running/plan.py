@@ -21,6 +21,7 @@ from oodbench.running.request import Demands, Request
 from oodbench.scoring.attacking import attack_passes
 from oodbench.scoring.certified import bounding_passes
 from oodbench.scoring.smoothed import smoothing_passes
+from oodbench.statistics.honesty import CHECK
 from oodbench.suite import Suite
 from oodbench.suitefiles.settings import Setting
 from oodbench.tasks import ID_TASK, Certified, Clean, Smoothed, Task, constants
@@ -30,10 +31,10 @@ from oodbench.training.pretrained import Pretrained
 UNFINISHED = ".unfinished"
 """What the file of a training's state ends with, beside that of its network."""
 
-CHECKED = "check_square"
+CHECKED = f"{CHECK}square"
 """What is noted of an attack that `--checks full` tried others against."""
 
-TRANSFERRED = "check_transfer"
+TRANSFERRED = f"{CHECK}transfer"
 """What is noted of it once what other detectors were attacked with was tried, too, for which its images are at hand."""
 
 Pair = tuple[str, str]

@@ -26,6 +26,7 @@ from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.transfers import TRANSFERRED_FROM
 from oodbench.scoring.fitting import Fitted
 from oodbench.scoring.scored import Scored
+from oodbench.statistics.honesty import as_attributes
 from oodbench.tasks import ID_TASK, constants
 from oodbench.tasks.versions import Versions
 
@@ -122,7 +123,7 @@ class Records:
                     "stops_at": self._plan.task(pair).stops_at(),
                     "images_sha256": scored.images_sha256,
                     **self._draws(cell, pair),
-                    **{f"check_{name}": value for name, value in scored.checks.items()},
+                    **as_attributes(scored.checks),
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
                     **shown(self._scored_under()),
                 },
@@ -152,8 +153,8 @@ class Records:
             donors: SHA-256 of the images of each, by its file.
         """
         group = cell.cell.group(*pair)
-        named = {f"check_{name}": value for name, value in checks.items()} | {TRANSFERRED_FROM: json.dumps(donors)}
-        cell.cell.add(replace(group, attributes={**group.attributes, **named}), self._cell_attributes(cell, done=pair))
+        more: dict[str, str | float] = {**as_attributes(checks), TRANSFERRED_FROM: json.dumps(donors)}
+        cell.cell.add(replace(group, attributes={**group.attributes, **more}), self._cell_attributes(cell, done=pair))
 
     def note_failure(self, cell: CellPlan, why: str, doing: Pair | tuple[()]) -> None:
         """Leave word that the cell's detector failed, and at which group."""

@@ -191,7 +191,7 @@ def rows(found: Measured, detector: Detector, convention: str, intervals: bool) 
 
 def _side(scored: Scored, task: Task, attacked: bool = True) -> figures.Side:
     """As a run would store it, as far as figures and flags ask for it."""
-    checks = {f"check_{name}": value for name, value in scored.checks.items()}
+    checks = honesty.as_attributes(scored.checks)
     attributes = {"looks": scored.looks, "stops_at": task.stops_at(), **checks}
     return figures.Side(scored.scores, scored.extras, attributes, attacked, scored.extras.get("continued"))
 

@@ -11,6 +11,14 @@ import numpy.typing as npt
 
 from oodbench.metrics import Curve, auroc, auroc_ties, curve
 
+CHECK = "check_"
+"""In front of the name of what was measured with an attack, among the attributes of its scores."""
+
+
+def as_attributes(checks: Mapping[str, float]) -> dict[str, float]:
+    """What was measured with an attack, by name, as the attributes of its scores have it."""
+    return {f"{CHECK}{name}": value for name, value in checks.items()}
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -94,7 +102,7 @@ def measured(
     found = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
     found |= {name: float(np.mean(rows)) for name, rows in flagged_images(extras).items()}
     for name in FLAGS:
-        if isinstance(value := attributes.get(f"check_{name}"), float):
+        if isinstance(value := attributes.get(f"{CHECK}{name}"), float):
             found[name] = -value if FLAGS[name].tolerated < 0 else value
     return found
 

@@ -75,9 +75,8 @@ def _transfer(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machin
         names = [cell.detector.name for cell in network_plan.cells if any(mine.get(cell.cell.path, {}).values())]
         run = runs.get(number)
         if run is None and not (network_plan.given or network_plan.file.is_file()):
-            say(
-                f"{plan.suite.name}: {', '.join(names)}: not tried on other detectors' images: the network is not there"
-            )
+            for name in names:
+                say(f"{plan.suite.name}: {name}: not tried on other detectors' images: its network is not there")
             continue
         if names:
             say(f"{plan.suite.name}: {', '.join(names)}: tried on images that other detectors were attacked with")

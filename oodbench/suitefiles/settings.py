@@ -158,13 +158,16 @@ def in_force(settings: Sequence[Setting], suite: Suite) -> tuple[Setting, ...]:
 
 
 def changed_constants(before: Suite, suite: Suite) -> tuple[str, ...]:
-    """What of its tasks' constants a run changed, `task.constant=value` each, sorted, in whatever words it was said."""
-    changed = [
-        f"{name}.{constant}={getattr(task, constant)}"
+    """What of its tasks' constants a run changed, `task.constant=value` each, sorted, in whatever words it was said.
+
+    Tasks are called as `--set` takes them, so that a run of more radii or of the other side finds what there is.
+    """
+    changed = {
+        f"{asked_as(name)}.{constant}={getattr(task, constant)}"
         for name, task in suite.tasks.items()
         for constant in _field_names(type(task))
         if getattr(task, constant) != getattr(before.tasks[name], constant)
-    ]
+    }
     return tuple(sorted(changed))
 
 

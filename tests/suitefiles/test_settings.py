@@ -8,6 +8,7 @@ from oodbench.detectors.msp import MSP
 from oodbench.detectors.ntom import NTOM
 from oodbench.detectors.odin import ODIN
 from oodbench.suitefiles import suitefile
+from oodbench.suitefiles.selection import vary
 from oodbench.suitefiles.settings import apply, changed_constants, in_force, parse, texts
 
 
@@ -116,3 +117,16 @@ def test_what_is_in_force_of_settings_is_what_they_come_to(suite, typed, said, c
     assert [setting.text for setting in in_force(settings, suite)] == said
     changed, _ = apply(settings, suite, [ODIN])
     assert list(changed_constants(suite, changed)) == constants
+
+
+def test_constants_of_a_task_are_told_by_one_name_at_all_radii_and_sides(suite):
+    told = set()
+    for radii, side, text in (
+        ((8,), "out", "linf.steps=2"),
+        ((8, 16), "out", "linf.steps=2"),
+        ((), "both", "linf-both.steps=2"),
+    ):
+        varied = vary(suite, ["linf"], radii, side)
+        changed, _ = apply([parse(text)], varied, [MSP])
+        told.add(changed_constants(varied, changed))
+    assert told == {("linf.steps=2",)}

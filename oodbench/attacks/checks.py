@@ -192,7 +192,7 @@ def thorough(
 
 
 CLIMBS = ("reached", "free", "short", "long", "blind")
-"""The scores that `thorough` holds against each other, beside those at `RADII`."""
+"""The scores that `thorough` holds against each other: after the attack, and the highest of each climb but `RADII`."""
 
 
 def _at(share: float) -> str:
@@ -211,7 +211,7 @@ def _climbs(
     ball: type[Ball],
     which: slice,
 ) -> Mapping[str, Tensor]:
-    """The highest scores (n,) of some of the images that each of `CLIMBS` reaches, and those at `RADII`.
+    """Scores (n,) of some of the images, by name: after the attack ("reached"), and the highest that each climb finds.
 
     Args:
         goal: of the detector, as for what follows up to `purpose` and `ball`: see `thorough`.

@@ -31,7 +31,7 @@ from oodbench.training.pretrained import INDEX, NAME, Pretrained, sets_trained_o
 from oodbench.training.suite_network import build_network
 
 BY_WORD = "by the word of whoever kept it"
-"""Noted of a network that was not found by what would be trained today, after what of that nothing tells."""
+"""How the note of a network ends that `--by-its-word` took; before it stands what nothing tells of its training."""
 
 PLAIN = "plain"
 """What networks are called that are trained by cross-entropy on ID images alone, for many detectors."""

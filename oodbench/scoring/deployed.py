@@ -46,7 +46,7 @@ TRIED_SCORES = "tried"
 """The tensor of a file with what the detector said of these when it was written."""
 
 TOLERATED, NOTHING = 0.01, 1e-6
-"""How far such scores may lie from these elsewhere, as a share of their size, and where there is none."""
+"""How far such scores may lie from the stored ones: a share of the largest of these, a little where all are 0."""
 
 CALIBRATION = "calibration"
 """The tensor of a file with the scores of ID images that nothing has seen."""

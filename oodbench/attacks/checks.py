@@ -1,6 +1,7 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import inf, nan
@@ -86,35 +87,45 @@ def unsteadiness(score: PerImage, images: Tensor) -> float:
     return float((first - second).abs().max() / (high - low).clamp(min=1e-12))
 
 
-def outguessed(
-    goal: Goal,
-    images: Tensor,
-    attacked: Tensor,
-    indices: npt.NDArray[np.int64],
-    epsilon: int,
-    purpose: str,
-    ball: type[Ball] = LinfBall,
-) -> float:
-    """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
+@dataclass(frozen=True)
+class Attacked:
+    """Images before and after an attack, what it climbed, and how far it was allowed to go: what is checked.
 
-    Where an image has got far enough nothing beats it.
-
-    Args:
+    Attributes:
         goal: of the detector.
-        images: (N, C, H, W) in [0, 1], before the attack.
-        attacked: the same after it.
+        before: (N, C, H, W) in [0, 1].
+        after: the same, attacked.
         indices: (N,) of each in its set.
         epsilon: radius in 1/255.
         purpose: names seed and image set.
         ball: in which norm.
     """
-    reducer = Reducer(goal.score, images, epsilon, ball)
-    for _, points in guesses(
-        images, indices, around=ball(images, epsilon), count=GUESSES, lures=goal.lures, purpose=f"check/{purpose}"
-    ):
+
+    goal: Goal
+    before: Tensor
+    after: Tensor
+    indices: npt.NDArray[np.int64]
+    epsilon: int
+    purpose: str
+    ball: type[Ball] = LinfBall
+
+    def part(self, which: slice) -> "Attacked":
+        """Some of the images, attacked as they were."""
+        return replace(self, before=self.before[which], after=self.after[which], indices=self.indices[which])
+
+
+def outguessed(attacked: Attacked) -> float:
+    """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
+
+    Where an image has got far enough nothing beats it.
+    """
+    goal, images, purpose = attacked.goal, attacked.before, f"check/{attacked.purpose}"
+    reducer = Reducer(goal.score, images, attacked.epsilon, attacked.ball)
+    around = attacked.ball(images, attacked.epsilon)
+    for _, points in guesses(images, attacked.indices, around=around, count=GUESSES, lures=goal.lures, purpose=purpose):
         reducer.offer(points)
     with torch.no_grad():
-        return beaten(reducer.best, goal.score(attacked), goal.enough)
+        return beaten(reducer.best, goal.score(attacked.after), goal.enough)
 
 
 def beaten(others: Tensor, reached: Tensor, enough: float) -> float:
@@ -144,17 +155,12 @@ class Ranks:
         return float(np.maximum(self.passed(others) - self.passed(reached), 0).mean())
 
 
-def thorough(
-    goal: Goal,
-    images: Tensor,
-    attacked: Tensor,
-    indices: npt.NDArray[np.int64],
-    epsilon: int,
-    id_scores: npt.NDArray[np.float64],
-    purpose: str,
-    ball: type[Ball] = LinfBall,
-) -> Mapping[str, float]:
+def thorough(attacked: Attacked, id_scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
     """What other attacks would have reached, on request since they cost much.
+
+    Args:
+        attacked: what is checked.
+        id_scores: (M,), clean.
 
     Returns:
         unbounded: share of the images that pass the ID median when everything is allowed.
@@ -163,21 +169,10 @@ def thorough(
         steps: how much more of the ID scores the images pass after 500 iterations than after 100, on average.
         square: share of the images on which random search without gradients, 5,000 queries, beats the attack.
         square_gain: by how much the AUROC would be lower with what that found.
-
-    Args:
-        goal: of the detector.
-        images: (N, C, H, W) in [0, 1], before the attack.
-        attacked: the same after it.
-        indices: (N,) of each in its set.
-        epsilon: radius in 1/255.
-        id_scores: clean.
-        purpose: names seed and image set.
-        ball: in which norm.
     """
     ranks = Ranks(id_scores)
     top = float(np.quantile(id_scores, TOP, method="higher"))
-    climbs = partial(_climbs, goal, images, attacked, indices, epsilon, top, purpose, ball)
-    parts = list(Portions().each(len(images), climbs))
+    parts = list(Portions().each(len(attacked.before), lambda which: _climbs(attacked.part(which), top)))
     reached, free, short, long, blind = (torch.cat([part[name] for part in parts]) for name in CLIMBS)
     over_radii = {share: torch.cat([part[_at(share)] for part in parts]) for share in RADII} | {1.0: short}
     damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
@@ -186,7 +181,7 @@ def thorough(
         "unbounded_auroc": float(1 - ranks.passed(free).mean()),
         "radii": float(max(less - more for less, more in pairwise(damage))),
         "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
-        "square": beaten(blind, reached, goal.enough),
+        "square": beaten(blind, reached, attacked.goal.enough),
         "square_gain": ranks.gain(blind, reached),
     }
 
@@ -200,58 +195,39 @@ def _at(share: float) -> str:
     return f"at {share:g}"
 
 
-def _climbs(
-    goal: Goal,
-    images: Tensor,
-    attacked: Tensor,
-    indices: npt.NDArray[np.int64],
-    epsilon: int,
-    top: float,
-    purpose: str,
-    ball: type[Ball],
-    which: slice,
-) -> Mapping[str, Tensor]:
-    """Scores (n,) of some of the images, by name: after the attack ("reached"), and the highest that each climb finds.
+def _climbs(attacked: Attacked, top: float) -> Mapping[str, Tensor]:
+    """Scores (N,) by name: after the attack ("reached"), and the highest that each climb finds.
 
-    Args:
-        goal: of the detector, as for what follows up to `purpose` and `ball`: see `thorough`.
-        images: all of them.
-        attacked: the same after the attack.
-        indices: of each in its set.
-        epsilon: radius in 1/255.
-        top: a score from which on an unbounded climb may end.
-        purpose: names seed and image set.
-        ball: in which norm.
-        which: of the images are looked at.
+    An unbounded climb may end at the score `top`.
     """
-    images, attacked, indices = images[which], attacked[which], indices[which]
+    goal, images, epsilon, ball = attacked.goal, attacked.before, attacked.epsilon, attacked.ball
     size = batch_size(images.device, images.shape[-1])
 
     def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
-        """The highest scores (n,) that two rules of ascent reach, each in so many iterations."""
-        score = goal.climbed(f"check/{purpose}")
+        """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
+        score = goal.climbed(f"check/{attacked.purpose}")
         both = [
-            judged(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball))
+            counted(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball))
             for rule in (apgd, adam)
         ]
         return torch.maximum(*both)
 
-    def judged(found: Ascent) -> Tensor:
-        """What a climb reached, (n,); of a random score by the draws that judge, of which it saw none."""
+    def counted(found: Ascent) -> Tensor:
+        """The scores (N,) a climb reached; a random score's by draws that the climb did not see."""
         if goal.expected is None:
             return found.after
         with torch.no_grad():
             return torch.cat([goal.score(part) for part in torch.split(found.images, size)]).double()
 
     with torch.no_grad():
-        reached = torch.cat([goal.score(part) for part in torch.split(attacked, size)])
+        reached = torch.cat([goal.score(part) for part in torch.split(attacked.after, size)])
     widest = ball.everything(images)
     by_chance = square(
-        goal.climbed(f"square check/{purpose}"),
+        goal.climbed(f"square check/{attacked.purpose}"),
         images,
         epsilon=epsilon,
         queries=QUERIES,
-        generators=generators_per_image(indices, "square check", purpose),
+        generators=generators_per_image(attacked.indices, "square check", attacked.purpose),
         ball=ball,
     )
     return {
@@ -259,7 +235,7 @@ def _climbs(
         "free": climbed(widest, SHORT, enough=top),
         "short": climbed(epsilon, SHORT),
         "long": climbed(epsilon, LONG),
-        "blind": judged(by_chance),
+        "blind": counted(by_chance),
         **{_at(share): climbed(min(share * epsilon, widest), SHORT) for share in RADII},
     }
 

@@ -12,7 +12,16 @@ from torch import Tensor
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal, passes_a_look
 from oodbench.attacks.balls import BALLS
-from oodbench.attacks.checks import LOOKS, THOROUGH, THOROUGH_IMAGES, gradient_error, outguessed, thorough, unsteadiness
+from oodbench.attacks.checks import (
+    LOOKS,
+    THOROUGH,
+    THOROUGH_IMAGES,
+    Attacked,
+    gradient_error,
+    outguessed,
+    thorough,
+    unsteadiness,
+)
 from oodbench.basics.memory import Portions
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import Advance, Stopwatch, progress, spend
@@ -207,11 +216,12 @@ def _continued(
 
 def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
     """What a few images, float (B, C, H, W) before and after the attack, tell of it."""
-    goal, epsilon, ball = attack.goal, attack.task.epsilon, BALLS[attack.task.norm]
+    goal, task = attack.goal, attack.task
+    few = Attacked(goal, before, after, indices[: len(before)], task.epsilon, attack.purpose, BALLS[task.norm])
     return {
         "gradient_error": gradient_error(goal.score, before),
         "unsteadiness": unsteadiness(goal.score, before),
-        "outguessed": outguessed(goal, before, after, indices[: len(before)], epsilon, attack.purpose, ball),
+        "outguessed": outguessed(few),
     }
 
 
@@ -228,6 +238,6 @@ def thorough_checks(
     epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
     cost = THOROUGH.both / THOROUGH.forward
     with progress(f"checking {images.name}", passes, "passes", cost) as advance, exact(attack.detector.network):
-        goal = attack.goal.watched(advance)
-        ball = BALLS[attack.task.norm]
-        return thorough(goal, as_input(pixels), as_input(after), indices, epsilon, id_scores, attack.purpose, ball)
+        goal, ball = attack.goal.watched(advance), BALLS[attack.task.norm]
+        attacked = Attacked(goal, as_input(pixels), as_input(after), indices, epsilon, attack.purpose, ball)
+        return thorough(attacked, id_scores)

@@ -6,6 +6,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+LONGEST = 300
+"""Letters of what a file of anybody's says of itself that are shown."""
+
+
+def excerpt(text: str) -> str:
+    """What a file of anybody's says of itself: the beginning, without letters that command a terminal."""
+    return "".join(letter for letter in text if letter.isprintable())[:LONGEST]
+
+
 def printable(text: str) -> str:
     """A name from a file or an archive of anybody's, in which nothing commands a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

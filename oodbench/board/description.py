@@ -10,6 +10,7 @@ from typing import Any
 from oodbench.attacks.balls import BALLS
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.strict_dataclasses import DeclarationError, build
+from oodbench.basics.words import excerpt
 from oodbench.images.imageset import is_name
 from oodbench.tasks.task import L2_MOST, NORMS
 
@@ -217,7 +218,7 @@ def read(raw: bytes) -> Description:
             raise ValueError(f"its schema is {str(table.get('schema'))[:20]!r}, this oodbench reads {SCHEMA}")
         return build(Description, table)
     except (ValueError, RecursionError, DeclarationError, TypeError) as error:
-        said = "".join(letter for letter in " ".join(str(error).split()) if letter.isprintable())[:300]
+        said = excerpt(" ".join(str(error).split()))
         raise RefusedError(f"its evidence.json says nothing that can be checked ({said})") from error
 
 

@@ -18,12 +18,16 @@ from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.files import atomic
+from oodbench.basics.words import excerpt
 from oodbench.images.imageset import is_name
 from oodbench.images.numbered import MOST, numbered
 from oodbench.networks.of_features import FeatureNetwork, Made
 
 FORMAT = "oodbench-features-1"
 """What metadata say under "format"; the number changes when a reader of before would misread the file."""
+
+TRAINED_SEED = "trained_seed"
+"""Where metadata say with which seed the network was trained; a run on the pack has a seed of its own."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -97,9 +101,11 @@ class FeaturePack:
 
     @property
     def title(self) -> str:
-        """For people: its name, its digest, and with what it was made."""
-        made = f", made on {self.about['made_on']}" if self.about.get("made_on") else ""
-        return f"{self.path.name} (SHA-256 {self.sha256[:16]}...{made})"
+        """For people: its name, its digest, with which seed the network was trained, and with what it was made."""
+        seed, place = (excerpt(self.about.get(name, "")) for name in (TRAINED_SEED, "made_on"))
+        trained = f", of a network trained with seed {seed}" if seed else ""
+        made = f", made on {place}" if place else ""
+        return f"{self.path.name} (SHA-256 {self.sha256[:16]}...{trained}{made})"
 
     def network(self) -> FeatureNetwork:
         """What stands for the network."""
@@ -244,7 +250,7 @@ class _Reader:
         fingerprint = described.get("fingerprint") or digest_of(logits, features, labels)
         if not isinstance(fingerprint, str) or len(fingerprint) > 200:
             raise self._wrong(f"the fingerprint of {name!r} is no text", "write a SHA-256, or leave it out")
-        source = "".join(letter for letter in str(described.get("source", "")) if letter.isprintable())[:300]
+        source = excerpt(str(described.get("source", "")))
         return FeatureSet(Made(logits, features), labels, fingerprint, source, self._size(name, described), indices)
 
     def _size(self, name: str, described: Mapping[str, Any]) -> tuple[int, int]:

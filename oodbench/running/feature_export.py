@@ -95,6 +95,7 @@ def export(
     here = shown(request.machinery.setup)
     about = {
         **{name: provenance[name] for name in KEPT if name in provenance},
+        feature_packs.TRAINED_SEED: provenance.get(network_provenance.SEED, ""),
         network_provenance.TRAINED_ON: network_provenance.trained_on(network_plan.file),
         SUITE: suite_text(suite),
         "network_digest": checkpoints.weights_digest(network),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import excerpt
 from oodbench.detector import Tuning
 from oodbench.networks import checkpoints
 from oodbench.objective import Objective
@@ -15,7 +16,7 @@ from oodbench.results.conditions import IN_WEIGHTS, Setup, keyed, place
 from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
 
-TRAINED_ON = "trained_on"
+TRAINED_ON, SEED = "trained_on", "seed"
 LIMIT = "limit"
 """How many images it was trained on, where a run took only some (`--limit`)."""
 
@@ -30,9 +31,6 @@ NO_OUTLIERS = "no outliers"
 ID_IMAGES, OUTLIERS = "id_images", "outliers"
 """What a detector is tuned on."""
 
-LONGEST = 300
-"""Letters of what a file from anywhere says that are shown."""
-
 
 def trained_on(file: Path) -> str:
     """Where and with what the network in `file` was trained, for people; "" where the file does not say it."""
@@ -40,7 +38,7 @@ def trained_on(file: Path) -> str:
     said = about.get(TRAINED_ON, "")
     if not said and "hardware" in about and "torch" in about:
         said = place(about["hardware"], about["torch"])
-    return "".join(letter for letter in said if letter.isprintable())[:LONGEST]
+    return excerpt(said)
 
 
 def together(places: Sequence[str]) -> str:

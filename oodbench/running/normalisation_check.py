@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.basics.words import excerpt
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import resident
@@ -62,7 +63,7 @@ def doubt(
     said = metadata(file).get("network", "")
     if said.startswith(f"NetworkSpec(name={spec.name!r},") and said != spec.trained_as:
         return (
-            f"checkpoint {file.name} says that it was trained as {_shown(said)}, and the suite has {spec}: give both "
+            f"checkpoint {file.name} says that it was trained as {excerpt(said)}, and the suite has {spec}: give both "
             "one mean and std under [network] in the suite's file"
         )
     if right >= FAR or test.unlabelled:
@@ -105,7 +106,3 @@ def _right(network: Network, detector: Detector, some: ImageSet, pair: Pair, dev
         for pixels, labels in images.in_turn(groups):
             right += int((detector.predict(network.represent(instead(pixels))) == labels).sum())
     return right / max(int((some.labels >= 0).sum()), 1)
-
-
-def _shown(text: str) -> str:
-    return "".join(letter for letter in text if letter.isprintable())[:200]

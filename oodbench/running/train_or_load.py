@@ -102,7 +102,7 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         "network": suite.network.trained_as,
         "recipe": repr(suite.training),
         "id_train": suite.id.train,
-        "seed": str(plan.seed),
+        network_provenance.SEED: str(plan.seed),
         **({network_provenance.LIMIT: str(plan.image_sets.limit)} if plan.image_sets.limit else {}),
         "seconds": f"{history.seconds:.1f}",
         **here,

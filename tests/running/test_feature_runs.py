@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 
 import oodbench as ood
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.networks import feature_packs
 
 ON = ("--suite", "digits-adv", "--pretrained", "--only", "letters", "--limit", "200")
+PLAIN = Path(ood.__file__).parents[1] / "results/reference/networks/digits/plain.safetensors"
 METHODS = ("msp", "knn", "klm", "react")
 """From logits; fitted on features; tuned on held-out images; with the weights of the last layer."""
 
@@ -51,6 +53,7 @@ def test_scores_of_a_pack_are_those_of_the_images_to_the_last_bit(oodbench):
         for name in ("suite_fingerprint", "network_digest", "parameters", "trained_on", "network"):
             assert about[name] == about_images[name]
         assert about["features"].startswith("digits.features (SHA-256 ")
+        assert ", of a network trained with seed 1, made on " in about["features"]
     out = oodbench("table", "pack", "--long")[1]
     assert "features digits.features" in out
     assert "Not scored from images, but from what a network made of them before: feature pack digits.features" in out
@@ -58,6 +61,13 @@ def test_scores_of_a_pack_are_those_of_the_images_to_the_last_bit(oodbench):
         "everything is there already"
         in oodbench("run", "--features", "digits.features", *named("knn"), "--out", "pack")[2]
     )
+
+
+def test_a_pack_says_the_seed_of_its_network_and_not_that_of_the_command(oodbench):
+    kept = str(PLAIN)
+    pack = ("--suite", "digits", "--checkpoint", kept, "--limit", "20", "--no-train", "--seed", "3")
+    assert oodbench("features", *pack, "-o", "a.features")[0] == 0
+    assert feature_packs.read(Path("a.features")).about["trained_seed"] == "1"
 
 
 @pytest.fixture

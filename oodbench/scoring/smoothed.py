@@ -164,9 +164,11 @@ def _smoothed(
             for scores, kept in zip(scores_together(detectors, copies, draws, where), found, strict=True):
                 kept[number] = scores.numpy()
             advance(len(images))
-        predicted = predictions(detectors[0], detectors[0].network.represent(images), len(images)).cpu().numpy()
+        plain = detectors[0].network.represent(images)
+        predicted = [predictions(detector, plain, len(images)).cpu().numpy() for detector in detectors]
     share = clock.seconds / len(detectors)
-    return [replace(_of(kept, task, predicted, count), seconds=share) for kept in found]
+    both = zip(found, predicted, strict=True)
+    return [replace(_of(kept, task, classes, count), seconds=share) for kept, classes in both]
 
 
 def _of(scores: Floats, task: Smoothed, predicted: npt.NDArray[np.int64], count: int) -> Scored:

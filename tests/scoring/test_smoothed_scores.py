@@ -95,6 +95,23 @@ def test_batches_parts_and_other_detectors_change_nothing(monkeypatch):
     np.testing.assert_allclose(scores_of(fitted(), images, task).scores, once.scores, atol=1e-4)
 
 
+def test_each_detector_over_a_network_predicts_for_itself():
+    class Contrary(Linear):
+        """Names the other of the two classes."""
+
+        name = "contrary"
+
+        def predict(self, representation):
+            return 1 - super().predict(representation)
+
+    network = Pixels()
+    detectors = [Linear(), Contrary()]
+    for detector in detectors:
+        detector.attach(network, 2)
+    one, other = score_smoothed(detectors, pictures(5), Smoothed(draws=300), "1/toys", CPU, 5)
+    assert (one.predictions + other.predictions == 1).all()
+
+
 def test_a_score_that_draws_gets_new_draws_with_each_copy():
     task, images = Smoothed(sigma=0.01, draws=300, radii=(1,), confidence=0.5), pictures(3)
     scored = scores_of(fitted(Shaken()), images, task)

@@ -180,7 +180,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     said: list[str] = []
     leave_out = said.append if config.detectors == benchmarking.ALL else None
     with untouched(used):
-        fitted = benchmarking.fitted(asked, used, count, seen, where, leave_out)
+        fitted = benchmarking.fitted(asked, used, count, seen, tried, leave_out)
         setting = Setting(tested, sets, task, config.seed, where, config.convention, config.intervals)
         measured = benchmarking.measured(fitted, setting, leave_out)
     for frame in measured:

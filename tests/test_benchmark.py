@@ -51,6 +51,32 @@ def values(frame, **where):
     return frame.set_index(["detector", "task", "ood", "metric"])["value"]
 
 
+class Rejecting(Shallow):
+    """An eleventh output, which is no class."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(256, 11)
+
+
+def test_outputs_that_are_no_class_are_taken_for_none():
+    network, by_name = Rejecting().eval(), {"letters": LETTERS}
+    with pytest.raises(OodbenchError, match="msp takes all 11 outputs of the network for ID classes, and there are 10"):
+        oodbench.benchmark(network, TEST, by_name, detectors=["msp"], classes=10)
+    with pytest.raises(OodbenchError, match="atom needs a network with 10 outputs, the 9 ID classes and 1 more"):
+        oodbench.benchmark(network, TEST.part(TEST.labels < 9), by_name, detectors=["atom"], classes=9)
+    with pytest.raises(OodbenchError, match="msp takes all 11 outputs"):
+        oodbench.fit(network, "msp", images=tensor(TEST), classes=10)
+    found = oodbench.benchmark(network, TEST, by_name, detectors=["energy"], classes=10)
+    with torch.no_grad():
+        energies = [torch.logsumexp(network(tensor(one))[:, :10].double(), 1).numpy() for one in (TEST, LETTERS)]
+    assert values(found)["energy", "clean", "letters", "auroc"] == pytest.approx(all_metrics(*energies)["auroc"])
+    with pytest.warns(OodbenchWarning, match="msp is left out: msp takes all 11 outputs"):
+        everything = oodbench.benchmark(network, TEST, by_name, detectors="all", classes=10)
+    assert "energy" in set(everything["detector"])
+    assert "msp" not in set(everything["detector"])
+
+
 def test_scores_are_those_of_the_module_by_hand():
     found = oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors=["energy", "msp"])
     with torch.no_grad():

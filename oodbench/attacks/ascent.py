@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks.balls import Ball, LinfBall
-from oodbench.basics.gradient import PerImage, value_and_gradient
+from oodbench.attacks.slope import value_and_slope
+from oodbench.basics.gradient import PerImage
 
 EARLY = 10
 """Iterations after which an ascent that finds nothing more is suspicious."""
@@ -73,7 +74,7 @@ def summit(objective: PerImage, around: Ball, points: Tensor, batch: int = 64) -
     for rows in torch.split(torch.arange(len(points), device=points.device), batch):
         if not len(rows):
             continue  # split makes one part of nothing
-        _, gradient = value_and_gradient(objective, points[rows])
+        _, gradient = value_and_slope(objective, points[rows])
         found.append(around.of(rows).arrived(points[rows], gradient))
     return torch.cat(found)
 
@@ -189,7 +190,7 @@ def ascend(
         if room and len(waiting):
             climbers = climbers.with_more(going.enter(waiting[:room], begin[waiting[:room]]))
             waiting = waiting[room:]
-        value, gradient = value_and_gradient(objective, climbers.current)
+        value, gradient = value_and_slope(objective, climbers.current)
         value = value.double().nan_to_num(-inf, inf, -inf)
         fresh = climbers.iteration == 0
         if fresh.any():

@@ -241,7 +241,10 @@ class L2Ball(Ball):
         given = torch.where(points.isnan(), self.images, points.to(self.images))
         change = self.project(given).double() * 255 - clean
         size = change.abs().flatten(1)
-        size = torch.where((size - size.round()).abs() < ON_LEVEL, size.round(), size)
+        meant = torch.where((size - size.round()).abs() < ON_LEVEL, size.round(), size)
+        longer = meant.floor().square().sum(1, keepdim=True) > self.epsilon**2
+        # Where all that is a hair below a level was not meant to be it, the ball would be left.
+        size = torch.where(longer, (size - ON_LEVEL).clamp(min=0), meant)
         down = size.floor()
         part = size - down
         order = part.argsort(dim=1, descending=True, stable=True)
@@ -275,6 +278,9 @@ ON_LEVEL = 1e-4
 ROUNDING = 1e-3
 """Share of a squared length that float32 pixels do not know, if they all change by less than a level."""
 
+SQUARED = 1e-18
+"""A length below this, or above its inverse, has a square that float32 cannot hold."""
+
 BALLS: Mapping[str, type[Ball]] = {one.norm: one for one in (LinfBall, L2Ball)}
 """By norm."""
 
@@ -282,6 +288,10 @@ BALLS: Mapping[str, type[Ball]] = {one.norm: one for one in (LinfBall, L2Ball)}
 def _length(change: Tensor) -> Tensor:
     """Euclidean lengths (N, 1, 1, 1) of (N, C, H, W), none below the smallest number."""
     lengths: Tensor = torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
+    lost = ~((lengths > SQUARED) & (lengths < 1 / SQUARED))
+    if lost.any():
+        exact = torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+        lengths = torch.where(lost, exact.to(lengths), lengths)
     return lengths.clamp(min=torch.finfo(change.dtype).tiny)
 
 

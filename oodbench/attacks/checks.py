@@ -1,6 +1,6 @@
 """Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -32,8 +32,9 @@ LOOKS, DIRECTIONS = 64, 4
 GUESSES = 8
 """Corners, as many points and as many lures that an attack is held against."""
 
-STRIDE = 0.1 / 255
-"""How far a difference quotient reaches to both sides, in pixel space."""
+STRIDE, LONG_STRIDE = 0.1 / 255, 0.5 / 255
+"""How far a difference quotient reaches to both sides, in pixel space: along the gradient, and along drawn signs, which
+move a score far less."""
 
 THOROUGH_IMAGES = 100
 
@@ -60,21 +61,62 @@ def gradient_error(score: PerImage, images: Tensor) -> float:
         score: as it is attacked.
         images: (N, C, H, W) in [0, 1].
     """
+    errors = []
+    for half, gradient, rise_along in _directions(score, images, STRIDE):
+        direction = gradient.sign() * (half < 0.5)
+        slope, rise = _along(direction, gradient), rise_along(direction)
+        errors.append(((rise - slope).abs() / slope)[slope > 0])
+    return _median(errors)
+
+
+def gradient_missing(score: PerImage, images: Tensor) -> float:
+    """Median share of what a score does along drawn signs that its gradient does not tell.
+
+    A gradient that reaches the images through some of their values alone is right along itself, and `gradient_error`
+    sees nothing. Along signs that are drawn for every value, it tells too little. Not a number where there is no
+    gradient, or where the score does not move.
+
+    Args:
+        score: as it is attacked.
+        images: (N, C, H, W) in [0, 1].
+    """
+    shares = []
+    for drawn, gradient, rise_along in _directions(score, images, LONG_STRIDE):
+        direction = (drawn - 0.5).sign()
+        slope, rise = _along(direction, gradient), rise_along(direction)
+        shares.append(((rise - slope).abs() / rise.abs())[rise != 0])
+    return _median(shares)
+
+
+def _directions(
+    score: PerImage, images: Tensor, stride: float
+) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]]:
+    """`DIRECTIONS` times numbers drawn from [0, 1), (N, C, H, W), the gradient, and the slope (N,) that a difference
+    over so long a `stride` to both sides has along a direction; nothing where there is no gradient.
+    """
+    images, generator = images.clamp(stride, 1 - stride), torch_generator("gradient check")  # both sides are images
     try:
         _, gradient = value_and_gradient(score, images)
     except NoGradientError:
-        return float("nan")
-    errors, generator = [], torch_generator("gradient check")
+        return
+
+    @torch.no_grad()
+    def rise_along(direction: Tensor) -> Tensor:
+        return (score(images + stride * direction) - score(images - stride * direction)).double() / (2 * stride)
+
     for _ in range(DIRECTIONS):
-        half = torch.rand(images.shape, generator=generator).to(images.device) < 0.5
-        direction = gradient.sign() * half
-        slope = (gradient * direction).flatten(1).sum(1).double()
-        with torch.no_grad():
-            rise = (score(images + STRIDE * direction) - score(images - STRIDE * direction)).double() / (2 * STRIDE)
-        steep = slope > 0
-        errors.append(((rise - slope).abs() / slope)[steep])
-    together = torch.cat(errors)
-    return float(together.median()) if len(together) else float("nan")
+        yield torch.rand(images.shape, generator=generator).to(images.device), gradient, rise_along
+
+
+def _along(direction: Tensor, gradient: Tensor) -> Tensor:
+    """The slope (N,), in float64, of a direction (N, C, H, W)."""
+    return (gradient * direction).flatten(1).sum(1).double()
+
+
+def _median(parts: Sequence[Tensor]) -> float:
+    """Of all numbers in `parts`; not a number where there are none."""
+    together = torch.cat([*parts, torch.empty(0)]) if parts else torch.empty(0)
+    return float(together.median()) if len(together) else nan
 
 
 def unsteadiness(score: PerImage, images: Tensor) -> float:

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
 from oodbench.attacks.balls import require_unit_range
-from oodbench.basics.gradient import PerImage, value_and_gradient
+from oodbench.attacks.slope import value_and_slope
+from oodbench.basics.gradient import PerImage
 
 
 def random_start(uniform: Tensor, epsilon: int) -> Tensor:
@@ -56,7 +57,7 @@ def pgd(
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
-        value, gradient = value_and_gradient(objective, current / 255)
+        value, gradient = value_and_slope(objective, current / 255)
         keep_better(current, value, iteration)
         stuck = nowhere(gradient) if iteration == 0 else stuck
         broken |= not_a_number(gradient)

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
 from oodbench.attacks.balls import L2Ball
-from oodbench.basics.gradient import PerImage, value_and_gradient
+from oodbench.attacks.slope import value_and_slope
+from oodbench.basics.gradient import PerImage
 
 
 def pgd_l2(
@@ -45,7 +46,7 @@ def pgd_l2(
 
     current = images if start is None else around.project(start)
     for iteration in range(steps):
-        value, gradient = value_and_gradient(objective, current)
+        value, gradient = value_and_slope(objective, current)
         keep_better(current, value, iteration)
         stuck = nowhere(gradient) if iteration == 0 else stuck
         broken |= not_a_number(gradient)

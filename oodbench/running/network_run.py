@@ -21,7 +21,7 @@ from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.headless import NoLogitsError
-from oodbench.networks.network import Network, batch_size
+from oodbench.networks.network import Network, as_input, batch_size
 from oodbench.networks.of_features import NotInPackError
 from oodbench.results.store import Role
 from oodbench.running import label_check, normalisation_check, transfers
@@ -31,10 +31,11 @@ from oodbench.running.records import Records
 from oodbench.running.request import Machinery
 from oodbench.running.transfers import Untried
 from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
-from oodbench.scoring.batches import exact
+from oodbench.scoring.batches import batches, exact
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Fitted, fit
+from oodbench.scoring.other_outputs import TRIED, require_class_outputs
 from oodbench.scoring.scored import Scored, joined, refuse_constant
 from oodbench.scoring.smoothed import at_new_places, attack_on, attacked_at_each, parts, score_smoothed
 from oodbench.tasks import ID_TASK, Certified, Smoothed, Task
@@ -100,6 +101,9 @@ class NetworkRun:
         detectors = [cell.detector for cell in cells]
         classes, shown = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
         fitted = self._team.together(lambda: fit(detectors, self._network, classes, shown))
+        if self._plan.image_sets.pack:  # any other network is built with as many outputs as are needed
+            first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIED)), self._device))
+            require_class_outputs(detectors, self._network, classes, as_input(first))
         spend(sum(self._plan.tuning(detector).both for detector in detectors))
         return fitted
 

@@ -18,6 +18,7 @@ from oodbench.attacks.checks import (
     THOROUGH_IMAGES,
     Attacked,
     gradient_error,
+    gradient_missing,
     outguessed,
     thorough,
     unsteadiness,
@@ -220,6 +221,7 @@ def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> 
     few = Attacked(goal, before, after, indices[: len(before)], task.epsilon, attack.purpose, BALLS[task.norm])
     return {
         "gradient_error": gradient_error(goal.score, before),
+        "gradient_missing": gradient_missing(goal.score, before),
         "unsteadiness": unsteadiness(goal.score, before),
         "outguessed": outguessed(few),
     }

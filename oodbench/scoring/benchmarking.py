@@ -23,15 +23,13 @@ from oodbench.objective import Objective
 from oodbench.registry import Registry
 from oodbench.scoring.evaluating import Bench, rows
 from oodbench.scoring.fitting import FittingImages, fit
+from oodbench.scoring.other_outputs import TRIED, require_class_outputs, require_reject_outputs
 from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import handed
 from oodbench.tasks import ID_TASK, Task
 
 ALL = "all"
 """In place of names: every detector that needs no training of its own."""
-
-TRIED = 4
-"""Images that a network is tried on before anything else."""
 
 Asked = str | Detector
 
@@ -95,7 +93,7 @@ def fitted(
     network: Network,
     classes: int,
     learned: Learned,
-    device: torch.device,
+    tried: torch.Tensor,
     leave_out: LeaveOut | None,
 ) -> list[Detector]:
     """Those of `detectors` that can be fitted on `network`, fitted.
@@ -105,17 +103,21 @@ def fitted(
         network: on the device.
         classes: of ID images, its first outputs.
         learned: what there is to learn from.
-        device: where it is learned.
+        tried: a few images, as the network takes them.
         leave_out: told of each detector that cannot be fitted, and why; None where that is an error.
 
     Raises:
         OodbenchError: a detector cannot be fitted.
     """
-    shown = learned.on(device)
-    if leave_out is None:
-        require_outputs(detectors, network, classes)
+    shown = learned.on(tried.device)
+
+    def fit_all(several: Sequence[Detector]) -> None:
+        require_reject_outputs(several, network, classes, tried)
+        fit(several, network, classes, shown)
+        require_class_outputs(several, network, classes, tried)
+
     try:
-        fit(detectors, network, classes, shown)
+        fit_all(detectors)
     except OodbenchError:
         if leave_out is None:
             raise
@@ -124,22 +126,12 @@ def fitted(
     found = []
     for one in detectors:  # one that cannot must not keep the others from it
         try:
-            fit([one], network, classes, shown)
+            fit_all([one])
         except OodbenchError as error:
             leave_out(f"{one.name} is left out: {error}")
         else:
             found.append(one)
     return found
-
-
-def require_outputs(detectors: Sequence[Detector], network: Network, classes: int) -> None:
-    """OodbenchError for a detector that needs reject outputs, on a network that has none."""
-    for one in detectors:
-        more = one.objective().reject_outputs
-        if more and network.head.out_features < classes + more:
-            raise OodbenchError(
-                f"{one.name} needs a network with {more} more outputs, which it trains itself: `oodbench run` does that"
-            )
 
 
 def require_gradient(network: Network, images: torch.Tensor, task: Task) -> None:

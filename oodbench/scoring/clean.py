@@ -54,23 +54,25 @@ def score_versions(
         return _looked_at_again(detectors, again, images.indices, purpose, scored, portions, images.name)
 
 
-def score_floats(detector: Detector, images: Tensor, where: str, purpose: str, device: torch.device) -> Scored:
+def score_floats(
+    detector: Detector, images: Tensor, indices: Indices, where: str, purpose: str, device: torch.device
+) -> Scored:
     """Scores of images as they are, float (N, C, H, W) in [0, 1], of a set called `where`: not on the 8-bit grid.
 
-    What is random in a score is drawn by `purpose`, which names seed and set, and by an image's place.
+    What is random in a score is drawn by `purpose`, which names seed and set, and by an image's number in `indices`.
 
     Raises:
         OodbenchError: as `score_versions`.
     """
     parts: list[Scored] = []
-    portions, places = Portions(), np.arange(len(images))
+    portions = Portions()
     size = batch_size(device, images.shape[-1])
     with exact(detector.network), torch.no_grad():
         for start in range(0, len(images), size):
-            batch, indices = images[start : start + size].to(device), places[start : start + size]
-            parts += portions.each(len(batch), partial(_portion, detector, batch, indices, purpose, where))
+            batch, some = images[start : start + size].to(device), indices[start : start + size]
+            parts += portions.each(len(batch), partial(_portion, detector, batch, some, purpose, where))
         (scored,) = _looked_at_again(
-            [detector], lambda rows: images[rows].to(device), places, purpose, [joined(parts)], portions, where
+            [detector], lambda rows: images[rows].to(device), indices, purpose, [joined(parts)], portions, where
         )
         return scored
 

@@ -269,7 +269,8 @@ def scores_of(detector: Detector, images: Given) -> Floats:
     """
     device = next(detector.network.parameters()).device
     if images.floats is not None:
-        return score_floats(detector, images.floats, "images", "images", device).scores
+        numbers = by_content(images.floats.permute(0, 2, 3, 1).contiguous().numpy().view(np.uint8))
+        return score_floats(detector, images.floats, numbers, "images", "images", device).scores
     named = images.images
     if detector.draws():
         parts = [by_content(named.pixels(slice(at, at + HASHED))) for at in range(0, len(named), HASHED)]
@@ -279,6 +280,6 @@ def scores_of(detector: Detector, images: Given) -> Floats:
 
 
 def by_content(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """A number for each of `pixels`, uint8 (N, H, W, 3), which is the same wherever the image lies; int64 (N,)."""
+    """A number for each of `pixels`, uint8 (N, H, W, bytes), which is the same wherever the image lies; int64 (N,)."""
     digests = np.ascontiguousarray(image_digests(pixels)[:, :8]).view("<i8").ravel()
     return (digests & np.iinfo(np.int64).max).astype(np.int64)

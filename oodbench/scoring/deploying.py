@@ -7,9 +7,10 @@ import torch
 from oodbench.detector import Detector
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.network import Network
-from oodbench.scoring.benchmarking import Learned, require_outputs
+from oodbench.scoring.benchmarking import Learned
 from oodbench.scoring.deployed import DeployedDetector, Input, scores_of
 from oodbench.scoring.fitting import fit
+from oodbench.scoring.other_outputs import require_class_outputs, require_reject_outputs
 from oodbench.scoring.user_input import Given
 
 
@@ -37,8 +38,9 @@ def fitted(
     Raises:
         OodbenchError: it cannot be fitted.
     """
-    require_outputs([detector], network, classes)
+    require_reject_outputs([detector], network, classes, images)
     (outcome,) = fit([detector], network, classes, learned.on(images.device))
+    require_class_outputs([detector], network, classes, images)
     sets = {"train": learned.train, "heldout": learned.heldout, "outliers": learned.outliers}
     if calibrate is None and learned.heldout is not None and not tunes_on_heldout(detector):
         calibrate = Given(learned.heldout)

@@ -135,7 +135,8 @@ class Bench:
 
     def _clean(self, images: Given) -> Scored:
         if images.floats is not None:
-            return score_floats(self.detector, images.floats, images.images.name, self._purpose(images), self.device)
+            places, name = np.arange(len(images.floats)), images.images.name
+            return score_floats(self.detector, images.floats, places, name, self._purpose(images), self.device)
         return self._worst(images, Versions())
 
     def _worst(self, images: Given, versions: Versions) -> Scored:

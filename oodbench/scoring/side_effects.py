@@ -89,7 +89,7 @@ class _Kept:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     """Equal, where what is no number equals itself."""
-    return one.shape == other.shape and bool(((one == other) | (one != one)).all())
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def networks_behind(score: Any) -> list[nn.Module]:

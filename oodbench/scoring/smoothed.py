@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -248,31 +247,31 @@ def attacked_at_each(
         attacked: at a radius, what the attack says of itself, and smoothed scores of its images.
     """
     found: dict[int, Scored] = {}
-    best = smoothed.scores
+    best = smoothed
     for radius in task.radii if task.attack and task.moves(role) else ():
-        found[radius] = _strongest(role, best, *attacked(radius))
-        best = found[radius].scores
+        best = found[radius] = _strongest(role, best, *attacked(radius))
     return found
 
 
-def _strongest(role: str, before: Floats, attacked: Scored, after: Scored) -> Scored:
+def _strongest(role: str, before: Scored, attacked: Scored, after: Scored) -> Scored:
     """What an attack left, scored with all draws: an image that was better before stays where it was.
 
     Args:
         role: "id" or "ood": which way is better.
-        before: smoothed scores (N,) of the strongest that is known of each image.
+        before: smoothed scores and predictions of the strongest that is known of each image.
         attacked: what the attack says of itself.
         after: smoothed scores of its images.
     """
-    better: Any = np.minimum if role == "id" else np.maximum
+    stays = before.scores < after.scores if role == "id" else before.scores > after.scores
     # What was climbed on with was scored by fewer draws, and compares with nothing here.
     extras = {name: values for name, values in attacked.extras.items() if name not in ("continued", "published")}
     return replace(
         attacked,
-        scores=better(before, after.scores),
-        predictions=after.predictions,
+        scores=np.where(stays, before.scores, after.scores),
+        predictions=np.where(stays, before.predictions, after.predictions),
         extras=extras,
-        images=np.empty(0, np.uint8),
+        images=np.empty(0, np.uint8),  # no one set of images has these scores
+        digests=np.empty(0, np.uint8),
         seconds=attacked.seconds + after.seconds,
     )
 

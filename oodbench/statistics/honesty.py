@@ -35,7 +35,9 @@ class Flag:
 
 FLAGS: Mapping[str, Flag] = {
     "outside": Flag(0.0, "{value:.1%} of the attacked images lie outside the ball or off the 8-bit grid"),
-    "blind": Flag(0.0, "no gradient comes back to the images, so there was random search alone: a weak attack"),
+    "blind": Flag(
+        0.0, "no gradient comes back from the score to the images, so it was searched at random: a weak attack"
+    ),
     "stuck": Flag(0.01, "no gradient at the start of the attack on {value:.0%} of the images, so it could not climb"),
     "broken": Flag(0.0, "the gradient was not a number somewhere on the way on {value:.0%} of the images"),
     "unmoved": Flag(0.05, "the attack found nothing better than the clean image for {value:.0%} of the images"),
@@ -56,6 +58,11 @@ FLAGS: Mapping[str, Flag] = {
         0.001, "{value:.1%} of all pairs of an ID and an OOD image tie, and the AUROC is uncertain by as much"
     ),
     "gradient_error": Flag(0.05, "the gradient is off by {value:.0%} of what the score really does (median)"),
+    "gradient_missing": Flag(
+        0.5,
+        "along directions that are drawn at random, the gradient does not tell {value:.0%} of what the score does "
+        "(median): it is missing for a part of the image",
+    ),
     "unsteadiness": Flag(1e-4, "the score of one image changes by {value:.1e} of its range between two looks"),
     "unbounded": Flag(-0.95, "even with everything allowed, the score is climbed on {value:.0%} of the images only"),
     "unbounded_auroc": Flag(0.01, "even with everything allowed, an AUROC of {value:.1%} is left"),

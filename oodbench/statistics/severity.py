@@ -22,7 +22,7 @@ Extras = Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]]
 AT_LEAST = {"unconverged": "unconverged", "steps": "steps", "square": "square_gain", "transfer": "transfer_gain"}
 """Flags of attacks that did more, and the measurement that says by how much the AUROC falls with them."""
 
-ALL = ("gradient_error", "unbounded", "unbounded_auroc", "radii")
+ALL = ("gradient_error", "gradient_missing", "unbounded", "unbounded_auroc", "radii")
 """Signs that the attack was blind to what the score does: nothing bounds what it missed."""
 
 ANYTHING = 1.0
@@ -175,6 +175,7 @@ REMEDIES: Mapping[str, str] = {
     "ties": "let score() answer in the log domain, where it does not saturate, then --rerun all",
     "unsteadiness": "put the network into evaluation mode, or let score() draw nothing by chance, then --rerun all",
     "gradient_error": "mend the way back through score(), then --rerun all",
+    "gradient_missing": "take detach(), no_grad() and arrays out of the way from images to score(), then --rerun all",
     "broken": "mend the way back through score(), then --rerun all",
 }
 """What helps where no other attack does."""

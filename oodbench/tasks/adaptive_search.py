@@ -1,6 +1,7 @@
 """The search of the adaptive tasks: starts and climbs in stages, each image's best kept throughout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -39,33 +40,19 @@ def altered(budget: Budget, around: Ball, goal: Goal, images: Tensor, indices: I
     extras = {
         name: torch.zeros(len(images), dtype=torch.bool, device=images.device) for name in ("blind", "stuck", "stalled")
     }
+    if goal.expected:  # what nothing is random in costs fewer passes, and a climb goes on well from there
+        _climb_surrogates(budget.surrogate or budget.score, search, images)
     try:
-        if goal.expected:  # what nothing is random in costs fewer passes, and a climb goes on well from there
-            _climb_surrogates(budget.surrogate or budget.score, search, images)
-        rows = search.open()
-        climbed, _ = search.climb("score", search.score("score"), rows, search.reducer.images[rows], budget.score)
-        for name in ("stuck", "stalled"):
-            extras[name][rows] = getattr(climbed, name)
-        rows = search.open()
-        climbed, _ = search.climb(
-            "adam", search.score("adam"), rows, search.reducer.images[rows], budget.adam, rule=adam
-        )
-        extras["stalled"][rows] &= climbed.stalled
-        if budget.surrogate and not goal.expected:
-            _climb_surrogates(budget.surrogate, search, images)
-        if goal.targets and budget.classes:
-            _climb_targets(budget, search, goal.targets)
-        for number in range(budget.restarts):
-            rows = search.open()
-            drawn = starting_points.drawn(images[rows], search.indices_of(rows), f"restart {number}", purpose)
-            away = around.of(rows).corner(drawn)
-            search.climb("restart", search.score(f"restart {number}"), rows, away, budget.restart)
-        if budget.again:
-            rows = search.open()
-            again = search.score("again")
-            search.climb("adam", again, rows, search.reducer.images[rows], budget.again, rule=adam)
+        _climb_score(budget, search, extras)
     except NoGradientError:
         extras["blind"][:] = True
+    if budget.surrogate and not goal.expected:
+        _climb_surrogates(budget.surrogate, search, images)
+    if goal.targets and budget.classes:
+        with suppress(NoGradientError):  # the score may well have one where its margins have none
+            _climb_targets(budget, search, goal.targets)
+    if not extras["blind"].any():
+        _climb_from_afar(budget, search)
     search.square(budget.blind, extras["blind"] | extras["stuck"])
     search.square(budget.queries, ~extras["blind"] & ~extras["stuck"])
     extras["broken"], reducer = search.broken, search.reducer
@@ -117,6 +104,11 @@ class _Search:
         """Where some images stand in their set, (R,)."""
         indices: Indices = self._indices[rows.cpu().numpy()]
         return indices
+
+    def corners(self, draw: str, rows: Tensor) -> Tensor:
+        """Of the balls of some images a corner each, (R, C, H, W), drawn anew under each name."""
+        drawn = starting_points.drawn(self.images[rows], self.indices_of(rows), draw, self._purpose)
+        return self._around.of(rows).corner(drawn)
 
     def offer(self, stage: str, points: Tensor, rows: Tensor) -> Tensor:
         """Exact scores (R,) of points found for some images; the better ones are kept."""
@@ -176,11 +168,35 @@ class _Search:
         return lambda images: torch.cat([function(part) for part in torch.split(images, self._size)])
 
 
+def _climb_score(budget: Budget, search: _Search, extras: Mapping[str, Tensor]) -> None:
+    """The score by two rules, from the best that is known; which images got nowhere is noted in the `extras`."""
+    rows = search.open()
+    climbed, _ = search.climb("score", search.score("score"), rows, search.reducer.images[rows], budget.score)
+    for name in ("stuck", "stalled"):
+        extras[name][rows] = getattr(climbed, name)
+    rows = search.open()
+    climbed, _ = search.climb("adam", search.score("adam"), rows, search.reducer.images[rows], budget.adam, rule=adam)
+    extras["stalled"][rows] &= climbed.stalled
+
+
+def _climb_from_afar(budget: Budget, search: _Search) -> None:
+    """The score from corners that are drawn, and once more from the best that is known."""
+    for number in range(budget.restarts):
+        rows, draw = search.open(), f"restart {number}"
+        search.climb("restart", search.score(draw), rows, search.corners(draw, rows), budget.restart)
+    if budget.again:
+        rows = search.open()
+        search.climb("adam", search.score("again"), rows, search.reducer.images[rows], budget.again, rule=adam)
+
+
 def _climb_surrogates(iterations: int, search: _Search, images: Tensor) -> None:
-    """What the method's paper climbs and each surrogate, from the images themselves."""
+    """What the method's paper climbs and each surrogate, from the images themselves; one without a gradient is passed
+    over.
+    """
     for objective in (search.goal.published, *search.goal.surrogates.values()):
         rows = search.open()
-        search.climb("surrogate", objective, rows, images[rows], iterations)
+        with suppress(NoGradientError):
+            search.climb("surrogate", objective, rows, images[rows], iterations)
 
 
 def _climb_targets(budget: Budget, search: _Search, targets: PerImage) -> None:

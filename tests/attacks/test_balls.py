@@ -73,6 +73,15 @@ def test_the_grid_is_met_inside_the_ball_by_whole_numbers(seed, epsilon, spread)
     assert ((found.long() - levels).square().flatten(1).sum(1) <= epsilon**2).all()
 
 
+def test_a_corner_a_hair_below_whole_levels_does_not_leave_the_ball():
+    """3,072 pixels may change by 46.9999 levels each: 47 would be 6,786,048 where 2605 squared is 6,786,025."""
+    grey = torch.full((1, 3, 32, 32), 128 / 255)
+    around = L2Ball(grey, 2605)
+    found = around.on_grid(around.corner(torch.ones_like(grey))) - 128
+    assert not around.outside(found.long()).any()
+    assert float(found.square().sum()) > 2600**2
+
+
 def test_a_change_of_less_than_half_a_level_everywhere_is_not_lost():
     """400 pixels may change by 8 levels in all: 0.4 of one each, or one whole level in 64 of them."""
     grey = torch.full((1, 1, 20, 20), 100 / 255)
@@ -114,6 +123,15 @@ def test_a_climb_of_a_slope_ends_at_its_top(climb):
     assert L2Ball(GREY, 64).arrived(found.images, WEIGHTS.expand_as(GREY)).all()
     assert not L2Ball(GREY, 64).arrived(GREY, WEIGHTS.expand_as(GREY)).any()
     assert not L2Ball(GREY, 64).arrived(found.images, torch.zeros_like(GREY)).any()  # nothing says that it is the top
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+@pytest.mark.parametrize("climb", [apgd, adam, pgd_l2])
+def test_a_slope_of_any_size_is_climbed(climb, scale):
+    images = GREY.float()
+    options = {"step": 8, "steps": 20} if climb is pgd_l2 else {"ball": L2Ball, "iterations": 20}
+    found = climb(lambda some: slope(some) * scale, images, epsilon=64, **options)
+    assert (slope(found.images) - slope(images) > 0.9 * TOP * 64 / 255).all()
 
 
 def test_pgd_ends_there_too_and_the_grid_takes_little_of_it():

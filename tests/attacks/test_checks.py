@@ -9,7 +9,7 @@ import torch
 from oodbench.attacks import checks
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import Attacked, gradient_error, thorough, transferred, unsteadiness
+from oodbench.attacks.checks import Attacked, gradient_error, gradient_missing, thorough, transferred, unsteadiness
 from oodbench.detectors.msp import MSP
 from oodbench.scoring.fitting import fit
 
@@ -127,6 +127,25 @@ def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):
     assert gradient_error(lambda images: images.square().sum((1, 2, 3)), toy_images) < 1e-6
     assert np.isnan(gradient_error(lambda images: images.detach().sum((1, 2, 3)), toy_images))
     assert np.isnan(gradient_error(lambda images: 0 * images.sum((1, 2, 3)), toy_images))
+
+
+def test_a_gradient_that_reaches_a_part_of_the_image_alone_is_missing_elsewhere(detector, toy_images):
+    def first_channel(images):
+        return detector.score(torch.cat([images[:, :1], images[:, 1:].detach()], 1))
+
+    assert gradient_error(first_channel, toy_images) < 0.05  # along itself it is right
+    assert gradient_missing(first_channel, toy_images) > 0.5
+    assert gradient_missing(detector.score, toy_images) < 0.05
+    assert np.isnan(gradient_missing(lambda images: images.detach().sum((1, 2, 3)), toy_images))
+    assert np.isnan(gradient_missing(lambda images: 0 * images.sum((1, 2, 3)), toy_images))
+
+
+@pytest.mark.parametrize("measure", [gradient_error, gradient_missing])
+def test_a_gradient_is_compared_with_what_happens_to_images_alone(measure):
+    """A network that cuts its input to [0, 1] is flat beyond, where no image is."""
+    black_and_white = torch.tensor([[0.0, 1.0]] * 2, dtype=torch.float64).expand(5, 3, 2, 2)
+    weights = torch.arange(1.0, 13, dtype=torch.float64).view(3, 2, 2)
+    assert measure(lambda images: (weights * images.clamp(0, 1)).sum((1, 2, 3)), black_and_white) < 1e-6
 
 
 def test_unsteady_is_what_is_random_or_looks_at_its_neighbours(toy_images):

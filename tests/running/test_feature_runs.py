@@ -63,6 +63,16 @@ def test_scores_of_a_pack_are_those_of_the_images_to_the_last_bit(oodbench):
     )
 
 
+def test_a_pack_of_more_outputs_than_classes_leaves_out_who_takes_them_for_classes(oodbench):
+    generator = np.random.default_rng(1)
+    near, far = ({"logits": generator.normal(size=(60, 4))} for _ in range(2))
+    ood.write_features("four.features", near | {"labels": np.arange(60) % 3}, {"far": far}, classes=3)
+    code, _, err = oodbench("run", "--features", "four.features", *named("msp", "energy"), "--out", "out")
+    assert code == 2
+    assert "msp takes all 4 outputs of the network for ID classes, and there are 3" in err
+    assert set(ood.load_results("out")["detector"]) == {"energy"}
+
+
 def test_a_pack_says_the_seed_of_its_network_and_not_that_of_the_command(oodbench):
     kept = str(PLAIN)
     pack = ("--suite", "digits", "--checkpoint", kept, "--limit", "20", "--no-train", "--seed", "3")

@@ -109,6 +109,13 @@ def saved(tmp_path):
     return tmp_path / "knn.ood", made(LETTERS)
 
 
+def test_a_random_score_of_floats_depends_on_the_image_and_not_on_its_place():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(512, 5)).eval()
+    images = torch.rand((6, 3, 16, 16), generator=torch.Generator().manual_seed(2))  # between the levels of 8 bits
+    made = oodbench.fit(network, "dropout", images=images)
+    assert np.allclose(made(images.flip(0))[::-1], made(images), rtol=1e-6, atol=0)
+
+
 def test_a_file_remembers_normalisation_and_parameters_and_works_on_the_module_alone(saved):
     path, scores = saved
     again = oodbench.load_detector(path, Own().eval())

@@ -70,7 +70,7 @@ def test_an_image_has_its_draws_in_any_batch_and_part_of_the_set(detector):
     pixels = torch.from_numpy(images().images).permute(0, 3, 1, 2).float() / 255
     by_hand = detector.score_drawn(pixels, DrawsPerImage(range(70), "score", "1"))
     np.testing.assert_allclose(whole.scores, by_hand, rtol=1e-12)
-    floats = score_floats(detector, pixels, "letters", "1/letters", CPU)
+    floats = score_floats(detector, pixels, np.arange(70), "letters", "1/letters", CPU)
     np.testing.assert_allclose(floats.scores, whole.scores, rtol=1e-12)
     assert floats.checks["unsteadiness"] == 0.0
 

@@ -27,6 +27,11 @@ MEDDLERS = {
 
 """
     + SCORE,
+    "no numbers into the weights": """    def settle(self):
+        self.network.head.weight.data[0] = float("nan")
+
+"""
+    + SCORE,
     "into the weights": """    def settle(self):
         self.network.head.weight.data[0] = 0
 

@@ -1,5 +1,7 @@
 """Smoothed scores on images at hand: closed forms of a linear score, one path for every kind of score, seeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from oodbench.networks.smallcnn import SmallCNN
 from oodbench.registry import discover
 from oodbench.scoring.attacking import score_attacked
 from oodbench.scoring.fitting import fit
+from oodbench.scoring.scored import Scored
 from oodbench.scoring.smoothed import TRIVIAL, at_new_places, attack_on, attacked_at_each, parts, score_smoothed
 from oodbench.tasks import Smoothed
 from tests.pixelnetwork import Pixels
@@ -153,6 +156,19 @@ def test_an_attack_lies_between_the_score_and_its_bound(role):
         assert (sign * (scored.extras[f"{bound}-{radius}"] - left.scores) >= 0).all()
         # A linear score can be moved by |w| * radius, and 8-bit images nearly so far.
         assert (sign * (left.scores - scored.scores) > 0.8 * 192**0.5 * radius / 255).all()
+
+
+def test_an_image_that_stays_keeps_its_prediction():
+    def scored(scores, predictions):
+        return Scored(np.array(scores), np.array(predictions), {})
+
+    task = Smoothed(radii=(20,), attack="quick")
+    before, after = scored([5.0, 1.0], [0, 0]), scored([4.0, 2.0], [1, 1])
+    left = replace(after, digests=np.zeros((2, 32), np.uint8))
+    (found,) = attacked_at_each(task, "ood", before, lambda radius: (left, after)).values()
+    assert found.scores.tolist() == [5, 2]
+    assert found.predictions.tolist() == [0, 1]
+    assert not found.digests.size  # nobody was scored on these images as a whole
 
 
 def test_what_may_not_move_counts_by_its_smoothed_score():

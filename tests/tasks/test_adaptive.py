@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import gradient_error, unsteadiness
+from oodbench.attacks.checks import gradient_error, gradient_missing, unsteadiness
 from oodbench.detectors.msp import MSP
 from oodbench.metrics import curve
 from oodbench.scoring.fitting import fit
@@ -178,6 +178,13 @@ class Detached(MSP):
         return super().score(images) + 5 * images.detach().sum((1, 2, 3))
 
 
+class HalfBlind(MSP):
+    """The gradient reaches one channel of three."""
+
+    def score(self, images):
+        return super().score(torch.cat([images[:, :1], images[:, 1:].detach()], 1))
+
+
 class Saturated(MSP):
     """Ends in a float32 sigmoid, far out on its flat side."""
 
@@ -193,6 +200,7 @@ class Saturated(MSP):
         (Saturated, "stuck"),
         (Noisy, "unsteadiness"),
         (Detached, "gradient_error"),
+        (HalfBlind, "gradient_missing"),
     ],
 )
 def test_a_planted_fault_raises_its_flag(toy, toy_images, planted, flag):
@@ -203,12 +211,49 @@ def test_a_planted_fault_raises_its_flag(toy, toy_images, planted, flag):
     extras = LinfAdaptive(8, "quick").alter(goal, toy_images, np.arange(6), "x").extras
     checks = {
         "check_gradient_error": gradient_error(goal.score, toy_images),
+        "check_gradient_missing": gradient_missing(goal.score, toy_images),
         "check_unsteadiness": unsteadiness(goal.score, toy_images),
     }
     found = honesty.measured(curve([1.0], [0.0]), extras, checks)
     assert found[flag] > honesty.FLAGS[flag].tolerated
     assert gradient_error(sound.score, toy_images) < 0.05
+    assert gradient_missing(sound.score, toy_images) < 0.05
     assert unsteadiness(sound.score, toy_images) < 1e-12
+
+
+class Decides(MSP):
+    """What its paper climbs is a decision, which has no gradient at all."""
+
+    def published_objective(self, images):
+        return (self.score(images) > 0).double().detach()
+
+
+@pytest.mark.parametrize("random", [False, True])
+def test_what_has_no_gradient_keeps_nobody_from_climbing_the_rest(toy, toy_images, random):
+    detector = Decides()
+    fit([detector], toy("out3"), 3)
+    goal = Goal.of(detector)
+    bare = replace(goal, published=goal.score)
+    if random:  # a random score is climbed after its surrogates
+        goal, bare = (replace(one, expected=lambda climb: goal.score) for one in (goal, bare))
+    left = [LinfAdaptive(8, "standard").alter(one, toy_images, np.arange(6), "x") for one in (goal, bare)]
+    assert not left[0].extras["blind"].any()
+    with torch.no_grad():
+        reached = [detector.score(one.images) for one in left]
+    torch.testing.assert_close(*reached, atol=0.02, rtol=0)
+
+
+def test_without_a_gradient_of_the_score_its_surrogates_are_climbed_all_the_same(toy, toy_images):
+    detector = Plain()
+    fit([detector], toy("out3"), 3)
+
+    def rounded(images):
+        return detector.score(images).detach()
+
+    helped = Goal(rounded, detector.score)
+    altered = LinfAdaptive(8, "quick").alter(helped, toy_images, np.arange(6), "x")
+    assert altered.extras["blind"].all()
+    assert (altered.extras["stage"] == STAGES.index("surrogate")).any()
 
 
 def test_an_attack_that_picks_its_images_is_flagged(toy, toy_images):

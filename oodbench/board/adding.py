@@ -111,6 +111,8 @@ def unlike(entry: Entry, accepted: Accepted, row: RowSeen) -> str:
     counts = {one.name: one.count for one in entry.sets}
     if not _covered(entry, row) or any(one.name not in counts or one.name not in row.sets for one in accepted.sets):
         return "its archive is about something else than the entry"
+    if accepted == entry.evidence[0] and entry.case != row.row.said.case:
+        return "the entry says something else of what is attacked than its first archive, such as the network's name"
     clean = {one.name: one for one in entry.sets}
     for said in accepted.sets:
         count = counts[said.name]

@@ -34,6 +34,7 @@ from oodbench.running.train_or_load import provide
 from oodbench.scoring.attacking import Attack, aim, score_attacked
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
+from oodbench.sources.trained import FOLDER
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import asked_as, vary
@@ -275,7 +276,7 @@ def _file(suite: Suite, resources: Resources) -> Path | str:
 
 def kept_as(network: Path, data: Path) -> str:
     """The name under which a file, or a copy of it, is kept for everybody; "" where it is on no shelf."""
-    digest = sha256(split(network)[0].read_bytes()).hexdigest()
+    digest = _sha256(network)
     return next((one.name for one in pretrained.known(data).values() if one.sha256 == digest), "")
 
 
@@ -287,6 +288,30 @@ def kept_file(name: str, data: Path) -> Path | None:
     """
     known = pretrained.known(data)
     return known[name].find(data) if name in known else None
+
+
+def kept_here(name: str, resources: Resources) -> Path:
+    """The file of a network that is kept for everybody, from its shelf or among the networks that were named.
+
+    Raises:
+        OodbenchError: it is not here, with how to come by it; or it is not the one that its index speaks of.
+    """
+    known = pretrained.known(resources.data)
+    if name not in known:
+        raise OodbenchError(
+            f"no shelf of kept networks here has a {name}: put the shelf of that name, with its index, into "
+            f"{resources.data / FOLDER}"
+        )
+    kept = known[name]
+    there = (file for file in resources.networks if split(file)[0].is_file())
+    named = (file for file in there if _sha256(file) == kept.sha256)
+    if (found := kept.find(resources.data) or next(named, None)) is None:
+        raise OodbenchError(f"the kept network {name} is not here: {kept.where(resources.data)}")
+    return found
+
+
+def _sha256(network: Path) -> str:
+    return sha256(split(network)[0].read_bytes()).hexdigest()
 
 
 @contextmanager

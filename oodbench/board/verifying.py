@@ -1,7 +1,7 @@
 """Evidence checked, line by line: what holds, what does not, and what could not be looked at here."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from oodbench.board.at_hand import (
     AtHand,
     Resources,
     as_files,
-    kept_file,
+    kept_here,
     ood_set,
     parameters_of,
     parsed,
@@ -76,7 +76,7 @@ class _Look:
             found = replace(found, suite=suite)
             self._attack()
             attacked = self._attacked(suite)
-            here = self._network(asked)
+            here = self._network(asked, suite)
             ready = self._id_scores(here)
             sets = {name: self._set(ready, name, *one) for name, one in attacked.items()}
             found = replace(
@@ -194,35 +194,51 @@ class _Look:
         self._check(f"{said.name}, ball and grid", wrong, f"{said.count} 8-bit images within {self.case.ball}")
         return not wrong
 
-    def _network(self, asked: Asked) -> AtHand:
-        case = self.case
+    def _network(self, asked: Asked, suite: Suite) -> AtHand:
+        """The detector over the network that the evidence names, which is called as it says and has these weights."""
+        case, called = self.case, suite.network.called
+        if case.network != called:
+            said = f"the evidence calls it {case.network[:80]}, and the network of {suite.name} here is {called}"
+            self._say(Status.FAILS, "network", f"other network: {said}")
+            raise _StopError
         try:
-            kept = kept_file(case.kept, self.resources.data) if case.kept else None
-            carried = self.carried.get(case.network_digest)
-            files = [file for file in (carried, kept, *self.resources.networks) if file is not None]
-            if not files:
-                self._say(
-                    Status.UNCHECKED,
-                    "network and scores",
-                    f"the network {case.kept or case.network_digest[:12]} is not here: name its file with --checkpoint",
-                )
-                raise _StopError
-            files = files[:1] if carried else files  # what comes along is what was scored, or the archive is none
-            here = with_weights(asked, self.resources, files, case.network_digest)
+            kept = kept_here(case.kept, self.resources) if case.kept else None
+            here = with_weights(asked, self.resources, self._network_files(kept), case.network_digest)
         except OodbenchError as error:
             self._say(Status.UNCHECKED, "network and scores", _first(error))
             raise _StopError from error
-        named = "the one in the archive" if here.file == carried else f"{here.file.name} here"
-        wrong = ""
-        if here.weights != case.network_digest:
-            wrong = (
-                f"other network: the weights of {named} are {here.weights[:12]}, and the evidence says "
-                f"{case.network_digest[:12]}"
-            )
+        wrong = self._other_network(here, kept)
         self._check("network", wrong, f"{case.kept or case.network}, weights {here.weights[:12]}")
         if wrong:
             raise _StopError
         return here
+
+    def _network_files(self, kept: Path | None) -> Sequence[Path]:
+        """Files that may be the network; OodbenchError where there are none."""
+        digest = self.case.network_digest
+        carried = self.carried.get(digest)
+        # What comes along is what was scored, or the archive is none.
+        others = [carried] if carried else self.resources.networks
+        files = [*filter(None, [kept]), *others]
+        if not files:
+            raise OodbenchError(f"the network {digest[:12]} is not here: name its file with --checkpoint")
+        return files
+
+    def _other_network(self, here: AtHand, kept: Path | None) -> str:
+        """In what the network here is not the one that the evidence names, in words; "" where it is."""
+        case = self.case
+        named = "the one in the archive" if here.file in self.carried.values() else f"{here.file.name} here"
+        if here.weights != case.network_digest:
+            return (
+                f"other network: the weights of {named} are {here.weights[:12]}, and the evidence says "
+                f"{case.network_digest[:12]}"
+            )
+        if kept is not None and here.file != kept:
+            return (
+                f"other network: {here.weights[:12]} are the weights of {named}, and the evidence says that they are "
+                f"those of the kept network {case.kept}"
+            )
+        return ""
 
     def _id_scores(self, here: AtHand) -> AtHand:
         """The detector, whose ID scores set the threshold that FPR@95 is at."""

@@ -237,6 +237,10 @@ def test_files_of_a_board_that_were_edited_are_found(tmp_path, oodbench, board):
     file.write_text(text.replace(f"auroc = {number}", "auroc = 0.001", 1))
     code, out, _ = oodbench("board", "check")
     assert code == 1 and "the entry has other figures than its archive" in out
+    for name, other in (("small-cnn", "densenet-bc-100-12"), ("digits/plain", "digits/atom"), ("digits/plain", "")):
+        file.write_text(text.replace(f'"{name}"', f'"{other}"', 1))
+        code, out, _ = oodbench("board", "check")
+        assert code == 1 and "the entry says something else of what is attacked than its first archive" in out
     file.write_text(text.replace("epsilon = 32", "epsilon = 64", 1))
     code, _, err = oodbench("board", "show")
     assert code == 2 and "is not what its name says" in err

@@ -95,6 +95,10 @@ FORGERIES = {
     "other ID images": (lambda row: in_case(row, id_fingerprint="c" * 64), "ID images: other ID images"),
     "other network": (lambda row: in_case(row, kept="digits/oe"), "network: other network: the weights of oe.safe"),
     "edited digest of the network": (lambda row: in_case(row, network_digest="d" * 64), "network: other network"),
+    "the name of another architecture": (
+        lambda row: in_case(row, network="densenet-bc-100-12"),
+        "network: other network: the evidence calls it densenet-bc-100-12, and the network of digits-adv",
+    ),
     "a larger ball than the attack's": (lambda row: in_case(row, epsilon=64), "attack: another ball"),
 }
 
@@ -163,15 +167,39 @@ def test_a_network_that_is_carried_under_the_digest_of_another_one_is_refused():
     assert line.startswith("network: other network: the weights of the one in the archive are")
 
 
+def carrying(row, raw):
+    """The good archive with this row, and a network of the row's digest in it."""
+    made, digest = with_row(good(), row), row.said.case.network_digest
+    return replace(made, description=replace(made.description, networks=(digest,)), networks={digest: raw})
+
+
 def test_a_network_that_is_carried_is_scored_with(tmp_path):
-    (row,) = good().rows
     own = at_hand.kept_file("digits/plain", at_hand.Path("nowhere")).read_bytes()
-    made = with_row(good(), in_case(row, kept=""))
-    described = replace(made.description, networks=(row.said.case.network_digest,))
-    archive.write(
-        tmp_path / "e.zip", replace(made, description=described, networks={row.said.case.network_digest: own})
-    )
+    archive.write(tmp_path / "e.zip", carrying(in_case(good().rows[0], kept=""), own))
     assert not seen(load(tmp_path / "e.zip")).amiss
+
+
+def test_a_network_that_is_carried_has_no_kept_networks_name():
+    """Its weights are those of its digest, and its scores hold: nothing but the name is false."""
+    own = at_hand.kept_file("digits/plain", at_hand.Path("nowhere")).read_bytes()
+    for name in ("digits/oe", "digits/atom"):  # atom has an output more, so it is not even read
+        (line,) = failing(carrying(in_case(good().rows[0], kept=name), own))
+        assert line.startswith("network: other network: 29ee3bb5700b are the weights of the one in the archive, and")
+        assert line.endswith(f"the kept network {name}")
+
+
+def test_a_kept_network_that_is_not_here_is_held_to_the_file_of_its_index(tmp_path, monkeypatch):
+    plain, other = (at_hand.kept_file(f"digits/{name}", tmp_path) for name in ("plain", "oe"))
+    monkeypatch.setattr(at_hand.pretrained.Pretrained, "find", lambda *_: None)
+    for files in ((), (other, tmp_path / "gone.safetensors")):
+        (found,) = verify(good(), replace(resources(), networks=files))
+        assert found.amiss.status == Status.UNCHECKED
+        assert found.amiss.said.startswith("the kept network digits/plain is not here: ")
+    (found,) = verify(good(), replace(resources(), networks=(other, plain)))
+    assert not found.amiss
+    unheard = seen(forged(good(), lambda row: in_case(row, kept="mine/best"))).amiss
+    assert unheard.status == Status.UNCHECKED
+    assert unheard.said.startswith("no shelf of kept networks here has a mine/best: put the shelf of that name")
 
 
 def test_what_is_not_here_is_named_and_not_called_forged(tmp_path, oodbench, monkeypatch):

@@ -144,8 +144,7 @@ class AtHand:
     @property
     def over_code(self) -> str:
         """Digest of the code of the method that the detector is over; "" where it is over none."""
-        over = self.detector.over()
-        return code_digest(type(over), root=Detector) if over else ""
+        return over_code_of(self.detector)
 
     @cached_property
     def weights(self) -> str:
@@ -350,6 +349,12 @@ def task_of(constants: str) -> Task:
 def parameters_of(detector: Detector) -> str:
     """A detector's parameters as an archive says them."""
     return json.dumps(asdict(detector.parameters), sort_keys=True)
+
+
+def over_code_of(detector: Detector) -> str:
+    """Digest of the code of the method that a detector is over; "" where it is over none."""
+    over = detector.over()
+    return code_digest(type(over), root=Detector) if over else ""
 
 
 def parsed(texts: Sequence[str]) -> tuple[Setting, ...]:

@@ -23,6 +23,9 @@ OWN = "own"
 LONGEST = 2_000
 """Letters of any text in it; parameters and settings are the longest."""
 
+MOST_RADIUS = {"linf": 255, "l2": L2_MOST}
+"""Of a ball, in 1/255: what is farther than white from black is in no image."""
+
 MOST_ROWS = 99
 MOST_IMAGES = 100_000
 
@@ -74,7 +77,8 @@ class Case:
         _require(not self.kept or _KEPT.fullmatch(self.kept), f"kept is {self.kept!r}, expected SHELF/NETWORK")
         _require(is_name(self.id_set), f"id_set {self.id_set!r} is not the name of an image set")
         _require(self.norm in BALLS, f"norm is {self.norm!r}: expected {' or '.join(BALLS)}")
-        _require(0 < self.epsilon <= L2_MOST, f"epsilon is {self.epsilon}")
+        most = MOST_RADIUS[self.norm]
+        _require(0 < self.epsilon <= most, f"epsilon is {self.epsilon}: expected 1 to {most} in the norm {self.norm}")
         _require(self.limit >= 0 and self.suite_version >= 0, "limit or suite_version is negative")
 
     @property

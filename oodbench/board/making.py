@@ -29,7 +29,7 @@ from oodbench.board.at_hand import (
     with_weights,
 )
 from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowSaid, SetSaid
-from oodbench.board.sources_check import amiss, missing, other_size
+from oodbench.board.sources_check import amiss, missing, other_size, too_wide
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network
@@ -317,6 +317,8 @@ class _Measured:
 def _row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
     """A row; `told` are the fields of `RowSaid` that say what the attack was, and of which run."""
     id_scores, sets = measured.id_scores, measured.sets
+    if wide := [why for one in measured.sources.values() if (why := too_wide(one, case.norm, case.epsilon))]:
+        raise OodbenchError(wide[0])
     said = tuple(
         _said(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
         for name, one in sets.items()

@@ -1,5 +1,7 @@
 """Attacked images beside the images that they were made of: is each one in the ball around its own?"""
 
+from math import ceil, prod, sqrt
+
 import numpy as np
 import torch
 
@@ -36,7 +38,7 @@ def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon:
     """
     if said := missing(indices, sources):
         return said
-    if said := other_size(images, sources):
+    if said := other_size(images, sources) or too_wide(sources, norm, epsilon):
         return said
     where = places(sources, indices)
     outside = [
@@ -67,6 +69,17 @@ def other_size(images: Pixels, sources: ImageSet) -> str:
         return ""
     sizes = [" x ".join(map(str, shape[1:3])) for shape in (images.shape, sources.images.shape)]
     return f"wrong source image: images are {sizes[0]} pixels, and those of {sources.name} {sizes[1]}"
+
+
+def too_wide(sources: ImageSet, norm: str, epsilon: int) -> str:
+    """That a ball is wider than the images it is around, in words; "" if not. All such balls hold the same."""
+    most = 255 if norm == "linf" else ceil(255 * sqrt(prod(sources.images.shape[1:])))
+    if epsilon <= most:
+        return ""
+    return (
+        f"another ball: no two images of the size of {sources.name} are farther from each other than {most}/255, and "
+        f"the radius is {epsilon}/255: say {most} at most"
+    )
 
 
 def missing(indices: Whole, sources: ImageSet) -> str:

@@ -17,6 +17,7 @@ from oodbench.board.at_hand import (
     as_files,
     kept_here,
     ood_set,
+    over_code_of,
     parameters_of,
     parsed,
     places,
@@ -25,7 +26,7 @@ from oodbench.board.at_hand import (
 )
 from oodbench.board.description import OWN, SetSaid
 from oodbench.board.findings import Finding, RowSeen, SetSeen, Status
-from oodbench.board.sources_check import amiss, missing, other_size, restored
+from oodbench.board.sources_check import amiss, missing, other_size, restored, too_wide
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
@@ -124,12 +125,16 @@ class _Look:
         return asked, suite
 
     def _detector(self, configured: Detector) -> None:
-        case, name = self.case, configured.name
+        case, name, parameters = self.case, configured.name, parameters_of(configured)
         wrong = ""
         if code_of(self.resources.registry, name) != case.code:
             wrong = f"other code: that of {name} here is not the code that the evidence was made with"
-        elif json.loads(parameters_of(configured)) != _parsed(case.parameters):
-            wrong = f"other parameters: {name} has {parameters_of(configured)} here"
+        elif over_code_of(configured) != case.over_code:
+            wrong = f"other code: that of the method that {name} is over here is not what the evidence was made with"
+        elif json.loads(parameters) != _parsed(case.parameters):
+            wrong = f"other parameters: {name} has {parameters} here"
+        elif parameters != case.parameters:  # one claim would be several entries of a board, one a spelling
+            wrong = f"other parameters: they are written otherwise than oodbench writes them, which is {parameters}"
         self._check("detector", wrong, f"{name}, code and parameters")
         if wrong:
             raise _StopError
@@ -165,7 +170,7 @@ class _Look:
             images, changes = self.row.sets[said.name].images, self.row.sets[said.name].changes
             if changes is not None and (images := self._restored(said, changes, sources)) is None:
                 continue
-            if images is None or self._ball_holds(said, images, sources):
+            if self._ball_holds(said, images, sources):
                 found[said.name] = sources, images
         return found
 
@@ -189,9 +194,15 @@ class _Look:
             return None
         return images
 
-    def _ball_holds(self, said: SetSaid, images: Pixels, sources: ImageSet) -> bool:
-        wrong = amiss(images, self.row.sets[said.name].indices, sources, self.case.norm, self.case.epsilon)
-        self._check(f"{said.name}, ball and grid", wrong, f"{said.count} 8-bit images within {self.case.ball}")
+    def _ball_holds(self, said: SetSaid, images: Pixels | None, sources: ImageSet) -> bool:
+        """Without images, which the attack makes again, only that the ball is one of such images."""
+        norm, epsilon, what = self.case.norm, self.case.epsilon, f"{said.name}, ball and grid"
+        if images is None:
+            if wrong := too_wide(sources, norm, epsilon):
+                self._say(Status.FAILS, what, wrong)
+            return not wrong
+        wrong = amiss(images, self.row.sets[said.name].indices, sources, norm, epsilon)
+        self._check(what, wrong, f"{said.count} 8-bit images within {self.case.ball}")
         return not wrong
 
     def _network(self, asked: Asked, suite: Suite) -> AtHand:

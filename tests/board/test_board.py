@@ -295,6 +295,17 @@ def test_a_ball_may_be_one_of_l2(tmp_path, oodbench, epsilon, code):
     assert "which is 55.43 of 255 away where 55 are allowed" in err or code == 0
 
 
+@pytest.mark.parametrize(("norm", "most"), [("linf", 255), ("l2", 14_134)])
+def test_no_ball_is_wider_than_images_are(tmp_path, oodbench, norm, most):
+    """All that are would hold the same images, and be as many entries."""
+    np.savez(tmp_path / "mine.npz", letters=images_of(tmp_path))
+    for epsilon in (most, most + 1):
+        own = [*OWN[:5], "--norm", norm, "--eps", epsilon, "-o", "own.zip"]
+        code, _, err = oodbench("evidence", "--images", "mine.npz", *own)
+        assert code == (0 if epsilon == most else 2), err
+    assert f"another ball: no two images of the size of letters are farther from each other than {most}/255" in err
+
+
 def images_of(tmp_path):
     return catalogue.load("letters", tmp_path).images[:4]
 

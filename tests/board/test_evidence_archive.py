@@ -222,6 +222,7 @@ SAYINGS = [
     (at([*CASE, "suite"], "../digits"), "odd name"),
     (at([*CASE, "norm"], "l7"), "norm is"),
     (at([*CASE, "epsilon"], -1), "epsilon is"),
+    (at([*CASE, "epsilon"], 256), "epsilon is 256: expected 1 to 255 in the norm linf"),
     (at([*CASE, "epsilon"], True), "expected a whole number"),
     (at([*CASE, "kept"], "../../etc/x"), "kept is"),
     (at([*CASE, "network_digest"], "ab"), "no SHA-256"),

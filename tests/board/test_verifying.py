@@ -91,6 +91,15 @@ FORGERIES = {
     "another suite version": (lambda row: in_case(row, suite_version=3), "suite: another suite: the evidence is of"),
     "another suite fingerprint": (lambda row: in_case(row, suite_fingerprint="a" * 64), "suite: another suite"),
     "other code of the method": (lambda row: in_case(row, code="b" * 64), "detector: other code"),
+    "other code of the method below": (
+        lambda row: in_case(row, over_code="f" * 64),
+        "detector: other code: that of the",
+    ),
+    "parameters in other words": (
+        lambda row: in_case(row, parameters="{ }"),
+        "detector: other parameters: they are written otherwise than oodbench writes them, which is {}",
+    ),
+    "parameters that are none": (lambda row: in_case(row, parameters="{"), "detector: other parameters: msp has {}"),
     "another detector": (lambda row: in_case(row, detector="energy"), "detector: other code"),
     "other ID images": (lambda row: in_case(row, id_fingerprint="c" * 64), "ID images: other ID images"),
     "other network": (lambda row: in_case(row, kept="digits/oe"), "network: other network: the weights of oe.safe"),
@@ -231,6 +240,17 @@ def test_an_attack_without_images_is_carried_out_again():
     assert line.startswith("letters, images: carried out again here, the attack leaves other images")
     (line,) = failing(forged(made, lambda row: replace(row, said=replace(row.said, attack="own", constants=""))))
     assert line == "letters, images: there are none, and nobody else can carry out this attack"
+
+
+def test_a_ball_that_is_wider_than_images_are_is_refused_also_where_there_are_none():
+    with pytest.raises(OodbenchError, match="no two images of the size of letters are farther from each other than"):
+        attacked(1, keep=False, only=["letters"], tasks=["l2"], parameters={"l2.steps": 1, "l2.epsilon": 20_000})
+    (row,) = attacked(
+        1, keep=False, only=["letters"], tasks=["l2"], parameters={"l2.steps": 1, "l2.epsilon": 14_134}
+    ).rows
+    said = replace(row.said, constants=row.said.constants.replace("14134", "14135"))
+    (line,) = failing(with_row(good(), in_case(replace(row, said=said), epsilon=14_135)))
+    assert line.startswith("letters, ball and grid: another ball: ")
 
 
 def test_nobody_is_made_to_attack_for_ever():

@@ -13,7 +13,7 @@ from oodbench.basics.files import atomic
 from oodbench.board import entries
 from oodbench.board.archive import Evidence, Whole
 from oodbench.board.at_hand import even_sample
-from oodbench.board.description import OWN
+from oodbench.board.description import OWN, Case
 from oodbench.board.entries import About, Accepted, Clean, Entry, OnSet
 from oodbench.board.findings import RowSeen, SetSeen
 from oodbench.metrics import evaluate
@@ -111,14 +111,14 @@ def unlike(entry: Entry, accepted: Accepted, row: RowSeen) -> str:
     counts = {one.name: one.count for one in entry.sets}
     if not _covered(entry, row) or any(one.name not in counts or one.name not in row.sets for one in accepted.sets):
         return "its archive is about something else than the entry"
-    if accepted == entry.evidence[0] and entry.case != row.row.said.case:
+    if accepted == entry.evidence[0] and entry.case not in row.cases:
         return "the entry says something else of what is attacked than its first archive, such as the network's name"
-    clean = {one.name: one for one in entry.sets}
+    clean, limit = {one.name: one for one in entry.sets}, entry.case.limit
     for said in accepted.sets:
         count = counts[said.name]
-        if said.images != row.sets[said.name].images or _differ(said, _on(row, said.name, count), count):
+        if said.images != row.sets[said.name].images or _differ(said, _on(row, said.name, count, limit), count):
             return "the entry has other figures than its archive"
-        if _differ(clean[said.name], _clean(row, said.name, count), count):
+        if _differ(clean[said.name], _clean(row, said.name, count, limit), count):
             return "the entry has other clean figures than its archive gives"
     return ""
 
@@ -130,7 +130,8 @@ def _differ(said: OnSet | Clean, found: OnSet | Clean, count: int) -> bool:
 
 def _added(entry: Entry, row: RowSeen, found: Evidence, number: int, url: str) -> Change:
     counts = {one.name: one.count for one in entry.sets}
-    accepted = _accepted({name: count for name, count in counts.items() if name in row.sets}, row, found, number, url)
+    counts = {name: count for name, count in counts.items() if name in row.sets}
+    accepted = _accepted(counts, entry.case, row, found, number, url)
     digests = {one.images for one in accepted.sets}
     for one in entry.evidence:
         if digests <= {each.images for each in one.sets}:
@@ -158,23 +159,26 @@ def _begun(row: RowSeen, found: Evidence, number: int, about: About, url: str) -
     wanted = [name for name in every if name in counts]
     if not wanted:
         return f"it is of none of the sets of the suite's mean, {', '.join(every)}"
-    if uneven := [name for name in wanted if not _covers(row.sets[name], counts[name])]:
+    even = [case for case in row.cases if all(_covers(row.sets[name], counts[name], case.limit) for name in wanted)]
+    if not even:
+        limit = row.row.said.case.limit
+        uneven = next(name for name in wanted if not _covers(row.sets[name], counts[name], limit))
         return (
-            f"its images of {uneven[0]} are chosen by hand: an entry begins with all images of a set, or with those "
+            f"its images of {uneven} are chosen by hand: an entry begins with all images of a set, or with those "
             "that a run with --images N takes"
         )
     if few := [name for name in wanted if counts[name] < min(about.least_images, len(row.sets[name].sources))]:
         return f"it has {counts[few[0]]} images of {few[0]}, and entries of this board begin with {about.least_images}"
-    chosen = {name: counts[name] for name in wanted}
-    sets = tuple(_clean(row, name, count) for name, count in chosen.items())
-    entry = Entry(row.row.said.case, len(every), sets, (_accepted(chosen, row, found, number, url),))
+    case, chosen = even[0], {name: counts[name] for name in wanted}
+    sets = tuple(_clean(row, name, count, case.limit) for name, count in chosen.items())
+    entry = Entry(case, len(every), sets, (_accepted(chosen, case, row, found, number, url),))
     said = f"new: AUROC {100 * entry.figure('auroc'):.2f}, FPR@95 {100 * entry.figure('fpr95'):.2f}"
     return Change(entry, f"{entry.name}: {said}")
 
 
-def _accepted(counts: dict[str, int], row: RowSeen, found: Evidence, number: int, url: str) -> Accepted:
+def _accepted(counts: dict[str, int], case: Case, row: RowSeen, found: Evidence, number: int, url: str) -> Accepted:
     said = row.row.said
-    sets = tuple(_on(row, name, count) for name, count in counts.items())
+    sets = tuple(_on(row, name, count, case.limit) for name, count in counts.items())
     words = said.words if said.attack == OWN else f"{said.attack}: {said.words}"
     today = datetime.now(UTC).date().isoformat()
     described = found.description
@@ -190,8 +194,7 @@ def _is_larger(row: RowSeen, about_this: Sequence[Entry]) -> bool:
 
 def _lacking(row: RowSeen, present: Sequence[Entry]) -> str:
     """That the row is about an entry, and has not all of its images."""
-    bare = entries.key_of(row.row.said.case, {})
-    alike = [entry for entry in present if entries.key_of(entry.case, {}) == bare]
+    alike = [entry for entry in present if _is_about(row, entry)]
     if not alike:
         return ""
     sets = ", ".join(f"{one.count} of {one.name}" for one in alike[0].sets)
@@ -213,32 +216,36 @@ def _counts(row: RowSeen) -> dict[str, int]:
 
 def _covered(entry: Entry, row: RowSeen) -> bool:
     """Whether the row is about the same claim, and has all of the entry's images of one set at least."""
-    case = row.row.said.case
-    if entries.key_of(case, {}) != entries.key_of(entry.case, {}):
+    if not _is_about(row, entry):
         return False
     counts = {one.name: one.count for one in entry.sets}
     shared = [name for name in row.sets if name in counts]
-    return bool(shared) and all(_covers(row.sets[name], counts[name]) for name in shared)
+    return bool(shared) and all(_covers(row.sets[name], counts[name], entry.case.limit) for name in shared)
 
 
-def _covers(one: SetSeen, count: int) -> bool:
-    return bool(np.isin(even_sample(one.sources, count), one.indices).all())
+def _is_about(row: RowSeen, entry: Entry) -> bool:
+    """Whether the row is about the same claim, whichever images of it."""
+    return entries.key_of(entry.case, {}) in {entries.key_of(case, {}) for case in row.cases}
 
 
-def _rows(one: SetSeen, count: int) -> Whole:
+def _covers(one: SetSeen, count: int, limit: int) -> bool:
+    return bool(np.isin(even_sample(one.sources, count, limit), one.indices).all())
+
+
+def _rows(one: SetSeen, count: int, limit: int) -> Whole:
     """Where the even sample of so many images stands among those of the evidence."""
-    wanted = even_sample(one.sources, count)
+    wanted = even_sample(one.sources, count, limit)
     order = np.argsort(one.indices, kind="stable")
     return np.asarray(order[np.searchsorted(one.indices[order], wanted)])
 
 
-def _on(row: RowSeen, name: str, count: int) -> OnSet:
+def _on(row: RowSeen, name: str, count: int, limit: int) -> OnSet:
     one = row.sets[name]
-    figures = evaluate(row.id_scores, one.scores[_rows(one, count)])
+    figures = evaluate(row.id_scores, one.scores[_rows(one, count, limit)])
     return OnSet(name, figures["auroc"], figures["fpr95"], one.images)
 
 
-def _clean(row: RowSeen, name: str, count: int) -> Clean:
+def _clean(row: RowSeen, name: str, count: int, limit: int) -> Clean:
     one = row.sets[name]
-    figures = evaluate(row.id_scores, one.clean[_rows(one, count)])
+    figures = evaluate(row.id_scores, one.clean[_rows(one, count, limit)])
     return Clean(name, count, figures["auroc"], figures["fpr95"])

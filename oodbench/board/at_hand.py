@@ -209,9 +209,9 @@ def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:
     return found.spread(limit or None)
 
 
-def even_sample(images: ImageSet, count: int) -> Whole:
-    """Places in the whole set of the `count` images that a run with `--images` takes of a set."""
-    return images.spread(count).indices
+def even_sample(images: ImageSet, count: int, limit: int = 0) -> Whole:
+    """Places of the `count` images that a run with `--images`, and `--limit` unless it is 0, takes of a whole set."""
+    return images.spread(limit or None).spread(count).indices
 
 
 def places(images: ImageSet, indices: Whole) -> npt.NDArray[np.int64]:

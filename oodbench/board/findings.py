@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from oodbench.board.archive import Floats, Row, Whole
+from oodbench.board.description import Case
 from oodbench.images.imageset import ImageSet
 from oodbench.suite import Suite
 
@@ -44,10 +45,10 @@ class SetSeen:
     """One OOD set, as it was scored here.
 
     Attributes:
-        sources: the set, or the part of it that the run took.
+        sources: the whole set.
         indices: places of the attacked images in it.
         scores: theirs, of this machine.
-        clean: scores of all of `sources` at these places as they are.
+        clean: scores of the images at these places as they are.
         images: SHA-256 of the attacked images.
     """
 
@@ -68,6 +69,8 @@ class RowSeen:
         suite: with the row's settings; None where it is not known.
         id_scores: of this machine; none where the row was not scored.
         sets: those that were scored here.
+        cases: that it is about, see `oodbench.board.claims.about`; none where something does not hold, or was not
+            looked at.
     """
 
     row: Row
@@ -75,6 +78,7 @@ class RowSeen:
     suite: Suite | None = None
     id_scores: Floats = field(default_factory=lambda: np.empty(0))
     sets: Mapping[str, SetSeen] = field(default_factory=dict)
+    cases: tuple[Case, ...] = ()
 
     @property
     def amiss(self) -> Finding | None:

@@ -24,7 +24,8 @@ from oodbench.board.at_hand import (
     task_of,
     with_weights,
 )
-from oodbench.board.description import OWN, SetSaid
+from oodbench.board.claims import Held, about
+from oodbench.board.description import OWN, Case, SetSaid
 from oodbench.board.findings import Finding, RowSeen, SetSeen, Status
 from oodbench.board.sources_check import amiss, missing, other_size, restored, too_wide
 from oodbench.detector import Detector
@@ -69,6 +70,7 @@ class _Look:
         self.row, self.resources, self.carried, self.tolerance = row, resources, carried, tolerance
         self.case = row.said.case
         self.findings: list[Finding] = []
+        self.images: dict[str, Pixels] = {}
 
     def seen(self) -> RowSeen:
         found = RowSeen(self.row, ())
@@ -81,7 +83,10 @@ class _Look:
             ready = self._id_scores(here)
             sets = {name: self._set(ready, name, *one) for name, one in attacked.items()}
             found = replace(
-                found, id_scores=self._judged_id(ready), sets={name: one for name, one in sets.items() if one}
+                found,
+                id_scores=self._judged_id(ready),
+                sets={name: one for name, one in sets.items() if one},
+                cases=self._cases(asked, ready),
             )
         except _StopError:
             pass
@@ -154,24 +159,25 @@ class _Look:
             raise _StopError
 
     def _attacked(self, suite: Suite) -> dict[str, tuple[ImageSet, Pixels | None]]:
-        """The OOD sets that are here, whose images are those that were attacked, and what became of these.
+        """The OOD sets that are here, all of each, whose images are those that were attacked, and what became of these.
 
         None where the archive does not have that.
         """
         found = {}
         for said in self.row.said.sets:
             try:
-                sources = ood_set(suite, said.name, self.resources.data, self.case.limit)
+                whole = ood_set(suite, said.name, self.resources.data, 0)
             except OodbenchError as error:
                 self._say(Status.UNCHECKED, f"{said.name}, sources and ball", _first(error))
                 continue
+            sources = whole.spread(self.case.limit or None)
             if not self._sources_hold(said, sources):
                 continue
             images, changes = self.row.sets[said.name].images, self.row.sets[said.name].changes
             if changes is not None and (images := self._restored(said, changes, sources)) is None:
                 continue
             if self._ball_holds(said, images, sources):
-                found[said.name] = sources, images
+                found[said.name] = whole, images
         return found
 
     def _sources_hold(self, said: SetSaid, sources: ImageSet) -> bool:
@@ -275,6 +281,7 @@ class _Look:
             images = self._again(here, said, sources)
             if images is None:
                 return None
+        self.images[name] = images
         scores = here.scores(name, images, one.indices)
         if not self._compare(f"{name}, scores", one.scores, scores, here.id_scores):
             return None
@@ -338,6 +345,22 @@ class _Look:
             )
         self._check(f"{said.name}, images", wrong, "carried out again, the attack leaves the same ones, bit by bit")
         return None if wrong else images
+
+    def _cases(self, asked: Asked, here: AtHand) -> tuple[Case, ...]:
+        """What the row is about, where all of it holds."""
+        if any(one.status != Status.HOLDS for one in self.findings):
+            return ()
+        allowed = self.tolerance * spread_of(here.id_scores)
+
+        def alike(told: Floats, found: Floats) -> bool:
+            return told.shape == found.shape and bool((np.abs(told - found) <= allowed).all())
+
+        cases, left_out = about(Held(self.row, asked, here.file, self.images), self.resources, alike)
+        if left_out:
+            self._say(
+                Status.HOLDS, "claim", f"the same without {', '.join(left_out)}, by which no score of it is moved"
+            )
+        return cases
 
     def _compare(self, what: str, told: Floats, here: Floats, id_scores: Floats) -> bool:
         if told.shape != here.shape:

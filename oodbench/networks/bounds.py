@@ -5,7 +5,8 @@ says what it does to a box.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +61,12 @@ class Box:
         """Number of axes."""
         return self.center.dim()
 
-    def size(self, axis: int) -> int:
-        """Length of an axis."""
-        return self.center.size(axis)
+    def size(self, *axis: int) -> Any:
+        """Length of an axis, or of all."""
+        return self.center.size(*axis)
+
+    def __len__(self) -> int:
+        return len(self.center)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Box":
         """Axes from `start_dim` to `end_dim` joined to one."""
@@ -82,8 +86,8 @@ class Box:
         """The same; in which order numbers lie in memory makes no difference to their bounds."""
         return self
 
-    def mean(self, dim: int | Sequence[int], keepdim: bool = False) -> "Box":
-        """The mean over some axes."""
+    def mean(self, dim: int | Sequence[int] = (), keepdim: bool = False) -> "Box":
+        """The mean over some axes, or over all."""
         axes = dim if isinstance(dim, int) else tuple(dim)
         return Box(self.center.mean(axes, keepdim=keepdim), self.radius.mean(axes, keepdim=keepdim))
 
@@ -100,10 +104,14 @@ class Box:
         self.center, self.radius = other.center, other.radius
         return self
 
+    def moved_to(self, center: Tensor) -> "Box":
+        """As wide around another center, which may have been broadcast."""
+        return Box(center, self.radius.expand_as(center))
+
     def __add__(self, other: "Box | Tensor | float") -> "Box":
         if isinstance(other, Box):
             return Box(self.center + other.center, self.radius + other.radius)
-        return Box(self.center + other, self.radius)
+        return self.moved_to(self.center + other)
 
     __radd__ = __add__
 
@@ -116,16 +124,30 @@ class Box:
     def __mul__(self, factor: "Box | Tensor | float") -> "Box":
         if isinstance(factor, Box):
             raise _unbounded("a product of two feature maps")
-        size = factor.abs() if isinstance(factor, Tensor) else abs(factor)
+        size: Any = abs(factor)
         return Box(self.center * factor, self.radius * size)
 
     __rmul__ = __mul__
 
-    def __sub__(self, other: "Tensor | float") -> "Box":
-        return Box(self.center - other, self.radius)
+    def __neg__(self) -> "Box":
+        return self.moved_to(-self.center)
 
-    def __truediv__(self, divisor: Tensor) -> "Box":
-        return Box(self.center / divisor, self.radius / divisor.abs())
+    def __pos__(self) -> "Box":
+        return self
+
+    def __sub__(self, other: "Box | Tensor | float") -> "Box":
+        if isinstance(other, Box):
+            return Box(self.center - other.center, self.radius + other.radius)
+        return self.moved_to(self.center - other)
+
+    def __rsub__(self, other: "Tensor | float") -> "Box":
+        return -self + other
+
+    def __truediv__(self, divisor: "Box | Tensor | float") -> "Box":
+        if isinstance(divisor, Box):
+            raise _unbounded("a division by a feature map")
+        size: Any = abs(divisor)
+        return Box(self.center / divisor, self.radius / size)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked by Python itself
@@ -136,9 +158,11 @@ class Box:
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> "Box":
+        name = getattr(function, "__name__", str(function))
         if function not in _RULES:
-            raise _unbounded(getattr(function, "__name__", str(function)))
-        return _RULES[function](*args, **(kwargs or {}))
+            raise _unbounded(name)
+        with _explaining(f"{name} as it is called here"):
+            return _RULES[function](*args, **(kwargs or {}))
 
 
 class _UnboundedError(OodbenchError, AttributeError):
@@ -150,6 +174,45 @@ def _unbounded(what: str) -> _UnboundedError:
         f"no interval bounds are known through {what}: the certified task takes networks of convolutions, linear "
         "layers, batch norm, activations that never fall, pooling, sums and concatenations; leave it out for this one"
     )
+
+
+@contextmanager
+def _explaining(what: str) -> Iterator[None]:
+    """Says of calls that a box does not take, which Python would report as errors of type, that no bounds are known."""
+    try:
+        yield
+    except OodbenchError:
+        raise
+    except (TypeError, AttributeError) as error:
+        raise _unbounded(f"{what} ({error})") from error
+
+
+_REFUSED = {
+    **dict.fromkeys(("pow", "rpow", "ipow"), "the operator **"),
+    **dict.fromkeys(("matmul", "rmatmul", "imatmul"), "the operator @"),
+    **dict.fromkeys(("floordiv", "rfloordiv", "ifloordiv"), "the operator //"),
+    **dict.fromkeys(("mod", "rmod", "imod", "divmod", "rdivmod"), "the operator %"),
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "contains"), "a comparison of values"),
+    **dict.fromkeys(("and", "or", "xor", "rand", "ror", "rxor", "invert", "bool"), "a decision by values"),
+    **dict.fromkeys(("float", "int", "index", "complex", "array"), "values taken out of PyTorch"),
+    **dict.fromkeys(("round", "trunc", "floor", "ceil"), "rounding"),
+    "rtruediv": "a division by a feature map",
+    "abs": "abs",
+    "setitem": "an assignment to a part of a feature map",
+}
+"""Operators without bounds. Python looks them up in the class, past `__getattr__`, and has a meaning of its own for
+comparisons and decisions, under which a network would run on wrongly."""
+
+
+def _refusal(what: str) -> Callable[..., Any]:
+    def refuse(*_: Any) -> Any:
+        raise _unbounded(what)
+
+    return refuse
+
+
+for _operator, _what in _REFUSED.items():
+    setattr(Box, f"__{_operator}__", _refusal(_what))
 
 
 def _dropout(box: Box, p: float = 0.5, training: bool = True, inplace: bool = False) -> Box:
@@ -220,6 +283,15 @@ def _cat(boxes: Sequence[Box], dim: int = 0) -> Box:
     return Box(torch.cat([box.center for box in boxes], dim), torch.cat([box.radius for box in boxes], dim))
 
 
+def _sum(one: Any, other: Any) -> Any:
+    # Where a tensor stands first, it would ask for this rule again.
+    return one + other if isinstance(one, Box) else other + one
+
+
+def _product(one: Any, other: Any) -> Any:
+    return one * other if isinstance(one, Box) else other * one
+
+
 _RULES: dict[Callable[..., Any], Callable[..., Box]] = {
     F.conv2d: _linear(F.conv2d),
     F.linear: _linear(F.linear),
@@ -233,8 +305,11 @@ _RULES: dict[Callable[..., Any], Callable[..., Box]] = {
     F.avg_pool2d: _averaging(F.avg_pool2d),
     F.adaptive_avg_pool2d: _averaging(F.adaptive_avg_pool2d),
     torch.flatten: lambda box, start_dim=0, end_dim=-1: box.flatten(start_dim, end_dim),
-    torch.mean: lambda box, dim, keepdim=False: box.mean(dim, keepdim),
-    torch.add: lambda one, other: one + other,
+    torch.mean: lambda box, dim=(), keepdim=False: box.mean(dim, keepdim),
+    torch.neg: lambda box: -box,
+    **dict.fromkeys((torch.add, torch.Tensor.add), _sum),
+    **dict.fromkeys((torch.sub, torch.Tensor.sub), lambda one, other: _sum(one, -other)),
+    **dict.fromkeys((torch.mul, torch.Tensor.mul), _product),
     torch.cat: _cat,
 }
 
@@ -255,14 +330,16 @@ class Bounder:
         Raises:
             OodbenchError: the network does something whose effect on a box is not known.
         """
-        with torch.no_grad():
-            box: Any = Box.between(low.double(), high.double())
-            features: Any = self._network.represent(box).features
-            head: nn.Linear = self._network.head
-            logits = _RULES[F.linear](features, head.weight, head.bias)
-            # The difference of two logits is one linear function of the features: bounded as such, and not as the
-            # difference of two bounds, it keeps what they have in common.
-            apart = head.weight[:, None] - head.weight[None]
-            center = logits.center[:, :, None] - logits.center[:, None]
-            radius = torch.einsum("nd,jkd->njk", features.radius, apart.abs())
-            return LogitBounds(logits.high, center + radius)
+        with torch.no_grad(), _explaining("a network that does not take boxes"):
+            return self._bounds(Box.between(low.double(), high.double()))
+
+    def _bounds(self, box: Any) -> LogitBounds:
+        features: Any = self._network.represent(box).features
+        head: nn.Linear = self._network.head
+        logits = _RULES[F.linear](features, head.weight, head.bias)
+        # The difference of two logits is one linear function of the features: bounded as such, and not as the
+        # difference of two bounds, it keeps what they have in common.
+        apart = head.weight[:, None] - head.weight[None]
+        center = logits.center[:, :, None] - logits.center[:, None]
+        radius = torch.einsum("nd,jkd->njk", features.radius, apart.abs())
+        return LogitBounds(logits.high, center + radius)

@@ -82,9 +82,9 @@ class Box:
         """The same without axes of length 1."""
         return Box(self.center.squeeze(*axes), self.radius.squeeze(*axes))
 
-    def contiguous(self, **_: Any) -> "Box":
-        """The same; in which order numbers lie in memory makes no difference to their bounds."""
-        return self
+    def contiguous(self, **named: Any) -> "Box":
+        """The same; a copy where a tensor would be copied, since what is written into that, others do not see."""
+        return Box(self.center.contiguous(**named), self.radius.contiguous(**named))
 
     def mean(self, dim: int | Sequence[int] = (), keepdim: bool = False) -> "Box":
         """The mean over some axes, or over all."""
@@ -100,13 +100,17 @@ class Box:
         return self.become(self.relu())
 
     def become(self, other: "Box") -> "Box":
-        """Take the intervals of another box: what is written into a feature map, all see that hold it."""
-        self.center, self.radius = other.center, other.radius
+        """Take the intervals of another box: what is written into a feature map, all see that hold it or a view of it.
+
+        So it is written into the memory of this one, which its views share as those of a tensor do.
+        """
+        self.center.copy_(other.center)
+        self.radius.copy_(other.radius)
         return self
 
     def moved_to(self, center: Tensor) -> "Box":
-        """As wide around another center, which may have been broadcast."""
-        return Box(center, self.radius.expand_as(center))
+        """As wide around another center, which may have been broadcast; on memory of its own, as `become` needs."""
+        return Box(center, self.radius.expand_as(center).clone())
 
     def __add__(self, other: "Box | Tensor | float") -> "Box":
         if isinstance(other, Box):
@@ -129,6 +133,9 @@ class Box:
 
     __rmul__ = __mul__
 
+    def __imul__(self, factor: "Box | Tensor | float") -> "Box":
+        return self.become(self * factor)
+
     def __neg__(self) -> "Box":
         return self.moved_to(-self.center)
 
@@ -143,11 +150,17 @@ class Box:
     def __rsub__(self, other: "Tensor | float") -> "Box":
         return -self + other
 
+    def __isub__(self, other: "Box | Tensor | float") -> "Box":
+        return self.become(self - other)
+
     def __truediv__(self, divisor: "Box | Tensor | float") -> "Box":
         if isinstance(divisor, Box):
             raise _unbounded("a division by a feature map")
         size: Any = abs(divisor)
         return Box(self.center / divisor, self.radius / size)
+
+    def __itruediv__(self, divisor: "Box | Tensor | float") -> "Box":
+        return self.become(self / divisor)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked by Python itself
@@ -266,14 +279,16 @@ def _activation(apply: Callable[..., Tensor]) -> Callable[..., Box]:
 
 def _batch_norm(
     box: Box,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Box:
+    if training or running_mean is None or running_var is None:
+        raise _unbounded("batch norm by the statistics of a batch")
     center = F.batch_norm(box.center, running_mean, running_var, weight, bias, training, momentum, eps)
     scale = (torch.ones_like(running_var) if weight is None else weight.abs()) / (running_var + eps).sqrt()
     return Box(center, box.radius * scale.view(1, -1, *(1,) * (box.dim() - 2)))

@@ -246,6 +246,33 @@ def applied(operation, outputs=3):
     return Applied().eval()
 
 
+def written_into(maps, write):
+    before = maps[:, :1]  # a view: it sees what is written
+    maps = write(maps)
+    return maps + before
+
+
+def times_in_place(maps):
+    maps *= -3
+    return maps
+
+
+def part_times_in_place(maps):
+    maps = maps + 0
+    times_in_place(maps[:, 1:])
+    return maps
+
+
+def less_in_place(maps):
+    maps -= 0.5
+    return maps
+
+
+def divided_in_place(maps):
+    maps /= -2
+    return maps
+
+
 SCALE = torch.tensor([0.5, -2.0, 3.0]).view(3, 1, 1)
 
 AFFINE = {
@@ -267,6 +294,11 @@ AFFINE = {
     "broadcast": lambda x: x[:, :, :1, :1] + torch.ones(1, 1, 2, 2),
     "mean of all": lambda x: x - x[:1].mean(),
     "len and size": lambda x: x.reshape(len(x), x.size()[1], 2, 2),
+    "*=": lambda x: written_into(x, times_in_place),
+    "-=": lambda x: written_into(x, less_in_place),
+    "/=": lambda x: written_into(x, divided_in_place),
+    "a part that is written into": part_times_in_place,
+    "a sum that is written into": lambda x: (x, times_in_place(x + 1))[0],
 }
 
 
@@ -282,7 +314,7 @@ def test_bounds_of_affine_operations_are_exact(name):
     found = Bounder(network).bounds(low, high).high[0]
     assert (found >= reached - 1e-9).all()
     # Where a pixel comes in twice, intervals forget that it is the same; else they lose nothing.
-    if name not in ("x - other x", "torch.sub", "mean of all", "broadcast"):
+    if name not in ("x - other x", "torch.sub", "mean of all", "broadcast", "*=", "-=", "/="):
         torch.testing.assert_close(found, reached, rtol=1e-9, atol=1e-9)
 
 
@@ -309,6 +341,7 @@ REFUSED = {
     "where": (lambda x: torch.where(SCALE > 0, x, 0.0), "where"),
     "torch.tensor": (lambda x: torch.tensor(x), "."),
     "mean of a type": (lambda x: x.mean(1, dtype=torch.float32), "a network that does not take boxes"),
+    "statistics of a batch": (lambda x: F.batch_norm(x, None, None, training=True), "batch norm by the statistics"),
 }
 
 

@@ -17,20 +17,44 @@ from torch.overrides import TorchFunctionMode
 from oodbench.networks.bounds import Bounder, Box, LogitBounds
 from oodbench.networks.network import Network
 
-BENT = (F.relu6, F.hardtanh, F.leaky_relu, F.max_pool2d, torch.relu, torch.sigmoid, torch.tanh, torch.Tensor.relu)
-"""What intervals go through and planes do not: there they stay intervals."""
+FACTS = frozenset(
+    {torch.Tensor.dim, torch.Tensor.size, torch.Tensor.__len__, torch.Tensor.shape.__get__}  # type: ignore[attr-defined]
+)
+"""What says nothing of the values of a tensor."""
+
+SUMS = frozenset(
+    {
+        *(torch.Tensor.add, torch.Tensor.add_, torch.add, torch.Tensor.neg, torch.neg),
+        *(torch.Tensor.sub, torch.Tensor.sub_, torch.sub, torch.Tensor.__rsub__),
+        *(torch.Tensor.mean, torch.mean, F.avg_pool2d, F.adaptive_avg_pool2d),
+        *(torch.Tensor.flatten, torch.flatten, torch.Tensor.reshape, torch.Tensor.view, torch.Tensor.squeeze),
+        *(torch.Tensor.contiguous, torch.Tensor.__getitem__, torch.cat, F.pad, F.dropout),
+    }
+)
+"""Affine in all that they are given together. `F.dropout` draws nothing: boxes go through no other."""
+
+PRODUCTS = frozenset({torch.Tensor.mul, torch.Tensor.mul_, torch.mul})
+"""Affine in each factor while the others are constants."""
+
+OF_THE_FIRST = frozenset({F.conv2d, F.linear, F.batch_norm, torch.Tensor.div, torch.Tensor.div_})
+"""Affine in their first argument while the others are constants."""
 
 
 class _BentError(Exception):
-    """Something through which only intervals are known."""
+    """Something through which no planes are known, though intervals may be."""
 
 
 class LinearBounder(Bounder):
     """A network in float64 whose logits are bounded by planes, or by intervals where these are the tighter ones.
 
     Planes go through convolutions, linear layers, batch norm, averages, sums, concatenations and `F.relu` (`nn.ReLU`)
-    that is not done in place; a network with anything else has interval bounds.
+    that is not done in place; a network with anything else has interval bounds. What planes go through is listed, and
+    not what they do not: of a function that nobody thought of, a gradient is no plane.
     """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self._network.requires_grad_(False)  # so that what requires a gradient is what depends on images
 
     def bounds(self, low: Tensor, high: Tensor) -> LogitBounds:
         """As `Bounder.bounds`, and never wider."""
@@ -47,12 +71,13 @@ def _planes(network: Network, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
     seen = _Seen()
     with torch.no_grad(), seen:
         network.represent(Box.between(low, high))  # type: ignore[arg-type]
-    relaxed = _Relaxed(seen.intervals)
+    relaxed = _Relaxed(seen.intervals, low.new_zeros(len(low)))
     center, radius = ((low + high) / 2).requires_grad_(), (high - low) / 2
     with torch.enable_grad():
+        images = center.clone()  # the network may write into it, which autograd forbids for what has no past
         with relaxed:
-            logits = network.represent(center).logits
-        if relaxed.left:
+            logits = network.represent(images).logits
+        if relaxed.left or not logits.requires_grad or _with_other_ways_back(logits):
             raise _BentError
 
         def top(function: Tensor) -> Tensor:
@@ -91,20 +116,59 @@ class _Relaxed(TorchFunctionMode):
         left: intervals that no ReLU has taken.
     """
 
-    def __init__(self, intervals: Sequence[tuple[Tensor, Tensor]]) -> None:
-        self.left = list(intervals)
-        self.above = intervals[0][0].new_zeros(len(intervals[0][0])) if intervals else torch.zeros(())
+    def __init__(self, intervals: Sequence[tuple[Tensor, Tensor]], above: Tensor) -> None:
+        self.left, self.above = list(intervals), above
 
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         """Each function that the network calls."""
         named = kwargs or {}
-        if function is F.relu:
-            if named.get("inplace") or args[1:] == (True,) or not self.left:
-                raise _BentError
-            return _Lines.apply(args[0], *self.left.pop(0), self.above)
-        if function in BENT:
+        moving = _moving((args, named))
+        if not moving or function in FACTS:
+            return function(*args, **named)
+        if not torch.is_grad_enabled():  # its result would pass for a constant
+            raise _BentError
+        if function is F.relu and not named.get("inplace") and args[1:] != (True,):
+            return self._line(args[0])
+        if not _is_affine(function, args, moving):
             raise _BentError
         return function(*args, **named)
+
+    def _line(self, seen: Tensor) -> Tensor:
+        if not self.left or self.left[0][0].shape != seen.shape or seen.shape[:1] != self.above.shape:
+            raise _BentError
+        found: Tensor = _Lines.apply(seen, *self.left.pop(0), self.above)
+        return found
+
+
+def _moving(given: Any) -> list[Tensor]:
+    """The tensors among arguments that depend on the images."""
+    if isinstance(given, Tensor):
+        return [given] if given.requires_grad else []
+    if isinstance(given, dict):
+        given = list(given.values())
+    return [one for part in given for one in _moving(part)] if isinstance(given, list | tuple) else []
+
+
+def _is_affine(function: Any, args: Sequence[Any], moving: Sequence[Tensor]) -> bool:
+    if function in SUMS:
+        return True
+    if len(moving) > 1:
+        return False
+    return function in PRODUCTS or (function in OF_THE_FIRST and moving[0] is args[0])
+
+
+def _with_other_ways_back(logits: Tensor) -> bool:
+    """Whether the network has an autograd function of its own, which may say of its gradient what it likes."""
+    waiting, known = [logits.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if getattr(type(node), "_forward_cls", _Lines) is not _Lines:
+            return True
+        waiting += [before for before, _ in node.next_functions]
+    return False
 
 
 class _Lines(torch.autograd.Function):
@@ -112,7 +176,7 @@ class _Lines(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, seen: Tensor, low: Tensor, high: Tensor, above: Tensor) -> Tensor:
-        ctx.save_for_backward(seen, low, high)
+        ctx.save_for_backward(seen.clone(), low, high)  # the network may write into it afterwards
         ctx.above = above
         return seen.relu()
 
@@ -125,5 +189,5 @@ class _Lines(torch.autograd.Function):
         flat = torch.where(crossing, (high > -low).to(share), passes)
         over, under = share.clamp(min=0), share.clamp(max=0)
         upper = steep * seen - torch.where(crossing, steep * low, 0)
-        ctx.above += (over * upper + under * flat * seen - share * seen.relu()).flatten(1).sum(1)
+        ctx.above += (over * upper + under * flat * seen - share * seen.relu()).reshape(len(share), -1).sum(1)
         return over * steep + under * flat, None, None, None

@@ -89,25 +89,40 @@ def examined(content: bytes, formats: tuple[str, ...]) -> tuple[Image.Image, lis
     Raises:
         BrokenImageError: as `stored`.
     """
-    said = []
     with _decoding(), _opened(content, formats) as image:
-        turned = _orientation(image) > 1
-        image.load()  # Pillow turns a TIFF here
-        frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
-        said += ["the first of several frames or pages"] if frames > 1 else []
-        said += ["turned as EXIF says"] if turned else []
-        said += ["CMYK converted to RGB"] if image.mode == "CMYK" else []
-        said += [f"{'floats' if image.mode == 'F' else '16 bits'} scaled to 8 bits"] if _is_deep(image) else []
-        image = _upright(image)
-        found = _eight_bits(image)
-        if _is_deep(image) and isinstance(clear := image.info.get("transparency"), int):  # one grey of a PNG
-            solid = np.uint8(255) * (np.asarray(image) != clear)
-            found = Image.merge("LA", [found, Image.fromarray(solid)])
-        if found.has_transparency_data:
-            found = found.convert("RGBA")
-            said += ["transparency laid on white"] if found.getchannel("A").getextrema() != (255, 255) else []
-            found = Image.alpha_composite(Image.new("RGBA", found.size, PAPER), found)
-        return found.convert("RGB"), said
+        return _displayed(image)
+
+
+def displayed(image: Image.Image) -> Image.Image:
+    """An image that somebody else opened or made, as `shown` gives that of a file; itself it stays as it is.
+
+    Raises:
+        BrokenImageError: as `stored`.
+    """
+    with _decoding():
+        return _displayed(_of_fair_shape(image))[0]
+
+
+def _displayed(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """What `examined` gives of an open image."""
+    said = []
+    turned = _orientation(image) > 1
+    image.load()  # Pillow turns a TIFF here
+    frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+    said += ["the first of several frames or pages"] if frames > 1 else []
+    said += ["turned as EXIF says"] if turned else []
+    said += ["CMYK converted to RGB"] if image.mode == "CMYK" else []
+    said += [f"{'floats' if image.mode == 'F' else '16 bits'} scaled to 8 bits"] if _is_deep(image) else []
+    image = _upright(image)
+    found = _eight_bits(image)
+    if _is_deep(image) and isinstance(clear := image.info.get("transparency"), int):  # one grey of a PNG
+        solid = np.uint8(255) * (np.asarray(image) != clear)
+        found = Image.merge("LA", [found, Image.fromarray(solid)])
+    if found.has_transparency_data:
+        found = found.convert("RGBA")
+        said += ["transparency laid on white"] if found.getchannel("A").getextrema() != (255, 255) else []
+        found = Image.alpha_composite(Image.new("RGBA", found.size, PAPER), found)
+    return found.convert("RGB"), said
 
 
 def formats_of(name: str) -> tuple[str, ...]:
@@ -163,6 +178,10 @@ def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError:
         raise ValueError("no image that Pillow reads") from None
+    return _of_fair_shape(image)
+
+
+def _of_fair_shape(image: Image.Image) -> Image.Image:
     if max(image.size) > NARROWEST * min(image.size):
         raise ValueError(f"{image.width} x {image.height} pixels, more than {NARROWEST} times as long as wide")
     return image

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.words import printable
-from oodbench.images.decoding import BrokenImageError, examined, formats_of
+from oodbench.images.decoding import BrokenImageError, displayed, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.sources.classes import folder_classes
@@ -102,13 +102,31 @@ def _items(items: Any, what: str) -> Handed:
         raise OodbenchError(f"{what}: the {type(items).__name__} gives no image")
     known = None if any(label is None for label in labels) else np.asarray(labels, np.int64)
     if isinstance(images[0], Image.Image):
-        return Handed(_of_one_size([np.asarray(image.convert("RGB")) for image in images], what), known)
+        return Handed(_of_one_size(_pixels(images, what), what), known)
     if not all(isinstance(image, Tensor | np.ndarray) for image in images):
         raise OodbenchError(f"{what}: the {type(items).__name__} gives {type(images[0]).__name__}: images are expected")
     tensors = [torch.as_tensor(image).detach().cpu() for image in images]
     if len({tensor.shape for tensor in tensors}) > 1:
         raise OodbenchError(f"{what} are of several sizes: {_sizes([tuple(one.shape) for one in tensors])}")
     return Handed(torch.stack(tensors), known)
+
+
+def _pixels(images: Sequence[Any], what: str) -> list[npt.NDArray[np.uint8]]:
+    """Those of Pillow's images, as `_files` has them of the same files."""
+    found = []
+    for place, image in enumerate(images):
+        if not isinstance(image, Image.Image):
+            raise OodbenchError(
+                f"{what}: image {place} is {type(image).__name__}, and others are Pillow's: give one kind"
+            )
+        try:
+            found.append(np.asarray(displayed(image)))
+        except BrokenImageError as error:
+            raise OodbenchError(
+                f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): put a whole one in "
+                "its place"
+            ) from error
+    return found
 
 
 def _apart(item: Any) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from oodbench.detectors.msp import MSP
 from oodbench.images import builtin
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.metrics import evaluate as all_metrics
+from oodbench.sources.handed import handed
 from tests.prose import blocks, one
 
 
@@ -135,6 +136,40 @@ def test_files_of_any_size_become_what_the_network_takes(tmp_path):
     (tmp_path / "boats" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(OodbenchError, match=r"1 of 3 image files.*torn\.png"):
         oodbench.benchmark(NETWORK, tmp_path / "ids", tmp_path / "boats", **how)
+
+
+class Opened(Dataset):
+    """Pillow images of any size."""
+
+    def __init__(self, folder):
+        self.files = sorted(folder.iterdir())
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, place):
+        return Image.open(self.files[place])
+
+
+def test_preprocessing_is_that_of_a_folder_for_pillow_images_and_not_applied_to_tensors_without_a_word(tmp_path):
+    for name in ("ids", "boats"):
+        (tmp_path / name).mkdir()
+        for place in range(4):
+            pixels = np.random.default_rng([place, len(name)]).integers(0, 256, (40 + place, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
+    how = {"detectors": "energy", "preprocessing": Preprocessing(32, 0.5)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OodbenchWarning)
+        files, opened = (tmp_path / "ids", tmp_path / "boats"), (Opened(tmp_path / "ids"), Opened(tmp_path / "boats"))
+        expected = handed(files[0], "x", "x", how["preprocessing"]).images.images
+        assert np.array_equal(handed(opened[0], "x", "x", how["preprocessing"]).images, expected)
+        assert np.array_equal(handed([*opened[0]], "x", "x", how["preprocessing"]).images, expected)
+        batches = DataLoader(opened[0], batch_size=3, collate_fn=lambda images: (images, [0] * len(images)))
+        assert np.array_equal(handed(batches, "x", "x", how["preprocessing"]).images, expected)
+    found = [values(oodbench.benchmark(NETWORK, *given, **how)) for given in (files, opened)]
+    assert len(found[0]) and found[0].to_dict() == found[1].to_dict()
+    with pytest.warns(OodbenchWarning, match="id_images came as tensors or arrays, so preprocessing .* is not applied"):
+        oodbench.benchmark(NETWORK, TensorDataset(tensor(TEST)), files[1], **how)
 
 
 def test_detectors_learn_from_training_images_and_are_attacked():

@@ -19,7 +19,7 @@ class Wrapping:
         head: name of the network's last linear layer, as `named_modules` has it; found if left out.
         taps: names of the parts whose outputs are the feature maps of Mahalanobis and its like; the last one of each
             size if left out, see `oodbench.networks.of_module.ModuleNetwork`.
-        preprocessing: how image files become the network's input; as they are if left out.
+        preprocessing: how image files and Pillow images become the network's input; as they are if left out.
     """
 
     mean: str | Sequence[float] | None = None

@@ -1,5 +1,6 @@
 """Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
@@ -298,6 +299,13 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
         )
     found = handed(images, what, name, preprocessing)
     given = as_given(found.images, what, name)
+    if preprocessing and found.numbers:
+        warnings.warn(
+            f"{what} came as tensors or arrays, so preprocessing ({preprocessing}) is not applied to them, only to "
+            "image files and Pillow images: give these, or be sure that the same was done to what you give",
+            OodbenchWarning,
+            stacklevel=2,
+        )
     if found.labels is None:
         return given
     return replace(given, images=replace(given.images, labels=np.asarray(found.labels, np.int64)))

@@ -30,10 +30,12 @@ class Handed:
     Attributes:
         images: an `ImageSet`, or what `oodbench.scoring.user_input.as_given` takes.
         labels: int64 (N,); None where nobody said.
+        numbers: images came as tensors or arrays, to which no preprocessing is applied.
     """
 
     images: Any
     labels: Labels | None = None
+    numbers: bool = False
 
 
 def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | None = None) -> Handed:
@@ -44,18 +46,20 @@ def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | Non
             Dataset or DataLoader of images or of (image, label); a pair (images, labels); or images as they are.
         what: they are called in messages.
         name: of the set.
-        preprocessing: of image files; None leaves them as they are, if all are of one size.
+        preprocessing: of image files and Pillow's images; None leaves them as they are, if all are of one size.
 
     Raises:
         OodbenchError: there are none, some cannot be read, or they are of several sizes.
     """
     if isinstance(images, str | Path):
         return _files(Path(images), what, name, preprocessing)
-    if isinstance(images, Dataset | DataLoader):
-        return _items(images, what)
+    if isinstance(images, Dataset | DataLoader) or _are_pillows(images):
+        return _items(images, what, preprocessing)
     if isinstance(images, tuple) and len(images) == 2 and _are_labels(images[1], images[0]):
-        return Handed(images[0], np.asarray(images[1], np.int64))
-    return Handed(images, images.labels if isinstance(images, ImageSet) and not images.unlabelled else None)
+        return Handed(images[0], np.asarray(images[1], np.int64), numbers=True)
+    if isinstance(images, ImageSet):
+        return Handed(images, None if images.unlabelled else images.labels)
+    return Handed(images, numbers=True)
 
 
 def _files(path: Path, what: str, name: str, preprocessing: Preprocessing | None) -> Handed:
@@ -86,7 +90,7 @@ def _files(path: Path, what: str, name: str, preprocessing: Preprocessing | None
     return Handed(images, None if images.unlabelled else known)
 
 
-def _items(items: Any, what: str) -> Handed:
+def _items(items: Any, what: str, preprocessing: Preprocessing | None) -> Handed:
     """What a Dataset or DataLoader gives, one after the other."""
     batched = isinstance(items, DataLoader)
     count = None if batched or not hasattr(items, "__len__") else len(items)
@@ -102,16 +106,16 @@ def _items(items: Any, what: str) -> Handed:
         raise OodbenchError(f"{what}: the {type(items).__name__} gives no image")
     known = None if any(label is None for label in labels) else np.asarray(labels, np.int64)
     if isinstance(images[0], Image.Image):
-        return Handed(_of_one_size(_pixels(images, what), what), known)
+        return Handed(_of_one_size(_pixels(images, what, preprocessing), what), known)
     if not all(isinstance(image, Tensor | np.ndarray) for image in images):
         raise OodbenchError(f"{what}: the {type(items).__name__} gives {type(images[0]).__name__}: images are expected")
     tensors = [torch.as_tensor(image).detach().cpu() for image in images]
     if len({tensor.shape for tensor in tensors}) > 1:
         raise OodbenchError(f"{what} are of several sizes: {_sizes([tuple(one.shape) for one in tensors])}")
-    return Handed(torch.stack(tensors), known)
+    return Handed(torch.stack(tensors), known, numbers=True)
 
 
-def _pixels(images: Sequence[Any], what: str) -> list[npt.NDArray[np.uint8]]:
+def _pixels(images: Sequence[Any], what: str, preprocessing: Preprocessing | None) -> list[npt.NDArray[np.uint8]]:
     """Those of Pillow's images, as `_files` has them of the same files."""
     found = []
     for place, image in enumerate(images):
@@ -120,12 +124,13 @@ def _pixels(images: Sequence[Any], what: str) -> list[npt.NDArray[np.uint8]]:
                 f"{what}: image {place} is {type(image).__name__}, and others are Pillow's: give one kind"
             )
         try:
-            found.append(np.asarray(displayed(image)))
+            seen = displayed(image)
         except BrokenImageError as error:
             raise OodbenchError(
                 f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): put a whole one in "
                 "its place"
             ) from error
+        found.append(preprocessing(seen) if preprocessing else np.asarray(seen))
     return found
 
 
@@ -143,6 +148,10 @@ def _is_label(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not value.is_floating_point() and value.ndim <= 1
     return isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.ndim <= 1)
+
+
+def _are_pillows(images: Any) -> bool:
+    return isinstance(images, list | tuple) and bool(images) and all(isinstance(one, Image.Image) for one in images)
 
 
 def _are_labels(value: Any, images: Any) -> bool:

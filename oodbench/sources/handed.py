@@ -1,7 +1,8 @@
 """Images as people have them in their own code: arrays, folders, torch Datasets and DataLoaders."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.basics.words import printable
 from oodbench.images.decoding import BrokenImageError, displayed, examined, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.sources.classes import folder_classes
 from oodbench.sources.folders import contents, few, survey
+from oodbench.sources.labels import Labels, as_array, whole_numbers
 
-Labels = npt.NDArray[np.int64]
+IMAGE_NAMES = ("image", "pixel_values", "img")
+LABEL_NAMES = ("label", "labels")
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,15 @@ def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | Non
         preprocessing: of image files and Pillow's images; None leaves them as they are, if all are of one size.
 
     Raises:
-        OodbenchError: there are none, some cannot be read, or they are of several sizes.
+        OodbenchError: there are none, some cannot be read, they are of several sizes, or what stands where labels are
+            expected is no whole number an image.
     """
     if isinstance(images, str | Path):
         return _files(Path(images), what, name, preprocessing)
     if isinstance(images, Dataset | DataLoader) or _are_pillows(images):
         return _items(images, what, preprocessing)
-    if isinstance(images, tuple) and len(images) == 2 and _are_labels(images[1], images[0]):
-        return Handed(images[0], np.asarray(images[1], np.int64), numbers=True)
+    if _is_pair(images):
+        return _pair(images, what, name, preprocessing)
     if isinstance(images, ImageSet):
         return Handed(images, None if images.unlabelled else images.labels)
     return Handed(images, numbers=True)
@@ -90,77 +94,117 @@ def _files(path: Path, what: str, name: str, preprocessing: Preprocessing | None
     return Handed(images, None if images.unlabelled else known)
 
 
+def _pair(images: tuple[Any, Any], what: str, name: str, preprocessing: Preprocessing | None) -> Handed:
+    """Images, and what is in them."""
+    first = handed(images[0], what, name, preprocessing)
+    labels = whole_numbers(
+        images[1],
+        len(first.images),
+        f"{what}: the labels of the pair (images, labels)",
+        "give such labels, or the images alone where nobody said what is in them",
+    )
+    return replace(first, labels=labels)
+
+
 def _items(items: Any, what: str, preprocessing: Preprocessing | None) -> Handed:
     """What a Dataset or DataLoader gives, one after the other."""
-    batched = isinstance(items, DataLoader)
+    batched, giver = isinstance(items, DataLoader), f"{what}: the {type(items).__name__}"
     count = None if batched or not hasattr(items, "__len__") else len(items)
     # Not every Dataset ends by itself: those that can be indexed say how many they have.
     source = items if count is None else (items[place] for place in range(count))
     images: list[Any] = []
-    labels: list[Any] = []
+    labels: list[int] = []
     for item in source:
-        image, label = _apart(item)
-        images += [*image] if batched else [image]
-        labels += [None] if label is None else [*np.asarray(label).ravel()] if batched else [label]
+        image, label = _apart(item, giver, quiet=bool(images))
+        several = _several(image, giver) if batched else [image]
+        labels += _labels(label, len(several), f"{giver}, from image {len(images)} on, gives labels that")
+        images += [_pixels(one, len(images) + place, what, preprocessing) for place, one in enumerate(several)]
     if not images:
-        raise OodbenchError(f"{what}: the {type(items).__name__} gives no image")
-    known = None if any(label is None for label in labels) else np.asarray(labels, np.int64)
-    if isinstance(images[0], Image.Image):
-        return Handed(_of_one_size(_pixels(images, what, preprocessing), what), known)
-    if not all(isinstance(image, Tensor | np.ndarray) for image in images):
-        raise OodbenchError(f"{what}: the {type(items).__name__} gives {type(images[0]).__name__}: images are expected")
-    tensors = [torch.as_tensor(image).detach().cpu() for image in images]
-    if len({tensor.shape for tensor in tensors}) > 1:
-        raise OodbenchError(f"{what} are of several sizes: {_sizes([tuple(one.shape) for one in tensors])}")
-    return Handed(torch.stack(tensors), known, numbers=True)
+        raise OodbenchError(f"{giver} gives no image")
+    known = None if all(label < 0 for label in labels) else np.asarray(labels, np.int64)
+    kinds = {isinstance(image, Tensor) for image in images}
+    if len(kinds) > 1:
+        raise OodbenchError(f"{giver} gives Pillow's images and tensors or arrays: give images of one kind")
+    if kinds == {False}:
+        return Handed(_of_one_size(images, what), known)
+    if len({image.shape for image in images}) > 1:
+        raise OodbenchError(f"{what} are of several sizes: {_sizes([tuple(image.shape) for image in images])}")
+    return Handed(torch.stack(images), known, numbers=True)
 
 
-def _pixels(images: Sequence[Any], what: str, preprocessing: Preprocessing | None) -> list[npt.NDArray[np.uint8]]:
-    """Those of Pillow's images, as `_files` has them of the same files."""
-    found = []
-    for place, image in enumerate(images):
-        if not isinstance(image, Image.Image):
-            raise OodbenchError(
-                f"{what}: image {place} is {type(image).__name__}, and others are Pillow's: give one kind"
-            )
-        try:
-            seen = displayed(image)
-        except BrokenImageError as error:
-            raise OodbenchError(
-                f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): put a whole one in "
-                "its place"
-            ) from error
-        found.append(preprocessing(seen) if preprocessing else np.asarray(seen))
-    return found
-
-
-def _apart(item: Any) -> tuple[Any, Any]:
+def _apart(item: Any, giver: str, quiet: bool) -> tuple[Any, Any]:
     """Image and label of an item, or images and labels of a batch; no label where there is none."""
     if isinstance(item, Mapping):  # as Hugging Face has them
-        image = next((item[name] for name in ("image", "pixel_values", "img") if name in item), None)
-        return image, next((item[name] for name in ("label", "labels") if name in item), None)
-    if isinstance(item, tuple | list):
-        return item[0], item[1] if len(item) > 1 and _is_label(item[1]) else None
+        return _named_apart(item, giver, quiet)
+    if isinstance(item, tuple | list) and item and not _are_pillows(item[:2]):
+        return item[0], item[1] if len(item) > 1 else None
     return item, None
 
 
-def _is_label(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return not value.is_floating_point() and value.ndim <= 1
-    return isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.ndim <= 1)
+def _named_apart(item: Mapping[Any, Any], giver: str, quiet: bool) -> tuple[Any, Any]:
+    image = next((name for name in IMAGE_NAMES if name in item), None)
+    if image is None:
+        raise OodbenchError(
+            f"{giver} gives items of {_quoted(list(item))}: an image is expected under {_quoted(IMAGE_NAMES)}"
+        )
+    label = next((name for name in LABEL_NAMES if name in item), None)
+    others = [name for name in item if name != image]
+    if label is None and others and not quiet:
+        warnings.warn(
+            f"{giver} gives {_quoted(others)} beside {image!r}, and no 'label', so its images have no labels "
+            "here: call what is in them 'label' if one of these says it",
+            OodbenchWarning,
+            stacklevel=2,
+        )
+    return item[image], None if label is None else item[label]
+
+
+def _several(images: Any, giver: str) -> list[Any]:
+    """The images of a batch."""
+    if (isinstance(images, Tensor | np.ndarray) and images.ndim) or isinstance(images, list | tuple):
+        return [*images]
+    raise OodbenchError(f"{giver} gives {type(images).__name__}: batches of images are expected")
+
+
+def _labels(value: Any, count: int, what: str) -> list[int]:
+    """Those of `count` images, -1 where nobody said."""
+    if value is None:
+        return [-1] * count
+    advice = "give items (image, label) with such labels, or the image alone where nobody said what is in it"
+    return [*map(int, whole_numbers(value, count, what, advice))]
+
+
+def _pixels(image: Any, place: int, what: str, preprocessing: Preprocessing | None) -> Tensor | npt.NDArray[np.uint8]:
+    """An array of one of Pillow's images, as `_files` has it of the same file; a tensor of one that is numbers."""
+    if isinstance(image, Tensor | np.ndarray):
+        return torch.as_tensor(image).detach().cpu()
+    if not isinstance(image, Image.Image):
+        raise OodbenchError(f"{what}: image {place} is of the type {type(image).__name__}: an image is expected")
+    try:
+        seen = displayed(image)
+    except BrokenImageError as error:
+        raise OodbenchError(
+            f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): put a whole one in its "
+            "place"
+        ) from error
+    return preprocessing(seen) if preprocessing else np.asarray(seen)
+
+
+def _quoted(names: Sequence[Any]) -> str:
+    return few([repr(name) for name in names], 5)
 
 
 def _are_pillows(images: Any) -> bool:
     return isinstance(images, list | tuple) and bool(images) and all(isinstance(one, Image.Image) for one in images)
 
 
-def _are_labels(value: Any, images: Any) -> bool:
-    """One whole number for each image, and not a second image."""
-    try:
-        found = np.asarray(value)
-        return found.ndim == 1 and found.dtype.kind in "iu" and len(found) == len(images)
-    except (TypeError, ValueError):
+def _is_pair(images: Any) -> bool:
+    """Images and what is meant for their labels, and not two images."""
+    if not isinstance(images, tuple) or len(images) != 2 or isinstance(images[0], str | Path):
         return False
+    if isinstance(images[1], Image.Image | ImageSet | Dataset | str | None) or getattr(images[0], "ndim", 4) < 3:
+        return False
+    return as_array(images[1]).ndim in (1, 2)
 
 
 def _of_one_size(pixels: Sequence[npt.NDArray[np.uint8]], what: str) -> npt.NDArray[np.uint8]:

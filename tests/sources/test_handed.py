@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from oodbench.basics.errors import OodbenchError
+from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.sources.handed import handed
 
 RANDOM = np.random.default_rng(0)
@@ -85,9 +86,82 @@ def test_an_image_made_in_memory_is_scaled_and_laid_on_white_too():
     [
         (Image.fromarray(DEEP.astype(np.int32)), "id_images: image 1, of Pillow's mode I, .*integers of 32 bits"),
         (Image.new("L", (1, 500)), "image 1, .*more than 100 times as long as wide"),
-        (GREY, "image 1 is ndarray, and others are Pillow's"),
+        (GREY, "gives Pillow's images and tensors or arrays"),
     ],
 )
 def test_an_image_whose_pixels_nobody_knows_is_named(image, told):
     with pytest.raises(OodbenchError, match=told):
         handed(Items([Image.fromarray(GREY), image]), "id_images", "id")
+
+
+IMAGES = RANDOM.integers(0, 256, (6, 8, 8, 3), np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+ONE_HOT = np.eye(3, dtype=np.int64)[LABELS]
+TAKEN = [LABELS, LABELS.astype(np.uint8), LABELS[:, None], torch.from_numpy(LABELS), torch.from_numpy(LABELS[:, None])]
+REFUSED = [
+    ([str(label) for label in LABELS], "labels .*are texts, such as '0': a label is one whole number"),
+    (LABELS.astype(float), r"labels .*are float64, such as 0\.0: a label is one whole number"),
+    (torch.from_numpy(LABELS).float(), r"labels .*are float32, such as 0\.0"),
+    (ONE_HOT, "labels .*are one-hot, int64 of shape .*argmax is meant"),
+    (torch.from_numpy(ONE_HOT).float(), "labels .*are one-hot, float32 of shape"),
+    (ONE_HOT + 1, r"labels .*are int64 of shape|labels .*are 3 numbers"),
+]
+
+
+def items(labels):
+    return Items([*zip(torch.from_numpy(IMAGES), labels, strict=True)])
+
+
+@pytest.mark.parametrize("labels", TAKEN)
+def test_labels_are_taken_one_an_image_and_as_columns(labels):
+    for given in (
+        items(labels),
+        DataLoader(items(labels), batch_size=4),
+        DataLoader(items(labels), batch_size=1),
+        DataLoader(Items([{"image": image, "label": label} for image, label in items(labels)]), batch_size=6),
+        (IMAGES, labels),
+        ([*IMAGES], labels),
+        ([Image.fromarray(image) for image in IMAGES], labels),
+    ):
+        found = handed(given, "id_images", "id")
+        assert found.labels.dtype == np.int64
+        assert found.labels.tolist() == LABELS.tolist()
+        assert np.array_equal(np.asarray(found.images), IMAGES)
+
+
+@pytest.mark.parametrize(("labels", "told"), REFUSED)
+def test_what_is_no_whole_number_is_refused_as_a_label_and_images_are_not_blamed(labels, told):
+    for given in (items(labels), *(DataLoader(items(labels), batch_size=size) for size in (1, 4)), (IMAGES, labels)):
+        with pytest.raises(OodbenchError, match=f"id_images: .*{told}"):
+            handed(given, "id_images", "id")
+
+
+def test_too_few_labels_and_a_second_image_are_no_labels():
+    with pytest.raises(OodbenchError, match="id_images: the labels of the pair .* are 5 numbers for 6 images"):
+        handed((IMAGES, LABELS[:5]), "id_images", "id")
+    for second in (IMAGES[0], Image.fromarray(IMAGES[0])):
+        with pytest.raises(OodbenchError, match="the Items, from image 0 on, gives labels that are .*a label is one"):
+            handed(Items([(IMAGES[0], second)]), "id_images", "id")
+    with pytest.raises(OodbenchError, match="labels that are 2 numbers for 3 images"):
+        batches = DataLoader(items(LABELS), batch_size=3, collate_fn=lambda batch: (IMAGES[:3], LABELS[:2]))
+        handed(batches, "id_images", "id")
+
+
+def test_images_without_labels_stay_without_and_some_without_are_unknown():
+    two = handed((torch.from_numpy(IMAGES[0]), torch.from_numpy(IMAGES[1])), "id_images", "id")
+    assert two.labels is None and len(two.images) == 2
+    for given in (Items(IMAGES), Items([(image, None) for image in IMAGES]), Items([(image,) for image in IMAGES])):
+        assert handed(given, "id_images", "id").labels is None
+    some = Items([(image, label if label else None) for image, label in zip(IMAGES, LABELS, strict=True)])
+    assert handed(some, "id_images", "id").labels.tolist() == [-1, 1, 2, -1, 1, 2]
+
+
+def test_items_by_name_say_which_name_no_label_was_found_under():
+    fine = [{"image": image, "fine_label": int(label)} for image, label in zip(IMAGES, LABELS, strict=True)]
+    with pytest.warns(
+        OodbenchWarning, match="id_images: the Items gives 'fine_label' beside 'image', and no 'label'"
+    ) as said:
+        assert handed(Items(fine), "id_images", "id").labels is None
+    assert len(said) == 1
+    with pytest.raises(OodbenchError, match="gives items of 'picture', 'label': an image is expected under 'image'"):
+        handed(Items([{"picture": IMAGES[0], "label": 0}]), "id_images", "id")

@@ -156,7 +156,8 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
 
     Returns:
         The rows of `evaluate` for each detector, named in the column "detector" in front. Where ID images have labels
-        there is the network's accuracy as well (metric "accuracy", task "id").
+        there is the network's accuracy as well (metric "accuracy", task "id"), and a warning if it is no better than
+        guessing, or labels in another order would be right.
 
     Raises:
         OodbenchError: something of another kind, a network that cannot be used, or a detector that was named and cannot
@@ -181,12 +182,14 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     leave_out = said.append if config.detectors == benchmarking.ALL else None
     with untouched(used):
         fitted = benchmarking.fitted(asked, used, count, seen, tried, leave_out)
-        setting = Setting(tested, sets, task, config.seed, where, config.convention, config.intervals)
+        setting = Setting(
+            tested, sets, task, config.seed, where, config.convention, config.intervals, count, said.append
+        )
         measured = benchmarking.measured(fitted, setting, leave_out)
     for frame in measured:
         name = frame["detector"].iloc[0]
         said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
-    for text in said:
+    for text in dict.fromkeys(said):  # detectors predict the same
         warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
     if not measured:
         raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))

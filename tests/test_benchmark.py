@@ -151,6 +151,30 @@ class Opened(Dataset):
         return Image.open(self.files[place])
 
 
+def test_labels_in_another_order_than_the_networks_are_doubted_once_and_by_name():
+    with torch.no_grad():
+        predicted = NETWORK(tensor(TRAIN)).argmax(1).numpy()
+    frequent = np.argsort(-np.bincount(predicted, minlength=10))[:3]
+    images = TRAIN.part(np.isin(predicted, frequent))
+    right = predicted[np.isin(predicted, frequent)]
+    order = np.arange(10)
+    order[frequent] = np.roll(frequent, 1)
+
+    def told(labels):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            named = replace(images, labels=labels, classes=tuple("abcdefghij"))
+            oodbench.benchmark(NETWORK, named, {"letters": LETTERS}, detectors=["msp", "energy"])
+        return [str(one.message) for one in said if str(one.message).startswith("id_images")]
+
+    assert told(right) == []
+    assert told(np.full(len(right), -1)) == []
+    (shifted,) = told(order[right])
+    label = order[frequent[0]]
+    assert "with labels in another order about 100% would be right instead of 0%" in shifted
+    assert f"label {label} ({'abcdefghij'[label]}) to the network's class {frequent[0]}" in shifted
+
+
 def test_preprocessing_is_that_of_a_folder_for_pillow_images_and_not_applied_to_tensors_without_a_word(tmp_path):
     for name in ("ids", "boats"):
         (tmp_path / name).mkdir()

@@ -38,6 +38,7 @@ from oodbench.scoring.fitting import Fitted, fit
 from oodbench.scoring.other_outputs import TRIED, require_class_outputs
 from oodbench.scoring.scored import Scored, joined, refuse_constant
 from oodbench.scoring.smoothed import at_new_places, attack_on, attacked_at_each, parts, score_smoothed
+from oodbench.statistics import label_order
 from oodbench.tasks import ID_TASK, Certified, Smoothed, Task
 from oodbench.tasks.versions import Versions
 
@@ -312,7 +313,7 @@ class NetworkRun:
         given = network_plan.file if network_plan.given else None
         said = [label_check.unchecked(suite, self._plan.image_sets, given)]
         if given:
-            said.append(label_check.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
+            said.append(label_order.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
             right, kept = accuracy(scored.predictions, images.labels), network_plan.pretrained
             if kept and not self._plan.image_sets.limit:
                 said.append(label_check.fallen(kept.name, kept.accuracy, images.name, right))

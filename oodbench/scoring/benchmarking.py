@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -27,6 +28,7 @@ from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.scoring.other_outputs import TRIED, require_class_outputs, require_reject_outputs
 from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import handed
+from oodbench.statistics import label_order
 from oodbench.tasks import ID_TASK, Task
 
 ALL = "all"
@@ -34,7 +36,9 @@ ALL = "all"
 
 Asked = str | Detector
 
-LeaveOut = Callable[[str], None]
+Say = Callable[[str], None]
+
+LeaveOut = Say
 """Told of each detector that cannot do it, and why."""
 
 
@@ -232,6 +236,8 @@ class Setting:
         device: where it runs.
         convention: of the metrics.
         intervals: over images, for each metric.
+        classes: of ID images.
+        say: told where labels hardly mean what the network's outputs mean.
     """
 
     id_images: Given
@@ -241,6 +247,8 @@ class Setting:
     device: torch.device
     convention: str
     intervals: bool
+    classes: int
+    say: Say
 
     def frame(self, detector: Detector, called: str) -> pd.DataFrame:
         """What `oodbench.benchmark` says of one fitted detector, a metric a row, which name it as it is called.
@@ -257,9 +265,17 @@ class Setting:
             if number == 0 and (labels >= 0).any():
                 right = accuracy(found.clean_id.predictions, labels)
                 known = int(((labels >= 0) & (found.clean_id.predictions >= 0)).sum())
+                self._doubt_labels(found.clean_id.predictions)
                 about = {"task": ID_TASK, "ood": "", "metric": "accuracy", "value": right, "n_id": known}
                 yield {**first, **about, "n_ood": 0, "convention": self.convention, "epsilon": 0, "threat": ""}
             yield from ({**first, **row} for row in rows(found, detector, self.convention, self.intervals))
+
+    def _doubt_labels(self, predictions: npt.NDArray[np.int64]) -> None:
+        """A word where another order of the classes would be right, or predictions are guesses."""
+        tested, told = self.id_images.images, predictions >= 0
+        said = label_order.doubt(tested.labels[told], predictions[told], self.classes, tested.classes)
+        if said:
+            self.say(f"id_images: {said}")
 
 
 def measured(detectors: Sequence[Detector], setting: Setting, leave_out: LeaveOut | None) -> list[pd.DataFrame]:

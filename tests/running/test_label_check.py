@@ -6,6 +6,7 @@ from PIL import Image
 
 from oodbench.networks import build, checkpoints
 from oodbench.running import label_check
+from oodbench.statistics import label_order
 
 SUITE = """
 version = 1
@@ -26,13 +27,13 @@ def guesses(count=300, classes=10, wrong=0.1, seed=0):
 
 def test_what_is_mostly_right_is_not_doubted():
     for wrong in (0, 0.1, 0.5):
-        assert label_check.doubt(*guesses(wrong=wrong), 10) == ""
+        assert label_order.doubt(*guesses(wrong=wrong), 10) == ""
 
 
 @pytest.mark.parametrize("order", [[0, 2, 3, 4, 5, 6, 7, 8, 9, 1], [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]])
 def test_labels_in_another_order_are_found_out(order):
     labels, predictions = guesses()
-    said = label_check.doubt(labels, np.asarray(order)[predictions], 10, [f"c{label}" for label in range(10)])
+    said = label_order.doubt(labels, np.asarray(order)[predictions], 10, [f"c{label}" for label in range(10)])
     share = (labels == predictions).mean()
     assert f"about {share:.0%} would be right" in said
     assert f"label 1 (c1) to the network's class {order[1]}" in said
@@ -41,23 +42,23 @@ def test_labels_in_another_order_are_found_out(order):
 def test_two_classes_that_changed_places_are_found_out_among_right_ones():
     labels, predictions = guesses(1000)
     swapped = np.where(labels == 3, 7, np.where(labels == 7, 3, labels))
-    said = label_check.doubt(swapped, predictions, 10)
+    said = label_order.doubt(swapped, predictions, 10)
     assert "label 3 to the network's class 7, label 7 to the network's class 3" in said
     assert "guessing" not in said
 
 
 def test_guessing_is_called_so_and_has_no_better_order():
     random = np.random.default_rng(1)
-    said = label_check.doubt(random.integers(0, 10, 400), random.integers(0, 10, 400), 10)
+    said = label_order.doubt(random.integers(0, 10, 400), random.integers(0, 10, 400), 10)
     assert "no better than guessing among 10 classes" in said
     assert "another order" not in said
 
 
 def test_few_images_a_class_or_none_with_a_label_prove_nothing():
-    assert label_check.doubt(np.full(100, -1), np.zeros(100, np.int64), 10) == ""
-    assert label_check.doubt(np.arange(10), np.arange(10)[::-1], 10) == ""
+    assert label_order.doubt(np.full(100, -1), np.zeros(100, np.int64), 10) == ""
+    assert label_order.doubt(np.arange(10), np.arange(10)[::-1], 10) == ""
     # One image a class: any order fits half of them, and says nothing of the others.
-    found = label_check.doubt(np.arange(200), np.random.default_rng(0).permutation(200), 200)
+    found = label_order.doubt(np.arange(200), np.random.default_rng(0).permutation(200), 200)
     assert "another order" not in found
 
 

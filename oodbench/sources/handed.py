@@ -184,8 +184,8 @@ def _pixels(image: Any, place: int, what: str, preprocessing: Preprocessing | No
         seen = displayed(image)
     except BrokenImageError as error:
         raise OodbenchError(
-            f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): put a whole one in its "
-            "place"
+            f"{what}: image {place}, of Pillow's mode {image.mode}, cannot be read ({error}): give a whole image "
+            "there, of mode RGB if in doubt"
         ) from error
     return preprocessing(seen) if preprocessing else np.asarray(seen)
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import write_atomic
+from oodbench.basics.files import digest, write_atomic
 from oodbench.detector import Detector
 from oodbench.images.imageset import image_digests
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.checkpoints import weights_digest
+from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork, wrapped
 from oodbench.networks.wrapping import Wrapping
@@ -38,6 +38,9 @@ SCHEMA = 1
 
 HEADER = "oodbench_detector"
 """The entry of the metadata that tells our files from other safetensors files."""
+
+DIGEST = "oodbench_sha256"
+"""The entry beside it with what `content_digest` says of the file; files of before have none."""
 
 TRIED = 2
 """Images that a network is tried on when a file is read."""
@@ -256,7 +259,17 @@ class DeployedDetector:
             head["network"] = asdict(self.built)
             weights = self.detector.network.state_dict()
             tensors |= {f"{NETWORK}{name}": one.detach().cpu().contiguous().clone() for name, one in weights.items()}
-        write_atomic(Path(path), safetensors.torch.save(tensors, {HEADER: json.dumps(head)}))
+        text = json.dumps(head)
+        metadata = {HEADER: text, DIGEST: content_digest(text, tensors)}
+        write_atomic(Path(path), safetensors.torch.save(tensors, metadata))
+
+
+def content_digest(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) over a file's header and the names, types, shapes and bytes of its tensors, in order of names."""
+    parts: list[bytes | str] = [header]
+    for name in sorted(tensors):
+        parts += [name, *tensor_parts(tensors[name])]
+    return digest(*parts)
 
 
 def scores_of(detector: Detector, images: Given) -> Floats:

@@ -24,6 +24,7 @@ from oodbench.registry import Registry
 from oodbench.scoring import state
 from oodbench.scoring.deployed import (
     CALIBRATION,
+    DIGEST,
     HEADER,
     NETWORK,
     NOTHING,
@@ -34,6 +35,7 @@ from oodbench.scoring.deployed import (
     DeployedDetector,
     Floats,
     Input,
+    content_digest,
 )
 
 LONGEST_HEADER = 64 * 2**20
@@ -136,7 +138,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if length > LONGEST_HEADER:
             raise OodbenchError(f"{foreign}, or it is cut off: give the file that `oodbench fit` or save() wrote")
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER)
+            metadata = file.metadata() or {}
+            text = metadata.get(HEADER)
             tensors = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
     except OSError as error:
         raise OodbenchError(f"cannot read {path}: {error.strerror or error}") from error
@@ -152,6 +155,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         )
     if not isinstance(head, dict) or any(not isinstance(head.get(name), kind) for name, kind in _HEAD.items()):
         raise OodbenchError(f"{foreign}, or it is damaged: save it again")
+    if DIGEST in metadata and content_digest(text or "", tensors) != metadata[DIGEST]:
+        raise OodbenchError(
+            f"{path} is damaged: its content is no longer what was saved; copy it again from where it came, or save "
+            "the detector again"
+        )
     return head, tensors
 
 

@@ -244,8 +244,8 @@ def test_a_network_in_a_file_that_was_meddled_with_is_refused(copied, change, to
 def test_scores_of_id_images_that_are_none_are_refused(copied, scores):
     path, _ = copied
     with safe_open(path, framework="pt") as file:
-        head, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    path.write_bytes(safetensors.torch.save({**tensors, CALIBRATION: scores}, head))
+        head, tensors = file.metadata()[HEADER], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.write_bytes(safetensors.torch.save({**tensors, CALIBRATION: scores}, {HEADER: head}))
     with pytest.raises(OodbenchError, match="scores of ID images are none"):
         oodbench.load_detector(path)
 
@@ -284,7 +284,7 @@ def test_another_network_or_size_is_refused(saved):
 
 
 def changed(path, change):
-    """The file with its JSON changed."""
+    """The file with its JSON changed, and no digest of its content, as in files of before there was one."""
     with safe_open(path, framework="pt") as file:
         head = json.loads(file.metadata()[HEADER])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -316,6 +316,43 @@ def test_a_file_that_was_meddled_with_is_refused(saved, change, told):
     changed(path, change)
     with pytest.raises(OodbenchError, match=told):
         oodbench.load_detector(path, Own().eval())
+
+
+def flipped(path, place):
+    """The file with the highest bit of one byte the other way round."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x80
+    path.write_bytes(content)
+
+
+def test_one_flipped_bit_of_any_tensor_is_refused(tmp_path):
+    path = tmp_path / "knn.ood"
+    oodbench.fit(Own().eval(), "knn", train=TRAIN, calibrate=HELDOUT, **NORMALISATION).save(path)
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    tensors = json.loads(content[8:start])
+    tensors.pop("__metadata__")
+    assert CALIBRATION in tensors and len(tensors) > 2  # what was learned, too
+    for one in tensors.values():
+        path.write_bytes(content)
+        flipped(path, start + one["data_offsets"][1] - 1)
+        with pytest.raises(OodbenchError, match="is damaged: its content is no longer what was saved; copy it again"):
+            oodbench.load_detector(path, Own().eval())
+
+
+def test_a_changed_number_in_the_header_is_refused(saved):
+    path, _ = saved
+    content = path.read_bytes()
+    path.write_bytes(content.replace(rb"\"k\": 3", rb"\"k\": 4", 1))
+    assert path.read_bytes() != content
+    with pytest.raises(OodbenchError, match="is damaged: its content is no longer what was saved"):
+        oodbench.load_detector(path, Own().eval())
+
+
+def test_a_file_of_before_there_was_a_digest_still_loads(saved):
+    path, scores = saved
+    changed(path, lambda head: None)
+    assert np.array_equal(oodbench.load_detector(path, Own().eval())(LETTERS), scores)
 
 
 def test_a_file_of_something_else_or_cut_off_is_refused(saved, tmp_path):

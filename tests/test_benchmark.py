@@ -293,6 +293,26 @@ def test_what_does_not_fit_is_refused(how, told):
         oodbench.benchmark(NETWORK, **asked)
 
 
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda scores: None, "gave None for 60 images of 'digits-test'"),
+        (lambda scores: scores.tolist(), "gave a result of the type list for 60 images"),
+        (lambda scores: scores.numpy(), "gave a result of the type ndarray for 60 images"),
+        (lambda scores: scores.to(torch.complex64), r"gave complex64 of shape \(60,\) for 60 images"),
+    ],
+)
+def test_a_plugins_score_that_is_no_tensor_of_real_numbers_is_refused_in_words(made, told):
+    class Odd(MSP):
+        name = "odd"
+
+        def score_representation(self, representation):
+            return made(super().score_representation(representation).detach())
+
+    with pytest.raises(OodbenchError, match=f"'odd' {told}.*must return a tensor of one real number an image"):
+        oodbench.benchmark(NETWORK, TEST, LETTERS, detectors=Odd())
+
+
 def test_the_names_that_sets_are_given_are_those_of_the_figures():
     found = oodbench.benchmark(NETWORK, TEST, {"a": LETTERS, "b": LETTERS.first(20)}, detectors="msp")
     assert set(found["ood"]) == {"", "a", "b"}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,7 @@ def joined(parts: Sequence[Scored]) -> Scored:
 
 def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tensor:
     """`scores` as float64 (count,) on the CPU; OodbenchError with the detector's name if they are anything else."""
+    _require_real(detector, scores, count, where)
     if scores.shape != (count,):
         raise OodbenchError(
             f"detector {detector.name!r} gave scores of shape {tuple(scores.shape)} for {count} images of {where!r}: "
@@ -72,6 +74,20 @@ def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tenso
             f"{_advice(detector)}; nothing was stored"
         )
     return scores.detach().double().cpu()
+
+
+def _require_real(detector: Detector, scores: Any, count: int, where: str) -> None:
+    """OodbenchError unless `scores`, which a plugin may make of anything, are a tensor of real numbers."""
+    if isinstance(scores, Tensor) and not scores.is_complex():
+        return
+    if isinstance(scores, Tensor):
+        kind = f"{str(scores.dtype).removeprefix('torch.')} of shape {tuple(scores.shape)}"
+    else:
+        kind = "None" if scores is None else f"a result of the type {type(scores).__name__}"
+    raise OodbenchError(
+        f"detector {detector.name!r} gave {kind} for {count} images of {where!r}: its score() must return a tensor of "
+        "one real number an image, (N,), higher = more in-distribution"
+    )
 
 
 def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: str) -> None:

@@ -105,6 +105,7 @@ def fetch_(**asked: Any) -> None:
 @files_option
 @classes_option
 @skip_broken_option
+@click.option("--replace", is_flag=True, help="Put the pack in place of another one of this name.")
 @data_option
 def pack(**asked: Any) -> None:
     """Make a pack of one's own images, for suites to name.
@@ -118,7 +119,8 @@ def pack(**asked: Any) -> None:
     classes in its order, and an image is of the one that a folder around it, or the front of its own name, is called
     after (n01440764/1.jpg, n01440764_tench.jpg).
 
-    What was packed, with classes and their sizes, and what was left out is printed.
+    What was packed, with classes and their sizes, and what was left out is printed. A pack of this name that holds
+    something else is not replaced unless you say --replace.
     """
     from oodbench.cli.work import data
 

@@ -57,7 +57,7 @@ def write_photographs(
             start = data.shape[0]
             data.resize((start + len(file),))
             data[start:] = np.frombuffer(file, np.uint8)
-            content.update(len(file).to_bytes(8, "little") + file)
+            content.update(hashed_part(file))
             names.append(name)
             ends.append(start + len(file))
             labels.append(label)
@@ -69,6 +69,11 @@ def write_photographs(
         known = {"name": path.stem, "source": source, "sha256": content.hexdigest(), "decoding": decoding}
         describe(pack, {**(about or {}), **known})
     return len(names)
+
+
+def hashed_part(file: bytes) -> bytes:
+    """What one image file adds to the digest by which a pack knows its content."""
+    return len(file).to_bytes(8, "little") + file
 
 
 def describe(pack: h5py.File, about: Mapping[str, str]) -> None:
@@ -179,5 +184,5 @@ class Photographs:
         """What is wrong with the pack's image files, all of which are read; None if they are as they were written."""
         content = sha256()
         for file in replace(self, rows=np.arange(len(self.ends))).files():
-            content.update(len(file).to_bytes(8, "little") + file)
+            content.update(hashed_part(file))
         return None if content.hexdigest() == self.content else f"{self.path}: its image files are not what they were"

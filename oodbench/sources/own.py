@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import BrokenImageError, examined, formats_of
 from oodbench.images.imageset import ImageSet
-from oodbench.images.packs import write_pack
-from oodbench.images.photographs import write_photographs
+from oodbench.images.packs import read_pack, write_pack
+from oodbench.images.photographs import Photographs, hashed_part, write_photographs
 from oodbench.sources.arrays import READERS, Arrays
 from oodbench.sources.classes import Classes, ListedClasses, folder_classes
 from oodbench.sources.folders import Picture, Survey, contents, few, survey
@@ -23,6 +24,9 @@ from oodbench.sources.kinds import READ, kind_of
 from oodbench.sources.readers import square
 
 Say = Callable[[str], None]
+
+SHOWN = "shown"
+"""How image files are decoded, see `oodbench.images.decoding.DECODERS`."""
 
 NOT_READ = "cannot be read, as --skip-broken says"
 
@@ -40,6 +44,7 @@ def pack_pixels(
     skip_broken: bool = False,
     classes: ListedClasses | None = None,
     origin: str = "",
+    replace: bool = False,
 ) -> Path:
     """A pack of the images in a folder, an archive or a file of arrays.
 
@@ -56,15 +61,17 @@ def pack_pixels(
         skip_broken: leave out images that cannot be read, and note in the pack which.
         classes: that labels mean; those of the folders if left out.
         origin: where it comes from, which the pack says; the name of `path` if left out.
+        replace: put it in the place of another pack of this name.
 
     Raises:
-        OodbenchError: nothing is there, or some of it is broken, with the names of all that are.
+        OodbenchError: nothing is there, or some of it is broken, with the names of all that are; or there is another
+            pack of this name.
     """
     kind = _kind(path)
     if kind in READERS:
         if classes:
             raise OodbenchError(f"{path} holds arrays, whose labels are numbers already: leave --classes out")
-        return _pack_arrays(READERS[kind](path), path, name, data, say, origin)
+        return _pack_arrays(READERS[kind](path), path, name, data, say, origin, replace)
     packing = _Packing(survey(path), name, skip_broken, classes)
     found: list[tuple[Picture, npt.NDArray[np.uint8]]] = []
     for picture, _, image in packing.whole():
@@ -74,8 +81,9 @@ def pack_pixels(
     labels = np.asarray([packing.classes.label(picture) for picture, _ in found], np.int64)
     source = f"{origin or path.name}, shorter side resized to {side}, middle cut out"
     target = data / f"{name}.h5"
-    images = np.stack([pixels for _, pixels in found])
-    write_pack(target, ImageSet(name, images, labels, source), {**packing.about(), **_address(origin)})
+    images = ImageSet(name, np.stack([pixels for _, pixels in found]), labels, source, classes=packing.classes.names)
+    _require_no_other(target, images, replace)
+    write_pack(target, images, {**packing.about(), **_address(origin)})
     packing.report(say, f"{target}: {len(found):,} images of {side} x {side} pixels", labels.tolist())
     return target
 
@@ -88,6 +96,7 @@ def pack_files(
     skip_broken: bool = False,
     classes: ListedClasses | None = None,
     origin: str = "",
+    replace: bool = False,
 ) -> Path:
     """A pack of the image files in a folder or an archive, as they are; see `pack_pixels`.
 
@@ -103,15 +112,19 @@ def pack_files(
     packing, target = _Packing(survey(path), name, skip_broken, classes), data / f"{name}.h5"
     labels: list[int] = []
     about: dict[str, str] = {}
+    hashed = sha256()
 
     def whole() -> Iterator[tuple[str, bytes, int]]:
         for picture, content, _ in packing.whole():
             labels.append(packing.classes.label(picture))
+            hashed.update(hashed_part(content))
             yield picture.name, content, labels[-1]
         packing.require()
+        if not replace:
+            _require_no_other_files(target, hashed.hexdigest(), labels, packing.classes.names)
         about.update({**packing.about(), **_address(origin)})  # known only now, and written after the files
 
-    write_photographs(target, whole(), origin or path.name, about, "shown")
+    write_photographs(target, whole(), origin or path.name, about, SHOWN)
     packing.report(say, f"{target}: {len(labels):,} image files as they are", labels)
     return target
 
@@ -191,15 +204,51 @@ class _Packing:
             yield f"{counted(count, 'image')}: {done}"
 
 
+def _require_no_other(target: Path, images: ImageSet, replace: bool) -> None:
+    """OodbenchError where a pack of other images is there that nobody said to replace."""
+    if target.exists() and not replace:
+        found = _there(target)
+        if found is None or (found.fingerprint, found.classes) != (images.fingerprint, images.classes):
+            raise _another(target)
+
+
+def _require_no_other_files(target: Path, content: str, labels: Sequence[int], classes: tuple[str, ...]) -> None:
+    """OodbenchError where a pack is there that holds something else than these image files."""
+    if not target.exists():
+        return
+    found = _there(target)
+    if found is None or not isinstance(found.images, Photographs) or found.images.decoding != SHOWN:
+        raise _another(target)
+    if (found.images.content, found.labels.tolist(), found.classes) != (content, [*labels], classes):
+        raise _another(target)
+
+
+def _there(target: Path) -> ImageSet | None:
+    """What is in a pack; None where it cannot be read."""
+    try:
+        return read_pack(target, target.stem)
+    except OodbenchError:
+        return None
+
+
+def _another(target: Path) -> OodbenchError:
+    return OodbenchError(
+        f"there is a {target} already, with other images, labels or classes: give this pack another name, or say "
+        "--replace (in Python replace=True)"
+    )
+
+
 def _address(origin: str) -> dict[str, str]:
     return {"address": origin} if origin else {}
 
 
-def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say, origin: str) -> Path:
+def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say, origin: str, replace: bool) -> Path:
     images, labels = found.images, found.labels
     labels = labels if len(labels) else np.full(len(images), -1, np.int64)
     target = data / f"{name}.h5"
-    write_pack(target, ImageSet(name, images, labels, origin or path.name), _address(origin))
+    whole = ImageSet(name, images, labels, origin or path.name)
+    _require_no_other(target, whole, replace)
+    write_pack(target, whole, _address(origin))
     height, width = images.shape[1:3]
     say(f"{target}: {len(images):,} images of {width} x {height} pixels")
     values, sizes = np.unique(labels, return_counts=True)

@@ -24,7 +24,8 @@ def grey(level):
 def packed(path, tmp_path, pack=None, **how):
     """Labels, first value of each image, class names, and all that was said."""
     said = []
-    target = (pack or pack_pixels)(path, "mine", *([] if pack else [8]), tmp_path / "data", said.append, **how)
+    size, how = [] if pack else [8], {"replace": True, **how}
+    target = (pack or pack_pixels)(path, "mine", *size, tmp_path / "data", said.append, **how)
     found = read_pack(target, "mine")
     return found.labels.tolist(), found.pixels()[:, 0, 0, 0].tolist(), found.classes, "\n".join(said)
 

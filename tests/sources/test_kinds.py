@@ -22,7 +22,7 @@ LABELS = np.array([3, 1, 0, 2, 1])
 
 def packed(path, tmp_path):
     said = []
-    found = read_pack(pack_pixels(path, "mine", 32, tmp_path / "data", said.append), "mine")
+    found = read_pack(pack_pixels(path, "mine", 32, tmp_path / "data", said.append, replace=True), "mine")
     return found.pixels(), found.labels.tolist(), "\n".join(said)
 
 

@@ -160,3 +160,52 @@ def test_arrays_that_unpack_beyond_all_measure_are_not_read(tmp_path, monkeypatc
         pack_pixels(path, "mine", 32, tmp_path)
     monkeypatch.undo()
     assert pack_pixels(path, "mine", 32, tmp_path).is_file()
+
+
+def as_pixels(path, data, **how):
+    return pack_pixels(path, "mine", 8, data, **how)
+
+
+def as_files(path, data, **how):
+    return pack_files(path, "mine", data, **how)
+
+
+@pytest.mark.parametrize("pack", [as_pixels, as_files])
+def test_another_pack_of_the_name_is_replaced_only_if_somebody_says_so(tmp_path, pack):
+    for level in (10, 200):
+        for number in range(3):
+            written(tmp_path / str(level) / "x" / f"{number}.png", png(np.full((8, 8, 3), level + number, np.uint8)))
+    target = pack(tmp_path / "10", tmp_path)
+    assert pack(tmp_path / "10", tmp_path) == target  # the same again
+    before = target.read_bytes()
+    with pytest.raises(OodbenchError, match=r"there is a .*mine\.h5 already, with other images.*say --replace"):
+        pack(tmp_path / "200", tmp_path)
+    assert target.read_bytes() == before and [*tmp_path.glob("*.h5*")] == [target]
+    pack(tmp_path / "200", tmp_path, replace=True)
+    assert read_pack(target, "mine").pixels()[0, 0, 0, 0] == 200
+
+
+def test_files_do_not_replace_the_same_images_as_pixels_nor_arrays_others(tmp_path):
+    written(tmp_path / "set" / "x.png", png(np.full((8, 8, 3), 5, np.uint8)))
+    np.save(tmp_path / "x.npy", np.full((1, 8, 8, 3), 6, np.uint8))
+    target = as_pixels(tmp_path / "set", tmp_path)
+    for other in (lambda: as_files(tmp_path / "set", tmp_path), lambda: as_pixels(tmp_path / "x.npy", tmp_path)):
+        with pytest.raises(OodbenchError, match="already, with other images"):
+            other()
+    as_files(tmp_path / "set", tmp_path, replace=True)
+    with pytest.raises(OodbenchError, match="already, with other images"):
+        as_pixels(tmp_path / "set", tmp_path)
+    target.write_bytes(b"damaged")
+    with pytest.raises(OodbenchError, match="already, with other images"):
+        as_pixels(tmp_path / "set", tmp_path)
+
+
+@pytest.mark.parametrize("pack", [as_pixels, as_files])
+def test_the_same_images_with_other_labels_are_another_pack(tmp_path, pack):
+    content = {name: png(np.full((8, 8, 3), level, np.uint8)) for level, name in enumerate(("1.png", "2.png"))}
+    for folders in (("a", "b"), ("a", "c")):
+        for folder, (name, one) in zip(folders, content.items(), strict=True):
+            written(tmp_path / "".join(folders) / folder / name, one)
+    pack(tmp_path / "ab", tmp_path)
+    with pytest.raises(OodbenchError, match="other images, labels or classes"):
+        pack(tmp_path / "ac", tmp_path)  # labels 0 and 1, too, of other classes

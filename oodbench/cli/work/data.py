@@ -116,15 +116,24 @@ def require_name(name: str) -> str:
     return name
 
 
-def pack(path: Path, name: str, size: int, files: bool, classes: str | None, skip_broken: bool, data: Path) -> None:
+def pack(
+    path: Path,
+    name: str,
+    size: int,
+    files: bool,
+    classes: str | None,
+    skip_broken: bool,
+    replace: bool,
+    data: Path,
+) -> None:
     """See `oodbench.cli.data.pack`."""
     require_name(name)
     require_writable(data)
     path, listed = path.expanduser(), listed_classes(classes) if classes else None
     if files:
-        pack_files(path, name, data, click.echo, skip_broken, listed)
+        pack_files(path, name, data, click.echo, skip_broken, listed, replace=replace)
     else:
-        pack_pixels(path, name, size, data, click.echo, skip_broken, listed)
+        pack_pixels(path, name, size, data, click.echo, skip_broken, listed, replace=replace)
 
 
 def export(results: Path, data: Path) -> None:

@@ -30,7 +30,10 @@ TRAINED_SEED = "trained_seed"
 """Where metadata say with which seed the network was trained; a run on the pack has a seed of its own."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+INTEGERS = (
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint16, torch.uint32, torch.uint64),
+)
 SIDE = 32
 """Pixels that images are said to have where nobody said."""
 
@@ -277,9 +280,10 @@ class _Reader:
         if found.dtype not in INTEGERS or found.shape != otherwise.shape:
             kind = str(found.dtype).removeprefix("torch.")
             raise self._wrong(f"{name} is {kind} {tuple(found.shape)}", f"write integers {tuple(otherwise.shape)}")
-        if bool((found < -1).any()):
-            raise self._wrong(f"{name} has {int(found.min())}", "count from 0; a label of -1 says that there is none")
-        return found.long()
+        whole = as_int64(found)
+        if bool((whole < -1).any()):
+            raise self._wrong(f"{name} has {int(whole.min())}", "count from 0; a label of -1 says that there is none")
+        return whole
 
     def _head(self, sets: Mapping[str, FeatureSet]) -> tuple[Tensor, Tensor] | None:
         weight, bias = self._matrix("head/weight"), self.tensors.get("head/bias")
@@ -328,6 +332,12 @@ class _Reader:
 
     def _wrong(self, what: str, instead: str) -> OodbenchError:
         return OodbenchError(f"feature pack {self.path}: {what}; {instead}")
+
+
+def as_int64(found: Tensor) -> Tensor:
+    """Integers of any of `INTEGERS` as int64; what that does not hold becomes the largest that it does, and no -1."""
+    whole = found.long()
+    return whole.where(whole >= 0, torch.iinfo(torch.int64).max) if found.dtype == torch.uint64 else whole
 
 
 def digest_of(logits: Tensor, features: Tensor | None, labels: Tensor) -> str:

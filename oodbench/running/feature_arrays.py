@@ -1,7 +1,8 @@
 """A feature pack of somebody's own arrays: what notebooks call."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,12 @@ def write_features(
     Raises:
         OodbenchError: arrays that do not fit each other or are not finite, or a file that cannot be written.
     """
-    if not ood:
-        raise OodbenchError("there is no OOD set: give one at least, by its name")
+    if not isinstance(ood, Mapping) or not ood:
+        raise OodbenchError("there is no OOD set: give one at least, by its name in a mapping")
     given_head = _head(head) if head is not None else None
     made = {f"{suite}-test": _set(id_test, "id_test", given_head)}
     made |= {name: _set(arrays, f"ood {name!r}", given_head) for name, arrays in ood.items()}
-    if odd := [name for name in near if name not in ood]:
+    if odd := [name for name in _texts(near, "near") if name not in ood]:
         raise unknown("OOD set that is near", odd[0], ood)
     outputs = int(made[f"{suite}-test"].made.logits.shape[1])
     described = Suite(
@@ -103,7 +104,7 @@ def write_features(
         made[reserved_name(described)] = _set(outliers, "outliers", given_head)
     about = {
         SUITE: suite_text(described),
-        CLASSES: json.dumps(list(class_names)) if class_names else "",
+        CLASSES: json.dumps(names) if (names := _texts(class_names, "class_names")) else "",
         "network_digest": network_digest,
         "made_on": made_on,
     }
@@ -130,8 +131,9 @@ def _head(head: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
 
 
 def _set(arrays: Arrays, what: str, head: tuple[Tensor, Tensor] | None) -> FeatureSet:
+    rows = _rows(arrays, what)
     logits, features = (_array(arrays[part], f"{what}: {part}") if part in arrays else None for part in PARTS[:2])
-    count = len(_rows(arrays, what))
+    count = len(rows)
     if logits is None:
         if head is None or features is None:
             raise OodbenchError(f"{what} has no logits: give them, or features and the head that makes logits of them")
@@ -143,9 +145,29 @@ def _set(arrays: Arrays, what: str, head: tuple[Tensor, Tensor] | None) -> Featu
         logits = (features.double() @ head[0].double().T + head[1].double()).float()
     labels = _labels(arrays.get("labels"), count, what)
     made = Made(logits, features)
-    size = arrays.get("size", (feature_packs.SIDE, feature_packs.SIDE))
     fingerprint = str(arrays.get("fingerprint", "")) or feature_packs.digest_of(logits, features, labels)
-    return FeatureSet(made, labels, fingerprint, str(arrays.get("source", "")), tuple(size), torch.arange(count))
+    size = _size(arrays.get("size", (feature_packs.SIDE, feature_packs.SIDE)), what)
+    return FeatureSet(made, labels, fingerprint, str(arrays.get("source", "")), size, torch.arange(count))
+
+
+def _size(given: Any, what: str) -> tuple[int, int]:
+    try:
+        height, width = map(index, given)
+    except (TypeError, ValueError) as error:
+        raise OodbenchError(
+            f"{what}: size is {str(given)[:40]}: give [height, width], two whole numbers of pixels"
+        ) from error
+    return height, width
+
+
+def _texts(given: Any, what: str) -> list[str]:
+    """Names in a list, where a number is one, too."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise OodbenchError(f"{what} is {str(given)[:40]!r}: give a list of names")
+    names = list(given)
+    if odd := [name for name in names if not isinstance(name, str | int | np.integer)]:
+        raise OodbenchError(f"{what} has {str(odd[0])[:40]} of the type {type(odd[0]).__name__}: give texts")
+    return [str(name) for name in names]
 
 
 def _rows(arrays: Arrays, what: str) -> Any:
@@ -157,22 +179,35 @@ def _rows(arrays: Arrays, what: str) -> Any:
     found = arrays.get("logits", arrays.get("features"))
     if found is None:
         raise OodbenchError(f"{what} has neither logits nor features: give one of them at least")
+    try:
+        len(found)
+    except TypeError as error:
+        raise OodbenchError(f"{what}: {str(found)[:40]} has no row for each image: give (N, width)") from error
     return found
 
 
 def _labels(labels: Any, count: int, what: str) -> Tensor:
     if labels is None:
         return torch.full((count,), -1)
-    found = torch.as_tensor(np.asarray(labels))
+    wanted = f"give a whole number for each of {count}, which counts classes from 0"
+    try:
+        found = _tensor(labels)
+    except (TypeError, ValueError) as error:
+        raise OodbenchError(f"{what}: labels are no array of numbers ({error}): {wanted}") from error
     if found.dtype not in feature_packs.INTEGERS or found.shape != (count,):
         kind = str(found.dtype).removeprefix("torch.")
-        raise OodbenchError(f"{what}: labels are {kind} {tuple(found.shape)}: give a whole number for each of {count}")
-    return found.long()
+        raise OodbenchError(f"{what}: labels are {kind} {tuple(found.shape)}: {wanted}")
+    return feature_packs.as_int64(found)
 
 
 def _array(given: Any, what: str) -> Tensor:
     try:
-        found = given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+        found = _tensor(given)
     except (TypeError, ValueError) as error:
         raise OodbenchError(f"{what} is no array of numbers ({error})") from error
     return found.float() if found.dtype == torch.float64 else found
+
+
+def _tensor(given: Any) -> Tensor:
+    """Whatever holds numbers, as a tensor on the CPU; TypeError or ValueError for what holds none."""
+    return given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))

@@ -76,6 +76,22 @@ def test_half_precision_stays_and_double_becomes_single(tmp_path):
         assert pack.network().represent(torch.zeros(1, 3, 1, 1)).logits.dtype == torch.float32
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.uint32, np.uint64])
+def test_integers_of_any_width_are_labels_and_numbers_are_names_of_classes(tmp_path, kind):
+    id_test = {"logits": np.eye(3), "labels": np.arange(3).astype(kind), "size": np.array([8, 9])}
+    names = [np.int64(2), "b", 0]
+    path = oodbench.write_features(tmp_path / "p", id_test, {"far": {"logits": np.eye(3)}}, class_names=names)
+    changed(path, put("sets/features-test/labels", torch.from_numpy(id_test["labels"])))
+    pack = feature_packs.read(path)
+    assert pack.sets["features-test"].labels.equal(torch.arange(3)) and pack.sets["features-test"].size == (8, 9)
+    assert json.loads(pack.about["classes"]) == ["2", "b", "0"]
+
+
+def test_a_label_that_no_int64_holds_is_not_taken_for_an_unknown_one(path):
+    changed(path, put("sets/noise/labels", torch.from_numpy(np.array([2**64 - 1, 0, 1, 2], np.uint64))))
+    assert feature_packs.read(path).sets["noise"].labels.tolist() == [2**63 - 1, 0, 1, 2]
+
+
 def put(name, value):
     def change(tensors):
         tensors[name] = value
@@ -158,6 +174,15 @@ def test_a_pickle_is_never_run(path):
         ({"id_test": {"features": [[1.0, 2.0]]}}, "id_test has no logits"),
         ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "labels": [0.5]}}, "labels are float64 (1,)"),
         ({"id_test": {"logits": [[1.0, 2.0, np.nan]]}}, "sets/features-test/logits has 1 numbers that are NaN"),
+        ({"id_test": None}, "id_test is a NoneType: give a mapping"),
+        ({"id_test": {"logits": 5}}, "id_test: 5 has no row for each image"),
+        ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "labels": ["cat"]}}, "labels are no array of numbers"),
+        ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "labels": [[1, 2], [3]]}}, "labels are no array of numbers"),
+        ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "size": 32}}, "id_test: size is 32: give [height, width]"),
+        ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "size": [32, 32, 3]}}, "give [height, width], two whole numbers"),
+        ({"class_names": "abc"}, "class_names is 'abc': give a list of names"),
+        ({"class_names": [0.5]}, "class_names has 0.5 of the type float: give texts"),
+        ({"near": "far"}, "near is 'far': give a list of names"),
         ({"near": ["nearby"]}, "unknown OOD set that is near 'nearby'"),
         ({"ood": {}}, "there is no OOD set: give one at least"),
         ({"ood": {"a/b": {"logits": [[1.0, 2.0, 3.0]]}}}, "'a/b' is no name of a set"),

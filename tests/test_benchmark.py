@@ -270,6 +270,9 @@ def test_the_calls_of_readme_and_guide_run_as_they_stand(tmp_path, monkeypatch):
     [
         ({"train": (TRAIN.images, TRAIN.labels + 5)}, "has the label 14, and the network has 10 outputs"),
         ({"classes": 11}, "classes is 11, and the network has 10 outputs"),
+        ({"classes": 1}, "classes is 1, and the network has 10 outputs: give 2 to 10"),
+        ({"device": "gpu"}, "^device 'gpu' is not a device: choose auto, cpu"),
+        ({"id_images": tensor(TEST) * 2 - 1}, "id_images leave .* before normalisation, which mean= and std= say"),
         ({"detectors": []}, "there are no detectors"),
         ({"detectors": 5}, "detectors hold 5: give names"),
         ({"head": 3}, "head is 3: name a layer of"),
@@ -311,6 +314,46 @@ def test_a_plugins_score_that_is_no_tensor_of_real_numbers_is_refused_in_words(m
 
     with pytest.raises(OodbenchError, match=f"'odd' {told}.*must return a tensor of one real number an image"):
         oodbench.benchmark(NETWORK, TEST, LETTERS, detectors=Odd())
+
+
+def test_a_device_may_be_one_of_torch():
+    found = oodbench.benchmark(NETWORK, TEST, LETTERS, detectors="msp", device=torch.device("cpu"))
+    assert set(found["ood"]) == {"", "letters"}
+
+
+class Single(Shallow):
+    """One sigmoid output."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(256, 1)
+
+
+class Grey(Shallow):
+    """Takes one channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 16, 8, stride=8)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (Single, "the network has one output, and a single sigmoid output is not enough.*two outputs"),
+        (Grey, r"given three channels, RGB, and takes 1: wrap it .* such as images.mean\(1, keepdim=True\)"),
+    ],
+)
+def test_networks_of_one_output_or_one_channel_are_told_what_to_do(network, told):
+    with pytest.raises(OodbenchError, match=told):
+        oodbench.benchmark(network().eval(), TEST, LETTERS, detectors="msp")
+    with pytest.raises(OodbenchError, match=told):
+        oodbench.fit(network().eval(), "msp", images=TEST)
+
+
+def test_what_is_tuned_is_told_where_images_for_it_are_given_in_python():
+    with pytest.raises(OodbenchError, match="there are none: give the suite .*, or in Python heldout="):
+        oodbench.fit(NETWORK, "tempscale", train=TRAIN)
 
 
 def test_the_names_that_sets_are_given_are_those_of_the_figures():

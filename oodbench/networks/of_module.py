@@ -1,5 +1,6 @@
 """Any `nn.Module` as a network: its last linear layer found by watching one pass, its features and taps by hooks."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -143,6 +144,22 @@ def _other_numbers(module: nn.Module) -> str:
     return ", ".join(sorted(types - {"float32"}))
 
 
+_OTHER_CHANNELS = re.compile(rf"to have (\d+) channels, but got {CHANNELS} channels")
+"""What torch says of a convolution that takes other images than coloured ones."""
+
+
+def _instead(module: nn.Module, told: str) -> str:
+    """What to do about a module that does not take images, going by what it says."""
+    if other := _other_numbers(module):
+        return f"its weights are {other}, so call .float() on it"
+    if found := _OTHER_CHANNELS.search(told):
+        return (
+            f"it is given three channels, RGB, and takes {found[1]}: wrap it in a module that makes these of them"
+            + (", such as images.mean(1, keepdim=True)" if found[1] == "1" else "")
+        )
+    return "give images of the size that it was made for"
+
+
 class _Watched:
     """One pass over a module, part by part.
 
@@ -167,11 +184,9 @@ class _Watched:
                 self.result = module(network.normalise(images))
             except Exception as error:
                 told = f"{type(error).__name__}: {error}".splitlines()[0]
-                other = _other_numbers(module)
-                instead = "give images of the size that it was made for"
-                instead = f"its weights are {other}, so call .float() on it" if other else instead
                 raise OodbenchError(
-                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): {instead}"
+                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): "
+                    f"{_instead(module, told)}"
                 ) from error
         tensors = {name: one for name, one in seen.items() if isinstance(one, Tensor)}
         self.outputs = {name: one for name, one in tensors.items() if name in self.known}

@@ -151,10 +151,11 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = str(name)  # in Python it may be a torch.device
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
-        raise OodbenchError(f"--device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
+        raise OodbenchError(f"device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
     found = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= found:
-        raise OodbenchError(f"--device {name} asks for a GPU and torch sees {found}: use --device auto, or cpu")
+        raise OodbenchError(f"device {name} asks for a GPU and torch sees {found}: use auto, or cpu")
     return torch.device(name)

@@ -176,8 +176,7 @@ def require_labels(
         with torch.no_grad():
             outputs = network.represent(images).logits.shape[1]
     count = outputs if classes is None else classes
-    if not 2 <= count <= outputs:
-        raise OodbenchError(f"classes is {count}, and the network has {outputs} outputs: give 2 to {outputs}")
+    _require_count(count, outputs, isinstance(network, HeadlessNetwork))
     for name, found in (("id_images", tested), ("train", learned.train), ("heldout", learned.heldout)):
         if found is None or not len(found):
             continue
@@ -192,6 +191,19 @@ def require_labels(
             )
     _require_same_classes([one for one in (learned.train, learned.heldout, tested) if one is not None])
     return count
+
+
+def _require_count(count: int, outputs: int, headless: bool) -> None:
+    """OodbenchError unless there can be so many classes; a network without a head has no outputs to go by."""
+    if headless and count < 2:
+        raise OodbenchError(f"classes is {count}: give how many classes the network's features tell apart, 2 at least")
+    if outputs < 2:
+        raise OodbenchError(
+            "the network has one output, and a single sigmoid output is not enough, since each class needs a logit of "
+            "its own: give its last layer two outputs; weights (0, w) and biases (0, b) in place of w and b do it"
+        )
+    if not 2 <= count <= outputs:
+        raise OodbenchError(f"classes is {count}, and the network has {outputs} outputs: give 2 to {outputs}")
 
 
 def _require_same_classes(sets: Sequence[ImageSet]) -> None:
@@ -314,7 +326,7 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
             "how image files become the network's input"
         )
     found = handed(images, what, name, preprocessing)
-    given = as_given(found.images, what, name)
+    given = as_given(found.images, what, name, "mean= and std= say")
     if preprocessing and found.numbers:
         warnings.warn(
             f"{what} came as tensors or arrays, so preprocessing ({preprocessing}) is not applied to them, only to "

@@ -168,7 +168,7 @@ class DeployedDetector:
             OodbenchError: the images are of another kind or size, or a score is not finite.
         """
         found = handed(images, "images", "images", self.input.preprocessing)
-        given = as_given(found.images, "images", "images")
+        given = as_given(found.images, "images", "images", "the detector's network does itself")
         height, width = given.images.images.shape[1:3]
         if (height, width) != self.input.side:
             raise OodbenchError(

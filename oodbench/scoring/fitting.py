@@ -132,7 +132,8 @@ def _tuning_images(name: str, wanted: Tuning, shown: FittingImages) -> TuningIma
     found = {"heldout": shown.heldout, "id-test": shown.id_test}[wanted.source]
     if found is None:
         raise OodbenchError(
-            f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N"
+            f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N, "
+            "or in Python heldout="
         )
     order = torch.randperm(len(found), generator=torch_generator("tuning"))[: wanted.images]
     chosen, labels = found.images[order], found.labels[order]
@@ -140,6 +141,7 @@ def _tuning_images(name: str, wanted: Tuning, shown: FittingImages) -> TuningIma
         return TuningImages(chosen, labels, chosen[:0])
     if shown.outliers is None or not len(shown.outliers):
         raise OodbenchError(
-            f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N"
+            f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N, or in "
+            "Python outliers="
         )
     return TuningImages(chosen, labels, shown.outliers[: wanted.images])

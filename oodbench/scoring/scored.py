@@ -106,6 +106,6 @@ def _advice(detector: Detector) -> str:
     parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())
     return (
         "the network's logits or features are beyond what it can take"
-        + (f" with {parameters}: try other values with --set" if parameters else "")
+        + (f" with {parameters}: try other values with --set, or in Python in its Parameters" if parameters else "")
         + ", or its weights or normalisation are not those that it was trained with"
     )

@@ -16,6 +16,9 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring.attacking import OFF_GRID
 
+INTO_SCORE = "belongs into the score"
+"""Where the normalisation of images is to be, for those who hand over a score of their own."""
+
 EXPECTED = "give uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1]"
 
 
@@ -46,7 +49,7 @@ class Given:
         return self.called or self.images.name
 
 
-def as_given(images: Any, what: str, name: str) -> Given:
+def as_given(images: Any, what: str, name: str, normalisation: str = INTO_SCORE) -> Given:
     """Images of one set, whatever holds them.
 
     Args:
@@ -54,6 +57,7 @@ def as_given(images: Any, what: str, name: str) -> Given:
             such images.
         what: they are called in messages.
         name: of the set, as figures call it; what is random of an `ImageSet` goes by the name that it has itself.
+        normalisation: what is said of it where images were normalised already.
 
     Raises:
         OodbenchError: something else.
@@ -72,7 +76,7 @@ def as_given(images: Any, what: str, name: str) -> Given:
         return Given(_as_set(pixels, name))
     if pixels.is_floating_point() and pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.numel():
         if not (pixels.isfinite().all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise OodbenchError(f"{what} leave [0, 1]: give them before normalisation, which belongs into the score")
+            raise OodbenchError(f"{what} leave [0, 1]: give them before normalisation, which {normalisation}")
         levels = pixels.float() * 255
         whole = levels.round()
         on_grid = bool((levels - whole).abs().max() <= OFF_GRID)

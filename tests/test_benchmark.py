@@ -222,7 +222,11 @@ def test_all_names_what_cannot_be_fitted_and_does_the_rest():
 
 
 def test_a_detector_that_was_named_and_cannot_be_fitted_is_an_error():
-    for name, told in (("knn", "learns from ID training images"), ("atom", "the 10 ID classes and 1 more"), ("mps", "'msp'")):
+    for name, told in (
+        ("knn", "learns from ID training images"),
+        ("atom", "the 10 ID classes and 1 more"),
+        ("mps", "'msp'"),
+    ):
         with pytest.raises(OodbenchError, match=told):
             oodbench.benchmark(NETWORK, TEST, {"letters": LETTERS}, detectors=name)
 

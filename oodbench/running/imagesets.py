@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from oodbench.detector import Detector, Tuning
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
+from oodbench.images.overlap import Contents, contents, overlaps
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.objective import Objective
 from oodbench.sources.verify import unlike
@@ -32,6 +34,7 @@ class ImageSets:
             them; none but where networks that are kept are to be compared with that.
         limit: how many images of each ID and OOD set a run takes; None for all.
         pack: what a network made of all of these, where they are not at hand themselves; None where they are.
+        shared: which images of a set are in another that they should be apart from, a line each.
     """
 
     images: Mapping[str, ImageSet]
@@ -41,6 +44,7 @@ class ImageSets:
     trained_on: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     pack: FeaturePack | None = None
+    shared: tuple[str, ...] = ()
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -151,26 +155,54 @@ def gather(
         exposes |= any(each.uses_outliers for each in pretrained or ())
     images: dict[str, ImageSet] = {}
     heldout, trained_on = None, dict[str, str]()
+    learned: list[Contents] = []
     if suite.id.train and (training or learns or sample.validation or suite.id.train in there):
         whole, heldout = _load_train(sample.data, suite, _reading_labels(detectors, bool(training)))
         images[suite.id.train] = whole.spread(sample.limit)
+        learned += [contents(whole).and_of(contents(heldout)) if heldout else contents(whole)]
         trained_on |= {suite.id.train: whole.fingerprint} if pretrained is not None else {}
     held_out = heldout.fingerprint if heldout else ""
     heldout = heldout.spread(sample.limit) if heldout else None
     if suite.outliers and (exposes or any(tuning.outliers for tuning in tunings) or sample.validation):
         images[suite.outliers.set] = _load_outliers(sample.data, suite, suite.outliers)
+        learned += [contents(images[suite.outliers.set])]
         trained_on |= {suite.outliers.set: images[suite.outliers.set].fingerprint} if pretrained is not None else {}
     if sample.validation and heldout and suite.outliers:
         reserved = images[suite.outliers.set].first(suite.outliers.reserved)
         tests = [heldout.called(suite.id.test), reserved.called(suite.ood[0].set)]
+        shared = _shared(suite, learned, [])  # the tests are parts of these
     else:
         _require_tests(sample.data, suite)
         tests = [_load(sample.data, suite, name) for name in (suite.id.test, *(ood.set for ood in suite.tested))]
+        shared = _shared(suite, learned, tests)
     tests = [tests[0], *(test.spread(sample.limit).spread(sample.images) for test in tests[1:])]
     images |= {test.name: test.spread(sample.limit) for test in tests}
     check(images, suite, detectors)
     found = [unlike(name, sample.data) for name in images if name not in BUILTINS]
-    return ImageSets(images, heldout, tuple(said for said in found if said), held_out, trained_on, sample.limit)
+    said_of = tuple(said for said in found if said)
+    return ImageSets(images, heldout, said_of, held_out, trained_on, sample.limit, shared=shared)
+
+
+def _shared(suite: Suite, learned: Sequence[Contents], tests: Sequence[ImageSet]) -> tuple[str, ...]:
+    """Which images of a set are in another that is used in another way, a line for each two sets.
+
+    Args:
+        suite: that uses them.
+        learned: what is learned from, whole.
+        tests: the ID test set and the OOD sets, whole; OOD sets may share images with each other.
+
+    Raises:
+        OodbenchError: all images of a set are.
+    """
+    known = [*learned, *map(contents, tests[:1])]
+    ood = [contents(one) for one in tests[1:]]
+    found = overlaps([*combinations(known, 2), *((one, other) for one in ood for other in known)])
+    if whole := next((one for one in found if one.whole), None):
+        raise OodbenchError(
+            f"suite {suite.name!r} uses the same images twice: {whole}, whatever the labels say. ID test images, OOD "
+            "test images and those that are learned from must be apart: name another set for one of these two"
+        )
+    return tuple(map(str, found))
 
 
 def check(images: Mapping[str, ImageSet], suite: Suite, detectors: Sequence[Detector]) -> None:

@@ -32,8 +32,8 @@ def suite(tmp_path):
     return tmp_path / "bare.toml"
 
 
-def write_bare(data, labels=lambda known: np.full(len(known), -1)):
-    digits = load("digits-test", data)
+def write_bare(data, labels=lambda known: np.full(len(known), -1), of="digits-test"):
+    digits = load(of, data)
     write_pack(data / "bare.h5", replace(digits, name="bare", labels=labels(digits.labels).astype(np.int64)))
 
 
@@ -113,7 +113,7 @@ def test_what_reads_no_labels_learns_the_same_with_and_without(oodbench, tmp_pat
     asked += [word for name in blind for word in ("--detector", name)]
     found = []
     for out, labels in (("labelled", lambda known: known), ("bare", lambda known: 0 * known - 1)):
-        write_bare(tmp_path / "data", labels)
+        write_bare(tmp_path / "data", labels, of="digits-train")
         code, _, err = oodbench(*asked, "--out", out)
         assert code == 0, err
         found.append([next(group.scores for group in cell.read() if group.role == "id") for cell in cells(Path(out))])
@@ -141,3 +141,49 @@ def test_training_images_of_some_classes_are_enough_for_what_reads_no_labels(ood
     code, _, err = oodbench(*asked, "--detector", "rmds")
     assert code == 2
     assert "rmds: there are 7 ID training images for 10 classes" in err
+
+
+def write(data, name, images):
+    """A pack of images that have another name elsewhere, without labels and in another order."""
+    labels = np.full(len(images), -1)
+    write_pack(data / f"{name}.h5", replace(images, name=name, images=images.images[::-1], labels=labels))
+
+
+COPIED = """
+extends = "digits"
+version = 1
+ood = [{set = "letters", distance = "near"}, {set = "photo-patches", distance = "far"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("of", "changed", "detector", "told"),
+    [
+        ("digits-train", '[id]\ntest = "copy"', "knn", "all 1,297 images of digits-train are images of copy"),
+        ("letters", '[outliers]\nset = "copy"\nreserved = 5', "oe", "all 500 images of letters are images of copy"),
+        ("digits-test", "", "msp", "all 500 images of copy are images of digits-test"),
+        ("digits-train", "", "knn", "all 1,297 images of copy are images of digits-train"),
+    ],
+    ids=["tested on what was trained on", "OOD in outliers", "OOD is ID test", "OOD is ID training"],
+)
+def test_a_copy_under_another_name_is_refused(oodbench, tmp_path, of, changed, detector, told):
+    write(tmp_path / "data", "copy", load(of, tmp_path))
+    text = f"{COPIED}{changed}" if changed else COPIED.replace("photo-patches", "copy")
+    (tmp_path / "copied.toml").write_text(text)
+    code, _, err = oodbench("run", "--suite", tmp_path / "copied.toml", "--detector", detector, "--dry-run")
+    assert code == 2 and told in err
+
+
+def test_images_that_two_sets_share_are_counted_and_scored(oodbench, tmp_path):
+    """Also those that are held out, and whatever part of the sets a run takes."""
+    letters, train = load("letters", tmp_path).first(40), load("digits-train", tmp_path)
+    _, heldout = train.split(97)
+    mixed = np.concatenate([letters.images, heldout.images[:30]])
+    write_pack(tmp_path / "data" / "mixed.h5", replace(letters, name="mixed", images=mixed, labels=np.full(70, -1)))
+    (tmp_path / "part.toml").write_text(COPIED.replace("letters", "mixed"))
+    asked = ("run", "--suite", tmp_path / "part.toml", "--detector", "knn", "--checkpoint", MSP, "--limit", "20")
+    code, _, err = oodbench(*asked, "--set", "knn.k=5")
+    assert code == 0, err
+    assert "WARNING 30 of 70 images of mixed are images of digits-train" in err
+    code, _, err = oodbench("run", "--suite", "digits", *asked[3:], "--rerun", "all", "--set", "knn.k=5")
+    assert code == 0 and "WARNING" not in err

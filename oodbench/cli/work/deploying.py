@@ -83,6 +83,8 @@ def _announce(planned: Deployment) -> None:
     _say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
     for said in planned.plan.image_sets.unlike:
         _say(f"  NOTE {said}")
+    for said in planned.plan.image_sets.shared:
+        _say(f"  WARNING {said}")
     if network.why:
         _say(f"  trained, not pretrained: {network.why}")
     source = f"pretrained network {network.pretrained.name}" if network.pretrained else f"network {network.file}"

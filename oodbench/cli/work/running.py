@@ -136,6 +136,8 @@ def _announce(planned: Sequence[Planned], cluster: Cluster | None, count: int, s
         say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
         for said in each.image_sets.unlike:
             say(f"  NOTE {said}: these rows compare with no others")
+        for said in each.image_sets.shared:
+            say(f"  WARNING {said}: figures that rest on these are too good or too bad")
         for networks in networks_of:
             if names := dict.fromkeys(cell.detector.name for network in networks for cell in network.cells):
                 say(f"  {', '.join(names)}: {_todo(networks, suite)}")

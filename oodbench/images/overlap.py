@@ -1,0 +1,91 @@
+"""Which images sets have in common, whatever the sets and their labels are called."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oodbench.basics.files import digest
+from oodbench.images.imageset import ImageSet, image_digests
+from oodbench.images.numbered import Numbered
+from oodbench.images.photographs import Photographs
+
+Marks = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Images by what tells each from all others.
+
+    Attributes:
+        name: what messages call them.
+        marks: one of each image, int64 (N,): eight bytes of the SHA-256 of its pixels, or where it stands in `within`.
+        within: the file or set that images which are not looked at stand in; "" for pixels. Marks compare only where
+            this is the same.
+    """
+
+    name: str
+    marks: Marks
+    within: str = ""
+
+    def and_of(self, more: "Contents") -> "Contents":
+        """With further images of the same kind, under the name of these."""
+        return Contents(self.name, np.concatenate([self.marks, more.marks]), self.within)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Images of one set that are in another as well.
+
+    Attributes:
+        one: what the set is called.
+        other: what the other is called.
+        count: images of `one` that are in `other`.
+        size: images of `one`.
+    """
+
+    one: str
+    other: str
+    count: int
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """Nothing of `one` is outside `other`."""
+        return self.count == self.size
+
+    def __str__(self) -> str:
+        many = f"all {self.size:,}" if self.whole else f"{self.count:,} of {self.size:,}"
+        return f"{many} images of {self.one} are images of {self.other}"
+
+
+def contents(images: ImageSet, name: str = "") -> Contents:
+    """The images of a set, called `name` if that is said.
+
+    Image files are not decoded for this, and go by their places in their pack: those of two packs do not compare.
+    """
+    called, held = name or images.name, images.images
+    if isinstance(held, Photographs):
+        return Contents(called, held.rows, digest("photographs", held.content))
+    if isinstance(held, Numbered):
+        return Contents(called, held.rows, digest("numbered", held.fingerprint))
+    return Contents(called, np.ascontiguousarray(image_digests(held)[:, :8]).view(np.int64).ravel())
+
+
+def overlap(one: Contents, other: Contents) -> Overlap | None:
+    """What two sets have in common, said of the one of which it is the larger part; None where it is nothing."""
+    if one.within != other.within:
+        return None
+    both = [Overlap(a.name, b.name, int(np.isin(a.marks, b.marks).sum()), len(a.marks)) for a, b in _ways(one, other)]
+    found = max(both, key=lambda each: each.count / max(1, each.size))
+    return found if found.count else None
+
+
+def overlaps(pairs: Iterable[tuple[Contents, Contents]]) -> list[Overlap]:
+    """What each of some pairs of sets have in common, where that is something."""
+    return [found for one, other in pairs if (found := overlap(one, other))]
+
+
+def _ways(one: Contents, other: Contents) -> tuple[tuple[Contents, Contents], tuple[Contents, Contents]]:
+    return (one, other), (other, one)

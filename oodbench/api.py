@@ -173,10 +173,9 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     tried = benchmarking.sample(tested, where)
     used = config.of(config.network, tried)
     count = benchmarking.require_labels(used, tried, config.classes, seen, tested.images)
-    benchmarking.require_apart(
-        {"id_images": tested.images, "train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-        | {f"ood_images {one.name!r}": one.images for one in sets}
-    )
+    ood = {f"ood_images {one.name!r}": one.images for one in sets}
+    learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
+    shared = benchmarking.require_apart({"id_images": tested.images, **learned, **ood}, ood)
     benchmarking.require_gradient(used, tried, task)
     said: list[str] = []
     leave_out = said.append if config.detectors == benchmarking.ALL else None
@@ -189,7 +188,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     for frame in measured:
         name = frame["detector"].iloc[0]
         said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
-    for text in dict.fromkeys(said):  # detectors predict the same
+    for text in dict.fromkeys([*shared, *said]):  # detectors predict the same
         warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
     if not measured:
         raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))
@@ -221,9 +220,14 @@ def fit(config: FitConfig) -> DeployedDetector:
     used = config.of(config.network, tried)
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
     count = benchmarking.require_labels(used, tried, config.classes, seen)
-    benchmarking.require_apart({name: given.images for name, given in sets.items() if name != "images"})
+    learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
+    for text in benchmarking.require_apart(learned):
+        warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
+    if calibrate := sets.get("calibrate"):
+        tuned_on = {} if deploying.tunes_on_heldout(chosen[0]) else {"heldout": None}
+        benchmarking.require_unseen(calibrate.images, "calibrate", learned | tuned_on)
     with untouched(used):
-        return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, sets.get("calibrate"))
+        return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, calibrate)
 
 
 def load_detector(

@@ -126,7 +126,7 @@ def test_files_of_any_size_become_what_the_network_takes(tmp_path):
     for name, count in (("ids", 3), ("boats", 2)):
         (tmp_path / name).mkdir()
         for place in range(count):
-            pixels = np.random.default_rng(place).integers(0, 256, (40 + place, 50, 3), np.uint8)
+            pixels = np.random.default_rng(10 * count + place).integers(0, 256, (40 + place, 50, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
     with pytest.raises(OodbenchError, match="several sizes .*preprocessing="):
         oodbench.benchmark(NETWORK, tmp_path / "ids", {"boats": tmp_path / "boats"}, detectors="msp")
@@ -287,6 +287,9 @@ def test_the_calls_of_readme_and_guide_run_as_they_stand(tmp_path, monkeypatch):
         ({"id_images": (TEST.images, np.r_[TEST.labels[:5], [-1] * 55])}, "id_images has no label for 55 of its 60"),
         ({"train": TEST.images}, "id_images and train are the same images"),
         ({"outliers": LETTERS.images}, "outliers and ood_images 'letters' are the same images"),
+        ({"train": TEST.images[::-1]}, "id_images and train are the same images"),
+        ({"heldout": TRAIN.part(slice(1, 9)), "train": TRAIN}, "all 8 images of heldout are images of train: give"),
+        ({"outliers": LETTERS.images[1:]}, "images of outliers are images of ood_images 'letters': give each its own"),
         ({"ood_images": {"letters": LETTERS, "again": LETTERS}}, "ood_images 'letters' and ood_images 'again'"),
         (
             {"train": replace(TRAIN, classes=("a",) * 9 + ("b",)), "id_images": replace(TEST, classes=("a",) * 10)},
@@ -370,7 +373,7 @@ def test_the_names_that_sets_are_given_are_those_of_the_figures():
 def test_what_tunes_on_outliers_sees_all_kinds_whatever_their_order():
     noise = np.random.default_rng(0).integers(0, 3, (1100, 32, 32, 3), np.uint8)
     letters = builtin.make("letters").first(400).images
-    heldout = builtin.make("digits-train").part(slice(300, 360))
+    heldout, others = builtin.make("digits-train").part(slice(300, 360)), builtin.make("letters").part(slice(400, 409))
     seen = []
 
     class Asking(MSP):
@@ -384,17 +387,43 @@ def test_what_tunes_on_outliers_sees_all_kinds_whatever_their_order():
             return {}
 
     for outliers in (np.r_[noise, letters], np.r_[letters, noise]):
-        oodbench.benchmark(NETWORK, TEST, LETTERS.first(9), detectors=Asking(), heldout=heldout, outliers=outliers)
+        oodbench.benchmark(NETWORK, TEST, others, detectors=Asking(), heldout=heldout, outliers=outliers)
     alike = (seen[0][:, None] == seen[1]).any(1).float().mean()
     assert 0.5 < alike < 1  # most images of one drawing are in the other
     for levels in seen:
         assert 0.1 < (levels > 10).float().mean() < 0.9
 
 
-def test_a_detector_is_not_calibrated_on_what_it_learned_from():
-    knn = KNN(KNN.Parameters(k=1))
-    with pytest.raises(OodbenchError, match="train and calibrate are the same images"):
-        oodbench.fit(NETWORK, knn, train=TRAIN, calibrate=TRAIN)
+def test_images_that_two_sets_share_are_counted():
+    mixed = np.concatenate([LETTERS.images[:9], TRAIN.images[:3]])
+    with pytest.warns(OodbenchWarning, match="3 of 12 images of ood_images 'mixed' are images of train"):
+        oodbench.benchmark(NETWORK, TEST, {"mixed": mixed}, detectors="msp", train=TRAIN)
+
+
+@pytest.mark.parametrize("some", [slice(None), slice(1, None), slice(None, None, -1), slice(3)])
+def test_a_detector_is_not_calibrated_on_what_it_learned_from(some):
+    knn, seen = KNN(KNN.Parameters(k=1)), TRAIN.images[some]
+    for calibrate in (seen, np.concatenate([TEST.images, seen])):
+        told = f"{len(seen)} (of {len(calibrate)} )?images of calibrate are images of train, so they cannot say"
+        with pytest.raises(OodbenchError, match=told):
+            oodbench.fit(NETWORK, knn, train=TRAIN, calibrate=calibrate)
+
+
+def test_held_out_images_calibrate_what_does_not_tune_on_them():
+    fitted = oodbench.fit(NETWORK, "msp", heldout=TEST, calibrate=TEST.part(slice(20)))
+    assert len(fitted.calibration) == 20
+
+    class Tuned(MSP):
+        name = "tuned"
+
+        def tuning(self):
+            return Tuning()
+
+        def tune(self, images):
+            return {}
+
+    with pytest.raises(OodbenchError, match="all 20 images of calibrate are images of heldout"):
+        oodbench.fit(NETWORK, Tuned(), heldout=TEST, calibrate=TEST.part(slice(20)))
 
 
 def test_one_method_with_two_parameters_has_two_names():

@@ -73,19 +73,24 @@ def contents(images: ImageSet, name: str = "") -> Contents:
     return Contents(called, np.ascontiguousarray(image_digests(held)[:, :8]).view(np.int64).ravel())
 
 
+def common(one: Contents, other: Contents) -> Overlap | None:
+    """Images of `one` that are in `other`; None where none are."""
+    count = int(np.isin(one.marks, other.marks).sum()) if one.within == other.within else 0
+    return Overlap(one.name, other.name, count, len(one.marks)) if count else None
+
+
 def overlap(one: Contents, other: Contents) -> Overlap | None:
     """What two sets have in common, said of the one of which it is the larger part; None where it is nothing."""
-    if one.within != other.within:
-        return None
-    both = [Overlap(a.name, b.name, int(np.isin(a.marks, b.marks).sum()), len(a.marks)) for a, b in _ways(one, other)]
-    found = max(both, key=lambda each: each.count / max(1, each.size))
-    return found if found.count else None
+    both = [found for found in (common(one, other), common(other, one)) if found]
+    return max(both, key=lambda each: each.count / each.size, default=None)
+
+
+def same_images(one: Contents, other: Contents) -> bool:
+    """Each image of either is in the other."""
+    both = (common(one, other), common(other, one))
+    return all(found is not None and found.whole for found in both)
 
 
 def overlaps(pairs: Iterable[tuple[Contents, Contents]]) -> list[Overlap]:
     """What each of some pairs of sets have in common, where that is something."""
     return [found for one, other in pairs if (found := overlap(one, other))]
-
-
-def _ways(one: Contents, other: Contents) -> tuple[tuple[Contents, Contents], tuple[Contents, Contents]]:
-    return (one, other), (other, one)

@@ -32,6 +32,7 @@ from oodbench.running.plan import CellPlan, NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Demands, Machinery, Request
 from oodbench.running.train_or_load import provide
+from oodbench.scoring.benchmarking import require_unseen
 from oodbench.scoring.deployed import Built, DeployedDetector, Input, scores_of
 from oodbench.scoring.deploying import tunes_on_heldout
 from oodbench.scoring.fitting import fit
@@ -192,7 +193,9 @@ def preprocessing(suite: Suite, side: tuple[int, int]) -> Preprocessing | None:
 def _calibration(asked: str, planned: SuitePlan, network: NetworkPlan, detector: Detector) -> Calibration:
     test = planned.images[planned.suite.id.test]
     if asked not in (AUTO, HELDOUT, TEST):
-        return _own(asked, planned, test)
+        found = _own(asked, planned, test)
+        require_unseen(found.images.images, f"--calibrate {asked}", _learned(planned, detector))
+        return found
     tuning = detector.tuning()
     if asked == TEST or (asked == AUTO and not _unseen(planned, network, detector)):
         if tuning is not None and tuning.source == "id-test":
@@ -235,13 +238,32 @@ def _heldout(planned: SuitePlan) -> tuple[ImageSet | None, str]:
     """The suite's held-out ID images, as many as the run takes, and the fingerprint of all; None where none are."""
     if planned.image_sets.heldout is not None:
         return planned.image_sets.heldout, planned.image_sets.held_out
-    identity, sample = planned.suite.id, planned.sample
-    if not identity.train or not identity.heldout or identity.train not in catalogue.names(sample.data):
-        return None, ""
+    _, heldout = _train(planned) if planned.suite.id.heldout else (None, None)
+    return (heldout.spread(planned.sample.limit), heldout.fingerprint) if heldout else (None, "")
+
+
+def _train(planned: SuitePlan) -> tuple[ImageSet | None, ImageSet | None]:
+    """The whole ID training set without what is held out, and that; None where the set is not here."""
+    identity, data = planned.suite.id, planned.sample.data
+    if not identity.train or identity.train not in catalogue.names(data):
+        return None, None
     spec = planned.suite.network
-    whole = catalogue.load(identity.train, sample.data, spec.preprocessing or networks.preprocessing(spec.name))
-    _, heldout = whole.split(identity.heldout)
-    return heldout.spread(sample.limit), heldout.fingerprint
+    whole = catalogue.load(identity.train, data, spec.preprocessing or networks.preprocessing(spec.name))
+    return whole.split(identity.heldout)
+
+
+def _learned(planned: SuitePlan, detector: Detector) -> dict[str, ImageSet | None]:
+    """What network or detector learn from, by what messages call it."""
+    suite = planned.suite
+    train, heldout = _train(planned)
+    found = {f"the ID training set {suite.id.train}": train}
+    if tunes_on_heldout(detector):
+        found["those held out of training, which the detector tunes on"] = heldout
+    if (tuning := detector.tuning()) and tuning.source == "id-test":
+        found["the ID test set, which the detector is tuned on"] = planned.images[suite.id.test]
+    if suite.outliers:
+        found[f"the outliers {suite.outliers.set}"] = planned.image_sets.images.get(suite.outliers.set)
+    return found
 
 
 def _half(test: ImageSet) -> ImageSet:

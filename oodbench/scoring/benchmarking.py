@@ -1,7 +1,7 @@
 """Several detectors on somebody's network and images: each fitted, scored and attacked, with nothing stored."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.images.overlap import common, contents, overlap, same_images
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import IDImages, resident
 from oodbench.metrics import accuracy
@@ -218,22 +219,50 @@ def _require_same_classes(sets: Sequence[ImageSet]) -> None:
             )
 
 
-def require_apart(sets: Mapping[str, ImageSet | None]) -> None:
-    """OodbenchError where two of these sets, by what they are called, are the same images.
+def require_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str] = ()) -> list[str]:
+    """See to it that none of these sets, by what they are called, is a part of another, whatever the labels say.
 
     What is learned from images, or chosen on them, says nothing of how it does on them.
+
+    Args:
+        sets: by name.
+        ood: names of OOD test sets, which may be parts of each other, but not the same.
+
+    Returns:
+        Which images two of them share, a line for each such two.
+
+    Raises:
+        OodbenchError: a set is a part of another.
     """
-    there = {name: images for name, images in sets.items() if images is not None}
-    for (name, one), (other, images) in combinations(there.items(), 2):
-        if _same_images(one, images):
-            raise OodbenchError(f"{name} and {other} are the same images: give each its own")
+    found = []
+    known = {name: contents(images, name) for name, images in sets.items() if images is not None}
+    for one, other in combinations(known.values(), 2):
+        tested = one.name in ood and other.name in ood
+        if same_images(one, other):
+            raise OodbenchError(f"{one.name} and {other.name} are the same images: give each its own")
+        if not tested and (shared := overlap(one, other)):
+            if shared.whole:
+                raise OodbenchError(f"{shared}: give each its own")
+            found.append(f"{shared}: figures that rest on these are too good or too bad")
+    return found
 
 
-def _same_images(one: ImageSet, other: ImageSet) -> bool:
-    """Whatever their labels are."""
-    if isinstance(one.images, np.ndarray) and isinstance(other.images, np.ndarray):
-        return np.array_equal(one.images, other.images)
-    return one.fingerprint == other.fingerprint
+def require_unseen(calibrate: ImageSet, called: str, learned: Mapping[str, ImageSet | None]) -> None:
+    """OodbenchError where ID images that thresholds are chosen on are among those that are learned from.
+
+    Args:
+        calibrate: to choose thresholds on.
+        called: these, in messages.
+        learned: what network or detector learn from, by what that is called; None where there is nothing.
+    """
+    given = contents(calibrate, called)
+    for name, images in learned.items():
+        known = contents(images, name) if images is not None else None
+        if known and (shared := common(given, known)):
+            raise OodbenchError(
+                f"{shared}, so they cannot say what the detector does on new ones: calibrate on ID images that neither "
+                "it nor its network has seen"
+            )
 
 
 @dataclass(frozen=True)

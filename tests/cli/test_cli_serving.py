@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,26 @@ def test_thresholds_rest_on_images_that_neither_network_nor_detector_has_seen(oo
     code, _, err = oodbench(*leaking, "--calibrate", "test")
     assert (code, "tempscale is tuned on the ID test images" in err) == (2, True)
     assert "rest on 97 ID images, digits-train" in oodbench(*leaking)[1]
+
+
+def test_images_that_were_learned_from_calibrate_nothing(oodbench, tmp_path):
+    """However few of them are among the given ones; held-out ones do, unless the detector tunes itself on them."""
+    train, heldout = builtin.make("digits-train").split(97)
+    fresh = builtin.make("digits-test").first(20)
+    mixed = np.concatenate([fresh.images, train.images[[700, 5, 90]]])
+    write_pack(tmp_path / "mixed.h5", replace(fresh, images=mixed, labels=np.full(23, -1), indices=np.arange(23)))
+    write_pack(tmp_path / "heldout.h5", heldout.part(slice(50, 70)))
+    write_pack(tmp_path / "fresh.h5", fresh)
+    asked = ("fit", "--suite", "digits", "--pretrained", "--limit", "60", "-o", "one.ood", "--calibrate")
+    code, _, err = oodbench(*asked, "mixed.h5", "--detector", "knn")
+    assert code == 2 and "3 of 23 images of --calibrate mixed.h5 are images of the ID training set digits-train" in err
+    code, _, err = oodbench(*asked, "heldout.h5", "--detector", "tempscale")
+    assert code == 2 and "all 20 images of --calibrate heldout.h5 are images of those held out of training" in err
+    code, _, err = oodbench(*asked, "fresh.h5", "--detector", "tempscale", "--set", "tuning=id-test")
+    assert code == 2 and "are images of the ID test set, which the detector is tuned on" in err
+    assert not (tmp_path / "one.ood").exists()
+    code, _, err = oodbench(*asked, "heldout.h5", "--detector", "msp")
+    assert code == 0, err
 
 
 def test_a_line_an_image_in_order_wherever_it_lies(oodbench, detector, tmp_path):

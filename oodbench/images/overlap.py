@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from oodbench.images.photographs import Photographs
 
 Marks = npt.NDArray[np.int64]
 
+READ = 256 << 20
+"""Bytes of a pack of image files up to which these are read for this."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contents:
@@ -20,14 +24,14 @@ class Contents:
 
     Attributes:
         name: what messages call them.
-        marks: one of each image, int64 (N,): eight bytes of the SHA-256 of its pixels, or where it stands in `within`.
-        within: the file or set that images which are not looked at stand in; "" for pixels. Marks compare only where
-            this is the same.
+        marks: one of each image, int64 (N,): eight bytes of the SHA-256 of its pixels or of its file, or its place in a
+            set that is not read.
+        within: what the marks are of; they compare only where this is the same.
     """
 
     name: str
     marks: Marks
-    within: str = ""
+    within: str
 
     def and_of(self, more: "Contents") -> "Contents":
         """With further images of the same kind, under the name of these."""
@@ -63,14 +67,22 @@ class Overlap:
 def contents(images: ImageSet, name: str = "") -> Contents:
     """The images of a set, called `name` if that is said.
 
-    Image files are not decoded for this, and go by their places in their pack: those of two packs do not compare.
+    Image files are not decoded for this, and go by their bytes, or in a large pack by their places in it. So they never
+    compare with pixels, and those of a large pack only with its copies.
     """
     called, held = name or images.name, images.images
+    if isinstance(held, Photographs) and held.ends[-1] <= READ:
+        raw = b"".join(sha256(file).digest() for file in held.files())
+        return Contents(called, _marks(np.frombuffer(raw, np.uint8).reshape(len(held), 32)), "files")
     if isinstance(held, Photographs):
         return Contents(called, held.rows, digest("photographs", held.content))
     if isinstance(held, Numbered):
         return Contents(called, held.rows, digest("numbered", held.fingerprint))
-    return Contents(called, np.ascontiguousarray(image_digests(held)[:, :8]).view(np.int64).ravel())
+    return Contents(called, _marks(image_digests(held)), "pixels")
+
+
+def _marks(digests: npt.NDArray[np.uint8]) -> Marks:
+    return np.ascontiguousarray(digests[:, :8]).view(np.int64).ravel()
 
 
 def common(one: Contents, other: Contents) -> Overlap | None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.overlap import contents, overlap, overlaps
@@ -44,12 +45,24 @@ def test_parts_count_together():
     assert str(overlap(contents(of("test", [3, 4])), whole)) == "all 2 images of test are images of train"
 
 
-def test_image_files_are_not_decoded_and_go_by_their_places(tmp_path):
-    path = tmp_path / "files.h5"
-    write_photographs(path, [(str(number), b"no image at all", 0) for number in range(6)], "nowhere")
-    images = read_pack(path, "files")
-    (tmp_path / "copy.h5").write_bytes(path.read_bytes())
+def files(path, contents_of):
+    write_photographs(path, [(str(one), one, 0) for one in contents_of], "nowhere")
+    return read_pack(path, path.stem)
+
+
+def test_image_files_go_by_their_bytes_and_are_not_decoded(tmp_path):
+    one = files(tmp_path / "one.h5", [b"no image", b"another", b"a third"])
+    other = files(tmp_path / "other.h5", [b"a fourth", b"a third", b"another", b"a fifth"])
+    assert str(overlap(contents(one), contents(other))) == "2 of 3 images of one are images of other"
+    assert overlap(contents(one), contents(of("pixels", slice(6)))) is None
+
+
+def test_a_large_pack_is_not_read_and_is_compared_with_its_copies(tmp_path, monkeypatch):
+    monkeypatch.setattr("oodbench.images.overlap.READ", 0)
+    monkeypatch.setattr("oodbench.images.photographs.Photographs.files", lambda self: pytest.fail("it was read"))
+    one = files(tmp_path / "one.h5", [b"a", b"b", b"c", b"d"])
+    (tmp_path / "copy.h5").write_bytes((tmp_path / "one.h5").read_bytes())
     copy = read_pack(tmp_path / "copy.h5", "copy")
-    found = overlap(contents(images.part(slice(0, 4))), contents(copy.part(slice(3, 6))))
-    assert str(found) == "1 of 3 images of copy are images of files"
-    assert overlap(contents(images), contents(of("pixels", slice(6)))) is None
+    found = overlap(contents(one.part(slice(0, 3))), contents(copy.part(slice(2, 4))))
+    assert str(found) == "1 of 2 images of copy are images of one"
+    assert overlap(contents(one), contents(files(tmp_path / "other.h5", [b"a", b"b"]))) is None

@@ -304,6 +304,17 @@ def test_a_detector_that_failed_fails_the_check(oodbench, tmp_path, measured, kn
     assert out.splitlines()[0] == "FAIL  digits msp (seed 1, plain.safetensors): failed: out of luck"
 
 
+def test_an_update_says_what_it_lacks(oodbench, tmp_path, stored):
+    stored(tmp_path / "results", detector="msp", ood=[("a", [0.0] * 4)])
+    stored(tmp_path / "results", detector="theirs", ood=[("a", [0.0] * 4)], code="1").note({"failed": "bad luck"}, {})
+    code, out, err = oodbench("check", "--reference", "mine.csv", "--update")
+    assert code == 0
+    assert "8 figures, 8 of them new" in out
+    assert "left out: what theirs" in err and "has not got to, for it failed: bad luck" in err
+    assert "no detector is called theirs here" in err and "--plugin" in err
+    assert "msp" not in err
+
+
 def test_of_two_results_of_one_name_todays_is_compared(oodbench, tmp_path, stored):
     """A changed plugin beside what it gave before: 13 figures were "not comparable", and the check passed."""
     today = code_digest(discover()["msp"], root=Detector)

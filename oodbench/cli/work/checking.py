@@ -38,7 +38,7 @@ def check(
     """See `oodbench.cli.checking.check`."""
     there = find(results)
     for line in there.left_out:
-        click.echo(f"WARNING: {line}", err=True)
+        _warn(line)
     detectors = discover(plugins)
     known = {name: suitefile.read(name) for name in suites if name.endswith(".toml") or name in suitefile.names()}
     # Any other name may be that of a suite whose file is elsewhere: the reference and the results speak of it.
@@ -116,11 +116,23 @@ def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """What a reference may hold: figures of `tasks`, if some are named, made by code that is still the same."""
     other = frame["current"] == "no"
     for cell in frame.loc[other, "cell"].unique():
-        click.echo(f"WARNING: left out: {cell} was made by other code than today's: run it again", err=True)
+        _warn(f"left out: {cell} was made by other code than today's: run it again")
+    for cell, part in frame[~other & (frame["failed"] != "")].groupby("cell", sort=False):
+        _warn(f"left out: what {cell} has not got to, for it failed: {printable(str(part['failed'].to_list()[0]))}")
+    unknown_code = frame[(frame["current"] == "") & (frame["code"] != "")]
+    for name in unknown_code["detector"].unique():
+        _warn(
+            f"no detector is called {name} here, so no check will know whether its code is still the same: give its "
+            "file by --plugin"
+        )
     found = frame[~other & (frame["task"].isin(tasks) if tasks else True)]
     if found.empty:
         raise OodbenchError("there is nothing to write a reference from: these results hold nothing of what was asked")
     return found
+
+
+def _warn(said: str) -> None:
+    click.echo(f"WARNING: {said}", err=True)
 
 
 def _behind(frame: pd.DataFrame, cells: Sequence[Cell]) -> list[Cell]:

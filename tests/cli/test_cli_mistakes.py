@@ -21,7 +21,7 @@ from oodbench.running import runner
         (["--detector", "msp", "--set", "epoch=1"], "did you mean 'epochs'"),
         (["--detector", "atom", "--set", "q=2"], "choose 0 to 0.75"),
         (["--detector", "msp", "--set", "epochs"], "name=value"),
-        (["--detector", "msp", "--device", "cuda:7"], "--device auto, or cpu"),
+        (["--detector", "msp", "--device", "cuda:7"], "use auto, or cpu"),
         (["--detector", "msp", "--device", "tpu"], "choose auto, cpu"),
         (["--detector", "msp", "--checkpoint", "none.safetensors"], "no trained network none.safetensors"),
         (["--detector", "msp", "--plugin", "none.py"], "no plugin file none.py"),

@@ -117,10 +117,9 @@ def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     other = frame["current"] == "no"
     for cell in frame.loc[other, "cell"].unique():
         _warn(f"left out: {cell} was made by other code than today's: run it again")
-    for cell, part in frame[~other & (frame["failed"] != "")].groupby("cell", sort=False):
-        _warn(f"left out: what {cell} has not got to, for it failed: {printable(str(part['failed'].to_list()[0]))}")
-    unknown_code = frame[(frame["current"] == "") & (frame["code"] != "")]
-    for name in unknown_code["detector"].unique():
+    for row in frame[~other & (frame["failed"] != "")].drop_duplicates("cell").itertuples():
+        _warn(f"left out: what {row.cell} has not got to, for it failed: {printable(str(row.failed))}")
+    for name in frame[(frame["current"] == "") & (frame["code"] != "")]["detector"].unique():
         _warn(
             f"no detector is called {name} here, so no check will know whether its code is still the same: give its "
             "file by --plugin"

@@ -40,7 +40,7 @@ module = BirdNet().eval()
 
 def photographs(folder, colour, count):
     folder.mkdir(parents=True)
-    draw = np.random.default_rng(sum(colour))
+    draw = np.random.default_rng([*colour, count])
     for number in range(count):
         pixels = np.clip(np.array(colour) + draw.normal(0, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
 from oodbench.attacks.balls import require_unit_range
-from oodbench.attacks.slope import value_and_slope
+from oodbench.attacks.slope import Slope, value_and_slope
 from oodbench.basics.gradient import PerImage
 
 
@@ -15,7 +15,14 @@ def random_start(uniform: Tensor, epsilon: int) -> Tensor:
 
 
 def pgd(
-    objective: PerImage, images: Tensor, *, epsilon: int, step: int, steps: int, start: Tensor | None = None
+    objective: PerImage,
+    images: Tensor,
+    *,
+    epsilon: int,
+    step: int,
+    steps: int,
+    start: Tensor | None = None,
+    slope: Slope = value_and_slope,
 ) -> Ascent:
     """Climb `objective` inside the L-infinity ball of radius `epsilon` around `images`, and inside [0, 1].
 
@@ -29,6 +36,7 @@ def pgd(
         step: in 1/255.
         steps: gradient steps; costs steps + 2 forward and steps backward passes.
         start: first perturbation in 1/255, clipped to the ball; None starts from the images themselves.
+        slope: of the objective; another than the gradient itself only where networks hide that.
 
     Returns:
         Images on the 8-bit grid where the input was; `before` is the objective at the input.
@@ -57,7 +65,7 @@ def pgd(
 
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
-        value, gradient = value_and_slope(objective, current / 255)
+        value, gradient = slope(objective, current / 255)
         keep_better(current, value, iteration)
         stuck = nowhere(gradient) if iteration == 0 else stuck
         broken |= not_a_number(gradient)

@@ -1,9 +1,14 @@
 """The gradient that attacks climb, also for networks that hide it where an image is black or white."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from oodbench.basics.gradient import PerImage, value_and_gradient
+
+Slope = Callable[[PerImage, Tensor], tuple[Tensor, Tensor]]
+"""What gives a function's values at images, (N,), and how each rises with its own image, (N, C, H, W)."""
 
 INSIDE = 0.5 / 255
 """How far from black and white a gradient is taken that is hidden there: half a level, which bfloat16 can tell from
@@ -16,6 +21,10 @@ def value_and_slope(function: PerImage, images: Tensor) -> tuple[Tensor, Tensor]
     That is the gradient. A network that cuts its input to [0, 1] has none at exactly 0 and exactly 1, though it is the
     same function of images as one that does not: where none of an image's black values has a gradient, or none of its
     white ones, theirs is taken a little inside.
+
+    Args:
+        function: called with some of the images alone, too.
+        images: float (N, C, H, W) in [0, 1].
 
     Raises:
         NoGradientError: `function` cannot be differentiated.

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from oodbench.attacks.pgd import pgd, random_start
-from oodbench.basics.gradient import PerImage
+from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.passes import Passes
 from oodbench.networks.network import Network
 from oodbench.objective import frozen
@@ -51,6 +51,7 @@ class TrainingAttack:
                 step=self.step,
                 steps=self.steps,
                 start=start,
+                slope=value_and_gradient,  # an objective may go by labels, one for each image of the batch
             )
         return found.images
 

@@ -363,7 +363,7 @@ def test_without_a_gradient_random_search_alone_is_told(oodbench, tmp_path):
     code, out, err = oodbench(*command, "--task", "linf-adaptive", "--set", "linf-adaptive.level=quick")
     assert code == 0, err
     out = oodbench("table", "--long")[1]
-    assert "no gradient comes back to the images, so there was random search alone" in out
+    assert "no gradient comes back from the score to the images, so it was searched at random" in out
     code, _, err = oodbench(*command, "--task", "linf")
     assert code == 2
     out = oodbench("table", "--long")[1]

@@ -176,7 +176,7 @@ def test_a_run_over_a_network_like_clip_and_over_its_features_gives_the_same(ood
     tower = TimmTower("vit_base_patch16_clip_224", 8, **SMALL).eval()
     clip = TextNetwork(tower, torch.randn(3, 8), negatives=torch.randn(5, 8)).eval()
     known = ImageSet("id", images["id"], np.arange(12) % 3, "drawn")
-    names = ["mcm", "neglabel", "gl-mcm", "msp"]
+    names = ["mcm", "neglabel", "gl-mcm", "maxlogit"]
     frame = ood.benchmark(clip, known, {"far": images["far"]}, detectors=names, classes=3)
     on_images = frame[frame.metric == "auroc"].set_index("detector")["value"].to_dict()
     assert set(on_images) == set(names)
@@ -187,12 +187,12 @@ def test_a_run_over_a_network_like_clip_and_over_its_features_gives_the_same(ood
     arrays = {name: {"logits": one.logits, "features": one.features} for name, one in found.items()}
     head = clip.fc.weight, clip.fc.bias
     ood.write_features("clip", {**arrays["id"], "labels": known.labels}, {"far": arrays["far"]}, head=head, classes=3)
-    methods = [word for name in ("mcm", "neglabel", "msp") for word in ("--detector", name)]
+    methods = [word for name in ("mcm", "neglabel", "maxlogit") for word in ("--detector", name)]
     code, _, err = oodbench("run", "--features", "clip", *methods)
     assert code == 0, err
     stored = ood.load_results("results")
     of_pack = stored[stored.metric == "auroc"].set_index("detector")["value"].to_dict()
-    assert of_pack == {name: on_images[name] for name in ("mcm", "neglabel", "msp")}
+    assert of_pack == {name: on_images[name] for name in ("mcm", "neglabel", "maxlogit")}
     code, _, err = oodbench("run", "--features", "clip", "--detector", "gl-mcm")
     assert code == 2
     assert "gl-mcm needs feature maps (taps)" in err

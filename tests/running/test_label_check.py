@@ -62,11 +62,11 @@ def test_few_images_a_class_or_none_with_a_label_prove_nothing():
     assert "another order" not in found
 
 
-def folders(path, names):
+def folders(path, names, first=0):
     for level, name in enumerate(names):
-        for number in range(8):
+        for number in range(first, first + 8):
             (path / name).mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (32, 32), (90 * level, 20 * number, 0)).save(path / name / f"{number}.png")
+            Image.new("RGB", (32, 32), (90 * level, 15 * number, 0)).save(path / name / f"{number}.png")
     return path
 
 
@@ -110,7 +110,7 @@ def test_the_networks_own_names_are_compared(oodbench, tmp_path, net):
 
 def test_networks_trained_here_carry_the_names_of_their_classes(oodbench, tmp_path, net):
     assert oodbench("data", "pack", str(folders(tmp_path / "set", ["cat", "dog", "ant"])), "mine")[0] == 0
-    assert oodbench("data", "pack", str(folders(tmp_path / "more", ["cat", "dog", "ant"])), "mine-train")[0] == 0
+    assert oodbench("data", "pack", str(folders(tmp_path / "more", ["cat", "dog", "ant"], 8)), "mine-train")[0] == 0
     net()
     (tmp_path / "train.toml").write_text(
         SUITE.replace('test = "mine"', 'train = "mine-train", test = "mine"') + "[training]\nepochs = 1\n"

@@ -162,10 +162,10 @@ def test_a_folder_of_ones_own_becomes_a_pack(oodbench, tmp_path):
 
 @pytest.mark.parametrize("kind", [(), ("--files",)])
 def test_folders_must_be_the_same_classes_in_training_and_testing(oodbench, tmp_path, kind):
-    for folder, classes in (("train", "abc"), ("test", "ac"), ("again", "abc")):
+    for first, folder, classes in ((0, "train", "abc"), (1, "test", "ac"), (2, "again", "abc")):
         for number in range(24):
-            one = classes[number % len(classes)]
-            written(tmp_path / folder / one / f"{number}.png", png(np.full((40, 32, 3), 9 * number, np.uint8)))
+            one, grey = classes[number % len(classes)], 9 * number + first
+            written(tmp_path / folder / one / f"{number}.png", png(np.full((40, 32, 3), grey, np.uint8)))
         written(tmp_path / folder / classes[0] / "._0.png", b"left by a Mac")
         assert oodbench("data", "pack", folder, folder, *kind)[0] == 0
     text = (

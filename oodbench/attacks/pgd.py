@@ -36,7 +36,7 @@ def pgd(
         step: in 1/255.
         steps: gradient steps; costs steps + 2 forward and steps backward passes.
         start: first perturbation in 1/255, clipped to the ball; None starts from the images themselves.
-        slope: of the objective; another than the gradient itself only where networks hide that.
+        slope: of the objective, with its values; in training `value_and_gradient`.
 
     Returns:
         Images on the 8-bit grid where the input was; `before` is the objective at the input.

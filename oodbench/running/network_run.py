@@ -102,9 +102,8 @@ class NetworkRun:
         detectors = [cell.detector for cell in cells]
         classes, shown = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
         fitted = self._team.together(lambda: fit(detectors, self._network, classes, shown))
-        if self._plan.image_sets.pack:  # any other network is built with as many outputs as are needed
-            first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIED)), self._device))
-            require_class_outputs(detectors, self._network, classes, as_input(first))
+        first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIED)), self._device))
+        require_class_outputs(detectors, self._network, classes, as_input(first))
         spend(sum(self._plan.tuning(detector).both for detector in detectors))
         return fitted
 

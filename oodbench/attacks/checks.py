@@ -115,8 +115,8 @@ def _along(direction: Tensor, gradient: Tensor) -> Tensor:
 
 def _median(parts: Sequence[Tensor]) -> float:
     """Of all numbers in `parts`; not a number where there are none."""
-    together = torch.cat([*parts, torch.empty(0)]) if parts else torch.empty(0)
-    return float(together.median()) if len(together) else nan
+    there = [part for part in parts if len(part)]
+    return float(torch.cat(there).median()) if there else nan
 
 
 def unsteadiness(score: PerImage, images: Tensor) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
-from oodbench.networks.headless import NoLogitsError
+from oodbench.networks.headless import Headless
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring.batches import exact
 
@@ -39,7 +39,14 @@ def require_reject_outputs(detectors: Sequence[Detector], network: Network, clas
 
 
 def require_class_outputs(detectors: Sequence[Detector], network: Network, classes: int, images: Tensor) -> None:
-    """OodbenchError for a fitted detector that takes outputs for ID classes which are none; see above for the rest."""
+    """OodbenchError for a detector that takes outputs for ID classes which are none.
+
+    Args:
+        detectors: fitted.
+        network: over which they are.
+        classes: of ID images, its first outputs.
+        images: a few, float (N, 3, H, W).
+    """
     found = _represented(network, images)
     if found is None or found.logits.shape[1] <= classes:
         return
@@ -53,12 +60,9 @@ def require_class_outputs(detectors: Sequence[Detector], network: Network, class
 
 def _represented(network: Network, images: Tensor) -> Representation | None:
     """What the network makes of images; None where it has no logits to tell."""
-    try:
-        with exact(network), torch.no_grad():
-            found = network.represent(images)
-            return found._replace(logits=found.logits)
-    except NoLogitsError:
-        return None
+    with exact(network), torch.no_grad():
+        found = network.represent(images)
+    return None if isinstance(found, Headless) else found
 
 
 def _follows_others(detector: Detector, found: Representation, classes: int) -> bool:

@@ -30,6 +30,8 @@ def value_and_slope(function: PerImage, images: Tensor) -> tuple[Tensor, Tensor]
         NoGradientError: `function` cannot be differentiated.
     """
     value, gradient = value_and_gradient(function, images)
+    if gradient.all():  # as of most networks: nothing is hidden, and looking where would cost more
+        return value, gradient
     hidden = _hidden(images, gradient)
     rows = hidden.flatten(1).any(1)
     if rows.any():
@@ -47,8 +49,6 @@ def _hidden(images: Tensor, gradient: Tensor) -> Tensor:
     """
     flat, ends = gradient == 0, (images <= 0, images >= 1)
     found = torch.zeros_like(flat)
-    if not any((flat & end).any() for end in ends):
-        return found
     told = ~flat.flatten(1).all(1) | (ends[0] | ends[1]).flatten(1).all(1)
     for end in ends:
         none = told & (flat | ~end).flatten(1).all(1)

@@ -19,7 +19,7 @@ from oodbench.running import sweep
 from oodbench.running.config import RunConfig
 from oodbench.running.prepared import prepared
 from oodbench.running.request import choose_device
-from oodbench.scoring import benchmarking, deploying, detectorfile
+from oodbench.scoring import benchmarking, deploying, detectorfile, given_sets
 from oodbench.scoring.benchmarking import Learned, Setting
 from oodbench.scoring.deployed import DeployedDetector
 from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
@@ -156,8 +156,8 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
 
     Returns:
         The rows of `evaluate` for each detector, named in the column "detector" in front. Where ID images have labels
-        there is the network's accuracy as well (metric "accuracy", task "id"), and a warning if it is no better than
-        guessing, or labels in another order would be right.
+        there is the network's accuracy as well (metric "accuracy", task "id"). A warning says of these and of the
+        images to learn from where accuracy is no better than guessing, or labels in another order would be right.
 
     Raises:
         OodbenchError: something of another kind, a network that cannot be used, or a detector that was named and cannot
@@ -172,14 +172,15 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
     used = config.of(config.network, tried)
-    count = benchmarking.require_labels(used, tried, config.classes, seen, tested.images)
+    count = given_sets.require_labels(used, tried, config.classes, seen, tested.images)
     ood = {f"ood_images {one.name!r}": one.images for one in sets}
     learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    shared = benchmarking.require_apart({"id_images": tested.images, **learned, **ood}, ood)
+    said = given_sets.require_apart({"id_images": tested.images, **learned, **ood}, ood)
     benchmarking.require_gradient(used, tried, task)
-    said: list[str] = []
-    leave_out = said.append if config.detectors == benchmarking.ALL else None
+    left_out: list[str] = []
+    leave_out = left_out.append if config.detectors == benchmarking.ALL else None
     with untouched(used):
+        said += given_sets.label_doubts(used, {"train": seen.train, "heldout": seen.heldout}, count, where)
         fitted = benchmarking.fitted(asked, used, count, seen, tried, leave_out)
         setting = Setting(
             tested, sets, task, config.seed, where, config.convention, config.intervals, count, said.append
@@ -188,10 +189,10 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     for frame in measured:
         name = frame["detector"].iloc[0]
         said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
-    for text in dict.fromkeys([*shared, *said]):  # detectors predict the same
+    for text in dict.fromkeys([*left_out, *said]):  # detectors predict the same
         warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
     if not measured:
-        raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(said))
+        raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(left_out))
     return pd.concat(measured, ignore_index=True)
 
 
@@ -199,7 +200,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
 def fit(config: FitConfig) -> DeployedDetector:
     """A detector on a network of one's own, ready to work: call it on images, keep it with `save`.
 
-    Images are given as `benchmark` takes them.
+    Images are given as `benchmark` takes them, and labels of the images to learn from are doubted as there.
 
     Raises:
         OodbenchError: the network cannot be used, or the detector not be fitted on it.
@@ -219,14 +220,16 @@ def fit(config: FitConfig) -> DeployedDetector:
     tried = benchmarking.sample(next(iter(sets.values())), where)
     used = config.of(config.network, tried)
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
-    count = benchmarking.require_labels(used, tried, config.classes, seen)
+    count = given_sets.require_labels(used, tried, config.classes, seen)
     learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    for text in benchmarking.require_apart(learned):
-        warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
+    said = given_sets.require_apart(learned)
     if calibrate := sets.get("calibrate"):
         tuned_on = {} if deploying.tunes_on_heldout(chosen[0]) else {"heldout": None}
-        benchmarking.require_unseen(calibrate.images, "calibrate", learned | tuned_on)
+        given_sets.require_unseen(calibrate.images, "calibrate", learned | tuned_on)
     with untouched(used):
+        said += given_sets.label_doubts(used, {"train": seen.train, "heldout": seen.heldout}, count, where)
+        for text in said:
+            warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
         return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, calibrate)
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -147,6 +148,28 @@ def test_labels_in_another_order_than_the_networks_are_doubted_once_and_by_name(
     label = order[frequent[0]]
     assert "with labels in another order about 100% would be right instead of 0%" in shifted
     assert f"label {label} ({'abcdefghij'[label]}) to the network's class {frequent[0]}" in shifted
+
+
+def test_labels_to_learn_from_in_another_order_than_the_networks_are_doubted_before_a_detector_goes_to_work():
+    with torch.no_grad():
+        predicted = NETWORK(tensor(TRAIN)).argmax(1).numpy()
+    one, other = np.argsort(-np.bincount(predicted, minlength=10))[:2]
+    swapped = np.arange(10)
+    swapped[[one, other]] = other, one
+
+    def told(ask, **sets):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            ask(NETWORK, **sets)
+        return [str(one.message) for one in said if "in another order" in str(one.message)]
+
+    fit = partial(oodbench.fit, detector="msp")
+    benchmark = partial(oodbench.benchmark, id_images=TEST, ood_images={"letters": LETTERS}, detectors="msp")
+    assert told(fit, train=replace(TRAIN, labels=predicted)) == []
+    for ask in (fit, benchmark):
+        for role in ("train", "heldout"):
+            (shifted,) = told(ask, **{role: replace(TRAIN, labels=swapped[predicted])})
+            assert shifted.startswith(f"{role}: ") and f"label {one} to the network's class {other}" in shifted
 
 
 def test_preprocessing_is_that_of_a_folder_for_pillow_images_and_not_applied_to_tensors_without_a_word(tmp_path):

@@ -32,10 +32,10 @@ from oodbench.running.plan import CellPlan, NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Demands, Machinery, Request
 from oodbench.running.train_or_load import provide
-from oodbench.scoring.benchmarking import require_unseen
 from oodbench.scoring.deployed import Built, DeployedDetector, Input, scores_of
 from oodbench.scoring.deploying import tunes_on_heldout
 from oodbench.scoring.fitting import fit
+from oodbench.scoring.given_sets import require_unseen
 from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import handed
 from oodbench.suite import Suite

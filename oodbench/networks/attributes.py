@@ -1,9 +1,10 @@
 """What somebody's module holds and does beside its weights, to be hashed: values, functions, hooks."""
 
 import inspect
+import logging
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -48,13 +49,16 @@ def of_part(part: nn.Module) -> Told:
                 yield from teller.value(hook, 0)
 
 
-def of_class(kind: type) -> Told:
-    """The methods of a class in a notebook, which lies in no file: their source, and what that refers to.
+def of_classes(kinds: Sequence[type]) -> Told:
+    """The source of classes, and the values that their methods refer to, which may have been set since it was read.
+
+    Of a class in a file the source is that of the file and of what this imports, of one in a notebook that of its
+    methods and of whatever of other cells these refer to.
 
     Raises:
         OodbenchError: nobody has kept the source.
     """
-    yield from _Teller().value(kind, 0)
+    yield from _Teller().value(list(kinds), 0)
 
 
 class _Teller:
@@ -62,6 +66,7 @@ class _Teller:
 
     def __init__(self) -> None:
         self._met: dict[int, Any] = {}  # held, so that no other object gets the number of one that is gone
+        self._homes: set[str] = set()
 
     def value(self, value: Any, depth: int) -> Told:
         yield f"{type(value).__module__}.{type(value).__qualname__}"
@@ -101,6 +106,8 @@ class _Teller:
             yield from self.value((value.func, value.args, value.keywords), depth)
         elif isinstance(value, type):
             yield from self._class(value, depth)
+        elif isinstance(value, logging.Logger):  # which knows all others, and what they wrote
+            yield value.name
         elif isinstance(value, BuiltinFunctionType | ModuleType):
             yield f"{getattr(value, '__module__', '')}.{value.__name__}"
         else:
@@ -128,9 +135,7 @@ class _Teller:
         yield f"{home}.{kind.__qualname__}"
         if _is_of_others(home):
             return
-        if _file(home):
-            yield modules_digest([home])
-            return
+        yield from self._source_of(home)
         for name, one in sorted(vars(kind).items()):
             inner = getattr(one, "__func__", getattr(one, "fget", one))
             if isinstance(inner, FunctionType) or not name.startswith("__"):
@@ -149,10 +154,37 @@ class _Teller:
         if _is_of_others(home):
             return
         if _file(home):
+            yield from self._source_of(home)
+        else:
+            yield _source(function)
+        yield from self._referred(function, depth)
+
+    def _source_of(self, home: str) -> Told:
+        """The source of a module in a file, once."""
+        if home not in self._homes and _file(home):
+            self._homes.add(home)
             yield modules_digest([home])
-            return
-        yield _source(function)
-        yield from self.value(dict(known.globals) if known else {}, depth)
+
+    def _referred(self, function: FunctionType, depth: int) -> Told:
+        """What its names stand for, as far as they are global names, or names in modules of one's own."""
+        names = sorted(set(_names(function.__code__)))
+        for name in names:
+            if name not in function.__globals__:
+                continue
+            value = function.__globals__[name]
+            yield name
+            yield from self.value(value, depth)
+            if isinstance(value, ModuleType) and not _is_of_others(value.__name__):
+                inside = {one: vars(value)[one] for one in names if one in vars(value)}
+                yield from self.value(inside, depth)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Names that a function's code, or a function's inside it, looks up anywhere but among its own variables."""
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _names(one)
 
 
 def _file(home: str) -> str:

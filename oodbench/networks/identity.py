@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from oodbench.basics.files import digest
-from oodbench.basics.sourcecode import INSTALLED, modules_digest
+from oodbench.basics.sourcecode import INSTALLED
 from oodbench.basics.sourcetext import in_harness
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.architecture import described
-from oodbench.networks.attributes import of_class, of_part
+from oodbench.networks.attributes import of_classes, of_part
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork
@@ -26,8 +26,8 @@ def identity(module: nn.Module) -> str:
     """SHA-256 (hex) over all that somebody's module is: code, layers, weights, and the settings that are no weights.
 
     Code is that of its classes, of hooks and of functions among its attributes, and of what these import from files of
-    one's own; in a notebook also what other cells define and these refer to. Of an installed package, whose code may be
-    large, the version counts.
+    one's own; in a notebook also what other cells define and these refer to. What their global names stand for now
+    counts with it. Of an installed package, whose code may be large, the version counts.
 
     Raises:
         OodbenchError: the code of a class cannot be read.
@@ -69,21 +69,18 @@ def describe_input(network: Network, prepared: Preprocessing | None) -> str:
 
 def _code(module: nn.Module) -> Iterator[str | bytes]:
     kinds = {kind for part in module.modules() for kind in type(part).__mro__ if kind is not object}
-    own = set[str]()
+    own = []
     for kind in sorted(kinds, key=lambda one: (one.__module__, one.__qualname__)):
         home = kind.__module__
         yield f"{kind.__qualname__}"
         if home.partition(".")[0] in OF_TORCH or in_harness(home):
             continue
-        file = getattr(sys.modules.get(home), "__file__", None)
-        if file is None:
-            yield from of_class(kind)
-        elif any(part in INSTALLED for part in Path(file).parts):
+        file = getattr(sys.modules.get(home), "__file__", None) or ""
+        if any(part in INSTALLED for part in Path(file).parts):
             yield _version(home)
         else:
-            own.add(home)
-    if own:
-        yield modules_digest(sorted(own))
+            own.append(kind)
+    yield from of_classes(own)
 
 
 def _version(home: str) -> str:

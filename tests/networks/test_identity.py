@@ -1,6 +1,7 @@
 """What a module in memory is known by."""
 
 import copy
+import importlib
 import linecache
 import sys
 import threading
@@ -177,3 +178,55 @@ def test_in_a_notebook_what_other_cells_define_is_part_of_it():
 
     assert made(1, "x") == made(1, "x")
     assert len({made(1, "x"), made(2, "x"), made(1, "x + 1"), made(1, "x", "x + 1")}) == 4
+
+
+OF_A_FILE = """
+from torch import nn
+import constants_of_a_net
+
+GAIN, SHIFT, OTHER = 1.0, {"by": [0.0]}, 3
+
+
+def gained(x):
+    return [GAIN * one for one in (x,)][0]
+
+
+class Net(nn.Module):
+    scale = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.fc(gained(x.mean((2, 3))) * self.scale + SHIFT["by"][0]) ** constants_of_a_net.POWER
+"""
+
+
+def test_what_was_set_by_hand_since_a_file_was_read_is_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "constants_of_a_net.py").write_text("POWER = 1\nUNUSED = 1\n")
+    (tmp_path / "a_net_of_a_file.py").write_text(OF_A_FILE)
+    file, constants = (importlib.import_module(name) for name in ("a_net_of_a_file", "constants_of_a_net"))
+    module = made(file.Net())
+    first = identity(module)
+    assert identity(made(file.Net())) == first
+    file.OTHER, constants.UNUSED = 4, 2  # which nothing refers to
+    assert identity(module) == first
+    changes = [
+        (vars(file), "GAIN"),
+        (file.SHIFT["by"], 0),
+        (vars(constants), "POWER"),
+    ]
+    found = {first}
+    for held, key in changes:
+        before, held[key] = held[key], 7.0
+        found.add(identity(module))
+        held[key] = before
+    file.Net.scale = 7.0
+    found.add(identity(module))
+    assert len(found) == 5
+    file.Net.scale = 1.0
+    assert identity(module) == first
+    for name in ("a_net_of_a_file", "constants_of_a_net"):
+        del sys.modules[name]

@@ -135,13 +135,15 @@ def pack(**asked: Any) -> None:
     ),
 )
 @results_argument
+@click.option("--replace", is_flag=True, help="Put packs in place of others of their names.")
 @data_option
 def export(**asked: Any) -> None:
     """Make packs of attacked images, to score again without attacking.
 
     RESULTS is a results folder or a file of one, made with --keep-images. Each set of attacked images becomes a pack,
     once its SHA-256 is that of the images that were scored; suites name it like any other set, and the task `clean`
-    scores it with any detector.
+    scores it with any detector. Nothing is written where a pack of such a name holds something else, unless you say
+    --replace.
     """
     from oodbench.cli.work import data
 

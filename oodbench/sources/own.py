@@ -82,7 +82,7 @@ def pack_pixels(
     source = f"{origin or path.name}, shorter side resized to {side}, middle cut out"
     target = data / f"{name}.h5"
     images = ImageSet(name, np.stack([pixels for _, pixels in found]), labels, source, classes=packing.classes.names)
-    _require_no_other(target, images, replace)
+    require_no_other(target, images, replace)
     write_pack(target, images, {**packing.about(), **_address(origin)})
     packing.report(say, f"{target}: {len(found):,} images of {side} x {side} pixels", labels.tolist())
     return target
@@ -127,6 +127,14 @@ def pack_files(
     write_photographs(target, whole(), origin or path.name, about, SHOWN)
     packing.report(say, f"{target}: {len(labels):,} image files as they are", labels)
     return target
+
+
+def require_no_other(target: Path, images: ImageSet, replace: bool) -> None:
+    """OodbenchError where a pack of other images, labels or classes is at `target` that nobody said to replace."""
+    if target.exists() and not replace:
+        found = _there(target)
+        if found is None or (found.fingerprint, found.classes) != (images.fingerprint, images.classes):
+            raise _another(target)
 
 
 class _Packing:
@@ -204,14 +212,6 @@ class _Packing:
             yield f"{counted(count, 'image')}: {done}"
 
 
-def _require_no_other(target: Path, images: ImageSet, replace: bool) -> None:
-    """OodbenchError where a pack of other images is there that nobody said to replace."""
-    if target.exists() and not replace:
-        found = _there(target)
-        if found is None or (found.fingerprint, found.classes) != (images.fingerprint, images.classes):
-            raise _another(target)
-
-
 def _require_no_other_files(target: Path, content: str, labels: Sequence[int], classes: tuple[str, ...]) -> None:
     """OodbenchError where a pack is there that holds something else than these image files."""
     if not target.exists():
@@ -247,7 +247,7 @@ def _pack_arrays(found: Arrays, path: Path, name: str, data: Path, say: Say, ori
     labels = labels if len(labels) else np.full(len(images), -1, np.int64)
     target = data / f"{name}.h5"
     whole = ImageSet(name, images, labels, origin or path.name)
-    _require_no_other(target, whole, replace)
+    require_no_other(target, whole, replace)
     write_pack(target, whole, _address(origin))
     height, width = images.shape[1:3]
     say(f"{target}: {len(images):,} images of {width} x {height} pixels")

@@ -1,12 +1,14 @@
 """Attacked images that a result kept, as image sets."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.imageset import images_digest
+from oodbench.images.imageset import ImageSet, images_digest
+from oodbench.images.packs import read_pack, write_pack
 from oodbench.results.attacked_images import kept
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
@@ -54,3 +56,17 @@ def test_two_sets_of_one_name_are_not_written_one_over_the_other(made, oodbench,
     assert "keep images that would all be called letters-linf-msp-seed1-abababababab" in err
     assert not (tmp_path / "data").exists()
     assert oodbench("data", "export", "results/digits", "--data", "data")[0] == 0
+
+
+def test_a_pack_of_other_images_is_replaced_only_where_that_is_said(made, oodbench, tmp_path):
+    cell = made()
+    target = tmp_path / "data" / "letters-linf-msp-seed1-abababababab.h5"
+    export = partial(oodbench, "data", "export", cell.path, "--data", "data")
+    write_pack(target, ImageSet("letters", 255 - PIXELS, np.zeros(len(PIXELS), np.int64), "made up"))
+    before = target.read_bytes()
+    code, out, err = export()
+    assert (code, out) == (2, "") and f"there is a data/{target.name} already" in err and "--replace" in err
+    assert target.read_bytes() == before
+    assert export("--replace")[0] == 0
+    assert np.array_equal(read_pack(target, "x").pixels(), PIXELS)
+    assert export()[0] == 0  # the same once more

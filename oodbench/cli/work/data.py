@@ -23,7 +23,7 @@ from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
 from oodbench.sources.fetch import fetch
 from oodbench.sources.hub_images import HubImages
-from oodbench.sources.own import pack_files, pack_pixels
+from oodbench.sources.own import pack_files, pack_pixels, require_no_other
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.sources.verify import verify
@@ -136,7 +136,7 @@ def pack(
         pack_pixels(path, name, size, data, click.echo, skip_broken, listed, replace=replace)
 
 
-def export(results: Path, data: Path) -> None:
+def export(results: Path, replace: bool, data: Path) -> None:
     """See `oodbench.cli.data.export`."""
     cells, left_out = _cells(results)
     for line in left_out:
@@ -161,6 +161,9 @@ def export(results: Path, data: Path) -> None:
                 "to a folder of its own"
             )
     require_writable(data)
+    for cell in cells:
+        for one in kept(cell):
+            require_no_other(data / f"{one.images.name}.h5", one.images, replace)
     click.echo(f"{amount}, to {data}", err=True)
     for cell in cells:
         for one in kept(cell):

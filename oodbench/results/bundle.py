@@ -1,15 +1,15 @@
 """A suite's results in one small file, so that any metric can be computed again: `oodbench table digits-adv.zip`.
 
 A zip archive of what lies in a results folder, SUITE/DETECTOR/FILE.h5. Scores and what an attack left about each image
-are float32 there, and the attacked images themselves are left out. Whoever unpacks it has a results folder.
+are float32 there, unless that would lose something, and the attacked images themselves are left out. Whoever unpacks it
+has a results folder.
 """
 
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from oodbench.statistics.repeatability import spread_of
 SUFFIX = ".zip"
 LARGEST = 64 * 2**20
 """Bytes of one result; an archive that says more of itself is not read."""
+
+STILL_APART = 0.99
+"""Of different values, how many must be different in float32: of 10,000 that are spread out evenly, 9,994 are."""
 
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._+-]*/[a-z0-9][a-z0-9._-]*\.h5")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same results give the same bytes
@@ -103,16 +106,27 @@ def _opened(bundle: Path) -> zipfile.ZipFile:
         raise OodbenchError(f"cannot read {bundle} as a zip archive ({error}): name a results folder") from error
 
 
-def in_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Scores as a bundle keeps them: float32, or as they are where some lie beyond what that can tell apart.
+def fits_float32(parts: Iterable[npt.NDArray[np.float64]]) -> bool:
+    """Whether numbers that are held against each other say the same in float32, so that a bundle may keep them so.
 
     That is a question of their spread, too: scores close to 1 round to the same value long before they are equal, and
-    ties change every metric.
+    ties change every metric. All parts stay what they are where one must: in two precisions, values that were equal
+    are so no longer.
+
+    Args:
+        parts: (N,) each, such as the scores of ID images and of each OOD set.
     """
+    return all(map(_fits_float32, parts))
+
+
+def _fits_float32(numbers: npt.NDArray[np.float64]) -> bool:
     with np.errstate(over="ignore", under="ignore"):
         small = numbers.astype(np.float32)
     if not np.allclose(small, numbers, rtol=1e-6, atol=0, equal_nan=True):
-        return numbers
+        return False
     finite = np.isfinite(numbers)
     moved = np.abs(small[finite] - numbers[finite])
-    return small if moved.size == 0 or moved.max() <= 1e-5 * spread_of(numbers[finite]) else numbers
+    if moved.size == 0 or not moved.any():
+        return True
+    kept = len(np.unique(small)) / len(np.unique(numbers))
+    return bool(moved.max() <= 1e-5 * spread_of(numbers[finite])) and kept >= STILL_APART

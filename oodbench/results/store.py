@@ -288,7 +288,10 @@ def in_small(scores: Iterable[Scores], attributes: Attributes) -> bytes:
     Raises:
         ValueError: as `Scores`.
     """
-    return _composed(map(_without_images, scores), attributes, _SMALL, _SHUFFLED)
+    kept = [_without_images(one) for one in scores]
+    numbers = [np.asarray(array, np.float64) for one in kept for array in (one.scores, *one.extras.values())]
+    exact = {} if bundle.fits_float32(numbers) else {"scores": np.float64}
+    return _composed(kept, attributes, {**_SMALL, **exact}, _SHUFFLED)
 
 
 def _without_images(scores: Scores) -> Scores:
@@ -390,6 +393,6 @@ def _composed(
 
 def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
     if wanted == np.float32:
-        return bundle.in_float32(array)
+        return array.astype(np.float32)
     found = array.astype(wanted, copy=False)
     return found if np.array_equal(found, array) else array  # there are more classes than numbers of that type

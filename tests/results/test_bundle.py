@@ -96,6 +96,28 @@ def test_scores_close_together_stay_apart(tmp_path, stored):
     assert kept.scores.tolist() == letters
 
 
+PLATEAU = -np.log(1e-12)
+"""What a score ends at that clamps a probability; float32 holds no such number."""
+
+
+@pytest.mark.parametrize(
+    ("ids", "letters"),
+    [
+        ([2.0, 3.0, 4.0, 5.0, *[PLATEAU] * 4], [PLATEAU, PLATEAU - 1e-9, PLATEAU]),
+        (
+            [0.1, 0.2, 0.3, 0.4, *(1 - step * 1e-10 for step in range(4))],
+            [0.1, 0.5, *(1 - step * 1e-9 for step in (1, 2, 3))],
+        ),
+    ],
+    ids=["equal ones", "close ones"],
+)
+def test_what_is_equal_or_close_on_two_sides_stays_so(tmp_path, stored, ids, letters):
+    stored(tmp_path / "results", attacked_id=ids, ood=[("letters", letters), ("photo-patches", [0.25, 0.5])])
+    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    columns = ["ood", "metric", "value", "scores", "ties"]
+    assert load_results(file)[columns].equals(load_results(tmp_path / "results")[columns])
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path, made):
     cell = made(tmp_path / "results")
     (first,), (second,) = bundled([cell], tmp_path / "a"), bundled([cell], tmp_path / "b")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
@@ -283,7 +284,7 @@ def _rows(
         for group in (group for group in groups if group.role == "ood"):
             about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
             turned, unmoved = held_against(groups, group), clean_id(groups, group)
-            about["scores"] = digest(*(bundle.in_float32(side.scores).tobytes() for side in (turned, group)))
+            about["scores"] = _scores_digest(turned.scores, group.scores)
             sides = _side(turned, attacked=turned is not unmoved), _side(group), _side(unmoved)
             (id_side, ood_side, clean_side), about["derived"] = as_printed(published, sides)
             about |= figures.about(id_side, ood_side)
@@ -294,6 +295,12 @@ def _rows(
 def _results_folder(path: Path, suite: str) -> str:
     """What `--out` was, since a run writes to OUT/SUITE/DETECTOR; "" for a file in a bundle, or put elsewhere."""
     return str(path.parents[2]) if path.parent.parent.name == suite and bundle.holder(path) is None else ""
+
+
+def _scores_digest(*sides: npt.NDArray[np.float64]) -> str:
+    """SHA-256 (hex) of scores as a bundle keeps them, so that they have the same one in a folder and in a bundle."""
+    kind = np.float32 if bundle.fits_float32(sides) else np.float64
+    return digest(*(scores.astype(kind).tobytes() for scores in sides))
 
 
 def _side(group: Scores, attacked: bool = True) -> figures.Side:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan, nan
@@ -15,25 +15,15 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.metrics import CONVENTIONS
 from oodbench.results import tables
-from oodbench.results.current import Today, newest
-from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS, PUBLISHED
+from oodbench.results.current import Today
+from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.results.store import Cell
-from oodbench.results.tables import View
+from oodbench.results.tables import View, flags
 from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, means, summarise
 from oodbench.suite import Suite
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
-
-METRICS = ("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc", "accuracy")
-"""What a reference of measured figures holds of each cell."""
-
-TOLERANCE = 1e-4
-"""For figures of a given network. Rounding differs between machines and swaps a pair of images now and then: an AUROC
-moves by one in n_id * n_ood for each, an FPR by a whole image or not at all."""
-
-TRAINED = {"accuracy": 0.014} | dict.fromkeys(("fpr95", "fpr95_oodpos", "fpr95_clean", "fnr_clean", "auroc"), 0.05)
-"""For figures of a network that was trained in the run, which differ a little from machine to machine."""
 
 SLACK = 1e-9
 """Fractions go through text: this much is no difference."""
@@ -91,7 +81,8 @@ def check(
 
     A row is compared with the one figure of the same name if both agree in all that the row says of
     `oodbench.results.reference.CONDITIONS`. It passes within its tolerance or, where it has none, its interval. Beyond
-    it, a worse value fails, and a better one does if the row says "both" under `sides`.
+    it, a worse value fails, and a better one does if the row says "both" under `sides`, or if tables flag it as not to
+    be believed, or as too good by more than a point: an attack that broke makes figures better.
 
     Of several figures of one name, the one counts that today's code, parameters and suite would make, as far as that
     is known, and of those the newest. What other code made than today's is compared with nothing.
@@ -110,7 +101,8 @@ def check(
     today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
         ours = str(convention) in CONVENTIONS
-        measured = _Named(figures(tables.tidy(cells, detectors, str(convention) if ours else "default"), rows["ood"]))
+        frame = tables.tidy(cells, detectors, str(convention) if ours else "default")
+        measured = _Named(figures(frame, rows["ood"]), doubted(frame))
         for _, row in rows.iterrows():
             found = measured.like(row)
             found = found if found.empty else today.among(found)
@@ -133,11 +125,18 @@ def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
 
 
+def doubted(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """How far off the figures of a tidy frame may be that cannot be called better, by (cell, task)."""
+    found = flags.flagged(frame[(frame["ood"] != "") & (frame["metric"] != tables.FAILURE)])
+    places = flags.disqualified(found)
+    return {place: off_by for place, off_by in flags.severities(found).items() if place in places}
+
+
 def _failures(cells: Sequence[Cell]) -> list[Verdict]:
     """A verdict for each detector that failed when it was last tried."""
     frame = tables.tidy(cells, {})
     failed = frame[frame["metric"] == tables.FAILURE]
-    names = [_name(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
+    names = [name_of(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
     return [
         Verdict(name, Status.FAIL, nan, nan, 0.0, f"failed: {why}")
         for name, why in zip(names, failed["failed"], strict=True)
@@ -171,103 +170,6 @@ def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
     return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, *KEPT_ALONG]]
 
 
-def updated(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.DataFrame:
-    """A reference with what was measured: each figure where one of its name stood, and new ones behind the others.
-
-    Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
-    them, since only the former has the same weights everywhere. A mean that lacks some of the suite's sets has the
-    names of those that it is over. What a row tolerates stays as it is; new rows tolerate
-    `TOLERANCE` and one image, or `TRAINED`, to either side.
-
-    Args:
-        reference: rows of `oodbench.results.reference`; None to begin one.
-        frame: tidy, in the default convention.
-
-    Raises:
-        OodbenchError: two results of one age have one name.
-    """
-    rows = _to_keep(frame)[list(COLUMNS)].copy()
-    rows["network_digest"] = rows["network_digest"].where(rows["checkpoint"] != "", "")
-    rows[["low", "high"]] = nan
-    rows["tolerance"] = [_tolerated(row) for _, row in rows.iterrows()]
-    rows["sides"] = "both"
-    new = pd.MultiIndex.from_frame(rows[[*IDENTITY, "convention"]])
-    if new.has_duplicates:
-        name = _name(rows[new.duplicated()].iloc[0])
-        raise OodbenchError(f"two results have the name {name}: a reference holds one; move the older file away")
-    if reference is None:
-        return rows
-    places = _places(reference, rows)
-    stated = ["tolerance", "low", "high", "sides", "note", *reference.columns.difference(list(COLUMNS), sort=False)]
-    for number, place in enumerate(places):
-        if place is not None:
-            rows.loc[rows.index[number], stated] = reference.iloc[place][stated]
-    left = reference.assign(place=range(len(reference)))
-    left = left[~left["place"].isin([place for place in places if place is not None])]
-    put = rows.assign(place=[len(reference) if place is None else place for place in places])
-    return pd.concat([left, put]).sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
-
-
-def _places(reference: pd.DataFrame, rows: pd.DataFrame) -> list[int | None]:
-    """Where in a reference the figure stands that each of `rows` replaces; None where there is none.
-
-    What was published is never replaced. Of several figures of one name, which tells no networks apart, it is the one
-    of the same network and ID images.
-    """
-    named, whole = [*IDENTITY, "convention"], [*IDENTITY, "convention", "id_set", "network"]
-    alike: dict[Hashable, list[int]] = {}
-    same: dict[Hashable, int] = {}
-    for place, (name, all_of_it) in enumerate(zip(_tuples(reference, named), _tuples(reference, whole), strict=True)):
-        if reference["source"].iloc[place] != PUBLISHED:
-            alike.setdefault(name, []).append(place)
-            same[all_of_it] = place
-    found: list[int | None] = []
-    for name, all_of_it in zip(_tuples(rows, named), _tuples(rows, whole), strict=True):
-        others = alike.get(name, [])
-        found.append(same.get(all_of_it, others[0] if len(others) == 1 else None))
-    return found
-
-
-def _tuples(frame: pd.DataFrame, columns: Sequence[str]) -> list[Hashable]:
-    return list(frame[list(columns)].itertuples(index=False, name=None))
-
-
-def cells_behind(frame: pd.DataFrame) -> set[str]:
-    """Of the cells of a tidy frame those whose figures `updated` takes, by name."""
-    return set(_to_keep(frame)["cell"])
-
-
-def _to_keep(frame: pd.DataFrame) -> pd.DataFrame:
-    """What a reference holds of a tidy frame: of several figures of one name the newest."""
-    partial = _partial(frame)
-    measured = figures(frame, partial.values())
-    if not measured.empty:
-        same = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
-        measured = pd.concat([newest(alike) for _, alike in same], ignore_index=True)
-    given = measured["checkpoint"] != ""
-    of_set = ~measured["ood"].str.startswith(MEAN)
-    places = zip(measured["cell"], measured["task"], strict=True)
-    of_all = measured["ood"] == [partial.get(place, f"{MEAN}all") for place in places]
-    kept = (
-        measured["metric"].isin(METRICS)
-        & measured["value"].notna()
-        & ((measured["ood"] == "") | (given & of_set) | (~given & of_all))
-    )
-    return measured[kept]
-
-
-def _partial(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """The mean over what there is, of each cell and task that lacks some of the suite's OOD sets."""
-    found: dict[tuple[str, str], str] = {}
-    for _, suite in frame[frame["ood"] != ""].groupby(SUITE, sort=False):
-        for (cell, task), part in suite.groupby(["cell", "task"], sort=False):
-            wanted, there = means(part).get("all", []), set(part["ood"])
-            own = [ood for ood in wanted if ood in there]
-            if own and own != wanted:
-                found[str(cell), str(task)] = MEAN + "+".join(own)
-    return found
-
-
 def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, ...]] = ()) -> pd.DataFrame:
     """Rows for each mean that the suite names, and over each of `choices`, of one cell and task.
 
@@ -295,42 +197,37 @@ def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, 
     return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
 
 
-def _tolerated(row: pd.Series[Any]) -> float:
-    n_id, n_ood = float(row["n_id"]), max(float(row["n_ood"]), 1.0)
-    given = {"fpr95": 1 / n_ood, "fpr95_oodpos": 1 / n_id, "fpr95_clean": 1 / n_ood, "fnr_clean": 1 / n_id}
-    given |= {"auroc": max(TOLERANCE, 2 / (n_id * n_ood))}
-    return given.get(row["metric"], TOLERANCE) if row["checkpoint"] else TRAINED[row["metric"]]
-
-
 class _Named:
     """What was measured, by its names: a reference may have thousands of rows.
 
     Attributes:
         frame: from `figures`.
+        doubted: by (cell, task), how far off figures may be that are not to be believed, or known to be too good.
         sets: OOD sets and means in it.
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, doubted: Mapping[tuple[str, str], float]) -> None:
         self.frame = frame
+        self.doubted = doubted
         self.sets = list(frame["ood"].unique())
         self._rows: dict[tuple[Any, ...], list[int]] = {}
         for number, named in enumerate(frame[list(IDENTITY)].itertuples(index=False, name=None)):
             self._rows.setdefault(named, []).append(number)
             # A reference that says no seed means any; no figure is without one.
-            self._rows.setdefault(_name_of(dict(zip(IDENTITY, named, strict=True)), seed=""), []).append(number)
+            self._rows.setdefault(_identity(dict(zip(IDENTITY, named, strict=True)), seed=""), []).append(number)
 
     def like(self, row: pd.Series[Any], **other: str) -> pd.DataFrame:
         """What has the name of a reference row, but for what is `other`; a seed that it does not say may be any."""
-        return self.frame.iloc[self._rows.get(_name_of(row, **other), [])]
+        return self.frame.iloc[self._rows.get(_identity(row, **other), [])]
 
 
-def _name_of(row: Mapping[str, Any] | pd.Series[Any], **other: str) -> tuple[Any, ...]:
+def _identity(row: Mapping[str, Any] | pd.Series[Any], **other: str) -> tuple[Any, ...]:
     return tuple(other.get(name, row[name]) for name in IDENTITY)
 
 
 def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verdict:
     if found.empty:
-        return Verdict(_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
+        return Verdict(name_of(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
     if len(found) > 1:
         seeds = list(dict.fromkeys(found["seed"].astype(str)))
         if len(seeds) > 1:
@@ -353,10 +250,13 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verd
     beyond = max(low - value, value - high)
     range_of = f"({100 * max(low, 0):.4g} to {100 * min(high, 1):.4g})"
     if beyond <= SLACK:
-        return Verdict(_name(row), Status.PASS, row["value"], value, 0.0, range_of)
+        return Verdict(name_of(row), Status.PASS, row["value"], value, 0.0, range_of)
     worse = (value > high) == lower_is_better(row["metric"])
-    status = Status.FAIL if worse or row["sides"] == "both" else Status.BETTER
-    return Verdict(_name(row), status, row["value"], value, beyond, range_of)
+    off_by = None if worse else measured.doubted.get((one["cell"], one["task"]))
+    if off_by is not None:
+        range_of += f", better, and flagged: it may be off by {100 * off_by:.0f} points (`oodbench table --long`)"
+    status = Status.FAIL if worse or row["sides"] == "both" or off_by is not None else Status.BETTER
+    return Verdict(name_of(row), status, row["value"], value, beyond, range_of)
 
 
 def _unmeasured(row: pd.Series[Any], measured: _Named) -> str:
@@ -379,10 +279,10 @@ def _other(column: str) -> str:
 
 
 def _uncompared(row: pd.Series[Any], why: str) -> Verdict:
-    return Verdict(_name(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
+    return Verdict(name_of(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
 
 
-def _name(row: pd.Series[Any]) -> str:
+def name_of(row: pd.Series[Any]) -> str:
     notes = [f"seed {row['seed']}"] if row["seed"] else []
     notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
     notes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []

@@ -1,10 +1,12 @@
 """Verdicts on hand-made scores, the file that is updated, and what CI systems are given."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from xml.etree import ElementTree
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,9 +14,10 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.registry import discover
-from oodbench.results.check import Status, check, updated
+from oodbench.results.check import Status, check
 from oodbench.results.reference import parse, read, shipped, write
 from oodbench.results.tables import tidy
+from oodbench.results.updating import updated
 from oodbench.suitefiles import suitefile
 
 
@@ -80,6 +83,20 @@ def test_only_worse_than_tolerated_fails(measured, known, metric, value, toleran
     found = verdict([measured], known, metric, value=value, tolerance=tolerance, sides=sides)
     assert found.status is status
     assert found.beyond == pytest.approx(beyond)
+
+
+def test_a_figure_that_is_flagged_is_not_better(oodbench, measured, known, tmp_path):
+    """An attack that broke makes figures better: a check that let these pass would guard nothing."""
+    group = measured.group("linf", "a")
+    measured.add(replace(group, extras={"stuck": np.array([1.0, 1.0, 0.0, 0.0])}), measured.attributes())
+    better = partial(verdict, [measured], known, value=0.7, tolerance=0.1)
+    found = better(sides="")
+    assert (found.status, found.beyond) == (Status.FAIL, pytest.approx(0.1))
+    assert "better, and flagged: it may be off by 50 points" in found.why
+    assert better(sides="", value=0.55).status is Status.PASS
+    assert "flagged" not in better(value=0.3).why  # worse, which is not doubted
+    code, _, err = oodbench("check", "--reference", "new.csv", "--update")
+    assert code == 0 and "1 task of a detector is flagged as not to be believed" in err
 
 
 def test_an_interval_counts_where_there_is_no_tolerance(measured, known):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oodbench import scoring, training
 from oodbench.attacks.attack_goal import scores_a_look
 from oodbench.basics import plugins
 from oodbench.basics.sourcecode import code_digest
@@ -205,6 +206,8 @@ def _attributes(
         "parameters": json.dumps(asdict(cell.detector.parameters)),
         "code": cell.code,
         **_over(cell.detector),
+        "scoring_version": scoring.VERSION,
+        "training_version": 0 if network_plan.given else training.VERSION,
         "settings": " ".join(setting.text for setting in plan.settings),
         "plugin": plugins.file_of(type(cell.detector)),
         "options": shlex.join(setup.compute.options(setup.device, trains=not network_plan.given)),

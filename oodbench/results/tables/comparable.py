@@ -15,6 +15,9 @@ OF_ID = "accuracy"
 OTHER_CODE, OTHER_IMAGES = "other code", "other images"
 """Why results of one detector, or of one task, stand apart."""
 
+VERSIONS = ("scoring_version", "training_version")
+"""What a result says of the harness that made it, see `oodbench.scoring.VERSION` and `oodbench.training.VERSION`."""
+
 LONGEST = 40
 """Letters of a constant that a task's name may hold."""
 
@@ -147,8 +150,11 @@ def _main(classes: Sequence[int], taken: Sequence[tuple[Any, ...]]) -> int:
 
 
 def _other_code(frame: pd.DataFrame) -> set[str]:
-    """Cells whose code is not what counts for their detector."""
+    """Cells whose code is not what counts for their detector, or that an older harness scored or trained."""
     other: set[str] = set()
+    for name in VERSIONS:
+        known = frame[name].astype(int)  # 0 where there is nothing to tell, such as a network that was given
+        other |= set(frame.loc[(known > 0) & (known < known.max()), "cell"])
     behind = frame.assign(code=frame["code"].astype(str) + " over " + frame["over_code"].astype(str))
     for _, part in behind.groupby(["detector", "over"], sort=False):
         cells = part.groupby("cell", sort=False).agg({"code": "first", "current": "max", "date": "max"})

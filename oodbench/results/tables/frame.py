@@ -22,6 +22,7 @@ from oodbench.results.folder import FAILED_ON, find, require
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import as_printed
+from oodbench.results.tables.comparable import VERSIONS
 from oodbench.results.tables.stale import stale, told
 from oodbench.statistics import honesty
 from oodbench.statistics.intervals import of_accuracy
@@ -57,6 +58,7 @@ OF_CELL = (
     "code",
     "over",
     "over_code",
+    *VERSIONS,
     "current",
     "failed",
     "trained_on",
@@ -143,6 +145,8 @@ def load_results(
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
         code: digest of the method's code; "" where it was not recorded.
         over, over_code: the detector whose score the method reworks, as `median` does, and likewise of its code; "".
+        scoring_version, training_version: of the harness, counted up whenever the same network and images would give
+            other scores, and the same recipe another network; the latter is 0 of a network that was given.
         current: whether today's code of the method is that code, "yes" or "no"; "" where nobody can know.
         failed: why the detector failed when it was last tried; "" where it did not.
         id_set: image set of the ID scores.
@@ -250,7 +254,7 @@ def _rows(
     groups = [group for group in groups if (group.task, group.image_set) not in outdated]
     name = attributes["detector"]
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
-    of_cell |= {
+    of_cell |= versions(attributes) | {
         "cell": called,
         "out": _results_folder(cell.path, str(of_cell["suite"])),
         "stale": told(outdated),
@@ -327,6 +331,16 @@ def current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector
     if not all(name in detectors and known for name, known in code.items()):
         return ""
     return "yes" if all(code_of(detectors, name) == known for name, known in code.items()) else "no"
+
+
+def versions(attributes: Mapping[str, Any]) -> dict[str, int]:
+    """`VERSIONS` of a cell; one that does not say is of the versions with which results began to say them."""
+    trained = not (attributes.get("checkpoint") or attributes.get("features"))
+    found = {}
+    for name, first in zip(VERSIONS, (7, 3 if trained else 0), strict=True):
+        said = attributes.get(name)
+        found[name] = said if isinstance(said, int) else first
+    return found
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

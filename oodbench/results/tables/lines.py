@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from oodbench.results.tables.comparable import VERSIONS
+
 LIKE_SEEDS = [
     "detector",
     "settings",
@@ -21,6 +23,7 @@ LIKE_SEEDS = [
     "parameters",
     "code",
     "over_code",
+    *VERSIONS,
     "operating_point",
     "tuning_source",
 ]

@@ -270,7 +270,8 @@ def about_apart(summary: Sequence[Entry]) -> list[str]:
         if entry.apart:
             tasks.setdefault((entry.line, entry.apart), {})[entry.task] = None
     said = {
-        OTHER_CODE: "the method's code has changed since, so this is averaged with no other seed and is never the best",
+        OTHER_CODE: "the method's code has changed since, or how oodbench scores or trains, so this is averaged with "
+        "no other seed and is never the best",
         OTHER_IMAGES: "image sets of the same names held other images, so this is held against no other line",
     }
     return [

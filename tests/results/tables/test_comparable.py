@@ -99,6 +99,22 @@ def test_old_code_is_averaged_with_no_new_one(tmp_path, stored):
     assert apart == "other code"
 
 
+def test_what_an_older_harness_scored_or_trained_is_held_against_nothing(tmp_path, stored):
+    """Seeds of two versions were averaged, and the older ones competed, without a word."""
+    cells = [
+        stored(tmp_path, "msp", seed=1, ood=[("a", ALL_PASS)]),  # does not say: of the version that first did
+        stored(tmp_path, "msp", seed=2, key="cd", ood=[("a", ALL_PASS)], scoring_version=7, training_version=3),
+        stored(tmp_path, "msp", seed=3, key="ef", ood=[("a", NONE_PASS)], scoring_version=7, training_version=4),
+        stored(tmp_path, "energy", seed=1, ood=[("a", HALF_PASS)], scoring_version=8, training_version=4),
+        stored(tmp_path, "odin", seed=1, ood=[("a", NONE_PASS)], scoring_version=8, training_version=0, checkpoint="x"),
+    ]
+    assert values(cells[:2]) == {("msp (2 seeds)", "linf"): 100}
+    assert values(cells[:3]) == {("msp (2 seeds, other code)", "linf"): 100, ("msp (seed 3)", "linf"): 0}
+    found = values(cells[2:])
+    assert found[("msp (seed 3, other code)", "linf")] == 0
+    assert [value for (line, _), value in found.items() if "other code" not in line] == [50, 0]
+
+
 def test_todays_code_counts_where_it_is_known(tmp_path, stored):
     cells = [stored(tmp_path, seed=seed, key=key, code=key) for seed, key in ((1, "ab"), (2, "cd"))]
     frame = tidy(cells, {})

@@ -175,7 +175,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     count = given_sets.require_labels(used, tried, config.classes, seen, tested.images)
     ood = {f"ood_images {one.name!r}": one.images for one in sets}
     learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    said = given_sets.require_apart({"id_images": tested.images, **learned, **ood}, ood)
+    said = given_sets.require_sets_apart({"id_images": tested.images, **learned, **ood}, ood)
     benchmarking.require_gradient(used, tried, task)
     left_out: list[str] = []
     leave_out = left_out.append if config.detectors == benchmarking.ALL else None
@@ -222,7 +222,7 @@ def fit(config: FitConfig) -> DeployedDetector:
     seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
     count = given_sets.require_labels(used, tried, config.classes, seen)
     learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    said = given_sets.require_apart(learned)
+    said = given_sets.require_sets_apart(learned)
     if calibrate := sets.get("calibrate"):
         tuned_on = {} if deploying.tunes_on_heldout(chosen[0]) else {"heldout": None}
         given_sets.require_unseen(calibrate.images, "calibrate", learned | tuned_on)

@@ -1,12 +1,14 @@
 """Which images sets have in common, whatever the sets and their labels are called."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.images.numbered import Numbered
@@ -81,6 +83,13 @@ def contents(images: ImageSet, name: str = "") -> Contents:
     return Contents(called, _marks(image_digests(held)), "pixels")
 
 
+def rows_contents(name: str, rows: npt.NDArray[np.float32]) -> Contents:
+    """Images by what a network made of each, (N, D); rows that recur are left out, since zeros tell no image."""
+    raw = b"".join(sha256(row.tobytes()).digest() for row in rows)
+    marks, counts = np.unique(_marks(np.frombuffer(raw, np.uint8).reshape(len(rows), 32)), return_counts=True)
+    return Contents(name, marks[counts == 1], "rows")
+
+
 def _marks(digests: npt.NDArray[np.uint8]) -> Marks:
     return np.ascontiguousarray(digests[:, :8]).view(np.int64).ravel()
 
@@ -106,3 +115,27 @@ def same_images(one: Contents, other: Contents) -> bool:
 def overlaps(pairs: Iterable[tuple[Contents, Contents]]) -> list[Overlap]:
     """What each of some pairs of sets have in common, where that is something."""
     return [found for one, other in pairs if (found := overlap(one, other))]
+
+
+def require_apart(known: Iterable[Contents], tested: Collection[str] = ()) -> list[str]:
+    """See to it that no set is a part of another.
+
+    Args:
+        known: the sets.
+        tested: names of OOD test sets, which may be parts of each other, but not the same.
+
+    Returns:
+        What two of them share, a line for each such two.
+
+    Raises:
+        OodbenchError: a set is a part of another.
+    """
+    found = []
+    for one, other in combinations(known, 2):
+        if same_images(one, other):
+            raise OodbenchError(f"{one.name} and {other.name} are the same images: give each its own")
+        if not (one.name in tested and other.name in tested) and (shared := overlap(one, other)):
+            if shared.whole:
+                raise OodbenchError(f"{shared}: give each its own")
+            found.append(f"{shared}: figures that rest on these are too good or too bad")
+    return found

@@ -1,16 +1,19 @@
 """A feature pack of somebody's own arrays: what notebooks call."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.errors import OodbenchError, OodbenchWarning, unknown
+from oodbench.images.overlap import require_apart, rows_contents
 from oodbench.networks import feature_packs
 from oodbench.networks.feature_packs import FeatureSet
 from oodbench.networks.of_features import Made
@@ -72,7 +75,8 @@ def write_features(
         The path.
 
     Raises:
-        OodbenchError: arrays that do not fit each other or are not finite, or a file that cannot be written.
+        OodbenchError: arrays that do not fit each other or are not finite, a set whose rows are all in another one,
+            or a file that cannot be written. Where some rows are, a warning says how many.
     """
     if not isinstance(ood, Mapping) or not ood:
         raise OodbenchError("there is no OOD set: give one at least, by its name in a mapping")
@@ -102,6 +106,8 @@ def write_features(
         made |= {str(name): _set(arrays, str(name), given_head)} if arrays is not None else {}
     if outliers is not None:
         made[reserved_name(described)] = _set(outliers, "outliers", given_head)
+    for text in require_apart([rows_contents(name, _rows_of(one)) for name, one in made.items()], ood):
+        warnings.warn(text, OodbenchWarning, stacklevel=2)
     about = {
         SUITE: suite_text(described),
         CLASSES: json.dumps(names) if (names := _texts(class_names, "class_names")) else "",
@@ -148,6 +154,11 @@ def _set(arrays: Arrays, what: str, head: tuple[Tensor, Tensor] | None) -> Featu
     fingerprint = str(arrays.get("fingerprint", "")) or feature_packs.digest_of(logits, features, labels)
     size = _size(arrays.get("size", (feature_packs.SIDE, feature_packs.SIDE)), what)
     return FeatureSet(made, labels, fingerprint, str(arrays.get("source", "")), size, torch.arange(count))
+
+
+def _rows_of(one: FeatureSet) -> npt.NDArray[np.float32]:
+    parts = [part.float() for part in (one.made.logits, one.made.features) if part is not None]
+    return torch.cat(parts, dim=1).numpy()
 
 
 def _size(given: Any, what: str) -> tuple[int, int]:

@@ -1,13 +1,12 @@
 """What must hold of the image sets that somebody gives beside a network: their labels, and that each is used once."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
 
 import torch
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.imageset import ImageSet
-from oodbench.images.overlap import common, contents, overlap, same_images
+from oodbench.images.overlap import common, contents, require_apart
 from oodbench.networks.headless import HeadlessNetwork
 from oodbench.networks.network import Network
 from oodbench.scoring.benchmarking import Learned
@@ -110,7 +109,7 @@ def label_doubts(
     return said
 
 
-def require_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str] = ()) -> list[str]:
+def require_sets_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str] = ()) -> list[str]:
     """See to it that none of these sets, by what they are called, is a part of another, whatever the labels say.
 
     What is learned from images, or chosen on them, says nothing of how it does on them.
@@ -125,17 +124,7 @@ def require_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str] = ()
     Raises:
         OodbenchError: a set is a part of another.
     """
-    found = []
-    known = {name: contents(images, name) for name, images in sets.items() if images is not None}
-    for one, other in combinations(known.values(), 2):
-        tested = one.name in ood and other.name in ood
-        if same_images(one, other):
-            raise OodbenchError(f"{one.name} and {other.name} are the same images: give each its own")
-        if not tested and (shared := overlap(one, other)):
-            if shared.whole:
-                raise OodbenchError(f"{shared}: give each its own")
-            found.append(f"{shared}: figures that rest on these are too good or too bad")
-    return found
+    return require_apart([contents(images, name) for name, images in sets.items() if images is not None], ood)
 
 
 def require_unseen(calibrate: ImageSet, called: str, learned: Mapping[str, ImageSet | None]) -> None:

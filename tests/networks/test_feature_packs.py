@@ -69,7 +69,7 @@ def test_the_network_finds_images_of_several_sets_by_their_numbers(path):
 
 def test_half_precision_stays_and_double_becomes_single(tmp_path):
     double = {"logits": np.eye(3), "labels": [0, 1, 2]}
-    half = {"logits": np.eye(3, dtype=np.float16)}
+    half = {"logits": 2 * np.eye(3, dtype=np.float16)}
     pack = feature_packs.read(oodbench.write_features(tmp_path / "p", double, {"far": half}))
     assert [pack.sets[name].made.logits.dtype for name in ("features-test", "far")] == [torch.float32, torch.float16]
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_half_precision_stays_and_double_becomes_single(tmp_path):
 def test_integers_of_any_width_are_labels_and_numbers_are_names_of_classes(tmp_path, kind):
     id_test = {"logits": np.eye(3), "labels": np.arange(3).astype(kind), "size": np.array([8, 9])}
     names = [np.int64(2), "b", 0]
-    path = oodbench.write_features(tmp_path / "p", id_test, {"far": {"logits": np.eye(3)}}, class_names=names)
+    path = oodbench.write_features(tmp_path / "p", id_test, {"far": {"logits": 2 * np.eye(3)}}, class_names=names)
     changed(path, put("sets/features-test/labels", torch.from_numpy(id_test["labels"])))
     pack = feature_packs.read(path)
     assert pack.sets["features-test"].labels.equal(torch.arange(3)) and pack.sets["features-test"].size == (8, 9)

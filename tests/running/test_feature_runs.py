@@ -1,5 +1,6 @@
 """A run on a feature pack: the same scores as on the images, and a word for whatever has no place there."""
 
+import warnings
 from pathlib import Path
 
 import h5py
@@ -159,8 +160,8 @@ def test_a_network_that_was_trained_with_the_suites_own_parameters_is_scored_wit
 
 def test_another_pack_under_the_same_name_is_another_result(oodbench, pack):
     assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
-    ood.write_features(pack, {"logits": np.random.default_rng(1).normal(size=(9, 3))}, {"far": {"logits": np.eye(3)}},
-                       suite="mine", network="by-hand")  # fmt: skip
+    other = {"logits": np.random.default_rng(1).normal(size=(9, 3))}
+    ood.write_features(pack, other, {"far": {"logits": 2 * np.eye(3)}}, suite="mine", network="by-hand")
     assert oodbench("run", "--features", pack, *named("msp"))[0] == 0
     assert len(list(Path("results/mine/msp").glob("*.h5"))) == 2
 
@@ -221,12 +222,12 @@ def test_a_real_network_and_its_head_give_the_figures_that_others_found(oodbench
     assert accuracy.round(4).tolist() == [0.6568] * 3
     found = frame[frame.metric == "auroc"].set_index("detector")["value"].round(4).to_dict()
     assert found == {"msp": 0.6249, "maxlogit": 0.6257, "energy": 0.6221}
-    # Of the training images nothing is known, so half of the test images stand for them: every method runs.
-    halves = [{name: part[start::2] for name, part in test.items()} for start in (0, 1)]
-    ood.write_features(
-        tmp_path / "q", halves[0], textures, head=head, train=halves[1], heldout=halves[1], suite="halves"
-    )
-    dimensions = ("--set", "vim.dimensions=32", "--set", "residual.dimensions=32", "--set", "openmax.tail=5")
+    # Of the training images nothing is known, so some of the test images stand for them: every method runs.
+    row = np.arange(len(arrays["id_labels"]))
+    parts = row % 2 == 0, (row % 2 == 1) & (row % 10 != 1), row % 10 == 1
+    tested, train, heldout = ({name: part[which] for name, part in test.items()} for which in parts)
+    ood.write_features(tmp_path / "q", tested, textures, head=head, train=train, heldout=heldout, suite="parts")
+    dimensions = ("--set", "vim.dimensions=32", "--set", "residual.dimensions=32", "--set", "openmax.tail=3")
     code, _, err = oodbench("run", "--features", "q", "--detector", "all", "--out", "all", *dimensions)
     assert code == 0, err
     assert ood.load_results("all")["detector"].nunique() >= 25
@@ -240,11 +241,37 @@ def test_a_set_of_ones_own_cannot_have_the_name_of_the_packs(tmp_path):
         assert not (tmp_path / "f").exists()
 
 
+def test_rows_that_two_sets_share_are_named_and_a_set_inside_another_is_refused(tmp_path):
+    draw = np.random.default_rng(0).normal
+    tested, train, far = (np.maximum(draw(size=(40, 3)), -0.5) for _ in range(3))
+    tested[:5] = train[:5] = far[:5] = 0.0  # as dead units give, of whatever image
+
+    def write(tested=tested, train=train, far=far):
+        sets = ({"logits": rows} for rows in (train, far))
+        how = dict(zip(("train", "far"), sets, strict=True))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            ood.write_features(tmp_path / "f", {"logits": tested}, {"far": how["far"]}, train=how["train"], classes=3)
+        return [str(one.message) for one in said]
+
+    assert write() == []
+    (found,) = write(far=np.concatenate([far, train[10:20]]))
+    assert found.startswith("10 of 33 images of features-train are images of far")
+    (tmp_path / "f").unlink()
+    with pytest.raises(OodbenchError, match="features-test and features-train are the same images"):
+        write(train=tested)
+    with pytest.raises(OodbenchError, match="all 10 images of far are images of features-test"):
+        write(far=tested[10:20])
+    assert not (tmp_path / "f").exists()
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(oodbench, tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(StorageError, match=r"cannot write .*f\.features: .*No space left.*free some space"):
-        ood.write_features(tmp_path / "f.features", {"logits": np.eye(3)}, {"far": {"logits": np.eye(3)}}, suite="mine")
+        ood.write_features(
+            tmp_path / "f.features", {"logits": np.eye(3)}, {"far": {"logits": 2 * np.eye(3)}}, suite="mine"
+        )
     assert list(tmp_path.iterdir()) == []

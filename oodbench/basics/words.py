@@ -6,6 +6,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def in_full(number: float) -> str:
+    """A number that people copy, such as a threshold: all its digits, so that it can be read back exactly."""
+    return repr(float(number))
+
+
 LONGEST = 300
 """Letters of what a file of anybody's says of itself that are shown."""
 

@@ -22,6 +22,7 @@ from oodbench.registry import discover
 from oodbench.running.config import RunConfig
 from oodbench.running.deployment import deployment
 from oodbench.running.request import choose_device
+from oodbench.scoring import exporting
 from oodbench.statistics.conformal import discoveries
 
 LETTERS = builtin.make("letters").first(70)
@@ -65,6 +66,7 @@ def test_fit_writes_a_file_that_scores_by_itself(oodbench, tmp_path):
     assert "learned from 60 ID training images, digits-train" in out
     assert "60 images cannot promise that 99 % of ID images are kept: it takes 99" in out
     made = package.load_detector("knn.ood")
+    assert f"to keep 95 % of ID images, call OOD what scores below {made.threshold(0.95).value!r}\n" in out
     assert made.about["suite"].startswith("digits, version 3, fingerprint ")
     assert made.about["network"]["pretrained"] == "digits/plain"
     assert len(made.calibration) == 60 and made(LETTERS).shape == (70,)
@@ -74,6 +76,15 @@ def test_fit_writes_a_file_that_scores_by_itself(oodbench, tmp_path):
     assert "there is a knn.ood already: name another file with -o, or say --replace" in err
     assert oodbench(*asked, "--replace")[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"knn.ood"}
+
+
+def test_export_prints_thresholds_in_full_since_a_graph_holds_none(oodbench, detector, monkeypatch):
+    monkeypatch.setattr(exporting, "export", lambda made, output: output.touch() or exporting.Exported(output, 0.0, 5))
+    code, out, err = oodbench("export", "energy.ood", "-o", "energy.pt2")
+    assert code == 0, err
+    limits = re.findall("keep (.*) % of ID images, call OOD what scores below (.*)$", out, re.MULTILINE)
+    assert limits
+    assert all(float(text) == detector.threshold(float(share) / 100).value for share, text in limits)
 
 
 def test_thresholds_rest_on_images_that_neither_network_nor_detector_has_seen(oodbench):
@@ -134,6 +145,7 @@ def test_a_line_an_image_in_order_wherever_it_lies(oodbench, detector, tmp_path)
     wanted = np.r_[expected[:4], expected, expected[4:7]]
     assert np.allclose([float(row["score"]) for row in found], wanted, rtol=1e-6)
     limit = detector.threshold(0.95).value
+    assert f"OOD below {limit!r}: " in err  # to be copied, so with all its digits
     assert [row["decision"] for row in found] == ["OOD" if float(row["score"]) < limit else "ID" for row in found]
     assert [float(row["p_value"]) for row in found] == list(detector.p_values([float(row["score"]) for row in found]))
     assert "photos: left out (no image): notes.txt" in err

@@ -7,7 +7,7 @@ import click
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.progress import written
-from oodbench.basics.words import counted
+from oodbench.basics.words import counted, in_full
 from oodbench.registry import discover
 from oodbench.results.store import require_writable
 from oodbench.results.tables import about_tuning
@@ -64,7 +64,7 @@ def export(detector: Path, output: Path, replace: bool, network: str | None, plu
     for share in KEPT:
         if made.calibration is not None and len(made.calibration) >= needed(share):
             limit = made.threshold(share).value
-            click.echo(f"  to keep {100 * share:g} % of ID images, call OOD what scores below {limit:.6g}")
+            click.echo(f"  to keep {100 * share:g} % of ID images, call OOD what scores below {in_full(limit)}")
 
 
 def refuse_to_overwrite(output: Path, replace: bool) -> None:
@@ -109,7 +109,7 @@ def _about(made: DeployedDetector, planned: Deployment) -> list[str]:
     for share in KEPT:
         kept = f"{100 * share:g} % of ID images"
         if count >= needed(share):
-            lines.append(f"to keep {kept}, call OOD what scores below {made.threshold(share).value:.6g}")
+            lines.append(f"to keep {kept}, call OOD what scores below {in_full(made.threshold(share).value)}")
         else:
             lines.append(f"{count} images cannot promise that {kept} are kept: it takes {needed(share)}")
     return lines

@@ -18,7 +18,7 @@ import numpy as np
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import atomic
 from oodbench.basics.progress import progress, written
-from oodbench.basics.words import counted, printable
+from oodbench.basics.words import counted, in_full, printable
 from oodbench.cli.work.deploying import refuse_to_overwrite
 from oodbench.registry import discover
 from oodbench.running.request import choose_device
@@ -126,7 +126,7 @@ def _keeping(made: DeployedDetector, keep: float, delta: float, insisted: bool) 
             raise
         _say(f"no decisions: {error}")
         return lambda _: ""
-    _say(f"OOD below {threshold.value:.6g}: {threshold.promise}")
+    _say(f"OOD below {in_full(threshold.value)}: {threshold.promise}")
     return lambda one: "" if one.score is None else OOD if one.score < threshold.value else ID
 
 

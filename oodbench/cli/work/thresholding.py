@@ -7,6 +7,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import in_full
 from oodbench.registry import discover
 from oodbench.results.folder import find, only
 from oodbench.results.tables import as_json
@@ -56,7 +57,7 @@ def _text(frame: pd.DataFrame, several: bool) -> str:
     rows = [
         [
             row["line"] if change else "",
-            f"{row['threshold']:.6g}" if change else "",
+            in_full(row["threshold"]) if change else "",
             row["task"],
             row["ood"],
             f"{100 * row['id_rejected']:.2f}",

@@ -31,7 +31,7 @@ function operatingTable(board, state) {
       "tr",
       {},
       name,
-      make("td", {}, Number(found.threshold.toPrecision(6)).toString()),
+      make("td", {}, found.threshold.toString()),
       make("td", {}, `≤ ${percent(1 - found.keep)}`),
       operatingCell(found.id_rejected),
       ...cells.filter(Boolean),

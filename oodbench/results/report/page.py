@@ -64,14 +64,18 @@ def embedded(data: Any) -> str:
     return text
 
 
-def _finite(data: Any) -> Any:
-    """The same with six digits a number, and null for what is none."""
+IN_FULL = ("threshold", "histogram")
+"""What keeps all digits of its numbers: thresholds are copied, and scores may differ in their last digits alone."""
+
+
+def _finite(data: Any, in_full: bool = False) -> Any:
+    """The same with six digits a number, all of them in what `IN_FULL` names, and null for what is none."""
     if isinstance(data, float):
-        return float(f"{data:.6g}") if math.isfinite(data) else None
+        return (data if in_full else float(f"{data:.6g}")) if math.isfinite(data) else None
     if isinstance(data, Mapping):
-        return {name: _finite(value) for name, value in data.items()}
+        return {name: _finite(value, in_full or name in IN_FULL) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
+        return [_finite(value, in_full) for value in data]
     return data
 
 

@@ -1,9 +1,10 @@
 """A tidy frame to a printed table: markdown, LaTeX, HTML or plain text."""
 
+import json
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, cast
 
 import numpy as np
@@ -119,12 +120,18 @@ def _unchanged_first(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_json(frame: pd.DataFrame) -> str:
-    """The rows of a frame as JSON; what is no text in a folder's name is escaped, since JSON holds nothing else."""
+    """The rows of a frame as JSON, every number with all its digits, and null for what is none.
 
-    def escaped(value: Any) -> Any:
-        return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    What is no text in a folder's name is escaped, since JSON holds nothing else.
+    """
 
-    return str(frame.map(escaped).to_json(orient="records", indent=1))
+    def held(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.encode(errors="backslashreplace").decode()
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    rows = [{name: held(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    return json.dumps(rows, indent=1, separators=(",", ":"))  # pandas keeps 15 decimals at most
 
 
 def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -75,3 +76,24 @@ def test_ten_detectors_on_four_tasks_stay_under_five_megabytes(made, data):
 def test_the_same_results_give_the_same_page(made, data):
     cells = [made()]
     assert render(boards(cells, data)) == render(boards(cells, data))
+
+
+def test_thresholds_and_axes_keep_all_their_digits():
+    """Scores may differ in their last digits alone: at a rounded threshold every image could be rejected."""
+    exact, tiny = -6.906754778648554, 1.8160733879438617e-12
+    data = {"threshold": exact, "value": exact, "histogram": {"low": tiny, "high": exact, "counts": {"id": [1, 2]}}}
+    found = json.loads(embedded({"rows": [data]}))["rows"][0]
+    assert found["threshold"] == found["histogram"]["high"] == exact
+    assert found["histogram"]["low"] == tiny
+    assert found["value"] == -6.90675
+
+
+def test_a_page_of_scores_that_differ_in_their_last_digits_tells_them_apart(made, data):
+    cell = made()
+    for group in cell.read():
+        cell.add(replace(group, scores=-6.90675478 + 1e-8 * group.scores), cell.attributes())
+    board_of_cell = boards([cell], data)
+    (row,) = data_of(render(board_of_cell).decode())["boards"][0]["rows"]
+    assert row["operating"][0]["threshold"] == board_of_cell[0].rows[0].operating[0].threshold
+    for panel in row["panels"]:
+        assert panel["histogram"]["low"] < panel["threshold"] < panel["histogram"]["high"]

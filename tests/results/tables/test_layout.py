@@ -11,7 +11,7 @@ import pytest
 from oodbench.detector import Detector
 from oodbench.results import reference
 from oodbench.results.tables import Published, View, render, tidy
-from oodbench.results.tables.layout import one_line
+from oodbench.results.tables.layout import as_json, one_line
 
 SIX = ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
 
@@ -364,3 +364,13 @@ def test_a_part_that_is_not_there_is_named(oodbench, tmp_path, stored, words, sa
     code, out, err = oodbench("table", *words)
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_json_has_every_digit_and_null_for_what_is_no_number():
+    tiny = 1.8160733879438617e-12
+    frame = pd.DataFrame({"value": [tiny, np.nan, np.inf], "name": ["é/\udce9", None, "b"], "n": [1, 2, 3]})
+    found = json.loads(as_json(frame))
+    assert [row["value"] for row in found] == [tiny, None, None]
+    assert [row["n"] for row in found] == [1, 2, 3]
+    assert [row["name"] for row in found] == ["é/\\udce9", None, "b"]
+    assert json.loads(as_json(frame.head(0))) == []

@@ -124,3 +124,18 @@ def test_suites_and_results_of_one_name_are_told_apart(oodbench, tmp_path):
         "msp (seed 1) cdcdcd",
         "msp (seed 1)",
     }
+
+
+@pytest.mark.parametrize("scores", [lambda ranks: np.exp(ranks / 100 - 30), lambda ranks: -6.90675478 + 1e-9 * ranks])
+def test_a_threshold_is_printed_so_that_it_can_be_read_back(oodbench, tmp_path, scores):
+    """At a rounded one every image was accepted, or every one rejected."""
+    cell, ranks = cell_of(tmp_path / "results")
+    for group in cell.read():
+        cell.add(replace(group, scores=scores(group.scores)), cell.attributes())
+    half = chosen_on(np.arange(N))
+    expected = np.sort(scores(ranks)[half])[9]
+    texts = oodbench("threshold", "results", "--keep", "0.9")[1].splitlines()
+    assert float(next(line for line in texts if line.startswith("msp")).split()[3]) == expected
+    rows = json.loads(oodbench("threshold", "results", "--keep", "0.9", "--format", "json")[1])
+    rows += list(csv.DictReader(oodbench("threshold", "results", "--keep", "0.9", "--format", "csv")[1].splitlines()))
+    assert {float(row["threshold"]) for row in rows} == {expected}

@@ -24,6 +24,7 @@ from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.comparable import VERSIONS
 from oodbench.results.tables.stale import stale, told
+from oodbench.results.tables.summary import SUITE
 from oodbench.statistics import honesty
 from oodbench.statistics.intervals import of_accuracy
 from oodbench.tasks import ID_TASK
@@ -201,9 +202,10 @@ def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without failures that were made good since, or came again, in another file.
 
     A detector whose code was changed has another key: what its former code did not manage is of interest to nobody,
-    and of what fails time and again the last failure stands for all.
+    and of what fails time and again the last failure stands for all. Another version of the suite, or another kind of
+    network, makes nothing good.
     """
-    same = ["suite", "detector", "seed", "settings", "limit", "images", "checkpoint"]
+    same = [*SUITE, "detector", "seed", "settings", "limit", "images", "checkpoint", "pretrained"]
     fine, failures = frame[frame["failed"] == ""], frame[frame["metric"] == FAILURE]
     past: set[str] = set()
     for _, row in failures.iterrows():

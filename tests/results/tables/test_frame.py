@@ -108,6 +108,25 @@ def test_a_detector_that_failed_has_a_row_without_a_value(tmp_path, stored):
     assert (frame["task"].iloc[0], frame["current"].iloc[0]) == ("", "no")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"suite_version": 3, "suite_fingerprint": "e" * 64},
+        {"pretrained": "digits/plain"},
+        {"checkpoint": "a.safetensors"},
+    ],
+)
+def test_a_failure_is_made_good_by_the_same_suite_and_kind_of_network_alone(tmp_path, stored, other):
+    failed = {"failed": "it ran out of luck", "failed_at": "", "failed_on": "2025-12-31T00:00:00+00:00"}
+    stored(tmp_path / "results", ood=[], code="a").note(failed, {})
+    stored(tmp_path / "results", key="cd", code="b", **other)
+    frame = oodbench.load_results(tmp_path / "results")
+    assert list(frame.loc[frame["metric"] == "failed", "suite_version"]) == [2]
+    stored(tmp_path / "results", key="ef", code="c")
+    frame = oodbench.load_results(tmp_path / "results")
+    assert "failed" not in set(frame["metric"])
+
+
 def test_importing_oodbench_imports_nothing_heavy():
     script = "import sys, oodbench; assert 'load_results' in dir(oodbench); print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

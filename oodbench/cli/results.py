@@ -31,7 +31,7 @@ TIDY = ("csv", "json")
     "form",
     type=click.Choice([*STYLES, *TIDY]),
     help="The long table for a page, or csv and json: one metric a row, fractions, all provenance unless --by asks for "
-    "means.",
+    "means, whose rows say what is flagged and by how much it may be off.",
 )
 @click.option(
     "--long",

@@ -52,7 +52,7 @@ from oodbench.cli.options import Examples, results_argument, several
     type=click.Choice(["plain", "csv", "json"]),
     default="plain",
     show_default=True,
-    help="A table to read, or rows of fractions.",
+    help="A table to read, or rows of fractions, with what is flagged, stale, failed or left out in columns.",
 )
 def threshold(**asked: Any) -> None:
     """Set thresholds that keep a share of ID images, and say what they deliver on images of all kinds.

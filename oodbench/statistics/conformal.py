@@ -65,10 +65,7 @@ def threshold(scores: npt.ArrayLike, keep: float, delta: float = 0.0) -> Thresho
     Raises:
         OodbenchError: a number is out of its range, a score is not finite, or there are too few images.
     """
-    if not 0 < keep < 1:
-        raise OodbenchError(f"keep is {keep:g}: give a share of ID images above 0 and below 1, such as 0.95")
-    if not 0 <= delta < 1:
-        raise OodbenchError(f"delta is {delta:g}: give a probability below 1, or 0 for a promise in expectation")
+    require_promise(keep, delta)
     ordered = np.sort(_finite(scores))
     count, rejected = len(ordered), 1 - keep
     lowest = _rank(count, rejected, delta)
@@ -79,6 +76,14 @@ def threshold(scores: npt.ArrayLike, keep: float, delta: float = 0.0) -> Thresho
             "more, or promise less"
         )
     return Threshold(float(ordered[lowest - 1]), keep, delta, count)
+
+
+def require_promise(keep: float, delta: float = 0.0) -> None:
+    """OodbenchError where no number of images could promise that: see `threshold`."""
+    if not 0 < keep < 1:
+        raise OodbenchError(f"keep is {keep:g}: give a share of ID images above 0 and below 1, such as 0.95")
+    if not 0 <= delta < 1:
+        raise OodbenchError(f"delta is {delta:g}: give a probability below 1, or 0 for a promise in expectation")
 
 
 def needed(keep: float, delta: float = 0.0) -> int:

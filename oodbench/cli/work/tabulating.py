@@ -54,7 +54,8 @@ def table(
         if compare:
             raise OodbenchError("--compare is for tables that people read: leave it out, or --format github")
         found = tables.flat(frame, view) if by else tables.chosen(frame, view)
-        for line in tables.lacking(frame) if by and not sets else ():
+        absent = tables.lacking(frame) if by and not sets else []
+        for line in [*absent, *tables.left_stale(frame, view)]:
             click.echo(f"WARNING: {line}", err=True)
         click.echo(_tidy_text(found, form), nl=form != "csv")
         return

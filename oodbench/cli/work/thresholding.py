@@ -1,6 +1,7 @@
 """`oodbench threshold`: operating points, printed."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -10,7 +11,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.words import in_full
 from oodbench.registry import discover
 from oodbench.results.folder import find, only
-from oodbench.results.tables import as_json
+from oodbench.results.tables import as_json, operating_notes, tidy
 from oodbench.results.tables.operating import operating_points
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
@@ -31,28 +32,47 @@ def threshold(
     cells = only(there.cells, "detector", detectors)
     promised = sorted(dict.fromkeys(keeps))
     known = discover([])
-    frames = [operating_points(cells, promised, delta, share, known) for share in sorted(dict.fromkeys(prevalences))]
+    measured = tidy(cells, known)
+    frames = [
+        operating_points(cells, promised, delta, share, known, measured) for share in sorted(dict.fromkeys(prevalences))
+    ]
     frame = pd.concat(frames, ignore_index=True)
-    if frame.empty:
-        raise OodbenchError(f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least")
-    if form == "csv":
-        click.echo(frame.to_csv(index=False), nl=False)
-    elif form == "json":
-        click.echo(as_json(frame))
+    absent = [line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent(part, measured)]
+    if (frame["ood"] == "").all():
+        why = f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least"
+        raise OodbenchError("\n".join([why, *absent]))
+    if form in ("csv", "json"):
+        for line in absent:
+            click.echo(f"WARNING: {line}", err=True)
+        click.echo(frame.to_csv(index=False) if form == "csv" else as_json(frame), nl=form != "csv")
     else:
         several = frame.groupby("suite")["suite_fingerprint"].nunique() > 1
         parts = [part for _, part in frame.groupby([*SUITE, "keep"], sort=False)]
-        click.echo("\n\n".join(_text(part, bool(several[part["suite"].iloc[0]])) for part in parts))
+        click.echo("\n\n".join(_text(part, measured, bool(several[part["suite"].iloc[0]])) for part in parts))
 
 
-def _text(frame: pd.DataFrame, several: bool) -> str:
+def _text(frame: pd.DataFrame, measured: pd.DataFrame, several: bool) -> str:
     """The operating points of one suite and promise, for people.
 
     Args:
         frame: from `operating_points`.
+        measured: the tidy frame of its cells.
         several: there are other suites of this one's name.
     """
-    first, shares = frame.iloc[0], list(dict.fromkeys(frame["prevalence"]))
+    first = frame.iloc[0]
+    suite = first["suite"]
+    suite += f" (version {first['suite_version']}, fingerprint {first['suite_fingerprint'][:8]})" if several else ""
+    shown = frame[frame["ood"] != ""]
+    outdated = list(dict.fromkeys(frame.loc[frame["current"] == "no", "line"]))
+    notes = [*operating_notes.flagged(shown, measured), *operating_notes.absent(frame, measured)]
+    notes += [f"Made by other code than the method has today: {', '.join(outdated)}."] if outdated else []
+    table = [_table(shown), "", *_about(shown)] if len(shown) else []
+    return "\n".join([f"{suite}, {100 * first['keep']:g} % of ID images kept", "", *table, *notes])
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """The rows of `_text`, with the signs of what is flagged."""
+    shares = list(dict.fromkeys(frame["prevalence"]))
     by_share = [frame[frame["prevalence"] == share].reset_index(drop=True) for share in shares]
     rows = [
         [
@@ -60,9 +80,16 @@ def _text(frame: pd.DataFrame, several: bool) -> str:
             in_full(row["threshold"]) if change else "",
             row["task"],
             row["ood"],
-            f"{100 * row['id_rejected']:.2f}",
-            f"{100 * row['ood_accepted']:.2f}",
-            *(f"{part[column][at]:.1f}" for part in by_share for column in ("alarms", "false_alarms")),
+            f"{100 * row['id_rejected']:.2f}{_sign(row)}",
+            f"{100 * row['ood_accepted']:.2f}{row['flag']}",
+            *(
+                text
+                for part in by_share
+                for text in (
+                    f"{part['alarms'][at]:.1f}{row['flag']}",
+                    f"{part['false_alarms'][at]:.1f}{_sign(row)}",
+                )
+            ),
         ]
         for (at, row), change in zip(
             by_share[0].iterrows(), by_share[0]["cell"] != by_share[0]["cell"].shift(), strict=True
@@ -73,9 +100,20 @@ def _text(frame: pd.DataFrame, several: bool) -> str:
         at = f" at {100 * share:g} %" if len(shares) > 1 else ""
         headings += [f"alarms{at}", f"false{at}"]
     sides = ["left", "right", "left", "left", *["right"] * (2 + 2 * len(shares))]
+    return tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
+
+
+def _sign(row: "pd.Series[Any]") -> str:
+    """Behind what is of ID images alone: a flag of the task is about them where it attacks them."""
+    return str(row["flag"]) if row["id_attacked"] == "yes" else ""
+
+
+def _about(frame: pd.DataFrame) -> list[str]:
+    """What the columns of `_table` mean."""
+    first, shares = frame.iloc[0], list(dict.fromkeys(frame["prevalence"]))
     promised = Threshold(first["threshold"], first["keep"], first["delta"], int(first["n_chosen_on"]))
     counts = sorted({int(count) for count in frame["n_chosen_on"]})
-    notes = [
+    return [
         f"Promised: {promised.promise if len(counts) == 1 else promised.promise.partition(' over')[0]}. It holds for "
         "ID images drawn as those of the test set are, as they are; under an attack nothing is promised, and 'ID "
         "rejected' is what came of it.",
@@ -84,9 +122,3 @@ def _text(frame: pd.DataFrame, several: bool) -> str:
         "Percent; alarms, and false ones (ID images), are expected of 1,000 images of which "
         f"{' or '.join(f'{100 * share:g}' for share in shares)} % are OOD, images of this set.",
     ]
-    table = tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
-    suite = first["suite"]
-    suite += f" (version {first['suite_version']}, fingerprint {first['suite_fingerprint'][:8]})" if several else ""
-    outdated = list(dict.fromkeys(frame.loc[frame["current"] == "no", "line"]))
-    notes += [f"Made by other code than the method has today: {', '.join(outdated)}."] if outdated else []
-    return "\n".join([f"{suite}, {100 * first['keep']:g} % of ID images kept", "", table, "", *notes])

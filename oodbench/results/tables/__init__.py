@@ -5,7 +5,7 @@ from oodbench.results.tables.compact import compact
 from oodbench.results.tables.comparable import standings, threats_apart
 from oodbench.results.tables.flags import disqualified, flagged, severities
 from oodbench.results.tables.frame import FAILURE, cell_names, load_results, of_tasks, tidy
-from oodbench.results.tables.layout import as_json, chosen, flat, lacking, printed, render
+from oodbench.results.tables.layout import as_json, chosen, flat, lacking, left_stale, printed, render
 from oodbench.results.tables.lines import named_network
 from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
 from oodbench.results.tables.published import Published
@@ -31,6 +31,7 @@ __all__ = [
     "flagged",
     "flat",
     "lacking",
+    "left_stale",
     "load_results",
     "means",
     "named_network",

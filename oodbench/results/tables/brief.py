@@ -15,7 +15,7 @@ from oodbench.results.tables.flags import Flagged, flagged
 from oodbench.results.tables.layout import best_of, one_line
 from oodbench.results.tables.rows import Rows
 from oodbench.results.tables.smoothed import about_smoothed
-from oodbench.results.tables.summary import Entry, aside, behind, means
+from oodbench.results.tables.summary import Entry, aside, behind
 from oodbench.statistics import severity
 from oodbench.statistics.severity import BELIEFS
 from oodbench.tasks import STORED
@@ -58,8 +58,8 @@ def brief(
         scores, cells = measured[measured["metric"] != OF_ID], measured.drop_duplicates("cell")
         said += [_counts(measured, summary), *_metrics(metrics, summary), *_balls(scores)] if summary else []
         said += about_smoothed(scores) if summary else []
-        said += [*notes.upside_down(scores, rows.called), *_flags(scores, rows.called)]
-        said += _failed(frame, rows.called)
+        said += [*notes.upside_down(scores, rows.called), *about_flags(scores, rows.called)]
+        said += about_failed(frame, rows.called)
         named = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]
         said += notes.missing(measured, named, rows.called)
         said += [*notes.about_stale(cells, rows.called), *notes.about_images(cells)]
@@ -72,13 +72,14 @@ def brief(
         said += notes.about_doubted_tuning(cells, rows.called)
         said += [*_machines(measured), *trained_elsewhere(measured, rows.called)]
     else:
-        said += _failed(frame, rows.called)
+        said += about_failed(frame, rows.called)
     intervals = ", 95 % intervals" if frame["low"].notna().any() else ""
     more = f"--long shows all metrics{intervals}, what is behind each flag and what to run next, what figures rest on."
     return [*said, *left_out, more]
 
 
-def _failed(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def about_failed(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+    """Which detectors failed, and why."""
     rows = frame[frame["failed"] != ""].drop_duplicates("cell")
     found = []
     for _, row in rows.iterrows():
@@ -88,7 +89,7 @@ def _failed(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def about_flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     """Which figures are flagged and how far off they may be, the worst kind first."""
     worst: dict[tuple[str, str], Flagged] = {}
     for one in flagged(scores):
@@ -132,8 +133,7 @@ def _counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     mean = f"mean over {len(averaged)} OOD sets" if len(averaged) > 1 else "OOD set"
     said = f"Percent; {mean} ({'; '.join(sets)}; {_numbers(rows['n_ood'])} images each)"
     said += f" against {_numbers(frame['n_id'])} ID images."
-    gone = [name for name in means(frame)["all"] if name not in shown]
-    return said + (f" Left out of the suite's OOD sets: {', '.join(gone)}." if gone else "")
+    return said + "".join(f" {one}" for one in notes.about_left_out(frame, shown))
 
 
 def _numbers(column: "pd.Series[Any]") -> str:

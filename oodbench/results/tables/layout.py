@@ -16,7 +16,7 @@ from oodbench.results.tables import flags
 from oodbench.results.tables.comparable import OF_ID, threats_apart
 from oodbench.results.tables.frame import FAILURE
 from oodbench.results.tables.lines import lines, names_of, one_cell
-from oodbench.results.tables.notes import BASE, footnotes
+from oodbench.results.tables.notes import BASE, about_stale, footnotes
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lower_is_better, selected, summarise
 from oodbench.statistics import severity
@@ -137,6 +137,9 @@ def as_json(frame: pd.DataFrame) -> str:
 def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     """What `render` would show, one metric a row, as fractions: the suite, the convention, an `Entry`, and `n_seeds`.
 
+    `flag` is the sign that a table has behind the figure, and `off_by` the most that it may be off by: a fraction, 1
+    where nobody knows, NaN where nothing is flagged. `stale` is what is left out of its cells, in words.
+
     Raises:
         OodbenchError: as `render`.
     """
@@ -144,12 +147,17 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     for keys, part in frame.groupby(SUITE, sort=False):
         named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
         named |= {"convention": part["convention"].iloc[0]}
-        for entry in summarise(measured_rows(part), view):
+        measured = measured_rows(part)
+        flagged, stale = _flagged(measured), part.groupby("cell")["stale"].first()
+        for entry in summarise(measured, view):
             about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
+            about |= {"flag": flag_mark(entry, flagged), "off_by": off_by(entry, flagged)}
+            about["stale"] = "; ".join(dict.fromkeys(stale[cell] for cell in entry.cells if stale[cell]))
             rows.append({**named, **asdict(entry), **about})
         for name, failure in failures_of(part, view):
             none = {"task": "", "ood": "", "metric": FAILURE, "value": nan, "missing": "", "apart": "", "n_seeds": 1}
-            about = {"detector": failure["detector"], "failed": failure["failed"]}
+            about = {"detector": failure["detector"], "failed": failure["failed"], "flag": "", "off_by": nan}
+            about["stale"] = failure["stale"]
             rows.append({**named, "line": name, **none, **about})
     return pd.DataFrame(rows).drop(columns=["cells", "rivals", "notes", "mark"], errors="ignore")
 
@@ -165,6 +173,14 @@ def lacking(frame: pd.DataFrame) -> list[str]:
                 "others, and the column 'missing' says which sets each lacks"
             )
     return found
+
+
+def left_stale(frame: pd.DataFrame, view: View) -> list[str]:
+    """A line for each cell of a tidy frame of whose stored scores some are left out, in the words of a table."""
+    parts = [part for _, part in frame.groupby(SUITE, sort=False)]
+    return [
+        said for part in parts for said in about_stale(part.drop_duplicates("cell"), names_of(lines(part, view.seeds)))
+    ]
 
 
 def measured_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -253,8 +269,7 @@ def _table(
     metrics = view.shown(frame)
     bounded = any(not isnan(entry.low) for entry in summary)
     best = best_of(summary)
-    # Of differences none is flagged: each side is, in a table of its own.
-    flagged = {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
+    flagged = _flagged(frame)
     rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
     for entry in summary:
         rows.setdefault((entry.line, *entry.place), {})[entry.metric] = entry
@@ -286,6 +301,12 @@ def _table(
     return pd.DataFrame(table)
 
 
+def _flagged(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """By (cell, task), by how much its figures may be off, of a tidy frame of what was measured."""
+    # Of differences none is flagged: each side is, in a table of its own.
+    return {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
+
+
 def _sides(headings: Sequence[str]) -> list[str]:
     """Numbers to the right, words to the left."""
     return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
@@ -307,8 +328,14 @@ def value_text(entry: Entry) -> str:
 
 def flag_mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
     """The sign of what is flagged behind a number, by its worst seed."""
+    size = off_by(entry, flagged)
+    return "" if isnan(size) else severity.mark(size)
+
+
+def off_by(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> float:
+    """The most that a number may be off by for what is flagged, by its worst seed; NaN where nothing is."""
     found = [flagged[cell, entry.task] for cell in entry.cells if (cell, entry.task) in flagged]
-    return severity.mark(max(found)) if found and entry.metric != OF_ID and not isnan(entry.value) else ""
+    return max(found) if found and entry.metric != OF_ID and not isnan(entry.value) else nan
 
 
 def printed(value: float) -> str:

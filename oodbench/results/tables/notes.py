@@ -1,7 +1,7 @@
 """What a table says below itself: what it rests on, and how far it can be believed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -165,14 +165,19 @@ def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
         sets.append(f"{ood} ({part['distance'].iloc[0]}, {_counts(part['n_ood'])} images)")
     said = f"Percent; mean over {len(averaged)} OOD sets, unweighted: " if len(averaged) > 1 else "Percent; "
     said += f"{', '.join(sets)}; {_counts(frame['n_id'])} ID images."
-    left_out = [name for name in means(frame)["all"] if name not in shown]
-    said += f" Left out of the suite's OOD sets: {', '.join(left_out)}." if left_out else ""
+    said += "".join(f" {one}" for one in about_left_out(frame, shown))
     limits = sorted({int(limit) for limit in frame["limit"] if limit})
     return said + (
         f" Only {' or '.join(map(str, limits))} images of each set, evenly over the classes (--limit)."
         if limits
         else ""
     )
+
+
+def about_left_out(frame: pd.DataFrame, shown: Collection[str]) -> list[str]:
+    """Which OOD sets of the suite are not among those that are shown."""
+    gone = [name for name in means(frame)["all"] if name not in shown]
+    return [f"Left out of the suite's OOD sets: {', '.join(gone)}."] if gone else []
 
 
 def about_images(cells: pd.DataFrame) -> list[str]:

@@ -13,11 +13,14 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.results.beside import other_score
 from oodbench.results.folder import require
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.frame import cell_names, current
+from oodbench.results.tables.comparable import OF_ID
+from oodbench.results.tables.flags import flagged, severities
+from oodbench.results.tables.frame import FAILURE, cell_names, current, tidy
 from oodbench.results.tables.lines import about_line, label, tell_apart
-from oodbench.results.tables.stale import stale
+from oodbench.results.tables.stale import stale, told
 from oodbench.results.tables.summary import SUITE
-from oodbench.statistics.conformal import Threshold, threshold
+from oodbench.statistics import severity
+from oodbench.statistics.conformal import Threshold, require_promise, threshold
 from oodbench.tasks import ID_TASK
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ COLUMNS = (
     "threshold",
     "n_chosen_on",
     "task",
+    "id_attacked",
     "id_rejected",
     "n_id",
     "ood",
@@ -45,8 +49,19 @@ COLUMNS = (
     "prevalence",
     "alarms",
     "false_alarms",
+    "flag",
+    "off_by",
+    "stale",
+    "failed",
+    "left_out",
 )
 """Of `operating_points`."""
+
+OTHER_SCORE = "a threshold is of one score, and this task is of another one than the detector's"
+"""Why a task stands beside no threshold."""
+
+NO_OOD = "no OOD image has a score yet"
+"""Why a threshold stands beside nothing."""
 
 
 def operating_points(
@@ -55,8 +70,11 @@ def operating_points(
     delta: float = 0.0,
     prevalence: float = 0.01,
     detectors: Mapping[str, type[Detector]] | None = None,
+    measured: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row a (cell, share to keep, task, OOD set): what is promised, and what is delivered.
+
+    A cell of which nothing can be said for a share has a row without `task` and `ood`, which says why.
 
     A random half of the ID test images, the same one for every detector, chooses the threshold and is then left out:
     nothing is reported on it. The network and the detector must not have seen either half, which holds for a test set.
@@ -67,11 +85,16 @@ def operating_points(
         current: whether the method's code is today's, "yes" or "no"; "" where nobody can know.
         keep, delta, threshold, n_chosen_on: see `oodbench.statistics.conformal.Threshold`.
         task, ood: what it is held against.
+        id_attacked: whether the task attacks ID images, "yes" or "no".
         id_rejected, n_id: share of the other half of the ID images that is rejected, attacked where the task attacks
             ID images; and how many there are.
         ood_accepted, n_ood: share of the OOD set that is accepted.
         prevalence, alarms, false_alarms: of 1,000 images of which this share is OOD, so many are rejected in
             expectation, and so many of these are ID.
+        flag, off_by: the sign that tables have behind the figures of the task, and the most that these may be off by,
+            a fraction, 1 where nobody knows; "" and NaN where nothing is flagged.
+        stale, failed: of the cell, as in `oodbench.results.tables.frame.load_results`.
+        left_out: why there is no threshold, or nothing that it is held against; "" where there is.
 
     Args:
         cells: results.
@@ -79,17 +102,36 @@ def operating_points(
         delta: see `oodbench.statistics.conformal.threshold`.
         prevalence: share of OOD images where the detector works, in [0, 1].
         detectors: by name; their code is today's.
+        measured: what `tidy` says of `cells`; computed if left out.
 
     Raises:
-        OodbenchError: a result cannot be read, there are too few ID images for a promise, or a number is out of its
+        OodbenchError: a result cannot be read, no cell has ID images enough for a promise, or a number is out of its
             range.
     """
+    for keep in keeps:
+        require_promise(keep, delta)
     if not 0 <= prevalence <= 1:
         raise OodbenchError(f"prevalence is {prevalence:g}: give the share of OOD images, from 0 to 1")
+    measured = tidy(cells, detectors or {}) if measured is None else measured
+    failed = measured.groupby("cell")["failed"].first()
     rows: list[dict[str, Any]] = []
     for cell, name in zip(cells, cell_names(cells), strict=True):
-        rows += _of_cell(cell, name, keeps, delta, prevalence, detectors or {})
-    return _told_apart(pd.DataFrame(rows, columns=list(COLUMNS)))
+        if name in failed:  # what failed and was made good since is of no interest
+            about = {"failed": str(failed[name]), "prevalence": prevalence}
+            rows += [about | row for row in _of_cell(cell, name, keeps, delta, prevalence, detectors or {})]
+    frame = _told_apart(pd.DataFrame(rows, columns=list(COLUMNS)))
+    refused = frame[~frame["left_out"].isin(["", OTHER_SCORE, NO_OOD])].drop_duplicates(["cell", "keep"])
+    if frame["threshold"].isna().all() and len(refused):
+        raise OodbenchError("\n".join(f"{one.line}: {one.left_out}" for one in refused.itertuples()))
+    return _flagged(frame, measured)
+
+
+def _flagged(frame: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the signs that a table has, and how far off the figures of each task may be."""
+    effects = severities(flagged(measured[~measured["metric"].isin([OF_ID, FAILURE])]))
+    sizes = [effects.get(place) for place in zip(frame["cell"], frame["task"], strict=True)]
+    signs = ["" if size is None else severity.mark(size) for size in sizes]
+    return frame.assign(flag=pd.Series(signs, frame.index, dtype=object), off_by=np.array(sizes, np.float64))
 
 
 def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,11 +162,18 @@ def _of_cell(
         | attributes
     )
     about["line"] = label(str(attributes["detector"]), about_line(given, [int(attributes["seed"])]))
+    about["stale"] = told(outdated)
+    others = dict.fromkeys(group.task for group in groups if group.role == "ood" and other_score(group))
     for keep in keeps:
+        bare = {**about, "keep": keep, "delta": delta, "task": "", "ood": "", "left_out": ""}
         try:
-            yield from ({**about, **row} for row in delivered(groups, keep, delta, prevalence))
+            found = delivered(groups, keep, delta, prevalence)
         except OodbenchError as error:
-            raise OodbenchError(f"{name}, of whose ID images one half chooses: {error}") from error
+            yield {**bare, "left_out": f"of its ID images one half chooses: {error}"}
+            continue
+        found += [{"task": task, "ood": "", "left_out": OTHER_SCORE} for task in others]
+        nothing = "" if outdated or attributes.get("failed") else NO_OOD
+        yield from ({**bare, **row} for row in found or [{"left_out": nothing}])
 
 
 def delivered(
@@ -148,7 +197,10 @@ def delivered(
         return []
     promised = threshold(clean.scores[chosen_on(clean.indices)], keep, delta)
     return [
-        _delivered(promised, attacked.get(group.task, clean), group, prevalence)
+        {
+            **_delivered(promised, attacked.get(group.task, clean), group, prevalence),
+            "id_attacked": "yes" if group.task in attacked else "no",
+        }
         for group in groups
         if group.role == "ood" and not other_score(group)  # a threshold is of one score
     ]

@@ -262,3 +262,24 @@ def test_ties_as_a_paper_prints_scores_ask_nobody_to_mend_them(tmp_path, stored,
     (found,) = flagged(frame[frame["metric"] != "accuracy"])
     assert "100.0% of all pairs of an ID and an OOD image tie" in found.text
     assert said in found.text.partition("next: ")[2]
+
+
+def test_rows_of_means_have_the_signs_of_a_table_and_name_what_is_stale(oodbench, tmp_path, stored):
+    means = [("letters", [0.0, 1.0, 2.5, 9.5])]
+    flag(stored(tmp_path / "results", ood=means), {"stuck": [1, 1, 0, 0]})
+    for detector, task in (("atom", "linf"), ("oe", "linf"), ("oe", "clean")):
+        stored(tmp_path / "results", detector=detector, task=task, ood=UNTIED)
+    (old,) = (one for one in store.cells(tmp_path / "results") if one.path.parent.name == "oe")
+    for role, name, digest in (("id", "digits-test", "d"), ("linf", "letters", "e")):
+        group = old.group(role, name)
+        old.add(replace(group, attributes={**group.attributes, "network_digest": digest * 64}), old.attributes())
+    for by in ("task", "ood", "mean"):
+        code, out, err = oodbench("table", "--by", by, "--format", "json")
+        assert code == 0
+        assert "Stale and left out: oe (seed 1), linf: letters (the network is another one now); run it again." in err
+        found = {(row["detector"], row["metric"]): row for row in json.loads(out)}
+        assert (found["msp", "auroc"]["flag"], found["msp", "auroc"]["off_by"]) == ("‡", 0.5)
+        assert (found["msp", "accuracy"]["flag"], found["msp", "accuracy"]["off_by"]) == ("", None)
+        assert (found["atom", "auroc"]["flag"], found["atom", "auroc"]["off_by"]) == ("", None)
+        assert found["atom", "auroc"]["stale"] == ""
+        assert found["oe", "auroc"]["stale"] == "linf: letters (the network is another one now)"

@@ -70,7 +70,7 @@ def test_attacked_id_images_are_held_against_the_threshold_of_clean_ones(tmp_pat
 
 def test_what_too_few_images_cannot_promise_is_said(tmp_path):
     cell, _ = cell_of(tmp_path, count=30)
-    with pytest.raises(OodbenchError, match="of whose ID images one half chooses: 15 ID images are too few .* 19"):
+    with pytest.raises(OodbenchError, match="of its ID images one half chooses: 15 ID images are too few .* 19"):
         operating_points([cell], [0.95])
     with pytest.raises(OodbenchError, match="prevalence is 2"):
         operating_points([cell], [0.5], prevalence=2)
@@ -139,3 +139,82 @@ def test_a_threshold_is_printed_so_that_it_can_be_read_back(oodbench, tmp_path, 
     rows = json.loads(oodbench("threshold", "results", "--keep", "0.9", "--format", "json")[1])
     rows += list(csv.DictReader(oodbench("threshold", "results", "--keep", "0.9", "--format", "csv")[1].splitlines()))
     assert {float(row["threshold"]) for row in rows} == {expected}
+
+
+def rows_of(text):
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_what_is_flagged_has_its_sign_and_what_that_means(oodbench, tmp_path):
+    """Of two of four images an attack could not climb, which a threshold catches for no other reason."""
+    cell, _ = cell_of(tmp_path / "results", attacked_id=5.0)
+    group = cell.group("linf", "cats")
+    cell.add(replace(group, extras={"stuck": np.array([1.0, 1.0, 0.0, 0.0])}), cell.attributes())
+    code, out, err = oodbench("threshold", "results", "--keep", "0.9")
+    assert code == 0, err
+    clean, linf = (next(line.split() for line in out.splitlines() if f" {task} " in line) for task in ("clean", "linf"))
+    assert [text[-1] == "‡" for text in clean[-4:]] == [False] * 4
+    assert [text[-1] == "‡" for text in linf[-4:]] == [True] * 4  # ID images are attacked, too
+    assert "\n‡ not to be believed, may be off by (points): msp (seed 1) linf " in out
+    assert "`oodbench table --long` says what is behind each." in out
+    of_csv = rows_of(oodbench("threshold", "results", "--keep", "0.9", "--format", "csv")[1])
+    found = {row["task"]: (row["flag"], row["off_by"], row["id_attacked"]) for row in of_csv}
+    assert found["clean"] == ("", "", "no")
+    assert (found["linf"][0], found["linf"][2]) == ("‡", "yes")
+    assert 0.05 < float(found["linf"][1]) <= 1
+    of_json = json.loads(oodbench("threshold", "results", "--keep", "0.9", "--format", "json")[1])
+    assert [(row["flag"], row["off_by"]) for row in of_json if row["task"] == "clean"] == [("", None)]
+
+
+def test_one_cell_with_too_few_images_is_named_and_the_others_go_on(oodbench, tmp_path):
+    cell_of(tmp_path / "results")
+    cell_of(tmp_path / "results", detector="energy", count=20)
+    why = "of its ID images one half chooses: 10 ID images are too few to promise that 95 % are kept: it takes 19"
+    code, out, err = oodbench("threshold", "results")
+    assert code == 0, err
+    assert f"Left out: energy (seed 1): {why}; give more, or promise less." in out
+    assert [line.split()[0] for line in out.splitlines() if " clean " in line] == ["msp"]
+    code, out, err = oodbench("threshold", "results", "--format", "csv")
+    assert code == 0
+    assert f"WARNING: Left out: energy (seed 1): {why}" in err
+    found = {row["detector"]: row for row in rows_of(out)}
+    assert found["energy"]["left_out"].startswith(why)
+    assert (found["energy"]["threshold"], found["energy"]["task"], found["msp"]["left_out"]) == ("", "", "")
+    code, out, _ = oodbench("threshold", "results", "--keep", "0.9", "--keep", "0.999")
+    assert code == 0
+    assert "digits, 99.9 % of ID images kept\n\nLeft out: energy" in out
+    code, out, err = oodbench("threshold", "results", "--keep", "0.999")
+    assert (code, out) == (2, "")
+    assert "energy (seed 1): of its" in err and "msp (seed 1): of its ID images one half chooses: 100 ID" in err
+
+
+def test_what_failed_is_missing_or_stale_is_named_as_below_a_table(oodbench, tmp_path):
+    cell, _ = cell_of(tmp_path / "results")
+    group = cell.group("clean", "cats")
+    cell.add(replace(group, image_set="dogs"), cell.attributes())
+    stale = {"network_digest": "e" * 64}
+    clean = cell.group("id", "ids")
+    cell.add(replace(clean, attributes={**clean.attributes, "network_digest": "d" * 64}), cell.attributes())
+    linf = cell.group("linf", "cats")
+    cell.add(replace(linf, attributes={**linf.attributes, **stale}), cell.attributes())
+    cell_of(tmp_path / "results", detector="odin")
+    failed = {"failed": "out of luck", "failed_at": "", "failed_on": "2026-01-01T00:00:00+00:00"}
+    Cell(cell.path.parents[1] / "knn" / cell.path.name).note(failed, cell.attributes() | {"detector": "knn"})
+    said = [
+        "Failed: knn (seed 1): out of luck; the same run again tries it.",
+        "Missing: odin (seed 1), clean: dogs; the same run again goes on there.",
+        "Stale and left out: msp (seed 1), linf: cats (the network is another one now); run it again.",
+    ]
+    code, out, err = oodbench("threshold", "results")
+    assert code == 0, err
+    assert [line for line in said if line not in out.splitlines()] == []
+    code, out, err = oodbench("threshold", "results", "--format", "csv")
+    assert code == 0
+    assert [line for line in said if f"WARNING: {line}" not in err.splitlines()] == []
+    found = {row["detector"]: row for row in rows_of(out)}
+    assert (found["knn"]["failed"], found["knn"]["threshold"]) == ("out of luck", "")
+    assert found["msp"]["stale"] == "linf: cats (the network is another one now)"
+    assert found["odin"]["stale"] == found["odin"]["failed"] == ""
+    code, _, err = oodbench("threshold", "results", "--detector", "knn")
+    assert code == 2
+    assert "no OOD image has a score yet in results" in err and said[0] in err

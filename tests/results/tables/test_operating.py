@@ -9,7 +9,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.operating import chosen_on, operating_points
+from oodbench.results.tables.operating import OTHER_SCORE, chosen_on, operating_points
 
 N = 200
 
@@ -218,3 +218,20 @@ def test_what_failed_is_missing_or_stale_is_named_as_below_a_table(oodbench, tmp
     code, _, err = oodbench("threshold", "results", "--detector", "knn")
     assert code == 2
     assert "no OOD image has a score yet in results" in err and said[0] in err
+
+
+def test_a_task_of_another_score_is_named_and_stands_beside_no_threshold(oodbench, tmp_path):
+    cell, _ = cell_of(tmp_path / "results")
+    smoothed = cell.group("linf", "cats")
+    about = {**smoothed.attributes, "id_task": "linf"}
+    cell.add(replace(smoothed, attributes=about), cell.attributes())
+    asked = ("threshold", "results", "--keep", "0.9", "--prevalence", "0.1", "--prevalence", "0.5")
+    code, out, err = oodbench(*asked)
+    assert code == 0, err
+    assert out.count(f"Left out: msp (seed 1), linf: {OTHER_SCORE}.\n") == 1
+    assert not [line for line in out.splitlines() if " linf " in line and "Left out" not in line]
+    found = rows_of(oodbench(*asked, "--format", "csv")[1])
+    assert [(row["task"], row["ood"], row["left_out"]) for row in found] == [
+        ("clean", "cats", ""),
+        ("linf", "", OTHER_SCORE),
+    ] * 2

@@ -1,5 +1,7 @@
 """Words for people."""
 
+import re
+
 
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 step", "1,200 steps"."""
@@ -23,3 +25,9 @@ def excerpt(text: str) -> str:
 def printable(text: str) -> str:
     """A name from a file or an archive of anybody's, in which nothing commands a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def in_markdown_cell(text: str) -> str:
+    """A text as one cell of a table in GitHub's markdown: in one line, its bars escaped, so that it ends no column."""
+    # A backslash before a bar would take the escape's own backslash with it.
+    return re.sub(r"(\\*)\|", r"\1\1\|", " ".join(text.splitlines()))

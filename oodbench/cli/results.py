@@ -54,7 +54,8 @@ TIDY = ("csv", "json")
     "--sort",
     metavar="METRIC",
     default="",
-    help="Best first by this metric, within each task; where tasks stand side by side, by the first of them.",
+    help="Best first by this metric, within each task; where tasks stand side by side, by the first of them. Figures "
+    "that are not to be believed (‡) or known to be too good come after the others.",
 )
 @click.option(
     "--seeds",
@@ -77,7 +78,8 @@ TIDY = ("csv", "json")
     "base",
     metavar="DETECTOR",
     shell_complete=completing.detectors,
-    help="What every other detector has more or less than this one, on the same images, with intervals.",
+    help="What every other detector has more or less than this one, on the same images and, where both read any "
+    "classifier, over the same network, with intervals.",
 )
 @plugin_option
 def table(**asked: Any) -> None:

@@ -218,6 +218,7 @@ def _attributes(
         "network": suite.network.called,
         "network_file": network_plan.file.name,
         "network_digest": network_digest,
+        "objective": network_plan.objective.identity,
         **({"network_parts": network_plan.parts} if network_plan.parts else {}),
         "trained_on": network_provenance.trained_on(network_plan.file),
         "checkpoint": str(network_plan.file) if network_plan.given else "",

@@ -9,6 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.words import in_markdown_cell
 from oodbench.registry import Registry
 from oodbench.results import tables
 from oodbench.running import network_provenance, runner
@@ -108,4 +109,5 @@ def render(name: str, trials: Sequence[Trial]) -> str:
     for each in trials:
         percents = [f"{100 * value:.2f}" for value in (*(each.fpr95[task] for task in tasks), each.mean)]
         rows.append([str(each.value), *percents])
-    return tabulate(rows, headers=[name, *tasks, "mean"], tablefmt="github", disable_numparse=True, stralign="right")
+    headings, *cells = [[in_markdown_cell(text) for text in row] for row in ([name, *tasks, "mean"], *rows)]
+    return tabulate(cells, headers=headings, tablefmt="github", disable_numparse=True, stralign="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.metrics import Floats
 from oodbench.results.beside import clean_id, held_against, plain_id
 from oodbench.results.store import Cell, Scores
+from oodbench.results.tables.about_differences import BASE, NETWORKS
 from oodbench.results.tables.as_published import as_printed
 from oodbench.results.tables.comparable import OF_ID
 from oodbench.results.tables.figures import Side
+from oodbench.results.tables.flags import CARRIED, carried, flagged
 from oodbench.results.tables.frame import FAILURE, tidy
-from oodbench.results.tables.notes import BASE
+from oodbench.results.tables.networks import NetworkBehind, objective_of
+from oodbench.results.tables.notes import upside_down
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.differences import Detection, Difference, differences, of_accuracy
 
@@ -41,8 +45,9 @@ class Paired:
 
     Attributes:
         frame: as `oodbench.results.tables.tidy` gives it, with differences for values and "DETECTOR − NAME" for
-            detectors; the column `against` holds the name.
-        left_out: what is not in it, and why, a sentence each.
+            detectors. The column `against` holds the name, `networks` whose network is which where they are not the
+            same, and `flagged` what is flagged of the two values, as JSON.
+        left_out: what is not in it, and why, and whose scores seem to be of the wrong sign, a sentence each.
     """
 
     frame: pd.DataFrame
@@ -54,11 +59,14 @@ def against(
 ) -> Paired:
     """Every detector less the detector called `name`, where both were scored on the same images.
 
-    An attack moves an image against each detector's own score: what is paired is the image that it began with.
+    An attack moves an image against each detector's own score: what is paired is the image that it began with. Where
+    both detectors have their network trained in the same way, it must be the same network, since the difference would
+    else be that of two networks; methods that train networks of their own are compared with these.
 
     Args:
         cells: results.
-        detectors: by name; asked how their papers print scores when `convention` is "published".
+        detectors: by name; asked how their papers print scores when `convention` is "published", and how their networks
+            are trained where results do not say it.
         name: of the detector that is taken off.
         convention: of the metrics, see `oodbench.metrics`.
 
@@ -71,17 +79,22 @@ def against(
     if not bases:
         raise unknown("detector among these results", name, sorted({result.detector for result in results}))
     parts, left_out = [], []
+    paired: dict[int, _Result] = {}
     for result in (result for result in results if result.detector != name):
         try:
-            part, said = _less(result, _partner(result, bases), convention)
+            base = _partner(result, bases, detectors)
+            part, said = _less(result, base, convention)
         except _UnpairedError as reason:
             left_out.append(f"Not compared: {result.called}: {reason}.")
             continue
-        parts += [part] if len(part) else []
         left_out += said
+        if len(part):
+            parts.append(_with_sides(part, result, base, detectors))
+            paired |= {id(side): side for side in (base, result)}
     if not parts:
         why = " ".join(left_out) or "there are no results of another detector."
         raise OodbenchError(f"nothing can be compared with {name}: {why}")
+    left_out += [line for side in paired.values() for line in side.turned_round()]
     return Paired(pd.concat(parts, ignore_index=True).assign(**{BASE: name}), tuple(left_out))
 
 
@@ -115,6 +128,7 @@ class _Result:
     groups: Mapping[tuple[str, str], Scores]
     operating_point: float | None
     published: type[Detector] | None
+    network: NetworkBehind
 
     @classmethod
     def of(cls, cell: Cell, detectors: Mapping[str, type[Detector]], convention: str) -> _Result:
@@ -130,7 +144,7 @@ class _Result:
         """A cell, scores as they are, whose tidy frame is at hand."""
         frame = frame[frame["metric"] != FAILURE].assign(**{KEPT: lambda rows: rows["pretrained"] != ""})
         groups = {(group.task, group.image_set): group for group in cell.scores()}
-        return cls(frame, groups, None, None)
+        return cls(frame, groups, None, None, NetworkBehind.of(cell))
 
     @property
     def detector(self) -> str:
@@ -145,6 +159,15 @@ class _Result:
     def outdated(self) -> bool:
         """Made by other code than the method has today."""
         return bool(self.about(["current"]) == ("no",))
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The figures without those of ID alone."""
+        return self.frame[self.frame["metric"] != OF_ID]
+
+    def turned_round(self) -> list[str]:
+        """That its scores seem to be of the wrong sign, if they do."""
+        return upside_down(self.scores, {str(self.frame["cell"].iloc[0]): self.called})
 
     def about(self, columns: Sequence[str]) -> tuple[Any, ...]:
         return tuple(self.frame[column].iloc[0] for column in columns)
@@ -166,10 +189,11 @@ class _Result:
         return Detection(id_scores, others, operating_point=self.operating_point)
 
 
-def _partner(result: _Result, bases: Sequence[_Result]) -> _Result:
+def _partner(result: _Result, bases: Sequence[_Result], detectors: Mapping[str, type[Detector]]) -> _Result:
     """The one result that `result` is held against."""
     name = bases[0].detector
     alike = [base for base in bases if base.about(ALIKE) == result.about(ALIKE)]
+    alike = _over_comparable_networks(result, alike, detectors)
     for column in PREFERRED:
         better = [base for base in alike if base.about([column]) == result.about([column])]
         alike = better if len(alike) > 1 and better else alike
@@ -184,6 +208,49 @@ def _partner(result: _Result, bases: Sequence[_Result]) -> _Result:
         names = ", ".join(base.called for base in alike)
         raise _UnpairedError(f"{len(alike)} results of {name} could be meant ({names}): show one of them and these")
     return alike[0]
+
+
+def _over_comparable_networks(
+    result: _Result, bases: Sequence[_Result], detectors: Mapping[str, type[Detector]]
+) -> list[_Result]:
+    """Those of `bases` that are over the network of `result`, else those whose networks are trained in another way."""
+    same = [base for base in bases if result.network.is_same_as(base.network)]
+    same = same or [base for base in bases if result.network.trained_as(base.network)]
+    others = [] if same else [base for base in bases if not _trained_alike(result, base, detectors)]
+    if bases and not (same or others):
+        there = ", ".join(dict.fromkeys(base.network.called for base in bases))
+        raise _UnpairedError(
+            f"it is over {result.network.called}, and {bases[0].detector} over {there}, so that a difference would be "
+            "that of two networks"
+        )
+    return same or others
+
+
+def _trained_alike(result: _Result, base: _Result, detectors: Mapping[str, type[Detector]]) -> bool:
+    """Whether both detectors are known to have their networks trained in the same way, such as by cross-entropy."""
+    ours, theirs = (objective_of(one.network, one.detector, detectors) for one in (result, base))
+    return bool(ours) and ours == theirs
+
+
+def _with_sides(
+    part: pd.DataFrame, result: _Result, base: _Result, detectors: Mapping[str, type[Detector]]
+) -> pd.DataFrame:
+    """Differences with what must be known of their two sides: whose network is which, and what of them is flagged."""
+    found = [replace(one, of=side.called) for side in (result, base) for one in flagged(side.scores)]
+    of_task = part["task"].map(partial(carried, found))
+    return part.assign(**{NETWORKS: _whose(result, base, detectors)}).assign(**{CARRIED: of_task})
+
+
+def _whose(result: _Result, base: _Result, detectors: Mapping[str, type[Detector]]) -> str:
+    """Whose network is which, and why they are two; "" where they are one."""
+    if result.network.is_same_as(base.network):
+        return ""
+    said = f"{result.detector} over {result.network.called}, {base.detector} over {base.network.called}"
+    if result.network.trained_as(base.network):
+        return f"{said}, which were trained alike, and not to the same weights"
+    known = all(objective_of(one.network, one.detector, detectors) for one in (result, base))
+    why = "which the methods have trained in different ways" if known else "of which nobody knows how they were trained"
+    return f"{said}, {why}"
 
 
 def _less(result: _Result, base: _Result, convention: str) -> tuple[pd.DataFrame, list[str]]:

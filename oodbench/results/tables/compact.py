@@ -10,10 +10,19 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables import flags
 from oodbench.results.tables.brief import brief
 from oodbench.results.tables.comparable import OF_ID
-from oodbench.results.tables.layout import best_of, by_suite, failures_of, flag_mark, leading, measured_rows, value_text
+from oodbench.results.tables.layout import (
+    best_of,
+    by_suite,
+    failures_of,
+    flag_mark,
+    leading,
+    measured_rows,
+    ordered,
+    value_text,
+)
 from oodbench.results.tables.lines import lines
 from oodbench.results.tables.rows import Rows, rows_of
-from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, Entry, View
 
 WIDTH = 80
 """Columns where nobody knows of how many there are, as in a file or a pipe."""
@@ -83,7 +92,7 @@ def _part(frame: pd.DataFrame, view: View, width: int, left_out: Sequence[str]) 
     convention = str(frame["convention"].iloc[0])
     metrics = list(dict.fromkeys(view.metrics)) or list(leading(convention)[:2])
     measured = measured_rows(frame)
-    entries = [] if measured.empty else [one for one in summarise(measured, view) if one.metric in {*metrics, OF_ID}]
+    entries = [] if measured.empty else [one for one in ordered(measured, view) if one.metric in {*metrics, OF_ID}]
     summary = flags.competing(entries, measured[measured["metric"] != OF_ID]) if entries else []
     rows = rows_of(summary, lines(frame, view.seeds), measured, failures_of(frame, view))
     shown = [entry for entry in summary if entry.metric in metrics]

@@ -25,6 +25,9 @@ FOLDERS = {"data": "data", "out": "results"}
 REPEATED = ("--precision", *PRECISIONS, "--tf32", "--compile")
 """Words that a result may have the next command say of how to calculate: results come from anywhere."""
 
+CARRIED = "flagged"
+"""The column of a frame of differences with what is flagged of the two values behind each, as JSON."""
+
 PRINTED_TIES = "look at --convention default, which takes the scores as they are; what a paper's code prints may tie"
 """What helps against ties of the published convention."""
 
@@ -40,6 +43,7 @@ class Flagged:
         text: what was seen, what it can do, whether to believe it and what to run next.
         effect: the most that a figure may be off by, a fraction.
         belief: which of `oodbench.statistics.severity.BELIEFS` that leaves.
+        of: the result whose value it is about, where the frame is of differences; else empty.
     """
 
     cell: str
@@ -48,14 +52,30 @@ class Flagged:
     text: str
     effect: float
     belief: str
+    of: str = ""
 
 
 def flagged(scores: pd.DataFrame) -> list[Flagged]:
     """What is flagged in the rows of a tidy frame, those of accuracy left out; the worst first."""
-    found: list[Flagged] = []
-    for cell, part in scores.groupby("cell", sort=False):
-        found += [*_measured(str(cell), part), *_rising(str(cell), part), *_disordered(str(cell), part)]
+    found = _of_sides(scores) if CARRIED in scores else _of_values(scores)
     return sorted(found, key=lambda one: -one.effect)
+
+
+def _of_values(scores: pd.DataFrame) -> Iterable[Flagged]:
+    for cell, part in scores.groupby("cell", sort=False):
+        yield from (*_measured(str(cell), part), *_rising(str(cell), part), *_disordered(str(cell), part))
+
+
+def carried(found: Iterable[Flagged], task: str) -> str:
+    """What is flagged of the figures of a task, as the column `CARRIED` holds it."""
+    return json.dumps([asdict(one) for one in found if task in one.tasks])
+
+
+def _of_sides(differences: pd.DataFrame) -> Iterable[Flagged]:
+    """What is flagged of both values behind each difference. Tasks may have got other names since it was stored."""
+    for (cell, task), part in differences.groupby(["cell", "task"], sort=False):
+        for one in json.loads(str(part[CARRIED].iloc[0])):
+            yield Flagged(**{**one, "cell": str(cell), "tasks": (str(task),)})
 
 
 def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:

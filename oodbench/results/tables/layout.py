@@ -1,7 +1,7 @@
 """A tidy frame to a printed table: markdown, LaTeX, HTML or plain text."""
 
 import json
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from math import isfinite, isnan, nan
@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from oodbench.basics.words import in_markdown_cell
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
 from oodbench.results.tables import flags
+from oodbench.results.tables.about_differences import BASE, about_differences
 from oodbench.results.tables.comparable import OF_ID, threats_apart
 from oodbench.results.tables.frame import FAILURE
 from oodbench.results.tables.lines import lines, names_of, one_cell
-from oodbench.results.tables.notes import BASE, about_stale, footnotes
+from oodbench.results.tables.notes import about_stale, footnotes
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lower_is_better, selected, summarise
 from oodbench.statistics import severity
@@ -51,6 +53,7 @@ class Style:
         frame: around title, table and notes, with these names.
         note: around each note.
         escapes: tabulate escapes what stands in the table.
+        in_cell: writes a text so that it stays within its cell, where tabulate does not.
         signs: what stands in for characters that the format cannot hold.
     """
 
@@ -59,14 +62,15 @@ class Style:
     frame: str
     note: str
     escapes: bool = False
+    in_cell: Callable[[str], str] = str
     signs: Mapping[str, str] = field(default_factory=dict)
 
 
 ARROWS = {"↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$", "†": "$^\\dagger$", "‡": "$^\\ddagger$"}
 STYLES: Mapping[str, Style] = {
-    "github": Style("github", ("**", "**"), "### {title}\n\n{table}\n\n{notes}", "- {note}"),
+    "github": Style("github", ("**", "**"), "### {title}\n\n{table}\n\n{notes}", "- {note}", in_cell=in_markdown_cell),
     "plain": Style("simple", ("", "*"), "{title}\n\n{table}\n* best of its task and sets\n\n{notes}", "- {note}"),
-    "latex": Style("latex_booktabs", ("\\textbf{", "}"), "% {title}\n{table}\n{notes}", "% {note}", True, ARROWS),
+    "latex": Style("latex_booktabs", ("\\textbf{", "}"), "% {title}\n{table}\n{notes}", "% {note}", True, signs=ARROWS),
     "html": Style("html", ("<b>", "</b>"), "<h3>{title}</h3>\n{table}\n<ul>\n{notes}\n</ul>", "<li>{note}</li>", True),
 }
 """What people read; the tidy forms, csv and json, are pandas' own."""
@@ -149,7 +153,7 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
         named |= {"convention": part["convention"].iloc[0]}
         measured = measured_rows(part)
         flagged, stale = _flagged(measured), part.groupby("cell")["stale"].first()
-        for entry in summarise(measured, view):
+        for entry in ordered(measured, view):
             about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
             about |= {"flag": flag_mark(entry, flagged), "off_by": off_by(entry, flagged)}
             about["stale"] = "; ".join(dict.fromkeys(stale[cell] for cell in entry.cells if stale[cell]))
@@ -188,6 +192,16 @@ def measured_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return threats_apart(frame[frame["metric"] != FAILURE])
 
 
+def ordered(measured: pd.DataFrame, view: View) -> list[Entry]:
+    """What `summarise` finds in rows from `measured_rows`; what is not to be believed is ahead of nothing.
+
+    Raises:
+        OodbenchError: as `render`.
+    """
+    doubted = flags.disqualified(flags.flagged(measured[measured["metric"] != OF_ID])) if view.sort else ()
+    return summarise(measured, view, doubted)
+
+
 def failures_of(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
     """What the line of each detector that failed is called, and its row."""
     called = names_of(lines(frame, view.seeds))
@@ -223,11 +237,11 @@ def _part(
     if measured.empty:
         table, said = pd.DataFrame(columns=["detector", "task"]), []
     else:
-        summary = summarise(measured, view)
-        if BASE not in frame:
-            summary = flags.competing(summary, measured[measured["metric"] != OF_ID])
+        summary = ordered(measured, view)
+        summary = flags.competing(summary, measured[measured["metric"] != OF_ID])
         table = _table(measured, summary, view, (FIRST, LAST) if style.escapes else style.bold, published)
-        said = footnotes(measured, summary, names_of(lines(frame, view.seeds)))
+        called = names_of(lines(frame, view.seeds))
+        said = about_differences(measured, summary) if BASE in frame else footnotes(measured, summary, called)
         said += published.notes(measured, summary) if published else []
     table = pd.concat([table, _failed_rows(failures, table.columns)], ignore_index=True).fillna("")
     said = [
@@ -235,7 +249,7 @@ def _part(
         *said,
     ]
     said += left_out
-    rows, headings = table.to_numpy().tolist(), list(table.columns)
+    headings, *rows = [[style.in_cell(str(text)) for text in row] for row in (table.columns, *table.to_numpy())]
     text = tabulate(rows, headings, tablefmt=style.table, disable_numparse=True, colalign=_sides(headings))
     for mark, sign in {**dict(zip((FIRST, LAST), style.bold, strict=True)), **style.signs}.items():
         text = text.replace(mark, sign)
@@ -249,7 +263,7 @@ def _failed_rows(failures: "Sequence[tuple[str, pd.Series[Any]]]", headings: Col
     """A row for each detector that failed; what is long about it stands below the table."""
     rows = []
     for name, failure in failures:
-        why = one_line(failure["failed"]).replace("|", "/")
+        why = one_line(failure["failed"])
         why = why if len(why) <= SHORT else f"{why[:SHORT].rstrip()}…"
         rows.append({**dict.fromkeys(headings, "–"), "detector": name, "task": f"failed: {why}"})
     return pd.DataFrame(rows, columns=list(headings))
@@ -303,8 +317,7 @@ def _table(
 
 def _flagged(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
     """By (cell, task), by how much its figures may be off, of a tidy frame of what was measured."""
-    # Of differences none is flagged: each side is, in a table of its own.
-    return {} if BASE in frame else flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
+    return flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
 
 
 def _sides(headings: Sequence[str]) -> list[str]:

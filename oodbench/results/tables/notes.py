@@ -16,9 +16,6 @@ from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import Clean, Compositional
 
-BASE = "against"
-"""The column of a frame of differences: the detector that was taken off, see `oodbench.results.tables.against`."""
-
 
 def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
     """What must be known of a table, a sentence or two each.
@@ -30,9 +27,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     """
     scores = frame[frame.metric != OF_ID]
     cells = frame.drop_duplicates("cell")
-    if BASE in frame:
-        return _about_differences(frame, summary)
-    notes = [_about_counts(frame, summary), *about_images(cells), _about_convention(frame)]
+    notes = [about_counts(frame, summary), *about_images(cells), about_convention(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
@@ -100,7 +95,7 @@ def about_seeds(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[s
     if all(len(entry.cells) == 1 for entry in summary):
         return []
     said = "±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images."
-    return [said, *_one_network(cells, summary, called)]
+    return [said, *one_network(cells, summary, called)]
 
 
 def about_operating_points(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
@@ -111,34 +106,7 @@ def about_operating_points(cells: pd.DataFrame, called: Mapping[str, str]) -> li
     ]
 
 
-def _about_differences(frame: pd.DataFrame, summary: Sequence[Entry]) -> list[str]:
-    """What must be known of a table of differences; what is flagged stands below the table of the values."""
-    base = frame[BASE].iloc[0]
-    notes = [
-        f"Differences in percentage points: each detector's value less that of {base} of the same seed, on the same "
-        f"images. Above zero the detector has more than {base}, which is better where the arrow points up.",
-        "95 % intervals are of the difference, for endless images of these kinds: both detectors meet the same images, "
-        "so it is known better than the values are. One that holds zero leaves open which detector is better. 0.00 to "
-        "0.00 says that both gave the same scores. The interval of a mean over several sets or seeds is the mean of "
-        "their intervals, as if all erred in one direction. What another training would give is not in it.",
-        _about_counts(frame, summary),
-        _about_convention(frame),
-    ]
-    scores = frame[frame.metric != OF_ID]
-    for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False):
-        notes.append(f"{task}: {threat}.")
-    if (scores["epsilon"] > 0).any():
-        notes.append("An attack moves each image against the detector's own score, so attacked images differ.")
-    cells = frame.drop_duplicates("cell")
-    called = {cell: entry.line for entry in summary for cell in entry.cells}
-    notes += about_outdated(cells, summary, called)
-    if any(len(entry.cells) > 1 for entry in summary):
-        notes.append("±: standard deviation of the difference over training seeds (n - 1).")
-        notes += _one_network(cells, summary, called)
-    return notes
-
-
-def _one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+def one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
     """Lines whose seeds share a trained network, so that their deviation says nothing of training."""
     digests = dict(zip(cells["cell"].astype(str), cells["network_digest"].astype(str), strict=True))
     lines: dict[str, set[str]] = {}
@@ -154,7 +122,7 @@ def _one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[
     ]
 
 
-def _about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
+def about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     """Means over which sets, of how many images, of how much of them."""
     scores = frame[frame.metric != OF_ID]
     asked = {name for entry in summary for name in behind(frame, entry.ood)}
@@ -214,7 +182,7 @@ def about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     return notes
 
 
-def _about_convention(frame: pd.DataFrame) -> str:
+def about_convention(frame: pd.DataFrame) -> str:
     return (
         f"Convention {frame['convention'].iloc[0]!r}; FPR@95 is the share of OOD accepted where 95 % of ID is kept, "
         "OOD+ the share of ID rejected where 95 % of OOD is caught."

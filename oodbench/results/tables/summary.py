@@ -1,7 +1,7 @@
 """A tidy frame to the figures of a table: means over OOD sets, then mean and deviation over seeds."""
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 from statistics import fmean
@@ -39,7 +39,8 @@ class View:
         metrics: shown, in this order; all of the convention, those of attacked ID images where there are any, and ID
             accuracy, if empty.
         seeds: "mean" for one line for all seeds of a detector, "each" for a line each.
-        sort: metric by which lines are ordered within a task and set, best first; as stored if empty.
+        sort: metric by which lines are ordered within a task and set, best first, and those last whose figures are not
+            to be believed; as stored if empty.
     """
 
     by: str = "task"
@@ -162,12 +163,17 @@ def behind(frame: pd.DataFrame, ood: str) -> list[str]:
     return [name for part in ood.removeprefix(MEAN).split("+") for name in known.get(part, [part])]
 
 
-def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
+def summarise(frame: pd.DataFrame, view: View, doubted: Container[tuple[str, str]] = ()) -> list[Entry]:
     """What a table shows of a tidy frame of one suite and convention: an entry a (line, task, set or mean, metric).
 
     A mean is over those of its OOD sets that were measured. Sets that no row has are left out of all of them. A row
     that lacks some which another has says so in its name, is averaged with no other seed and is held against none but
     those that rest on the same sets.
+
+    Args:
+        frame: tidy.
+        view: what of it is shown.
+        doubted: (cell, task) of figures that are not to be believed: sorting puts none of them ahead of another.
 
     Raises:
         OodbenchError: a set or metric is not known.
@@ -191,7 +197,7 @@ def summarise(frame: pd.DataFrame, view: View) -> list[Entry]:
         for (*_, said), together in found.items()
         if together
     ]
-    return _sorted(_named(seeds, line_of, standing), view.sort)
+    return _sorted(_named(seeds, line_of, standing), view.sort, doubted)
 
 
 def _named(
@@ -297,17 +303,22 @@ def _mean(column: "pd.Series[Any]") -> float:
     return float(np.mean(column.to_numpy(dtype=np.float64)))
 
 
-def _sorted(entries: list[Entry], metric: str) -> list[Entry]:
-    """Tasks and sets together and their lines by a metric, best first; then those over fewer sets or without value."""
+def _sorted(entries: list[Entry], metric: str, doubted: Container[tuple[str, str]]) -> list[Entry]:
+    """Tasks and sets together and their lines by a metric, best first.
+
+    Then those that are doubted, unless it is by ID accuracy, which no attack concerns; last those over fewer sets or
+    without value.
+    """
     if not metric:
         return entries
     sign = 1 if lower_is_better(metric) else -1
     ranks = {(entry.line, *entry.place): sign * entry.value for entry in entries if entry.metric == metric}
     places = list(dict.fromkeys(entry.place for entry in entries))
 
-    def rank(entry: Entry) -> tuple[int, bool, float]:
+    def rank(entry: Entry) -> tuple[int, bool, bool, bool, float]:
         value = ranks.get((entry.line, *entry.place), nan)
         fewer = any(note.kind == "sets" for note in entry.notes)
-        return places.index(entry.place), fewer, inf if isnan(value) else value
+        behind = metric != OF_ID and any((cell, entry.task) in doubted for cell in entry.cells)
+        return places.index(entry.place), fewer, isnan(value), behind, inf if isnan(value) else value
 
     return sorted(entries, key=rank)

@@ -10,6 +10,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.registry import code_of, discover
 from oodbench.results.tables import View, against, flat, render, tidy
 from oodbench.statistics.differences import Detection, differences
+from tests.results.tables.test_flags import flag
 
 LETTERS, NOISE = [0.0, 1.0, 2.5, 9.0], [0.0, 0.0, 1.0, 2.0]
 
@@ -47,7 +48,7 @@ def test_a_table_of_differences_says_what_it_is(tmp_path, stored, oodbench):
     assert "| atom − msp (seed 1) |" in out
     assert "AUROC, 95 % interval" in out
     assert "less that of msp of the same seed, on the same images" in out
-    assert "FLAG" not in out  # what is flagged of a value means nothing of a difference
+    assert "FLAG value of msp (msp/seed1-abababababab), linf: 3.1% of all pairs" in out  # 9 is an ID score, too
     code, out, _ = oodbench("table", "--against", "msp", "--format", "json")
     rows = json.loads(out)
     assert {row["against"] for row in rows} == {"msp"}
@@ -72,6 +73,111 @@ def test_other_images_or_tasks_are_not_compared_and_said(tmp_path, stored, oodbe
     assert "Not compared: oe" in out
     rows = [line for line in out.splitlines() if line.startswith("| atom")]
     assert [row.split("|")[3].strip() for row in rows if "incomplete" not in row] == ["noise"]
+
+
+PLAIN = {"objective": "Objective(id_batch=64)"}
+"""What two detectors say that read any classifier."""
+
+
+def test_detectors_that_read_a_classifier_are_compared_over_the_same_one(tmp_path, stored):
+    cells = [
+        stored(tmp_path, checkpoint="/nets/other.safetensors", network_digest="1" * 64, **PLAIN),
+        stored(tmp_path, detector="energy", network_digest="2" * 64, network_file="own.safetensors", **PLAIN),
+        stored(tmp_path, detector="knn", checkpoint="/nets/other.safetensors", network_digest="1" * 64, **PLAIN),
+    ]
+    paired = against(cells, {}, "msp")
+    assert set(paired.frame["detector"]) == {"knn − msp"}
+    assert paired.left_out == (
+        "Not compared: energy (energy/seed1-abababababab): it is over network own.safetensors, weights 22222222, and "
+        "msp over checkpoint other.safetensors, weights 11111111, so that a difference would be that of two networks.",
+    )
+    assert "Not one network" not in render(paired.frame)
+    with pytest.raises(OodbenchError, match="nothing can be compared with msp: .* two networks"):
+        against(cells[:2], {}, "msp")
+
+
+def test_of_several_networks_the_same_one_is_taken_whatever_else_was_changed(tmp_path, stored):
+    cells = [
+        stored(tmp_path, network_digest="1" * 64, ood=[("letters", LETTERS)], settings="msp.a=1", **PLAIN),
+        stored(tmp_path, key="cd", network_digest="2" * 64, ood=[("letters", NOISE)], **PLAIN),
+        stored(tmp_path, detector="energy", network_digest="1" * 64, ood=[("letters", LETTERS)], **PLAIN),
+    ]
+    assert set(against(cells, {}, "msp").frame["value"]) == {0}
+
+
+def test_results_of_before_their_training_was_stored_are_asked_of_the_method(tmp_path, stored):
+    cells = [stored(tmp_path, network_digest="1" * 64)]
+    cells += [stored(tmp_path, detector=name, network_digest="2" * 64) for name in ("energy", "atom")]
+    registry = discover([])
+    paired = against(cells, registry, "msp")
+    assert set(paired.frame["detector"]) == {"atom − msp"}
+    assert "two networks" in paired.left_out[0]
+    assert "of which nobody knows how they were trained" in render(against(cells[:2], {}, "msp").frame)
+
+
+def test_where_methods_train_networks_of_their_own_it_is_said_whose_is_which(tmp_path, stored):
+    cells = []
+    for seed in (1, 2):
+        msp = {"network_file": "plain.safetensors", "network_digest": f"{seed}" * 64, **PLAIN}
+        cells.append(stored(tmp_path, seed=seed, **msp))
+        atom = {"network_file": "atom.safetensors", "network_digest": f"a{seed}" * 32, "objective": "Mining()"}
+        cells.append(stored(tmp_path, detector="atom", seed=seed, **atom))
+    paired = against(cells, {}, "msp")
+    assert paired.left_out == ()
+    text = render(paired.frame)
+    assert (
+        "Not one network: atom − msp (2 seeds): seed 1: atom over network atom.safetensors, weights a1a1a1a1, msp over "
+        "network plain.safetensors, weights 11111111, which the methods have trained in different ways; seed 2: atom"
+    ) in text
+    assert "The difference is that of detector and network together." in text
+
+
+def test_networks_of_one_seed_that_were_trained_alike_on_two_machines_are_compared(tmp_path, stored):
+    about = {"network_file": "small-cnn-0123456789abcdef.safetensors", **PLAIN}
+    cells = [
+        stored(tmp_path, network_digest="1" * 64, **about),
+        stored(tmp_path, detector="energy", network_digest="2" * 64, **about),
+    ]
+    paired = against(cells, {}, "msp")
+    assert paired.left_out == ()
+    assert "which were trained alike, and not to the same weights" in render(paired.frame)
+
+
+BLIND = [("letters", [0.0, 0.5, 1.0, 1.5])]
+"""OOD images that no ID image is below: AUROC 100 and FPR@95 0."""
+
+
+def test_a_difference_has_the_worse_sign_of_its_two_values_and_is_not_the_best(tmp_path, stored):
+    passed = [("letters", [9.1, 9.2, 9.3, 9.4])]
+    base = stored(tmp_path, ood=passed)
+    blocked = flag(stored(tmp_path, detector="blocked", ood=BLIND), {"blind": [1] * 4})
+    others = [
+        stored(tmp_path, detector="atom", ood=[("letters", [0.0, 0.5, 1.0, 9.1])]),
+        stored(tmp_path, detector="oe", ood=[("letters", [0.0, 0.5, 9.1, 9.2])]),
+    ]
+    text = render(against([base, blocked, *others], {}, "msp").frame, View(metrics=("auroc",), sort="auroc"))
+    shown = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert [row[:1] + row[2:3] for row in shown[1:]] == [
+        ["atom − msp (seed 1)", "**75.00**"],
+        ["oe − msp (seed 1)", "50.00"],
+        ["blocked − msp (seed 1)", "100.00‡"],
+    ]
+    assert "FLAG value of blocked (blocked/seed1-abababababab), linf: no gradient comes back" in text
+    assert "not to be believed" in text and "‡ flagged" in text
+    # What is taken off spoils every difference, and is said once.
+    text = render(against([base, blocked, *others], {}, "blocked").frame, View(metrics=("auroc",)))
+    assert text.count("FLAG value of blocked") == 1
+    assert text.count("‡ |") == 3 and "**" not in text
+
+
+def test_scores_of_the_wrong_sign_are_said_of_differences_too(tmp_path, stored):
+    turned = [("letters", np.linspace(9.1, 9.9, 60))]
+    cells = [stored(tmp_path, task="clean", ood=turned), stored(tmp_path, detector="atom", task="clean", ood=turned)]
+    said = against(cells, {}, "msp").left_out
+    assert [line.split(":")[0] for line in said] == [
+        "FLAG msp (msp/seed1-abababababab)",
+        "FLAG atom (atom/seed1-abababababab)",
+    ]
 
 
 def test_where_nothing_can_be_compared_it_is_an_error(tmp_path, stored, oodbench):

@@ -11,7 +11,7 @@ import pytest
 
 from oodbench.detectors.rowl import ROWL
 from oodbench.results import store
-from oodbench.results.tables import flagged, render, severities, tidy
+from oodbench.results.tables import View, flagged, flat, render, severities, tidy
 from oodbench.results.tables.compact import compact
 from oodbench.results.tables.flags import next_run
 
@@ -96,6 +96,24 @@ def test_what_is_not_to_be_believed_is_the_best_of_no_column(tmp_path, stored):
     assert re.findall(r"\*\*([^*]+)\*\*", next(line for line in text.splitlines() if line.startswith("| atom")))
     row = {line.split()[0]: line for line in compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))}
     assert "*" not in row["msp"] and "*" not in row["oe"] and row["atom"].count("*") == 2
+
+
+def test_what_is_not_to_be_believed_is_sorted_behind_the_others(tmp_path, stored):
+    """AUROC 100 of an attack that could not climb, beside figures that hold and one that was not measured."""
+    best = flag(stored(tmp_path, ood=[("letters", [0.0] * 3 + [1.0])]), {"stuck": [1] * 4})
+    worst = [("letters", [9.5, 9.6, 9.7, 9.8])]
+    others = [stored(tmp_path, detector="oe", ood=worst), stored(tmp_path, detector="atom", ood=UNTIED)]
+    frame = tidy([best, *others], {})
+    for metric, order in (
+        ("auroc", ["atom", "oe", "msp"]),
+        ("fpr95", ["atom", "oe", "msp"]),
+        ("accuracy", ["msp", "oe", "atom"]),  # which no attack concerns: all are equal
+    ):
+        view = View(sort=metric)
+        assert [line.split()[1] for line in render(frame, view).splitlines() if line.startswith("| ")][1:] == order
+        lines = [line.split()[0] for line in compact(frame, view).splitlines() if line.startswith(("m", "atom", "oe"))]
+        assert lines == order
+        assert list(dict.fromkeys(flat(frame, view)["detector"])) == order
 
 
 def test_what_is_known_to_be_too_good_is_the_best_of_no_column(tmp_path, stored):

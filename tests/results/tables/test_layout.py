@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -35,6 +36,22 @@ def test_the_best_of_each_task_set_and_metric_is_bold(frame):
     assert ["msp (seed 1)", "linf", "a", "50.00", "50.00"] in body
     assert ["atom (seed 1)", "linf", "a", "**0.00**", "**100.00**"] in body
     assert ["msp (seed 1)", "linf", "b", "**100.00**", "**0.00**"] in body  # equals share it
+
+
+def test_a_bar_or_a_line_break_in_a_name_or_value_ends_no_cell(tmp_path, stored):
+    cells = [
+        stored(tmp_path, settings="msp.a|b=1\\|2"),
+        stored(tmp_path, detector="atom", parameters=json.dumps({"layers": "a|b\nc"})),
+        stored(tmp_path, detector="atom", parameters=json.dumps({"layers": "d"}), key="cd"),
+    ]
+    failed = stored(tmp_path, detector="knn", ood=(), failed="no a|b here")
+    text = render(tidy([*cells, failed], {}), View(by="ood", metrics=("auroc",)))
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    heading, _, *body = [re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1] for line in table]
+    assert {len(row) for row in body} == {len(heading)}
+    assert "msp (seed 1, msp.a\\|b=1\\\\\\|2)" in text  # the backslash that was there, and the bar's
+    assert "layers=a\\|b c" in text and "failed: no a\\|b here" in text
+    assert "a|b" in render(tidy(cells, {}), form="plain")
 
 
 def test_one_detector_is_no_contest(frame):

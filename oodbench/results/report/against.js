@@ -19,7 +19,8 @@ function againstSection(board, state, choice) {
         "p",
         { class: "note" },
         `In percent; differences in points, here less there, with 95 % intervals over images. ▲ better here and ▼ worse here: the interval leaves zero out. ` +
-          "≈: no more apart than other images of these kinds would put them. =: the very same scores. An attack moves images against each network's own score.",
+          "≈: no more apart than other images of these kinds would put them. =: the very same scores. ?: a figure here or there is flagged as too good or as not to be " +
+          "believed († off by one point at most, ‡ by more), so that the difference says of none that it is better. An attack moves images against each network's own score.",
       ),
       ...(here.length ? [make("p", {}, `Only here: ${listed(here)}.`)] : []),
       ...(there.length ? [make("p", {}, `Only in ${name}: ${listed(there)}.`)] : []),
@@ -28,18 +29,24 @@ function againstSection(board, state, choice) {
   };
 }
 
-/** What a difference comes to. */
-function kindOf(delta, metric) {
+/** What a difference comes to; nothing better or worse where a figure behind it is `doubted`. */
+function kindOf(delta, metric, doubted) {
   if (delta.value === 0 && delta.low === 0 && delta.high === 0) return { sign: "=", said: "the same", counts: "same" };
+  if (doubted) return { sign: "?", said: "flagged, not compared", counts: "flagged" };
   if (delta.low <= 0 && delta.high >= 0) return { sign: "≈", said: "no more than chance", counts: "chance" };
   return delta.value < 0 === METRICS[metric].lower ? { sign: "▲", said: "better here", counts: "better" } : { sign: "▼", said: "worse here", counts: "worse" };
 }
 
+/** Whether a figure here or there is too good, or not to be believed. */
+const eitherDoubted = (row, other, task) => row.doubted.includes(task) || other.doubted.includes(task);
+
 function againstCounts(board, state) {
-  const found = { same: 0, chance: 0, better: 0, worse: 0 };
+  const found = { same: 0, chance: 0, better: 0, worse: 0, flagged: 0 };
+  const here = new Map(board.rows.map((row) => [row.name, row]));
   for (const row of board.against.rows) {
-    for (const views of Object.values(row.deltas)) {
-      for (const metric of LEADING) if (views[state.view]) found[kindOf(views[state.view][metric], metric).counts] += 1;
+    for (const [task, views] of Object.entries(row.deltas)) {
+      const doubted = eitherDoubted(here.get(row.name), row, task);
+      for (const metric of LEADING) if (views[state.view]) found[kindOf(views[state.view][metric], metric, doubted).counts] += 1;
     }
   }
   const rows = board.against.rows.length;
@@ -47,7 +54,8 @@ function againstCounts(board, state) {
   const apart = board.against.rows.filter((row) => row.left_out.length).length;
   const both = `${rows} ${rows === 1 ? "row is" : "rows are"} in both${apart ? `, ${apart} of which could not be compared, or not in everything` : ""}.`;
   if (!all) return both;
-  return `${both} Of ${all} figures, means over ${state.view}, ${found.same} are the very same, ${found.chance} differ by no more than chance, ${found.better} are better here and ${found.worse} worse.`;
+  const flagged = found.flagged ? ` ${found.flagged} are flagged, here or there, and not compared.` : "";
+  return `${both} Of ${all} figures, means over ${state.view}, ${found.same} are the very same, ${found.chance} differ by no more than chance, ${found.better} are better here and ${found.worse} worse.${flagged}`;
 }
 
 function againstTable(board, state) {
@@ -71,15 +79,22 @@ function againstTable(board, state) {
   return make("table", { id: "beside" }, head, make("tbody", {}, ...body));
 }
 
+/** A figure with the sign of what it is flagged of. */
+function markedCell(value, row, task, classes) {
+  const mark = row.marks[task];
+  const why = row.flags[task]?.map((flag) => flag.text).join("; ") ?? "its curve over radii is flagged";
+  return make("td", { class: classes }, value.text, ...(mark ? [make("span", { "aria-hidden": "true", title: why }, mark), unseen(" flagged")] : []));
+}
+
 function againstRow(row, other, columns, state) {
   const cells = columns.flatMap(({ task, metric }) => {
     const [ours, theirs, delta] = [row.means, other.means, other.deltas].map((found) => found[task]?.[state.view]?.[metric]);
     const none = () => make("td", { class: "missing" }, "–", unseen("not measured"));
-    const differs = delta ? kindOf(delta, metric) : null;
+    const differs = delta ? kindOf(delta, metric, eitherDoubted(row, other, task)) : null;
     const changed = differs && ["▲", "▼"].includes(differs.sign);
     return [
-      ours ? make("td", { class: "opens" }, ours.text) : none(),
-      theirs ? make("td", {}, theirs.text) : none(),
+      ours ? markedCell(ours, row, task, "opens") : none(),
+      theirs ? markedCell(theirs, other, task, null) : none(),
       delta
         ? make(
             "td",

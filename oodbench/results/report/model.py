@@ -207,6 +207,9 @@ class Compared:
         deltas: what this one has more, by task and view; None where the images are not the same in both.
         changed: heading, text here and text there of what both rest on, where it differs.
         left_out: why something of it was not compared.
+        marks: of the other one, as `Row.marks`.
+        doubted: likewise, as `Row.doubted`.
+        flags: likewise, as `Row.flags`.
     """
 
     name: str
@@ -214,6 +217,9 @@ class Compared:
     deltas: Mapping[str, Mapping[str, Mapping[str, Delta] | None]]
     changed: Sequence[tuple[str, str, str]]
     left_out: Sequence[str]
+    marks: Mapping[str, str] = field(default_factory=dict)
+    doubted: Sequence[str] = ()
+    flags: Mapping[str, Sequence[Flag]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,9 @@ def row(
         panels=[_panel(groups, group, scores) for group in groups.ood],
         operating=operating(groups.groups, views),
         severity={task: effect for (_, task), effect in severities.items()},
-        marks={task: mark(effect) for (_, task), effect in severities.items()},
-        doubted=sorted({task for _, task in tables.disqualified(flagged)}),
-        flags=_flags(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
+        marks=marks_of(flagged),
+        doubted=doubted_of(flagged),
+        flags=flags_of(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
     )
@@ -251,7 +251,17 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
     )
 
 
-def _flags(found: Sequence[Flagged]) -> dict[str, list[Flag]]:
+def marks_of(flagged: Sequence[Flagged]) -> dict[str, str]:
+    """By task, the sign beside the figures of one row."""
+    return {task: mark(effect) for (_, task), effect in tables.severities(flagged).items()}
+
+
+def doubted_of(flagged: Sequence[Flagged]) -> list[str]:
+    """Tasks whose figures are not to be believed, or known to be too good."""
+    return sorted({task for _, task in tables.disqualified(flagged)})
+
+
+def flags_of(found: Sequence[Flagged]) -> dict[str, list[Flag]]:
     """What is said of each task, or curve over radii."""
     said: dict[str, list[Flag]] = {}
     for one in found:

@@ -74,6 +74,19 @@ def test_who_is_in_one_of_both_only_is_named(made, there, data):
     assert board.against.only_there == ["charlie (seed 1)"]
 
 
+def test_what_is_flagged_there_comes_along(made, there, data):
+    cell = made("able")
+    other = there(cell)
+    for group in other.read():
+        if group.task == "linf":
+            other.add(replace(group, extras={"blind": np.ones(len(group.scores))}), other.attributes())
+    board = compared([cell], [other], data)
+    (found,), (row,) = board.against.rows, board.rows
+    assert (found.doubted, found.marks) == (["linf"], {"linf": "‡"})
+    assert "no gradient comes back" in found.flags["linf"][0].text
+    assert row.doubted == [] and row.marks == {}
+
+
 def test_another_suite_of_that_name_is_not_compared(made, there, data):
     cell = made("able")
     (found,) = compared([cell], [there(cell, suite_fingerprint="e" * 64, suite_version=2)], data).against.rows

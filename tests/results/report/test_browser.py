@@ -6,6 +6,7 @@ OODBENCH_BROWSER=required.
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -264,6 +265,28 @@ def test_results_beside_others_are_marked_where_they_differ(chromium, made, tmp_
         assert cells[6] == ["parameters"]
         browser.find_element(By.CSS_SELECTOR, "#beside summary").click()
         assert 'there: {"k": 9}' in browser.find_element(By.ID, "beside").text
+
+
+def test_a_figure_that_is_not_to_be_believed_is_neither_better_nor_worse_than_another(chromium, made, tmp_path):
+    """The attack found no gradient there, so that its figure looks much better than the one from before."""
+    here, there = made("able", gap=4.0), maker(tmp_path / "there")("able", gap=1.0)
+    for group in here.read():
+        if group.task == "linf":
+            here.add(replace(group, extras={"blind": np.ones(len(group.scores))}), here.attributes())
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards([here], tmp_path, other=Other("there", [there]))))
+    with shown(chromium, path, address="metric=auroc") as browser:
+        cells = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#beside tbody td")]
+        assert "▲" in cells[2]  # nothing is wrong with images as they are
+        assert cells[3].startswith(f"{cells[3][:5]}‡") and "‡" not in cells[4]
+        assert "?" in cells[5] and "flagged, not compared" in cells[5] and "▲" not in cells[5]
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#beside .differs")) == 1
+        said = browser.find_element(By.XPATH, "//p[contains(., 'is in both.')]").text
+        assert "1 are better here and 0 worse. 2 are flagged, here or there, and not compared." in said
+    path.write_bytes(render(boards([there], tmp_path, other=Other("here", [here]))))
+    with shown(chromium, path, address="metric=auroc") as browser:
+        cells = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#beside tbody td")]
+        assert "▼" in cells[2] and "‡" in cells[4] and "?" in cells[5]
 
 
 def test_the_index_of_a_site_leads_to_the_results_that_it_speaks_of(chromium, made, tmp_path):

@@ -221,7 +221,8 @@ def tune(**asked: Any) -> None:
     """Try values of a detector's parameter without looking at test images.
 
     Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
-    the suite. The suite's file is not changed; what to write into it is printed.
+    the suite. The suite's file is not changed; what to write into it is printed. A value with a figure that a table
+    would mark as not to be believed, or as known to be too good, is never the one.
     """
     if ALL in (asked["suite"], asked["detector"]):
         raise click.UsageError("tune tries values of one detector on one suite: name them, instead of 'all'")

@@ -156,6 +156,62 @@ def test_tune_tries_every_value_on_images_that_are_not_the_tests(oodbench, tmp_p
     assert len(list((tmp_path / "results" / "networks").glob("*.safetensors"))) == 1
 
 
+HIDING = """
+from dataclasses import dataclass
+
+from oodbench.detector import Detector
+
+
+class Hiding(Detector):
+    '''The largest logit, with a parameter that hides its gradient.'''
+
+    name = "hiding"
+    paper = "nobody, nowhere"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        hide: int = 0
+
+    def score_representation(self, representation):
+        scores = representation.logits.double().max(1).values
+        return scores.detach() + 0 * scores if self.parameters.hide else scores
+"""
+
+ATTACKED = """
+extends = "digits"
+version = 1
+
+[tasks.clean]
+"""
+
+
+def test_tune_believes_no_attack_without_a_gradient_and_keeps_to_the_tasks_asked(oodbench, tmp_path, briefly_continued):
+    (tmp_path / "hiding.py").write_text(HIDING)
+    (tmp_path / "mine.toml").write_text(ATTACKED + "[tasks.linf]\nepsilon = 8\nsteps = 40\n")
+    tune = ("tune", "--suite", "mine.toml", "--detector", "hiding", "--plugin", "hiding.py", "--limit", "60")
+    tune += ("--set", "epochs=1", "--over")
+    code, out, err = oodbench(*tune, "hide=0,1")
+    assert code == 0, err
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines()[:4]]
+    assert rows[0] == ["hide", "clean", "linf", "mean"]
+    seen, hidden = rows[2:]
+    assert float(hidden[2].rstrip("‡")) < float(seen[2].rstrip("†"))
+    assert (hidden[2][-1], hidden[3][-1]) == ("‡", "‡")
+    (flag,) = (line for line in out.splitlines() if line.startswith("FLAG hide = 1, linf: "))
+    assert "no gradient at the start of the attack on 100% of the images" in flag
+    assert "‡ flagged, and off by more" in out
+    assert "The lowest mean is that of hide = 0, hide = 1 aside" in out
+    assert out.endswith("[detectors.hiding]\nhide = 0\n")
+
+    (tmp_path / "mine.toml").write_text(ATTACKED)  # what was measured under linf is still in the files
+    code, out, err = oodbench(*tune, "hide=5,0")
+    assert code == 0, err
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines()[:4]]
+    assert table[0] == ["hide", "clean", "mean"]
+    assert table[3] == ["0", seen[1], seen[1]]
+    assert "FLAG" not in out
+
+
 def test_a_plain_checkpoint_serves_whoever_needs_no_more(oodbench, tmp_path):
     oodbench("run", "--detector", "msp", *QUICK)
     (file,) = (tmp_path / "results" / "networks").glob("*.safetensors")

@@ -88,16 +88,17 @@ def tune(
     for each, plan_of_value in planned:
         _announce([(each, [plan_of_value])], None, count, _say)
     tuning.carry_out(planned, count, plugins, _say)
-    trials = [tuning.trial(plan_of_value, value) for (_, plan_of_value), value in zip(planned, values, strict=True)]
+    trials = [tuning.trial(*each, value) for each, value in zip(planned, values, strict=True)]
     _, first = planned[0]
     heldout, reserved = first.images[first.suite.id.test], first.images[first.suite.ood[0].set]
-    chosen = f"{name} = {tuning.best(trials).value}"
     click.echo(tuning.render(name, trials))
     click.echo(
         f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers"
-        f"{tuning.doubt(first)}, seed {seed}. The lowest mean is that of {chosen}; for the suite's file:\n\n"
-        f"[detectors.{detector}]\n{chosen}"
+        f"{tuning.doubt(first)}, seed {seed}."
     )
+    for said in tuning.notes(name, trials):
+        click.echo(said)
+    click.echo(f"\n{tuning.advice(detector, name, trials)}")
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

@@ -32,6 +32,10 @@ PRINTED_TIES = "look at --convention default, which takes the scores as they are
 """What helps against ties of the published convention."""
 
 
+NEXT = "; next: "
+"""Between what was seen and what to run."""
+
+
 @dataclass(frozen=True)
 class Flagged:
     """What is said of one task of one cell.
@@ -53,6 +57,11 @@ class Flagged:
     effect: float
     belief: str
     of: str = ""
+
+    @property
+    def seen(self) -> str:
+        """The text without what to run next."""
+        return self.text.partition(NEXT)[0]
 
 
 def flagged(scores: pd.DataFrame) -> list[Flagged]:
@@ -212,7 +221,7 @@ def _next(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
     steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
     if "" in remedies and (command := next_run(rows)):
         steps.append(f"`{command}`")
-    return f"; next: {'; '.join(steps)}" if steps else ""
+    return f"{NEXT}{'; '.join(steps)}" if steps else ""
 
 
 def loaded(text: object) -> dict[str, Effect]:

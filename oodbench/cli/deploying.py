@@ -191,8 +191,9 @@ def export(**asked: Any) -> None:
     """Write the score of a fitted detector as one graph, which runs without oodbench.
 
     It takes images, float32 (N, 3, H, W) in [0, 1] of the size that the detector takes, and gives scores (N,), higher
-    for in-distribution images. Before it is written it is held against the detector on images that it was not traced
-    with. Where a score is no such graph (ODIN, say, differentiates while it scores), that is said and nothing written.
+    for in-distribution images. Before it is written it is held against the detector on made-up images that it was not
+    traced with, as near to ID images as the score's gradient leads. Where a score is no such graph (ODIN, say,
+    differentiates while it scores), that is said and nothing written.
     """
     with loading():
         from oodbench.cli.work import deploying

@@ -7,36 +7,24 @@ refused by name. What was written is read again and held against the detector on
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
-from oodbench.basics.randomness import torch_generator
-from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.scoring.batches import exact
-from oodbench.scoring.deployed import DeployedDetector, Floats
-
-AGREES = 1e-4
-"""How far the graph's scores may lie from the detector's, as a share of the standard deviation of the latter."""
-
-BATCHES = (1, 5, 12)
-"""Numbers of images that the graph is tried on."""
+from oodbench.scoring.deployed import DeployedDetector
+from oodbench.scoring.graph_check import Agreement, Run, compared, drawn, said
 
 TRACED = 3
 """Images that it is traced with."""
-
-Run = Callable[[Tensor], Any]
-"""Images, float32 (N, 3, H, W) in [0, 1], to scores (N,)."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +33,11 @@ class Exported:
 
     Attributes:
         path: of the file.
-        difference: the largest of a score, as a share of the scores' standard deviation.
-        images: that it was held against the detector on.
+        agreement: how near its scores come to the detector's.
     """
 
     path: Path
-    difference: float
-    images: int
+    agreement: Agreement
 
 
 class ScoreGraph(nn.Module):
@@ -98,58 +84,17 @@ def export(detector: DeployedDetector, path: Path) -> Exported:
             raise
         except Exception as error:  # whatever torch says of code that it cannot trace
             raise OodbenchError(
-                f"the score of {name} is no graph that {path.suffix} holds ({_said(error)}): use the detector itself, "
+                f"the score of {name} is no graph that {path.suffix} holds ({said(error)}): use the detector itself, "
                 "oodbench.load_detector or `oodbench score`"
             ) from error
-        difference, count = _difference(detector.detector, run, side)
-    if not difference <= AGREES:
+        found = compared(detector.detector, run, side, detector.calibration)
+    if not found.share <= 1:
         raise OodbenchError(
-            f"the graph of {name} gives other scores than the detector, by {difference:.2g} of their standard "
-            f"deviation where {AGREES:g} is allowed: score with the detector itself"
+            f"the graph of {name} gives other scores than the detector, {found.score:.6g} but for {found.off:.2g}, "
+            f"where {found.off / found.share:.2g} is allowed: score with the detector itself"
         )
     write_atomic(path, content)
-    return Exported(path, difference, count)
-
-
-def drawn(count: int, side: tuple[int, int], purpose: str) -> Tensor:
-    """Made-up images, float32 (count, 3, H, W) in [0, 1]: from flat ones to noise, bright and dark."""
-    generator = torch_generator(f"export/{purpose}/{count}")
-    noise = torch.rand((count, 3, *side), generator=generator)
-    coarse = torch.rand((count, 3, 4, 4), generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=side, mode="bilinear", align_corners=False)
-    share = torch.rand((count, 1, 1, 1), generator=generator)
-    levels = (255 * (share * smooth + (1 - share) * noise)).round()
-    return levels / 255
-
-
-def _difference(detector: Detector, run: Run, side: tuple[int, int]) -> tuple[float, int]:
-    """The largest difference, as a share of the standard deviation, and the images that it is of."""
-    own, other = [], []
-    for count in BATCHES:
-        images = drawn(count, side, "tried")
-        own.append(_floats(detector.score(images)))
-        try:
-            other.append(_floats(run(images)))
-        except Exception as error:
-            raise OodbenchError(
-                f"the graph of {detector.name} does not run on {count} images ({_said(error)}): use the detector itself"
-            ) from error
-        if other[-1].shape != own[-1].shape:
-            raise OodbenchError(f"the graph of {detector.name} gives {other[-1].shape} scores for {count} images")
-    mine, found = np.concatenate(own), np.concatenate(other)
-    return float(np.abs(mine - found).max() / max(float(mine.std()), np.finfo(np.float64).tiny)), len(mine)
-
-
-def _floats(scores: Any) -> Floats:
-    return np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores, np.float64)
-
-
-def _said(error: BaseException) -> str:
-    """What is behind an error, in a line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    first = next(iter(str(error).splitlines()), "")
-    return printable(f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__)
+    return Exported(path, found)
 
 
 def _torch(graph: ScoreGraph, images: Tensor) -> tuple[bytes, Run]:

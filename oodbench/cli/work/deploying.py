@@ -1,5 +1,6 @@
 """`oodbench fit` and `oodbench export`: say what it costs, fit, write the detector's file, or its score as a graph."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from oodbench.running.deployment import Deployment, deployment
 from oodbench.running.request import choose_device
 from oodbench.scoring import detectorfile, exporting
 from oodbench.scoring.deployed import DeployedDetector
+from oodbench.scoring.graph_check import AGREES, REACHED, ROUNDING, Agreement
 from oodbench.statistics.conformal import needed
 from oodbench.suitefiles import settings
 
@@ -57,14 +59,26 @@ def export(detector: Path, output: Path, replace: bool, network: str | None, plu
     height, width = made.input.side
     click.echo(f"{made.detector.name} as a graph is in {output}, {output.stat().st_size / 1e6:.1f} MB")
     click.echo(f"  images float32 (N, 3, {height}, {width}) in [0, 1] to scores (N,), higher = more in-distribution")
-    click.echo(
-        f"  on {found.images} images that it was not traced with, scores differ from the detector's by at most "
-        f"{found.difference:.1g} of their standard deviation ({exporting.AGREES:g} is allowed)"
-    )
+    for line in _agreement(found.agreement):
+        click.echo(f"  {line}")
     for share in KEPT:
         if made.calibration is not None and len(made.calibration) >= needed(share):
             limit = made.threshold(share).value
             click.echo(f"  to keep {100 * share:g} % of ID images, call OOD what scores below {in_full(limit)}")
+
+
+def _agreement(found: Agreement) -> Iterator[str]:
+    """On what a graph was held against its detector, and how far that goes."""
+    moved = f", {found.moved} of them moved to where scores are higher" if found.moved else ""
+    yield (
+        f"on {found.images} made-up images{moved}, scores differ from the detector's by at most {found.share:.1g} of "
+        f"what is allowed: {AGREES:g} of a spread of {found.scale:.3g}, and {ROUNDING:.5f} of the score"
+    )
+    if found.reached is None:
+        yield "a detector's file holds no image, and this one no scores of ID images: try the graph on some of yours"
+    else:
+        reached = f"{found.reached or 'none'} of them would be kept where {100 * REACHED:g} % of ID images are"
+        yield f"{reached}; a detector's file holds no image: try the graph on ID images of yours"
 
 
 def refuse_to_overwrite(output: Path, replace: bool) -> None:

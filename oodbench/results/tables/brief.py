@@ -11,7 +11,7 @@ from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables import notes
 from oodbench.results.tables.comparable import OF_ID
 from oodbench.results.tables.conditions import trained_elsewhere
-from oodbench.results.tables.flags import Flagged, flagged
+from oodbench.results.tables.flags import Flagged, averaged, flagged, shown
 from oodbench.results.tables.layout import best_of, one_line
 from oodbench.results.tables.rows import Rows
 from oodbench.results.tables.smoothed import about_smoothed
@@ -58,7 +58,7 @@ def brief(
         scores, cells = measured[measured["metric"] != OF_ID], measured.drop_duplicates("cell")
         said += [_counts(measured, summary), *_metrics(metrics, summary), *_balls(scores)] if summary else []
         said += about_smoothed(scores) if summary else []
-        said += [*notes.upside_down(scores, rows.called), *about_flags(scores, rows.called)]
+        said += [*notes.upside_down(scores, rows.called), *_flags(scores, summary, rows.called)]
         said += about_failed(frame, rows.called)
         named = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]
         said += notes.missing(measured, named, rows.called)
@@ -87,6 +87,14 @@ def about_failed(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
         why = why if why.startswith(name) else f"{name}: {why}"
         found.append(f"Failed: {why}; the same run again tries it.")
     return found
+
+
+def _flags(scores: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+    """What is flagged of the figures that are shown; those of sets beside the means by the names of these."""
+    said = []
+    for name, part in shown(summary, scores):
+        said += about_flags(part, {cell: f"{line}, {name}" if name else line for cell, line in called.items()})
+    return [*said, *(averaged(summary) if said else [])]
 
 
 def about_flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:

@@ -115,7 +115,7 @@ def _blocks(
     rows: Rows, summary: Sequence[Entry], metrics: Sequence[str], measured: pd.DataFrame, view: View, width: int
 ) -> list[str]:
     """The table, or the tables that its metrics and tasks are spread over."""
-    flagged = flags.severities(flags.flagged(measured[measured["metric"] != OF_ID])) if len(measured) else {}
+    flagged = flags.sizes(summary, measured[measured["metric"] != OF_ID]) if len(measured) else {}
     columns = _columns(rows, summary, metrics, flagged)
     over = _over(summary, view)
     labels = [_labels(rows, over, width), *([_sets(rows, over)] if over else [])]
@@ -159,7 +159,7 @@ def _sets(rows: Rows, over: str) -> list[str]:
 
 
 def _columns(
-    rows: Rows, summary: Sequence[Entry], metrics: Sequence[str], flagged: Mapping[tuple[str, str], float]
+    rows: Rows, summary: Sequence[Entry], metrics: Sequence[str], flagged: Mapping[flags.Place, float]
 ) -> list[Column]:
     """One a task and metric; ID accuracy, which no task changes, has one of its own."""
     best = best_of(summary)
@@ -193,7 +193,7 @@ def _with_failures(column: Column, rows: Rows) -> Column:
 def _aligned(
     found: Sequence[Entry | None],
     best: Mapping[tuple[str, str, str, Hashable], str],
-    flagged: Mapping[tuple[str, str], float],
+    flagged: Mapping[flags.Place, float],
 ) -> list[str]:
     """The cells of a column: points under points, signs behind them."""
     texts, signs = [], []

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 
 from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.precision import PRECISIONS
-from oodbench.results.tables.summary import ASIDE, Entry
+from oodbench.results.tables.summary import ASIDE, MEAN, Entry, behind
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
 from oodbench.suitefiles import settings, suitefile
@@ -34,6 +34,10 @@ PRINTED_TIES = "look at --convention default, which takes the scores as they are
 
 NEXT = "; next: "
 """Between what was seen and what to run."""
+
+
+Place = tuple[str, str, str]
+"""What a figure rests on: a cell, a task, and an OOD set or a mean."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
     return worst
 
 
+def sizes(summary: Sequence[Entry], scores: pd.DataFrame) -> dict[Place, float]:
+    """By how much the figures of a table may be off, by what each rests on; arguments as `competing` has them."""
+    return {
+        (*place, ood): size for ood, found in _by_sets(summary, scores) for place, size in severities(found).items()
+    }
+
+
 def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
     """Entries as they are held against each other: a figure that is worse than it looks cannot be the best one.
 
@@ -103,13 +114,35 @@ def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
         summary: of a table.
         scores: the rows of a tidy frame that it was made of, those of accuracy left out.
     """
-    doubted = disqualified(flagged(scores))
+    doubted = {(*place, ood) for ood, found in _by_sets(summary, scores) for place in disqualified(found)}
     return [
         replace(entry, rivals=None)
-        if entry.metric != "accuracy" and any((cell, entry.task) in doubted for cell in entry.cells)
+        if entry.metric != "accuracy" and any((cell, *entry.place) in doubted for cell in entry.cells)
         else entry
         for entry in summary
     ]
+
+
+def _by_sets(summary: Sequence[Entry], scores: pd.DataFrame) -> Iterator[tuple[str, list[Flagged]]]:
+    """Each set or mean of a table, and what is flagged of the sets behind it: an attack may fail on one set alone."""
+    for ood in dict.fromkeys(entry.ood for entry in summary):
+        yield ood, flagged(scores[scores["ood"].isin(behind(scores, ood))])
+
+
+def averaged(summary: Sequence[Entry]) -> list[str]:
+    """That sizes are means, where a table has several sets and no mean of them."""
+    sets = {entry.ood for entry in summary if entry.ood}
+    alone = len(sets) > 1 and not any(ood.startswith(MEAN) for ood in sets)
+    return ["How far off figures may be is a mean over these OOD sets; each has the sign of its own."] if alone else []
+
+
+def shown(summary: Sequence[Entry], scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows that the figures of a table rest on, as one; and those of each set beside its means, by name."""
+    all_of_them = dict.fromkeys(entry.ood for entry in summary)
+    means_of = [ood for ood in all_of_them if ood.startswith(MEAN)]
+    main = {name for ood in means_of or all_of_them for name in behind(scores, ood)}
+    beside = [ood for ood in all_of_them if means_of and ood not in {*means_of, *main, ""}]
+    return [("", scores[scores["ood"].isin(main)]), *((ood, scores[scores["ood"] == ood]) for ood in beside)]
 
 
 def disqualified(found: Iterable[Flagged]) -> set[tuple[str, str]]:

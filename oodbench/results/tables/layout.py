@@ -152,8 +152,9 @@ def flat(frame: pd.DataFrame, view: View) -> pd.DataFrame:
         named = dict(zip(SUITE, cast(tuple[str, int, str], keys), strict=True))
         named |= {"convention": part["convention"].iloc[0]}
         measured = measured_rows(part)
-        flagged, stale = _flagged(measured), part.groupby("cell")["stale"].first()
-        for entry in ordered(measured, view):
+        stale, entries = part.groupby("cell")["stale"].first(), ordered(measured, view)
+        flagged = flags.sizes(entries, measured[measured["metric"] != OF_ID])
+        for entry in entries:
             about = {"n_seeds": len(entry.cells), "missing": " ".join(entry.missing), "failed": ""}
             about |= {"flag": flag_mark(entry, flagged), "off_by": off_by(entry, flagged)}
             about["stale"] = "; ".join(dict.fromkeys(stale[cell] for cell in entry.cells if stale[cell]))
@@ -198,8 +199,11 @@ def ordered(measured: pd.DataFrame, view: View) -> list[Entry]:
     Raises:
         OodbenchError: as `render`.
     """
-    doubted = flags.disqualified(flags.flagged(measured[measured["metric"] != OF_ID])) if view.sort else ()
-    return summarise(measured, view, doubted)
+    if not view.sort:
+        return summarise(measured, view)
+    sets = selected(measured, view.sets) if view.sets else list(measured["ood"].unique())
+    scores = measured[(measured["metric"] != OF_ID) & measured["ood"].isin(sets)]
+    return summarise(measured, view, flags.disqualified(flags.flagged(scores)))
 
 
 def failures_of(frame: pd.DataFrame, view: View) -> "list[tuple[str, pd.Series[Any]]]":
@@ -283,7 +287,7 @@ def _table(
     metrics = view.shown(frame)
     bounded = any(not isnan(entry.low) for entry in summary)
     best = best_of(summary)
-    flagged = _flagged(frame)
+    flagged = flags.sizes(summary, frame[frame["metric"] != OF_ID])
     rows: dict[tuple[str, str, str], dict[str, Entry]] = {}
     for entry in summary:
         rows.setdefault((entry.line, *entry.place), {})[entry.metric] = entry
@@ -315,11 +319,6 @@ def _table(
     return pd.DataFrame(table)
 
 
-def _flagged(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """By (cell, task), by how much its figures may be off, of a tidy frame of what was measured."""
-    return flags.severities(flags.flagged(frame[frame["metric"] != OF_ID]))
-
-
 def _sides(headings: Sequence[str]) -> list[str]:
     """Numbers to the right, words to the left."""
     return ["left" if name in ("detector", "task", "OOD set", "mean over") else "right" for name in headings]
@@ -339,15 +338,15 @@ def value_text(entry: Entry) -> str:
     return printed(entry.value) + (f" ± {printed(entry.sd)}" if len(entry.cells) > 1 else "")
 
 
-def flag_mark(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> str:
+def flag_mark(entry: Entry, flagged: Mapping[flags.Place, float]) -> str:
     """The sign of what is flagged behind a number, by its worst seed."""
     size = off_by(entry, flagged)
     return "" if isnan(size) else severity.mark(size)
 
 
-def off_by(entry: Entry, flagged: Mapping[tuple[str, str], float]) -> float:
+def off_by(entry: Entry, flagged: Mapping[flags.Place, float]) -> float:
     """The most that a number may be off by for what is flagged, by its worst seed; NaN where nothing is."""
-    found = [flagged[cell, entry.task] for cell in entry.cells if (cell, entry.task) in flagged]
+    found = [flagged[cell, *entry.place] for cell in entry.cells if (cell, *entry.place) in flagged]
     return max(found) if found and entry.metric != OF_ID and not isnan(entry.value) else nan
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from oodbench.metrics import AT_CLEAN
 from oodbench.results.tables.comparable import OF_ID, OTHER_CODE, OTHER_IMAGES
 from oodbench.results.tables.conditions import measured_on
-from oodbench.results.tables.flags import flagged
+from oodbench.results.tables.flags import averaged, flagged, shown
 from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, precision, tuned
 from oodbench.results.tables.smoothed import about_smoothed
 from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
@@ -32,7 +32,8 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
     notes += [*about_smoothed(scores), *about_attacked_id(scores)]
-    notes += _flags(scores, called)
+    said = _flags(shown(summary, scores), called)
+    notes += [*upside_down(scores, called), *said, *(averaged(summary) if said else [])]
     notes += missing(frame, summary, called)
     notes += [*about_stale(cells, called), *about_outdated(cells, summary, called)]
     notes += [*about_apart(summary), *about_repeated(cells, called)]
@@ -56,12 +57,19 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
     return notes + measured_on(frame, called)
 
 
-def _flags(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """A line for all that is flagged of one cell and task, the worst first, and what the signs in the table mean."""
-    cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
-    found = flagged(scores)
-    lines = [f"FLAG {_cell(cells[one.cell], called)}, {one.about}: {one.text}." for one in found]
-    return [*upside_down(scores, called), *lines, *([severity.MARKS] if found else [])]
+def _flags(parts: Sequence[tuple[str, pd.DataFrame]], called: Mapping[str, str]) -> list[str]:
+    """A line for all that is flagged of one cell and task, the worst first, and what the signs in the table mean.
+
+    Args:
+        parts: of `shown`.
+        called: what the line of each cell is called.
+    """
+    lines = []
+    for name, scores in parts:
+        cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
+        about = f", {name}" if name else ""
+        lines += [f"FLAG {_cell(cells[one.cell], called)}, {one.about}{about}: {one.text}." for one in flagged(scores)]
+    return [*lines, *([severity.MARKS] if lines else [])]
 
 
 def about_attacked_id(scores: pd.DataFrame) -> list[str]:

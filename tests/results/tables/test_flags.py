@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,22 @@ def test_each_flag_says_its_size_whether_to_believe_and_what_to_run(tmp_path, st
         f"--detector msp --out {tmp_path} --task linf-adaptive`"
     )
     assert severities([found]) == {("msp/seed1-abababababab", "linf"): 0.5}
+
+
+def test_of_some_sets_only_what_is_flagged_of_them_is_said(tmp_path, stored, oodbench):
+    """A set's AUROC of 0.08 had a flag of 0.09, which was the mean over others."""
+    sets = [("letters", [0.0, 1.0, 2.5, 9.5]), ("photo-patches", [0.0, 1.0, 2.5, 8.5])]
+    cell = flag(stored(tmp_path / "results", ood=sets), {"stuck": [1, 1, 0, 0]})
+    table = partial(oodbench, "table", tmp_path / "results", "--task", "linf", "--metric", "auroc")
+    size = "may be off by (points): msp linf"
+    assert f"{size} 25.00" in table()[1]
+    assert f"{size} 50.00" in table("--sets", "letters")[1]
+    assert "off by" not in table("--sets", "photo-patches")[1] and "‡" not in table("--sets", "photo-patches")[1]
+    code, each, _ = table("--by", "ood")
+    assert code == 0 and "a mean over these OOD sets" in " ".join(each.split())
+    frame = flat(tidy([cell], {}), View(by="ood", metrics=("auroc",)))
+    assert dict(zip(frame["ood"], frame["off_by"], strict=True))["letters"] == 0.5
+    assert dict(zip(frame["ood"], frame["flag"], strict=True))["photo-patches"] == ""
 
 
 def test_the_worst_comes_first_and_signs_are_graded(tmp_path, stored):

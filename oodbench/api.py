@@ -167,7 +167,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     asked = benchmarking.chosen(config.detectors, discover(config.plugin_files))
     tested = config.taken(config.id_images, "id_images", "id")
     named = _named(config.ood_images).items()
-    sets = [config.taken(images, f"ood_images {name!r}", name) for name, images in named]
+    sets = [config.taken(images, f"ood_images {name!r}", name, labelled=False) for name, images in named]
     seen = config.learned()
     require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
     tried = benchmarking.sample(tested, where)
@@ -210,7 +210,7 @@ def fit(config: FitConfig) -> DeployedDetector:
     if len(chosen) != 1:
         raise OodbenchError("one detector goes to work: name it, instead of 'all'")
     sets = {
-        name: config.taken(found, name, name)
+        name: config.taken(found, name, name, labelled=name != "outliers")
         for name in ("train", "heldout", "outliers", "calibrate", "images")
         if (found := getattr(config, name)) is not None
     }

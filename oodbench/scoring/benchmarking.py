@@ -224,7 +224,7 @@ def _called(detectors: Sequence[Detector]) -> list[str]:
     return names
 
 
-def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None) -> Given:
+def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None, labelled: bool = True) -> Given:
     """Images of one set, whatever holds them, with what is in them if somebody said; arguments as `handed` has them.
 
     Raises:
@@ -235,7 +235,7 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
             f"preprocessing is {preprocessing!r}: give a Preprocessing of oodbench.images.preprocessing, which says "
             "how image files become the network's input"
         )
-    found = handed(images, what, name, preprocessing)
+    found = handed(images, what, name, preprocessing, labelled)
     given = as_given(found.images, what, name, "mean= and std= say")
     if preprocessing and found.numbers:
         warnings.warn(

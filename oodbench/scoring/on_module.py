@@ -43,13 +43,13 @@ class OnModule(Wrapping):
         """Files that define detectors."""
         return [Path(plugin) for plugin in self.plugins]
 
-    def taken(self, images: Any, what: str, name: str) -> Given:
-        """Images of one set, whatever holds them; `what` names them in messages.
+    def taken(self, images: Any, what: str, name: str, labelled: bool = True) -> Given:
+        """Images of one set, whatever holds them; `what` names them in messages, and OOD images need no labels.
 
         Raises:
             OodbenchError: they are of another kind.
         """
-        return benchmarking.taken(images, what, name, self.preprocessing)
+        return benchmarking.taken(images, what, name, self.preprocessing, labelled)
 
     def learned(self) -> Learned:
         """What there is to learn from.
@@ -58,10 +58,11 @@ class OnModule(Wrapping):
             OodbenchError: images are of another kind.
         """
 
-        def there(images: Any, name: str) -> ImageSet | None:
-            return None if images is None else self.taken(images, name, name).images
+        def there(images: Any, name: str, labelled: bool = True) -> ImageSet | None:
+            return None if images is None else self.taken(images, name, name, labelled).images
 
-        return Learned(there(self.train, "train"), there(self.heldout, "heldout"), there(self.outliers, "outliers"))
+        outliers = there(self.outliers, "outliers", labelled=False)
+        return Learned(there(self.train, "train"), there(self.heldout, "heldout"), outliers)
 
     def of(self, network: nn.Module, tried: Tensor) -> Network:
         """The network, on the device of the images that it is tried on.

@@ -41,7 +41,9 @@ class Handed:
     numbers: bool = False
 
 
-def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | None = None) -> Handed:
+def handed(
+    images: Any, what: str, name: str, preprocessing: Preprocessing | None = None, labelled: bool = True
+) -> Handed:
     """Images of one set, whatever holds them.
 
     Args:
@@ -50,6 +52,8 @@ def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | Non
         what: they are called in messages.
         name: of the set.
         preprocessing: of image files and Pillow's images; None leaves them as they are, if all are of one size.
+        labelled: labels are of use. If they are not, as of OOD images, whatever else a Dataset or DataLoader gives
+            beside an image, such as a mask or a path, is left alone.
 
     Raises:
         OodbenchError: there are none, some cannot be read, they are of several sizes, or what stands where labels are
@@ -58,7 +62,7 @@ def handed(images: Any, what: str, name: str, preprocessing: Preprocessing | Non
     if isinstance(images, str | Path):
         return _files(Path(images), what, name, preprocessing)
     if isinstance(images, Dataset | DataLoader) or _are_pillows(images):
-        return _items(images, what, preprocessing)
+        return _items(images, what, preprocessing, labelled)
     if _is_pair(images):
         return _pair(images, what, name, preprocessing)
     if isinstance(images, ImageSet):
@@ -106,7 +110,7 @@ def _pair(images: tuple[Any, Any], what: str, name: str, preprocessing: Preproce
     return replace(first, labels=labels)
 
 
-def _items(items: Any, what: str, preprocessing: Preprocessing | None) -> Handed:
+def _items(items: Any, what: str, preprocessing: Preprocessing | None, labelled: bool) -> Handed:
     """What a Dataset or DataLoader gives, one after the other."""
     batched, giver = isinstance(items, DataLoader), f"{what}: the {type(items).__name__}"
     count = None if batched or not hasattr(items, "__len__") else len(items)
@@ -115,7 +119,8 @@ def _items(items: Any, what: str, preprocessing: Preprocessing | None) -> Handed
     images: list[Any] = []
     labels: list[int] = []
     for item in source:
-        image, label = _apart(item, giver, quiet=bool(images))
+        image, label = _apart(item, giver, quiet=bool(images) or not labelled)
+        label = label if labelled else None
         several = _several(image, giver) if batched else [image]
         labels += _labels(label, len(several), f"{giver}, from image {len(images)} on, gives labels that")
         images += [_pixels(one, len(images) + place, what, preprocessing) for place, one in enumerate(several)]

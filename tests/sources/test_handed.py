@@ -1,5 +1,7 @@
 """Images as people have them in their own code become the same pixels and labels, whatever holds them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,17 @@ def test_what_is_no_whole_number_is_refused_as_a_label_and_images_are_not_blamed
     for given in (items(labels), *(DataLoader(items(labels), batch_size=size) for size in (1, 4)), (IMAGES, labels)):
         with pytest.raises(OodbenchError, match=f"id_images: .*{told}"):
             handed(given, "id_images", "id")
+
+
+@pytest.mark.parametrize("beside", [IMAGES, [f"{number}.png" for number in range(6)], [None] * 6])
+def test_what_ood_images_have_beside_them_is_left_alone(beside):
+    given = items(beside)
+    named = Items([{"image": image, "mask": more} for image, more in zip(IMAGES, beside, strict=True)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for each in (given, named):
+            found = handed(each, "ood_images 'far'", "far", labelled=False)
+            assert found.labels is None and np.array_equal(np.asarray(found.images), IMAGES)
 
 
 def test_too_few_labels_and_a_second_image_are_no_labels():

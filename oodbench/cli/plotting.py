@@ -63,6 +63,8 @@ FORMS = ("svg", "pdf", "png")
 def plot(**asked: Any) -> None:
     """Draw a results folder as a figure: vector graphics with text as text.
 
+    Figures that a table would flag carry its signs, † and ‡; what is not drawn is named on stderr.
+
     Needs Matplotlib: pip install 'oodbench[plot]'. The table to it is `oodbench table RESULTS --format latex`.
     """
     from oodbench.cli.work import plotting

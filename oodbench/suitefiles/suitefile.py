@@ -30,6 +30,11 @@ def names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in files("oodbench.suites").iterdir() if entry.name.endswith(".toml"))
 
 
+def asked_for(name: str) -> str:
+    """What `--suite` takes for the suite of this name: somebody's own is called as its file is."""
+    return name if name in names() else f"{name}.toml"
+
+
 def load(name_or_path: str) -> Suite:
     """A shipped suite by name, or any suite by the path of its TOML file, to be run.
 

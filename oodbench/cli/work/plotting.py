@@ -1,6 +1,6 @@
 """`oodbench plot`: results as a figure, drawn and written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ from oodbench.registry import discover
 from oodbench.results.folder import find, only
 from oodbench.results.report import boards, plots
 from oodbench.results.report.model import Board
+from oodbench.results.report.undrawn import undrawn
 from oodbench.results.store import Cell
 
 
@@ -38,21 +39,33 @@ def plot(
     if not suite and len(names := sorted({str(cell.attributes()["suite"]) for cell in cells})) > 1:
         raise OodbenchError(f"the folder holds results on {', '.join(names)}: choose one with --suite")
     cells = _on(only(cells, "suite", (suite,) if suite else ()), images)
-    board = _board(boards(cells, data, discover(plugins)), kind, task)
-    drawn = plots.KINDS[kind](plots.in_order(board, detectors), task, metric)
+    found_boards = boards(cells, data, discover(plugins))
+    board = plots.in_order(_board(found_boards, kind, task), detectors)
+    drawn = plots.KINDS[kind](board, task, metric)
+    for line in _left_out(cells, found_boards, board, undrawn(board, kind, task, metric)):
+        click.echo(f"WARNING: not drawn: {line}", err=True)
     write_atomic(output, plots.written(drawn, form))
     click.echo(f"{output.resolve()}: {board.suite}, {board.extent}")
 
 
 def _board(found: Sequence[Board], kind: str, task: str) -> Board:
     """The first board, of a whole suite if something is, that knows the task; the first of all where none does."""
-    if kind == "bars":
-        others = [other.extent for other in found[1:]]
-        if others:
-            click.echo(f"WARNING: not drawn: {'; '.join(others)} (--images N chooses)", err=True)
-        return found[0]
     known = [board for board in found if any(task in (each.name, each.point) for each in board.tasks)]
-    return (known or found)[0]
+    return found[0] if kind == "bars" else (known or found)[0]
+
+
+def _left_out(cells: Sequence[Cell], found: Sequence[Board], board: Board, undrawn: Sequence[str]) -> Iterator[str]:
+    """A line for all that a figure does not show of what it was asked for: other boards, rows, detectors."""
+    others = [other.extent for other in found if other.extent != board.extent]
+    if others:
+        choice = len({int(cell.attributes()["images"]) for cell in cells}) > 1
+        yield f"{'; '.join(others)}{' (--images N chooses)' if choice else ''}"
+    yield from undrawn
+    troubled = [one for each in found for one in each.troubled]
+    yield from (f"{name}: {why}" for name, why in troubled)
+    known = {row.detector for each in found for row in each.rows} | {name.partition(" (")[0] for name, _ in troubled}
+    for name in sorted({str(cell.attributes()["detector"]) for cell in cells} - known):
+        yield f"{name}: no OOD image has a score yet"
 
 
 def _on(cells: Sequence[Cell], images: int | None) -> Sequence[Cell]:

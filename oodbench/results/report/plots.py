@@ -7,12 +7,14 @@ imported when a figure is asked for (`pip install 'oodbench[plot]'`).
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.results.report.model import Board, Panel, Row, Value
+from oodbench.results.report.model import Board, Panel, Row, Task, Value
+from oodbench.suitefiles import suitefile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +39,18 @@ SERIES: Mapping[str, tuple[str, str]] = {
 LEADING: Mapping[str, str] = {"auroc": "AUROC", "fpr95": "FPR@95"}
 """Metrics of which rows have means, and what they are called."""
 
+SIGNS: Mapping[str, str] = {
+    "": "",
+    "†": "flagged, and off by one point at most",
+    "‡": "flagged, and off by more or by nobody knows how much",
+}
+"""What is beside a figure and what it means, see `oodbench.statistics.severity`; the worst last."""
+
+HATCHED = "hatched: not to be believed, or known to be too good"
+
+LETTERS = 22
+"""About so many of the smallest print are an inch."""
+
 Draw = Callable[[Board, str, str], "Figure"]
 
 
@@ -60,15 +74,18 @@ def written(figure: Figure, form: str) -> bytes:
 
 def roc(board: Board, task: str, metric: str) -> Figure:
     """ROC curves under `task`, a panel for each OOD set: the share of ID kept over the share of OOD accepted."""
-    sets = _sets(board, task)
+    sets = sets_under(board, task)
     figure, panels = _grid(len(sets))
     for axes, ood in zip(panels, sets, strict=True):
         for number, (row, panel) in enumerate(_panels(board, task, ood)):
-            label = f"{row.name} ({panel.metrics[metric].text})" if metric in panel.metrics else row.name
-            axes.plot(panel.roc.accepted, panel.roc.kept, label=label, **_style(number))
+            sign = row.marks.get(task, "")
+            figures = f" ({panel.metrics[metric].text}{sign})" if metric in panel.metrics else _behind(sign)
+            axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{row.name}{figures}", **_style(number))
         axes.axhline(0.95, color="#999999", linewidth=0.5)
         axes.set(title=f"{ood}, {task}", xlabel="OOD accepted", ylabel="ID kept", xlim=(0, 1), ylim=(0, 1.005))
         axes.legend(loc="lower right", fontsize="x-small", frameon=False)
+    drawn = {row.name: row for ood in sets for row, _ in _panels(board, task, ood)}
+    _explain(figure, [row.marks.get(task, "") for row in drawn.values()])
     return figure
 
 
@@ -78,61 +95,79 @@ def hist(board: Board, task: str, metric: str) -> Figure:
     _require(found, board, task)
     figure, panels = _grid(len(found))
     for axes, (row, panel) in zip(panels, found, strict=True):
-        _histogram(axes, panel)
+        _histogram(axes, panel, row.marks.get(task, ""))
         axes.set(title=f"{row.name}: {panel.ood}, {task}", xlabel="score", yticks=[])
         axes.legend(fontsize="x-small", frameon=False)
+    _explain(figure, [row.marks.get(task, "") for row, _ in found])
     return figure
 
 
 def bars(board: Board, task: str, metric: str) -> Figure:
     """The mean of `metric` over the OOD sets by task, a bar for each row, with intervals where there are some.
 
-    A bar whose figure is not to be believed is hatched.
+    A figure that is flagged has its sign above the bar, and is hatched where it is not to be believed.
     """
-    view = next(iter(board.views))
-    tasks = [each for each in board.tasks if any(_mean(row, each.name, view, metric) for row in board.rows)]
-    if not tasks:
+    view = view_of(board)
+    tasks = [each.name for each in board.tasks if any(mean_of(row, each.name, view, metric) for row in board.rows)]
+    rows = [row for row in board.rows if any(mean_of(row, task, view, metric) for task in tasks)]
+    if not rows:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
-    figure, (axes,) = _grid(1, wide=max(1.0, len(tasks) * len(board.rows) / 10))
-    share = 0.8 / len(board.rows)
-    named: set[int] = set()  # a row is in the legend once, by the first of its bars
-    for number, row in enumerate(board.rows):
-        for place, each in enumerate(tasks):
-            if value := _mean(row, each.name, view, metric):
-                axes.bar(
-                    place + share * (number - (len(board.rows) - 1) / 2),
-                    100 * value.value,
-                    share,
-                    yerr=_whiskers(value),
-                    color=COLOURS[number % len(COLOURS)],
-                    hatch="////" if each.name in row.doubted else None,
-                    edgecolor="white",
-                    label=None if number in named else row.name,
-                    error_kw={"linewidth": 0.8},
-                )
-                named.add(number)
-    axes.set_xticks(range(len(tasks)), [each.name for each in tasks], rotation=20, ha="right")
+    figure, (axes,) = _grid(1, wide=max(1.0, len(tasks) * len(rows) / 10))
+    share = 0.8 / len(rows)
+    signs: list[str] = []
+    doubted = False
+    for number, row in enumerate(rows):
+        found = {task: value for task in tasks if (value := mean_of(row, task, view, metric))}
+        for order, (task, value) in enumerate(found.items()):
+            at, doubtful = tasks.index(task) + share * (number - (len(rows) - 1) / 2), task in row.doubted
+            axes.bar(
+                at,
+                100 * value.value,
+                share,
+                yerr=_whiskers(value),
+                color=COLOURS[number % len(COLOURS)],
+                hatch="////" if doubtful else None,
+                edgecolor="white",
+                label=None if order else _signed(row, found),  # a row is in the legend once
+                error_kw={"linewidth": 0.8},
+            )
+            _sign(axes, at, value, row.marks.get(task, ""))
+            signs.append(row.marks.get(task, ""))
+            doubted |= doubtful
+    axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
     axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{LEADING[metric]}, percent", ylim=(0, 100))
     axes.legend(fontsize="x-small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _explain(figure, signs, HATCHED if doubted else "")
     return figure
 
 
 def eps(board: Board, task: str, metric: str) -> Figure:
     """The mean of `metric` over the OOD sets against the radius of the attack `task`, a line for each row."""
-    points = sorted((each for each in board.tasks if each.point == task), key=lambda each: each.radius)
+    points = curve_points(board, task)
     if len(points) < 2:
         raise OodbenchError(
             f"there is no curve of {task!r} over radii: run it at several, as in "
-            f"`oodbench run --suite {board.suite} --detector msp --task {task} --eps 0,2,4,8`"
+            f"`oodbench run --suite {suitefile.asked_for(board.suite)} --detector msp --task {task} --eps 0,2,4,8`"
         )
-    view = next(iter(board.views))
+    view = view_of(board)
     figure, (axes,) = _grid(1)
+    signs: list[str] = []
     for number, row in enumerate(board.rows):
-        known = [(each.radius, value.value) for each in points if (value := _mean(row, each.name, view, metric))]
-        axes.plot([x for x, _ in known], [100 * y for _, y in known], marker="o", label=row.name, **_style(number))
+        known = [(each, value) for each in points if (value := mean_of(row, each.name, view, metric))]
+        if not known:
+            continue
+        heights = [100 * value.value for _, value in known]
+        label = _signed(row, [each.name for each, _ in known])
+        axes.plot([each.radius for each, _ in known], heights, marker="o", label=label, **_style(number))
+        for each, value in known:
+            _sign(axes, each.radius, value, row.marks.get(each.name, ""))
+            signs.append(row.marks.get(each.name, ""))
+    if not axes.lines:
+        raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
     axes.set(title=f"{board.suite}, mean over {view}", ylim=(0, 100))
     axes.set(xlabel="radius, of 255 levels", ylabel=f"{LEADING[metric]}, percent")
     axes.legend(fontsize="x-small", frameon=False)
+    _explain(figure, signs)
     return figure
 
 
@@ -159,7 +194,12 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": "-" if number < len(COLOURS) else "--"}
 
 
-def _sets(board: Board, task: str) -> list[str]:
+def sets_under(board: Board, task: str) -> list[str]:
+    """The OOD sets that some row has scores of under `task`.
+
+    Raises:
+        OodbenchError: none has.
+    """
     found = list(dict.fromkeys(panel.ood for row in board.rows for panel in row.panels if panel.task == task))
     _require(found, board, task)
     return found
@@ -174,7 +214,18 @@ def _panels(board: Board, task: str, ood: str) -> list[tuple[Row, Panel]]:
     return [(row, panel) for row in board.rows for panel in row.panels if (panel.task, panel.ood) == (task, ood)]
 
 
-def _mean(row: Row, task: str, view: str, metric: str) -> Value | None:
+def view_of(board: Board) -> str:
+    """What the means of a figure are over: the first view, which is the widest."""
+    return next(iter(board.views))
+
+
+def curve_points(board: Board, task: str) -> list[Task]:
+    """The tasks that are points of the curve of `task` over radii, by radius."""
+    return sorted((each for each in board.tasks if each.point == task), key=lambda each: each.radius)
+
+
+def mean_of(row: Row, task: str, view: str, metric: str) -> Value | None:
+    """The mean that a figure shows of a row, None where the row lacks one of the view's sets."""
     means = row.means.get(task, {}).get(view)
     return means.get(metric) if means else None
 
@@ -186,7 +237,34 @@ def _whiskers(value: Value) -> list[list[float]] | None:
     return [[100 * (value.value - value.low)], [100 * (value.high - value.value)]]
 
 
-def _histogram(axes: Axes, panel: Panel) -> None:
+def _behind(sign: str) -> str:
+    return f" {sign}" if sign else ""
+
+
+def _signed(row: Row, tasks: Iterable[str]) -> str:
+    """A row as the legend has it, with the sign of the worst that is flagged of its figures under `tasks`."""
+    return row.name + _behind(max((row.marks.get(task, "") for task in tasks), key=[*SIGNS].index, default=""))
+
+
+def _sign(axes: Axes, at: float, value: Value, sign: str) -> None:
+    """The sign of a figure, if it has one, above it and its interval."""
+    top = value.value if value.high is None else value.high
+    if sign:
+        axes.annotate(
+            sign, (at, min(100 * top, 97)), (0, 1), textcoords="offset points", ha="center", fontsize="x-small"
+        )
+
+
+def _explain(figure: Figure, signs: Iterable[str], more: str = "") -> None:
+    """A line below the panels that says what the signs in a figure mean; none where it has none."""
+    there = set(signs)
+    said = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if meaning and sign in there]
+    text = "; ".join([*said, *([more] if more else [])])
+    if text:
+        figure.supxlabel("\n".join(textwrap.wrap(text, int(LETTERS * figure.get_figwidth()))), fontsize="xx-small")
+
+
+def _histogram(axes: Axes, panel: Panel, sign: str) -> None:
     found = panel.histogram
     for name, (called, colour) in SERIES.items():
         if counts := found.counts.get(name):
@@ -194,5 +272,6 @@ def _histogram(axes: Axes, panel: Panel) -> None:
             edges = [found.low + width * place for place in range(len(counts) + 1)]
             share = [count / max(1, sum(counts)) for count in counts]
             label = f"{called}, {panel.task}" if name == "ood" and "clean" in found.counts else called
+            label += _behind(sign) if name == "ood" else ""
             axes.stairs(share, edges, fill=name != "clean", alpha=0.6, color=colour, label=label)
     axes.axvline(panel.threshold, color="black", linewidth=0.8)

@@ -175,9 +175,7 @@ def next_run(rows: pd.DataFrame) -> str:
         return ""
     task = str(row.get("named", row["task"]))
     attack, options = _harder(task, constants)
-    suite = str(row["suite"])
-    suite += "" if suite in suitefile.names() else ".toml"  # somebody's own is called as its file is
-    command = ["oodbench", "run", "--suite", suite, "--detector", str(row["detector"])]
+    command = ["oodbench", "run", "--suite", suitefile.asked_for(str(row["suite"])), "--detector", str(row["detector"])]
     command += ["--plugin", _from_here(str(row["plugin"]))] if row.get("plugin") else []
     command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
     if row.get("pretrained"):

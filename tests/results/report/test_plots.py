@@ -4,6 +4,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.report import boards, plots
+from oodbench.results.report.undrawn import undrawn
 
 pytest.importorskip("matplotlib")
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -38,7 +39,7 @@ def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(boar
 def test_every_row_is_in_the_legend_once_also_one_that_lacks_the_first_task(made, data):
     (board,) = boards([made("able", tasks=("clean",), keep=False), made("baker", tasks=("linf",), keep=False)], data)
     (axes,) = plots.bars(board, "", "auroc").axes
-    assert sorted(text.get_text() for text in axes.get_legend().get_texts()) == ["able", "baker"]
+    assert sorted(text.get_text().split()[0] for text in axes.get_legend().get_texts()) == ["able", "baker"]
 
 
 def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
@@ -47,7 +48,7 @@ def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
     line = panels[0].lines[0]
     assert {(line.get_xdata()[end], line.get_ydata()[end]) for end in (0, -1)} == {(0, 0), (1, 1)}
     value = next(panel for panel in board.rows[0].panels if (panel.task, panel.ood) == ("linf", "cats"))
-    assert line.get_label() == f"able ({value.metrics['auroc'].text})"
+    assert line.get_label() == f"able ({value.metrics['auroc'].text}{board.rows[0].marks['linf']})"
 
 
 def test_a_histogram_counts_every_image(board):
@@ -55,7 +56,7 @@ def test_a_histogram_counts_every_image(board):
     assert len(panels) == 2 * 3
     for patch in panels[0].patches:
         assert patch.get_data().values.sum() == pytest.approx(1)
-    assert {patch.get_label() for patch in panels[0].patches} == {"ID", "OOD as they are", "OOD, linf"}
+    assert {patch.get_label() for patch in panels[0].patches} == {"ID", "OOD as they are", "OOD, linf ‡"}
 
 
 def test_a_curve_goes_over_the_radii_in_their_order(board):
@@ -63,6 +64,78 @@ def test_a_curve_goes_over_the_radii_in_their_order(board):
     line = axes.lines[0]
     assert list(line.get_xdata()) == [0, 8, 16]
     assert list(line.get_ydata()) == [mean(board, "able", task) for task in ("linf-eps0", "linf", "linf-eps16")]
+
+
+def captions(figure):
+    return [] if figure._supxlabel is None else [" ".join(figure._supxlabel.get_text().split())]
+
+
+def test_flagged_figures_are_signed_in_every_legend_and_the_signs_explained(board):
+    sign = {row.detector: row.marks.get("linf", "") for row in board.rows}
+    assert sign["able"] == "‡"
+    explained = "‡ flagged, and off by more or by nobody knows how much"
+    for kind in ("roc", "hist", "eps", "bars"):
+        figure = plots.KINDS[kind](board, "linf", "auroc")
+        (caption,) = captions(figure)
+        assert explained in caption
+        assert ("hatched: not to be believed" in caption) == (kind == "bars")
+        legends = [axes.get_legend().get_texts() for axes in figure.axes]
+        texts = [text.get_text() for legend in legends for text in legend if "‡" in text.get_text()]
+        assert texts, kind
+    assert captions(plots.roc(board, "clean", "auroc")) == []
+    (axes,) = plots.bars(board, "", "auroc").axes
+    signed = sorted(text.get_text() for text in axes.texts)
+    assert signed == sorted(
+        row.marks[each.name] for row in board.rows for each in board.tasks if each.name in row.marks
+    )
+
+
+def test_rows_that_lack_what_a_figure_draws_are_named(made, data):
+    cells = [made("able", tasks=CURVE, keep=False), made("baker", tasks=CURVE, sets=("cats",), keep=False)]
+    (board,) = boards([*cells, made("charlie", tasks=("clean",), keep=False)], data)
+    lacks = "no scores of dogs, noise"
+    assert undrawn(board, "bars", "clean", "auroc") == [
+        f"baker under clean, linf, linf-eps0, linf-eps16: {lacks}, so it has no mean over all sets",
+        "charlie under linf, linf-eps0, linf-eps16: no scores, so it has no mean over all sets",
+    ]
+    assert undrawn(board, "roc", "clean", "auroc") == undrawn(board, "hist", "clean", "auroc")
+    assert undrawn(board, "roc", "clean", "auroc") == [f"baker under clean: {lacks}"]
+    assert undrawn(board, "eps", "linf", "auroc") == [
+        f"baker under linf-eps0, linf, linf-eps16: {lacks}, so it has no mean over all sets",
+        "charlie under linf-eps0, linf, linf-eps16: no scores, so it has no mean over all sets",
+    ]
+    for kind in ("bars", "eps"):
+        (axes,) = plots.KINDS[kind](board, "linf", "auroc").axes
+        named = {text.get_text().split()[0] for text in axes.get_legend().get_texts()}
+        assert named == ({"able", "charlie"} if kind == "bars" else {"able"})
+
+
+def test_the_command_names_what_is_not_drawn(oodbench, stored, tmp_path):
+    means = '{"all": ["letters", "noise"]}'
+    both = [("letters", (0.0, 1.0)), ("noise", (0.0, 1.0))]
+    stored(tmp_path / "results", task="clean", ood=both, means=means)
+    stored(tmp_path / "results", "energy", task="clean", means=means)
+    stored(tmp_path / "results", "odin", task="clean", ood=(), failed="too few images", means=means)
+    stored(tmp_path / "results", "vim", task="clean", ood=(), means=means)
+    stored(tmp_path / "results", "knn", task="clean", ood=both, means=means, suite_fingerprint="e" * 64)
+    code, _, err = oodbench("plot", tmp_path / "results", "-o", tmp_path / "a.svg")
+    assert code == 0, err
+    assert err.splitlines() == [
+        "WARNING: not drawn: version 2, fingerprint ffffffff",
+        "WARNING: not drawn: odin (seed 1): failed: too few images",
+        "WARNING: not drawn: vim: no OOD image has a score yet",
+    ]
+    for kind in ("bars", "roc"):
+        chosen = ("--detector", "msp", "--detector", "energy", "--kind", kind)
+        code, _, err = oodbench("plot", tmp_path / "results", *chosen, "-o", tmp_path / "a.svg")
+        assert (code, err.count("\n")) == (0, 1)
+        assert "WARNING: not drawn: energy under clean: no scores of noise" in err
+
+
+def test_the_run_that_a_curve_needs_names_the_file_of_ones_own_suite(made, data):
+    (board,) = boards([made("able", keep=False)], data)
+    with pytest.raises(OodbenchError, match="oodbench run --suite toys.toml --detector msp --task linf --eps"):
+        plots.eps(board, "linf", "auroc")
 
 
 def test_detectors_stand_in_the_order_that_was_asked_for(board):
@@ -86,7 +159,7 @@ def test_a_file_is_the_same_bytes_each_time(board, form, begins):
 
 def test_the_command_draws_and_asks_where_there_is_a_choice(oodbench, stored, tmp_path):
     for detector in ("msp", "atom"):
-        stored(tmp_path / "results", detector=detector, task="clean")
+        stored(tmp_path / "results", detector=detector, task="clean", ood=[("letters", (0.0, 1.0, 2.5, 9.5))])
     code, _, err = oodbench("plot", tmp_path / "results", "--detector", "atom", "-o", tmp_path / "a.svg")
     assert code == 0, err
     assert ">atom<" in (tmp_path / "a.svg").read_text()

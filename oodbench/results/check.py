@@ -102,7 +102,7 @@ def check(
     for convention, rows in reference.groupby("convention", sort=False):
         ours = str(convention) in CONVENTIONS
         frame = tables.tidy(cells, detectors, str(convention) if ours else "default")
-        measured = _Named(figures(frame, rows["ood"]), doubted(frame))
+        measured = _Named(figures(frame, rows["ood"]), frame[frame["metric"] != tables.FAILURE])
         for _, row in rows.iterrows():
             found = measured.like(row)
             found = found if found.empty else today.among(found)
@@ -123,13 +123,6 @@ def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The worst first."""
     order = list(Status)
     return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
-
-
-def doubted(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """How far off the figures of a tidy frame may be that cannot be called better, by (cell, task)."""
-    found = flags.flagged(frame[(frame["ood"] != "") & (frame["metric"] != tables.FAILURE)])
-    places = flags.disqualified(found)
-    return {place: off_by for place, off_by in flags.severities(found).items() if place in places}
 
 
 def _failures(cells: Sequence[Cell]) -> list[Verdict]:
@@ -202,13 +195,13 @@ class _Named:
 
     Attributes:
         frame: from `figures`.
-        doubted: by (cell, task), how far off figures may be that are not to be believed, or known to be too good.
+        tidy: what `frame` was made of.
         sets: OOD sets and means in it.
     """
 
-    def __init__(self, frame: pd.DataFrame, doubted: Mapping[tuple[str, str], float]) -> None:
+    def __init__(self, frame: pd.DataFrame, tidy: pd.DataFrame) -> None:
         self.frame = frame
-        self.doubted = doubted
+        self.tidy = tidy
         self.sets = list(frame["ood"].unique())
         self._rows: dict[tuple[Any, ...], list[int]] = {}
         for number, named in enumerate(frame[list(IDENTITY)].itertuples(index=False, name=None)):
@@ -219,6 +212,13 @@ class _Named:
     def like(self, row: pd.Series[Any], **other: str) -> pd.DataFrame:
         """What has the name of a reference row, but for what is `other`; a seed that it does not say may be any."""
         return self.frame.iloc[self._rows.get(_identity(row, **other), [])]
+
+    def off_by(self, figure: pd.Series[Any]) -> float | None:
+        """How far off a figure may be that is not to be believed, or known to be too good; None for any other."""
+        cell = self.tidy[(self.tidy["cell"] == figure["cell"]) & (self.tidy["ood"] != "")]
+        found = flags.flagged(cell[cell["ood"].isin(behind(cell, figure["ood"]))])
+        place = (figure["cell"], figure["task"])
+        return flags.severities(found)[place] if place in flags.disqualified(found) else None
 
 
 def _identity(row: Mapping[str, Any] | pd.Series[Any], **other: str) -> tuple[Any, ...]:
@@ -252,7 +252,7 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verd
     if beyond <= SLACK:
         return Verdict(name_of(row), Status.PASS, row["value"], value, 0.0, range_of)
     worse = (value > high) == lower_is_better(row["metric"])
-    off_by = None if worse else measured.doubted.get((one["cell"], one["task"]))
+    off_by = None if worse else measured.off_by(one)
     if off_by is not None:
         range_of += f", better, and flagged: it may be off by {100 * off_by:.0f} points (`oodbench table --long`)"
     status = Status.FAIL if worse or row["sides"] == "both" or off_by is not None else Status.BETTER

@@ -99,6 +99,16 @@ def test_a_figure_that_is_flagged_is_not_better(oodbench, measured, known, tmp_p
     assert code == 0 and "1 task of a detector is flagged as not to be believed" in err
 
 
+def test_figures_are_doubted_on_the_sets_that_are_flagged(stored, tmp_path):
+    scores = [0.0, 1.0, 9.5, 9.5]
+    cell = stored(tmp_path, ood=[("a", scores), ("b", scores)], checkpoint="nets/plain.safetensors")
+    extras = {"stuck": np.array([1.0, 1.0, 0.0, 0.0])}
+    cell.add(replace(cell.group("linf", "a"), extras=extras), cell.attributes())
+    rows = updated(None, tidy([cell], {})).query("metric == 'fpr95'")
+    found = check([cell], rows.assign(value=0.7, tolerance=0.1, sides=""), {})
+    assert {one.name.split()[-2]: one.status for one in found} == {"a": Status.FAIL, "b": Status.BETTER}
+
+
 def test_an_interval_counts_where_there_is_no_tolerance(measured, known):
     nothing = float("nan")
     assert verdict([measured], known, tolerance=nothing, low=0.45, high=0.6).status is Status.PASS

@@ -15,7 +15,7 @@ from oodbench.basics.words import printable
 from oodbench.registry import discover
 from oodbench.results import reference, tables
 from oodbench.results.bundling import bundled
-from oodbench.results.check import Status, Verdict, doubted, ordered
+from oodbench.results.check import Status, Verdict, ordered
 from oodbench.results.check import check as compare
 from oodbench.results.folder import find
 from oodbench.results.store import Cell
@@ -126,8 +126,9 @@ def _of_today(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
             "file by --plugin"
         )
     found = frame[~other & (frame["task"].isin(tasks) if tasks else True)]
-    if flagged := doubted(found):
-        said = "1 task of a detector is" if len(flagged) == 1 else f"{len(flagged)} tasks of detectors are"
+    scores = found[(found["ood"] != "") & (found["metric"] != tables.FAILURE)]
+    if doubted := tables.disqualified(tables.flagged(scores)):
+        said = "1 task of a detector is" if len(doubted) == 1 else f"{len(doubted)} tasks of detectors are"
         _warn(
             f"{said} flagged as not to be believed, or as too good by more than a point; the "
             "reference takes them as they are, and `oodbench table --long` says which and why"

@@ -215,6 +215,20 @@ function rocCurves(panel, clean, width) {
   });
 }
 
+const LETTER = 7; // pixels of a digit of an axis
+
+/** The ticks of an axis from low to high on so many pixels: as many as have room for labels that tell them apart. */
+function scoreTicks(low, high, width) {
+  const exponents = Math.max(Math.abs(low), Math.abs(high)) < 1e-4 ? "~e" : undefined;
+  for (let count = Math.max(2, Math.floor(width / 80)); ; count -= 1) {
+    const ticks = d3.ticks(low, high, count);
+    const tickFormat = d3.tickFormat(low, high, count, exponents);
+    const longest = d3.max(ticks, (tick) => tickFormat(tick).length) ?? 0;
+    const fits = ticks.length * (LETTER * longest + 10) <= width;
+    if (fits || !d3.ticks(low, high, count - 1).length) return { ticks, tickFormat, longest };
+  }
+}
+
 /** Scores of ID images, of OOD images as they are and of those under the task, one below the other, each to its own height. */
 function scoreHistograms(panel, width) {
   const { low, high, counts } = panel.histogram;
@@ -226,16 +240,18 @@ function scoreHistograms(panel, width) {
     const highest = d3.max(counts[kind]);
     return counts[kind].map((count, number) => ({ kind, x1: low + number * step, x2: low + (number + 1) * step, height: count / highest }));
   });
+  const { ticks, tickFormat, longest } = scoreTicks(low, high, width - 40);
+  const margin = Math.max(20, (LETTER * longest) / 2); // half a label of the axis: the outermost ones stand at its ends
   return Plot.plot({
     width,
     height: 66 * shown.length + 52,
-    marginLeft: 20, // half a label of the axis: the outermost ones stand at its ends
-    marginRight: 20,
+    marginLeft: margin,
+    marginRight: margin,
     marginTop: 8,
     marginBottom: 44,
     style: FONT,
     ariaLabel: `Scores against ${panel.ood} under ${panel.task}: ${shown.map((kind) => kinds[kind]).join(", ")}`,
-    x: { label: "score: the higher, the more like ID", labelAnchor: "center", labelArrow: "none", ticks: Math.max(2, Math.floor(width / 80)), tickSize: 0 },
+    x: { label: "score: the higher, the more like ID", labelAnchor: "center", labelArrow: "none", ticks, tickFormat, tickSize: 0 },
     y: { axis: null, insetTop: 16 },
     fy: { domain: shown, axis: null, padding: 0.14 },
     marks: [

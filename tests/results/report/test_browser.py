@@ -5,6 +5,7 @@ OODBENCH_BROWSER=required.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -311,3 +312,36 @@ def test_a_suite_that_was_attacked_on_fewer_images_opens_with_that(chromium, mad
         browser.find_element(By.CSS_SELECTOR, ".elsewhere button").click()
         assert browser.find_element(By.CSS_SELECTOR, "h1 small").text == "version 1, 30 images of each OOD set"
         assert browser.current_url.endswith("#results=2")
+
+
+SCORES = {
+    "tiny": lambda scores: np.exp(scores - 30),
+    "near": lambda scores: -6.90675478 + 1e-8 * scores,
+    "high": lambda scores: 1 - 1e-9 * np.exp(-scores),
+}
+"""Scores that differ where six digits end."""
+
+
+def test_thresholds_and_axes_of_scores_that_differ_in_their_last_digits_can_be_read(chromium, made, data, tmp_path):
+    cells = [made(name, tasks=("clean",)) for name in SCORES]
+    for cell, change in zip(cells, SCORES.values(), strict=True):
+        for group in cell.read():
+            cell.add(replace(group, scores=change(group.scores)), cell.attributes())
+    (board,) = found = boards(cells, data)
+    path = tmp_path / "report.html"
+    path.write_bytes(render(found))
+    with shown(chromium, path) as browser:
+        shows = browser.find_elements(By.CSS_SELECTOR, "#points tbody tr")
+        texts = {row.find_element(By.TAG_NAME, "th").text: row.find_element(By.TAG_NAME, "td").text for row in shows}
+        assert {name: float(text) for name, text in texts.items()} == {
+            row.name: row.operating[0].threshold for row in board.rows
+        }
+        draw_everything(browser)
+        charts = browser.find_elements(By.CSS_SELECTOR, "svg[aria-label^='Scores against']")
+        assert len(charts) == 9
+        for chart in charts:
+            labels = chart.find_elements(By.CSS_SELECTOR, "g[aria-label='x-axis tick label'] text")
+            spans = [(one.rect["x"], one.rect["x"] + one.rect["width"]) for one in labels]
+            assert len({one.text for one in labels}) == len(labels) >= 1
+            assert all(before[1] < after[0] for before, after in pairwise(spans))
+            assert chart.rect["x"] <= spans[0][0] and spans[-1][1] <= chart.rect["x"] + chart.rect["width"]

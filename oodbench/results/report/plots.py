@@ -42,7 +42,7 @@ LEADING: Mapping[str, str] = {"auroc": "AUROC", "fpr95": "FPR@95"}
 SIGNS: Mapping[str, str] = {
     "": "",
     "†": "flagged, and off by one point at most",
-    "‡": "flagged, and off by more or by nobody knows how much",
+    "‡": "flagged, and off by more than one point or by nobody knows how much",
 }
 """What is beside a figure and what it means, see `oodbench.statistics.severity`; the worst last."""
 
@@ -131,7 +131,7 @@ def bars(board: Board, task: str, metric: str) -> Figure:
                 label=None if order else _signed(row, found),  # a row is in the legend once
                 error_kw={"linewidth": 0.8},
             )
-            _sign(axes, at, value, row.marks.get(task, ""))
+            _sign(axes, at, value.value if value.high is None else value.high, row.marks.get(task, ""))
             signs.append(row.marks.get(task, ""))
             doubted |= doubtful
     axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
@@ -160,7 +160,7 @@ def eps(board: Board, task: str, metric: str) -> Figure:
         label = _signed(row, [each.name for each, _ in known])
         axes.plot([each.radius for each, _ in known], heights, marker="o", label=label, **_style(number))
         for each, value in known:
-            _sign(axes, each.radius, value, row.marks.get(each.name, ""))
+            _sign(axes, each.radius, value.value + 0.02, row.marks.get(each.name, ""))
             signs.append(row.marks.get(each.name, ""))
     if not axes.lines:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
@@ -246,13 +246,11 @@ def _signed(row: Row, tasks: Iterable[str]) -> str:
     return row.name + _behind(max((row.marks.get(task, "") for task in tasks), key=[*SIGNS].index, default=""))
 
 
-def _sign(axes: Axes, at: float, value: Value, sign: str) -> None:
-    """The sign of a figure, if it has one, above it and its interval."""
-    top = value.value if value.high is None else value.high
+def _sign(axes: Axes, at: float, height: float, sign: str) -> None:
+    """The sign of a figure, if it has one, above what is drawn of it up to `height`, a fraction."""
     if sign:
-        axes.annotate(
-            sign, (at, min(100 * top, 97)), (0, 1), textcoords="offset points", ha="center", fontsize="x-small"
-        )
+        place = at, min(100 * height, 94)  # inside the axes
+        axes.annotate(sign, place, (0, 1), textcoords="offset points", ha="center", fontsize="x-small")
 
 
 def _explain(figure: Figure, signs: Iterable[str], more: str = "") -> None:

@@ -73,7 +73,7 @@ def captions(figure):
 def test_flagged_figures_are_signed_in_every_legend_and_the_signs_explained(board):
     sign = {row.detector: row.marks.get("linf", "") for row in board.rows}
     assert sign["able"] == "‡"
-    explained = "‡ flagged, and off by more or by nobody knows how much"
+    explained = "‡ flagged, and off by more than one point or by nobody knows how much"
     for kind in ("roc", "hist", "eps", "bars"):
         figure = plots.KINDS[kind](board, "linf", "auroc")
         (caption,) = captions(figure)

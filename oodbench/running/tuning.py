@@ -1,5 +1,6 @@
 """Choosing a parameter by training and scoring once for each value, on images that are not the test's."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,6 +175,6 @@ def advice(detector: str, name: str, trials: Sequence[Trial]) -> str:
             f"No value can be recommended: each comes {why}. Mend what the flags name, or attack harder: --set changes "
             "the constants of a task."
         )
-    line = f"{name} = {chosen.value}"
+    line = f"{name} = {json.dumps(chosen.value)}"  # which TOML writes alike: numbers, texts, true and false
     aside = f", {name} = {', '.join(doubted)} aside, which comes {why}" if doubted else ""
     return f"The lowest mean is that of {line}{aside}; for the suite's file:\n\n[detectors.{detector}]\n{line}"

@@ -37,6 +37,8 @@ def test_a_figure_that_is_off_by_little_is_marked_and_counts():
     assert best(trials) is trials[1]
     assert lines(trials)[-1] == ["2", "30.00", "30.00†", "30.00†"]
     assert advice("toy", "k", trials) == f"The lowest mean is that of k = 2; for the suite's file:\n\n{ASKED}2"
+    for value, written in (("fast", '"fast"'), (True, "true")):
+        assert advice("toy", "k", [Trial(value, {"clean": 0.3})]).endswith(f"{ASKED}{written}")
 
 
 def test_where_no_value_can_be_believed_none_is_recommended():

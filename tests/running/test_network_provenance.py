@@ -126,6 +126,7 @@ def test_a_checkpoint_is_doubted_and_ones_own_is_not(oodbench, tmp_path):
     (cell,) = cells(Path("again"))
     assert cell.attributes()["trained_on"] == network_provenance.trained_on(network) != ""
     assert json.loads(str(cell.attributes()["tuned"]))["perhaps_seen"] == []
+    assert cell.attributes()["objective"] == PLAIN.identity
 
 
 def _loaded(file):

@@ -75,7 +75,7 @@ def lines(results: Path) -> list[Line]:
             means = rows.groupby("metric")["value"].mean()
             figures[task] = float(means["fpr95"]), float(means["auroc"])
             off = max(size.get((str(cell), task), 0.0) for cell in rows["cell"].unique())
-            if off >= POINT:
+            if off > POINT:
                 doubted[task] = off
         accuracy = own[own["metric"] == "accuracy"]["value"]
         found.append(Line(str(detector), float(accuracy.iloc[0]), figures, doubted))
@@ -84,7 +84,7 @@ def lines(results: Path) -> list[Line]:
 
 
 def table(shown: Sequence[Line]) -> str:
-    """Markdown: FPR@95 / AUROC in percent; what a flag may move by a point or more has a mark."""
+    """Markdown: FPR@95 / AUROC in percent; what a flag may move by more than a point has a mark."""
     rows = [[line.detector, f"{100 * line.accuracy:.2f}", *(_figure(line, task) for task in TASKS)] for line in shown]
     return tabulate(rows, ["detector", "accuracy", *TASKS.values()], "github", disable_numparse=True)
 

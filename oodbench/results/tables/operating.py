@@ -91,8 +91,8 @@ def operating_points(
         ood_accepted, n_ood: share of the OOD set that is accepted.
         prevalence, alarms, false_alarms: of 1,000 images of which this share is OOD, so many are rejected in
             expectation, and so many of these are ID.
-        flag, off_by: the sign that tables have behind the figures of the task, and the most that these may be off by,
-            a fraction, 1 where nobody knows; "" and NaN where nothing is flagged.
+        flag, off_by: the sign that tables have behind the figures of the task on this set, and the most that these may
+            be off by, a fraction, 1 where nobody knows; "" and NaN where nothing is flagged.
         stale, failed: of the cell, as in `oodbench.results.tables.frame.load_results`.
         left_out: why there is no threshold, or nothing that it is held against; "" where there is.
 
@@ -127,9 +127,11 @@ def operating_points(
 
 
 def _flagged(frame: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the signs that a table has, and how far off the figures of each task may be."""
-    effects = severities(flagged(measured[~measured["metric"].isin([OF_ID, FAILURE])]))
-    sizes = [effects.get(place) for place in zip(frame["cell"], frame["task"], strict=True)]
+    """The frame with the signs that a table has, and how far off the figures of each task and OOD set may be."""
+    effects: dict[tuple[str, str, str], float] = {}
+    for ood, scores in measured[~measured["metric"].isin([OF_ID, FAILURE])].groupby("ood", sort=False):
+        effects |= {(*place, str(ood)): size for place, size in severities(flagged(scores)).items()}
+    sizes = [effects.get(place) for place in zip(frame["cell"], frame["task"], frame["ood"], strict=True)]
     signs = ["" if size is None else severity.mark(size) for size in sizes]
     return frame.assign(flag=pd.Series(signs, frame.index, dtype=object), off_by=np.array(sizes, np.float64))
 

@@ -13,8 +13,8 @@ from oodbench.results.tables.operating import NO_OOD
 from oodbench.results.tables.summary import Entry, View, summarise
 
 SIGNS = (
-    "Signs and points are of the task's AUROC and FPR@95; what a threshold delivers there rests on the same scores. "
-    "`oodbench table --long` says what is behind each."
+    "Signs are of the AUROC and FPR@95 on the set, points of their means over all sets; what a threshold delivers "
+    "there rests on the same scores. `oodbench table --long` says what is behind each."
 )
 """What a sign behind an operating point means."""
 

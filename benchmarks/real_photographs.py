@@ -33,7 +33,7 @@ TASKS: Mapping[str, str] = {
 SORTED_BY = ("linf-adaptive", "auroc")
 
 POINT = 0.01
-"""From here on a flag is marked: the most that the mean may be off by, a fraction."""
+"""Beyond this a flag is marked: the most that the mean may be off by, a fraction."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Line:
         detector: its name.
         accuracy: ID accuracy of its network, a fraction.
         figures: (FPR@95, AUROC) by task, fractions; tasks that were not measured are not there.
-        doubted: the most that the figures of a task may be off by, where that is a point or more.
+        doubted: the most that the figures of a task may be off by, where that is more than a point.
     """
 
     detector: str

@@ -23,6 +23,7 @@ from oodbench.running.config import RunConfig
 from oodbench.running.deployment import deployment
 from oodbench.running.request import choose_device
 from oodbench.scoring import exporting
+from oodbench.scoring.graph_check import Agreement
 from oodbench.statistics.conformal import discoveries
 
 LETTERS = builtin.make("letters").first(70)
@@ -79,7 +80,8 @@ def test_fit_writes_a_file_that_scores_by_itself(oodbench, tmp_path):
 
 
 def test_export_prints_thresholds_in_full_since_a_graph_holds_none(oodbench, detector, monkeypatch):
-    monkeypatch.setattr(exporting, "export", lambda made, output: output.touch() or exporting.Exported(output, 0.0, 5))
+    agreed = Agreement(share=0.0, off=0.0, score=1.0, scale=1.0, images=24, moved=6, reached=20)
+    monkeypatch.setattr(exporting, "export", lambda made, output: output.touch() or exporting.Exported(output, agreed))
     code, out, err = oodbench("export", "energy.ood", "-o", "energy.pt2")
     assert code == 0, err
     limits = re.findall("keep (.*) % of ID images, call OOD what scores below (.*)$", out, re.MULTILINE)

@@ -38,14 +38,14 @@ function kindOf(delta, metric, doubted) {
 }
 
 /** Whether a figure here or there is too good, or not to be believed. */
-const eitherDoubted = (row, other, task) => row.doubted.includes(task) || other.doubted.includes(task);
+const eitherDoubted = (row, other, task, view) => [row, other].some((one) => doubts(one, task, view));
 
 function againstCounts(board, state) {
   const found = { same: 0, chance: 0, better: 0, worse: 0, flagged: 0 };
   const here = new Map(board.rows.map((row) => [row.name, row]));
   for (const row of board.against.rows) {
     for (const [task, views] of Object.entries(row.deltas)) {
-      const doubted = eitherDoubted(here.get(row.name), row, task);
+      const doubted = eitherDoubted(here.get(row.name), row, task, state.view);
       for (const metric of LEADING) if (views[state.view]) found[kindOf(views[state.view][metric], metric, doubted).counts] += 1;
     }
   }
@@ -80,9 +80,9 @@ function againstTable(board, state) {
 }
 
 /** A figure with the sign of what it is flagged of. */
-function markedCell(value, row, task, classes) {
-  const mark = row.marks[task];
-  const why = row.flags[task]?.map((flag) => flag.text).join("; ") ?? "its curve over radii is flagged";
+function markedCell(value, row, task, view, classes) {
+  const mark = markOf(row, task, view);
+  const why = `Over all OOD sets: ${whyMarked(row, task)}`;
   return make("td", { class: classes }, value.text, ...(mark ? [make("span", { "aria-hidden": "true", title: why }, mark), unseen(" flagged")] : []));
 }
 
@@ -90,11 +90,11 @@ function againstRow(row, other, columns, state) {
   const cells = columns.flatMap(({ task, metric }) => {
     const [ours, theirs, delta] = [row.means, other.means, other.deltas].map((found) => found[task]?.[state.view]?.[metric]);
     const none = () => make("td", { class: "missing" }, "–", unseen("not measured"));
-    const differs = delta ? kindOf(delta, metric, eitherDoubted(row, other, task)) : null;
+    const differs = delta ? kindOf(delta, metric, eitherDoubted(row, other, task, state.view)) : null;
     const changed = differs && ["▲", "▼"].includes(differs.sign);
     return [
-      ours ? markedCell(ours, row, task, "opens") : none(),
-      theirs ? markedCell(theirs, other, task, null) : none(),
+      ours ? markedCell(ours, row, task, state.view, "opens") : none(),
+      theirs ? markedCell(theirs, other, task, state.view, null) : none(),
       delta
         ? make(
             "td",

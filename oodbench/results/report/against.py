@@ -12,11 +12,10 @@ from oodbench.results.report.rows import (
     LEADING,
     NUMBERS,
     Result,
-    doubted_of,
     flags_of,
-    marks_of,
     means_of,
     provenance,
+    signs_of,
 )
 from oodbench.results.store import Cell
 
@@ -112,16 +111,14 @@ def _compared(name: str, result: Result, partners: Sequence[Result], views: Mapp
     frame, left_out = tables.between(result.cell, result.scores, other.cell, other.scores)
     values = {str(task): part for task, part in other.scores.groupby("task", sort=False)}
     deltas = {str(task): part for task, part in frame.groupby("task", sort=False)}
-    flagged = tables.flagged(other.scores)
     return Compared(
         name,
         {task: {view: means_of(part, set(sets)) for view, sets in views.items()} for task, part in values.items()},
         {task: {view: _delta(part, set(sets)) for view, sets in views.items()} for task, part in deltas.items()},
         _changed(provenance(result), provenance(other)),
         [text.removeprefix("Not compared: ").rstrip(".") for text in left_out],
-        marks_of(flagged),
-        doubted_of(flagged),
-        flags_of(flagged),
+        signs_of(other.scores, views),
+        flags_of(tables.flagged(other.scores)),
     )
 
 

@@ -30,14 +30,23 @@ function sorted(rows, sort, view) {
 const textOf = (row, { task, metric }, view) => (metric === "accuracy" ? row.accuracy_text : row.means[task][view][metric].text);
 
 /** Whether a row's value may be the best of a column: it stands beside the others, and is not known to be worse. */
-const competes = (row, column) => !row.apart[column.task] && !row.doubted.includes(column.task);
+const competes = (row, column, view) => !row.apart[column.task] && !doubts(row, column.task, view);
+
+/** Whether the figure of a task may be the best of no column: it is not to be believed, or known to be too good. */
+const doubts = (row, task, view) => row.signs[view]?.doubted.includes(task) ?? false;
+
+/** The sign beside the figure of a task, where something is flagged of the sets that it is a mean over. */
+const markOf = (row, task, view) => row.signs[view]?.marks[task];
+
+/** What is flagged, for a reader who points at the sign: it is said of the means over all sets. */
+const whyMarked = (row, task) => row.flags[task]?.map((flag) => flag.text).join("; ") ?? "its curve over radii, or one of its OOD sets, is flagged";
 
 /** Whether the rows of a column were done the same, so that one can be better than another. */
 const comparable = (board, column) => (board.tasks.find((task) => task.name === column.task)?.threats.length ?? 1) < 2;
 
 /** The best value of a column, as printed; null where rows were not done the same, so that none is better than another. */
 function best(board, rows, column, view) {
-  const rivals = rows.filter((row) => valueOf(row, column, view) !== null && competes(row, column));
+  const rivals = rows.filter((row) => valueOf(row, column, view) !== null && competes(row, column, view));
   const values = rivals.map((row) => Number(textOf(row, column, view)));
   if (new Set(values).size < 2 || !comparable(board, column)) return null;
   return METRICS[column.metric]?.lower ? Math.min(...values) : Math.max(...values);
@@ -49,7 +58,7 @@ function best(board, rows, column, view) {
  */
 function ranks(board, column, view) {
   if (!comparable(board, column)) return new Map();
-  const rivals = board.rows.filter((row) => valueOf(row, column, view) !== null && competes(row, column));
+  const rivals = board.rows.filter((row) => valueOf(row, column, view) !== null && competes(row, column, view));
   const sign = METRICS[column.metric]?.lower ? 1 : -1;
   const figure = (row) => sign * Number(textOf(row, column, view));
   return new Map(rivals.map((row) => [row, 1 + rivals.filter((other) => figure(other) < figure(row)).length]));
@@ -159,9 +168,8 @@ function boardCell(row, column, state) {
   }
   const text = textOf(row, column, state.view);
   const apart = row.apart[column.task];
-  const isBest = competes(row, column) && column.best !== null && Number(text) === column.best;
-  const said = row.flags[column.task]?.map((flag) => flag.text);
-  const flagged = column.task && (said ?? (row.marks[column.task] && ["its curve over radii is flagged"]));
+  const isBest = competes(row, column, state.view) && column.best !== null && Number(text) === column.best;
+  const mark = markOf(row, column.task, state.view);
   const mean = column.task ? row.means[column.task][state.view][column.metric] : {};
   const interval = state.intervals && mean.low != null ? make("span", { class: "interval" }, mean.interval) : null;
   return make(
@@ -169,8 +177,8 @@ function boardCell(row, column, state) {
     { class: isBest ? `${opens} best` : opens },
     text,
     isBest ? unseen(" best") : null,
-    flagged ? make("span", { "aria-hidden": "true", title: flagged.join("; ") }, row.marks[column.task] ?? "†") : null,
-    flagged ? unseen(" flagged") : null,
+    mark ? make("span", { "aria-hidden": "true", title: `Over all OOD sets: ${whyMarked(row, column.task)}` }, mark) : null,
+    mark ? unseen(" flagged") : null,
     interval,
     apart && column.opens ? make("span", { class: "interval" }, apart) : null,
   );
@@ -204,7 +212,7 @@ function boardAsCsv(board, state) {
   const heads = columns.flatMap(({ task, metric }) =>
     metric === "accuracy" ? ["ID accuracy %"] : [`${task} ${metric} %`, `${task} ${metric} % low`, `${task} ${metric} % high`, ...(metric === LEADING.at(-1) ? [`${task} flag`] : [])],
   );
-  const flag = (row, task) => (row.doubted.includes(task) ? "too good or not to be believed" : row.marks[task] ? "flagged" : "");
+  const flag = (row, task) => (doubts(row, task, state.view) ? "too good or not to be believed" : markOf(row, task, state.view) ? "flagged" : "");
   const lines = sorted(shownRows(board, state), state.sort, state.view).map((row) => [
     places.get(row) ?? "",
     row.name,

@@ -97,6 +97,19 @@ LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What is flagged of the figures of a row that are means over the same OOD sets.
+
+    Attributes:
+        marks: by task, the sign beside a figure.
+        doubted: tasks whose figures are not to be believed, or are known to be too good: the best of no column.
+    """
+
+    marks: Mapping[str, str]
+    doubted: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Row:
     """One cell: a detector with a seed and settings.
 
@@ -115,10 +128,9 @@ class Row:
         means: FPR@95 and AUROC by task and view; None where the row lacks one of the view's sets.
         panels: everything measured.
         operating: thresholds with a promise, and what they deliver.
-        flags: by task or curve over radii, what its figures are warned of, the worst first.
-        severity: by task, the most that a figure may be off by, as a fraction.
-        marks: by task, the sign of that beside a figure.
-        doubted: tasks whose figures are not to be believed, or are known to be too good: the best of no column.
+        flags: by task or curve over radii, what its means over all OOD sets are warned of, the worst first.
+        severity: by task, the most that such a mean may be off by, as a fraction.
+        signs: by view, since an attack may have failed on one set alone.
         sheets: images that passed, by task.
         provenance: what it rests on, in words, by heading.
     """
@@ -139,10 +151,17 @@ class Row:
     operating: Sequence[OperatingPoint]
     flags: Mapping[str, Sequence[Flag]]
     severity: Mapping[str, float]
-    marks: Mapping[str, str]
-    doubted: Sequence[str]
+    signs: Mapping[str, Signs]
     sheets: Mapping[str, Sheet]
     provenance: Mapping[str, str]
+
+    def mark(self, task: str, view: str) -> str:
+        """The sign beside the figure of a task; "" where nothing is flagged."""
+        return self.signs[view].marks.get(task, "") if view in self.signs else ""
+
+    def doubts(self, task: str, view: str) -> bool:
+        """Whether the figure of a task may be the best of no column."""
+        return view in self.signs and task in self.signs[view].doubted
 
 
 @dataclass(frozen=True)
@@ -207,8 +226,7 @@ class Compared:
         deltas: what this one has more, by task and view; None where the images are not the same in both.
         changed: heading, text here and text there of what both rest on, where it differs.
         left_out: why something of it was not compared.
-        marks: of the other one, as `Row.marks`.
-        doubted: likewise, as `Row.doubted`.
+        signs: of the other one, as `Row.signs`.
         flags: likewise, as `Row.flags`.
     """
 
@@ -217,8 +235,7 @@ class Compared:
     deltas: Mapping[str, Mapping[str, Mapping[str, Delta] | None]]
     changed: Sequence[tuple[str, str, str]]
     left_out: Sequence[str]
-    marks: Mapping[str, str] = field(default_factory=dict)
-    doubted: Sequence[str] = ()
+    signs: Mapping[str, Signs] = field(default_factory=dict)
     flags: Mapping[str, Sequence[Flag]] = field(default_factory=dict)
 
 

@@ -24,8 +24,8 @@ function operatingTable(board, state) {
     const name = make("th", { scope: "row" }, row.name);
     if (found.note) return make("tr", {}, name, make("td", { colspan: 3 + heads.filter(Boolean).length, class: "missing" }, `none: ${found.note}`));
     const cells = tasks.flatMap((task) => [
-      operatingCell(found.caught[task.name]?.[state.view], row, task),
-      attacked(task) ? operatingCell(found.id_rejected_attacked[task.name], row, task) : null,
+      operatingCell(found.caught[task.name]?.[state.view], markOf(row, task.name, state.view)),
+      attacked(task) ? operatingCell(found.id_rejected_attacked[task.name], markOf(row, task.name, state.view)) : null,
     ]);
     return make(
       "tr",
@@ -40,9 +40,8 @@ function operatingTable(board, state) {
   return make("table", { id: "points" }, make("thead", {}, head), make("tbody", {}, ...body));
 }
 
-function operatingCell(value, row, task) {
+function operatingCell(value, mark) {
   if (value == null) return make("td", { class: "missing" }, "–", unseen("not measured"));
-  const mark = task && row.marks[task.name];
   const flagged = mark ? [make("span", { "aria-hidden": "true" }, mark), unseen(" flagged")] : [];
   const interval = value.low == null ? null : make("span", { class: "interval" }, value.interval);
   return make("td", {}, value.text, ...flagged, interval);

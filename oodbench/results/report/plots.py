@@ -78,14 +78,13 @@ def roc(board: Board, task: str, metric: str) -> Figure:
     figure, panels = _grid(len(sets))
     for axes, ood in zip(panels, sets, strict=True):
         for number, (row, panel) in enumerate(_panels(board, task, ood)):
-            sign = row.marks.get(task, "")
+            sign = row.mark(task, ood)
             figures = f" ({panel.metrics[metric].text}{sign})" if metric in panel.metrics else _behind(sign)
             axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{row.name}{figures}", **_style(number))
         axes.axhline(0.95, color="#999999", linewidth=0.5)
         axes.set(title=f"{ood}, {task}", xlabel="OOD accepted", ylabel="ID kept", xlim=(0, 1), ylim=(0, 1.005))
         axes.legend(loc="lower right", fontsize="x-small", frameon=False)
-    drawn = {row.name: row for ood in sets for row, _ in _panels(board, task, ood)}
-    _explain(figure, [row.marks.get(task, "") for row in drawn.values()])
+    _explain(figure, [row.mark(task, ood) for ood in sets for row, _ in _panels(board, task, ood)])
     return figure
 
 
@@ -95,10 +94,10 @@ def hist(board: Board, task: str, metric: str) -> Figure:
     _require(found, board, task)
     figure, panels = _grid(len(found))
     for axes, (row, panel) in zip(panels, found, strict=True):
-        _histogram(axes, panel, row.marks.get(task, ""))
+        _histogram(axes, panel, row.mark(task, panel.ood))
         axes.set(title=f"{row.name}: {panel.ood}, {task}", xlabel="score", yticks=[])
         axes.legend(fontsize="x-small", frameon=False)
-    _explain(figure, [row.marks.get(task, "") for row, _ in found])
+    _explain(figure, [row.mark(task, panel.ood) for row, panel in found])
     return figure
 
 
@@ -119,7 +118,7 @@ def bars(board: Board, task: str, metric: str) -> Figure:
     for number, row in enumerate(rows):
         found = {task: value for task in tasks if (value := mean_of(row, task, view, metric))}
         for order, (task, value) in enumerate(found.items()):
-            at, doubtful = tasks.index(task) + share * (number - (len(rows) - 1) / 2), task in row.doubted
+            at, doubtful = tasks.index(task) + share * (number - (len(rows) - 1) / 2), row.doubts(task, view)
             axes.bar(
                 at,
                 100 * value.value,
@@ -128,11 +127,11 @@ def bars(board: Board, task: str, metric: str) -> Figure:
                 color=COLOURS[number % len(COLOURS)],
                 hatch="////" if doubtful else None,
                 edgecolor="white",
-                label=None if order else _signed(row, found),  # a row is in the legend once
+                label=None if order else _signed(row, found, view),  # a row is in the legend once
                 error_kw={"linewidth": 0.8},
             )
-            _sign(axes, at, value.value if value.high is None else value.high, row.marks.get(task, ""))
-            signs.append(row.marks.get(task, ""))
+            _sign(axes, at, value.value if value.high is None else value.high, row.mark(task, view))
+            signs.append(row.mark(task, view))
             doubted |= doubtful
     axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
     axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{LEADING[metric]}, percent", ylim=(0, 100))
@@ -157,11 +156,11 @@ def eps(board: Board, task: str, metric: str) -> Figure:
         if not known:
             continue
         heights = [100 * value.value for _, value in known]
-        label = _signed(row, [each.name for each, _ in known])
+        label = _signed(row, [each.name for each, _ in known], view)
         axes.plot([each.radius for each, _ in known], heights, marker="o", label=label, **_style(number))
         for each, value in known:
-            _sign(axes, each.radius, value.value + 0.02, row.marks.get(each.name, ""))
-            signs.append(row.marks.get(each.name, ""))
+            _sign(axes, each.radius, value.value + 0.02, row.mark(each.name, view))
+            signs.append(row.mark(each.name, view))
     if not axes.lines:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
     axes.set(title=f"{board.suite}, mean over {view}", ylim=(0, 100))
@@ -241,9 +240,9 @@ def _behind(sign: str) -> str:
     return f" {sign}" if sign else ""
 
 
-def _signed(row: Row, tasks: Iterable[str]) -> str:
+def _signed(row: Row, tasks: Iterable[str], view: str) -> str:
     """A row as the legend has it, with the sign of the worst that is flagged of its figures under `tasks`."""
-    return row.name + _behind(max((row.marks.get(task, "") for task in tasks), key=[*SIGNS].index, default=""))
+    return row.name + _behind(max((row.mark(task, view) for task in tasks), key=[*SIGNS].index, default=""))
 
 
 def _sign(axes: Axes, at: float, height: float, sign: str) -> None:

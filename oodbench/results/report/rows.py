@@ -19,7 +19,7 @@ from oodbench.results import tables
 from oodbench.results.beside import ID_SCORES, held_against, other_score, plain_id
 from oodbench.results.bundling import FILES
 from oodbench.results.report.curves import histogram, roc
-from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Value
+from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Signs, Value
 from oodbench.results.report.operating import operating
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
@@ -155,8 +155,7 @@ def row(
         panels=[_panel(groups, group, scores) for group in groups.ood],
         operating=operating(groups.groups, views),
         severity={task: effect for (_, task), effect in severities.items()},
-        marks=marks_of(flagged),
-        doubted=doubted_of(flagged),
+        signs=signs_of(scores, views),
         flags=flags_of(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
@@ -251,14 +250,14 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
     )
 
 
-def marks_of(flagged: Sequence[Flagged]) -> dict[str, str]:
-    """By task, the sign beside the figures of one row."""
-    return {task: mark(effect) for (_, task), effect in tables.severities(flagged).items()}
+def signs_of(scores: pd.DataFrame, views: Mapping[str, Sequence[str]]) -> dict[str, Signs]:
+    """What is flagged of the figures of one row, from the rows of a tidy frame, by view."""
+    return {view: _signs(tables.flagged(scores[scores["ood"].isin(sets)])) for view, sets in views.items()}
 
 
-def doubted_of(flagged: Sequence[Flagged]) -> list[str]:
-    """Tasks whose figures are not to be believed, or known to be too good."""
-    return sorted({task for _, task in tables.disqualified(flagged)})
+def _signs(found: Sequence[Flagged]) -> Signs:
+    marks = {task: mark(effect) for (_, task), effect in tables.severities(found).items()}
+    return Signs(marks, sorted({task for _, task in tables.disqualified(found)}))
 
 
 def flags_of(found: Sequence[Flagged]) -> dict[str, list[Flag]]:

@@ -166,7 +166,7 @@ def _standings(rows: Sequence[Row], tasks: Sequence[Task], view: str) -> Iterato
     for row, found in figures:
         name = min(found, key=lambda task: found[task].value)
         spared = met and not hardest & found.keys()
-        yield _Standing(row, found[name], Left.SPARED if spared else Left.FLAGGED if name in row.doubted else None)
+        yield _Standing(row, found[name], Left.SPARED if spared else Left.FLAGGED if row.doubts(name, view) else None)
 
 
 def _leading(group: _Group, counted: Sequence[_Standing], left: Sequence[_Standing]) -> Sentence:

@@ -10,6 +10,7 @@ from oodbench.metrics import evaluate
 from oodbench.results.bundling import bundled
 from oodbench.results.folder import find
 from oodbench.results.report import Other, boards, render
+from oodbench.results.report.model import Signs
 from tests.results.report.test_page import data_of
 
 
@@ -82,9 +83,9 @@ def test_what_is_flagged_there_comes_along(made, there, data):
             other.add(replace(group, extras={"blind": np.ones(len(group.scores))}), other.attributes())
     board = compared([cell], [other], data)
     (found,), (row,) = board.against.rows, board.rows
-    assert (found.doubted, found.marks) == (["linf"], {"linf": "‡"})
+    assert found.signs == dict.fromkeys(board.views, Signs({"linf": "‡"}, ["linf"]))
     assert "no gradient comes back" in found.flags["linf"][0].text
-    assert row.doubted == [] and row.marks == {}
+    assert row.signs == dict.fromkeys(board.views, Signs({}, []))
 
 
 def test_another_suite_of_that_name_is_not_compared(made, there, data):

@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from oodbench.results.report import Other, boards, render, site_of, write_site
+from oodbench.results.report.model import Signs
 from tests.results.report.browsing import column, draw_everything, names, shown
 from tests.results.report.conftest import maker
 
@@ -228,11 +229,28 @@ def test_the_verdict_leads_and_follows_the_view(chromium, page):
         assert browser.find_element(By.CSS_SELECTOR, ".verdict .headline").text != headline
 
 
+def test_a_figure_is_marked_for_what_is_flagged_of_its_own_sets(chromium, made, tmp_path):
+    cell = made("able")
+    group = cell.group("linf", "cats")
+    cell.add(replace(group, attributes={**group.attributes, "check_gradient_error": 0.5}), cell.attributes())
+    path = tmp_path / "report.html"
+    path.write_bytes(render(boards([cell], tmp_path)))
+    with shown(chromium, path) as browser:
+        for view, marked in (("all sets", True), ("cats", True), ("dogs", False)):
+            box = browser.find_element(By.XPATH, "//label[starts-with(., 'OOD images')]//select")
+            Select(box).select_by_visible_text(view)
+            assert ("‡" in browser.find_element(By.CSS_SELECTOR, "#board tbody").text) == marked
+
+
 def test_ranks_are_of_all_rows_and_leave_out_what_is_not_to_be_believed(chromium, made, tmp_path):
     cells = [made("able", gap=4.0), made("baker", gap=3.0), made("charlie", gap=2.0)]
     found = boards(cells, tmp_path)
     rows = [
-        replace(row, outliers=row.name == "baker", doubted=["linf"] if row.name == "able" else [])
+        replace(
+            row,
+            outliers=row.name == "baker",
+            signs=dict.fromkeys(found[0].views, Signs({}, ["linf"] if row.name == "able" else [])),
+        )
         for row in found[0].rows
     ]
     path = tmp_path / "report.html"

@@ -10,6 +10,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import evaluate
 from oodbench.results.report import boards
 from oodbench.results.report import render as render_page
+from oodbench.results.report.model import Signs
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import View, render, tidy
 from oodbench.statistics.intervals import intervals
@@ -126,9 +127,19 @@ def test_flags_are_those_of_the_measurements(made, data):
     ((flag,),) = board.rows[0].flags.values()
     text = flag.text
     assert text.startswith("the gradient is off by 50% of what the score really does (median); the AUROC may be up to")
-    assert board.rows[0].marks == {"linf": "‡"}
+    assert board.rows[0].signs == dict.fromkeys(board.views, Signs({"linf": "‡"}, ["linf"]))
     assert board.rows[0].severity["linf"] > 0.5
-    assert board.rows[0].doubted == ["linf"]
+
+
+def test_signs_are_those_of_the_sets_that_a_figure_is_over(made, data):
+    cell = made()
+    changed(cell, "linf", "cats", attributes={"check_gradient_error": 0.5})
+    ((board,)) = boards([cell], data)
+    signs = board.rows[0].signs
+    assert list(signs) == list(board.views)
+    assert (signs["cats"].marks, signs["cats"].doubted) == ({"linf": "‡"}, ["linf"])
+    assert signs["dogs"] == Signs({}, [])
+    assert board.rows[0].mark("linf", "dogs") == "" and not board.rows[0].doubts("linf", "dogs")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 CURVE = ("clean", "linf", "linf-eps0", "linf-eps16")
+ALL = "all sets"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_bars_are_as_high_as_the_means_and_hatched_where_not_to_be_believed(boar
     assert heights == [mean(board, name, task, "fpr95") for name in ("able", "baker") for task in names]
     assert axes.get_ylabel() == "FPR@95, percent"
     hatched = [bar.get_hatch() is not None for bar in drawn]
-    assert hatched == [task in row.doubted for row in board.rows for task in names]
+    assert hatched == [row.doubts(task, ALL) for row in board.rows for task in names]
     assert any(hatched)
     assert sum(isinstance(container, ErrorbarContainer) for container in axes.containers) == len(drawn)
 
@@ -48,7 +49,7 @@ def test_a_roc_curve_ends_in_the_corners_and_has_a_panel_for_each_set(board):
     line = panels[0].lines[0]
     assert {(line.get_xdata()[end], line.get_ydata()[end]) for end in (0, -1)} == {(0, 0), (1, 1)}
     value = next(panel for panel in board.rows[0].panels if (panel.task, panel.ood) == ("linf", "cats"))
-    assert line.get_label() == f"able ({value.metrics['auroc'].text}{board.rows[0].marks['linf']})"
+    assert line.get_label() == f"able ({value.metrics['auroc'].text}{board.rows[0].mark('linf', 'cats')})"
 
 
 def test_a_histogram_counts_every_image(board):
@@ -71,7 +72,7 @@ def captions(figure):
 
 
 def test_flagged_figures_are_signed_in_every_legend_and_the_signs_explained(board):
-    sign = {row.detector: row.marks.get("linf", "") for row in board.rows}
+    sign = {row.detector: row.mark("linf", ALL) for row in board.rows}
     assert sign["able"] == "‡"
     explained = "‡ flagged, and off by more than one point or by nobody knows how much"
     for kind in ("roc", "hist", "eps", "bars"):
@@ -85,9 +86,7 @@ def test_flagged_figures_are_signed_in_every_legend_and_the_signs_explained(boar
     assert captions(plots.roc(board, "clean", "auroc")) == []
     (axes,) = plots.bars(board, "", "auroc").axes
     signed = sorted(text.get_text() for text in axes.texts)
-    assert signed == sorted(
-        row.marks[each.name] for row in board.rows for each in board.tasks if each.name in row.marks
-    )
+    assert signed == sorted(mark for row in board.rows for each in board.tasks if (mark := row.mark(each.name, ALL)))
 
 
 def test_rows_that_lack_what_a_figure_draws_are_named(made, data):

@@ -3,7 +3,7 @@
 import pytest
 
 from oodbench.results.report import boards
-from oodbench.results.report.model import Row, Task, Value
+from oodbench.results.report.model import Row, Signs, Task, Value
 from oodbench.results.report.verdict import verdict
 
 KINDS = {
@@ -48,8 +48,7 @@ def row(detector, doubted=(), apart=(), name="", **figures):
         operating=[],
         flags={},
         severity={},
-        marks={},
-        doubted=list(doubted),
+        signs={"all": Signs({}, list(doubted))},
         sheets={},
         provenance={},
     )

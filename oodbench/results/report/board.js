@@ -15,13 +15,15 @@ function valueOf(row, { task, metric }, view) {
   return row.means[task]?.[view]?.[metric].value ?? null;
 }
 
-/** Rows in order; those without a value come last, whichever way it goes. */
+/** Rows in order; those without a value come last, whichever way it goes, and before them those that are not to be believed. */
 function sorted(rows, sort, view) {
   const sign = sort.ascending ? 1 : -1;
   const compare = (one, other) => (typeof one === "string" ? one.localeCompare(other) : one - other);
   return rows.toSorted((a, b) => {
     const [one, other] = [valueOf(a, sort, view), valueOf(b, sort, view)];
     if (one === null || other === null) return (one === null) - (other === null);
+    const doubted = doubts(a, sort.task, view) - doubts(b, sort.task, view);
+    if (doubted) return doubted;
     return sign * compare(one, other);
   });
 }

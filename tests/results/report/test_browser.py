@@ -256,7 +256,7 @@ def test_ranks_are_of_all_rows_and_leave_out_what_is_not_to_be_believed(chromium
     path = tmp_path / "report.html"
     path.write_bytes(render([replace(found[0], rows=rows)]))
     with shown(chromium, path, address="filter=able+charlie&sort=linf/auroc") as browser:
-        assert [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#board td.rank")] == ["–\nnot ranked", "2"]
+        assert [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#board td.rank")] == ["2", "–\nnot ranked"]
         assert not browser.find_elements(By.CSS_SELECTOR, "#board .tag")
         browser.find_element(By.ID, "filter").clear()
         browser.find_element(By.ID, "filter").send_keys("baker")

@@ -80,7 +80,7 @@ def roc(board: Board, task: str, metric: str) -> Figure:
         for number, (row, panel) in enumerate(_panels(board, task, ood)):
             sign = row.mark(task, ood)
             figures = f" ({panel.metrics[metric].text}{sign})" if metric in panel.metrics else _behind(sign)
-            axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{row.name}{figures}", **_style(number))
+            axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{_called(row, [task])}{figures}", **_style(number))
         axes.axhline(0.95, color="#999999", linewidth=0.5)
         axes.set(title=f"{ood}, {task}", xlabel="OOD accepted", ylabel="ID kept", xlim=(0, 1), ylim=(0, 1.005))
         axes.legend(loc="lower right", fontsize="x-small", frameon=False)
@@ -95,7 +95,7 @@ def hist(board: Board, task: str, metric: str) -> Figure:
     figure, panels = _grid(len(found))
     for axes, (row, panel) in zip(panels, found, strict=True):
         _histogram(axes, panel, row.mark(task, panel.ood))
-        axes.set(title=f"{row.name}: {panel.ood}, {task}", xlabel="score", yticks=[])
+        axes.set(title=f"{_called(row, [task])}: {panel.ood}, {task}", xlabel="score", yticks=[])
         axes.legend(fontsize="x-small", frameon=False)
     _explain(figure, [row.mark(task, panel.ood) for row, panel in found])
     return figure
@@ -240,9 +240,16 @@ def _behind(sign: str) -> str:
     return f" {sign}" if sign else ""
 
 
+def _called(row: Row, tasks: Sequence[str]) -> str:
+    """A row by its name, and why its figures under `tasks` are not to be held against those of the others, if so."""
+    why = dict.fromkeys(row.apart[task] for task in tasks if task in row.apart)
+    return ", ".join([row.name, *why])
+
+
 def _signed(row: Row, tasks: Iterable[str], view: str) -> str:
     """A row as the legend has it, with the sign of the worst that is flagged of its figures under `tasks`."""
-    return row.name + _behind(max((row.mark(task, view) for task in tasks), key=[*SIGNS].index, default=""))
+    tasks = [*tasks]
+    return _called(row, tasks) + _behind(max((row.mark(task, view) for task in tasks), key=[*SIGNS].index, default=""))
 
 
 def _sign(axes: Axes, at: float, height: float, sign: str) -> None:

@@ -190,3 +190,14 @@ def test_the_results_that_know_the_task_are_drawn_and_others_are_a_choice(oodben
     code, _, err = oodbench("plot", tmp_path / "results", "--images", 5, "-o", figure)
     assert code == 2
     assert "no result is on 5 images of each OOD set: choose 0, 4" in err
+
+
+def test_rows_that_stand_apart_are_called_so(made, data):
+    """A figure drew what former code left of a detector beside the others, as one of them."""
+    cells = [made(seed=1, code="old", tasks=CURVE), made(seed=2, code="new", tasks=CURVE)]
+    (board,) = boards(cells, data)
+    for kind in ("roc", "eps", "bars"):
+        texts = plots.KINDS[kind](board, "linf", "auroc").axes[0].get_legend().get_texts()
+        assert ["other code" in text.get_text() for text in texts] == [True, False], kind
+    titles = [axes.get_title() for axes in plots.hist(board, "linf", "auroc").axes]
+    assert sum("other code" in title for title in titles) == len(titles) // 2

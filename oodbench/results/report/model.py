@@ -129,7 +129,6 @@ class Row:
         panels: everything measured.
         operating: thresholds with a promise, and what they deliver.
         flags: by task or curve over radii, what its means over all OOD sets are warned of, the worst first.
-        severity: by task, the most that such a mean may be off by, as a fraction.
         signs: by view, since an attack may have failed on one set alone.
         sheets: images that passed, by task.
         provenance: what it rests on, in words, by heading.
@@ -150,7 +149,6 @@ class Row:
     panels: Sequence[Panel]
     operating: Sequence[OperatingPoint]
     flags: Mapping[str, Sequence[Flag]]
-    severity: Mapping[str, float]
     signs: Mapping[str, Signs]
     sheets: Mapping[str, Sheet]
     provenance: Mapping[str, str]

@@ -135,7 +135,6 @@ def row(
     id_group = plain_id(groups.groups)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
     flagged = tables.flagged(scores)
-    severities = tables.severities(flagged)
     before = partial(originals.of, str(result.attributes["network"]))
     return Row(
         name=name,
@@ -154,7 +153,6 @@ def row(
         },
         panels=[_panel(groups, group, scores) for group in groups.ood],
         operating=operating(groups.groups, views),
-        severity={task: effect for (_, task), effect in severities.items()},
         signs=signs_of(scores, views),
         flags=flags_of(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},

@@ -47,7 +47,6 @@ def row(detector, doubted=(), apart=(), name="", **figures):
         panels=[],
         operating=[],
         flags={},
-        severity={},
         signs={"all": Signs({}, list(doubted))},
         sheets={},
         provenance={},

@@ -1,7 +1,7 @@
 """Which images sets have in common, whatever the sets and their labels are called."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import combinations
 
@@ -29,15 +29,17 @@ class Contents:
         marks: one of each image, int64 (N,): eight bytes of the SHA-256 of its pixels or of its file, or its place in a
             set that is not read.
         within: what the marks are of; they compare only where this is the same.
+        unit: what messages call what the marks stand for.
     """
 
     name: str
     marks: Marks
     within: str
+    unit: str = "images"
 
     def and_of(self, more: "Contents") -> "Contents":
         """With further images of the same kind, under the name of these."""
-        return Contents(self.name, np.concatenate([self.marks, more.marks]), self.within)
+        return replace(self, marks=np.concatenate([self.marks, more.marks]))
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Overlap:
         other: what the other is called.
         count: images of `one` that are in `other`.
         size: images of `one`.
+        unit: what they are called.
     """
 
     one: str
     other: str
     count: int
     size: int
+    unit: str = "images"
 
     @property
     def whole(self) -> bool:
@@ -63,7 +67,7 @@ class Overlap:
 
     def __str__(self) -> str:
         many = f"all {self.size:,}" if self.whole else f"{self.count:,} of {self.size:,}"
-        return f"{many} images of {self.one} are images of {self.other}"
+        return f"{many} {self.unit} of {self.one} are {self.unit} of {self.other}"
 
 
 def contents(images: ImageSet, name: str = "") -> Contents:
@@ -87,7 +91,7 @@ def rows_contents(name: str, rows: npt.NDArray[np.float32]) -> Contents:
     """Images by what a network made of each, (N, D); rows that recur are left out, since zeros tell no image."""
     raw = b"".join(sha256(row.tobytes()).digest() for row in rows)
     marks, counts = np.unique(_marks(np.frombuffer(raw, np.uint8).reshape(len(rows), 32)), return_counts=True)
-    return Contents(name, marks[counts == 1], "rows")
+    return Contents(name, marks[counts == 1], "rows", "unique rows")
 
 
 def _marks(digests: npt.NDArray[np.uint8]) -> Marks:
@@ -97,7 +101,7 @@ def _marks(digests: npt.NDArray[np.uint8]) -> Marks:
 def common(one: Contents, other: Contents) -> Overlap | None:
     """Images of `one` that are in `other`; None where none are."""
     count = int(np.isin(one.marks, other.marks).sum()) if one.within == other.within else 0
-    return Overlap(one.name, other.name, count, len(one.marks)) if count else None
+    return Overlap(one.name, other.name, count, len(one.marks), one.unit) if count else None
 
 
 def overlap(one: Contents, other: Contents) -> Overlap | None:
@@ -133,7 +137,7 @@ def require_apart(known: Iterable[Contents], tested: Collection[str] = ()) -> li
     found = []
     for one, other in combinations(known, 2):
         if same_images(one, other):
-            raise OodbenchError(f"{one.name} and {other.name} are the same images: give each its own")
+            raise OodbenchError(f"{one.name} and {other.name} are the same {one.unit}: give each its own")
         if not (one.name in tested and other.name in tested) and (shared := overlap(one, other)):
             if shared.whole:
                 raise OodbenchError(f"{shared}: give each its own")

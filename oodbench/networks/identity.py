@@ -26,8 +26,8 @@ def identity(module: nn.Module) -> str:
     """SHA-256 (hex) over all that somebody's module is: code, layers, weights, and the settings that are no weights.
 
     Code is that of its classes, of hooks and of functions among its attributes, and of what these import from files of
-    one's own; in a notebook also what other cells define and these refer to. What their global names stand for now
-    counts with it. Of an installed package, whose code may be large, the version counts.
+    one's own; in a notebook also what other cells define and these refer to. The values that their global variables
+    have when this is called count as well. Of an installed package, whose code may be large, the version counts.
 
     Raises:
         OodbenchError: the code of a class cannot be read.

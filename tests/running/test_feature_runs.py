@@ -256,11 +256,11 @@ def test_rows_that_two_sets_share_are_named_and_a_set_inside_another_is_refused(
 
     assert write() == []
     (found,) = write(far=np.concatenate([far, train[10:20]]))
-    assert found.startswith("10 of 33 images of features-train are images of far")
+    assert found.startswith("10 of 33 unique rows of features-train are unique rows of far")
     (tmp_path / "f").unlink()
-    with pytest.raises(OodbenchError, match="features-test and features-train are the same images"):
+    with pytest.raises(OodbenchError, match="features-test and features-train are the same unique rows"):
         write(train=tested)
-    with pytest.raises(OodbenchError, match="all 10 images of far are images of features-test"):
+    with pytest.raises(OodbenchError, match="all 10 unique rows of far are unique rows of features-test"):
         write(far=tested[10:20])
     assert not (tmp_path / "f").exists()
 

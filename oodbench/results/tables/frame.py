@@ -98,6 +98,9 @@ COLUMNS = (
 )
 
 
+BEFORE_THEY_SAID: Mapping[str, int] = {"scoring_version": 7, "training_version": 3}
+"""What the versions were when results began to hold them: older results of these versions must not stand apart."""
+
 CODE = (("detector", "code"), ("over", "over_code"))
 """What a cell says of a detector, and of the code behind it."""
 
@@ -336,13 +339,10 @@ def current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector
 
 
 def versions(attributes: Mapping[str, Any]) -> dict[str, int]:
-    """`VERSIONS` of a cell; one that does not say is of the versions with which results began to say them."""
-    trained = not (attributes.get("checkpoint") or attributes.get("features"))
-    found = {}
-    for name, first in zip(VERSIONS, (7, 3 if trained else 0), strict=True):
-        said = attributes.get(name)
-        found[name] = said if isinstance(said, int) else first
-    return found
+    """`VERSIONS` of a cell, by name; `BEFORE_THEY_SAID` of one that does not say them."""
+    given = bool(attributes.get("checkpoint") or attributes.get("features"))
+    usual = {**BEFORE_THEY_SAID, "training_version": 0} if given else BEFORE_THEY_SAID
+    return {name: said if isinstance(said := attributes.get(name), int) else usual[name] for name in VERSIONS}
 
 
 def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:

@@ -126,7 +126,7 @@ def _unchanged_first(frame: pd.DataFrame) -> pd.DataFrame:
 def as_json(frame: pd.DataFrame) -> str:
     """The rows of a frame as JSON, every number with all its digits, and null for what is none.
 
-    What is no text in a folder's name is escaped, since JSON holds nothing else.
+    Bytes of a folder's name that are no text are written as escapes, since JSON holds nothing but text.
     """
 
     def held(value: Any) -> Any:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packing import pack_files
 
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
-from oodbench.sources.own import pack_files
 
 SHARED = Path(os.environ.get("OODBENCH_SHARED", Path(__file__).parents[2] / "shared"))
 FOLDER = Path(__file__).parents[1] / "data" / "real"

@@ -14,9 +14,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from oodbench.basics.arrays import Floats32
 from oodbench.basics.randomness import generators_per_image
-
-Floats = npt.NDArray[np.float32]
 
 
 class Draws(Protocol):
@@ -55,7 +54,7 @@ class DrawsPerImage:
         return self._made(_uniform, number, like, what)
 
     def _made(
-        self, made: Callable[[Generator, tuple[int, ...]], Floats], number: int, like: Tensor, what: str
+        self, made: Callable[[Generator, tuple[int, ...]], Floats32], number: int, like: Tensor, what: str
     ) -> Tensor:
         if len(like) != len(self._indices):
             raise ValueError(f"draws of {len(self._indices)} images were asked for {len(like)}")
@@ -95,9 +94,9 @@ class CommonDraws:
         return self._kept[key].expand(like.shape)
 
 
-def _normal(stream: Generator, shape: tuple[int, ...]) -> Floats:
+def _normal(stream: Generator, shape: tuple[int, ...]) -> Floats32:
     return stream.standard_normal(shape, np.float32)
 
 
-def _uniform(stream: Generator, shape: tuple[int, ...]) -> Floats:
+def _uniform(stream: Generator, shape: tuple[int, ...]) -> Floats32:
     return stream.random(shape, np.float32)

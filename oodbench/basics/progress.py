@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from oodbench.basics.listeners import Say
+
 
 class Stopwatch:
     """Adds up the time spent inside its `with` blocks, in `seconds`."""
@@ -28,10 +30,7 @@ Advance = Callable[[int], None]
 """Called with the number of images, or of passes, just finished."""
 
 
-Hear = Callable[[str], None]
-"""Called with what is being done and how far it is, for instance "training: 45 %"."""
-
-_hears: ContextVar[Hear | None] = ContextVar("hears", default=None)
+_hears: ContextVar[Say | None] = ContextVar("hears", default=None)
 
 EVERY = 1.0
 """Seconds between two such calls."""
@@ -41,8 +40,11 @@ FIRST, LOGGED = 10.0, 60.0
 
 
 @contextmanager
-def told_to(hear: Hear) -> Iterator[None]:
-    """Inside, `progress` tells `hear` instead of writing a line of its own: several processes share one terminal."""
+def told_to(hear: Say) -> Iterator[None]:
+    """Inside, `progress` tells `hear` instead of writing a line of its own: several processes share one terminal.
+
+    `hear` is told what is being done and how far it is, for instance "training: 45 %".
+    """
     token = _hears.set(hear)
     try:
         yield
@@ -146,7 +148,7 @@ def progress(doing: str, count: int | None, unit: str = "images", passes: float 
 
 
 @contextmanager
-def _telling(hear: Hear, doing: str, count: int | None, unit: str) -> Iterator[Advance]:
+def _telling(hear: Say, doing: str, count: int | None, unit: str) -> Iterator[Advance]:
     done, last = 0, -EVERY
 
     def advance(more: int) -> None:
@@ -207,7 +209,7 @@ class Board:
         total: how far all of it is.
     """
 
-    def __init__(self, count: int, say: Callable[[str], None], total: Total) -> None:
+    def __init__(self, count: int, say: Say, total: Total) -> None:
         self._say, self._total = say, total
         self._doing: dict[str, str] = {}
         self._logged: dict[str, float] = {}

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from oodbench.basics.arrays import Pixels
 from oodbench.images import drawing, samples
 from oodbench.images.imageset import ImageSet
 
@@ -54,7 +55,7 @@ def _photo_patches(name: str) -> ImageSet:
     return ImageSet(name, pixels, _unlabelled(TEST_SIZE), "scikit-learn sample image flower.jpg (CC BY 2.0)")
 
 
-def _noise(draw: Callable[[int, np.random.Generator], drawing.Pixels], count: int, seed: int) -> Builtin:
+def _noise(draw: Callable[[int, np.random.Generator], Pixels], count: int, seed: int) -> Builtin:
     sentence = (draw.__doc__ or "").splitlines()[0].rstrip(".")
     return Builtin(
         f"{count:,} images of noise: {sentence[0].lower()}{sentence[1:]}",

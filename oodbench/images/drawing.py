@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from oodbench.basics.arrays import Pixels
 from oodbench.images import samples
 
-Pixels = npt.NDArray[np.uint8]
 SIZE = 32
 
 CANVAS = 64

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.basics.listeners import Say
 from oodbench.basics.progress import progress
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack, write_parts
@@ -22,9 +23,7 @@ DOWNLOADS = "downloads"
 """Where, below the data folder, archives are kept as they came."""
 
 
-def fetch(
-    name: str, data: Path, say: Callable[[str], None], unverified: bool = False, count: int | None = None
-) -> Path:
+def fetch(name: str, data: Path, say: Say, unverified: bool = False, count: int | None = None) -> Path:
     """The pack of a public image set in the data folder: downloaded, verified, read and written, whole or not at all.
 
     Args:
@@ -140,7 +139,7 @@ def _of_size(name: str, source: Source, count: int) -> Source:
     return replace(source, count=count, read=source.sized(count))
 
 
-def _recorded(path: Path, file: RemoteFile, say: Callable[[str], None]) -> str:
+def _recorded(path: Path, file: RemoteFile, say: Say) -> str:
     """What is kept of a file's digest, and said where it was not published."""
     if file.proven and not file.abridged:
         return file.digest

@@ -1,22 +1,22 @@
 """Images on the Hugging Face hub, `hf://datasets/org/name@revision/path`: pinned to a commit, no code run."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.hub import COMMIT, commit_of, errors, fetched, unreachable
+from oodbench.basics.listeners import Say
 from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import SUFFIXES
 from oodbench.images.packs import address_of
-from oodbench.sources.classes import ListedClasses
 from oodbench.sources.folders import UNREAD, few
 from oodbench.sources.kinds import kind_of
-from oodbench.sources.own import pack_files, pack_pixels
+from oodbench.sources.own import PackRequest, pack
 
 SCHEME = "hf://datasets/"
 
@@ -83,50 +83,29 @@ class HubImages:
         return re.sub(r"[^a-z0-9._-]+", "-", last[: len(last) - len(suffix)].lower()).strip("-._")
 
 
-def pack_of(
-    address: HubImages, name: str, data: Path, say: Callable[[str], None], size: int | None, **how: Any
-) -> Path:
-    """The pack of what an address names, made unless it is there already; see `packed`.
-
-    Args:
-        address: of the images.
-        name: of the set.
-        data: the data folder.
-        say: told what happens.
-        size: of image files; None to keep them as they are.
-        how: `skip_broken` and `classes`.
+def pack_unless_there(address: HubImages, request: PackRequest, say: Say) -> Path:
+    """Return the pack of what an address names, made unless it is there already; see `pack_address`.
 
     Raises:
         OodbenchError: another pack is called so, or it cannot be fetched.
     """
-    pack = data / f"{name}.h5"
-    if not pack.is_file():
-        return packed(address, name, data, say, size, **how)
-    if address_of(pack) != str(address):
-        raise OodbenchError(f"{pack} is there already and of other images: give these another name with --as NAME")
-    say(f"{name}: {pack} is there already")
-    return pack
+    if not request.target.is_file():
+        return pack_address(address, request, say)
+    if address_of(request.target) != str(address):
+        raise OodbenchError(
+            f"{request.target} is there already and of other images: give these another name with --as NAME"
+        )
+    say(f"{request.name}: {request.target} is there already")
+    return request.target
 
 
-def packed(
-    address: HubImages,
-    name: str,
-    data: Path,
-    say: Callable[[str], None],
-    size: int | None,
-    skip_broken: bool = False,
-    classes: ListedClasses | None = None,
-) -> Path:
-    """The pack of a data set's images in the data folder, whole or not at all; files stay in the library's own cache.
+def pack_address(address: HubImages, request: PackRequest, say: Say) -> Path:
+    """Pack a data set's images, whole or not at all; the files stay in the library's own cache.
 
     Args:
-        address: of the images.
-        name: of the set.
-        data: the data folder.
+        address: of the images, which the pack notes as its origin.
+        request: how they become a pack.
         say: told what was packed and what was left out, a line at a time.
-        size: of image files, see `oodbench.sources.own.pack_pixels`; None to keep them as they are.
-        skip_broken: leave out images that cannot be read.
-        classes: that labels mean; those of the folders if left out.
 
     Raises:
         OodbenchError: it cannot be fetched, or is nothing that is taken from the hub.
@@ -140,14 +119,11 @@ def packed(
             )
     else:
         path = _folder(address, say)
-    origin = str(address)
-    if size is None:
-        return pack_files(path, name, data, say, skip_broken, classes, origin)
-    return pack_pixels(path, name, size, data, say, skip_broken, classes, origin)
+    return pack(path, replace(request, origin=str(address)), say)
 
 
-def _folder(address: HubImages, say: Callable[[str], None]) -> Path:
-    """The folder in the cache, once all its image files are there."""
+def _folder(address: HubImages, say: Say) -> Path:
+    """Fetch all image files of a folder, and return where it is in the cache."""
     listed = _listed(address)
     images = [file for file in listed if _is_image(file.path)]
     others = [file.path for file in listed if not _is_image(file.path)]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from oodbench.basics.arrays import Pixels
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.basics.threads import cores
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
@@ -26,8 +27,6 @@ AHEAD = 4
 """Images that are decoded in advance for each thread."""
 
 MOST_DECODERS = 16
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Incomers:
     preprocessing: Preprocessing | None
     side: tuple[int, int]
     data: Path
-    left_out: Callable[[str], None]
+    left_out: Say
 
     def require(self, given: Iterable[str]) -> None:
         """OodbenchError unless there is something behind each name: a file, a folder or an image set."""

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from archive_making import jpeg, tar_bytes, written
+from packing import pack_files, pack_pixels
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
 from oodbench.sources.classes import listed_classes
-from oodbench.sources.own import pack_files, pack_pixels
 
 
 def listed(tmp_path, text):

@@ -8,12 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 from archive_making import jpeg, png, tar_bytes, written, zip_bytes
+from packing import pack_files, pack_pixels
 from PIL import Image
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import note_of, read_pack, skipped
 from oodbench.sources.classes import in_order
-from oodbench.sources.own import pack_files, pack_pixels
 from oodbench.sources.verify import unlike, verify
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from archive_making import jpeg, written, zip_bytes
+from packing import pack_files, pack_pixels
 from scipy.io import savemat
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import read_pack
-from oodbench.sources.own import pack_files, pack_pixels
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 9, 3), dtype=np.uint8)
 LABELS = np.array([3, 1, 0, 2, 1])

@@ -17,13 +17,13 @@ from oodbench.images.sheet import Picture, sheet
 from oodbench.results.attacked_images import kept
 from oodbench.results.folder import find
 from oodbench.results.store import Cell, require_writable
-from oodbench.sources import hub_images, torchvision_weights
+from oodbench.sources import hub_images, own, torchvision_weights
 from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.classes import listed_classes
 from oodbench.sources.fetch import fetch
 from oodbench.sources.hub_images import HubImages
-from oodbench.sources.own import pack_files, pack_pixels, require_no_other
+from oodbench.sources.own import PackRequest, require_no_other
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED, fetch_trained
 from oodbench.sources.verify import verify
@@ -60,8 +60,8 @@ def fetch_(
             try:
                 address = HubImages.parse(given)
                 called = require_name(address.called if name is None else name)
-                how = {"skip_broken": skip_broken, "classes": listed}
-                hub_images.pack_of(address, called, data, click.echo, None if files else size, **how)
+                how = PackRequest(called, data, None if files else size, skip_broken, listed)
+                hub_images.pack_unless_there(address, how, click.echo)
             except OodbenchError as error:
                 failures.append(str(error))
     others = [one for one in names if one not in addresses]
@@ -130,10 +130,8 @@ def pack(
     require_name(name)
     require_writable(data)
     path, listed = path.expanduser(), listed_classes(classes) if classes else None
-    if files:
-        pack_files(path, name, data, click.echo, skip_broken, listed, replace=replace)
-    else:
-        pack_pixels(path, name, size, data, click.echo, skip_broken, listed, replace=replace)
+    how = PackRequest(name, data, None if files else size, skip_broken, listed, replace=replace)
+    own.pack(path, how, click.echo)
 
 
 def export(results: Path, replace: bool, data: Path) -> None:

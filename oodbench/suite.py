@@ -136,6 +136,16 @@ class NetworkSpec:
         said = {**asdict(self), "name": self.called}
         return {name: value for name, value in said.items() if value or name in ("name", "mean", "std")}
 
+    def input_preprocessing(self) -> Preprocessing | None:
+        """Return how image files become the network's input, as the suite says or else the network itself.
+
+        None where nobody has said it.
+
+        Raises:
+            OodbenchError: no such network.
+        """
+        return self.preprocessing or networks.preprocessing(self.name)
+
     @property
     def trained_as(self) -> str:
         """What stands for it in keys of trained networks: all but its taps, which move no weight."""

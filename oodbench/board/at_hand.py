@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.threads import on_threads
@@ -205,7 +204,7 @@ def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:
     Raises:
         OodbenchError: it is not at hand, or broken.
     """
-    found = catalogue.load(name, data, suite.network.preprocessing or networks.preprocessing(suite.network.name))
+    found = catalogue.load(name, data, suite.network.input_preprocessing())
     return found.spread(limit or None)
 
 

@@ -12,10 +12,7 @@ from torch.nn.parameter import is_lazy
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.networks.naming import keep_names
 from oodbench.networks.network import Network, Representation
-from oodbench.networks.wrapping import Wrapping
-
-INSIDE = "inside"
-"""Instead of a mean: the module takes images in [0, 1] and normalises them itself, or needs no normalisation."""
+from oodbench.networks.wrapping import INSIDE, Wrapping
 
 AGREES = 1e-4
 """How far outputs that must be equal may lie apart, as a share of the largest: sums are rounded in another order."""

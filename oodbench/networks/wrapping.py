@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from oodbench.images.preprocessing import Preprocessing
 
+INSIDE = "inside"
+"""In place of a mean: the network takes images in [0, 1] and normalises them itself, or needs no normalisation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapping:
-    """How somebody's module becomes a network; what is left out is found, or is nothing.
+    """How somebody's module becomes a network; None for what is left out, which is then found, or is nothing.
 
     Attributes:
         mean: subtracted from each RGB channel before the network sees images, in [0, 1] units; "inside" where the
@@ -27,3 +30,10 @@ class Wrapping:
     head: str | None = None
     taps: Sequence[str] | None = None
     preprocessing: Preprocessing | None = None
+
+
+def wrapping_of(
+    mean: Sequence[float] = (), std: Sequence[float] = (), head: str = "", taps: Sequence[str] = ()
+) -> Wrapping:
+    """Return the wrapping that builders and suites mean, who write () and "" for what they leave out."""
+    return Wrapping(mean=mean or None, std=std or None, head=head or None, taps=taps or None)

@@ -12,7 +12,6 @@ from typing import Any
 
 import h5py
 
-from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import in_all
@@ -182,7 +181,7 @@ def deployment(request: Request, registry: Registry, calibrate: str = AUTO) -> D
 
 def preprocessing(suite: Suite, side: tuple[int, int]) -> Preprocessing | None:
     """How image files become what the suite's network takes; None where nothing says it for images of that size."""
-    found = suite.network.preprocessing or networks.preprocessing(suite.network.name)
+    found = suite.network.input_preprocessing()
     if found is None:
         return None
     if side == (found.side, found.side):
@@ -248,7 +247,7 @@ def _train(planned: SuitePlan) -> tuple[ImageSet | None, ImageSet | None]:
     if not identity.train or identity.train not in catalogue.names(data):
         return None, None
     spec = planned.suite.network
-    whole = catalogue.load(identity.train, data, spec.preprocessing or networks.preprocessing(spec.name))
+    whole = catalogue.load(identity.train, data, spec.input_preprocessing())
     return whole.split(identity.heldout)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector, Tuning
 from oodbench.images import catalogue
@@ -275,7 +274,7 @@ def lacking(detector: Detector, suite: Suite, trains: bool) -> str:
 
 def _load(data: Path, suite: Suite, name: str) -> ImageSet:
     """The set called `name`; if it is photographs, as the suite's network takes them."""
-    return catalogue.load(name, data, suite.network.preprocessing or networks.preprocessing(suite.network.name))
+    return catalogue.load(name, data, suite.network.input_preprocessing())
 
 
 def _reading_labels(detectors: Sequence[Detector], trains: bool) -> list[str]:

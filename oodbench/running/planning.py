@@ -234,7 +234,7 @@ def _said(spec: NetworkSpec, network: Network) -> str:
     """What of a network, and of how images go into it, its name alone does not say; "" of those that come along."""
     if AT not in spec.name:
         return describe_parts(network)
-    into = describe_input(network, spec.preprocessing or networks.preprocessing(spec.name))
+    into = describe_input(network, spec.input_preprocessing())
     return "; ".join(filter(None, [describe_parts(network), into]))
 
 

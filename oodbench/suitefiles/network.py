@@ -8,10 +8,8 @@ from typing import Any
 from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.networks.builder import NONE
 from oodbench.networks.named import AT, placed
+from oodbench.networks.wrapping import INSIDE
 from oodbench.suite import NetworkSpec
-
-INSIDE = "inside"
-"""Instead of a mean: the network takes images in [0, 1] and normalises them itself, or needs no normalisation."""
 
 
 def network(table: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:

@@ -16,6 +16,7 @@ from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork, require_evaluation
 from oodbench.networks.statedicts import split
 from oodbench.networks.user_network import as_network, trial
+from oodbench.networks.wrapping import wrapping_of
 from oodbench.objective import Objective
 from oodbench.sources import trained
 from oodbench.suite import Suite
@@ -99,7 +100,8 @@ def network_in_memory(module: nn.Module, suite: Suite, objective: Objective, sha
             "builds it as FILE.py:BUILDER and its weights with checkpoint="
         ) from error
     outputs = _outputs(suite, objective)
-    network = as_network(copied, spec.called, outputs, shape, spec.mean, spec.std, spec.head, spec.taps).eval()
+    how = wrapping_of(spec.mean, spec.std, spec.head, spec.taps)
+    network = as_network(copied, spec.called, outputs, shape, how).eval()
     require_finite(network, shape)
     return network
 

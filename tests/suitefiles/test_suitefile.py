@@ -6,6 +6,8 @@ import textwrap
 import pytest
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.images.preprocessing import Preprocessing
+from oodbench.suite import NetworkSpec
 from oodbench.suitefiles import suitefile
 from oodbench.tasks import Clean, Linf
 
@@ -102,6 +104,28 @@ def test_extends_merges_tables_and_replaces_lists(write):
 def test_extends_takes_shipped_names(write):
     suite = suitefile.load(str(write('extends = "digits"\nversion = 9\n')))
     assert suite.id == suitefile.load("digits").id
+
+
+def test_what_keys_and_fingerprints_say_of_a_network():
+    plain = NetworkSpec("small-cnn")
+    assert plain.meaning() == {"name": "small-cnn", "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    assert repr(plain) == "NetworkSpec(name='small-cnn', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))"
+    whole = NetworkSpec("own.py:Own", (0.5,) * 3, (0.25,) * 3, "fc", ("stem",), Preprocessing(64))
+    assert repr(whole) == (
+        "NetworkSpec(name='own.py:Own', mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), head='fc', taps=('stem',), "
+        "preprocessing=Preprocessing(side=64, crop=0.875, interpolation='bilinear', mode='center'))"
+    )
+    assert whole.meaning() == {
+        "name": "own.py:Own",
+        "mean": (0.5,) * 3,
+        "std": (0.25,) * 3,
+        "head": "fc",
+        "taps": ("stem",),
+        "preprocessing": {"side": 64, "crop": 0.875, "interpolation": "bilinear", "mode": "center"},
+    }
+    assert whole.trained_as == repr(whole).replace(" taps=('stem',),", "")
+    # Of a module in memory, and of one that nobody normalises, () is no value and yet said.
+    assert repr(NetworkSpec("memory:Own")) == "NetworkSpec(name='memory:Own', mean=(), std=())"
 
 
 def test_fingerprint_is_of_the_meaning_not_of_the_words(write):

@@ -12,6 +12,7 @@ from oodbench.attacks.balls import LinfBall
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.images.tensors import channels_first, channels_first_view
 from oodbench.metrics import auroc, curve
 from oodbench.networks.network import as_input
 from oodbench.running.config import RunConfig
@@ -92,7 +93,7 @@ class Subject:
 
 def inputs(images: ImageSet, device: torch.device) -> Tensor:
     """Images as networks take them, float (N, C, H, W)."""
-    return as_input(torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous().to(device))
+    return as_input(channels_first(images.pixels(), device))
 
 
 def at_hand(config: RunConfig) -> Subject:
@@ -118,7 +119,7 @@ def at_hand(config: RunConfig) -> Subject:
         max(np.flatnonzero(scored.predictions == label), key=lambda row: scored.scores[row])
         for label in np.unique(scored.predictions)
     ]
-    pixels = torch.from_numpy(id_images.pixels(np.array(best))).permute(0, 3, 1, 2).to(device)
+    pixels = channels_first_view(id_images.pixels(np.array(best)), device)
     name, images = plan.suite.name, plan.images[ood]
     return Subject(name, own, task, id_images, scored.scores, as_input(pixels), images, tuple(donors))
 

@@ -24,6 +24,7 @@ from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.memory import Portions
 from oodbench.basics.passes import Passes
 from oodbench.basics.randomness import generators_per_image, torch_generator
+from oodbench.images.tensors import channels_first
 from oodbench.networks.network import as_input, batch_size
 
 LOOKS, DIRECTIONS = 64, 4
@@ -312,7 +313,7 @@ def transferred(
         return score(as_input(pixels[which]))
 
     def scored(images: npt.NDArray[np.uint8]) -> Tensor:
-        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
+        pixels = channels_first(images, device)
         with torch.no_grad():
             parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
             return torch.cat([found for part in parts for found in portions.each(len(part), partial(some, part))])

@@ -81,10 +81,18 @@ def _clear(path: Path) -> None:
                 os.close(handle)
 
 
+# Why not filelock: what is locked here is the file that is written itself, and filelock is for files that hold nothing
+# (3.13 empties what it opens). Temporary files, `.part` files and the locks of `alone_with` are also renamed or removed
+# by who holds them, so that no lock file stays behind among data. `oodbench.results.store` takes filelock.
+# Windows lets nobody write, rename or remove a file that is locked, so nothing is locked there: who is killed leaves
+# its temporary file behind, and two who write the same file do not wait for each other, though each puts a whole one
+# in its place.
+
+
 def _hold(handle: int) -> bool:
-    """Lock an open file until it is closed or its process ends; whether that was possible."""
+    """Lock an open file until it is closed or its process ends, and return whether that was possible."""
     if sys.platform == "win32":
-        return False  # whoever is killed there leaves its temporary file behind
+        return False
     import fcntl
 
     try:
@@ -96,7 +104,7 @@ def _hold(handle: int) -> bool:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Have a file to oneself, which is made if need be; others that want it wait.
+    """Have a file to oneself, which is made if need be; others that want it wait (not on Windows).
 
     Inside it may be written, renamed or removed: whoever waited then gets a new one of its name.
 

@@ -9,6 +9,7 @@ from oodbench.attacks.balls import BALLS
 from oodbench.board.archive import Pixels, Whole
 from oodbench.board.at_hand import places
 from oodbench.images.imageset import ImageSet
+from oodbench.images.tensors import channels_first_view
 from oodbench.networks.network import as_input
 
 CHUNK = 256
@@ -114,4 +115,4 @@ def _source_of(image: Pixels, sources: ImageSet, norm: str, epsilon: int) -> int
 
 
 def _tensor(images: Pixels) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return channels_first_view(np.ascontiguousarray(images))

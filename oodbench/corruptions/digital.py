@@ -12,6 +12,7 @@ from torch import Tensor
 
 from oodbench.corruptions.draws import Draws
 from oodbench.corruptions.filters import bell, hsv, on_pixel_scale, on_unit_scale, rgb, sampled
+from oodbench.images.tensors import channels_first_view
 
 
 def brightness(pixels: Tensor, draws: Draws, amount: float) -> Tensor:
@@ -42,7 +43,7 @@ def pixelate(pixels: Tensor, draws: Draws, share: float) -> Tensor:
 def jpeg(pixels: Tensor, draws: Draws, quality: int) -> Tensor:
     """Through JPEG at `quality` and back. The values depend on the JPEG library below Pillow."""
     decoded = np.stack([_through_jpeg(image, quality) for image in pixels.permute(0, 2, 3, 1).cpu().numpy()])
-    return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(pixels.device)
+    return channels_first_view(decoded, pixels.device)
 
 
 def elastic(pixels: Tensor, draws: Draws, scale: float, sigma: float, corners: float) -> Tensor:

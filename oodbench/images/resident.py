@@ -16,6 +16,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.numbered import Numbered
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
+from oodbench.images.tensors import channels_first
 
 Pixels = Tensor | Streamed
 """Images, uint8 (N, C, H, W); rows of either are a tensor on the device."""
@@ -159,4 +160,4 @@ def resident(images: ImageSet, device: torch.device) -> IDImages:
         return IDImages(Streamed(images.images, device), labels)
     if isinstance(images.images, Numbered):
         return IDImages(images.images.on(device), labels)
-    return IDImages(torch.from_numpy(images.images).to(device).permute(0, 3, 1, 2).contiguous(), labels)
+    return IDImages(channels_first(images.images, device), labels)

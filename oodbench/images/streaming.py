@@ -16,6 +16,7 @@ from torch import Tensor
 
 from oodbench.basics.threads import cores
 from oodbench.images.photographs import Photographs, Rows
+from oodbench.images.tensors import channels_first
 
 MOST_DECODERS = 16
 
@@ -59,7 +60,7 @@ class Streamed:
         batches = [group.cpu().numpy() for group in groups]
         decoders = min(cores(), len(batches), MOST_DECODERS)
         for pixels in _in_advance(self._decode, batches, decoders) if decoders > 1 else map(self._decode, batches):
-            yield torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
+            yield channels_first(pixels, self.device)
 
     def _decode(self, rows: Rows) -> Decoded:
         return np.asarray(self.photographs[rows])

@@ -15,6 +15,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector, TuningImages
 from oodbench.images.imageset import ImageSet
 from oodbench.images.numbered import Numbered
+from oodbench.images.tensors import channels_first_view
 from oodbench.networks import feature_packs
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.networks.network import as_input
@@ -236,7 +237,7 @@ def _try(pack: FeaturePack, suite: Suite, sets: ImageSets, detector: Detector) -
 
 def _some(images: ImageSet) -> tuple[Tensor, Tensor]:
     few = images.first(TRIED)
-    return torch.from_numpy(few.pixels()).permute(0, 3, 1, 2), torch.from_numpy(few.labels)
+    return channels_first_view(few.pixels()), torch.from_numpy(few.labels)
 
 
 def _class_names(pack: FeaturePack) -> tuple[str, ...]:

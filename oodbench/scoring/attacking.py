@@ -28,6 +28,7 @@ from oodbench.basics.passes import Passes
 from oodbench.basics.progress import Advance, Stopwatch, progress, spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
+from oodbench.images.tensors import channels_first_view
 from oodbench.networks.network import as_input, batch_size
 from oodbench.scoring.batches import batches, exact
 from oodbench.scoring.clean import as_they_are
@@ -88,7 +89,7 @@ def aim(
         device: where the attack runs.
     """
     highest = np.argsort(-id_scores, kind="stable")[:LURES]
-    pixels = torch.from_numpy(id_images.pixels(highest)).permute(0, 3, 1, 2).to(device)
+    pixels = channels_first_view(id_images.pixels(highest), device)
     return Goal.of(detector, as_input(pixels), enough(id_scores, task), task.eot)
 
 
@@ -236,7 +237,7 @@ def thorough_checks(
     (pixels, indices), *_ = batches(some, device, THOROUGH_IMAGES)
     if attack.chosen is not None:
         pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
-    after = torch.from_numpy(scored.images[places]).permute(0, 3, 1, 2).to(device)
+    after = channels_first_view(scored.images[places], device)
     epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
     cost = THOROUGH.both / THOROUGH.forward
     with progress(f"checking {images.name}", passes, "passes", cost) as advance, exact(attack.detector.network):

@@ -11,6 +11,7 @@ from torch import Tensor
 from oodbench.images.imageset import ImageSet
 from oodbench.images.photographs import Photographs
 from oodbench.images.streaming import Streamed
+from oodbench.images.tensors import channels_first
 from oodbench.networks.compute import repeatable
 from oodbench.networks.network import Network, batch_size
 
@@ -27,7 +28,7 @@ def batches(
             yield pixels, images.indices[start : start + size]
         return
     for start in starts:
-        pixels = torch.from_numpy(images.pixels(slice(start, start + size))).to(device).permute(0, 3, 1, 2).contiguous()
+        pixels = channels_first(images.pixels(slice(start, start + size)), device)
         yield pixels, images.indices[start : start + size]
 
 

@@ -17,6 +17,7 @@ from oodbench.basics.memory import Portions
 from oodbench.basics.progress import Advance, Stopwatch, progress
 from oodbench.detector import Detector, Published
 from oodbench.images.imageset import ImageSet
+from oodbench.images.tensors import channels_first
 from oodbench.networks.headless import NoLogitsError
 from oodbench.networks.network import Representation, as_input, batch_size
 from oodbench.scoring.batches import batches, exact
@@ -49,7 +50,7 @@ def score_versions(
         scored = [joined(of_one) for of_one in zip(*parts, strict=True)]
 
         def again(rows: Indices) -> Tensor:
-            return as_input(torch.from_numpy(images.pixels(rows)).to(device).permute(0, 3, 1, 2).contiguous())
+            return as_input(channels_first(images.pixels(rows), device))
 
         return _looked_at_again(detectors, again, images.indices, purpose, scored, portions, images.name)
 

@@ -18,6 +18,7 @@ from oodbench.basics.files import digest, write_atomic
 from oodbench.detector import Detector
 from oodbench.images.imageset import image_digests
 from oodbench.images.preprocessing import Preprocessing
+from oodbench.images.tensors import channels_first
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork, wrapped
@@ -188,7 +189,7 @@ class DeployedDetector:
         Raises:
             OodbenchError: the batch does not fit into memory, or a score is not finite.
         """
-        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
+        batch = channels_first(pixels, self.device)
         with exact(self.detector.network), torch.no_grad():
             return as_they_are(self.detector, as_input(batch), by_content(pixels), "images", "images").scores
 

@@ -16,10 +16,11 @@ from oodbench.basics.files import digest
 from oodbench.metrics import CONVENTIONS
 from oodbench.results import tables
 from oodbench.results.current import Today
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.results.store import Cell
 from oodbench.results.tables import View, flags
-from oodbench.results.tables.summary import MEAN, SUITE, behind, lower_is_better, means, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, behind, means, summarise
 from oodbench.suite import Suite
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verd
     range_of = f"({100 * max(low, 0):.4g} to {100 * min(high, 1):.4g})"
     if beyond <= SLACK:
         return Verdict(name_of(row), Status.PASS, row["value"], value, 0.0, range_of)
-    worse = (value > high) == lower_is_better(row["metric"])
+    worse = (value > high) == FACTS[row["metric"]].lower_is_better
     off_by = None if worse else measured.off_by(one)
     if off_by is not None:
         range_of += f", better, and flagged: it may be off by {100 * off_by:.0f} points (`oodbench table --long`)"

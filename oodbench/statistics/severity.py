@@ -89,7 +89,8 @@ def effects(
     for name in of_id.keys() | of_ood.keys():
         rows = (of_id.get(name, np.zeros(len(id_scores), bool)), of_ood.get(name, np.zeros(len(ood_scores), bool)))
         if rows[0].any() or rows[1].any():
-            # Who left the ball did more than is allowed: the other way round.
+            # An image outside the ball moved further than the attack allows, so this flag makes the figure too low
+            # instead of too high.
             result[name] = moved(*rows, highest, lowest) if name == "outside" else moved(*rows, lowest, highest)
     measured = {name: found[name] for name in honesty.FLAGS if not isnan(found[name])}
     if measured.get("ties"):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.report.model import Board, Panel, Row, Task, Value
 from oodbench.suitefiles import suitefile
 
@@ -35,9 +36,6 @@ SERIES: Mapping[str, tuple[str, str]] = {
     "ood": ("OOD", "#ee6677"),
 }
 """Of a histogram: what it is called, and its colour."""
-
-LEADING: Mapping[str, str] = {"auroc": "AUROC", "fpr95": "FPR@95"}
-"""Metrics of which rows have means, and what they are called."""
 
 SIGNS: Mapping[str, str] = {
     "": "",
@@ -134,7 +132,7 @@ def bars(board: Board, task: str, metric: str) -> Figure:
             signs.append(row.mark(task, view))
             doubted |= doubtful
     axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
-    axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{LEADING[metric]}, percent", ylim=(0, 100))
+    axes.set(title=f"{board.suite}, mean over {view}", ylabel=f"{FACTS[metric].title}, percent", ylim=(0, 100))
     axes.legend(fontsize="x-small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     _explain(figure, signs, HATCHED if doubted else "")
     return figure
@@ -164,7 +162,7 @@ def eps(board: Board, task: str, metric: str) -> Figure:
     if not axes.lines:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
     axes.set(title=f"{board.suite}, mean over {view}", ylim=(0, 100))
-    axes.set(xlabel="radius, of 255 levels", ylabel=f"{LEADING[metric]}, percent")
+    axes.set(xlabel="radius, of 255 levels", ylabel=f"{FACTS[metric].title}, percent")
     axes.legend(fontsize="x-small", frameon=False)
     _explain(figure, signs)
     return figure

@@ -23,8 +23,9 @@ from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Signs, Val
 from oodbench.results.report.operating import operating
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.flags import FOLDERS, Flagged
+from oodbench.results.tables.flags import Flagged
 from oodbench.results.tables.layout import one_line
+from oodbench.results.tables.next_command import FOLDERS
 from oodbench.statistics.severity import mark
 from oodbench.tasks import KINDS
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from oodbench.metrics import AT_CLEAN
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables import notes
 from oodbench.results.tables.comparable import OF_ID
 from oodbench.results.tables.conditions import trained_elsewhere
@@ -20,19 +21,6 @@ from oodbench.statistics import severity
 from oodbench.statistics.severity import BELIEFS
 from oodbench.tasks import STORED
 from oodbench.tasks.task import NORMS
-
-MEANINGS: Mapping[str, str] = {
-    "fpr95": "FPR@95: OOD images accepted where 95 % of ID images are kept, low is good.",
-    "fpr95_oodpos": "OOD+ FPR@95: ID images rejected where 95 % of OOD images are caught, low is good.",
-    "fpr95_clean": "FPR@95 cl.: OOD images accepted at the threshold that keeps 95 % of the ID images as they are.",
-    "fnr_clean": "ID rej. cl.: attacked ID images rejected at that threshold, low is good.",
-    "auroc": "AUROC: high is good.",
-    "aupr_in": "AUPR-in, AUPR-out: high is good.",
-    "aupr_out": "AUPR-in, AUPR-out: high is good.",
-    "detection_error": "error: detection error, low is good.",
-    "accuracy": "ID acc.: ID images whose class is recognised.",
-}
-"""Each metric in a sentence."""
 
 
 def brief(
@@ -153,7 +141,7 @@ def _metrics(metrics: Collection[str], summary: Sequence[Entry]) -> list[str]:
     """What the columns mean, and which is the best."""
     sets = len({entry.ood for entry in summary}) > 1
     best = f" * best of its column{' and set' if sets else ''}." if best_of(summary) else ""
-    return [" ".join(dict.fromkeys(MEANINGS[metric] for metric in metrics)) + best]
+    return [" ".join(dict.fromkeys(FACTS[metric].meaning for metric in metrics)) + best]
 
 
 def _balls(scores: pd.DataFrame) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from oodbench.metrics import AT_CLEAN
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables import flags
 from oodbench.results.tables.brief import brief
 from oodbench.results.tables.comparable import OF_ID
@@ -32,19 +33,6 @@ LABEL = 28
 
 GAP = "  "
 """Between two tasks; between the metrics of one there is a single space."""
-
-SHORT: Mapping[str, str] = {
-    "accuracy": "ID acc.",
-    "fpr95": "FPR@95",
-    "fpr95_oodpos": "OOD+ FPR@95",
-    "fpr95_clean": "FPR@95 cl.",
-    "fnr_clean": "ID rej. cl.",
-    "auroc": "AUROC",
-    "aupr_in": "AUPR-in",
-    "aupr_out": "AUPR-out",
-    "detection_error": "error",
-}
-"""Metrics, as a narrow column calls them."""
 
 NOTHING, INCOMPLETE, FAILED, BEST = "–", "missing", "failed", "*"
 """What a cell says that was not measured, one whose sets are not all there, one of a failed detector, and the best."""
@@ -126,12 +114,12 @@ def _blocks(
     found = []
     for metric in of_tasks:
         # A block is of one metric, which its corner names; its columns are called as their tasks are.
-        titled = [[SHORT[metric], *labels[0][1:]], *labels[1:]]
-        own = [Column("", column.task, column.cells) for column in columns if column.heading == SHORT[metric]]
+        titled = [[FACTS[metric].short, *labels[0][1:]], *labels[1:]]
+        own = [Column("", column.task, column.cells) for column in columns if column.heading == FACTS[metric].short]
         own += [column for column in columns if not column.task] if metric == of_tasks[-1] else []
         while own:
             count = next((count for count in range(len(own), 1, -1) if _room(own[:count]) <= room), 1)
-            found.append(_grid(titled if own[0].heading != SHORT[OF_ID] else labels, own[:count]))
+            found.append(_grid(titled if own[0].heading != FACTS[OF_ID].short else labels, own[:count]))
             own = own[count:]
     return found
 
@@ -172,11 +160,11 @@ def _columns(
             if metric == OF_ID or (metric in AT_CLEAN and (task, metric) not in there):
                 continue
             found = [measured.get((row.label, row.ood, task, metric)) for row in rows.rows]
-            columns.append(Column(task, SHORT[metric], _aligned(found, best, flagged)))
+            columns.append(Column(task, FACTS[metric].short, _aligned(found, best, flagged)))
     if OF_ID in metrics:
         keys = [[(row.label, row.ood, task, OF_ID) for task in tasks] for row in rows.rows]
         found = [next((measured[key] for key in of_row if key in measured), None) for of_row in keys]
-        columns.append(Column("", SHORT[OF_ID], _aligned(found, best, flagged)))
+        columns.append(Column("", FACTS[OF_ID].short, _aligned(found, best, flagged)))
     first, *others = columns or [Column("", "", [NOTHING] * len(rows.rows))]
     return [_with_failures(first, rows), *others]
 

@@ -1,29 +1,17 @@
 """Which figures of a frame are flagged, how far off they may be, and what to run next; the worst first."""
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from oodbench.networks.named import AT, IN_MEMORY
-from oodbench.networks.precision import PRECISIONS
+from oodbench.results.tables.next_command import next_command
 from oodbench.results.tables.summary import ASIDE, MEAN, Entry, behind
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
-from oodbench.suitefiles import settings, suitefile
-from oodbench.suitefiles.selection import asked_as, curve_of, curves
-from oodbench.tasks import STORED
-
-FOLDERS = {"data": "data", "out": "results"}
-"""Options that name folders, and what these are where nobody says another."""
-
-REPEATED = ("--precision", *PRECISIONS, "--tf32", "--compile")
-"""Words that a result may have the next command say of how to calculate: results come from anywhere."""
+from oodbench.suitefiles.selection import curves
 
 CARRIED = "flagged"
 """The column of a frame of differences with what is flagged of the two values behind each, as JSON."""
@@ -160,76 +148,6 @@ def stored(effects: Mapping[str, Effect]) -> str:
     )
 
 
-def next_run(rows: pd.DataFrame) -> str:
-    """The command that attacks harder what rows of a tidy frame, of one task, are about; "" if nothing was attacked.
-
-    It repeats whatever else moves the outcome, as far as a frame tells: results of earlier versions do not say from
-    which file a detector came and how it was calculated.
-    """
-    row = rows.iloc[0]
-    constants = json.loads(str(row["constants"]) or "{}")
-    kind = STORED.get(str(constants.get("kind")))
-    if not constants.get("epsilon") or (kind and (kind.certifies or kind.smooths)):
-        return ""
-    if str(row["checkpoint"]).startswith(f"{IN_MEMORY}{AT}"):  # no command has it
-        return ""
-    task = str(row.get("named", row["task"]))
-    attack, options = _harder(task, constants)
-    command = ["oodbench", "run", "--suite", suitefile.asked_for(str(row["suite"])), "--detector", str(row["detector"])]
-    command += ["--plugin", _from_here(str(row["plugin"]))] if row.get("plugin") else []
-    command += ["--seed", str(row["seed"])] if row["seed"] != 1 else []
-    if row.get("pretrained"):
-        command += ["--pretrained"]
-    elif row["checkpoint"]:
-        command += ["--checkpoint", str(row["checkpoint"])]
-    for option, usual in FOLDERS.items():
-        command += [f"--{option}", str(row[option])] if _elsewhere(row[option], usual) else []
-    for option in ("limit", "images"):
-        command += [f"--{option}", str(row[option])] if row[option] else []
-    command += [word for word in shlex.split(str(row.get("options", ""))) if word in REPEATED]
-    # What was set of the task that is flagged is not the other one's, but for the ball.
-    for text in settings.texts(str(row["settings"])):
-        about, _, what = text.partition("=")[0].rpartition(".")
-        if what == "epsilon" and about in (task, asked_as(task)):
-            command += ["--set", f"{attack}.epsilon={constants['epsilon']}"]
-        elif about in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
-            command += ["--set", text]
-    return shlex.join([*command, "--task", attack, *options, *_only(rows)])
-
-
-def _from_here(path: str) -> str:
-    """A path as somebody in the present folder would write it."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
-
-
-def _elsewhere(folder: object, usual: str) -> bool:
-    """Results of earlier versions do not say all folders."""
-    return bool(folder) and Path(str(folder)).absolute() != Path(usual).absolute()
-
-
-def _only(rows: pd.DataFrame) -> list[str]:
-    """`--only` and each OOD set of `rows`, if these are not all that the suite has a mean over."""
-    sets = list(dict.fromkeys(rows["ood"].astype(str)))
-    every = json.loads(str(rows["means"].iloc[0]) or "{}").get("all", [])
-    return [word for name in sets for word in ("--only", name)] if set(every) - set(sets) else []
-
-
-def _harder(task: str, constants: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The attack to run after a stored task with these constants, as `--task` calls it, and its options."""
-    kind, side, point = constants.get("kind"), str(constants.get("side", "out")), curve_of(task)
-    sided = point[0] if point else task
-    name = sided.removesuffix(f"-{side}")
-    where = ["--threat", side] if side != "out" and name != sided else []
-    where += ["--eps", str(point[1])] if point else []
-    if kind in ("linf", "l2"):
-        return f"{kind}-adaptive", where
-    if kind not in ("linf-adaptive", "l2-adaptive"):
-        return name, ["--set", f"{name}.objective=adaptive", *where]
-    full = ["--checks", "full"] if constants.get("level") == "plus" else []
-    return name, ["--set", f"{name}.level=plus", *full, *where]
-
-
 def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """What the attack's own measurements warn of, a line a task."""
     for task, part in scores.groupby("task", sort=False):
@@ -250,7 +168,7 @@ def _remedy(said: severity.Said, rows: pd.DataFrame) -> str:
 def _next(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
     """What to do about flags with these remedies, "" where another attack is one."""
     steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
-    if "" in remedies and (command := next_run(rows)):
+    if "" in remedies and (command := next_command(rows)):
         steps.append(f"`{command}`")
     return f"{NEXT}{'; '.join(steps)}" if steps else ""
 

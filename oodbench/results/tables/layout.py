@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from oodbench.basics.words import in_markdown_cell
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables import flags
 from oodbench.results.tables.about_differences import BASE, about_differences
 from oodbench.results.tables.comparable import OF_ID, threats_apart
@@ -20,21 +21,8 @@ from oodbench.results.tables.frame import FAILURE
 from oodbench.results.tables.lines import lines, names_of, one_cell
 from oodbench.results.tables.notes import about_stale, footnotes
 from oodbench.results.tables.published import Published
-from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, lower_is_better, selected, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, Entry, View, selected, summarise
 from oodbench.statistics import severity
-
-HEADINGS: Mapping[str, str] = {
-    "accuracy": "ID accuracy ↑",
-    "fpr95": "FPR@95 ↓",
-    "fpr95_oodpos": "FPR@95 OOD+ ↓",
-    "fpr95_clean": "FPR@95, clean threshold ↓",
-    "fnr_clean": "ID rejected, clean threshold ↓",
-    "auroc": "AUROC ↑",
-    "aupr_in": "AUPR-in ↑",
-    "aupr_out": "AUPR-out ↑",
-    "detection_error": "detection error ↓",
-}
-"""Metrics in table order, with an arrow towards better."""
 
 SHORT = 60
 """Letters of a failure that a table's row holds."""
@@ -299,22 +287,18 @@ def _table(
         row |= {over: ood.removeprefix(MEAN)} if over else {}
         for metric in metrics:
             if metric not in found:  # of attacked ID images, where none were
-                row[HEADINGS[metric]] = ""
+                row[FACTS[metric].heading] = ""
                 continue
             entry = found[metric]
             leads = best.get((*entry.place, metric, entry.rivals)) == printed(entry.value)
             text = value_text(entry) + flag_mark(entry, flagged)
-            row[HEADINGS[metric]] = f"{marks[0]}{text}{marks[1]}" if leads else text
+            row[FACTS[metric].heading] = f"{marks[0]}{text}{marks[1]}" if leads else text
             if published and metric not in (OF_ID, *AT_CLEAN):
                 figure = published.figure(frame, entry)
-                row[f"{HEADINGS[metric].rpartition(' ')[0]} {published.word}"] = (
-                    "" if figure is None else printed(figure)
-                )
+                row[f"{FACTS[metric].title} {published.word}"] = "" if figure is None else printed(figure)
         for metric in metrics if bounded else ():
             if metric in (view.metrics or leading(convention)):
-                row[f"{HEADINGS[metric].rpartition(' ')[0]}, 95 % interval"] = (
-                    _interval(found[metric]) if metric in found else ""
-                )
+                row[f"{FACTS[metric].title}, 95 % interval"] = _interval(found[metric]) if metric in found else ""
         table.append(row)
     return pd.DataFrame(table)
 
@@ -369,5 +353,5 @@ def best_of(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], st
     for (task, ood, metric, which), values in rivals.items():
         known = [value for value in values if not isnan(value)]
         if len(values) > 1 and known:
-            best[task, ood, metric, which] = printed(min(known) if lower_is_better(metric) else max(known))
+            best[task, ood, metric, which] = printed(min(known) if FACTS[metric].lower_is_better else max(known))
     return best

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables.comparable import OF_ID, Standing, standings, threats_apart
 from oodbench.results.tables.gaps import Gaps
 from oodbench.results.tables.lines import Line, Note, label, lines, tell_apart
@@ -242,11 +243,6 @@ def _named(
     ]
 
 
-def lower_is_better(metric: str) -> bool:
-    """Error rates should be low, all else high."""
-    return metric.startswith(("fpr", "fnr")) or metric == "detection_error"
-
-
 def _groups(frame: pd.DataFrame, view: View) -> dict[str, list[str]]:
     """The sets behind each row that is shown of a task; none of which nobody measured anything, if others are left."""
     chosen, known = selected(frame, view.sets), means(frame)
@@ -311,7 +307,7 @@ def _sorted(entries: list[Entry], metric: str, doubted: Container[tuple[str, str
     """
     if not metric:
         return entries
-    sign = 1 if lower_is_better(metric) else -1
+    sign = 1 if FACTS[metric].lower_is_better else -1
     ranks = {(entry.line, *entry.place): sign * entry.value for entry in entries if entry.metric == metric}
     places = list(dict.fromkeys(entry.place for entry in entries))
 

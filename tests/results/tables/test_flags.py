@@ -4,17 +4,14 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from oodbench.detectors.rowl import ROWL
 from oodbench.results import store
 from oodbench.results.tables import View, flagged, flat, render, severities, tidy
 from oodbench.results.tables.compact import compact
-from oodbench.results.tables.flags import next_run
 
 ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
 
@@ -168,90 +165,6 @@ def test_a_score_in_need_of_mending_is_not_told_to_attack_harder(tmp_path, store
     )
 
 
-def rows(**about):
-    usual = {"suite": "digits-adv", "detector": "msp", "seed": 1, "checkpoint": "", "limit": 0, "images": 0}
-    usual |= {"data": "data", "out": "results", "ood": ["letters", "noise"], "settings": "", "task": "linf"}
-    usual |= {"means": json.dumps({"all": ["letters", "noise"], "near": ["letters"]})}
-    usual |= {"constants": json.dumps({"kind": "linf", "epsilon": 8})}
-    return pd.DataFrame({**usual, **about})
-
-
-def of_task(task, **constants):
-    return {"task": task, "constants": json.dumps({"epsilon": 8, **constants})}
-
-
-@pytest.mark.parametrize(
-    ("about", "ends"),
-    [
-        ({}, "--detector msp --task linf-adaptive"),
-        (
-            {"detector": "mine", "plugin": "/far/off/my plug.py", "options": "--precision bf16 --compile", "limit": 9},
-            "--detector mine --plugin '/far/off/my plug.py' --limit 9 --precision bf16 --compile --task linf-adaptive",
-        ),
-        ({"plugin": str(Path.cwd() / "plug.py")}, "--detector msp --plugin plug.py --task linf-adaptive"),
-        ({"options": "--tf32 --out /etc --checkpoint x"}, "--detector msp --tf32 --task linf-adaptive"),
-        (of_task("linf-both", kind="linf", side="both"), "--task linf-adaptive --threat both"),
-        ({"settings": "linf.epsilon=8 linf.steps=2"}, "--set linf-adaptive.epsilon=8 --task linf-adaptive"),
-        (
-            {**of_task("linf-both", kind="linf", side="both"), "settings": "linf-both.epsilon=8"},
-            "--set linf-adaptive.epsilon=8 --task linf-adaptive --threat both",
-        ),
-        (
-            {**of_task("linf-adaptive", kind="linf-adaptive"), "settings": "linf-adaptive.epsilon=8"},
-            "msp --set linf-adaptive.epsilon=8 --task linf-adaptive --set linf-adaptive.level=plus",
-        ),
-        (of_task("linf-eps8", kind="linf"), "--task linf-adaptive --eps 8"),
-        (of_task("linf-both-eps8", kind="linf", side="both"), "--task linf-adaptive --threat both --eps 8"),
-        (
-            {**of_task("linf-adaptive-in", kind="linf-adaptive", level="quick", side="in"), "settings": "epochs=1"},
-            "--set epochs=1 --task linf-adaptive --set linf-adaptive.level=plus --threat in",
-        ),
-        (
-            {"settings": "linf.steps=5 msp.x=1 epochs=2"},
-            "--detector msp --set msp.x=1 --set epochs=2 --task linf-adaptive",
-        ),
-        (
-            {**of_task("compositional", kind="compositional"), "settings": "msp.x=[1, 2] compositional.steps=5"},
-            "--set 'msp.x=[1, 2]' --set compositional.steps=5 --task compositional "
-            "--set compositional.objective=adaptive",
-        ),
-        (
-            {**of_task("linf-adaptive", kind="linf-adaptive", level="quick"), "settings": "linf-adaptive.level=quick"},
-            "--detector msp --task linf-adaptive --set linf-adaptive.level=plus",
-        ),
-        (of_task("linf-adaptive", kind="linf-adaptive", level="plus"), "--checks full"),
-        ({"checkpoint": "my net.pt", "images": 24, "seed": 3}, "--seed 3 --checkpoint 'my net.pt' --images 24 "),
-        ({"pretrained": "digits/plain", "checkpoint": "plain.safetensors"}, "msp --pretrained --task linf-adaptive"),
-    ],
-)
-def test_the_next_command_attacks_the_same_harder(about, ends):
-    assert ends in next_run(rows(**about))
-
-
-@pytest.mark.parametrize(
-    "about", [{"task": "clean", "constants": '{"kind": "clean"}'}, of_task("certified", kind="certified")]
-)
-def test_what_was_not_attacked_is_not_attacked_harder(about):
-    assert next_run(rows(**about)) == ""
-
-
-@pytest.mark.parametrize(
-    ("about", "folders", "sets"),
-    [
-        ({}, "", ""),
-        ({"ood": ["letters", "noise", "aside"]}, "", ""),
-        ({"ood": ["letters"] * 2}, "", " --only letters"),
-        ({"ood": ["noise", "aside"]}, "", " --only noise --only aside"),
-        ({"data": "/my packs", "out": "elsewhere"}, " --data '/my packs' --out elsewhere", ""),
-        ({"data": str(Path("data").absolute()), "out": str(Path("results").absolute())}, "", ""),
-        ({"data": "", "out": ""}, "", ""),  # of a version that did not keep it, and a file that was put elsewhere
-    ],
-)
-def test_the_next_command_keeps_to_the_sets_and_folders_of_the_run(about, folders, sets):
-    usual = "oodbench run --suite digits-adv --detector msp"
-    assert next_run(rows(**about)) == f"{usual}{folders} --task linf-adaptive{sets}"
-
-
 def curve(tmp_path, stored, *aurocs):
     """One cell with a curve over radii; each AUROC in eighths of ID images that an OOD image fails to pass."""
     cell = None
@@ -278,12 +191,6 @@ def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged(tmp_path, sto
     (found,) = flagged(scores_of(cell))
     assert found.text.startswith("it leaves 12.50 points more of the AUROC than linf, which it should outdo")
     assert found.effect == 0.125
-
-
-def test_the_next_command_names_the_file_of_somebodys_own_suite():
-    about = of_task("linf", kind="linf", epsilon=8)
-    assert "--suite digits-adv --detector" in next_run(rows(**about))
-    assert "--suite mine.toml --detector" in next_run(rows(**about, suite="mine"))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ docs: $(DEVELOPING)
 lint: $(DEVELOPING)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy oodbench detectors suites benchmarks docs
+	$(BIN)/mypy oodbench detectors suites benchmarks studies docs
 
 format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .

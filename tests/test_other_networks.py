@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 
-from benchmarks import real_photographs
-from benchmarks.other_networks import (
+from docs._pages import real_photographs
+from docs._pages.other_networks import (
     LARGER,
     ROBUST_DETECTORS,
     ROBUST_TASKS,
@@ -17,7 +17,7 @@ from benchmarks.other_networks import (
     accuracies,
     means,
 )
-from benchmarks.real_photographs import BEGIN, END
+from docs._pages.real_photographs import BEGIN, END
 from oodbench.registry import discover
 from oodbench.results import reference
 from oodbench.results.check import Status, check

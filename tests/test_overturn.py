@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.overturn import rows
-from benchmarks.overturn.__main__ import attacked, given, other
-from benchmarks.overturn.means import MEANS, Effort
-from benchmarks.overturn.rows import CONTINUED, CSV, EVERYTHING, PAGE, PLUS, STANDARD, Row
-from benchmarks.overturn.subject import Subject, at_hand, inputs
 from oodbench.basics.errors import OodbenchError
 from oodbench.board.at_hand import kept_file
 from oodbench.detector import Detector
@@ -21,6 +16,11 @@ from oodbench.running.config import RunConfig
 from oodbench.running.prepared import prepared
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import LinfAdaptive
+from studies.overturn import rows
+from studies.overturn.__main__ import attacked, given, other
+from studies.overturn.means import MEANS, Effort
+from studies.overturn.rows import CONTINUED, CSV, EVERYTHING, PAGE, PLUS, STANDARD, Row
+from studies.overturn.subject import Subject, at_hand, inputs
 
 EPSILON, SIDE, COUNT = 8, 6, 5
 EFFORT = Effort(long=20, starts=2, tanh=80, matched=2, pull=10, refine=30, queries=60, steps=20, restarts=2, windows=40)

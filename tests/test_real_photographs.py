@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.real_photographs import BEGIN, END, PAGE, PICTURE, SUITE, TASKS
+from docs._pages.real_photographs import BEGIN, END, PAGE, PICTURE, SUITE, TASKS
 from oodbench.registry import discover
 from oodbench.results import reference
 from oodbench.results.check import Status, check

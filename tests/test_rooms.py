@@ -1,6 +1,7 @@
 """Rooms import from rooms below them alone; which stands above which says docs/rooms.md."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -14,12 +15,11 @@ RESULTS = ("report", "updating", "check", "tables", "")
 
 
 def imported(text):
-    """Line and dotted name of each thing that a file imports from oodbench, also inside functions."""
+    """Line and dotted name of each thing that a file imports from oodbench by its full name, also inside functions."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "relative imports hide where they lead"
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
@@ -41,6 +41,12 @@ def breaking(file, text):
     return found
 
 
+def plugin_modules():
+    """The modules that docs/rooms.md allows a plugin to import from."""
+    text = (ROOT / "docs" / "rooms.md").read_text().split("## What may be imported")[1]
+    return set(re.findall(r"`(oodbench\.[\w.]+)`", text.split("Programs that call oodbench")[0]))
+
+
 def floor(parts):
     return parts[1] if parts[1] in RESULTS else ""
 
@@ -55,6 +61,26 @@ def test_no_room_imports_from_above_itself():
     found = [said for file in files for said in breaking(file.relative_to(PACKAGE), file.read_text())]
     assert len(files) > 150
     assert not found, "\n".join(found)
+
+
+def test_the_methods_that_come_with_oodbench_import_what_a_plugin_may():
+    allowed = tuple(f"{module}." for module in plugin_modules())
+    files = sorted((ROOT / "detectors").glob("*.py"))
+    used = {name for file in files for _, name in imported(file.read_text())}
+    assert "oodbench.detector.Detector" in used
+    assert not {name for name in used if not f"{name}.".startswith(allowed)}
+
+
+def test_what_a_plugin_may_import_is_there():
+    for name in plugin_modules():
+        importlib.import_module(name)
+
+
+def test_no_import_inside_the_package_is_relative():
+    """Relative imports hide where they lead."""
+    for file in PACKAGE.rglob("*.py"):
+        nodes = ast.walk(ast.parse(file.read_text()))
+        assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes), file
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from benchmarks import real_photographs
-from docs._pages import figures
+from docs._pages import figures, real_photographs
 from docs._pages.detectors import address, cost
 from docs._pages.page import Page, table
 from oodbench.cli.work.describing import needs

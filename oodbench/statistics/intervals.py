@@ -1,7 +1,7 @@
 """95 % intervals over images for every metric, in closed form: no random numbers, and never of zero width.
 
 An interval is for the value that endless images of the same two kinds would give, in the same proportion of ID to OOD.
-How often it holds that value is counted by `python -m benchmarks.coverage`.
+How often it holds that value is counted by `python -m studies.coverage`.
 
 Shares at a fixed threshold are binomial and have Clopper and Pearson's interval. The threshold of a FPR@95 is estimated
 itself: how many ID images lie below the true one is binomial, so the interval is that of a mixture over thresholds.

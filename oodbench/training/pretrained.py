@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.resources import files
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,14 +258,14 @@ def write_index(index: Path, networks: Mapping[str, Pretrained]) -> None:
             "recipe": dict(sorted(one.recipe.items())),
             "images": dict(sorted(one.images.items())),
             "trained_on": one.trained_on,
-            "seconds": one.seconds,
+            "seconds": None if isnan(one.seconds) else one.seconds,  # JSON knows no NaN
             "accuracy": dict(sorted(one.accuracy.items())),
             "url": one.url,
             **({"note": one.note} if one.note else {}),
         }
         for name, one in sorted(networks.items())
     }
-    write_atomic(index, (json.dumps({"networks": entries}, indent=1) + "\n").encode())
+    write_atomic(index, (json.dumps({"networks": entries}, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _entry(shelf: str, name: str, about: Mapping[str, Any]) -> Pretrained:
@@ -277,7 +277,7 @@ def _entry(shelf: str, name: str, about: Mapping[str, Any]) -> Pretrained:
         _words(about["recipe"]),
         _words(about["images"]),
         _shown(about["trained_on"]),
-        float(about["seconds"]),
+        nan if about["seconds"] is None else float(about["seconds"]),
         {_shown(on): float(share) for on, share in about["accuracy"].items()},
         str(about.get("url", "")),
         _shown(about.get("note", "")),

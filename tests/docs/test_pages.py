@@ -6,8 +6,7 @@ import statistics
 
 import pytest
 
-from benchmarks import real_photographs
-from docs._pages import choosing, defects, detectors, figures, images, papers, suites, tasks
+from docs._pages import choosing, defects, detectors, figures, images, papers, real_photographs, suites, tasks
 from docs._pages.page import attributes, linked, table
 from oodbench.cli.work.describing import needs
 from oodbench.images import builtin

@@ -1,6 +1,6 @@
 """Tables of pages about other networks than that of the table of real photographs, each from a results folder.
 
-    python -m benchmarks.other_networks robust-classifiers RESULTS
+    python -m docs._pages.other_networks robust-classifiers RESULTS
 
 What stands between the two marks of a table is replaced.
 """
@@ -15,12 +15,12 @@ import click
 import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.real_photographs import BEGIN, END, POINT, replaced
+from docs._pages.real_photographs import BEGIN, END, POINT, replaced
 from oodbench.results import tables
 from oodbench.results.folder import find
 from oodbench.results.tables.flags import flagged, severities
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1]
 SCORES = DOCS.parent / "results" / "reference" / "scores"
 
 PLACE = ["suite", "detector", "task"]
@@ -245,4 +245,4 @@ def main(name: str, results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.other_networks")
+    main(prog_name="python -m docs._pages.other_networks")

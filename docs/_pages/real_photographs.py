@@ -1,6 +1,6 @@
 """The table and the picture of docs/real-photographs.md, from a results folder.
 
-    python -m benchmarks.real_photographs RESULTS
+    python -m docs._pages.real_photographs RESULTS
 
 What stands between the page's two marks is replaced, and the picture beside the page is drawn anew.
 """
@@ -17,7 +17,7 @@ from oodbench.results.folder import find
 from oodbench.results.tables.flags import flagged, severities
 
 SUITE = "cifar10-small-adv"
-PAGE = Path(__file__).parents[1] / "docs" / "real-photographs.md"
+PAGE = Path(__file__).parents[1] / "real-photographs.md"
 PICTURE = PAGE.with_suffix(".svg")
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
@@ -163,4 +163,4 @@ def main(results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.real_photographs")
+    main(prog_name="python -m docs._pages.real_photographs")

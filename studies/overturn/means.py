@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from benchmarks.overturn.subject import Subject, inputs
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import Ascent
@@ -24,6 +23,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.randomness import drawing, generators_per_image
 from oodbench.images.imageset import ImageSet
+from studies.overturn.subject import Subject, inputs
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Which noise smooths best, and which detector is guaranteed most: what docs/certificates.md has was made by this.
 
-`python -m benchmarks.certificates sigma` chooses where no test image is; `... few` makes a suite of few ID test images,
+`python -m studies.certificates sigma` chooses where no test image is; `... few` makes a suite of few ID test images,
 for `oodbench run`; `... table` runs the task `smoothed` on such a suite for every detector whose network is kept.
 """
 

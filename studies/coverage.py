@@ -1,4 +1,4 @@
-"""`python -m benchmarks.coverage`: how often the 95 % intervals hold the truth, by simulation.
+"""`python -m studies.coverage`: how often the 95 % intervals hold the truth, by simulation.
 
 Scores are drawn from populations whose metrics are known, intervals are made of each draw, and those that hold the true
 value are counted. The truth of a population is computed from a fine grid of its quantiles, in the proportion of ID to
@@ -349,4 +349,4 @@ def _pairs(convention: str, replications: int, seed: int) -> Rows:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.coverage")
+    main(prog_name="python -m studies.coverage")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.promises`: whether thresholds and discoveries keep what they promise, by simulation.
+"""`python -m studies.promises`: whether thresholds and discoveries keep what they promise, by simulation.
 
 Scores of ID images are drawn and split, again and again: on one part the threshold is chosen, or the p-values rest, and
 on the other is counted what becomes of ID images. A promise is kept if the mean over the splits exceeds it by no more

@@ -1,7 +1,7 @@
 """The attack on our own table.
 
-    python -m benchmarks.overturn --detector atom --images 24            # attacks, and adds rows to the CSV file
-    python -m benchmarks.overturn --page                                 # writes the tables of the page from it
+    python -m studies.overturn --detector atom --images 24            # attacks, and adds rows to the CSV file
+    python -m studies.overturn --page                                 # writes the tables of the page from it
 
 A detector with its kept network is attacked by the adaptive tier at its levels "standard" and "plus", and then by means
 that the tier lacks, in the same ball and on the same grid. What is in the file is not done again, and twice as many
@@ -19,10 +19,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmarks.overturn import rows
-from benchmarks.overturn.means import MEANS, Effort, Search
-from benchmarks.overturn.rows import CONTINUED, CSV, PAGE, PLUS, STANDARD, Row
-from benchmarks.overturn.subject import SEED, TASK, Scores, Subject, at_hand, inputs
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.errors import OodbenchError
@@ -32,6 +28,10 @@ from oodbench.running.config import RunConfig
 from oodbench.scoring.attacking import Attack, score_attacked
 from oodbench.scoring.batches import exact
 from oodbench.tasks import LinfAdaptive
+from studies.overturn import rows
+from studies.overturn.means import MEANS, Effort, Search
+from studies.overturn.rows import CONTINUED, CSV, PAGE, PLUS, STANDARD, Row
+from studies.overturn.subject import SEED, TASK, Scores, Subject, at_hand, inputs
 
 TOGETHER = 50
 """Images attacked at a time: what an interruption costs."""
@@ -184,4 +184,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.overturn")
+    main(prog_name="python -m studies.overturn")

@@ -13,7 +13,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import read_text
-from oodbench.cli.terminal import SIGNS, about_refusal, write_anyhow
+from oodbench.cli.terminal import SIGNS, refusal_reason, write_anyhow
 from oodbench.results import reference
 from oodbench.results.reference import COLUMNS
 from oodbench.suitefiles import suitefile
@@ -140,9 +140,9 @@ def test_output_that_nobody_takes_ends_in_a_line_or_in_silence(tmp_path, stored)
 
 
 def test_only_errors_of_the_output_are_taken_for_such():
-    assert about_refusal(OSError(errno.ENOSPC, "full", "a-file.h5")) is None
-    assert about_refusal(OSError(errno.ENOENT, "nothing there")) is None
-    assert about_refusal(OSError(errno.ENOSPC, "full")) == "full"
+    assert refusal_reason(OSError(errno.ENOSPC, "full", "a-file.h5")) is None
+    assert refusal_reason(OSError(errno.ENOENT, "nothing there")) is None
+    assert refusal_reason(OSError(errno.ENOSPC, "full")) == "full"
 
 
 def test_a_mistake_of_ours_is_no_failed_check(oodbench, monkeypatch):

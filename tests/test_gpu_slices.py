@@ -13,7 +13,7 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import costs, slices
 from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Record, carry_out, read
 from benchmarks.gpu.steps import Evaluation, Place, Step, steps, tiny
-from oodbench.cli.verbs import run
+from oodbench.cli.run import run
 from oodbench.images.builtin import make
 from oodbench.images.packs import write_pack
 from oodbench.images.pieces import split

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oodbench import cli
-from oodbench.cli.work.listing import suite_table
+from oodbench.cli.work.list import suite_table
 from oodbench.registry import discover
 from oodbench.suitefiles import suitefile
 from oodbench.version import __version__

@@ -1,12 +1,12 @@
 """`oodbench board`: figures under attack that anybody can lower by handing in evidence."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from oodbench.cli.evidence import checked_with
-from oodbench.cli.options import Examples, Group
+from oodbench.cli.options import Examples, Group, collect_into
+from oodbench.cli.verify import ResourceOptions, checked_with
 
 board_option = click.option(
     "--board",
@@ -27,6 +27,15 @@ def board() -> None:
     """A board of detectors under attack, on which evidence alone moves a figure."""
 
 
+@dataclass(frozen=True)
+class AddOptions(ResourceOptions):
+    """The options of `oodbench board add`, called as in its declaration."""
+
+    file: Path
+    folder: Path
+    url: str
+
+
 @board.command(
     cls=Examples,
     examples=(
@@ -44,18 +53,26 @@ def board() -> None:
     "it. For archives that are too large for a repository.",
 )
 @checked_with
-def add(**asked: Any) -> None:
+@collect_into(AddOptions)
+def add(options: AddOptions) -> None:
     """Verify evidence, and let it begin entries or lower their figures.
 
     What `oodbench verify` checks is checked; if anything does not hold, or could not be looked at, nothing is written
     and the exit code is 1. Lower figures inside the same ball replace those of an entry, set by set; weaker evidence is
     recorded and changes nothing. The folder is begun where there is none.
     """
-    if asked["url"] and not asked["url"].startswith("https://"):
+    if options.url and not options.url.startswith("https://"):
         raise click.UsageError("--url begins with https://")
-    from oodbench.cli.work import boarding
+    from oodbench.cli.work import board as work
 
-    boarding.add(**asked)
+    work.add(options)
+
+
+@dataclass(frozen=True)
+class CheckBoardOptions(ResourceOptions):
+    """The options of `oodbench board check`, called as in its declaration."""
+
+    folder: Path
 
 
 @board.command(
@@ -63,15 +80,16 @@ def add(**asked: Any) -> None:
 )
 @board_option
 @checked_with
-def check(**asked: Any) -> None:
+@collect_into(CheckBoardOptions)
+def check(options: CheckBoardOptions) -> None:
     """Verify every archive of a board again, and hold its entries against what these say.
 
     Exit code 1 if an archive is missing or another one, does not hold any more, or an entry has other figures. Evidence
     that lies elsewhere (--url) is named as not checked.
     """
-    from oodbench.cli.work import boarding
+    from oodbench.cli.work import board as work
 
-    boarding.check(**asked)
+    work.check(options)
 
 
 @board.command(
@@ -81,11 +99,11 @@ def check(**asked: Any) -> None:
 @click.option(
     "--history", is_flag=True, help="Each entry's evidence in its order: what replaced what, and whose it was."
 )
-def show(**asked: Any) -> None:
+def show(folder: Path, history: bool) -> None:
     """Print a board: each entry with what its strongest evidence says."""
-    from oodbench.cli.work import boarding
+    from oodbench.cli.work import board as work
 
-    boarding.show(**asked)
+    work.show(folder, history)
 
 
 @board.command(
@@ -99,8 +117,8 @@ def show(**asked: Any) -> None:
     metavar="DIR",
     help="Folder for the page, if it is not the board's own; the evidence is copied there, too.",
 )
-def render(**asked: Any) -> None:
+def render(folder: Path, out: Path | None) -> None:
     """Make the board's page, index.html, and its table, entries.csv, of its entries."""
-    from oodbench.cli.work import boarding
+    from oodbench.cli.work import board as work
 
-    boarding.render(**asked)
+    work.render(folder, out)

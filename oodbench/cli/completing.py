@@ -1,4 +1,4 @@
-"""What TAB offers in place of a name: detectors, suites, tasks, image sets and networks, found when it is pressed."""
+"""Names that TAB completes: detectors, suites, tasks, image sets and networks, looked for when it is pressed."""
 
 from collections.abc import Callable, Iterable
 from importlib.resources import files
@@ -11,15 +11,15 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.user_cache import kept, sources_digest
 
 Completion = Callable[[Context, Parameter, str], list[CompletionItem]]
-"""What click asks: the command so far, what is to be completed of it, and the letters that are typed."""
+"""What click calls, with the command so far, the parameter to be completed, and the letters that are typed."""
 
 
-def _names(found: Callable[[Context], Iterable[str]], or_files: bool = False) -> Completion:
-    """Names that begin as what was typed; where none does and a file would do, the shell looks for files."""
+def _completion(list_names: Callable[[Context], Iterable[str]], or_files: bool = False) -> Completion:
+    """Return a completion by the names that begin with what was typed; `or_files` offers files where none does."""
 
     def complete(context: Context, _: Parameter, typed: str) -> list[CompletionItem]:
         try:
-            names = [name for name in dict.fromkeys(found(context)) if name.startswith(typed)]
+            names = [name for name in dict.fromkeys(list_names(context)) if name.startswith(typed)]
         except (OodbenchError, OSError):
             names = []  # a broken pack or plugin is named by the command itself
         items = [CompletionItem(name) for name in names]
@@ -35,17 +35,17 @@ def _data(context: Context) -> Path:
 def _detectors(context: Context) -> Iterable[str]:
     from oodbench.registry import discover
 
-    return [*discover([Path(plugin) for plugin in context.params.get("plugins") or ()]).names(), *_all(context)]
+    return [*discover([Path(plugin) for plugin in context.params.get("plugins") or ()]).names(), *_word_all(context)]
 
 
 def _suites(context: Context) -> Iterable[str]:
     from oodbench.suitefiles import suitefile
 
-    return [*suitefile.names(), *_all(context), *sorted(str(path) for path in Path().glob("*.toml"))]
+    return [*suitefile.names(), *_word_all(context), *sorted(str(path) for path in Path().glob("*.toml"))]
 
 
-def _all(context: Context) -> list[str]:
-    """The word that `run` and `keep` take for every name."""
+def _word_all(context: Context) -> list[str]:
+    """Return the word "all", which `run` and `keep` take for every name; nothing for other verbs."""
     return ["all"] if context.info_name in ("run", "keep") else []
 
 
@@ -77,12 +77,12 @@ def _data_names(context: Context) -> Iterable[str]:
 
 
 def _known(kind: str) -> list[str]:
-    """Names of a kind that oodbench has, kept until any of its files changes."""
-    return kept("names", sources_digest(Path(str(files("oodbench")))), _every_name)[kind].split()
+    """Return the names of a kind that oodbench has, cached until any of its files changes."""
+    return kept("names", sources_digest(Path(str(files("oodbench")))), _names_by_kind)[kind].split()
 
 
-def _every_name() -> dict[str, str]:
-    """By kind, as one text each: importing all that reads image sets takes longer than anybody waits for TAB."""
+def _names_by_kind() -> dict[str, str]:
+    """Return all names of each kind as one text, to be cached: the imports take longer than anybody waits for TAB."""
     from oodbench.images.builtin import BUILTINS
     from oodbench.sources.assets import ASSETS
     from oodbench.sources.catalogue import SOURCES
@@ -92,6 +92,7 @@ def _every_name() -> dict[str, str]:
     return {kind: " ".join(names) for kind, names in kinds.items()}
 
 
-detectors, suites, tasks = _names(_detectors), _names(_suites, or_files=True), _names(_tasks)
-architectures = _names(_architectures, or_files=True)
-image_sets, networks, data_names = _names(_image_sets), _names(_networks, or_files=True), _names(_data_names)
+detectors, suites, tasks = _completion(_detectors), _completion(_suites, or_files=True), _completion(_tasks)
+architectures = _completion(_architectures, or_files=True)
+image_sets, data_names = _completion(_image_sets), _completion(_data_names)
+networks = _completion(_networks, or_files=True)

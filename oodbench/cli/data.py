@@ -1,15 +1,15 @@
-"""`oodbench data`: image sets from the public or one's own, looked at and checked."""
+"""`oodbench data`: public and own image sets, fetched, packed, shown and checked."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, Group, data_option, results_argument, several, typed
+from oodbench.cli.options import Examples, Group, collect_into, data_option, results_argument, several, typed
 
 KINDS = ("images", "networks", "assets")
-"""What `oodbench data list` can be kept to."""
+"""Kinds of which `oodbench data list` may show one alone."""
 
 
 @click.group(cls=Group, examples=("oodbench data list", "oodbench data show letters --corrupted 0"))
@@ -21,14 +21,14 @@ def data() -> None:
 @click.argument("kind", type=click.Choice([*KINDS]), required=False)
 @click.option("--suite", metavar="NAME|FILE", shell_complete=completing.suites, help="Only what this suite needs.")
 @data_option
-def list_(**asked: Any) -> None:
+def list_(kind: str | None, suite: str | None, data: Path) -> None:
     """What there is and how large, packs of one's own included; all kinds, or one. `oodbench data show NAME` says more.
 
     A set is missing, present, or it differs: its pack has another number of images than the public set of its name.
     """
-    from oodbench.cli.work import data_list
+    from oodbench.cli.work import data_list as work
 
-    data_list.list_(**asked)
+    work.list_(kind, suite, data)
 
 
 size_option = click.option(
@@ -45,6 +45,22 @@ classes_option = click.option(
 skip_broken_option = click.option(
     "--skip-broken", is_flag=True, help="Leave out images that cannot be read; the pack says which."
 )
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """The options of `oodbench data fetch`, called as in its declaration."""
+
+    names: tuple[str, ...]
+    suites: tuple[str, ...]
+    unverified: bool
+    count: int | None
+    name: str | None
+    size: int
+    files: bool
+    classes: str | None
+    skip_broken: bool
+    data: Path
 
 
 @data.command(
@@ -70,7 +86,8 @@ skip_broken_option = click.option(
 @classes_option
 @skip_broken_option
 @data_option
-def fetch_(**asked: Any) -> None:
+@collect_into(FetchOptions)
+def fetch_(options: FetchOptions) -> None:
     """Download public image sets, verify them, and write them as packs; or trained networks.
 
     An interrupted download goes on where it stopped. What is there already is left alone. Files that take a login are
@@ -80,14 +97,28 @@ def fetch_(**asked: Any) -> None:
     hf://datasets/org/name@COMMIT/folder is a folder of image files in a data set on the Hugging Face hub, or a zip, tar
     or safetensors file of images. It becomes a pack as `oodbench data pack` makes them, with its options.
     """
-    of_hub = [name for name in asked["names"] if name.startswith("hf://")]
-    if not of_hub and any(map(typed, ("name", "size", "files", "classes", "skip_broken"))):
+    hub_addresses = [name for name in options.names if name.startswith("hf://")]
+    if not hub_addresses and any(map(typed, ("name", "size", "files", "classes", "skip_broken"))):
         raise click.UsageError("--as, --size, --files, --classes and --skip-broken are for hf://datasets/...")
-    if asked["name"] is not None and len(of_hub) != 1:
+    if options.name is not None and len(hub_addresses) != 1:
         raise click.UsageError("--as names one pack: give one hf:// address with it")
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.fetch_(**asked)
+    work.fetch_(options)
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """The options of `oodbench data pack`, called as in its declaration."""
+
+    path: Path
+    name: str
+    size: int
+    files: bool
+    classes: str | None
+    skip_broken: bool
+    replace: bool
+    data: Path
 
 
 @data.command(
@@ -107,7 +138,8 @@ def fetch_(**asked: Any) -> None:
 @skip_broken_option
 @click.option("--replace", is_flag=True, help="Put the pack in place of another one of this name.")
 @data_option
-def pack(**asked: Any) -> None:
+@collect_into(PackOptions)
+def pack(options: PackOptions) -> None:
     """Make a pack of one's own images, for suites to name.
 
     PATH is a folder or an archive (tar, zip) of image files, whose first folders are the classes: labels in the order
@@ -122,9 +154,9 @@ def pack(**asked: Any) -> None:
     What was packed, with classes and their sizes, and what was left out is printed. A pack of this name that holds
     something else is not replaced unless you say --replace.
     """
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.pack(**asked)
+    work.pack(options)
 
 
 @data.command(
@@ -137,7 +169,7 @@ def pack(**asked: Any) -> None:
 @results_argument
 @click.option("--replace", is_flag=True, help="Put packs in place of others of their names.")
 @data_option
-def export(**asked: Any) -> None:
+def export(results: Path, replace: bool, data: Path) -> None:
     """Make packs of attacked images, to score again without attacking.
 
     RESULTS is a results folder or a file of one, made with --keep-images. Each set of attacked images becomes a pack,
@@ -145,19 +177,19 @@ def export(**asked: Any) -> None:
     scores it with any detector. Nothing is written where a pack of such a name holds something else, unless you say
     --replace.
     """
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.export(**asked)
+    work.export(results, replace, data)
 
 
 @data.command("verify", cls=Examples, examples=("oodbench data verify", "oodbench data verify cifar10-test"))
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.image_sets)
 @data_option
-def verify_(**asked: Any) -> None:
+def verify_(names: tuple[str, ...], data: Path) -> None:
     """Check packs: whole, and as many images as the set has. Exit code 1 if one is not."""
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.verify_(**asked)
+    work.verify_(names, data)
 
 
 @data.command(
@@ -175,14 +207,14 @@ def verify_(**asked: Any) -> None:
 @click.option("--corrupted", type=click.IntRange(min=0), metavar="N", help="All corrupted versions of image N instead.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="PNG file; NAME.png if left out.")
 @data_option
-def show(**asked: Any) -> None:
+def show(name: str, count: int, corrupted: int | None, out: Path | None, data: Path) -> None:
     """Say what an image set, network or asset is, and draw a contact sheet of a set that is there.
 
     People should look at what they measure on.
     """
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.show(**asked)
+    work.show(name, count, corrupted, out, data)
 
 
 @data.command(
@@ -198,24 +230,24 @@ def show(**asked: Any) -> None:
     "--most", type=click.IntRange(min=1), default=64, show_default=True, metavar="MB", help="Megabytes of a piece."
 )
 @data_option
-def split(**asked: Any) -> None:
+def split(names: tuple[str, ...], folder: Path, most: int, data: Path) -> None:
     """Cut packs into pieces, to carry them to a machine without a network; `join` puts them together there.
 
     Pieces are compressed. A file beside them says what images must come of them; carry it along.
     """
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.split(**asked)
+    work.split(names, folder, most, data)
 
 
 @data.command(cls=Examples, examples=("oodbench data join pieces", "oodbench data join pieces --data data"))
 @click.argument("folder", type=click.Path(path_type=Path))
 @data_option
-def join(**asked: Any) -> None:
+def join(folder: Path, data: Path) -> None:
     """Put packs together from the pieces that `split` made, once they hold the images that were taken apart.
 
     FOLDER has all pieces of a pack, and the file that says what they are. Packs that are there already are left alone.
     """
-    from oodbench.cli.work import data
+    from oodbench.cli.work import data as work
 
-    data.join(**asked)
+    work.join(folder, data)

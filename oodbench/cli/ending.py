@@ -1,4 +1,4 @@
-"""How the command ends: its exit code, and what is still to be said."""
+"""The end of the command: its exit code, and the last message."""
 
 import sys
 from contextlib import suppress
@@ -12,7 +12,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.team import give_first_the_word, quiet_followers
 from oodbench.cli.options import PipedError
-from oodbench.cli.terminal import about_refusal, drop_unwritten, write_anyhow
+from oodbench.cli.terminal import drop_unwritten, refusal_reason, write_anyhow
 from oodbench.cli.verbs import commands
 
 OURS = 3
@@ -26,7 +26,7 @@ NO_READER = 141
 
 
 def main() -> NoReturn:
-    """The `oodbench` command.
+    """Run the `oodbench` command and exit.
 
     Exit code 0, 1 for a failed check, 2 for a user's mistake, 3 for one of oodbench, 130 when interrupted, 141 where
     nobody reads on.
@@ -44,7 +44,7 @@ def main() -> NoReturn:
 
 
 def _outcome() -> tuple[int, str]:
-    """The exit code, and what is still to be said."""
+    """Carry out the command, and return its exit code and the last message."""
     try:
         code = commands(standalone_mode=False)
     except click.ClickException as error:
@@ -55,32 +55,32 @@ def _outcome() -> tuple[int, str]:
     except (KeyboardInterrupt, click.Abort) as error:
         # click takes the end of a file for Ctrl-D, of any file.
         if isinstance(error.__cause__, EOFError):
-            return OURS, _about_ourselves()
+            return OURS, _unforeseen_message()
         return INTERRUPTED, "\noodbench: interrupted; what was finished is kept: give the same command again\n"
     except OSError as error:
-        return _about_files(error)
+        return _file_outcome(error)
     except PipedError as error:
-        return _about_files(error.error)
+        return _file_outcome(error.error)
     except Exception:
-        return OURS, _about_ourselves()
+        return OURS, _unforeseen_message()
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
     return (code if isinstance(code, int) else 0), ""
 
 
-def _about_files(error: OSError) -> tuple[int, str]:
-    """The exit code and what to say where the system refused something."""
-    refused = about_refusal(error)
-    if refused == "":
+def _file_outcome(error: OSError) -> tuple[int, str]:
+    """Return the exit code and the message where the system refused something."""
+    refusal = refusal_reason(error)
+    if refusal == "":
         return NO_READER, ""
-    if refused:
-        return 2, f"oodbench: cannot write the output ({refused}): send it elsewhere; stored results are as they were\n"
+    if refusal:
+        return 2, f"oodbench: cannot write the output ({refusal}): send it elsewhere; stored results are as they were\n"
     if error.filename is None:
-        return OURS, _about_ourselves()
+        return OURS, _unforeseen_message()
     return 2, f"oodbench: cannot use {error.filename}: {error.strerror}; mend its permissions, or name another\n"
 
 
-def _about_ourselves() -> str:
-    """What to say of the exception that is being handled and that nobody foresaw."""
+def _unforeseen_message() -> str:
+    """Return the message on the exception that is being handled and that nobody foresaw."""
     return (
         f"{format_exc()}oodbench: this is a mistake in oodbench or in a plugin, not in what you typed; what was "
         "finished is stored. Please report the lines above\n"

@@ -1,14 +1,16 @@
-"""`oodbench evidence` and `oodbench verify`: figures that others can check."""
+"""`oodbench evidence`: figures in a file that others can check."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from oodbench.cli import completing
 from oodbench.cli.options import (
-    Decorated,
     Examples,
+    checkpoints_option,
+    collect_into,
     data_option,
     device_option,
     limit_option,
@@ -24,39 +26,33 @@ NORMS = ("linf", "l2")
 
 OF_RESULTS = ("tasks",)
 OF_IMAGES = ("epsilon", "norm", "words", "pretrained", "seed", "limit", "assignments")
-"""What may be said of evidence of a results folder alone, and of images alone."""
-
-checkpoints_option = click.option(
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A trained network that is not kept for everybody; repeatable.",
-)
-suite_files_option = click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="TOML file of a suite that does not come with oodbench; repeatable.",
-)
-tolerance_option = click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 0.1),
-    metavar="SHARE",
-    help="How far a score that is calculated again may lie from the one in the evidence, as a share of the spread "
-    "(interquartile range) of the ID scores; machines round differently. 0 asks for the same bits.  [default: 0.001]",
-)
+"""Parameters for evidence of a results folder alone, and for evidence of images alone."""
 
 
-def checked_with(verb: Decorated) -> Decorated:
-    """The options of every verb that checks evidence, in the order of its help."""
-    options = (checkpoints_option, suite_files_option, tolerance_option, device_option, data_option, plugin_option)
-    for option in reversed(options):
-        verb = option(verb)
-    return verb
+@dataclass(frozen=True)
+class EvidenceOptions:
+    """The options of `oodbench evidence`, called as in its declaration; those of the other kind stay at defaults."""
+
+    results: Path | None
+    output: Path
+    suites: tuple[str, ...]
+    names: tuple[str, ...]
+    tasks: tuple[str, ...]
+    file: Path | None
+    epsilon: int | None
+    norm: str
+    words: str
+    by: str
+    note: str
+    pretrained: bool
+    changes: bool
+    checkpoints: tuple[Path, ...]
+    seed: int
+    limit: int | None
+    assignments: tuple[str, ...]
+    device: str
+    data: Path
+    plugins: tuple[Path, ...]
 
 
 @click.command(
@@ -113,7 +109,8 @@ def checked_with(verb: Decorated) -> Decorated:
 @device_option
 @data_option
 @plugin_option
-def evidence(**asked: Any) -> None:
+@collect_into(EvidenceOptions)
+def evidence(options: EvidenceOptions) -> None:
     """Put attacked images and scores into one file that others can check: `oodbench verify`, `oodbench board add`.
 
     Rows are chosen from a results folder, or made of images from an attack of your own. Each says of which suite,
@@ -121,42 +118,37 @@ def evidence(**asked: Any) -> None:
     (--keep-images); where it did not, there is the seed, and the attack has to be carried out again to check it. With
     --changes there is in place of each image what the attack changed in it.
     """
-    if (asked["results"] is None) == (asked["file"] is None):
+    results, file = options.results, options.file
+    if results is not None and file is None:
+        _refuse(OF_IMAGES, "images of your own: give them with --images")
+        from oodbench.cli.work import evidence as work
+
+        work.evidence_of_results(results, options)
+    elif file is not None and results is None:
+        _refuse(OF_RESULTS, "a results folder, and --images is given")
+        radius = _radius_of_images(options)
+        from oodbench.cli.work import evidence as work
+
+        work.evidence_of_images(file, radius, options)
+    else:
         raise click.UsageError("give a results folder, or attacked images of your own with --images FILE")
-    odd = OF_IMAGES if asked["file"] is None else OF_RESULTS
-    if given := [name for name in odd if typed(name)]:
-        raise click.UsageError(f"{_option(given[0])} is for evidence of {_kind(asked['file'] is not None)}")
-    if asked["file"] is not None:
-        if len(asked["suites"]) != 1 or len(asked["names"]) != 1 or asked["epsilon"] is None:
-            raise click.UsageError("--images takes one --suite, one --detector, and the radius with --eps")
-        if asked["pretrained"] == (len(asked["checkpoints"]) == 1) or len(asked["checkpoints"]) > 1:
-            raise click.UsageError("--images takes --pretrained, or the one network as --checkpoint FILE")
-    from oodbench.cli.work import evidencing
-
-    evidencing.evidence(**asked)
 
 
-def _option(name: str) -> str:
+def _refuse(names: Sequence[str], kind: str) -> None:
+    """Raise a usage error where one of these options was typed, which are for evidence of another kind."""
+    if typed_names := [name for name in names if typed(name)]:
+        raise click.UsageError(f"{_spelling(typed_names[0])} is for evidence of {kind}")
+
+
+def _spelling(name: str) -> str:
+    """Return an option as it is typed, by the name of its parameter."""
     return {"tasks": "--task", "epsilon": "--eps", "words": "--attack", "assignments": "--set"}.get(name, f"--{name}")
 
 
-def _kind(of_images: bool) -> str:
-    return "a results folder, and --images is given" if of_images else "images of your own: give them with --images"
-
-
-@click.command(
-    cls=Examples,
-    examples=("oodbench verify evidence.zip", "oodbench verify evidence.zip --checkpoint theirs.safetensors"),
-)
-@click.argument("file", type=click.Path(path_type=Path), metavar="EVIDENCE")
-@checked_with
-def verify(**asked: Any) -> None:
-    """Check an archive of evidence, and say line by line what holds and what could not be looked at.
-
-    The suite, the code of the detector, the source image of each attacked one, the ball around it, the digest of the
-    network; then ID and attacked images are scored again. What needs images or a network that are not here is named as
-    not checked. Exit code 1 if something does not hold.
-    """
-    from oodbench.cli.work import evidencing
-
-    evidencing.verify(**asked)
+def _radius_of_images(options: EvidenceOptions) -> int:
+    """Return the radius of --eps, once there is all that evidence of images needs."""
+    if len(options.suites) != 1 or len(options.names) != 1 or options.epsilon is None:
+        raise click.UsageError("--images takes one --suite, one --detector, and the radius with --eps")
+    if options.pretrained == (len(options.checkpoints) == 1) or len(options.checkpoints) > 1:
+        raise click.UsageError("--images takes --pretrained, or the one network as --checkpoint FILE")
+    return options.epsilon

@@ -1,4 +1,4 @@
-"""`oodbench features`: what a network makes of a suite's images, as a file."""
+"""`oodbench features`: logits and features of a suite's images, as a file."""
 
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ from oodbench.cli.options import (
 @tf32_option
 @set_option
 @plugin_option
-def features(**asked: Any) -> None:
+def features(**options: Any) -> None:
     """Write what a network makes of a suite's images: logits, features, labels and its last layer, in one file.
 
     `oodbench run --features PACK` scores that file with every detector that needs no more, in seconds and to the same
@@ -86,4 +86,4 @@ def features(**asked: Any) -> None:
     exclusive("checkpoint", "pretrained")
     with loading():
         from oodbench.cli.work import features as work
-    work.features(**asked)
+    work.features(**options)

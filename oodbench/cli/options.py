@@ -1,6 +1,7 @@
 """What several commands share: options, and help that ends with examples."""
 
 from collections.abc import Callable
+from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ from oodbench.running.choices import AUTO, LARGEST_SEED
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 """A function that becomes a command."""
 
+OptionsT = TypeVar("OptionsT")
+"""A frozen dataclass with a field for each argument and option of a command."""
+
 
 class Examples(click.Command):
     """A command whose help ends with two lines that run as they stand, or more."""
@@ -24,10 +28,10 @@ class Examples(click.Command):
         self.examples = examples
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """What was typed, word by word; an empty word is a variable of a shell that was never set, and no choice.
+        """Read the words that were typed, of which none may be empty: that is a shell variable which was never set.
 
         Raises:
-            click.UsageError: there is one.
+            click.UsageError: a word is empty.
         """
         if not (ctx.resilient_parsing or isinstance(self, click.Group)):
             for before, word in pairwise(["", *args]):
@@ -53,7 +57,7 @@ class Group(Examples, click.Group):
     """The command itself."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Whatever was asked for.
+        """Carry out the command that was typed.
 
         Raises:
             PipedError: a pipe broke on the way.
@@ -64,16 +68,32 @@ class Group(Examples, click.Group):
             raise PipedError(error) from error
 
 
+def collect_into(kind: Callable[..., OptionsT]) -> Callable[[Callable[[OptionsT], None]], Callable[..., None]]:
+    """Let a verb take all its options as one frozen dataclass, whose fields are called as click's parameters are.
+
+    It stands below the options, directly above the function.
+    """
+
+    def decorate(verb: Callable[[OptionsT], None]) -> Callable[..., None]:
+        @wraps(verb)
+        def command(**options: Any) -> None:
+            verb(kind(**options))
+
+        return command
+
+    return decorate
+
+
 def typed(option: str) -> bool:
-    """Whether somebody typed an option of the command that is being carried out."""
+    """Return whether somebody typed this option of the command that is being carried out."""
     return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def exclusive(one: str, other: str) -> None:
-    """Of two options of the command that is being carried out, at most one may be given.
+    """Refuse two options of the command that is being carried out where both are given.
 
     Raises:
-        click.UsageError: both are.
+        click.UsageError: both are given.
     """
     given = click.get_current_context().params
     if given[one] and given[other]:
@@ -85,21 +105,21 @@ def several(
     parameter: str,
     metavar: str,
     names: completing.Completion,
-    about: str,
+    explanation: str,
     required: bool = False,
 ) -> Callable[[Decorated], Decorated]:
-    """An option that may be given several times, whose names TAB completes.
+    """Return an option that may be given several times, whose names TAB completes.
 
     Args:
         option: as it is typed, such as "--task".
         parameter: of the function that gets all of them, a tuple.
         metavar: what stands for a name in the help.
         names: completes what was typed so far.
-        about: the help.
-        required: one at least must be given.
+        explanation: the help.
+        required: it must be given once at least.
     """
     return click.option(
-        option, parameter, multiple=True, required=required, metavar=metavar, shell_complete=names, help=about
+        option, parameter, multiple=True, required=required, metavar=metavar, shell_complete=names, help=explanation
     )
 
 
@@ -190,4 +210,18 @@ precision_option = click.option(
 tf32_option = click.option("--tf32", is_flag=True, help="Attack and score in TF32 on a GPU: faster, other rounding.")
 compile_option = click.option(
     "--compile", "compiled", is_flag=True, help="Put networks through torch.compile; pays for itself on long runs."
+)
+builder_option = click.option(
+    "--network",
+    metavar="FILE.py:BUILDER",
+    help="What builds the detector's network, where that is code of your own: what a file names is not run.",
+)
+replace_option = click.option("--replace", is_flag=True, help="Put the file in place of one that is there.")
+checkpoints_option = click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A trained network that is not kept for everybody; repeatable.",
 )

@@ -59,6 +59,6 @@ def openood(file: Path, commit: str, version: str, board: str | None, path: Path
     that everybody can find the same figure, and stands beside one's own with `oodbench table RESULTS --compare FILE
     --convention openood`.
     """
-    from oodbench.cli.work import references
+    from oodbench.cli.work import reference as work
 
-    references.openood(file, commit, version, board, path)
+    work.openood(file, commit, version, board, path)

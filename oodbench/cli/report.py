@@ -1,12 +1,26 @@
 """`oodbench report`: results as a page."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, data_option, plugin_option, results_argument, several
+from oodbench.cli.options import Examples, collect_into, data_option, plugin_option, results_argument, several
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The options of `oodbench report`, called as in its declaration."""
+
+    results: Path
+    suites: tuple[str, ...]
+    detectors: tuple[str, ...]
+    output: Path
+    against: Path | None
+    site: Path | None
+    data: Path
+    plugins: tuple[Path, ...]
 
 
 @click.command(
@@ -44,7 +58,8 @@ from oodbench.cli.options import Examples, data_option, plugin_option, results_a
 )
 @data_option
 @plugin_option
-def report(**asked: Any) -> None:
+@collect_into(ReportOptions)
+def report(options: ReportOptions) -> None:
     """Write a results folder as one HTML page that opens offline.
 
     The page says first what the results come to: which detector keeps how much under attack. Images that passed for ID
@@ -52,6 +67,6 @@ def report(**asked: Any) -> None:
     in the data folder. The page is made to be passed on: of files it tells the names, and not in which folders of this
     machine they lie. --site overwrites the pages that it wrote before, and no other file.
     """
-    from oodbench.cli.work import reporting
+    from oodbench.cli.work import report as work
 
-    reporting.report(**asked)
+    work.report(options)

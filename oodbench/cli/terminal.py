@@ -6,31 +6,43 @@ import os
 import select
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-_WRITTEN = "↓v ↑^ †! ‡# ×x –- —- −- ±+- …... ≥>= ≤<="
+import click
 
-SIGNS = {pair[0]: pair[1:] for pair in _WRITTEN.split()}
-"""What stands in for a character of ours where the encoding of the output lacks it."""
+_STAND_INS = "↓v ↑^ †! ‡# ×x –- —- −- ±+- …... ≥>= ≤<="
+
+SIGNS = {pair[0]: pair[1:] for pair in _STAND_INS.split()}
+"""The stand-in of each character of ours, for an output whose encoding lacks it."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Errors of a disk, or of what stands for one, that takes no more."""
+"""Error numbers of a disk, or of what stands for one, that takes no more."""
 
 LENIENT = "oodbench-signs"
-"""Name of the error handler that puts them there."""
-
+"""Name of the error handler that puts the stand-ins there."""
 
 WIDTH, NARROWEST = 80, 40
-"""Letters of a line where output goes to no terminal, so that it depends on none; and of the narrowest terminal."""
+"""Letters of a line where output goes to no terminal, so that it depends on none; and the least on any terminal."""
 
 
 def width() -> int:
-    """Letters of a line of standard output."""
+    """Return how many letters a line of standard output takes."""
     if sys.stdout is None or not sys.stdout.isatty():
         return WIDTH
     return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
+
+
+def warn(line: str) -> None:
+    """Print a warning on standard error."""
+    click.echo(f"WARNING: {line}", err=True)
+
+
+def print_planning(detectors: Sequence[str], suites: Sequence[str]) -> None:
+    """Say at once on standard error what goes on: importing torch takes seconds, and planning does."""
+    click.echo(f"planning {', '.join(detectors)} on {', '.join(suites)}", err=True)
 
 
 def write_anyhow() -> None:
@@ -51,41 +63,41 @@ def write_anyhow() -> None:
 def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    written = (SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking)
-    return "".join(written), error.end
+    unencodable = error.object[error.start : error.end]
+    stand_ins = (SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in unencodable)
+    return "".join(stand_ins), error.end
 
 
-def about_refusal(error: OSError) -> str | None:
-    """What refused to take the output, if that is what `error` says; "" where a pipe's reader has gone away.
+def refusal_reason(error: OSError) -> str | None:
+    """Return what refused to take the output, where `error` says that; "" where a pipe's reader has gone away.
 
-    A pipe may also lead to a process of ours that died, which is another matter and gives None.
+    Return None of any other error: a pipe may also lead to a process of ours that died.
     """
     if isinstance(error, BrokenPipeError):
-        return "" if any(map(_unread, _streams())) else None
+        return "" if any(map(_has_no_reader, _streams())) else None
     if error.filename is None and error.errno in FULL:
         return error.strerror
     return None
 
 
 def drop_unwritten() -> None:
-    """Forget what standard output and error hold back and cannot write: Python would try it at its end and fail."""
+    """Forget what standard output and error hold back and cannot write: Python would try again at its end, and fail."""
     for stream in _streams():
         try:
             stream.flush()
         except OSError:
             with suppress(OSError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+                null_device = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null_device, stream.fileno())
+                os.close(null_device)
 
 
 def _streams() -> list[TextIO]:
     return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]  # closed ones are None
 
 
-def _unread(stream: TextIO) -> bool:
-    """Nobody reads what is written there, as far as the system can tell."""
+def _has_no_reader(stream: TextIO) -> bool:
+    """Return whether nobody reads what is written there, as far as the system can tell."""
     if not hasattr(select, "poll"):
         return True
     with suppress(OSError):

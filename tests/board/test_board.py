@@ -11,7 +11,7 @@ import safetensors.numpy
 from oodbench.board import adding, archive, at_hand, entries, page
 from oodbench.board.entries import About, OnSet
 from oodbench.board.verifying import verify
-from oodbench.cli.work import boarding
+from oodbench.cli.work import board as work
 from oodbench.images import catalogue
 from tests.digitsevidence import IMAGES, LIMIT, attacked, forged, good, on_letters, resources, seen, whole, whole_seen
 
@@ -114,16 +114,16 @@ def test_rows_that_a_kill_kept_from_the_board_are_added_by_the_next_addition(tmp
 def test_a_board_that_somebody_else_begins_meanwhile_keeps_both(tmp_path, oodbench, stronger, monkeypatch):
     archive.write(tmp_path / "first.zip", attacked(1, only=["letters"]))
     archive.write(tmp_path / "second.zip", stronger)
-    verified, begun = boarding.told, []
+    verify, begun = work.print_verification, []
 
-    def told(found, *rest):
-        seen = verified(found, *rest)
+    def print_verification(evidence, *rest):
+        rows = verify(evidence, *rest)
         if not begun:
             begun.append(True)
             assert oodbench("board", "add", "second.zip")[0] == 0
-        return seen
+        return rows
 
-    monkeypatch.setattr(boarding, "told", told)
+    monkeypatch.setattr(work, "print_verification", print_verification)
     monkeypatch.setattr(entries, "read_about", lambda _: About("A board", 5))
     code, _, err = oodbench("board", "add", "first.zip")
     assert code == 0, err

@@ -11,7 +11,7 @@ import pytest
 
 from oodbench.cli import commands
 from oodbench.cli.data import KINDS
-from oodbench.cli.results import CONVENTIONS, STYLES
+from oodbench.cli.table import CONVENTIONS, STYLES
 from oodbench.cli.work import data_list
 from oodbench.metrics import CONVENTIONS as KNOWN_CONVENTIONS
 from oodbench.results.tables.layout import STYLES as KNOWN_STYLES

@@ -1,5 +1,5 @@
-"""What each verb does once its words have been read: a file a verb.
+"""The work of each verb once its words have been read, in a file of the name that its declaration above has.
 
-Each is imported when its verb is called, so that help, mistakes of typing and completion, which the files above read,
-take neither torch nor anything else that the work does.
+Each file is imported when its verb is called: help, mistakes of typing and completion need the declarations alone, and
+neither torch nor anything else that the work imports.
 """

@@ -1,4 +1,4 @@
-"""What image sets, networks and assets there are: in columns, and in words of each."""
+"""`oodbench data list`: image sets, networks and assets in columns; and the description of each one."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -26,42 +26,42 @@ KINDS: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "networks": (TRAINED,),
     "assets": (ASSETS,),
 }
-"""What there is, by the word that `list` takes."""
+"""All public and built-in names, by the kind that `list` takes."""
 
 PRETRAINED = "pretrained"
-"""What the networks are called that are kept for everybody, among `KINDS`."""
+"""The kind, beside `KINDS`, of the networks that are kept for everybody."""
 
 
 def list_(kind: str | None, suite: str | None, data: Path) -> None:
-    """See `oodbench.cli.data.list_`."""
-    wanted = {"images": needed(suitefile.read(suite))} if suite else named(data, kind)
-    click.echo(listed(wanted, data, width()))
+    """Print the names of one kind or of all, or the image sets that a suite needs."""
+    wanted = {"images": needed_sets(suitefile.read(suite))} if suite else names_by_kind(data, kind)
+    click.echo(columns_text(wanted, data, width()))
 
 
-def needed(suite: Suite) -> list[str]:
-    """Every image set that a suite names."""
+def needed_sets(suite: Suite) -> list[str]:
+    """Return every image set that a suite names."""
     sets = [suite.id.train, suite.id.test, *(ood.set for ood in suite.ood), suite.outliers and suite.outliers.set]
     return list(dict.fromkeys(name for name in sets if name))
 
 
-def named(data: Path, kind: str | None) -> Mapping[str, Sequence[str]]:
-    """The names of one kind, or of all: public, built in, kept for everybody, and one's own."""
-    found = {one: [name for known in KINDS[one] for name in known] for one in ([kind] if kind else KINDS)}
-    if "images" in found:
-        found["images"] += [name for name in catalogue.names(data) if name not in found["images"]]
-    if "networks" in found:
-        found[PRETRAINED] = [*pretrained.known(data)]
-    return {one: names for one, names in found.items() if names}
+def names_by_kind(data: Path, kind: str | None) -> Mapping[str, Sequence[str]]:
+    """Return the names of one kind, or of all: public, built in, kept for everybody, and one's own."""
+    names = {one: [name for known in KINDS[one] for name in known] for one in ([kind] if kind else KINDS)}
+    if "images" in names:
+        names["images"] += [name for name in catalogue.names(data) if name not in names["images"]]
+    if "networks" in names:
+        names[PRETRAINED] = [*pretrained.known(data)]
+    return {one: names_of_kind for one, names_of_kind in names.items() if names_of_kind}
 
 
-def listed(wanted: Mapping[str, Sequence[str]], data: Path, width: int) -> str:
-    """Names of each kind in columns, in lines of `width` letters, and below them what is wrong with any."""
+def columns_text(wanted: Mapping[str, Sequence[str]], data: Path, width: int) -> str:
+    """Return the names of each kind in columns, in lines of `width` letters, and below them what is wrong with any."""
     parts, notes, known = [], [], pretrained.known(data)
     for kind, names in wanted.items():
         rows = [("", kind, "count" if kind == "images" else "", "MB", "")]
         for name in names:
-            state, said = _state(name, data, known)
-            notes += [f"{name} {'is broken' if state == 'broken' else 'differs'}: {said}"] if said else []
+            state, trouble = _state(name, data, known)
+            notes += [f"{name} {'is broken' if state == 'broken' else 'differs'}: {trouble}"] if trouble else []
             rows.append((state, name, _count(name, data), _megabytes(name), _title(name, data, known)))
         columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
@@ -74,18 +74,19 @@ def listed(wanted: Mapping[str, Sequence[str]], data: Path, width: int) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines; words, some of which are commands, stay whole."""
+    """Return a text in lines; words, some of which are commands, stay whole."""
     return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def about(name: str, data: Path) -> str:
-    """All that is known of a set, network or asset, in words; "" of a name that nobody has given."""
+def describe(name: str, data: Path) -> str:
+    """Return all that is known of a set, network or asset, in words; "" for a name that nobody has given."""
     known = pretrained.known(data)
     every = {*SOURCES, *BUILTINS, *TRAINED, *ASSETS, *known, *catalogue.names(data)}
     if name not in every:
         return ""
-    state, said = _state(name, data, known)
-    words = f"{name} ({state}): {said}{_about_pretrained(known[name]) if name in known else _about(name, data)}"
+    state, trouble = _state(name, data, known)
+    description = _pretrained_description(known[name]) if name in known else _description(name, data)
+    words = f"{name} ({state}): {trouble}{description}"
     return f"{words} `oodbench data fetch {name}` fetches it." if state == "missing" else words
 
 
@@ -94,7 +95,7 @@ def _cut(line: str, width: int) -> str:
 
 
 def _count(name: str, data: Path) -> str:
-    """How many images."""
+    """Return how many images a set has; "" where that is not known."""
     if (pack := data / f"{name}.h5").is_file() and name not in TRAINED:
         try:
             return f"{length(pack):,}"
@@ -105,7 +106,7 @@ def _count(name: str, data: Path) -> str:
 
 
 def _megabytes(name: str) -> str:
-    """How much there is to download, or that it has to be brought."""
+    """Return how much there is to download, or that it has to be brought by hand."""
     if name in SOURCES:
         files: Sequence[RemoteFile] = SOURCES[name].files
     elif name in TRAINED:
@@ -121,100 +122,105 @@ def _megabytes(name: str) -> str:
 
 
 def _title(name: str, data: Path, known: Mapping[str, pretrained.Pretrained]) -> str:
-    """A few words."""
+    """Return a few words about a set, network or asset."""
     for offered in (ASSETS, TRAINED, SOURCES):
         if name in offered:
             return offered[name].title
     if name in BUILTINS:
         return f"built in; {BUILTINS[name].description}"
     if name in known:
-        return _about_pretrained(known[name])
+        return _pretrained_description(known[name])
+    return _own_pack_text(name, data)
+
+
+def _own_pack_text(name: str, data: Path) -> str:
+    """Return the words for a name that nobody offers."""
     return "your own pack" if place(name, data).is_file() else "no public set: `oodbench data pack` your images"
 
 
 def place(name: str, data: Path) -> Path:
-    """Where the file of a set, network or asset is, or would be."""
+    """Return where the file of a set, network or asset is, or would be."""
     if name in ASSETS:
         return data / ASSETS[name].folder / ASSETS[name].files[-1].name
     return data / FOLDER / TRAINED[name].file.name if name in TRAINED else data / f"{name}.h5"
 
 
 def _state(name: str, data: Path, known: Mapping[str, pretrained.Pretrained]) -> tuple[str, str]:
-    """A word about what is in the data folder, and what else there is to say of it."""
+    """Return the state of a name in the data folder, such as "missing", and a sentence on what is wrong, or ""."""
     if name in known:
-        return _state_of_pretrained(known[name], data)
+        return _pretrained_state(known[name], data)
     if name not in BUILTINS and not place(name, data).is_file():
         return "missing", ""
     try:
-        said = unlike(name, data)
+        difference = unlike(name, data)
     except OodbenchError as error:
         return "broken", f"{error}. "
-    return ("differs", f"{said}. ") if said else ("present", "")
+    return ("differs", f"{difference}. ") if difference else ("present", "")
 
 
-def _state_of_pretrained(network: pretrained.Pretrained, data: Path) -> tuple[str, str]:
-    """The same of a network that is kept for everybody."""
+def _pretrained_state(network: pretrained.Pretrained, data: Path) -> tuple[str, str]:
+    """Return the same as `_state` for a network that is kept for everybody."""
     try:
         return ("present" if network.find(data) else "missing"), ""
     except OodbenchError as error:
         return "broken", f"{error}. "
 
 
-def _about(name: str, data: Path) -> str:
+def _description(name: str, data: Path) -> str:
     if name in ASSETS:
         return f"{ASSETS[name].title}; {ASSETS[name].terms}"
     if name in TRAINED:
-        return _about_network(name)
+        return _network_description(name)
     if name in BUILTINS:
         return f"built in; {BUILTINS[name].description}"
     if name not in SOURCES:
-        return "your own pack" if place(name, data).is_file() else "no public set: `oodbench data pack` your images"
+        return _own_pack_text(name, data)
     source = SOURCES[name]
     count = f"{source.count:,} images" if source.count is not None else "as many images as its list names"
     proof = "" if source.proven else " Nobody publishes a digest: fetch it with --unverified."
     note = f" {source.note}" if source.note else ""
-    return f"{source.title}; {count}, {about_size(source.files)}; {source.terms}.{note}{proof}"
+    return f"{source.title}; {count}, {size_text(source.files)}; {source.terms}.{note}{proof}"
 
 
-def _about_network(name: str) -> str:
+def _network_description(name: str) -> str:
     network = TRAINED[name]
-    right = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
-    right += f" (says {network.source})" if network.accuracy and network.source else ""
+    accuracy = f"{network.accuracy:.2%} right on {network.on}" if network.accuracy else "accuracy not known"
+    accuracy += f" (says {network.source})" if network.accuracy and network.source else ""
     known = network.file.digest.partition(":")[2]
     proof = f"SHA-256 {known[:16]}..." + (" (no more of it is published)" if network.file.abridged else "")
-    normalised = f"mean {_numbers(network.mean)}, std {_numbers(network.std)}"
-    file = f"{about_size([network.file])}, {proof}; {network.terms}"
-    return f"{network.title}; {network.network}, {normalised}; {right}; {file}. --checkpoint {name}"
+    normalised = f"mean {_numbers_text(network.mean)}, std {_numbers_text(network.std)}"
+    file = f"{size_text([network.file])}, {proof}; {network.terms}"
+    return f"{network.title}; {network.network}, {normalised}; {accuracy}; {file}. --checkpoint {name}"
 
 
-def _about_pretrained(network: pretrained.Pretrained) -> str:
-    right = "".join(f"{share:.2%} right on {on}; " for on, share in network.accuracy.items())
+def _pretrained_description(network: pretrained.Pretrained) -> str:
+    accuracies = "".join(f"{share:.2%} right on {on}; " for on, share in network.accuracy.items())
     objective = network.recipe.get("objective", "").partition("(")[0]
     return (
-        f"objective {objective}, seed {network.recipe.get('seed', '')}; {right}{network.took}; "
+        f"objective {objective}, seed {network.recipe.get('seed', '')}; {accuracies}{network.took}; "
         f"SHA-256 {network.sha256[:16]}...; {network.note + '; ' if network.note else ''}--pretrained"
     )
 
 
-def _hosts(files: Sequence[RemoteFile]) -> str:
+def _hosts_text(files: Sequence[RemoteFile]) -> str:
     hosts = dict.fromkeys(urlparse(url).netloc for file in files for url in file.urls)
     return f" from {' or '.join(hosts)}"
 
 
-def _by_hand(file: RemoteFile) -> str:
+def _by_hand_text(file: RemoteFile) -> str:
     size = f"about {file.size / 1e6:,.0f} MB, " if file.size else ""
     return f"{file.name} by hand ({size}{file.where})"
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers_text(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
-def about_size(files: Sequence[RemoteFile]) -> str:
-    """How much there is to download, and what has to be brought by hand; sizes are round figures."""
+def size_text(files: Sequence[RemoteFile]) -> str:
+    """Return how much there is to download, and what has to be brought by hand; sizes are round figures."""
     known = sum(file.size for file in files if file.size is not None and file.urls) / 1e6
     unknown = any(file.size is None for file in files if file.urls)
     parts = [f"about {known:,.0f} MB to download" if known >= 1 else "less than 1 MB to download"] if known else []
     parts += [f"{'more' if known else 'a download'} of a size not known"] if unknown else []
-    online = [" and ".join(parts) + _hosts(files)] if parts else []
-    return " and ".join([*online, *(_by_hand(file) for file in files if not file.urls)]) or "nothing to download"
+    online = [" and ".join(parts) + _hosts_text(files)] if parts else []
+    return " and ".join([*online, *(_by_hand_text(file) for file in files if not file.urls)]) or "nothing to download"

@@ -1,4 +1,4 @@
-"""`oodbench features`: a feature pack of a suite and a network."""
+"""`oodbench features`: the feature pack of a suite and a network, written."""
 
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,20 @@ def features(
     trained_for: str | None,
     train: bool,
     assignments: tuple[str, ...],
-    **described: Any,
+    **run_options: Any,
 ) -> None:
-    """See `oodbench.cli.features.features`."""
+    """Write the feature pack; `run_options` are fields of `RunConfig`."""
     changes = tuple(settings.parse(text) for text in assignments)
-    config = RunConfig(suite, trained_for or (), parameters=changes, say=_say, **described)
+    config = RunConfig(suite, trained_for or (), parameters=changes, say=_print_status, **run_options)
     registry = discover(config.plugin_files)
     require_writable(path.absolute().parent)  # before the work
-    chosen = registry[trained_for] if trained_for else None
+    detector = registry[trained_for] if trained_for else None
     request = config.request(registry, choose_device(config.device))
-    pack = feature_export.export(request, chosen, train, path, registry, _say)
-    for name, one in pack.sets.items():
-        width = one.made.features.shape[1] if one.made.features is not None else 0
-        click.echo(f"{name}: {len(one):,} images, {one.made.logits.shape[1]} logits, {width} features")
+    pack = feature_export.export(request, detector, train, path, registry, _print_status)
+    for name, image_set in pack.sets.items():
+        features_of_set = image_set.made.features
+        width = features_of_set.shape[1] if features_of_set is not None else 0
+        click.echo(f"{name}: {len(image_set):,} images, {image_set.made.logits.shape[1]} logits, {width} features")
     head = "with" if pack.head else "without"
     click.echo(
         f"\n{path} ({path.stat().st_size / 2**20:.1f} MiB, SHA-256 {pack.sha256[:16]}...), {head} the weights of the "
@@ -39,5 +40,5 @@ def features(
     )
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     click.echo(line, err=True)

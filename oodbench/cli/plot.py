@@ -1,17 +1,33 @@
 """`oodbench plot`: results as a figure for a paper."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, data_option, plugin_option, results_argument, several
+from oodbench.cli.options import Examples, collect_into, data_option, plugin_option, results_argument, several
 
 KINDS = ("bars", "roc", "hist", "eps")
 """Names of `oodbench.results.report.plots.KINDS`."""
 
 FORMS = ("svg", "pdf", "png")
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """The options of `oodbench plot`, called as in its declaration."""
+
+    results: Path
+    kind: str
+    task: str
+    metric: str
+    detectors: tuple[str, ...]
+    suite: str | None
+    images: int | None
+    output: Path
+    data: Path
+    plugins: tuple[Path, ...]
 
 
 @click.command(
@@ -60,13 +76,14 @@ FORMS = ("svg", "pdf", "png")
 )
 @data_option
 @plugin_option
-def plot(**asked: Any) -> None:
+@collect_into(PlotOptions)
+def plot(options: PlotOptions) -> None:
     """Draw a results folder as a figure: vector graphics with text as text.
 
     Figures that a table would flag carry its signs, † and ‡; what is not drawn is named on stderr.
 
     Needs Matplotlib: pip install 'oodbench[plot]'. The table to it is `oodbench table RESULTS --format latex`.
     """
-    from oodbench.cli.work import plotting
+    from oodbench.cli.work import plot as work
 
-    plotting.plot(**asked)
+    work.plot(options)

@@ -52,7 +52,7 @@ from oodbench.cli.options import (
 @precision_option
 @set_option
 @plugin_option
-def keep(**asked: Any) -> None:
+def keep(**options: Any) -> None:
     """Keep trained networks, so that `oodbench run --pretrained` scores with them instead of training.
 
     Networks that `oodbench run` with these options has trained are copied out of the results folder, and the folder's
@@ -60,5 +60,5 @@ def keep(**asked: Any) -> None:
     there are named.
     """
     with loading():
-        from oodbench.cli.work import keeping
-    keeping.keep(**asked)
+        from oodbench.cli.work import keep as work
+    work.keep(**options)

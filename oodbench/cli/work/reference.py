@@ -1,4 +1,4 @@
-"""`oodbench reference`: a leaderboard's file to a reference."""
+"""`oodbench reference`: a leaderboard's file made into a reference."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from oodbench.results.leaderboard import Board
 
 
 def openood(file: Path, commit: str, version: str, board: str | None, path: Path) -> None:
-    """See `oodbench.cli.reference.openood`."""
+    """Write the reference that is made of a CSV file of OpenOOD's leaderboard, and print what it holds."""
     rows = leaderboard.rows(read_text(file), Board(board or file.stem, version, commit), str(file))
     reference.write(rows, path)
     methods = rows.drop_duplicates(["detector", "network", "note"])
-    found = f"{counted(len(rows), 'figure')} of {counted(len(methods), 'method')}"
-    click.echo(f"{found}, {rows['reference'].iloc[0]}, are in {path}.")
+    amount = f"{counted(len(rows), 'figure')} of {counted(len(methods), 'method')}"
+    click.echo(f"{amount}, {rows['reference'].iloc[0]}, are in {path}.")
     suite = rows["suite"].iloc[0]
-    which = f" of suite {suite}" if suite else ""
-    click.echo(f"`oodbench table RESULTS --compare {path} --convention openood` puts them beside results{which}.")
+    of_suite = f" of suite {suite}" if suite else ""
+    click.echo(f"`oodbench table RESULTS --compare {path} --convention openood` puts them beside results{of_suite}.")

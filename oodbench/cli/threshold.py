@@ -1,11 +1,24 @@
 """`oodbench threshold`: where to set a detector's threshold, and what it delivers there."""
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, results_argument, several
+from oodbench.cli.options import Examples, collect_into, results_argument, several
+
+
+@dataclass(frozen=True)
+class ThresholdOptions:
+    """The options of `oodbench threshold`, called as in its declaration."""
+
+    results: Path
+    keeps: tuple[float, ...]
+    delta: float
+    prevalences: tuple[float, ...]
+    detectors: tuple[str, ...]
+    form: str
 
 
 @click.command(
@@ -54,12 +67,13 @@ from oodbench.cli.options import Examples, results_argument, several
     show_default=True,
     help="A table to read, or rows of fractions, with what is flagged, stale, failed or left out in columns.",
 )
-def threshold(**asked: Any) -> None:
+@collect_into(ThresholdOptions)
+def threshold(options: ThresholdOptions) -> None:
     """Set thresholds that keep a share of ID images, and say what they deliver on images of all kinds.
 
     Each threshold is chosen on a random half of the ID test images by split conformal prediction and held against the
     other half, and against each OOD set as it is, corrupted and attacked, as far as the results have that.
     """
-    from oodbench.cli.work import thresholding
+    from oodbench.cli.work import threshold as work
 
-    thresholding.threshold(**asked)
+    work.threshold(options)

@@ -1,12 +1,30 @@
 """`oodbench check`: do figures still hold?"""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, exclusive, plugin_option, results_argument, several
+from oodbench.cli.options import Examples, collect_into, exclusive, plugin_option, results_argument, several
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """The options of `oodbench check`, called as in its declaration."""
+
+    results: Path
+    file: str
+    update: bool
+    scores: Path | None
+    lenient: bool
+    strict: bool
+    suites: tuple[str, ...]
+    names: tuple[str, ...]
+    tasks: tuple[str, ...]
+    junit: Path | None
+    form: str
+    plugins: tuple[Path, ...]
 
 
 @click.command(
@@ -35,7 +53,7 @@ from oodbench.cli.options import Examples, exclusive, plugin_option, results_arg
 @click.option(
     "--lenient", is_flag=True, help="Figures that are missing or not comparable, and files that cannot be read, pass."
 )
-@click.option("--strict", is_flag=True, hidden=True)  # as it is by default; earlier versions had to be asked
+@click.option("--strict", is_flag=True, hidden=True)  # what is done without --lenient; earlier versions had to be told
 @several("--suite", "suites", "NAME|FILE", completing.suites, "Only figures of this suite; repeatable.")
 @several("--detector", "names", "NAME", completing.detectors, "Only of this detector; repeatable.")
 @several("--task", "tasks", "NAME", completing.tasks, "Only of this task, or 'id'; repeatable.")
@@ -49,7 +67,8 @@ from oodbench.cli.options import Examples, exclusive, plugin_option, results_arg
     help="'github' adds annotations that GitHub Actions shows.",
 )
 @plugin_option
-def check(**asked: Any) -> None:
+@collect_into(CheckOptions)
+def check(options: CheckOptions) -> None:
     """Hold results against reference figures. Exit code 1 if one is further off than its row tolerates, or missing.
 
     Figures of another suite fingerprint, version, network or set of images are named as not comparable, and fail as
@@ -58,9 +77,8 @@ def check(**asked: Any) -> None:
     --task. Where nothing at all could be compared, the exit code is 2.
     """
     exclusive("lenient", "strict")
-    del asked["strict"]  # it is what is done without --lenient
-    if asked["scores"] and not asked["update"]:
+    if options.scores and not options.update:
         raise click.UsageError("--scores keeps what --update writes figures of: say --update as well")
-    from oodbench.cli.work import checking
+    from oodbench.cli.work import check as work
 
-    checking.check(**asked)
+    work.check(options)

@@ -1,6 +1,5 @@
 """`oodbench threshold`: operating points, printed."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +8,8 @@ from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.words import in_full
+from oodbench.cli.terminal import warn
+from oodbench.cli.threshold import ThresholdOptions
 from oodbench.registry import discover
 from oodbench.results.folder import find, only
 from oodbench.results.tables import as_json, operating_notes, tidy
@@ -17,34 +18,29 @@ from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
 
 
-def threshold(
-    results: Path,
-    keeps: tuple[float, ...],
-    delta: float,
-    prevalences: tuple[float, ...],
-    detectors: tuple[str, ...],
-    form: str,
-) -> None:
-    """See `oodbench.cli.thresholds.threshold`."""
-    there = find(results)
-    for line in there.left_out:
-        click.echo(f"WARNING: {line}", err=True)
-    cells = only(there.cells, "detector", detectors)
-    promised = sorted(dict.fromkeys(keeps))
-    known = discover([])
-    measured = tidy(cells, known)
+def threshold(options: ThresholdOptions) -> None:
+    """Print the operating points of the results that were chosen."""
+    results = find(options.results)
+    for line in results.left_out:
+        warn(line)
+    cells = only(results.cells, "detector", options.detectors)
+    kept_shares = sorted(dict.fromkeys(options.keeps))
+    registry = discover([])
+    measured = tidy(cells, registry)
     frames = [
-        operating_points(cells, promised, delta, share, known, measured) for share in sorted(dict.fromkeys(prevalences))
+        operating_points(cells, kept_shares, options.delta, prevalence, registry, measured)
+        for prevalence in sorted(dict.fromkeys(options.prevalences))
     ]
     frame = pd.concat(frames, ignore_index=True)
-    absent = [line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent(part, measured)]
+    missing = [line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent(part, measured)]
     if (frame["ood"] == "").all():
-        why = f"no OOD image has a score yet in {results}: let `oodbench run` finish one task at least"
-        raise OodbenchError("\n".join([why, *absent]))
-    if form in ("csv", "json"):
-        for line in absent:
-            click.echo(f"WARNING: {line}", err=True)
-        click.echo(frame.to_csv(index=False) if form == "csv" else as_json(frame), nl=form != "csv")
+        why = f"no OOD image has a score yet in {options.results}: let `oodbench run` finish one task at least"
+        raise OodbenchError("\n".join([why, *missing]))
+    if options.form in ("csv", "json"):
+        for line in missing:
+            warn(line)
+        csv = options.form == "csv"
+        click.echo(frame.to_csv(index=False) if csv else as_json(frame), nl=not csv)
     else:
         several = frame.groupby("suite")["suite_fingerprint"].nunique() > 1
         parts = [part for _, part in frame.groupby([*SUITE, "keep"], sort=False)]
@@ -52,12 +48,12 @@ def threshold(
 
 
 def _text(frame: pd.DataFrame, measured: pd.DataFrame, several: bool) -> str:
-    """The operating points of one suite and promise, for people.
+    """Return the operating points of one suite and promise, for people.
 
     Args:
         frame: from `operating_points`.
         measured: the tidy frame of its cells.
-        several: there are other suites of this one's name.
+        several: whether there are other suites of this one's name.
     """
     first = frame.iloc[0]
     suite = first["suite"]
@@ -66,12 +62,12 @@ def _text(frame: pd.DataFrame, measured: pd.DataFrame, several: bool) -> str:
     outdated = list(dict.fromkeys(frame.loc[frame["current"] == "no", "line"]))
     notes = [*operating_notes.flagged(shown, measured), *operating_notes.absent(frame, measured)]
     notes += [f"Made by other code than the method has today: {', '.join(outdated)}."] if outdated else []
-    table = [_table(shown), "", *_about(shown)] if len(shown) else []
+    table = [_table(shown), "", *_column_notes(shown)] if len(shown) else []
     return "\n".join([f"{suite}, {100 * first['keep']:g} % of ID images kept", "", *table, *notes])
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """The rows of `_text`, with the signs of what is flagged."""
+    """Return the table of `_text`, with the signs of what is flagged."""
     shares = list(dict.fromkeys(frame["prevalence"]))
     by_share = [frame[frame["prevalence"] == share].reset_index(drop=True) for share in shares]
     rows = [
@@ -80,14 +76,14 @@ def _table(frame: pd.DataFrame) -> str:
             in_full(row["threshold"]) if change else "",
             row["task"],
             row["ood"],
-            f"{100 * row['id_rejected']:.2f}{_sign(row)}",
+            f"{100 * row['id_rejected']:.2f}{_id_sign(row)}",
             f"{100 * row['ood_accepted']:.2f}{row['flag']}",
             *(
                 text
                 for part in by_share
                 for text in (
                     f"{part['alarms'][at]:.1f}{row['flag']}",
-                    f"{part['false_alarms'][at]:.1f}{_sign(row)}",
+                    f"{part['false_alarms'][at]:.1f}{_id_sign(row)}",
                 )
             ),
         ]
@@ -103,13 +99,13 @@ def _table(frame: pd.DataFrame) -> str:
     return tabulate(rows, headings, tablefmt="simple", disable_numparse=True, colalign=sides)
 
 
-def _sign(row: "pd.Series[Any]") -> str:
-    """Behind what is of ID images alone: a flag of the task is about them where it attacks them."""
+def _id_sign(row: "pd.Series[Any]") -> str:
+    """Return the sign behind a figure of ID images alone: a task's flag is about them only where it attacks them."""
     return str(row["flag"]) if row["id_attacked"] == "yes" else ""
 
 
-def _about(frame: pd.DataFrame) -> list[str]:
-    """What the columns of `_table` mean."""
+def _column_notes(frame: pd.DataFrame) -> list[str]:
+    """Return what the columns of `_table` mean, a line each."""
     first, shares = frame.iloc[0], list(dict.fromkeys(frame["prevalence"]))
     promised = Threshold(first["threshold"], first["keep"], first["delta"], int(first["n_chosen_on"]))
     counts = sorted({int(count) for count in frame["n_chosen_on"]})

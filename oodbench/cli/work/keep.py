@@ -1,4 +1,4 @@
-"""`oodbench keep`: trained networks, copied to where everybody finds them."""
+"""`oodbench keep`: trained networks, copied to a shelf where --pretrained finds them."""
 
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ def keep(
     seed: int,
     seeds: str | None,
     assignments: tuple[str, ...],
-    **described: Any,
+    **run_options: Any,
 ) -> None:
-    """See `oodbench.cli.keeping.keep`."""
+    """Copy trained networks to a shelf, and name those that are not there; `run_options` are fields of `RunConfig`."""
     changes = tuple(settings.parse(text) for text in assignments)
-    config = RunConfig(suite, seed=parse_seeds(seeds) if seeds else seed, parameters=changes, **described)
+    config = RunConfig(suite, seed=parse_seeds(seeds) if seeds else seed, parameters=changes, **run_options)
     registry = discover(config.plugin_files)
     request = config.request(registry, choose_device("cpu"))
     kept: list[str] = []
 
-    def say(line: str) -> None:
+    def print_kept(line: str) -> None:
         kept.append(line)
         click.echo(line)
 
-    lacking = keep_networks.keep(request, config.seeds, registry, shelf, overwrite, say, by_word)
-    for line in lacking:
+    missing = keep_networks.keep(request, config.seeds, registry, shelf, overwrite, print_kept, by_word)
+    for line in missing:
         click.echo(f"not kept: {line}", err=True)
     if not kept:
         raise OodbenchError(

@@ -1,6 +1,6 @@
 """`oodbench list`: what can be named."""
 
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -18,8 +18,8 @@ from oodbench.cli.options import Examples, data_option, plugin_option
 )
 @data_option
 @plugin_option
-def list_(**asked: Any) -> None:
+def list_(what: str, form: str, data: Path, plugins: tuple[Path, ...]) -> None:
     """What can be named: detectors, suites, tasks, corruptions, images or networks."""
-    from oodbench.cli.work import listing
+    from oodbench.cli.work import list as work
 
-    listing.list_(**asked)
+    work.list_(what, form, data, plugins)

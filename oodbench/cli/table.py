@@ -1,20 +1,43 @@
 """`oodbench table`: what stored scores say."""
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, plugin_option, results_argument, several
+from oodbench.cli.options import Examples, collect_into, plugin_option, results_argument, several
 
 STYLES = ("github", "plain", "latex", "html")
-"""What people read, by the names of `oodbench.results.tables.layout.STYLES`."""
+"""Formats for people, by the names of `oodbench.results.tables.layout.STYLES`."""
 
 CONVENTIONS = ("default", "openood", "published")
 """Names of `oodbench.metrics.CONVENTIONS`."""
 
 TIDY = ("csv", "json")
-"""What programs read."""
+"""Formats for programs."""
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The options of `oodbench table`, called as in its declaration."""
+
+    results: Path
+    form: str | None
+    long: bool
+    by: str | None
+    suites: tuple[str, ...]
+    detectors: tuple[str, ...]
+    tasks: tuple[str, ...]
+    sets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    sort: str
+    seeds: str
+    intervals: bool
+    convention: str
+    compare: str | None
+    base: str | None
+    plugins: tuple[Path, ...]
 
 
 @click.command(
@@ -82,13 +105,14 @@ TIDY = ("csv", "json")
     "classifier, over the same network, with intervals.",
 )
 @plugin_option
-def table(**asked: Any) -> None:
+@collect_into(TableOptions)
+def table(options: TableOptions) -> None:
     """Compute metrics from the scores in a results folder and print them.
 
     Detectors stand below each other and tasks side by side, with FPR@95 and AUROC or what --metric names, as wide as
     the terminal is, and 80 columns wide where there is none. --intervals, --compare and --against put columns beside
     each figure: these make the long table.
     """
-    from oodbench.cli.work import tabulating
+    from oodbench.cli.work import table as work
 
-    tabulating.table(**asked)
+    work.table(options)

@@ -1,4 +1,4 @@
-"""`oodbench list`: what can be named, and a few words about each."""
+"""`oodbench list`: the names of a kind, and a few words about each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -18,7 +18,7 @@ from oodbench.tasks import KINDS, Task
 
 
 def list_(what: str, form: str, data: Path, plugins: tuple[Path, ...]) -> None:
-    """See `oodbench.cli.listing.list_`."""
+    """Print each name of a kind with its description."""
     if form == "github":
         if what != "suites":
             raise OodbenchError("--format github is for suites: leave it out")
@@ -42,20 +42,20 @@ def list_(what: str, form: str, data: Path, plugins: tuple[Path, ...]) -> None:
 
 
 def suite_table() -> str:
-    """The suites that ship with oodbench as a table in GitHub markdown: what is held against what, by which network."""
+    """Return the suites that ship with oodbench as a table in GitHub markdown: sets, network and tasks of each."""
     rows = []
     for suite in map(suitefile.read, suitefile.names()):
         sets = {distance: [f"`{ood.set}`" for ood in suite.ood if ood.distance == distance] for distance in DISTANCES}
-        held = "; ".join(f"{distance}: {', '.join(named)}" for distance, named in sets.items() if named)
+        ood_sets = "; ".join(f"{distance}: {', '.join(named)}" for distance, named in sets.items() if named)
         outliers = f"`{suite.outliers.set}`" if suite.outliers else "none"
         network, tasks = f"`{suite.network.called}`", ", ".join(suite.tasks)
-        rows.append([f"`{suite.name}`", f"`{suite.id.test}`", held, outliers, network, tasks])
+        rows.append([f"`{suite.name}`", f"`{suite.id.test}`", ood_sets, outliers, network, tasks])
     headers = ["suite", "ID test images", "OOD test images", "outliers", "network", "tasks"]
     return "\n".join(f"| {' | '.join(row)} |" for row in (headers, ["---"] * len(headers), *rows))
 
 
 def _title(name: str) -> str:
-    """What a suite is, or what is wrong with it: the others can be listed all the same."""
+    """Return the title of a suite, or what is wrong with its file: the others can be listed all the same."""
     try:
         return suitefile.read(name).title
     except OodbenchError as error:
@@ -63,7 +63,7 @@ def _title(name: str) -> str:
 
 
 def _corruption_lines() -> Mapping[str, str]:
-    """What the functions say that carry them out, kept until any file of oodbench changes."""
+    """Return the description of each corruption by its function, cached until any file of oodbench changes."""
     return kept("corruptions", sources_digest(_folder("oodbench")), _described_corruptions)
 
 
@@ -78,27 +78,27 @@ def _folder(package: str) -> Path:
 
 
 def _summary(kind: type[Task]) -> str:
-    """The first sentence of its docstring, and what a suite may say of it."""
+    """Return the first sentence of a task's docstring, and what a suite may say of it."""
     sentence = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
     settings_of = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
     return f"{sentence}\nsays: {settings_of or 'nothing'}"
 
 
 def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
-    """What there is to say of each detector.
+    """Return the description of each detector.
 
-    Most of it only the class can tell. Of built-in ones it is kept until any file of oodbench changes.
+    Most of it only the class can tell. Those of built-in detectors are cached until any file of oodbench changes.
     """
     registry = discover(plugins)
     known = kept(
         "detectors",
         sources_digest(_folder("oodbench"), _folder("oodbench.detectors")),
-        lambda: {name: _about(registry, name) for name in registry.built_in()},
+        lambda: {name: _description(registry, name) for name in registry.built_in()},
     )
-    return {name: known[name] if name in known else _about(registry, name) for name in registry.names()}
+    return {name: known[name] if name in known else _description(registry, name) for name in registry.names()}
 
 
-def _about(registry: Registry, name: str) -> str:
+def _description(registry: Registry, name: str) -> str:
     from oodbench.cli.work.describing import about_detector
 
     return about_detector(registry[name])

@@ -1,0 +1,67 @@
+"""The plan of `oodbench run` and `oodbench tune`, printed before it is carried out."""
+
+from collections.abc import Callable, Sequence
+
+from oodbench.basics.words import counted
+from oodbench.running import sweep
+from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
+from oodbench.running.ray_cluster import Cluster
+from oodbench.suite import Suite
+
+
+def print_plan(planned: Sequence[Planned], cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
+    """Print what is to be done on each suite, where, and what it costs.
+
+    Args:
+        planned: the plans of all suites, once for each seed.
+        cluster: of Ray; None where this machine does the work.
+        count: processes that work side by side.
+        say: prints a line.
+    """
+    request, plans = planned[0]
+    for number, plan in enumerate(plans):
+        networks_of_seeds = [*zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True)]
+        _print_suite_plan(plan, networks_of_seeds, say)
+    for line in sweep.not_pretrained(planned):
+        say(f"  {line}")
+    if not sweep.cells(planned):
+        return
+    device, team = request.machinery.device, request.machinery.team
+    seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(seeded.seed) for seeded, _ in planned)}"
+    processes = f", {team.size} processes" if team.size > 1 else ""
+    processes += f", {count} jobs side by side" if count > 1 else ""
+    where = "a Ray cluster" if cluster else f"device {device.type}{processes}"
+    say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
+
+
+def _print_suite_plan(
+    plan: SuitePlan, networks_of_seeds: Sequence[Sequence[NetworkPlan]], say: Callable[[str], None]
+) -> None:
+    """Print what is to be done on one suite; nothing where it has no cell. Networks are grouped by objective."""
+    suite = plan.suite
+    if not any(network.cells for networks in networks_of_seeds for network in networks):
+        return
+    say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
+    for difference in plan.image_sets.unlike:
+        say(f"  NOTE {difference}: these rows compare with no others")
+    for overlap in plan.image_sets.shared:
+        say(f"  WARNING {overlap}: figures that rest on these are too good or too bad")
+    for networks in networks_of_seeds:
+        if names := dict.fromkeys(cell.detector.name for network in networks for cell in network.cells):
+            say(f"  {', '.join(names)}: {_work_text(networks, suite)}")
+    for parts in dict.fromkeys(network.parts for network in plan.networks if network.parts):
+        say(f"  network {suite.network.called}: {parts}")
+
+
+def _work_text(networks: Sequence[NetworkPlan], suite: Suite) -> str:
+    """Return what is to be done over the networks of one objective, one for each seed."""
+    kept = dict.fromkeys(network.pretrained.name for network in networks if network.pretrained)
+    taken = f"pretrained network{'s' * (len(kept) > 1)} {', '.join(kept)}, " if kept else ""
+    groups = sum(len(cell.missing) for network in networks for cell in network.cells)
+    trained = sum(network.to_train for network in networks)
+    times = f"{trained} times " if trained > 1 else ""
+    begun = [network.epochs_done for network in networks if network.to_train and network.epochs_done]
+    behind = f" ({', '.join(map(str, begun))} done before it was interrupted)" if begun else ""
+    epochs = counted(networks[0].objective.epochs_in_all(suite.training), "epoch") if suite.training else ""
+    train = f"train {times}for {epochs}{behind}, " if trained and epochs else ""
+    return f"{taken}{train}score {counted(groups, 'image set')}" if groups else f"{taken}everything is there already"

@@ -11,15 +11,13 @@ import click
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.team import give_first_the_word, quiet_followers
+from oodbench.cli.interruption import INTERRUPTED, MESSAGE, is_interruption
 from oodbench.cli.options import PipedError
 from oodbench.cli.terminal import drop_unwritten, refusal_reason, write_anyhow
 from oodbench.cli.verbs import commands
 
 OURS = 3
 """Exit code of a mistake in oodbench itself: 1 is a failed check, 2 what a user can mend."""
-
-INTERRUPTED = 130
-"""Exit code of a run stopped by Ctrl-C, as shells have it."""
 
 NO_READER = 141
 """Exit code where the reader of a pipe went away (`oodbench table | head -1`), as shells have it."""
@@ -56,12 +54,14 @@ def _outcome() -> tuple[int, str]:
         # click takes the end of a file for Ctrl-D, of any file.
         if isinstance(error.__cause__, EOFError):
             return OURS, _unforeseen_message()
-        return INTERRUPTED, "\noodbench: interrupted; what was finished is kept: give the same command again\n"
+        return INTERRUPTED, MESSAGE
     except OSError as error:
         return _file_outcome(error)
     except PipedError as error:
         return _file_outcome(error.error)
-    except Exception:
+    except Exception as error:
+        if is_interruption(error):
+            return INTERRUPTED, MESSAGE
         return OURS, _unforeseen_message()
     # A command that found something wrong leaves with click's Exit, which comes back as a number here.
     return (code if isinstance(code, int) else 0), ""

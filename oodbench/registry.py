@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from oodbench.basics import plugins
-from oodbench.basics.declarations import Declared, declared
+from oodbench.basics.declarations import ClassDeclaration, declared_classes
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.basics.installed import offered
+from oodbench.basics.installed import installed_entry_points
 from oodbench.basics.sourcecode import code_digest, remember, source_digest
 from oodbench.basics.sourcetext import METHODS
 
@@ -26,10 +26,10 @@ ENTRY_POINT_GROUP = "oodbench.detectors"
 
 
 class Registry(Mapping[str, "type[Detector]"]):
-    """Names and the detector classes behind them, each of which is imported when it is first asked for.
+    """Detector classes by name, each of which is imported when it is first asked for.
 
     Args:
-        detectors: classes with different names, and what source declares of some.
+        detectors: classes with different names, or declarations in source of some.
 
     Raises:
         OodbenchError: two different classes claim one name.
@@ -56,8 +56,8 @@ class Registry(Mapping[str, "type[Detector]"]):
         """
         if name not in self._by_name:
             raise unknown("detector", name, self.names())
-        found = self._by_name[name]
-        return found.load() if isinstance(found, Installed) else found
+        registered = self._by_name[name]
+        return registered.load() if isinstance(registered, Installed) else registered
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
@@ -70,29 +70,29 @@ class Registry(Mapping[str, "type[Detector]"]):
 
     def built_in(self) -> list[str]:
         """Names of the detectors that come with oodbench, as far as source tells them; sorted."""
-        installed = (found for found in self._by_name.values() if isinstance(found, Installed))
-        return sorted(found.name for found in installed if found.declared.module.startswith(f"{METHODS}."))
+        installed = (detector for detector in self._by_name.values() if isinstance(detector, Installed))
+        return sorted(one.name for one in installed if one.declared.module.startswith(f"{METHODS}."))
 
     def code(self, name: str) -> str:
         """Digest of the code behind the detector `name`, see `code_of`."""
-        found = self._by_name[name]
-        read = source_digest(found.declared.modules) if isinstance(found, Installed) else None
-        return read or _code(self[name])
+        registered = self._by_name[name]
+        digest = source_digest(registered.declared.modules) if isinstance(registered, Installed) else None
+        return digest or _code(self[name])
 
 
 class Installed:
     """A detector of an installed package, as its source declares it.
 
     Args:
-        declared: what that is.
+        declared: its declaration.
         point: the entry point by which it is found.
     """
 
-    def __init__(self, declared: Declared, point: EntryPoint) -> None:
+    def __init__(self, declared: ClassDeclaration, point: EntryPoint) -> None:
         self.declared, self.name, self._point = declared, declared.name, point
 
     def load(self) -> type[Detector]:
-        """The class.
+        """Import the class.
 
         Raises:
             OodbenchError: its module cannot be imported, or it does not define what every detector must.
@@ -100,13 +100,13 @@ class Installed:
         with _loading(self._point):
             module = importlib.import_module(self.declared.module)
         remember(self._point.module)
-        detector: type[Detector] = getattr(module, self.declared.made)
-        _require_whole(detector)
+        detector: type[Detector] = getattr(module, self.declared.class_name)
+        _require_complete(detector)
         return detector
 
 
 def in_process(name: str) -> type[Detector]:
-    """The detector called `name` that is installed or, with the plugin files that were loaded by now, defined here.
+    """Find the detector called `name`: installed, or defined in this process, as by plugin files that were loaded.
 
     Raises:
         OodbenchError: there is none.
@@ -119,7 +119,7 @@ def in_process(name: str) -> type[Detector]:
     waiting, defined = [Detector], dict[str, type[Detector]]()
     while waiting:
         waiting += (below := waiting.pop().__subclasses__())
-        defined |= {one.name: one for one in below if isinstance(vars(one).get("name"), str)}
+        defined |= {kind.name: kind for kind in below if isinstance(vars(kind).get("name"), str)}
     if name not in defined:
         raise unknown("detector", name, registry.names())
     return defined[name]
@@ -137,7 +137,7 @@ def _code(detector: type[Detector]) -> str:
 
 
 def discover(files: Sequence[Path] = ()) -> Registry:
-    """Everything installed under the entry-point group, and the detectors in the plugin `files`.
+    """Find all detectors installed under the entry-point group, and those in the plugin `files`.
 
     An entry point names a detector class, a module that defines some, or a package of such modules. Installed ones are
     read from their source as far as that tells, and imported when they are asked for; plugin files are imported here.
@@ -145,26 +145,26 @@ def discover(files: Sequence[Path] = ()) -> Registry:
     Raises:
         OodbenchError: something cannot be imported, defines no detector, or claims a name that is taken.
     """
-    found: list[type[Detector] | Installed] = []
-    for point in offered(ENTRY_POINT_GROUP):
-        found += _declared(point) or _imported(point)
+    detectors: list[type[Detector] | Installed] = []
+    for point in installed_entry_points(ENTRY_POINT_GROUP):
+        detectors += _declared_detectors(point) or _import_detectors(point)
     for file in files:
-        found += _in_file(file)
-    return Registry(found)
+        detectors += _detectors_in_file(file)
+    return Registry(detectors)
 
 
-def _declared(point: EntryPoint) -> list[Installed]:
-    """What the source behind an entry point declares; none where it does not tell."""
-    told = declared(point.module, "oodbench.detector.Detector", "name") or []
-    return [Installed(one, point) for one in told if point.attr in (None, "", one.made)]
+def _declared_detectors(point: EntryPoint) -> list[Installed]:
+    """The detectors that the source behind an entry point declares; none where it does not tell."""
+    declarations = declared_classes(point.module, "oodbench.detector.Detector", "name") or []
+    return [Installed(class_, point) for class_ in declarations if point.attr in (None, "", class_.class_name)]
 
 
-def _imported(point: EntryPoint) -> list[type[Detector]]:
+def _import_detectors(point: EntryPoint) -> list[type[Detector]]:
     with _loading(point):
         target = point.load()
-    found = _in_package(target) if inspect.ismodule(target) else [_as_detector(target, point.value)]
+    detectors = _detectors_in_package(target) if inspect.ismodule(target) else [_as_detector(target, point.value)]
     remember(point.module)
-    return found
+    return detectors
 
 
 @contextmanager
@@ -173,15 +173,15 @@ def _loading(point: EntryPoint) -> Iterator[None]:
         yield
     except Exception as error:
         raise OodbenchError(
-            f"the installed detector plugin {point.name!r} ({point.value}) does not load: {_told(error)}; "
+            f"the installed detector plugin {point.name!r} ({point.value}) does not load: {_error_text(error)}; "
             "mend or uninstall it"
         ) from error
 
 
 def _identity(detector: type[Detector] | Installed) -> tuple[str, str]:
-    """Which class it is: its module and its name there."""
+    """The identity of a class: its module and its name there."""
     if isinstance(detector, Installed):
-        return detector.declared.module, detector.declared.made
+        return detector.declared.module, detector.declared.class_name
     return detector.__module__, detector.__qualname__
 
 
@@ -193,14 +193,14 @@ def _as_detector(target: object, value: str) -> type[Detector]:
     raise OodbenchError(f"the installed detector plugin {value} is neither a Detector class nor a module; uninstall it")
 
 
-def _in_package(module: ModuleType) -> list[type[Detector]]:
-    found = list(_in_module(module))
+def _detectors_in_package(module: ModuleType) -> list[type[Detector]]:
+    detectors = list(_detectors_in_module(module))
     for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
-        found += _in_module(importlib.import_module(f"{module.__name__}.{info.name}"))
-    return found
+        detectors += _detectors_in_module(importlib.import_module(f"{module.__name__}.{info.name}"))
+    return detectors
 
 
-def _in_module(module: ModuleType) -> Iterator[type[Detector]]:
+def _detectors_in_module(module: ModuleType) -> Iterator[type[Detector]]:
     from oodbench.detector import Detector
 
     for value in vars(module).values():
@@ -210,11 +210,11 @@ def _in_module(module: ModuleType) -> Iterator[type[Detector]]:
             and value.__module__ == module.__name__
             and "name" in vars(value)
         ):
-            _require_whole(value)
+            _require_complete(value)
             yield value
 
 
-def _require_whole(detector: type[Detector]) -> None:
+def _require_complete(detector: type[Detector]) -> None:
     if lacking := sorted(getattr(detector, "__abstractmethods__", ())):
         raise OodbenchError(
             f"detector {detector.name!r} ({_origin(detector)}) does not define {', '.join(lacking)}: every detector "
@@ -222,7 +222,7 @@ def _require_whole(detector: type[Detector]) -> None:
         )
 
 
-def _in_file(file: Path) -> list[type[Detector]]:
+def _detectors_in_file(file: Path) -> list[type[Detector]]:
     if not file.is_file():
         raise OodbenchError(f"there is no plugin file {file}: give --plugin the path of a Python file")
     if file.suffix != ".py":
@@ -230,20 +230,20 @@ def _in_file(file: Path) -> list[type[Detector]]:
     try:
         module = plugins.load(file)
     except Exception as error:
-        raise OodbenchError(f"the plugin {file} does not load: {_told(error)}") from error
-    found = list(_in_module(module))
-    if not found:
+        raise OodbenchError(f"the plugin {file} does not load: {_error_text(error)}") from error
+    detectors = list(_detectors_in_module(module))
+    if not detectors:
         raise OodbenchError(
             f"the plugin {file} defines no detector: subclass oodbench.detector.Detector and give it a name"
         )
-    return found
+    return detectors
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _origin(detector: type[Detector] | Installed) -> str:
     if isinstance(detector, Installed):
-        return f"{detector.declared.made} in {detector.declared.file}"
+        return f"{detector.declared.class_name} in {detector.declared.file}"
     return f"{detector.__qualname__} in {inspect.getfile(detector)}"

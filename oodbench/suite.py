@@ -132,9 +132,9 @@ class NetworkSpec:
         return networks.called(self.name)
 
     def meaning(self) -> dict[str, Any]:
-        """What it sets, in JSON's types; what came later than the first results only where it is used."""
-        said = {**asdict(self), "name": self.called}
-        return {name: value for name, value in said.items() if value or name in ("name", "mean", "std")}
+        """Its settings in JSON's types, for keys; those that the first results did not know only where they are set."""
+        settings = {**asdict(self), "name": self.called}
+        return {name: value for name, value in settings.items() if value or name in ("name", "mean", "std")}
 
     def input_preprocessing(self) -> Preprocessing | None:
         """Return how image files become the network's input, as the suite says or else the network itself.
@@ -148,12 +148,12 @@ class NetworkSpec:
 
     @property
     def trained_as(self) -> str:
-        """What stands for it in keys of trained networks: all but its taps, which move no weight."""
+        """Its text in keys of trained networks: all but its taps, which move no weight."""
         return repr(replace(self, taps=()) if self.taps else self)
 
     def __repr__(self) -> str:
-        said = {name: getattr(self, name) for name in self.meaning()} | {"name": self.called}
-        return f"NetworkSpec({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+        settings = {name: getattr(self, name) for name in self.meaning()} | {"name": self.called}
+        return f"NetworkSpec({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Suite:
         paper: where the protocol comes from.
         id: in-distribution sets.
         ood: out-of-distribution test sets, in table order.
-        network: which one, with which normalisation.
+        network: its name, and how images go into it.
         tasks: by name, in table order.
         outliers: for methods that train with some.
         training: None where networks come as checkpoints.
@@ -201,15 +201,15 @@ class Suite:
     def means(self) -> dict[str, list[str]]:
         """OOD sets behind each mean that a table may show: those of `MEANS` that have any, and the suite's own."""
         every = [ood.set for ood in self.ood]
-        found = {"all": [ood.set for ood in self.ood if ood.distance != "aside"]}
+        means = {"all": [ood.set for ood in self.ood if ood.distance != "aside"]}
         for distance in ("near", "far"):
-            found[distance] = [ood.set for ood in self.ood if ood.distance == distance]
-        found |= {name: list(sets) for name, sets in self.named_means.items() if set(sets) <= set(every)}
-        return {name: sets for name, sets in found.items() if sets}
+            means[distance] = [ood.set for ood in self.ood if ood.distance == distance]
+        means |= {name: list(sets) for name, sets in self.named_means.items() if set(sets) <= set(every)}
+        return {name: sets for name, sets in means.items() if sets}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the suite means: everything but its words, its means, its tasks and its detector parameters.
+        """SHA-256 of the suite's meaning: everything but its words, its means, its tasks and its detector parameters.
 
         Each result records its task and its parameters itself, so that a suite that learns of a new task or detector
         still compares with what it measured before.

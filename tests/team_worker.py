@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
-from oodbench.basics.team import gathered
+from oodbench.basics.team import join_team
 from oodbench.images.resident import IDImages, OutlierPool
 from oodbench.networks import build
 from oodbench.networks.network import Network, Representation, as_input
@@ -106,7 +106,7 @@ def message(of):
 
 
 def main(folder):
-    with gathered(torch.device("cpu")) as (team, _):
+    with join_team(torch.device("cpu")) as (team, _):
         mine = team.share(11, 4)
         found = {
             "size": team.size,

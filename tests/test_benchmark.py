@@ -19,7 +19,7 @@ from oodbench.detectors.msp import MSP
 from oodbench.images import builtin
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.metrics import evaluate as all_metrics
-from oodbench.sources.handed import handed
+from oodbench.sources.handed import take_images
 from tests.prose import blocks, one
 
 
@@ -182,11 +182,11 @@ def test_preprocessing_is_that_of_a_folder_for_pillow_images_and_not_applied_to_
     with warnings.catch_warnings():
         warnings.simplefilter("error", OodbenchWarning)
         files, opened = (tmp_path / "ids", tmp_path / "boats"), (Opened(tmp_path / "ids"), Opened(tmp_path / "boats"))
-        expected = handed(files[0], "x", "x", how["preprocessing"]).images.images
-        assert np.array_equal(handed(opened[0], "x", "x", how["preprocessing"]).images, expected)
-        assert np.array_equal(handed([*opened[0]], "x", "x", how["preprocessing"]).images, expected)
+        expected = take_images(files[0], "x", "x", how["preprocessing"]).images.images
+        assert np.array_equal(take_images(opened[0], "x", "x", how["preprocessing"]).images, expected)
+        assert np.array_equal(take_images([*opened[0]], "x", "x", how["preprocessing"]).images, expected)
         batches = DataLoader(opened[0], batch_size=3, collate_fn=lambda images: (images, [0] * len(images)))
-        assert np.array_equal(handed(batches, "x", "x", how["preprocessing"]).images, expected)
+        assert np.array_equal(take_images(batches, "x", "x", how["preprocessing"]).images, expected)
     found = [values(oodbench.benchmark(NETWORK, *given, **how)) for given in (files, opened)]
     assert len(found[0]) and found[0].to_dict() == found[1].to_dict()
     with pytest.warns(OodbenchWarning, match="id_images came as tensors or arrays, so preprocessing .* is not applied"):

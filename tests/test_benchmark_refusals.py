@@ -181,8 +181,8 @@ def test_what_reads_labels_is_left_out_by_name_where_there_are_none():
         (lambda images: images, {}, "network is of the type function"),
         (torch.jit.trace(Shallow().eval(), torch.zeros(1, 3, 32, 32)), {}, "is TorchScript"),
         (Shallow().eval().half(), {}, "its weights are float16, so call .float"),
-        (NETWORK, {"mean": 0.5}, "no lists of numbers"),
-        (NETWORK, {"mean": torch.full((1, 3, 1, 1), 0.5)}, "mean has 1 numbers|no lists of numbers"),
+        (NETWORK, {"mean": 0.5}, "not lists of numbers"),
+        (NETWORK, {"mean": torch.full((1, 3, 1, 1), 0.5)}, "mean has 1 numbers|not lists of numbers"),
     ],
 )
 def test_what_is_no_network_is_refused_in_words(network, how, told):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from oodbench.basics.progress import in_all
+from oodbench.basics.progress import counted_in_all
 from oodbench.running import sweep
 from oodbench.training import loop
 
@@ -48,11 +48,11 @@ def test_the_passes_that_were_planned_are_those_that_are_counted(oodbench, monke
 
     @contextmanager
     def seen(passes):
-        with in_all(passes) as total:
+        with counted_in_all(passes) as total:
             totals.append(total)
             yield total
 
-    monkeypatch.setattr(sweep, "in_all", seen)
+    monkeypatch.setattr(sweep, "counted_in_all", seen)
     few = ("--limit", "20", "--set", "linf.steps=3", "--set", "compositional.steps=2", "--set", "epochs=1")
     some = ("--set", "corruption.severities=[5]", "--set", "compositional.severities=[5]", "--only", "letters")
     chosen = ("--detector", "msp", "--detector", "odin", "--detector", "oe", "--jobs", "1")

@@ -123,9 +123,9 @@ def chosen(every: Sequence[Step], only: Sequence[str]) -> list[Step]:
 
 def put_together(folder: Path, place: Place, say: Say) -> None:
     """Join what has all its pieces in `folder`, and say what has not."""
-    for one in pieces.listed(folder):
+    for one in pieces.pieces_in(folder):
         pack = place.data / f"{one.name}.h5"
-        if not pack.is_file() and (lacking := one.lacking(folder)):
+        if not pack.is_file() and (lacking := one.missing_files(folder)):
             say(f"{one.name}: not put together yet, {', '.join(lacking)} is still to come")
         else:
             say(f"{pieces.join(one, folder, place.data)}: whole")

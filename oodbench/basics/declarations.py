@@ -1,4 +1,4 @@
-"""Classes as source declares them, read without importing: what descends from a class, and what it is called.
+"""Classes as source declares them, read without importing: which descend from a class, and what they call themselves.
 
 Source tells it where every class in question is a `class` statement with its name written there. Where something else
 might be going on (a name that is computed, a class that a call makes, a base that cannot be followed) one has to
@@ -15,31 +15,31 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from pkgutil import iter_modules
 
-CALLED = ("TypeVar", "dict", "float", "frozenset", "int", "list", "range", "set", "sorted", "str", "tuple")
-"""What a module may call for its constants: none of these makes a class that could be asked for."""
+HARMLESS_CALLS = ("TypeVar", "dict", "float", "frozenset", "int", "list", "range", "set", "sorted", "str", "tuple")
+"""Names that a module may call for its constants: none of these makes a class that could be asked for."""
 
 
 @dataclass(frozen=True)
-class Declared:
-    """A class.
+class ClassDeclaration:
+    """A class, as its source declares it.
 
     Attributes:
         name: the text of its attribute that was asked for.
-        module: that defines it.
-        made: what it is called there.
+        module: dotted name of the module that defines it.
+        class_name: its name there.
         file: of the module.
         modules: of its bases below the root, and its own.
     """
 
     name: str
     module: str
-    made: str
+    class_name: str
     file: str
     modules: frozenset[str]
 
 
-def declared(package: str, root: str, attribute: str) -> list[Declared] | None:
-    """Classes below `root` in a module, or in a package's modules, that give themselves a text as `attribute`.
+def declared_classes(package: str, root: str, attribute: str) -> list[ClassDeclaration] | None:
+    """Find the classes below `root` in a module, or in a package's modules, that have a text as `attribute`.
 
     Args:
         package: dotted name.
@@ -47,28 +47,30 @@ def declared(package: str, root: str, attribute: str) -> list[Declared] | None:
         attribute: name of it.
 
     Returns:
-        Them in the order of modules and lines; None where source does not tell.
+        The classes in the order of modules and lines; None where source does not tell.
     """
     try:
-        here = [package, *_below(package)]
-        return list(_declared(tuple((module, *_source(module)) for module in here), root, attribute))
-    except _UntoldError:
+        names = [package, *_submodules(package)]
+        return list(_read_declarations(tuple((name, *_source(name)) for name in names), root, attribute))
+    except _UnclearSourceError:
         return None
 
 
 @lru_cache(maxsize=8)
-def _declared(here: tuple[tuple[str, str, bytes], ...], root: str, attribute: str) -> tuple[Declared, ...]:
-    """What `declared` gives of modules by name, file and content: these are parsed once, and again when they change."""
+def _read_declarations(
+    modules: tuple[tuple[str, str, bytes], ...], root: str, attribute: str
+) -> tuple[ClassDeclaration, ...]:
+    """Find what `declared_classes` finds, in modules by name, file and content; parsed again only when these change."""
     sources = _Sources(root)
-    return tuple(found for module, _, _ in here for found in sources.classes(module, attribute))
+    return tuple(found for name, _, _ in modules for found in sources.classes(name, attribute))
 
 
-class _UntoldError(Exception):
+class _UnclearSourceError(Exception):
     """Source does not tell."""
 
 
-def _below(package: str) -> list[str]:
-    """The modules right in a package; none of a module."""
+def _submodules(package: str) -> list[str]:
+    """Names of the modules right in a package; none where the name is of a module."""
     spec = _spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     return [f"{package}.{info.name}" for info in iter_modules(folders)]
@@ -82,7 +84,7 @@ class _Module:
         file: where it lies.
         body: its statements.
         classes: those that it defines, by name.
-        imported: what its imports call something, and the dotted name of that.
+        imported: dotted names of what it imports, by the names that it gives them.
     """
 
     file: str
@@ -92,54 +94,59 @@ class _Module:
 
 
 class _Sources:
-    """Modules that were looked at, each once."""
+    """Modules whose source was read, each once."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._known: dict[str, _Module] = {}
 
-    def classes(self, name: str, attribute: str) -> Iterator[Declared]:
-        """What `declared` gives of one module."""
+    def classes(self, name: str, attribute: str) -> Iterator[ClassDeclaration]:
+        """Find what `declared_classes` finds, in one module."""
         module = self._module(name)
-        if not all(self._plain(name, node) for node in module.body):
-            raise _UntoldError
-        for made, node in module.classes.items():
-            text = _text(node, attribute)
-            if text is not None and (modules := self._line(name, made)):
-                yield Declared(text, name, made, module.file, modules)
+        if not all(self._is_harmless(name, node) for node in module.body):
+            raise _UnclearSourceError
+        for class_name, node in module.classes.items():
+            text = _text_attribute(node, attribute)
+            if text is not None and (modules := self._modules_of_line(name, class_name)):
+                yield ClassDeclaration(text, name, class_name, module.file, modules)
 
-    def _plain(self, module: str, node: ast.stmt) -> bool:
-        """A statement of a module that makes no class but those that are written in it, and changes none."""
+    def _is_harmless(self, module: str, node: ast.stmt) -> bool:
+        """Whether a statement of a module makes no class but those that are written in it, and changes none."""
         if isinstance(node, ast.ClassDef):
-            return _as_written(node)
+            return _is_as_written(node)
         if isinstance(node, ast.Assign | ast.AnnAssign):
-            calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
-            return all(isinstance(called, ast.Name) and self._makes_no_class(module, called.id) for called in calls)
+            functions = [call.func for call in ast.walk(node) if isinstance(call, ast.Call)]
+            return all(
+                isinstance(function, ast.Name) and self._makes_no_class(module, function.id) for function in functions
+            )
         if isinstance(node, ast.If):
             return ast.unparse(node.test).endswith("TYPE_CHECKING")
         expression = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         return expression or isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
 
     def _makes_no_class(self, module: str, called: str) -> bool:
-        """Calling it makes a plain value: of those in `CALLED`, or an object of a class that has no bases."""
-        if called in CALLED:
+        """Whether a call makes a plain value: one of `HARMLESS_CALLS`, or an object of a class that has no bases."""
+        if called in HARMLESS_CALLS:
             return True
         known = self._module(module)
         if node := known.classes.get(called):
-            return not node.bases and _as_written(node)
-        home, _, made = known.imported.get(called, "").rpartition(".")
-        return bool(home) and self._makes_no_class(home, made)
+            return not node.bases and _is_as_written(node)
+        home, _, class_name = known.imported.get(called, "").rpartition(".")
+        return bool(home) and self._makes_no_class(home, class_name)
 
-    def _line(self, module: str, made: str) -> frozenset[str]:
-        """Modules of a class and of its bases below the root; none where it does not descend from that."""
-        if f"{module}.{made}" == self._root:
+    def _modules_of_line(self, module: str, class_name: str) -> frozenset[str]:
+        """Names of the modules of a class and of its bases below the root; none where it does not descend from that."""
+        if f"{module}.{class_name}" == self._root:
             return frozenset([module])
         known = self._module(module)
-        if made not in known.classes:
-            return self._line(*_split(known.imported.get(made)))
-        lines = [self._line(*_split(_absolute(known, module, base))) for base in known.classes[made].bases]
-        root = _split(self._root)[0]
-        above = frozenset[str]().union(*lines)
+        if class_name not in known.classes:
+            return self._modules_of_line(*_split_dotted(known.imported.get(class_name)))
+        ancestries = [
+            self._modules_of_line(*_split_dotted(_dotted_base(known, module, base)))
+            for base in known.classes[class_name].bases
+        ]
+        root = _split_dotted(self._root)[0]
+        above = frozenset[str]().union(*ancestries)
         return (above | {module}) - {root} if above else above
 
     def _module(self, name: str) -> _Module:
@@ -149,14 +156,14 @@ class _Sources:
 
 
 def _source(name: str) -> tuple[str, bytes]:
-    """File and content of a module."""
+    """Path and content of a module's file."""
     spec = _spec(name)
     if spec is None or not str(spec.origin).endswith(".py"):
-        raise _UntoldError
+        raise _UnclearSourceError
     try:
         return str(spec.origin), Path(str(spec.origin)).read_bytes()
     except OSError as error:
-        raise _UntoldError from error
+        raise _UnclearSourceError from error
 
 
 def _read(name: str) -> _Module:
@@ -164,15 +171,15 @@ def _read(name: str) -> _Module:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise _UntoldError from error
+        raise _UnclearSourceError from error
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    imported = dict(pair for node in tree.body for pair in _imported(node, package))
+    imported = dict(pair for node in tree.body for pair in _imported_names(node, package))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     return _Module(file, tuple(tree.body), classes, imported)
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a module lies; its packages are not imported for that, as `importlib.util.find_spec` would."""
+    """Find where a module lies, without importing its packages, as `importlib.util.find_spec` would."""
     outer, _, _ = name.rpartition(".")
     if not outer or outer in sys.modules:
         try:
@@ -184,7 +191,7 @@ def _spec(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, list(folders)) if folders else None
 
 
-def _imported(node: ast.stmt, package: str) -> Iterator[tuple[str, str]]:
+def _imported_names(node: ast.stmt, package: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
@@ -195,41 +202,47 @@ def _imported(node: ast.stmt, package: str) -> Iterator[tuple[str, str]]:
             yield alias.asname or alias.name, f"{home}.{alias.name}"
 
 
-def _absolute(module: _Module, name: str, base: ast.expr) -> str:
-    """The dotted name of a class that another one is made from."""
+def _dotted_base(module: _Module, name: str, base: ast.expr) -> str:
+    """The dotted name of a base class, which a class of `module`, called `name`, writes as `base`."""
     written = ast.unparse(base)
     first, dot, rest = written.partition(".")
     if written in module.classes:
         return f"{name}.{written}"
     if not all(part.isidentifier() for part in written.split(".")) or first not in module.imported:
-        raise _UntoldError
+        raise _UnclearSourceError
     return f"{module.imported[first]}{dot}{rest}"
 
 
-def _split(dotted: str | None) -> tuple[str, str]:
-    module, _, made = (dotted or "").rpartition(".")
+def _split_dotted(dotted: str | None) -> tuple[str, str]:
+    module, _, class_name = (dotted or "").rpartition(".")
     if not module:
-        raise _UntoldError
-    return module, made
+        raise _UnclearSourceError
+    return module, class_name
 
 
-def _text(node: ast.ClassDef, attribute: str) -> str | None:
-    """What a class gives itself as `attribute`; None where it says nothing."""
-    for each in node.body:
-        targets = each.targets if isinstance(each, ast.Assign) else [each.target] if isinstance(each, _NAMED) else []
+def _text_attribute(node: ast.ClassDef, attribute: str) -> str | None:
+    """The text that a class gives itself as `attribute`; None where it says nothing."""
+    for statement in node.body:
+        targets = (
+            statement.targets
+            if isinstance(statement, ast.Assign)
+            else [statement.target]
+            if isinstance(statement, _WITH_ONE_TARGET)
+            else []
+        )
         if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
-            value = getattr(each, "value", None)
+            value = getattr(statement, "value", None)
             if value is None:
                 continue
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 return value.value
-            raise _UntoldError
+            raise _UnclearSourceError
     return None
 
 
-_NAMED = (ast.AnnAssign, ast.AugAssign)
+_WITH_ONE_TARGET = (ast.AnnAssign, ast.AugAssign)
 
 
-def _as_written(node: ast.ClassDef) -> bool:
-    """The class is what its statement says: no metaclass, and no decorator that makes something else of it."""
-    return not node.keywords and all("dataclass" in ast.unparse(each) for each in node.decorator_list)
+def _is_as_written(node: ast.ClassDef) -> bool:
+    """Whether the class is what its statement says: no metaclass, no decorator that makes something else of it."""
+    return not node.keywords and all("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)

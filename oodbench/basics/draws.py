@@ -31,7 +31,7 @@ class Draws(Protocol):
         """
 
     def uniform(self, number: int, like: Tensor, what: str = "") -> Tensor:
-        """The same of uniform numbers in [0, 1)."""
+        """Draw `number` of uniform numbers in [0, 1), as `normal` does."""
 
 
 class DrawsPerImage:
@@ -47,50 +47,52 @@ class DrawsPerImage:
 
     def normal(self, number: int, like: Tensor, what: str = "") -> Tensor:
         """See `Draws`."""
-        return self._made(_normal, number, like, what)
+        return self._draw(_normal, number, like, what)
 
     def uniform(self, number: int, like: Tensor, what: str = "") -> Tensor:
         """See `Draws`."""
-        return self._made(_uniform, number, like, what)
+        return self._draw(_uniform, number, like, what)
 
-    def _made(
-        self, made: Callable[[Generator, tuple[int, ...]], Floats32], number: int, like: Tensor, what: str
+    def _draw(
+        self, draw: Callable[[Generator, tuple[int, ...]], Floats32], number: int, like: Tensor, what: str
     ) -> Tensor:
         if len(like) != len(self._indices):
             raise ValueError(f"draws of {len(self._indices)} images were asked for {len(like)}")
         streams = generators_per_image(self._indices, "draw", *self._purpose, what, stream=number)
         rows = np.empty(like.shape, np.float32)
         for row, stream in zip(rows, streams, strict=True):
-            row[...] = made(stream, row.shape)
+            row[...] = draw(stream, row.shape)
         return torch.from_numpy(rows).to(like.device)
 
 
 class CommonDraws:
     """The same draws for every image, so that a score with them is a function of the image alone.
 
-    That is what a climb needs, whose images come and go. Those that were made are kept: it asks for them at every step.
+    That is what a climb needs, whose images come and go. Draws are kept once made: a climb asks for them at every step.
 
     Args:
         purpose: what they are for; another purpose gives others.
     """
 
     def __init__(self, *purpose: int | str) -> None:
-        self._one = DrawsPerImage([0], "every image", *purpose)
+        self._single = DrawsPerImage([0], "every image", *purpose)
         self._kept: dict[tuple[str, int, torch.Size, torch.device, str], Tensor] = {}
 
     def normal(self, number: int, like: Tensor, what: str = "") -> Tensor:
         """See `Draws`."""
-        return self._again("normal", number, like, what)
+        return self._draw_once("normal", number, like, what)
 
     def uniform(self, number: int, like: Tensor, what: str = "") -> Tensor:
         """See `Draws`."""
-        return self._again("uniform", number, like, what)
+        return self._draw_once("uniform", number, like, what)
 
-    def _again(self, kind: str, number: int, like: Tensor, what: str) -> Tensor:
+    def _draw_once(self, kind: str, number: int, like: Tensor, what: str) -> Tensor:
         key = kind, number, like.shape[1:], like.device, what
         if key not in self._kept:
-            one = like.new_empty((1, *like.shape[1:]))
-            self._kept[key] = (self._one.normal if kind == "normal" else self._one.uniform)(number, one, what)
+            first_image = like.new_empty((1, *like.shape[1:]))
+            self._kept[key] = (self._single.normal if kind == "normal" else self._single.uniform)(
+                number, first_image, what
+            )
         return self._kept[key].expand(like.shape)
 
 

@@ -26,9 +26,9 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextmanager
 def atomic(path: Path, size: int = 0) -> Iterator[Path]:
-    """A temporary file beside `path` to write to, which becomes `path` when the block ends well.
+    """Give a temporary file beside `path` to write to, which becomes `path` when the block ends well.
 
-    What a killed process left behind of the same file is cleared away.
+    What a killed process left behind of the same file is removed.
 
     Args:
         path: its folder is made if need be.
@@ -39,8 +39,8 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path)
-        handle, temporary = _own_temporary(path)
+        _clear_leftovers(path)
+        handle, temporary = _locked_temporary(path)
     except OSError as error:
         raise _cannot_write(path, size, error) from error
     try:
@@ -56,40 +56,41 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _own_temporary(path: Path) -> tuple[int, Path]:
-    """A new temporary file of `path`, open and held.
+def _locked_temporary(path: Path) -> tuple[int, Path]:
+    """Make a temporary file of `path`, open and locked, and return its handle and its path.
 
-    Between its making and its holding another writer may take it for what a killed one left, and clear it away.
+    Between its making and its locking another writer may take it for what a killed one left, and clear it away.
     """
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        _hold(handle)
-        if _is_at(handle, Path(name)):
+        _try_lock(handle)
+        if _still_has_name(handle, Path(name)):
             return handle, Path(name)
         os.close(handle)
 
 
-def _clear(path: Path) -> None:
-    """Take away temporary files of `path` that nobody holds any more."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+def _clear_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` that nobody has locked any more."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with suppress(OSError):
-            handle = os.open(left, os.O_RDWR)
+            handle = os.open(leftover, os.O_RDWR)
             try:
-                if _hold(handle):
-                    left.unlink()
+                if _try_lock(handle):
+                    leftover.unlink()
             finally:
                 os.close(handle)
 
 
 # Why not filelock: what is locked here is the file that is written itself, and filelock is for files that hold nothing
-# (3.13 empties what it opens). Temporary files, `.part` files and the locks of `alone_with` are also renamed or removed
-# by who holds them, so that no lock file stays behind among data. `oodbench.results.store` takes filelock.
-# Windows lets nobody write, rename or remove a file that is locked, so nothing is locked there: who is killed leaves
-# its temporary file behind, and two who write the same file do not wait for each other, though each puts a whole one
+# (3.13 empties what it opens). Temporary files, `.part` files and the locks of `update_alone` are also renamed or
+# removed by the process that holds them, so that no lock file stays behind among data. `oodbench.results.store` takes
+# filelock, for a lock file that stays.
+# Windows lets nobody write, rename or remove a file that is locked, so nothing is locked there: a killed process leaves
+# its temporary file behind, and two that write the same file do not wait for each other, though each puts a whole one
 # in its place.
 
 
-def _hold(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     """Lock an open file until it is closed or its process ends, and return whether that was possible."""
     if sys.platform == "win32":
         return False
@@ -103,8 +104,8 @@ def _hold(handle: int) -> bool:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Have a file to oneself, which is made if need be; others that want it wait (not on Windows).
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file, which is made if need be; others that want it wait, except on Windows.
 
     Inside it may be written, renamed or removed: whoever waited then gets a new one of its name.
 
@@ -122,14 +123,14 @@ def held(path: Path) -> Iterator[None]:
         try:
             with suppress(OSError):  # a file system without locks: nobody waits
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(handle, path):
+            if _still_has_name(handle, path):
                 yield
                 return
         finally:
             os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _still_has_name(handle: int, path: Path) -> bool:
     """Whether an open file still has this name, which another process may take away at any moment."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
@@ -138,8 +139,8 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 @contextmanager
-def alone_with(path: Path) -> Iterator[None]:
-    """Read a file and write it anew in here, with nobody else doing so meanwhile.
+def update_alone(path: Path) -> Iterator[None]:
+    """Lock a file for reading it and writing it anew inside the block, which nobody else does meanwhile.
 
     Raises:
         StorageError: its folder cannot be written.
@@ -148,7 +149,7 @@ def alone_with(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(lock))
+            stack.enter_context(locked(lock))
         except OSError as error:
             raise _cannot_write(path, 0, error) from error
         try:
@@ -175,18 +176,18 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-"""What editors put in front of a text, and the encoding that it tells."""
+"""The byte order marks that editors put in front of a text, and the encodings that they tell."""
 
 
 def without_folders(path: str) -> str:
-    """A path as whoever passes results on tells it: a relative one as it is, of an absolute one the name alone."""
+    """A path as it may be shown to others: a relative one as it is, of an absolute one the name alone."""
     if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute():
         return PureWindowsPath(path).name  # which takes both kinds of slashes
     return path
 
 
 def read_text(path: Path) -> str:
-    """A text file that people write: UTF-8, or what its byte order mark says; the mark is taken off.
+    """Read a text file that people write: UTF-8, or what its byte order mark says; the mark is taken off.
 
     Raises:
         OodbenchError: it cannot be read, or is in another encoding; with the line that shows it.
@@ -200,17 +201,19 @@ def read_text(path: Path) -> str:
     raw = raw.removeprefix(mark)
     if encoding == "utf-8" and b"\0" in raw:
         raise OodbenchError(
-            f"{path} has null bytes: it is no text, or UTF-16 without a byte order mark; save it as UTF-8"
+            f"{path} has null bytes: it is not a text, or UTF-16 without a byte order mark; save it as UTF-8"
         )
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         if mark:
-            said = f"begins as {encoding.upper()} and breaks off"
+            problem = f"begins as {encoding.upper()} and breaks off"
         else:
-            said = f"is not UTF-8, line {line} has the byte 0x{raw[error.start]:02x}: it may be Latin-1 or Windows-1252"
-        raise OodbenchError(f"{path} {said}; save it as UTF-8") from error
+            problem = (
+                f"is not UTF-8, line {line} has the byte 0x{raw[error.start]:02x}: it may be Latin-1 or Windows-1252"
+            )
+        raise OodbenchError(f"{path} {problem}; save it as UTF-8") from error
 
 
 def digest(*parts: bytes | memoryview | str) -> str:

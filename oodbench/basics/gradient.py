@@ -8,7 +8,7 @@ from torch import Tensor
 from oodbench.basics.errors import NoGradientError
 
 PerImage = Callable[[Tensor], Tensor]
-"""Images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
+"""Maps images, float (N, C, H, W) in [0, 1], to one value an image (N,)."""
 
 
 def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,7 @@ def value_and_gradient(function: PerImage, images: Tensor) -> tuple[Tensor, Tens
 
 
 def gradient_through(value: Tensor, images: Tensor) -> Tensor:
-    """The same gradient, where each value (N,) has been computed from `images` already; the graph between them stays.
+    """The gradient of each value (N,) that has been computed from `images` already; the graph between them stays.
 
     Raises:
         NoGradientError: there is no graph between them.
@@ -45,7 +45,7 @@ def _gradient(value: Tensor, images: Tensor, keep_graph: bool) -> Tensor:
 
 
 def not_differentiable() -> NoGradientError:
-    """What to say where gradients are asked for and there are none."""
+    """The error for gradients that are asked for where there are none."""
     return NoGradientError(
         "no gradient comes back from the score to the images: the network or the detector is not differentiable "
         "(rounding, argmax, numpy or detach() on the way); leave it out of tasks that need gradients: linf-adaptive "

@@ -18,13 +18,13 @@ from oodbench.basics.files import atomic
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    """The dataset of this name if its numbers are in this file; None where there is none, or they are elsewhere.
+    """Return the dataset of this name if its numbers are in this file; None where there is none, or they are elsewhere.
 
     A link to another file, and numbers that are kept in one, would have a file from anywhere show what is on this disk.
     """
     link = group.get(name, getlink=True)
-    found = group[name] if isinstance(link, h5py.HardLink) else None
-    return found if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual) else None
+    dataset = group[name] if isinstance(link, h5py.HardLink) else None
+    return dataset if isinstance(dataset, h5py.Dataset) and not (dataset.external or dataset.is_virtual) else None
 
 
 class _Patient(io.RawIOBase):
@@ -44,8 +44,8 @@ class _Patient(io.RawIOBase):
 
     def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]
         self._file.seek(self._place)
-        found = self._file.readinto(buffer) or 0
-        buffer[found:] = bytes(len(buffer) - found)  # never written, or dropped
+        count = self._file.readinto(buffer) or 0
+        buffer[count:] = bytes(len(buffer) - count)  # never written, or dropped
         self._place += len(buffer)
         return len(buffer)
 
@@ -85,7 +85,7 @@ class _Patient(io.RawIOBase):
         return True
 
 
-class Written:
+class Hdf5Target:
     """An HDF5 file that is being written.
 
     Attributes:
@@ -102,8 +102,8 @@ class Written:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Written]:
-    """A new HDF5 file, which lands at `path` when the block ends well, in place of an earlier one.
+def new_hdf5(path: Path) -> Iterator[Hdf5Target]:
+    """Open a new HDF5 file, which lands at `path` when the block ends well, in place of an earlier one.
 
     Raises:
         StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
@@ -111,6 +111,6 @@ def written(path: Path) -> Iterator[Written]:
     with atomic(path) as temporary, io.FileIO(temporary, "r+") as raw:
         below = _Patient(raw)
         with h5py.File(below, "w") as file:
-            target = Written(file, below)
+            target = Hdf5Target(file, below)
             yield target
         target.require_room()

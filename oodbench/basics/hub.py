@@ -7,11 +7,11 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.words import printable
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-"""What pins an address: a branch or a tag may name something else tomorrow."""
+"""The revision that pins an address: a branch or a tag may name something else tomorrow."""
 
 
-def fetched(repo: str, revision: str, file: str, kind: str = "model") -> Path:
-    """Where a file lies, in a folder named after its repository and commit; fetched if it is not there yet.
+def fetch_file(repo: str, revision: str, file: str, kind: str = "model") -> Path:
+    """Fetch a file, unless it is there already, into a folder named after its repository and commit.
 
     Args:
         repo: org/name.
@@ -26,12 +26,12 @@ def fetched(repo: str, revision: str, file: str, kind: str = "model") -> Path:
 
     try:
         return Path(hf_hub_download(repo, file, revision=revision, repo_type=kind))
-    except errors() as error:
-        raise unreachable(repo, revision, file, error) from error
+    except hub_errors() as error:
+        raise unreachable_error(repo, revision, file, error) from error
 
 
-def fetched_if_there(repo: str, revision: str, file: str) -> Path | None:
-    """As `fetched`, of a model; None where the repository has no such file.
+def fetch_file_if_there(repo: str, revision: str, file: str) -> Path | None:
+    """Fetch a file of a model, as `fetch_file` does; None where the repository has no such file.
 
     Raises:
         OodbenchError: it cannot be fetched.
@@ -39,15 +39,15 @@ def fetched_if_there(repo: str, revision: str, file: str) -> Path | None:
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return fetched(repo, revision, file)
+        return fetch_file(repo, revision, file)
     except OodbenchError as error:
         if isinstance(error.__cause__, EntryNotFoundError):
             return None
         raise
 
 
-def errors() -> tuple[type[Exception], ...]:
-    """What the library raises where the hub, or the network on the way there, does not give something."""
+def hub_errors() -> tuple[type[Exception], ...]:
+    """The exceptions of the library where the hub, or the network on the way there, does not give something."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -57,8 +57,8 @@ def errors() -> tuple[type[Exception], ...]:
     return HfHubHTTPError, OSError, ValueError, HTTPError
 
 
-def unreachable(repo: str, revision: str, what: str, error: Exception) -> OodbenchError:
-    """What to say where the hub does not give something."""
+def unreachable_error(repo: str, revision: str, what: str, error: Exception) -> OodbenchError:
+    """The error where the hub does not give something; `what` names it."""
     return OodbenchError(
         f"cannot fetch {printable(what)} of {repo} at {revision[:12]} from the hub ({first_line(error)}): check the "
         "address, the network, and `hf auth login` for what is not public; what has come stays, and the same command "
@@ -72,10 +72,10 @@ def commit_of(repo: str, revision: str | None, kind: str = "model") -> str:
 
     try:
         return str(HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=10).sha)
-    except errors():
+    except hub_errors():
         return "COMMIT, the 40 hex digits of a commit in the repository's history"
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in a line."""
+    """The error in one line: its type and what it says."""
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(":. ")

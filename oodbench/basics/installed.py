@@ -1,4 +1,4 @@
-"""What installed packages offer under an entry-point group, looked up once: each look reads every package's files."""
+"""Entry points of installed packages, looked up once: each look reads every package's files."""
 
 import sys
 from functools import lru_cache
@@ -6,18 +6,18 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 
-def offered(group: str) -> tuple[EntryPoint, ...]:
+def installed_entry_points(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of `group`; anew where folders on Python's path have changed, as by an installation."""
-    return _offered(group, tuple((folder, _changed(folder)) for folder in sys.path))
+    return _entry_points(group, tuple((folder, _changed_at(folder)) for folder in sys.path))
 
 
 @lru_cache
-def _offered(group: str, folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+def _entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
-def _changed(folder: str) -> int:
-    """When something was put into a folder or taken out of it, in nanoseconds; 0 where it cannot be looked into."""
+def _changed_at(folder: str) -> int:
+    """The time at which something was put into a folder or taken out of it, in nanoseconds; 0 if it cannot be read."""
     try:
         return Path(folder).stat().st_mtime_ns
     except OSError:

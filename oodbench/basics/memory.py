@@ -1,4 +1,4 @@
-"""How the process keeps its memory, and what becomes of work that does not fit into the device's."""
+"""The memory of a process, and work in parts where it does not fit into the device's."""
 
 import ctypes
 import gc
@@ -53,13 +53,13 @@ def loading() -> Iterator[None]:
 
 
 class Portions:
-    """Images in parts as small as the device's memory asks for: what does not fit is halved, then and later on."""
+    """Splits images into parts that fit into the device's memory: a part that does not is halved, then and later on."""
 
     def __init__(self) -> None:
         self._most: int | None = None
 
     def each(self, count: int, work: Callable[[slice], T]) -> Iterator[T]:
-        """What `work` gives for `count` images, part after part; it is called again for a part that did not fit.
+        """Yield what `work` gives for `count` images, part after part; it is called again for a part that did not fit.
 
         Raises:
             OodbenchError: not even one image fits.
@@ -70,7 +70,7 @@ class Portions:
         while start < count:
             stop = min(count, start + (self._most or count))
             try:
-                found = work(slice(start, stop))
+                result = work(slice(start, stop))
             except torch.OutOfMemoryError as error:
                 if stop - start == 1:
                     raise OodbenchError(
@@ -85,17 +85,17 @@ class Portions:
                 # Not before the error is gone, which holds on to everything that was being computed.
                 torch.cuda.empty_cache()
                 continue
-            yield found
+            yield result
             start = stop
 
 
 def available() -> int | None:
     """Bytes of memory that nothing uses yet, going by the system and by what a container allows; None if unknown."""
-    found = []
+    limits = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
     with suppress(OSError, ValueError):  # ValueError: the limit is "max", which is none
         limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        found.append(max(0, limit - used))
-    return min(found, default=None)
+        limits.append(max(0, limit - used))
+    return min(limits, default=None)

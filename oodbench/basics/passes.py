@@ -1,4 +1,4 @@
-"""Passes: what work costs, counted in images through the network before any of it is done."""
+"""Passes: the cost of work, counted in images through the network before any of it is done."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Passes:
 
     @property
     def both(self) -> int:
-        """Of either kind."""
+        """The number of passes of either kind."""
         return self.forward + self.backward
 
     def __str__(self) -> str:

@@ -26,12 +26,12 @@ PREFIX = "oodbench_plugin_"
 
 
 def load(file: Path) -> ModuleType:
-    """The module in `file`, which must be there; the one of before where nothing that it loaded has changed.
+    """Load the module in `file`, which must be there; the one of before where nothing that it loaded has changed.
 
     Whatever the file raises is the caller's to explain.
     """
     place = _Place.of(file)
-    if any(_changed(module) for module in _members(place.package)):
+    if any(_has_changed(module) for module in _members(place.package)):
         for name in [place.package, *(module.__name__ for module in _members(place.package))]:
             sys.modules.pop(name, None)
     _admit(place)
@@ -46,7 +46,7 @@ def load(file: Path) -> ModuleType:
         raise
 
 
-def beside(top: str, folders: Sequence[str]) -> bool:
+def lies_beside(top: str, folders: Sequence[str]) -> bool:
     """Whether `import top` in a plugin of `folders` means what lies there: as in a script, it does if there is any.
 
     Python's own modules and oodbench are never shadowed, and a folder without an `__init__.py` is taken for a package
@@ -54,11 +54,11 @@ def beside(top: str, folders: Sequence[str]) -> bool:
     """
     if top in sys.stdlib_module_names or top == "oodbench":
         return False
-    found = PathFinder.find_spec(top, list(folders))
-    if found is None or found.origin is not None:
-        return found is not None
+    spec = PathFinder.find_spec(top, list(folders))
+    if spec is None or spec.origin is not None:
+        return spec is not None
     installed = PathFinder.find_spec(top)
-    return installed is None or (installed.origin is None and bool(_locations(found) & _locations(installed)))
+    return installed is None or (installed.origin is None and bool(_locations(spec) & _locations(installed)))
 
 
 def content(module: ModuleType) -> bytes | None:
@@ -74,7 +74,7 @@ def file_of(made: type) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a plugin stands.
+    """The place of a plugin among files and modules.
 
     Attributes:
         file: with links followed, as Python does for scripts.
@@ -137,19 +137,19 @@ def _admit(place: _Place) -> None:
 
 
 def _locations(spec: ModuleSpec) -> set[Path]:
-    return {Path(each).resolve() for each in spec.submodule_search_locations or ()}
+    return {Path(location).resolve() for location in spec.submodule_search_locations or ()}
 
 
 def _members(package: str) -> list[ModuleType]:
     return [module for name, module in list(sys.modules.items()) if name.startswith(f"{package}.")]
 
 
-def _changed(module: ModuleType) -> bool:
-    was, file = content(module), getattr(module, "__file__", None)
-    if was is None or file is None:
+def _has_changed(module: ModuleType) -> bool:
+    loaded, file = content(module), getattr(module, "__file__", None)
+    if loaded is None or file is None:
         return False
     try:
-        return Path(file).read_bytes() != was
+        return Path(file).read_bytes() != loaded
     except OSError:
         return True
 
@@ -184,14 +184,14 @@ class _Loader(SourceFileLoader):
         """Run the module with an `import` statement of its own."""
         package = module.__name__.partition(".")[0]
         folders = list(sys.modules[package].__path__)
-        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _importing(package, folders)}
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import_in(package, folders)}
         super().exec_module(module)
 
 
-def _importing(package: str, folders: Sequence[str]) -> Callable[..., ModuleType]:
-    """What `import` does in the modules of `package`."""
+def _import_in(package: str, folders: Sequence[str]) -> Callable[..., ModuleType]:
+    """Return what `import` calls in the modules of `package`."""
 
-    def importing(
+    def import_module(
         name: str,
         variables: Mapping[str, Any] | None = None,
         own: Mapping[str, Any] | None = None,
@@ -199,11 +199,11 @@ def _importing(package: str, folders: Sequence[str]) -> Callable[..., ModuleType
         level: int = 0,
     ) -> ModuleType:
         top = name.partition(".")[0]
-        if level or not beside(top, folders):
+        if level or not lies_beside(top, folders):
             return builtins.__import__(name, variables, own, names or (), level)
         if names:
             return builtins.__import__(f"{package}.{name}", variables, own, names, 0)
         importlib.import_module(f"{package}.{name}")
         return sys.modules[f"{package}.{top}"]
 
-    return importing
+    return import_module

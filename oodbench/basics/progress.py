@@ -30,7 +30,7 @@ Advance = Callable[[int], None]
 """Called with the number of images, or of passes, just finished."""
 
 
-_hears: ContextVar[Say | None] = ContextVar("hears", default=None)
+_listener: ContextVar[Say | None] = ContextVar("hears", default=None)
 
 EVERY = 1.0
 """Seconds between two such calls."""
@@ -40,16 +40,16 @@ FIRST, LOGGED = 10.0, 60.0
 
 
 @contextmanager
-def told_to(hear: Say) -> Iterator[None]:
+def report_to(hear: Say) -> Iterator[None]:
     """Inside, `progress` tells `hear` instead of writing a line of its own: several processes share one terminal.
 
     `hear` is told what is being done and how far it is, for instance "training: 45 %".
     """
-    token = _hears.set(hear)
+    token = _listener.set(hear)
     try:
         yield
     finally:
-        _hears.reset(token)
+        _listener.reset(token)
 
 
 class Total:
@@ -63,25 +63,25 @@ class Total:
     def __init__(self, count: int) -> None:
         self.count, self.done, self._since = count, 0.0, time.monotonic()
         self._line: tqdm[NoReturn] | None = None
-        if count and _hears.get() is None and sys.stderr.isatty():
+        if count and _listener.get() is None and sys.stderr.isatty():
             self._line = tqdm(total=1, bar_format="{desc}", leave=False, dynamic_ncols=True)
             self._show()
 
     def spend(self, passes: float) -> None:
-        """So many more are done."""
+        """Count further passes as done."""
         self.done += passes
         self._show()
 
     def set(self, done: float) -> None:
-        """So many are done, all together."""
+        """Set how many passes are done, all together."""
         self.done = done
         self._show()
 
     def __str__(self) -> str:
         share = min(1.0, self.done / self.count) if self.count else 1.0
-        said = f"{share:.0%} of {self.count:,} passes done"
+        text = f"{share:.0%} of {self.count:,} passes done"
         left = (time.monotonic() - self._since) * (1 - share) / share if share > 0 else None
-        return said if left is None else f"{said}, {tqdm.format_interval(left)} left"
+        return text if left is None else f"{text}, {tqdm.format_interval(left)} left"
 
     def close(self) -> None:
         """Take the line away."""
@@ -98,8 +98,8 @@ _total: ContextVar[Total | None] = ContextVar("total", default=None)
 
 
 @contextmanager
-def in_all(passes: int) -> Iterator[Total]:
-    """Inside, what `progress` and `spend` count makes up so many passes; on a terminal a line says how far they are."""
+def counted_in_all(passes: int) -> Iterator[Total]:
+    """Inside, what `progress` and `spend` count adds up to `passes`; on a terminal a line says how far they are."""
     total = Total(passes)
     token = _total.set(total)
     try:
@@ -110,21 +110,21 @@ def in_all(passes: int) -> Iterator[Total]:
 
 
 def spend(passes: float) -> None:
-    """So many passes were done by work that has no line of its own."""
+    """Count passes that work without a line of its own has done."""
     if (total := _total.get()) is not None:
         total.spend(passes)
 
 
 @contextmanager
-def written() -> Iterator[None]:
-    """Inside, standard error takes other lines: those of work at hand are out of their way."""
+def beside_progress_lines() -> Iterator[None]:
+    """Inside, other lines may be written to standard error: those of work at hand are out of their way."""
     with tqdm.external_write_mode(sys.stderr):
         yield
 
 
 @contextmanager
 def progress(doing: str, count: int | None, unit: str = "images", passes: float = 0.0) -> Iterator[Advance]:
-    """A line on standard error for work over `count` images or passes, if that is known: rate and time left.
+    """Show a line on standard error for work over `count` images or passes, if that is known: rate and time left.
 
     On a terminal the line moves and goes away; in a log a plain one is written now and then, if the work takes long.
 
@@ -134,21 +134,21 @@ def progress(doing: str, count: int | None, unit: str = "images", passes: float 
         unit: what is counted.
         passes: through the network that each of them costs, where they are among those that a run has counted.
     """
-    hear, done = _hears.get(), 0
-    with _line(doing, count, unit) if hear is None else _telling(hear, doing, count, unit) as advance:
+    hear, done = _listener.get(), 0
+    with _line(doing, count, unit) if hear is None else _reported_line(hear, doing, count, unit) as advance:
 
-        def both(more: int) -> None:
+        def advance_both(more: int) -> None:
             nonlocal done
             done += more
             spend(more * passes)
             advance(more)
 
-        yield both
-    spend(max(0, (count or 0) - done) * passes)  # who ended early has nothing left to do
+        yield advance_both
+    spend(max(0, (count or 0) - done) * passes)  # work that ended early has nothing left to do
 
 
 @contextmanager
-def _telling(hear: Say, doing: str, count: int | None, unit: str) -> Iterator[Advance]:
+def _reported_line(hear: Say, doing: str, count: int | None, unit: str) -> Iterator[Advance]:
     done, last = 0, -EVERY
 
     def advance(more: int) -> None:
@@ -162,11 +162,11 @@ def _telling(hear: Say, doing: str, count: int | None, unit: str) -> Iterator[Ad
 
 
 def _line(doing: str, count: int | None, unit: str) -> AbstractContextManager[Advance]:
-    return _moving(doing, count, unit) if sys.stderr.isatty() else _logged(doing, count, unit)
+    return _terminal_line(doing, count, unit) if sys.stderr.isatty() else _log_lines(doing, count, unit)
 
 
 @contextmanager
-def _moving(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
+def _terminal_line(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
     line: tqdm[NoReturn] = tqdm(
         total=count, desc=doing, unit=f" {unit}", leave=False, miniters=1, smoothing=0.1, dynamic_ncols=True
     )
@@ -179,8 +179,8 @@ def _moving(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _logged(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
-    """Whole lines, since a log keeps whatever is written to it: none about work that is soon done."""
+def _log_lines(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
+    """Write whole lines, since a log keeps whatever is written to it: none about work that is soon done."""
     done, began = 0, time.monotonic()
     due = began + FIRST
 
@@ -191,17 +191,17 @@ def _logged(doing: str, count: int | None, unit: str) -> Iterator[Advance]:
             return
         due = now + LOGGED
         rate = done / (now - began)
-        said = f"{doing}: {done / count:.0%} of {count:,} {unit}" if count else f"{doing}: {done:,} {unit}"
-        said += f", {rate:,.0f} a second"
-        said += f", {tqdm.format_interval((count - done) / rate)} left" if count and rate else ""
+        text = f"{doing}: {done / count:.0%} of {count:,} {unit}" if count else f"{doing}: {done:,} {unit}"
+        text += f", {rate:,.0f} a second"
+        text += f", {tqdm.format_interval((count - done) / rate)} left" if count and rate else ""
         total = _total.get()
-        print(f"{said}; in all {total}" if total and total.count else said, file=sys.stderr, flush=True)
+        print(f"{text}; in all {total}" if total and total.count else text, file=sys.stderr, flush=True)
 
     yield advance
 
 
 class Board:
-    """What several processes are doing: on a terminal one line that moves, in a log a line each every so often.
+    """Shows what several processes are doing: on a terminal one line that moves, in a log a line each now and then.
 
     Args:
         count: of the things that there are to do.
@@ -218,12 +218,12 @@ class Board:
             self._line = tqdm(total=count, bar_format="{desc}", leave=False, dynamic_ncols=True)
 
     def begins(self, name: str) -> None:
-        """Work called `name` has been given to a process."""
+        """Note that work called `name` has been given to a process."""
         self._doing[name], self._logged[name] = "begins", time.monotonic()
         self._show()
 
     def hear(self, name: str, doing: str) -> None:
-        """Work called `name` is as far as `doing` says."""
+        """Note that work called `name` is as far as `doing` says."""
         if name not in self._doing:
             return
         self._doing[name] = doing
@@ -233,7 +233,7 @@ class Board:
         self._show()
 
     def ends(self, name: str, said: str) -> None:
-        """Work called `name` is finished, and `said` is to be said of it."""
+        """Note that work called `name` is finished, and say `said` of it."""
         self._doing.pop(name, None)
         self._say(said)
         self._show()

@@ -1,4 +1,4 @@
-"""What code a number rests on: a digest of the Python source behind a class or a module.
+"""The code that a number rests on: a digest of the Python source behind a class or a module.
 
 It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
 its own folder or distribution, or from modules on Python's path that are of no distribution, such as a folder of
@@ -10,7 +10,7 @@ It cannot see data files that a module reads, nor code that reaches it in anothe
 numbers (`VERSION` of `oodbench.scoring` and of `oodbench.training`) say when it would give other numbers, and where its
 modules lie does not count, so that they may move.
 
-What counts of a file's text says `oodbench.basics.sourcetext`.
+`oodbench.basics.sourcetext` says what of a file's text counts.
 """
 
 import importlib
@@ -38,7 +38,7 @@ def code_digest(*classes: type, root: type) -> str:
     Raises:
         OodbenchError: the source of a class cannot be read.
     """
-    bases = {base for each in classes for base in each.__mro__ if issubclass(base, root) and base is not root}
+    bases = {base for kind in classes for base in kind.__mro__ if issubclass(base, root) and base is not root}
     files = {
         (label, read(content).normal)
         for base in bases
@@ -48,7 +48,7 @@ def code_digest(*classes: type, root: type) -> str:
 
 
 def modules_digest(modules: Collection[str]) -> str:
-    """The same over the source of `modules`, by name, which are loaded and none of the harness's.
+    """SHA-256 (hex) over the source behind `modules`, by name, which are loaded and none of the harness's.
 
     Raises:
         OodbenchError: the source of a module cannot be read.
@@ -58,20 +58,25 @@ def modules_digest(modules: Collection[str]) -> str:
 
 
 def source_digest(modules: Collection[str]) -> str | None:
-    """The same for a built-in method by the `modules` that define its class and the bases; they need not be loaded.
+    """SHA-256 (hex) over the source behind a built-in method, as `code_digest` has it of its class.
+
+    Args:
+        modules: names of those that define its class and the bases; they need not be loaded.
 
     Returns:
         None where one of them is of no built-in method.
     """
     if not all(module.startswith(f"{METHODS}.") for module in modules):
         return None
-    found = [one for module in modules for one in _each(_methods(), module.removeprefix(f"{METHODS}."))]
-    files = {(label, read(content).normal) for one in found for label, content in _followed([one])}
+    waiting = [
+        place for module in modules for place in _modules_on_way(_methods_room(), module.removeprefix(f"{METHODS}."))
+    ]
+    files = {(label, read(content).normal) for place in waiting for label, content in _follow_imports([place])}
     return digest(*(part for file in sorted(files) for part in file))
 
 
 def remember(package: str) -> None:
-    """Keep the source of the loaded modules of `package` as it is now: later edits are not what runs in here."""
+    """Keep the source of the loaded modules of `package` as it is now: later edits are not what runs here."""
     inside = f"{package}."
     for name in [package, *(name for name in list(sys.modules) if name.startswith(inside))]:
         if name in sys.modules:
@@ -80,7 +85,7 @@ def remember(package: str) -> None:
 
 @dataclass(frozen=True)
 class _Room:
-    """Modules that belong together.
+    """A set of modules that are hashed together.
 
     Attributes:
         label: in front of their names in a digest.
@@ -95,16 +100,16 @@ class _Room:
     tops: frozenset[str] | None = None
 
     def inside(self, absolute: str) -> str | None:
-        """The name in here of what is imported as `absolute`, "" for the room itself; None if it is of another."""
+        """The name in this room of what is imported as `absolute`, "" for the room itself; None if it is of another."""
         if self.prefix and (absolute == self.prefix or absolute.startswith(f"{self.prefix}.")):
             return absolute[len(self.prefix) + 1 :]
         top = absolute.partition(".")[0]
-        known = plugins.beside(top, self.folders) if self.tops is None else top in self.tops
+        known = plugins.lies_beside(top, self.folders) if self.tops is None else top in self.tops
         return absolute if known else None
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ModuleFile:
     """A module: its name in its room, its file, whether it is a package, and where its sub-modules lie."""
 
     name: str
@@ -123,103 +128,105 @@ def _closure(defined_in: str, called: str) -> Iterator[tuple[str, bytes]]:
     if in_harness(defined_in):
         yield called, _loaded_content(defined_in, module)
         return
-    home = _room(defined_in, module)
+    home = _room_of(defined_in, module)
     name = defined_in.removeprefix(f"{home.prefix}.") if home.prefix else defined_in
     # Its own file is known; it need not be where its name would be looked for.
-    own = home, _Found(name, file, hasattr(module, "__path__"))
-    yield from _followed([own, *_each(home, name.rpartition(".")[0])])
+    own = home, _ModuleFile(name, file, hasattr(module, "__path__"))
+    yield from _follow_imports([own, *_modules_on_way(home, name.rpartition(".")[0])])
 
 
-def _followed(waiting: list[tuple[_Room, _Found]]) -> Iterator[tuple[str, bytes]]:
+def _follow_imports(waiting: list[tuple[_Room, _ModuleFile]]) -> Iterator[tuple[str, bytes]]:
     """The label and content of some modules, and of what these import."""
     seen = set[str]()
     while waiting:
-        room, found = waiting.pop(0)
-        if found.file is None or found.file in seen:
+        room, module = waiting.pop(0)
+        if module.file is None or module.file in seen:
             continue
-        seen.add(found.file)
-        content = _content(room, found)
-        yield f"{room.label}:{found.name}", content
-        for into in dict.fromkeys([room, _methods(), *_loose(room, content)]):
-            waiting += [one for name in _asked(room, found, content, into) for one in _each(into, name)]
+        seen.add(module.file)
+        content = _content(room, module)
+        yield f"{room.label}:{module.name}", content
+        for into in dict.fromkeys([room, _methods_room(), *_rooms_of_loose_modules(room, content)]):
+            waiting += [
+                place for name in _names_asked_for(room, module, content, into) for place in _modules_on_way(into, name)
+            ]
 
 
-def _each(room: _Room, name: str) -> list[tuple[_Room, _Found]]:
-    return [(room, found) for found in _find(room, name)] if name else []
+def _modules_on_way(room: _Room, name: str) -> list[tuple[_Room, _ModuleFile]]:
+    return [(room, found) for found in _find_modules(room, name)] if name else []
 
 
-def _room(name: str, module: ModuleType) -> _Room:
+def _room_of(name: str, module: ModuleType) -> _Room:
     top = name.partition(".")[0]
     if name == METHODS or name.startswith(f"{METHODS}."):
-        return _methods()
+        return _methods_room()
     if top.startswith(plugins.PREFIX):
         return _Room("", top, tuple(sys.modules[top].__path__))
     outer = sys.modules.get(top, module)
-    lies = [str(Path(path).parent) for path in getattr(outer, "__path__", [])] or [
+    folders = [str(Path(path).parent) for path in getattr(outer, "__path__", [])] or [
         str(Path(str(outer.__file__)).parent)
     ]
-    if Path(lies[0]).name in INSTALLED:
-        return _Room("", "", tuple(lies), _of_one_distribution(top))
-    return _Room("", "", tuple(lies))
+    if Path(folders[0]).name in INSTALLED:
+        return _Room("", "", tuple(folders), _tops_of_distribution(top))
+    return _Room("", "", tuple(folders))
 
 
 @cache
-def _methods() -> _Room:
+def _methods_room() -> _Room:
     return _Room(METHODS, METHODS, tuple(importlib.import_module(METHODS).__path__), frozenset())
 
 
 @cache
-def _of_one_distribution(top: str) -> frozenset[str]:
+def _tops_of_distribution(top: str) -> frozenset[str]:
     known = packages_distributions()
-    mine = set(known.get(top, []))
-    return frozenset([top, *(name for name, owners in known.items() if mine & set(owners))])
+    owners_of_top = set(known.get(top, []))
+    return frozenset([top, *(name for name, owners in known.items() if owners_of_top & set(owners))])
 
 
-def _loose(room: _Room, content: bytes) -> Iterator[_Room]:
+def _rooms_of_loose_modules(room: _Room, content: bytes) -> Iterator[_Room]:
     """A room for each module that some source of `room` imports and no distribution owns."""
-    for top in dict.fromkeys(one.name.partition(".")[0] for one in read(content).imports if not one.level):
+    for top in dict.fromkeys(asked.name.partition(".")[0] for asked in read(content).imports if not asked.level):
         if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
             continue
         spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
         files = [*(getattr(spec, "submodule_search_locations", None) or []), getattr(spec, "origin", None)]
-        lies = tuple(dict.fromkeys(str(Path(file).parent) for file in files[:-1] or files if file))
-        if lies and not _installed(lies[0]) and top not in _distributions():
-            yield _Room("", "", lies, frozenset([top]))
+        folders = tuple(dict.fromkeys(str(Path(file).parent) for file in files[:-1] or files if file))
+        if folders and not _is_installed(folders[0]) and top not in _distribution_tops():
+            yield _Room("", "", folders, frozenset([top]))
 
 
-def _installed(folder: str) -> bool:
+def _is_installed(folder: str) -> bool:
     return any(part in INSTALLED for part in Path(folder).parts)
 
 
 @cache
-def _distributions() -> frozenset[str]:
+def _distribution_tops() -> frozenset[str]:
     """First parts of the names of what distributions hold."""
     return frozenset(packages_distributions())
 
 
-def _asked(room: _Room, found: _Found, content: bytes, into: _Room) -> Iterator[str]:
+def _names_asked_for(room: _Room, module: _ModuleFile, content: bytes, into: _Room) -> Iterator[str]:
     """Names in the room `into` of what a module of `room` may import; not all of them need be modules."""
     source = read(content)
-    parts = found.name.split(".")
-    package = parts if found.is_package else parts[:-1]
-    for one in source.imports:
-        if one.level and into is room:
-            outer = package[: len(package) - (one.level - 1)]
-            names = [".".join([*outer, one.name] if one.name else outer)]
-        elif one.level:
+    parts = module.name.split(".")
+    package = parts if module.is_package else parts[:-1]
+    for asked in source.imports:
+        if asked.level and into is room:
+            outer = package[: len(package) - (asked.level - 1)]
+            names = [".".join([*outer, asked.name] if asked.name else outer)]
+        elif asked.level:
             continue
         else:
-            inside = into.inside(one.name)
+            inside = into.inside(asked.name)
             names = [] if inside is None else [inside]
         for name in names:
             yield from [name] * bool(name)
-            yield from (f"{name}.{member}" if name else member for member in one.members)
-    if source.computed and into is room and found.file:
-        folder = Path(found.file).parent
+            yield from (f"{name}.{member}" if name else member for member in asked.members)
+    if source.computed and into is room and module.file:
+        folder = Path(module.file).parent
         yield from (".".join([*package, file.stem]) for file in sorted(folder.glob("*.py")) if file.stem != "__init__")
 
 
-def _find(room: _Room, name: str) -> Iterator[_Found]:
+def _find_modules(room: _Room, name: str) -> Iterator[_ModuleFile]:
     """The modules that are loaded for `name`: each package on the way, and what the last parts are, if modules."""
     folders: Sequence[str] | None = room.folders
     parts = name.split(".")
@@ -230,11 +237,11 @@ def _find(room: _Room, name: str) -> Iterator[_Found]:
         if spec is None:
             return
         folders = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
-        yield _Found(".".join(parts[:count]), spec.origin, folders is not None)
+        yield _ModuleFile(".".join(parts[:count]), spec.origin, folders is not None)
 
 
-def _content(room: _Room, found: _Found) -> bytes:
-    """What runs under this name, if it is loaded; else what would be loaded."""
+def _content(room: _Room, found: _ModuleFile) -> bytes:
+    """The content of what runs under this name, if it is loaded; else of what would be loaded."""
     name = f"{room.prefix}.{found.name}" if room.prefix else found.name
     module = sys.modules.get(name)
     if module is not None and getattr(module, "__file__", None) == found.file:
@@ -243,7 +250,7 @@ def _content(room: _Room, found: _Found) -> bytes:
 
 
 _LOADED: dict[str, tuple[ModuleSpec | None, bytes]] = {}
-"""What loaded modules were made of, by name, as first seen; another spec is that of a module that was loaded anew."""
+"""Content of loaded modules by name, as first seen; another spec is that of a module that was loaded anew."""
 
 
 def _loaded_content(name: str, module: ModuleType) -> bytes:

@@ -1,4 +1,4 @@
-"""What counts of a file of Python in a digest of code: its text without remarks, and without places in the harness.
+"""The text of a Python file that counts in a digest of code: without remarks, and without places in the harness.
 
 Comments, docstrings, blank lines and trailing blanks do not count. They are found with `ast` and `tokenize`, and the
 rest is kept as it is written, since trees and tokens differ from one Python to the next; what cannot be parsed counts
@@ -37,10 +37,10 @@ class Import:
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be known of a file: its text without what does not count, and what it imports.
+    """A file as digests see it: its text without what does not count, and what it imports.
 
     Attributes:
-        computed: it imports something by a name that is not written there.
+        computed: whether it imports something by a name that is not written there.
     """
 
     normal: str
@@ -49,22 +49,22 @@ class Source:
 
 
 def in_harness(module: str) -> bool:
-    """A module of that name is the harness's: of oodbench, and no built-in method."""
-    return _within(module, HARNESS) and not _within(module, METHODS)
+    """Whether a module of that name is the harness's: of oodbench, and no built-in method."""
+    return _lies_in(module, HARNESS) and not _lies_in(module, METHODS)
 
 
-def _within(module: str, package: str) -> bool:
+def _lies_in(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
 @lru_cache(maxsize=1024)
 def read(content: bytes) -> Source:
-    """A file's text without what does not count, and what it imports."""
+    """Read a file's content as digests see it; what no parser takes counts byte by byte."""
     try:
-        written = decode_source(content)
-        asking = ast.parse(written)
-        text = _without_places(asking, written)
-        tree = asking if text == written else ast.parse(text)
+        original = decode_source(content)
+        original_tree = ast.parse(original)
+        text = _without_places(original_tree, original)
+        tree = original_tree if text == original else ast.parse(text)
         lines = _without_comments(text)
     except (
         SyntaxError,
@@ -77,21 +77,21 @@ def read(content: bytes) -> Source:
     cut, named = set[int](), list[str]()
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and "__doc__" not in text:
-            cut |= _docstring(node, text)
+            cut |= _docstring_lines(node, text)
         elif isinstance(node, ast.Import | ast.ImportFrom) and _of_harness(node) and (span := _whole_lines(node, text)):
             cut |= span
-            named += [ast.unparse(ast.Import([_placeless(alias)])) for alias in node.names]
+            named += [ast.unparse(ast.Import([_alias_without_place(alias)])) for alias in node.names]
     kept = [line for number, line in lines if number not in cut]
-    called = [_literal(call) for call in _calls(asking)]
-    imports = [*_imports(asking), *(one for one in called if one is not None)]
-    return Source("\n".join([*sorted(named), *kept]), tuple(imports), None in called)
+    written_imports = [_written_import(call) for call in _importing_calls(original_tree)]
+    imports = [*_imports(original_tree), *(written for written in written_imports if written is not None)]
+    return Source("\n".join([*sorted(named), *kept]), tuple(imports), None in written_imports)
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> set[int]:
-    """Numbers of its lines."""
+def _docstring_lines(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> set[int]:
+    """Numbers of the lines of a docstring, if there is one."""
     first = node.body[0] if node.body else None
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         return _whole_lines(first, text)
@@ -99,23 +99,23 @@ def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunc
 
 
 def _of_harness(node: ast.Import | ast.ImportFrom) -> bool:
-    """The statement imports from the harness alone."""
+    """Whether the statement imports from the harness alone."""
     if isinstance(node, ast.Import):
-        return all(_placed(alias.name) for alias in node.names)
+        return all(_is_harness_module(alias.name) for alias in node.names)
     return not node.level and in_harness(str(node.module))
 
 
-def _placed(name: str) -> bool:
-    """It is the dotted name of a module somewhere in the harness."""
+def _is_harness_module(name: str) -> bool:
+    """Whether it is the dotted name of a module somewhere in the harness."""
     return in_harness(name) and name != HARNESS
 
 
-def _placeless(alias: ast.alias) -> ast.alias:
-    return ast.alias(alias.name.rpartition(".")[2] if _placed(alias.name) else alias.name, alias.asname)
+def _alias_without_place(alias: ast.alias) -> ast.alias:
+    return ast.alias(alias.name.rpartition(".")[2] if _is_harness_module(alias.name) else alias.name, alias.asname)
 
 
 _Edit = tuple[tuple[int, int], tuple[int, int], str]
-"""Where some text begins and ends, as line and byte from 0, and what is put in its place."""
+"""Begin and end of some text, as line and byte from 0, and the text to put in its place."""
 
 
 def _without_places(tree: ast.AST, text: str) -> str:
@@ -123,8 +123,8 @@ def _without_places(tree: ast.AST, text: str) -> str:
 
     Import statements that have their lines to themselves stay as they are: they are cut as a whole.
     """
-    asked = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    modules = {name for name in asked if _placed(name)}
+    imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules = {name for name in imported if _is_harness_module(name)}
     edits = [edit for node in ast.walk(tree) for edit in _edits(node, text, modules)]
     outermost = list[_Edit]()
     for edit in sorted(edits, key=lambda edit: (edit[0], [-number for number in edit[1]])):
@@ -132,33 +132,37 @@ def _without_places(tree: ast.AST, text: str) -> str:
             outermost.append(edit)
     rows = text.encode().split(b"\n")
     # From the back, so that what is replaced does not move what is still to be.
-    for (first, start), (last, end), put in reversed(outermost):
-        rows[first : last + 1] = [rows[first][:start] + put.encode() + rows[last][end:]]
+    for (first, start), (last, end), replacement in reversed(outermost):
+        rows[first : last + 1] = [rows[first][:start] + replacement.encode() + rows[last][end:]]
     return b"\n".join(rows).decode()
 
 
 def _edits(node: ast.AST, text: str, modules: set[str]) -> Iterator[_Edit]:
     if modules and isinstance(node, ast.Attribute) and ast.unparse(node) in modules:
-        yield _edit(node, node.attr)
-    elif isinstance(node, ast.Call) and (constant := _named_harness(node)):
-        yield _edit(constant, repr(str(constant.value).rpartition(".")[2]))
+        yield _edit_of(node, node.attr)
+    elif isinstance(node, ast.Call) and (constant := _harness_constant(node)):
+        yield _edit_of(constant, repr(str(constant.value).rpartition(".")[2]))
     elif isinstance(node, ast.Import | ast.ImportFrom) and not (_of_harness(node) and _whole_lines(node, text)):
         if isinstance(node, ast.Import):
-            yield from (_edit(alias, ast.unparse(_placeless(alias))) for alias in node.names if _placed(alias.name))
+            yield from (
+                _edit_of(alias, ast.unparse(_alias_without_place(alias)))
+                for alias in node.names
+                if _is_harness_module(alias.name)
+            )
         elif _of_harness(node):
-            yield _edit(node, ast.unparse(ast.ImportFrom(HARNESS, node.names, 0)))
+            yield _edit_of(node, ast.unparse(ast.ImportFrom(HARNESS, node.names, 0)))
 
 
-def _edit(node: ast.expr | ast.stmt | ast.alias, put: str) -> _Edit:
+def _edit_of(node: ast.expr | ast.stmt | ast.alias, replacement: str) -> _Edit:
     end = (node.end_lineno or node.lineno) - 1, node.end_col_offset or node.col_offset
-    return (node.lineno - 1, node.col_offset), end, put
+    return (node.lineno - 1, node.col_offset), end, replacement
 
 
-def _named_harness(call: ast.Call) -> ast.Constant | None:
+def _harness_constant(call: ast.Call) -> ast.Constant | None:
     """The name of a harness module that a call imports, if it does."""
     first = call.args[0] if call.args else None
-    named = isinstance(first, ast.Constant) and isinstance(first.value, str) and _placed(first.value)
-    return first if named and _called(call) in COMPUTED[:2] and isinstance(first, ast.Constant) else None
+    names_harness = isinstance(first, ast.Constant) and isinstance(first.value, str) and _is_harness_module(first.value)
+    return first if names_harness and _called_name(call) in COMPUTED[:2] and isinstance(first, ast.Constant) else None
 
 
 def _whole_lines(node: ast.stmt, text: str) -> set[int]:
@@ -200,19 +204,19 @@ def _imports(tree: ast.AST) -> Iterator[Import]:
             yield Import(node.level, node.module or "", tuple(alias.name for alias in node.names))
 
 
-def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls that import something."""
-    return (call for call in ast.walk(tree) if isinstance(call, ast.Call) and _called(call) in COMPUTED)
+def _importing_calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """The calls in a tree that import something."""
+    return (call for call in ast.walk(tree) if isinstance(call, ast.Call) and _called_name(call) in COMPUTED)
 
 
-def _called(call: ast.Call) -> str:
+def _called_name(call: ast.Call) -> str:
     return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
 
 
-def _literal(call: ast.Call) -> Import | None:
-    """What a call imports by a name that is written there."""
+def _written_import(call: ast.Call) -> Import | None:
+    """The module that a call imports by a name that is written there; None if its name is computed."""
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
-    if not isinstance(name, str) or _called(call) not in COMPUTED[:2]:
+    if not isinstance(name, str) or _called_name(call) not in COMPUTED[:2]:
         return None
     bare = name.lstrip(".")
     return Import(len(name) - len(bare), bare)

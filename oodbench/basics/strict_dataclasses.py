@@ -76,7 +76,7 @@ def coerce(value: Any, hint: Any, at: Sequence[str]) -> Any:
     if hint is float and value != value:
         raise DeclarationError(at, "expected a number, got nan")  # which no comparison with a bound would refuse
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise DeclarationError(at, f"expected {_spoken(hint)}, got {value!r}")
+        raise DeclarationError(at, f"expected {_type_text(hint)}, got {value!r}")
     return value
 
 
@@ -84,7 +84,7 @@ def _required(field: "Field[Any]") -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _spoken(hint: type) -> str:
+def _type_text(hint: type) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     if is_dataclass(hint):
         return f"a table with {', '.join(field.name for field in fields(hint))}"

@@ -1,4 +1,4 @@
-"""Team: the processes of one run, as `torchrun` starts them, and how what each finds comes together."""
+"""Team: the processes of one run, as `torchrun` starts them, and how their results come together."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Is it the first process, which speaks and writes?"""
+        """Whether it is the first process, which speaks and writes."""
         return self.rank == 0
 
     def share(self, count: int, unit: int = 1) -> slice:
@@ -71,7 +71,7 @@ class Team:
         return slice(start, count if self.rank == self.size - 1 else stop)
 
     def all(self, work: Callable[[], T]) -> list[T]:
-        """What `work` gives each process, in their order, for everyone.
+        """Return to all what `work` gives in each process, in their order.
 
         Raises:
             OodbenchError: that of the first process that met one.
@@ -80,25 +80,25 @@ class Team:
             return [work()]
         from torch import distributed
 
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, _outcome(work))
-        return [_unpacked(outcome) for outcome in found]
+        outcomes: list[Any] = [None] * self.size
+        distributed.all_gather_object(outcomes, _try_work(work))
+        return [_result_or_raise(outcome) for outcome in outcomes]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What `work` gives this process, once all have done theirs.
+        """Return what `work` gives in this process, once all have done theirs.
 
         Raises:
             OodbenchError: that of the first process that met one.
         """
-        outcome = _outcome(work)
+        outcome = _try_work(work)
         for error in self.all(lambda: outcome[1]):
             if error is not None:
                 raise error
-        found: T = outcome[0]
-        return found
+        result: T = outcome[0]
+        return result
 
     def first(self, work: Callable[[], T]) -> T:
-        """What `work` gives the first process, for everyone; the others do not do it.
+        """Return to all what `work` gives in the first process; the others do not do it.
 
         Raises:
             OodbenchError: it met one.
@@ -107,10 +107,10 @@ class Team:
             return work()
         from torch import distributed
 
-        found: list[Any] = [_outcome(work) if self.leads else None]
-        distributed.broadcast_object_list(found, src=0)
-        outcome: T = _unpacked(found[0])
-        return outcome
+        outcomes: list[Any] = [_try_work(work) if self.leads else None]
+        distributed.broadcast_object_list(outcomes, src=0)
+        result: T = _result_or_raise(outcomes[0])
+        return result
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of everyone's `value`, a tensor of one shape."""
@@ -126,21 +126,21 @@ class Team:
 ALONE = Team()
 
 
-def _outcome(work: Callable[[], Any]) -> tuple[Any, OodbenchError | None]:
+def _try_work(work: Callable[[], Any]) -> tuple[Any, OodbenchError | None]:
     try:
         return work(), None
     except OodbenchError as error:
         return None, error
 
 
-def _unpacked(outcome: tuple[Any, OodbenchError | None]) -> Any:
-    found, error = outcome
+def _result_or_raise(outcome: tuple[Any, OodbenchError | None]) -> Any:
+    result, error = outcome
     if error is not None:
         raise error
-    return found
+    return result
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether `torchrun` started this process, beside others or alone.
 
     Shells of SLURM and MPI export ranks and sizes as well, and nobody there waits for the others. What tells is the
@@ -149,17 +149,17 @@ def launched() -> bool:
     return all(name in os.environ for name in OF_TORCHRUN)
 
 
-def _follows() -> bool:
-    return launched() and int(os.environ["RANK"]) > 0
+def _is_follower() -> bool:
+    return is_launched() and int(os.environ["RANK"]) > 0
 
 
 def give_first_the_word() -> None:
-    """Wait, in all processes but the first, for the end that a mistake of all puts to them; it comes from `torchrun`.
+    """Wait, in all processes but the first, until `torchrun` ends them after a mistake that all have met.
 
-    Who failed sooner would have the first one ended before it has said anything. Who is still there after
+    One that failed sooner would have the first one ended before it has said anything. One that is still there after
     `LAST_WORDS` met a mistake of its own.
     """
-    if _follows():
+    if _is_follower():
         time.sleep(LAST_WORDS.total_seconds())
 
 
@@ -167,7 +167,7 @@ def give_first_the_word() -> None:
 def quiet_followers() -> Iterator[None]:
     """Inside, of all processes only the first is heard. What ends one unexpectedly is still printed outside."""
     with ExitStack() as stack:
-        if _follows():
+        if _is_follower():
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))
@@ -175,18 +175,18 @@ def quiet_followers() -> Iterator[None]:
 
 
 @contextmanager
-def gathered(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
-    """The team that this process belongs to, and the device that is its own: the GPU of its local number, or the CPU.
+def join_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
+    """Join the team that this process belongs to, with a device of its own: the GPU of its local number, or the CPU.
 
     Raises:
         OodbenchError: there are more processes on this machine than GPUs, or one GPU was named for all.
     """
-    if not launched():
+    if not is_launched():
         yield ALONE, device
         return
     from torch import distributed
 
-    device = _own(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    device = _own_device(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     if distributed.is_initialized():  # a notebook's or script's own group
         yield Team(distributed.get_rank(), distributed.get_world_size()), device
         return
@@ -198,7 +198,7 @@ def gathered(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         distributed.destroy_process_group()
 
 
-def _own(device: torch.device, number: int, processes: int) -> torch.device:
+def _own_device(device: torch.device, number: int, processes: int) -> torch.device:
     if device.type != "cuda":
         return device
     if device.index is not None and processes > 1:
@@ -207,11 +207,11 @@ def _own(device: torch.device, number: int, processes: int) -> torch.device:
         )
     import torch
 
-    found = torch.cuda.device_count()
-    if number >= found:
+    gpus = torch.cuda.device_count()
+    if number >= gpus:
         raise OodbenchError(
-            f"torchrun started {processes} processes here and torch sees {found} GPUs: lower --nproc-per-node to "
-            f"{found}, or say --device cpu"
+            f"torchrun started {processes} processes here and torch sees {gpus} GPUs: lower --nproc-per-node to "
+            f"{gpus}, or say --device cpu"
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)

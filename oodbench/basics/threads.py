@@ -1,4 +1,4 @@
-"""Threads: on how many of them a network runs on a CPU.
+"""Threads: the number of them on which a network runs on a CPU.
 
 Waiting is decided earlier, where `oodbench` is imported: threads that have finished their part of a loop sleep until
 the others have, and leave the core to other work.
@@ -22,12 +22,12 @@ Measured in training on two cores: 4 million (`small-cnn`) take as long on two t
 
 def cores() -> int:
     """CPU cores that this process may use, going by its affinity and by what a container allows."""
-    found: int = joblib.cpu_count()
-    return found
+    count: int = joblib.cpu_count()
+    return count
 
 
-def suitable(operations: int, device: torch.device) -> int:
-    """Threads for a network of so many operations an image: `OMP_NUM_THREADS` if that is set, else by its size.
+def suitable_threads(operations: int, device: torch.device) -> int:
+    """The number of threads for a network of so many operations an image: `OMP_NUM_THREADS`, or else by its size.
 
     It does not depend on what else runs, since sums over several threads are rounded in another order. Never more than
     torch would take by itself; beside a GPU, as many.

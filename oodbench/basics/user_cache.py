@@ -1,4 +1,4 @@
-"""What takes long to find out, kept in the user's cache folder beside the digest of what it was found out from."""
+"""Texts that take long to find, kept in the user's cache folder beside the digest of what they depend on."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from oodbench.basics.errors import StorageError
 from oodbench.basics.files import digest, write_atomic
 
 
-def kept(name: str, key: str, find: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
-    """Texts by name: those that are kept under `key`, or what `find` gives, which is then kept in their place.
+def cached_texts(name: str, key: str, find: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    """Return texts by name: those that are kept under `key`, or what `find` gives, which is then kept in their place.
 
     Where nothing can be kept, or what is there cannot be read, they are found again each time.
 
@@ -20,17 +20,17 @@ def kept(name: str, key: str, find: Callable[[], Mapping[str, str]]) -> Mapping[
         key: digest of all that they depend on.
         find: what takes long.
     """
-    folder = _folder()
+    folder = _cache_folder()
     file = folder and folder / f"{name}.json"
-    there = _read(file) if file else {}
-    texts = there.get("texts")
-    if there.get("key") == key and isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()):
+    stored = _read(file) if file else {}
+    texts = stored.get("texts")
+    if stored.get("key") == key and isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()):
         return texts
-    found = find()
+    fresh = find()
     if file:
         with suppress(StorageError):
-            write_atomic(file, json.dumps({"key": key, "texts": dict(found)}).encode())
-    return found
+            write_atomic(file, json.dumps({"key": key, "texts": dict(fresh)}).encode())
+    return fresh
 
 
 def sources_digest(*folders: Path) -> str:
@@ -39,8 +39,8 @@ def sources_digest(*folders: Path) -> str:
     return digest(*(part for folder, file in files for part in (str(file.relative_to(folder)), file.read_bytes())))
 
 
-def _folder() -> Path | None:
-    """Where such things belong; None where the user has no home."""
+def _cache_folder() -> Path | None:
+    """The folder for cached files; None where the user has no home."""
     given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
         return (Path(given) if given else Path.home() / ".cache") / "oodbench"
@@ -50,7 +50,7 @@ def _folder() -> Path | None:
 
 def _read(file: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

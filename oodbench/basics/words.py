@@ -14,16 +14,16 @@ def in_full(number: float) -> str:
 
 
 LONGEST = 300
-"""Letters of what a file of anybody's says of itself that are shown."""
+"""How many letters are shown of what somebody's file says of itself."""
 
 
 def excerpt(text: str) -> str:
-    """What a file of anybody's says of itself: the beginning, without letters that command a terminal."""
+    """The beginning of what somebody's file says of itself, without letters that command a terminal."""
     return "".join(letter for letter in text if letter.isprintable())[:LONGEST]
 
 
 def printable(text: str) -> str:
-    """A name from a file or an archive of anybody's, in which nothing commands a terminal."""
+    """A name from somebody's file or archive with escapes for the letters that command a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

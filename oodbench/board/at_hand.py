@@ -22,7 +22,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks import checkpoints
 from oodbench.networks.named import AT
 from oodbench.networks.network import Network
-from oodbench.networks.statedicts import split
+from oodbench.networks.statedicts import split_entry
 from oodbench.registry import Registry
 from oodbench.running.config import RunConfig
 from oodbench.running.fitting_images import fitting_images
@@ -36,7 +36,7 @@ from oodbench.scoring.fitting import fit
 from oodbench.sources.trained import FOLDER
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings, suitefile
-from oodbench.suitefiles.selection import asked_as, vary
+from oodbench.suitefiles.selection import name_before_variants, vary
 from oodbench.suitefiles.settings import NETWORK, Setting
 from oodbench.tasks import KINDS, Task
 from oodbench.tasks.versions import Versions
@@ -101,7 +101,11 @@ class Asked:
     def tasks(self) -> tuple[str, ...]:
         """What its suite is to have, so that each setting finds what it is of: also one of another task of the run."""
         named = [self.attack, *(setting.name.rpartition(".")[0] for setting in self.settings)]
-        found = [asked_as(name) for name in named if name in self.suite.tasks or asked_as(name) in KINDS]
+        found = [
+            name_before_variants(name)
+            for name in named
+            if name in self.suite.tasks or name_before_variants(name) in KINDS
+        ]
         return tuple(dict.fromkeys(found))
 
     def applied(self) -> tuple[Suite, Detector]:
@@ -301,7 +305,7 @@ def kept_here(name: str, resources: Resources) -> Path:
             f"{resources.data / FOLDER}"
         )
     kept = known[name]
-    there = (file for file in resources.networks if split(file)[0].is_file())
+    there = (file for file in resources.networks if split_entry(file)[0].is_file())
     named = (file for file in there if _sha256(file) == kept.sha256)
     if (found := kept.find(resources.data) or next(named, None)) is None:
         raise OodbenchError(f"the kept network {name} is not here: {kept.where(resources.data)}")
@@ -309,7 +313,7 @@ def kept_here(name: str, resources: Resources) -> Path:
 
 
 def _sha256(network: Path) -> str:
-    return sha256(split(network)[0].read_bytes()).hexdigest()
+    return sha256(split_entry(network)[0].read_bytes()).hexdigest()
 
 
 @contextmanager

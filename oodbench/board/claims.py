@@ -41,9 +41,9 @@ class Held:
 def about(held: Held, resources: Resources, alike: Alike) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The cases that a row is about, the one that says least first and its own last; and what that leaves out."""
     suite = held.asked.suite
-    asked = replace(held.asked, settings=settings.in_force(held.asked.settings, suite))
+    asked = replace(held.asked, settings=settings.settings_in_force(held.asked.settings, suite))
     cases, left_out = [held.row.said.case], list[str]()
-    own = [setting for setting in asked.settings if not settings.of_task(setting, suite)]
+    own = [setting for setting in asked.settings if not settings.changes_task(setting, suite)]
     tries: dict[str, Callable[[Asked], Asked]] = {f"--set {one.text}": partial(_without, one) for one in own}
     if asked.limit:  # last: what follows from it, which images an entry is of, may be wanted without the settings
         tries[f"--limit {asked.limit}"] = partial(replace, limit=0)

@@ -171,7 +171,7 @@ class RowSaid:
         _require(self.seed >= 0, "seed is negative")
         _require(_DIGEST.fullmatch(self.arrays), "arrays is no SHA-256")
         names = [one.name for one in self.sets]
-        _require(names and len(set(names)) == len(names), "its sets are none, or one is named twice")
+        _require(names and len(set(names)) == len(names), "its sets are not valid: name at least one, each once")
 
     @property
     def title(self) -> str:

@@ -87,7 +87,7 @@ class Accepted:
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.sha256):
-            raise ValueError("sha256 is none")
+            raise ValueError("sha256 is not valid: 64 hex digits are expected")
         if not all(text.isprintable() for text in (self.by, self.attack, self.note, self.accepted, self.url)):
             raise ValueError("a text holds what cannot be printed")
         if self.url and not self.url.startswith("https://"):
@@ -146,7 +146,7 @@ class Entry:
     def __post_init__(self) -> None:
         names = [one.name for one in self.sets]
         if not names or len({*names}) < len(names) or min(one.count for one in self.sets) < 1:
-            raise ValueError("its sets are none, or one is named twice or has no images")
+            raise ValueError("its sets are not valid: name at least one, each once and with at least one image")
         if not self.evidence or any(self.evidence[0].on(name) is None for name in names):
             raise ValueError("it has no evidence, or its first has not all of its sets")
 

@@ -33,7 +33,7 @@ from oodbench.board.sources_check import amiss, missing, other_size, too_wide
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network
-from oodbench.networks.statedicts import split
+from oodbench.networks.statedicts import split_entry
 from oodbench.registry import code_of
 from oodbench.results import attacked_images
 from oodbench.results.conditions import Setup, shown
@@ -364,11 +364,11 @@ def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -
     """Files that may be the network that a result was scored with."""
     given = str(about.get("checkpoint", ""))
     there = [*([Path(given)] if given else []), cell.path.parents[2] / "networks" / str(about.get("network_file", ""))]
-    found = [file for file in resources.networks if split(file)[0].is_file()]
+    found = [file for file in resources.networks if split_entry(file)[0].is_file()]
     if title := str(about.get("pretrained", "")):  # kept for everybody: named, not carried, whichever copy was scored
         names = (title, f"{title}-seed{about['seed']}")
         found += [file for name in names if (file := kept_file(name, resources.data))]
-    found += [file for file in there if split(file)[0].is_file()]
+    found += [file for file in there if split_entry(file)[0].is_file()]
     if not found:
         raise OodbenchError(
             f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"

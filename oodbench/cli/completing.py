@@ -8,7 +8,7 @@ from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.user_cache import kept, sources_digest
+from oodbench.basics.user_cache import cached_texts, sources_digest
 
 Completion = Callable[[Context, Parameter, str], list[CompletionItem]]
 """What click calls, with the command so far, the parameter to be completed, and the letters that are typed."""
@@ -78,7 +78,7 @@ def _data_names(context: Context) -> Iterable[str]:
 
 def _known(kind: str) -> list[str]:
     """Return the names of a kind that oodbench has, cached until any of its files changes."""
-    return kept("names", sources_digest(Path(str(files("oodbench")))), _names_by_kind)[kind].split()
+    return cached_texts("names", sources_digest(Path(str(files("oodbench")))), _names_by_kind)[kind].split()
 
 
 def _names_by_kind() -> dict[str, str]:

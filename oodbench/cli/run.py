@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.basics.memory import loading
-from oodbench.basics.team import launched
+from oodbench.basics.team import is_launched
 from oodbench.cli import completing
 from oodbench.cli.options import (
     Examples,
@@ -156,7 +156,7 @@ def run(**options: Any) -> None:
         raise click.UsageError("give --suite NAME, or --features PACK, which says its suite itself")
     if options["engine"] != "ray" and (typed("address") or typed("cpus")):
         raise click.UsageError("--address and --cpus are for --engine ray")
-    if options["engine"] == "ray" and launched():
+    if options["engine"] == "ray" and is_launched():
         raise click.UsageError("--engine ray starts processes itself: leave torchrun out, or --engine ray")
     print_planning(options["detectors"], options["suites"] or [str(options["features"])])
     with loading():

@@ -21,24 +21,24 @@ PADDING = 4
 
 
 class Augmentation(Protocol):
-    """What was drawn for each of N images: it can be taken apart like them, and applied to them any number of times."""
+    """Draws for each of N images, to be indexed as the images are, and applied to them any number of times."""
 
     def __getitem__(self, which: Tensor | slice) -> Self:
-        """The same for some of the images."""
+        """The draws for some of the images."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """`images`, uint8 (N, C, H, W), as they were drawn to become."""
+        """Apply the draws to `images`, uint8 (N, C, H, W)."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Padded by `PADDING` zeros and cropped back where `corners`, int64 (2, N), say: rows and columns."""
+    """Pads by `PADDING` zeros and crops back at `corners`, int64 (2, N): rows and columns."""
 
     corners: Tensor
 
     @classmethod
     def draw(cls, count: int, generator: Generator) -> Self:
-        """Everywhere alike."""
+        """Draw corners, all of them equally likely."""
         import torch
 
         return cls(torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)[:, :, 0])
@@ -61,13 +61,13 @@ class Crop:
 
 @dataclass(frozen=True)
 class Flip:
-    """Left to right where `mirrored`, bool (N,), says so."""
+    """Mirrors the images for which `mirrored`, bool (N,), is true, left to right."""
 
     mirrored: Tensor
 
     @classmethod
     def draw(cls, count: int, generator: Generator) -> Self:
-        """With probability one half."""
+        """Draw which images are mirrored, each with probability one half."""
         import torch
 
         return cls(torch.rand(count, generator=generator) < 0.5)
@@ -88,7 +88,7 @@ AUGMENTATIONS: Mapping[str, Callable[[int, Generator], Augmentation]] = {"crop":
 
 
 def draw(names: Sequence[str], count: int, generator: Generator) -> tuple[Augmentation, ...]:
-    """The named augmentations for `count` images, drawn in turn from a CPU `generator`; noise is not among them.
+    """Draw the named augmentations for `count` images in turn from a CPU `generator`; noise is not among them.
 
     Raises:
         KeyError: no such augmentation.
@@ -97,14 +97,14 @@ def draw(names: Sequence[str], count: int, generator: Generator) -> tuple[Augmen
 
 
 def augment(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
-    """`images`, uint8 (N, C, H, W), through the named augmentations in turn, drawn from a CPU `generator`."""
+    """Send `images`, uint8 (N, C, H, W), through the named augmentations in turn, drawn from a CPU `generator`."""
     for augmentation in draw(names, len(images), generator):
         images = augmentation(images)
     return images
 
 
 def noisy(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
-    """`images`, float (N, C, H, W), with the noise that the names ask for, drawn from a CPU `generator`."""
+    """Add to `images`, float (N, C, H, W), the noise that the names ask for, drawn from a CPU `generator`."""
     import torch
 
     for name in names:
@@ -115,7 +115,7 @@ def noisy(images: Tensor, names: Sequence[str], generator: Generator) -> Tensor:
 
 
 def check_augmentations(names: Sequence[str], noise: bool = True) -> None:
-    """ValueError for a name that is none of `AUGMENTATIONS` nor, where that can be had, noise of some deviation."""
+    """Raise ValueError for a name that is neither in `AUGMENTATIONS` nor, if `noise`, noise of some deviation."""
     for name in names:
         if _is_noise(name) and noise:
             _check_noise(name)

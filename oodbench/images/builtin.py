@@ -30,7 +30,7 @@ DRAWN = "drawn by oodbench with fixed seeds"
 
 @dataclass(frozen=True)
 class Builtin:
-    """A set and one line about it."""
+    """A built-in set: one line about it, and the function that makes it under a name."""
 
     description: str
     make: Callable[[str], ImageSet]

@@ -11,18 +11,18 @@ from oodbench.images.preprocessing import Preprocessing
 
 
 def names(data: Path) -> list[str]:
-    """Every set that `load` finds: built-in ones, then the packs in `data`."""
+    """Names of all sets that `load` finds: built-in ones, then the packs in `data`."""
     packs = sorted(path.stem for path in data.glob("*.h5")) if data.is_dir() else []
     return [*BUILTINS, *(pack for pack in packs if pack not in BUILTINS)]
 
 
 def describe(name: str, data: Path) -> str:
-    """One line about a set."""
+    """Describe a set in one line."""
     return f"built in: {BUILTINS[name].description}" if name in BUILTINS else f"pack {data / name}.h5"
 
 
 def load(name: str, data: Path, preprocessing: Preprocessing | None = PREPROCESSING) -> ImageSet:
-    """The set called `name`: built in, or the pack `<data>/<name>.h5`.
+    """Load the set called `name`: built in, or the pack `<data>/<name>.h5`.
 
     Args:
         name: of the set.

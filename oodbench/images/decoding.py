@@ -1,7 +1,8 @@
 """Decoding: the content of an image file to 8-bit RGB, and what has to be done to it on the way.
 
-Two ways that differ in little. `stored` takes the pixels as they lie in the file, as torchvision does, with which the
-figures of public sets were measured. `shown` gives what a viewer shows: turned as EXIF says, transparency on white.
+Two ways differ in little. `decode_stored` takes the pixels as they lie in the file, as torchvision does, with
+which the figures of public sets were measured. `decode_shown` gives what a viewer shows: turned as EXIF says,
+transparency on white.
 """
 
 import io
@@ -26,7 +27,7 @@ REFUSED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow hands to other programs, or only recognises."""
 
 FORMATS = tuple(name for name in Image.OPEN if name not in REFUSED)
-"""What is opened, whatever a file is called: all that Pillow itself decodes."""
+"""Formats that are opened, whatever a file is called: all that Pillow itself decodes."""
 
 MARKED = tuple(name for name in FORMATS if name not in LOOSE)
 
@@ -40,7 +41,7 @@ NARROWEST = 100
 """How many times as long as wide an image may be: resized by its shorter side, a line of pixels would fill memory."""
 
 PAPER = (255, 255, 255, 255)
-"""What transparent images are laid on."""
+"""The colour that transparent images are laid on."""
 
 ORIENTATION = 0x0112
 """EXIF's number of the tag."""
@@ -49,11 +50,11 @@ Decoder = Callable[[bytes], Image.Image]
 
 
 class BrokenImageError(Exception):
-    """What is wrong with the content of an image file, in a few words."""
+    """The content of an image file is wrong; the message says how, in a few words."""
 
 
-def stored(content: bytes) -> Image.Image:
-    """An image as RGB, its pixels as they lie in the file.
+def decode_stored(content: bytes) -> Image.Image:
+    """Decode an image to RGB, its pixels as they lie in the file.
 
     16 bits are scaled to 8 (65535 becomes 255), floats from 0 to 1 as well; transparency and EXIF are ignored; of
     several frames it is the first.
@@ -62,100 +63,100 @@ def stored(content: bytes) -> Image.Image:
         BrokenImageError: it is no image, a damaged one, one that unpacks to too many pixels, or of numbers whose white
             nobody knows.
     """
-    with _decoding(), _opened(content, FORMATS) as image:
+    with _decoding(), _open(content, FORMATS) as image:
         return _eight_bits(image).convert("RGB")
 
 
-def shown(content: bytes) -> Image.Image:
-    """As `stored`, but turned as EXIF says, and with transparency laid on white.
+def decode_shown(content: bytes) -> Image.Image:
+    """Decode an image as `decode_stored` does, but turned as EXIF says, and with transparency laid on white.
 
     Raises:
-        BrokenImageError: as `stored`.
+        BrokenImageError: as `decode_stored`.
     """
-    return examined(content, FORMATS)[0]
+    return decode_with_notes(content, FORMATS)[0]
 
 
-DECODERS: Mapping[str, Decoder] = {"stored": stored, "shown": shown}
+DECODERS: Mapping[str, Decoder] = {"stored": decode_stored, "shown": decode_shown}
 """By the name that packs of image files note."""
 
 
-def examined(content: bytes, formats: tuple[str, ...]) -> tuple[Image.Image, list[str]]:
-    """An image as `shown` gives it, and what had to be done to it for that, in words.
+def decode_with_notes(content: bytes, formats: tuple[str, ...]) -> tuple[Image.Image, list[str]]:
+    """Decode an image as `decode_shown` does, and say in words what had to be done to it for that.
 
     Args:
         content: of the file.
         formats: that it may have, by Pillow's names.
 
     Raises:
-        BrokenImageError: as `stored`.
+        BrokenImageError: as `decode_stored`.
     """
-    with _decoding(), _opened(content, formats) as image:
-        return _displayed(image)
+    with _decoding(), _open(content, formats) as image:
+        return _as_displayed_with_notes(image)
 
 
-def displayed(image: Image.Image) -> Image.Image:
-    """An image that somebody else opened or made, as `shown` gives that of a file; itself it stays as it is.
+def as_displayed(image: Image.Image) -> Image.Image:
+    """Convert an image that is open already as `decode_shown` does that of a file; itself it stays as it is.
 
     Raises:
-        BrokenImageError: as `stored`.
+        BrokenImageError: as `decode_stored`.
     """
     with _decoding():
-        return _displayed(_of_fair_shape(image))[0]
+        return _as_displayed_with_notes(_require_fair_shape(image))[0]
 
 
-def _displayed(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """What `examined` gives of an open image."""
-    said = []
+def _as_displayed_with_notes(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Convert an open image, and say in words what had to be done to it."""
+    notes = []
     turned = _orientation(image) > 1
     image.load()  # Pillow turns a TIFF here
     frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
-    said += ["the first of several frames or pages"] if frames > 1 else []
-    said += ["turned as EXIF says"] if turned else []
-    said += ["CMYK converted to RGB"] if image.mode == "CMYK" else []
-    said += [f"{'floats' if image.mode == 'F' else '16 bits'} scaled to 8 bits"] if _is_deep(image) else []
+    notes += ["the first of several frames or pages"] if frames > 1 else []
+    notes += ["turned as EXIF says"] if turned else []
+    notes += ["CMYK converted to RGB"] if image.mode == "CMYK" else []
+    notes += [f"{'floats' if image.mode == 'F' else '16 bits'} scaled to 8 bits"] if _is_deep(image) else []
     image = _upright(image)
-    found = _eight_bits(image)
+    result = _eight_bits(image)
     if _is_deep(image) and isinstance(clear := image.info.get("transparency"), int):  # one grey of a PNG
         solid = np.uint8(255) * (np.asarray(image) != clear)
-        found = Image.merge("LA", [found, Image.fromarray(solid)])
-    if found.has_transparency_data:
-        found = found.convert("RGBA")
-        said += ["transparency laid on white"] if found.getchannel("A").getextrema() != (255, 255) else []
-        found = Image.alpha_composite(Image.new("RGBA", found.size, PAPER), found)
-    return found.convert("RGB"), said
+        result = Image.merge("LA", [result, Image.fromarray(solid)])
+    if result.has_transparency_data:
+        result = result.convert("RGBA")
+        notes += ["transparency laid on white"] if result.getchannel("A").getextrema() != (255, 255) else []
+        result = Image.alpha_composite(Image.new("RGBA", result.size, PAPER), result)
+    return result.convert("RGB"), notes
 
 
 def formats_of(name: str) -> tuple[str, ...]:
-    """What a file of this name may be: any format with a mark, and one without if the suffix says so."""
+    """Formats that a file of this name may have: any with a mark, and one without if the suffix says so."""
     return (*MARKED, *LOOSE.intersection([SUFFIXES.get(suffix(name), "")]))
 
 
 def suffix(name: str) -> str:
-    """Of a file's name, with the dot, in lower case."""
+    """The suffix of a file's name, with the dot, in lower case."""
     _, dot, last = name.rpartition("/")[2].rpartition(".")
     return f"{dot}{last.lower()}"
 
 
-def opened(content: bytes, where: str) -> Image.Image:
-    """`stored`, for people.
+def decode_file(content: bytes, where: str) -> Image.Image:
+    """Decode an image as `decode_stored` does, with errors for people.
 
     Raises:
-        OodbenchError: as `stored`; `where` says which file.
+        OodbenchError: as `decode_stored`; `where` says which file.
     """
     try:
-        return stored(content)
+        return decode_stored(content)
     except BrokenImageError as error:
         raise OodbenchError(f"{where} is not a whole image ({error}): put a whole one in its place") from error
 
 
-def checked(content: bytes, where: str) -> bytes:
-    """The content of a file if it is an image, as far as can be told without decoding it.
+def require_image(content: bytes, where: str) -> bytes:
+    """Return the content of a file if it is an image, as far as can be told without decoding it.
 
     Raises:
         OodbenchError: it is not; `where` says which.
     """
     try:
-        with _decoding(), _opened(content, FORMATS) as image:
+        with _decoding(), _open(content, FORMATS) as image:
             image.verify()
     except BrokenImageError as error:
         raise OodbenchError(f"{where} is not an image ({error}): put a whole one in its place") from error
@@ -164,24 +165,24 @@ def checked(content: bytes, where: str) -> bytes:
 
 @contextmanager
 def _decoding() -> Iterator[None]:
-    """What Pillow says of a file in here is the file's fault."""
+    """Inside, what Pillow raises is the file's fault, and becomes BrokenImageError."""
     try:
         yield
     except Exception as error:  # Pillow raises nearly anything on a hostile file
         raise BrokenImageError(str(error) or type(error).__name__) from error
 
 
-def _opened(content: bytes, formats: tuple[str, ...]) -> Image.Image:
+def _open(content: bytes, formats: tuple[str, ...]) -> Image.Image:
     if not content:
         raise ValueError("the file is empty")
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError:
         raise ValueError("no image that Pillow reads") from None
-    return _of_fair_shape(image)
+    return _require_fair_shape(image)
 
 
-def _of_fair_shape(image: Image.Image) -> Image.Image:
+def _require_fair_shape(image: Image.Image) -> Image.Image:
     if max(image.size) > NARROWEST * min(image.size):
         raise ValueError(f"{image.width} x {image.height} pixels, more than {NARROWEST} times as long as wide")
     return image
@@ -210,12 +211,12 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """As EXIF says it, 1 if that cannot be read."""
+    """The orientation, 1 to 8, that EXIF says; 1 if that cannot be read."""
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # EXIF may be damaged in an image that is not
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _upright(image: Image.Image) -> Image.Image:

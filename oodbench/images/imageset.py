@@ -1,4 +1,4 @@
-"""ImageSet: what every room of the house means by "a set of images"."""
+"""ImageSet: images in a fixed order, with labels and with what is known of them."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -64,7 +64,7 @@ class ImageSet:
 
     @property
     def unlabelled(self) -> bool:
-        """Nobody said of any image what is in it."""
+        """Whether nobody said of any image what is in it."""
         return bool((self.labels < 0).all())
 
     @cached_property
@@ -87,9 +87,9 @@ class ImageSet:
         return np.asarray(self.images[which])
 
     def split(self, count: int) -> "tuple[ImageSet, ImageSet]":
-        """The set without `count` images, and those: drawn at random, the same ones every time, in the set's order."""
+        """Split off `count` images, drawn at random, the same ones every time; both parts keep the set's order."""
         drawn = np.isin(np.arange(len(self)), np.random.default_rng(0).permutation(len(self))[:count])
-        return self._only(~drawn), self._only(drawn)
+        return self._select(~drawn), self._select(drawn)
 
     def called(self, name: str) -> "ImageSet":
         """The same images under another name."""
@@ -97,24 +97,24 @@ class ImageSet:
 
     def first(self, count: int) -> "ImageSet":
         """The first `count` images, for sets whose order is part of what they are; `spread` is for all others."""
-        return self._only(slice(count))
+        return self._select(slice(count))
 
     def part(self, which: slice) -> "ImageSet":
         """The images at the positions `which`."""
-        return self._only(which)
+        return self._select(which)
 
     def spread(self, count: int | None) -> "ImageSet":
-        """`count` images (all of them for None) in the set's order, of each label its share, each share evenly spread.
+        """Take `count` images (None: all) in the set's order, of each label its share, each share evenly spread.
 
         So it is whether a set is sorted by class, in turns, or shuffled; without labels it is at even distances.
         """
         if count is None or count >= len(self):
             return self
         by_label = np.argsort(self.labels, kind="stable")
-        return self._only(np.sort(by_label[np.arange(count) * len(self) // count]))
+        return self._select(np.sort(by_label[np.arange(count) * len(self) // count]))
 
     def mixed(self) -> "ImageSet":
-        """The images in an order where neighbours are of many labels: their own, unless that goes label by label.
+        """Order images so that neighbours are of many labels: as they are, unless that goes label by label.
 
         Then a permutation, the same one every time. Windows of neighbours, and the images at the front, then stand for
         the whole set.
@@ -126,7 +126,7 @@ class ImageSet:
 
     def shuffled(self) -> "ImageSet":
         """The images in a random order, the same one every time."""
-        return self._only(np.random.default_rng(0).permutation(len(self)))
+        return self._select(np.random.default_rng(0).permutation(len(self)))
 
-    def _only(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "ImageSet":
+    def _select(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "ImageSet":
         return replace(self, images=self.images[which], labels=self.labels[which], indices=self.indices[which])

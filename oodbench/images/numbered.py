@@ -1,4 +1,4 @@
-"""Images that are not at hand: each is stood for by its number, which a network finds what it once made of it by.
+"""Images that are not at hand: a number stands for each, by which a network finds what it once made of it.
 
 The way from images to scores takes images, so a number goes it as one: a strip of one colour, one pixel high, whose
 three levels are the digits of the number, the lowest in red. What looks at images themselves finds nothing there.
@@ -70,7 +70,7 @@ class Numbered:
         return np.ascontiguousarray(strips)
 
     def on(self, device: torch.device) -> Tensor:
-        """The strips, uint8 (N, 3, 1, W), which take no more memory than their numbers."""
+        """Put the strips on a device, uint8 (N, 3, 1, W); they take no more memory than their numbers."""
         import torch  # sets of images are listed without it
 
         colours = torch.from_numpy(self._colours()).to(device)
@@ -82,7 +82,7 @@ class Numbered:
 
 
 def numbers_of(images: Tensor) -> Tensor | None:
-    """The numbers that strips, float (B, 3, h, w) in [0, 1], stand for, int64 (B,); None where they are no strips."""
+    """The numbers, int64 (B,), that strips, float (B, 3, h, w) in [0, 1], stand for; None for other images."""
     levels = images[:, :, 0, 0].detach() * (LEVELS - 1)
     whole = levels.round()
     if bool((levels - whole).abs().gt(OFF).any()):
@@ -91,6 +91,6 @@ def numbers_of(images: Tensor) -> Tensor | None:
     return digits[:, 0] + LEVELS * digits[:, 1] + LEVELS**2 * digits[:, 2]
 
 
-def numbered(counts: Sequence[int]) -> list[int]:
+def first_numbers(counts: Sequence[int]) -> list[int]:
     """The number of the first image of each set, for sets of so many images, one behind the other."""
     return [0, *np.cumsum(counts)[:-1].tolist()]

@@ -1,4 +1,4 @@
-"""Which images sets have in common, whatever the sets and their labels are called."""
+"""Images that sets have in common, whatever the sets and their labels are called."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -37,8 +37,8 @@ class Contents:
     within: str
     unit: str = "images"
 
-    def and_of(self, more: "Contents") -> "Contents":
-        """With further images of the same kind, under the name of these."""
+    def joined_with(self, more: "Contents") -> "Contents":
+        """Add further images of the same kind, under the name of these."""
         return replace(self, marks=np.concatenate([self.marks, more.marks]))
 
 
@@ -62,7 +62,7 @@ class Overlap:
 
     @property
     def whole(self) -> bool:
-        """Nothing of `one` is outside `other`."""
+        """Whether all of `one` is in `other`."""
         return self.count == self.size
 
     def __str__(self) -> str:
@@ -71,20 +71,20 @@ class Overlap:
 
 
 def contents(images: ImageSet, name: str = "") -> Contents:
-    """The images of a set, called `name` if that is said.
+    """Tell the images of a set apart, called `name` if that is said.
 
     Image files are not decoded for this, and go by their bytes, or in a large pack by their places in it. So they never
     compare with pixels, and those of a large pack only with its copies.
     """
-    called, held = name or images.name, images.images
-    if isinstance(held, Photographs) and held.ends[-1] <= READ:
-        raw = b"".join(sha256(file).digest() for file in held.files())
-        return Contents(called, _marks(np.frombuffer(raw, np.uint8).reshape(len(held), 32)), "files")
-    if isinstance(held, Photographs):
-        return Contents(called, held.rows, digest("photographs", held.content))
-    if isinstance(held, Numbered):
-        return Contents(called, held.rows, digest("numbered", held.fingerprint))
-    return Contents(called, _marks(image_digests(held)), "pixels")
+    called, pixels = name or images.name, images.images
+    if isinstance(pixels, Photographs) and pixels.ends[-1] <= READ:
+        raw = b"".join(sha256(file).digest() for file in pixels.files())
+        return Contents(called, _marks(np.frombuffer(raw, np.uint8).reshape(len(pixels), 32)), "files")
+    if isinstance(pixels, Photographs):
+        return Contents(called, pixels.rows, digest("photographs", pixels.content))
+    if isinstance(pixels, Numbered):
+        return Contents(called, pixels.rows, digest("numbered", pixels.fingerprint))
+    return Contents(called, _marks(image_digests(pixels)), "pixels")
 
 
 def rows_contents(name: str, rows: npt.NDArray[np.float32]) -> Contents:
@@ -105,41 +105,41 @@ def common(one: Contents, other: Contents) -> Overlap | None:
 
 
 def overlap(one: Contents, other: Contents) -> Overlap | None:
-    """What two sets have in common, said of the one of which it is the larger part; None where it is nothing."""
-    both = [found for found in (common(one, other), common(other, one)) if found]
-    return max(both, key=lambda each: each.count / each.size, default=None)
+    """The overlap of two sets, said of the one of which it is the larger part; None where there is none."""
+    both_ways = [shared for shared in (common(one, other), common(other, one)) if shared]
+    return max(both_ways, key=lambda shared: shared.count / shared.size, default=None)
 
 
 def same_images(one: Contents, other: Contents) -> bool:
-    """Each image of either is in the other."""
-    both = (common(one, other), common(other, one))
-    return all(found is not None and found.whole for found in both)
+    """Whether each image of either is in the other."""
+    both_ways = (common(one, other), common(other, one))
+    return all(shared is not None and shared.whole for shared in both_ways)
 
 
 def overlaps(pairs: Iterable[tuple[Contents, Contents]]) -> list[Overlap]:
-    """What each of some pairs of sets have in common, where that is something."""
-    return [found for one, other in pairs if (found := overlap(one, other))]
+    """The overlaps of pairs of sets that have images in common."""
+    return [shared for one, other in pairs if (shared := overlap(one, other))]
 
 
 def require_apart(known: Iterable[Contents], tested: Collection[str] = ()) -> list[str]:
-    """See to it that no set is a part of another.
+    """Check that no set is a part of another.
 
     Args:
         known: the sets.
         tested: names of OOD test sets, which may be parts of each other, but not the same.
 
     Returns:
-        What two of them share, a line for each such two.
+        A line for each two that share some images.
 
     Raises:
         OodbenchError: a set is a part of another.
     """
-    found = []
+    lines = []
     for one, other in combinations(known, 2):
         if same_images(one, other):
             raise OodbenchError(f"{one.name} and {other.name} are the same {one.unit}: give each its own")
         if not (one.name in tested and other.name in tested) and (shared := overlap(one, other)):
             if shared.whole:
                 raise OodbenchError(f"{shared}: give each its own")
-            found.append(f"{shared}: figures that rest on these are too good or too bad")
-    return found
+            lines.append(f"{shared}: figures that rest on these are too good or too bad")
+    return lines

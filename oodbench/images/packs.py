@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hdf5 import own_dataset, written
+from oodbench.basics.hdf5 import new_hdf5, own_dataset
 from oodbench.images.decoding import DECODERS
 from oodbench.images.imageset import ImageSet
-from oodbench.images.photographs import Photographs, describe, described
+from oodbench.images.photographs import Photographs, attribute_text, write_attributes
 from oodbench.images.preprocessing import Preprocessing
 
 REPACK = "write it again with oodbench.images.packs.write_pack"
@@ -62,7 +62,7 @@ def write_parts(
         StorageError: the disk is full or cannot be written.
     """
     count = 0
-    with written(path) as target:
+    with new_hdf5(path) as target:
         pack = target.file
         for images, labels in parts:
             if not count:
@@ -76,13 +76,13 @@ def write_parts(
             count += len(images)
             target.require_room()
         if not count:
-            raise OodbenchError(f"there are no images for {path}: nothing was written")
-        describe(pack, {**(about or {}), "name": name, "source": source})
+            raise OodbenchError(f"there are no images for {path}, and nothing was written: give at least one image")
+        write_attributes(pack, {**(about or {}), "name": name, "source": source})
     return count
 
 
 def read_pack(path: Path, name: str, preprocessing: Preprocessing | None = PREPROCESSING) -> ImageSet:
-    """The image set in a pack, called `name`. A pack without labels gives -1 for each.
+    """Read the image set in a pack, called `name`. A pack without labels gives -1 for each.
 
     Args:
         path: of the pack.
@@ -93,12 +93,14 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing | None = PREPR
         OodbenchError: what is wrong with the file.
     """
     if not path.is_file():
-        raise OodbenchError(f"there is no image pack {path}")
+        raise OodbenchError(
+            f"there is no image pack {path}: make one with `oodbench data pack`, or say where packs are with --data DIR"
+        )
     try:
-        with _opened(path) as pack:
+        with _open_pack(path) as pack:
             images = _photographs(path, pack, preprocessing) if "files" in pack else _images(path, pack)
             labels = _labels(path, pack, len(images))
-            source, classes = described(pack, "source", path.name), _classes(described(pack, "classes"))
+            source, classes = attribute_text(pack, "source", path.name), _classes(attribute_text(pack, "classes"))
             return ImageSet(name, images, labels, source, classes=classes)
     except MemoryError as error:
         raise OodbenchError(
@@ -108,12 +110,12 @@ def read_pack(path: Path, name: str, preprocessing: Preprocessing | None = PREPR
 
 
 def read_parts(path: Path, size: int = CHUNK) -> Iterator[npt.NDArray[np.uint8]]:
-    """The images of a pack of pixels, `size` at a time, uint8 (n, H, W, 3): it may be larger than the memory.
+    """Read the images of a pack of pixels, `size` at a time, uint8 (n, H, W, 3): it may be larger than the memory.
 
     Raises:
         OodbenchError: what is wrong with the file.
     """
-    with _opened(path) as pack:
+    with _open_pack(path) as pack:
         data = _pixels(path, pack)
         for start in range(0, len(data), size):
             yield data[start : start + size]
@@ -125,7 +127,7 @@ def holds_files(path: Path) -> bool:
     Raises:
         OodbenchError: it is no HDF5 file.
     """
-    with _opened(path) as pack:
+    with _open_pack(path) as pack:
         return "files" in pack
 
 
@@ -135,49 +137,49 @@ def address_of(path: Path) -> str:
     Raises:
         OodbenchError: it is no pack.
     """
-    with _opened(path) as pack:
-        return described(pack, "address")
+    with _open_pack(path) as pack:
+        return attribute_text(pack, "address")
 
 
 def note_of(path: Path) -> str:
-    """What should be known of a pack, as it says itself; "" for nothing.
+    """The note of a pack on what should be known of it; "" if it has none.
 
     Raises:
         OodbenchError: it is no pack.
     """
-    with _opened(path) as pack:
-        return described(pack, "note")
+    with _open_pack(path) as pack:
+        return attribute_text(pack, "note")
 
 
 def skipped(path: Path) -> str:
-    """How many files were left out of a pack because they were broken, in words; "" if none.
+    """Say how many files were left out of a pack because they were broken; "" if none.
 
     Raises:
         OodbenchError: it is no pack.
     """
-    with _opened(path) as pack:
-        text = described(pack, "skipped", "{}")
+    with _open_pack(path) as pack:
+        text = attribute_text(pack, "skipped", "{}")
     try:
-        found = json.loads(text)
+        entries = json.loads(text)
     except ValueError:
         return ""
-    return f"{len(found):,} broken files left out" if isinstance(found, dict) and found else ""
+    return f"{len(entries):,} broken files left out" if isinstance(entries, dict) and entries else ""
 
 
 def length(path: Path) -> int:
-    """How many images a pack has, none of which is read.
+    """Count the images of a pack without reading them.
 
     Raises:
         OodbenchError: it is no pack.
     """
-    with _opened(path) as pack:
-        found = _own_dataset(path, pack, "ends" if "files" in pack else "images")
-        return len(found) if found is not None and found.ndim else 0
+    with _open_pack(path) as pack:
+        data = _own_dataset(path, pack, "ends" if "files" in pack else "images")
+        return len(data) if data is not None and data.ndim else 0
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """A pack to read; what h5py says of it in here is the file's fault."""
+def _open_pack(path: Path) -> Iterator[h5py.File]:
+    """Open a pack for reading; inside, what h5py raises is the file's fault."""
     try:
         with h5py.File(path, "r", locking=False) as pack:
             yield pack
@@ -200,7 +202,7 @@ def _photographs(path: Path, pack: h5py.File, preprocessing: Preprocessing | Non
     content = str(pack.attrs.get("sha256", ""))
     if not content:
         raise OodbenchError(f"{path} does not say the SHA-256 of its image files; {REPACK_FILES}")
-    decoding = described(pack, "decoding", "stored")
+    decoding = attribute_text(pack, "decoding", "stored")
     if decoding not in DECODERS:
         raise OodbenchError(
             f"{path} wants its images decoded as {decoding!r}, and known are {', '.join(DECODERS)}: was it written by "
@@ -245,10 +247,10 @@ def _labels(path: Path, pack: h5py.File, count: int) -> npt.NDArray[np.int64]:
 def _classes(text: str) -> tuple[str, ...]:
     """Names of classes as JSON; none where it is something else."""
     try:
-        found = json.loads(text)
+        names = json.loads(text)
     except ValueError:
         return ()
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _own_dataset(path: Path, pack: h5py.File, name: str) -> h5py.Dataset | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hdf5 import written
+from oodbench.basics.hdf5 import new_hdf5
 from oodbench.images.decoding import DECODERS, BrokenImageError
 from oodbench.images.preprocessing import Preprocessing
 
@@ -36,7 +36,7 @@ def write_photographs(
     about: Mapping[str, str] | None = None,
     decoding: str = "stored",
 ) -> int:
-    """Write image files to `path`, whole or not at all, as they come; how many there were.
+    """Write image files to `path`, whole or not at all, as they come, and return how many there were.
 
     Args:
         path: of the pack.
@@ -47,10 +47,10 @@ def write_photographs(
 
     Raises:
         StorageError: the disk is full or cannot be written.
-        OodbenchError: there is none.
+        OodbenchError: there are no image files.
     """
     names, ends, labels, content = [], [], [], sha256()
-    with written(path) as target:
+    with new_hdf5(path) as target:
         pack = target.file
         data = pack.create_dataset("files", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK,))
         for name, file, label in photographs:
@@ -63,20 +63,20 @@ def write_photographs(
             labels.append(label)
             target.require_room()
         if not names:
-            raise OodbenchError(f"there is no image to write to {path}")
+            raise OodbenchError(f"there are no images for {path}, and nothing was written: give at least one file")
         pack["ends"], pack["labels"] = np.asarray(ends, np.int64), np.asarray(labels, np.int64)
         pack.create_dataset("names", data=names, dtype=h5py.string_dtype())
         known = {"name": path.stem, "source": source, "sha256": content.hexdigest(), "decoding": decoding}
-        describe(pack, {**(about or {}), **known})
+        write_attributes(pack, {**(about or {}), **known})
     return len(names)
 
 
 def hashed_part(file: bytes) -> bytes:
-    """What one image file adds to the digest by which a pack knows its content."""
+    """The bytes that one image file adds to the digest by which a pack knows its content."""
     return len(file).to_bytes(8, "little") + file
 
 
-def describe(pack: h5py.File, about: Mapping[str, str]) -> None:
+def write_attributes(pack: h5py.File, about: Mapping[str, str]) -> None:
     """Note what a pack is: attributes of the file, or datasets where a text is too long for HDF5's attributes."""
     for name, text in about.items():
         if len(text.encode()) > LONGEST:
@@ -85,12 +85,12 @@ def describe(pack: h5py.File, about: Mapping[str, str]) -> None:
             pack.attrs[name] = text
 
 
-def described(pack: h5py.File, name: str, otherwise: str = "") -> str:
-    """What `describe` noted under `name`."""
-    found = pack.attrs.get(name)
-    if found is None and isinstance(pack.get(name), h5py.Dataset) and pack[name].shape == ():
-        found = pack[name].asstr()[()]
-    return otherwise if found is None else str(found)
+def attribute_text(pack: h5py.File, name: str, otherwise: str = "") -> str:
+    """The text that `write_attributes` noted under `name`; `otherwise` where there is none."""
+    text = pack.attrs.get(name)
+    if text is None and isinstance(pack.get(name), h5py.Dataset) and pack[name].shape == ():
+        text = pack[name].asstr()[()]
+    return otherwise if text is None else str(text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Photographs:
         return pixels
 
     def names(self) -> Sequence[str]:
-        """What the files of the whole pack were called, (M,)."""
+        """The names that the files of the whole pack had, (M,)."""
         try:
             with h5py.File(self.path, "r", locking=False) as pack:
                 return [str(name) for name in pack["names"].asstr()[()]]
@@ -165,23 +165,23 @@ class Photographs:
 
     @cached_property
     def identity(self) -> tuple[str, bytes, str]:
-        """What the decoded pixels depend on."""
+        """All that the decoded pixels depend on."""
         # Packs that do not say how are older than the choice: what they were is not to change.
         how = "" if self.decoding == "stored" else f", {self.decoding}"
         return self.content, self.rows.tobytes(), f"{self.preprocessing!r}{how}"
 
-    def broken(self) -> list[str]:
-        """Name of each file that cannot be decoded, and what is wrong with it."""
-        found = []
+    def broken_files(self) -> list[str]:
+        """Decode all files, and list those that cannot be decoded: name and what is wrong."""
+        problems = []
         for row, file in zip(self.rows, self.files(), strict=True):
             try:
                 DECODERS[self.decoding](file)
             except BrokenImageError as error:
-                found.append(f"{self.names()[row]}: {error}")
-        return found
+                problems.append(f"{self.names()[row]}: {error}")
+        return problems
 
-    def damaged(self) -> str | None:
-        """What is wrong with the pack's image files, all of which are read; None if they are as they were written."""
+    def damage(self) -> str | None:
+        """Read all of the pack's image files, and say whether they are other ones than were written; None if not."""
         content = sha256()
         for file in replace(self, rows=np.arange(len(self.ends))).files():
             content.update(hashed_part(file))

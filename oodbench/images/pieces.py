@@ -1,4 +1,4 @@
-"""Packs in pieces: to carry them to a machine without a network, where no file may be larger than so and so much.
+"""Packs in pieces: to carry them to a machine without a network, where files must not exceed some size.
 
 The pieces of the pack `NAME.h5` are `NAME.h5.xz.1`, `NAME.h5.xz.2` and so on: the pack compressed as a whole, then cut.
 `NAME.pieces.json` says what they are, and what images must come of them.
@@ -17,7 +17,7 @@ import h5py
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import atomic, read_text, write_atomic
-from oodbench.basics.hdf5 import written
+from oodbench.basics.hdf5 import new_hdf5
 from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.images.imageset import LONGEST_NAME, is_name
 from oodbench.images.packs import read_pack
@@ -41,7 +41,7 @@ MEMORY = 1 << 28
 
 @dataclass(frozen=True)
 class Pieces:
-    """What the pieces of a pack are.
+    """The pieces of a pack, and the images that must come of them.
 
     Attributes:
         name: of the image set.
@@ -59,13 +59,13 @@ class Pieces:
         if not is_name(self.name):
             raise ValueError(f"{self.name[:LONGEST_NAME]!r} is not the name of an image set")
         if self.size < 1 or not self.digests:
-            raise ValueError("it speaks of no bytes, or of no pieces")
+            raise ValueError("size and digests must be of at least one byte and one piece")
 
     def files(self, folder: Path) -> list[Path]:
-        """The pieces, in their order."""
+        """Paths of the pieces in `folder`, in their order."""
         return [_piece(folder, self.name, number) for number, _ in enumerate(self.digests, 1)]
 
-    def lacking(self, folder: Path) -> list[str]:
+    def missing_files(self, folder: Path) -> list[str]:
         """Names of the pieces that are not in `folder`."""
         return [file.name for file in self.files(folder) if not file.is_file()]
 
@@ -89,12 +89,12 @@ def split(name: str, data: Path, folder: Path, most: int) -> Pieces:
         for number, piece in enumerate(_cut(_compressed(plain, filters), most), 1):
             write_atomic(_piece(folder, name, number), piece)
             digests.append(sha256(piece).hexdigest())
-    found = Pieces(name, fingerprint, size, tuple(digests))
-    write_atomic(folder / f"{name}{LISTED}", json.dumps(asdict(found), indent=1).encode())
-    return found
+    pieces = Pieces(name, fingerprint, size, tuple(digests))
+    write_atomic(folder / f"{name}{LISTED}", json.dumps(asdict(pieces), indent=1).encode())
+    return pieces
 
 
-def listed(folder: Path) -> list[Pieces]:
+def pieces_in(folder: Path) -> list[Pieces]:
     """The sets whose pieces, or some of them, are in `folder`.
 
     Raises:
@@ -117,9 +117,9 @@ def join(pieces: Pieces, folder: Path, data: Path) -> Path:
         if read_pack(pack, pieces.name).fingerprint == pieces.fingerprint:
             return pack
         raise OodbenchError(f"{pack} has other images than the pieces in {folder}: join them in another data folder")
-    if lacking := pieces.lacking(folder):
+    if missing := pieces.missing_files(folder):
         raise OodbenchError(
-            f"{folder} lacks {', '.join(lacking)}: put all pieces of {pieces.name} there, then join them"
+            f"{folder} lacks {', '.join(missing)}: put all pieces of {pieces.name} there, then join them"
         )
     with atomic(pack, pieces.size) as temporary:
         with temporary.open("wb") as file:
@@ -131,12 +131,12 @@ def join(pieces: Pieces, folder: Path, data: Path) -> Path:
 
 
 def _fingerprint(made: Path, pieces: Pieces, folder: Path) -> str:
-    """Of the pack that came of pieces, which go by their own name where it is none."""
+    """The fingerprint of the pack that came of pieces; errors name the pieces and not the temporary file `made`."""
     try:
         return read_pack(made, pieces.name).fingerprint
     except OodbenchError as error:
-        said = str(error).replace(str(made), "what came of them")
-        raise OodbenchError(f"the pieces of {pieces.name} in {folder} are of no pack: {said}") from error
+        problem = str(error).replace(str(made), "what came of them")
+        raise OodbenchError(f"the pieces of {pieces.name} in {folder} are of no pack: {problem}") from error
 
 
 def _piece(folder: Path, name: str, number: int) -> Path:
@@ -154,11 +154,11 @@ def _read(path: Path) -> Pieces:
 
 
 def _uncompressed(pack: Path, plain: Path) -> tuple[Path, Sequence[dict[str, Any]]]:
-    """The pack with its pixels laid open, so that they are compressed once, and well; and how to do that."""
+    """Return the pack with its pixels uncompressed, so that they are compressed once, and the filters for that."""
     with h5py.File(pack, "r", locking=False) as compressed:
         if "files" in compressed:
             return pack, AS_IT_IS
-        with written(plain) as target:
+        with new_hdf5(plain) as target:
             for name in ("images", "labels"):
                 if name in compressed:
                     target.file.create_dataset(name, data=compressed[name][()])
@@ -176,19 +176,19 @@ def _compressed(path: Path, filters: Sequence[dict[str, Any]]) -> Iterator[bytes
 
 
 def _cut(blocks: Iterator[bytes], most: int) -> Iterator[bytes]:
-    """The same bytes, `most` at a time."""
-    held = bytearray()
+    """Cut bytes anew, `most` at a time."""
+    buffer = bytearray()
     for block in blocks:
-        held += block
-        while len(held) >= most:
-            yield bytes(held[:most])
-            del held[:most]
-    if held:
-        yield bytes(held)
+        buffer += block
+        while len(buffer) >= most:
+            yield bytes(buffer[:most])
+            del buffer[:most]
+    if buffer:
+        yield bytes(buffer)
 
 
 def _decompressed(pieces: Pieces, folder: Path) -> Iterator[bytes]:
-    """The pack's bytes, no more of them than there should be, whatever the pieces hold."""
+    """Yield the pack's bytes, no more of them than there should be, whatever the pieces hold."""
     decompressor, left = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY), pieces.size
     for file, digest in zip(pieces.files(folder), pieces.digests, strict=True):
         content = file.read_bytes()

@@ -50,7 +50,7 @@ def in_turn(images: Pixels, groups: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def together(images: Pixels, more: Tensor) -> Tensor:
-    """Both in one tensor.
+    """Put both into one tensor.
 
     Raises:
         OodbenchError: `images` are photographs, which do not fit into one.
@@ -128,7 +128,7 @@ class OutlierPool:
         return Selection(self.images, rows, draw(self.augmentations, len(rows), generator))
 
     def measured(self, selection: Selection, measure: Callable[[Tensor], Tensor], size: int, doing: str) -> Tensor:
-        """What `measure` says of each selected image, (M,), each process looking at its part of them.
+        """Measure each selected image, (M,); each process looks at its part of them.
 
         Args:
             selection: of the pool, the same in all processes.
@@ -137,15 +137,15 @@ class OutlierPool:
             doing: a word for people.
         """
         mine, portions = selection[self.team.share(len(selection), size)], Portions()
-        found: list[Tensor] = [torch.empty(0)]
+        values: list[Tensor] = [torch.empty(0)]
         with progress(doing, len(mine)) as advance:
             for pixels in mine.in_turn(size):
-                found += portions.each(len(pixels), partial(_measured, measure, pixels))
+                values += portions.each(len(pixels), partial(_measured, measure, pixels))
                 advance(len(pixels))
-        return torch.cat(self.team.all(lambda: torch.cat(found).cpu()))
+        return torch.cat(self.team.all(lambda: torch.cat(values).cpu()))
 
     def as_they_are(self, start: int, count: int) -> Tensor:
-        """What `consecutive` gives without augmentation, at once."""
+        """The images that `consecutive` gives, without augmentation and all at once."""
         return Selection(self.images, torch.arange(start, start + count) % len(self.images)).all()
 
 
@@ -154,7 +154,7 @@ def _measured(measure: Callable[[Tensor], Tensor], pixels: Tensor, which: slice)
 
 
 def resident(images: ImageSet, device: torch.device) -> IDImages:
-    """The set for training and fitting: all of it on the device, channels first, unless it is photographs."""
+    """Give the set to training and fitting: all of it on the device, channels first, unless it is photographs."""
     labels = torch.from_numpy(images.labels).to(device)
     if isinstance(images.images, Photographs):
         return IDImages(Streamed(images.images, device), labels)

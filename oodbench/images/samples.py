@@ -1,4 +1,4 @@
-"""What scikit-learn ships, read from its files: to import it takes a second, as long as a small run."""
+"""Samples that scikit-learn ships, read from its files: to import it takes a second, as long as a small run."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +33,7 @@ def photograph(name: str) -> Image.Image:
 
 def _file(folder: str, name: str) -> Path | None:
     """A file of scikit-learn's data sets; None where this version keeps it elsewhere."""
-    found = find_spec("sklearn")
-    places = found.submodule_search_locations if found else None
+    spec = find_spec("sklearn")
+    places = spec.submodule_search_locations if spec else None
     files = [Path(place, "datasets", folder, name) for place in places or ()]
     return next((file for file in files if file.is_file()), None)

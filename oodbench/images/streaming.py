@@ -59,15 +59,15 @@ class Streamed:
         """
         batches = [group.cpu().numpy() for group in groups]
         decoders = min(cores(), len(batches), MOST_DECODERS)
-        for pixels in _in_advance(self._decode, batches, decoders) if decoders > 1 else map(self._decode, batches):
+        for pixels in _decode_ahead(self._decode, batches, decoders) if decoders > 1 else map(self._decode, batches):
             yield channels_first(pixels, self.device)
 
     def _decode(self, rows: Rows) -> Decoded:
         return np.asarray(self.photographs[rows])
 
 
-def _in_advance(decode: Callable[[Rows], Decoded], batches: Sequence[Rows], decoders: int) -> Iterator[Decoded]:
-    """What `decode` gives for each of `batches`, in their order, by so many threads."""
+def _decode_ahead(decode: Callable[[Rows], Decoded], batches: Sequence[Rows], decoders: int) -> Iterator[Decoded]:
+    """Decode `batches` by `decoders` threads that are a few batches ahead, and yield them in their order."""
     with ThreadPoolExecutor(decoders, "decoder") as pool:
         underway: deque[Future[Decoded]] = deque()
         try:

@@ -1,4 +1,4 @@
-"""What layers a network has, in words that do not depend on the version of torch."""
+"""The layers of a network, in words that do not depend on the version of torch."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ COMMA = re.compile(r", (?![^(\[]*[)\]])")
 """Between two options of a layer, not inside of one."""
 
 
-def described(network: nn.Module) -> str:
+def architecture_text(network: nn.Module) -> str:
     """A line for each module: its name, its class, and those of its options that are not the class's defaults.
 
     Modules print themselves with options that come and go: torch 2.14 says of batch norm that it has a bias, torch 2.11

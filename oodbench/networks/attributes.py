@@ -1,4 +1,4 @@
-"""What somebody's module holds and does beside its weights, to be hashed: values, functions, hooks."""
+"""The contents of somebody's module beside its weights, to be hashed: values, functions, hooks."""
 
 import inspect
 import logging
@@ -21,36 +21,36 @@ from oodbench.networks.checkpoints import tensor_parts, weights_digest
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice)
 
 DEPTH = 12
-"""How many objects deep is looked; what lies deeper is told by its type."""
+"""How many objects deep contents are followed; of what lies deeper the type alone counts."""
 
 _OF_TORCH = frozenset(vars(nn.Module()))
-"""What every module holds: weights, buffers, parts and whether it trains are told elsewhere, hooks by `_HOOKS`."""
+"""Attributes of every module: weights, buffers, parts and mode are hashed elsewhere, hooks by `_HOOKS`."""
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
-Told = Iterator[str | bytes]
+HashParts = Iterator[str | bytes]
 
 
-def of_part(part: nn.Module) -> Told:
-    """Everything that one module holds beside weights and parts: its attributes, and what hooks do.
+def part_contents(part: nn.Module) -> HashParts:
+    """Yield all that one module holds beside weights and parts: its attributes, and what hooks do.
 
-    An attribute of which nothing can be told but its type, such as an open file or a lock, is told by that.
+    Of an attribute that cannot be read, such as an open file or a lock, the type counts.
     """
-    teller = _Teller()
+    walker = _Walker()
     for name, value in sorted(vars(part).items()):
         if name not in _OF_TORCH:
             yield name
-            yield from teller.value(value, 0)
+            yield from walker.value(value, 0)
     for kind in _HOOKS:
         # The harness has hooks of its own while it looks at features.
         for hook in vars(part).get(kind, {}).values():
             if not in_harness(getattr(hook, "__module__", None) or ""):
                 yield kind
-                yield from teller.value(hook, 0)
+                yield from walker.value(hook, 0)
 
 
-def of_classes(kinds: Sequence[type]) -> Told:
-    """The source of classes, and the values that their methods refer to, which may have been set since it was read.
+def class_contents(kinds: Sequence[type]) -> HashParts:
+    """Yield the source of classes, and the values that their methods refer to, which may have been set since.
 
     Of a class in a file the source is that of the file and of what this imports, of one in a notebook that of its
     methods and of whatever of other cells these refer to.
@@ -58,17 +58,17 @@ def of_classes(kinds: Sequence[type]) -> Told:
     Raises:
         OodbenchError: nobody has kept the source.
     """
-    yield from _Teller().value(list(kinds), 0)
+    yield from _Walker().value(list(kinds), 0)
 
 
-class _Teller:
-    """Tells each object once."""
+class _Walker:
+    """Yields the contents of objects, of each object once."""
 
     def __init__(self) -> None:
         self._met: dict[int, Any] = {}  # held, so that no other object gets the number of one that is gone
         self._homes: set[str] = set()
 
-    def value(self, value: Any, depth: int) -> Told:
+    def value(self, value: Any, depth: int) -> HashParts:
         yield f"{type(value).__module__}.{type(value).__qualname__}"
         if isinstance(value, PLAIN):
             yield repr(value)
@@ -78,7 +78,7 @@ class _Teller:
         self._met[id(value)] = value
         yield from self._parts(value, depth + 1)
 
-    def _parts(self, value: Any, depth: int) -> Told:
+    def _parts(self, value: Any, depth: int) -> HashParts:
         if isinstance(value, Tensor):
             yield from tensor_parts(value.detach())
         elif isinstance(value, np.ndarray) and value.dtype != object:
@@ -89,14 +89,14 @@ class _Teller:
                 yield name
                 yield from self._held(vars(part), depth)
         elif isinstance(value, Mapping):
-            for key, one in value.items():
+            for key, element in value.items():
                 yield from self.value(key, depth)
-                yield from self.value(one, depth)
+                yield from self.value(element, depth)
         elif isinstance(value, set | frozenset):
-            yield from sorted(repr(one) for one in value)
+            yield from sorted(repr(element) for element in value)
         elif isinstance(value, list | tuple):
-            for one in value:
-                yield from self.value(one, depth)
+            for element in value:
+                yield from self.value(element, depth)
         elif isinstance(value, FunctionType):
             yield from self._function(value, depth)
         elif isinstance(value, MethodType):
@@ -113,7 +113,7 @@ class _Teller:
         else:
             yield from self._object(value, depth)
 
-    def _object(self, value: Any, depth: int) -> Told:
+    def _object(self, value: Any, depth: int) -> HashParts:
         yield from self.value(type(value), depth)
         held = getattr(value, "__dict__", None)
         if held:
@@ -124,50 +124,50 @@ class _Teller:
             except Exception:  # whatever objects raise that cannot be written
                 return
 
-    def _held(self, held: Mapping[str, Any], depth: int) -> Told:
-        for name, one in sorted(held.items()):
+    def _held(self, held: Mapping[str, Any], depth: int) -> HashParts:
+        for name, held_value in sorted(held.items()):
             if name not in _OF_TORCH:
                 yield name
-                yield from self.value(one, depth)
+                yield from self.value(held_value, depth)
 
-    def _class(self, kind: type, depth: int) -> Told:
+    def _class(self, kind: type, depth: int) -> HashParts:
         home = kind.__module__
         yield f"{home}.{kind.__qualname__}"
         if _is_of_others(home):
             return
         yield from self._source_of(home)
-        for name, one in sorted(vars(kind).items()):
-            inner = getattr(one, "__func__", getattr(one, "fget", one))
+        for name, attribute in sorted(vars(kind).items()):
+            inner = getattr(attribute, "__func__", getattr(attribute, "fget", attribute))
             if isinstance(inner, FunctionType) or not name.startswith("__"):
                 yield name
                 yield from self.value(inner, depth)
 
-    def _function(self, function: FunctionType, depth: int) -> Told:
+    def _function(self, function: FunctionType, depth: int) -> HashParts:
         home = function.__module__ or ""
         yield f"{home}.{function.__qualname__}"
         try:
-            known = inspect.getclosurevars(function)
+            variables = inspect.getclosurevars(function)
         except (TypeError, ValueError):  # a variable that is not bound yet
-            known = None
+            variables = None
         yield from self.value([function.__defaults__, function.__kwdefaults__], depth)
-        yield from self.value(dict(known.nonlocals) if known else {}, depth)
+        yield from self.value(dict(variables.nonlocals) if variables else {}, depth)
         if _is_of_others(home):
             return
         if _file(home):
             yield from self._source_of(home)
         else:
-            yield _source(function)
+            yield _function_source(function)
         yield from self._referred(function, depth)
 
-    def _source_of(self, home: str) -> Told:
+    def _source_of(self, home: str) -> HashParts:
         """The source of a module in a file, once."""
         if home not in self._homes and _file(home):
             self._homes.add(home)
             yield modules_digest([home])
 
-    def _referred(self, function: FunctionType, depth: int) -> Told:
-        """What its names stand for, as far as they are global names, or names in modules of one's own."""
-        names = sorted(set(_names(function.__code__)))
+    def _referred(self, function: FunctionType, depth: int) -> HashParts:
+        """Yield the values of its names, as far as they are global names, or names in modules of one's own."""
+        names = sorted(set(_looked_up_names(function.__code__)))
         for name in names:
             if name not in function.__globals__:
                 continue
@@ -175,31 +175,31 @@ class _Teller:
             yield name
             yield from self.value(value, depth)
             if isinstance(value, ModuleType) and not _is_of_others(value.__name__):
-                inside = {one: vars(value)[one] for one in names if one in vars(value)}
+                inside = {inner_name: vars(value)[inner_name] for inner_name in names if inner_name in vars(value)}
                 yield from self.value(inside, depth)
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def _looked_up_names(code: CodeType) -> Iterator[str]:
     """Names that a function's code, or a function's inside it, looks up anywhere but among its own variables."""
     yield from code.co_names
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield from _names(one)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _looked_up_names(constant)
 
 
 def _file(home: str) -> str:
-    """Where a module lies; "" for a notebook's."""
+    """The file of a module; "" for a notebook's."""
     return getattr(sys.modules.get(home), "__file__", None) or ""
 
 
 def _is_of_others(home: str) -> bool:
-    """A module of that name is the harness's, Python's or a package's, whose versions count in other ways."""
+    """Whether a module is the harness's, Python's or a package's, whose versions count in other ways."""
     installed = any(part in INSTALLED for part in Path(_file(home)).parts)
     return installed or in_harness(home) or home.partition(".")[0] in sys.stdlib_module_names
 
 
-def _source(function: FunctionType) -> str:
-    """What a function of a notebook says, which remembers its cells.
+def _function_source(function: FunctionType) -> str:
+    """The source of a function of a notebook, which remembers its cells.
 
     Raises:
         OodbenchError: nobody has kept it.
@@ -210,5 +210,7 @@ def _source(function: FunctionType) -> str:
         if function.__name__ != "<lambda>":
             return modules_digest([function.__module__])  # which says so
         code = function.__code__  # of a lambda inside a call no text can be told apart
-        plain = [one for one in code.co_consts if not isinstance(one, CodeType)]  # those print where they lie
+        plain = [
+            constant for constant in code.co_consts if not isinstance(constant, CodeType)
+        ]  # those print where they lie
         return repr((code.co_code, code.co_names, plain))

@@ -1,4 +1,4 @@
-"""Interval bounds through a network: what its logits can be at most while every pixel moves within its own interval.
+"""Interval bounds through a network: the most that its logits can be while every pixel moves within its own interval.
 
 Gowal et al. 2018, arXiv:1810.12715. A network is run as it is, on boxes in place of images: each operation on the way
 says what it does to a box.
@@ -20,7 +20,7 @@ from oodbench.networks.network import Network
 
 @dataclass(frozen=True)
 class LogitBounds:
-    """What holds of the logits z everywhere in a box, float64.
+    """Bounds of the logits z that hold everywhere in a box, float64.
 
     Attributes:
         high: (N, outputs), z_j is at most this.
@@ -92,11 +92,11 @@ class Box:
         return Box(self.center.mean(axes, keepdim=keepdim), self.radius.mean(axes, keepdim=keepdim))
 
     def relu(self) -> "Box":
-        """Without what is below 0."""
+        """The box with all below 0 raised to 0."""
         return Box.between(self.low.relu(), self.high.relu())
 
     def relu_(self) -> "Box":
-        """The same, in place."""
+        """Raise all below 0 to 0, in place."""
         return self.become(self.relu())
 
     def become(self, other: "Box") -> "Box":
@@ -191,7 +191,7 @@ def _unbounded(what: str) -> _UnboundedError:
 
 @contextmanager
 def _explaining(what: str) -> Iterator[None]:
-    """Says of calls that a box does not take, which Python would report as errors of type, that no bounds are known."""
+    """Inside, errors of type from calls that a box does not take become errors that say that no bounds are known."""
     try:
         yield
     except OodbenchError:
@@ -267,12 +267,12 @@ def _rising(apply: Callable[..., Tensor]) -> Callable[..., Box]:
 
 
 def _activation(apply: Callable[..., Tensor]) -> Callable[..., Box]:
-    """The same where the last of the options is `inplace`."""
+    """The rule of an operation that never falls, whose last option is `inplace`."""
     rising = _rising(apply)
 
     def rule(box: Box, *others: Any, **named: Any) -> Box:
-        found = rising(box, *others, **named)
-        return box.become(found) if named.get("inplace") or others[-1:] == (True,) else found
+        result = rising(box, *others, **named)
+        return box.become(result) if named.get("inplace") or others[-1:] == (True,) else result
 
     return rule
 

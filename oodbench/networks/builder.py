@@ -1,4 +1,4 @@
-"""Builder: what makes a network that has a name. Everybody's networks come in by one, those of oodbench too."""
+"""Builder: makes a network that has a name. Everybody's networks come in by one, those of oodbench too."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 COUNTS = ("outputs", "num_outputs", "classes", "num_classes", "n_classes")
-"""What a builder may call the number of logits that it is asked for."""
+"""Names that a builder may have for the number of logits that it is asked for."""
 
 Channels = tuple[float, ...]
 """A number for each RGB channel, in [0, 1] units; () where nobody has said any."""
 
 NONE: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Mean and deviation of a network that takes images as they are."""
+"""Mean and deviation that leave images as they are."""
 
 
 @dataclass(frozen=True)
 class Builder:
-    """A function or class that makes a network, and what there is to say of it once and for all.
+    """A function or class that makes a network, with defaults for how images go into it.
 
     A suite may say otherwise of all but `make`.
 
@@ -49,10 +49,10 @@ class Builder:
 
     @classmethod
     def of(cls, made: object, called: str) -> Builder:
-        """The builder that something is, or that a function or class becomes.
+        """Return the builder that `made` is, or that a function or class becomes.
 
         Raises:
-            OodbenchError: it is none of these.
+            OodbenchError: it is neither a builder, a function nor a class.
         """
         if isinstance(made, Builder):
             return made
@@ -66,14 +66,14 @@ class Builder:
 
     @property
     def normalises(self) -> bool:
-        """It takes mean and deviation, and makes networks that normalise images themselves."""
+        """Whether it takes mean and deviation, and makes networks that normalise images themselves."""
         return {"mean", "std"} <= set(_parameters(self.make))
 
     def built(self, called: str, outputs: int, mean: Channels, std: Channels) -> nn.Module:
-        """What it makes.
+        """Make the network.
 
-        It is given what it has parameters for, by their names: the number of logits (`COUNTS`), `mean` and `std`. Where
-        none has such a name the first one that must be given is the number of logits.
+        `make` is given what it has parameters for, by their names: the number of logits (`COUNTS`), `mean` and `std`.
+        Where none has such a name the first one that must be given is the number of logits.
 
         Args:
             called: the network's name, for messages.
@@ -86,7 +86,7 @@ class Builder:
         """
         parameters = _parameters(self.make)
         given: dict[str, Any] = {name: outputs for name in COUNTS if name in parameters}
-        needed = [name for name, one in parameters.items() if one.default is inspect.Parameter.empty]
+        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
         if not given and needed and needed[0] not in ("mean", "std"):
             given[needed[0]] = outputs
         given |= {name: value for name, value in (("mean", mean), ("std", std)) if name in parameters}
@@ -100,7 +100,7 @@ class Builder:
         except OodbenchError:
             raise
         except Exception as error:
-            raise OodbenchError(f"network {called!r} cannot be built: {told(error)}") from error
+            raise OodbenchError(f"network {called!r} cannot be built: {error_line(error)}") from error
         if not _is_module(made):
             raise OodbenchError(
                 f"the builder of network {called!r} gives something of the type {type(made).__name__}: let it return "
@@ -109,20 +109,20 @@ class Builder:
         return made
 
 
-def told(error: BaseException) -> str:
-    """What went wrong in somebody's code, in one line."""
+def error_line(error: BaseException) -> str:
+    """The error that somebody's code raised, in one line."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}"
 
 
 def _parameters(made: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What can be given by name; nothing where Python does not tell."""
+    """The parameters that can be given by name; none where Python does not tell."""
     try:
         every = inspect.signature(made).parameters
     except (ValueError, TypeError):
         return {}
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: one for name, one in every.items() if one.kind in named}
+    return {name: parameter for name, parameter in every.items() if parameter.kind in named}
 
 
 def _is_module(made: object) -> bool:

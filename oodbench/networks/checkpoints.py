@@ -54,7 +54,7 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def load(network: Network, path: Path) -> None:
-    """Put the weights from `path` into `network`, where it is, in its own float type.
+    """Load the weights from `path` into `network`, where it is, in its own float type.
 
     The weights are looked for in the file (`oodbench.networks.entries.find`): nested in dicts, behind a prefix, beside
     others that `path` tells them from (`FILE#NAME`). Batch norm's `num_batches_tracked` may be absent. Of a network
@@ -66,7 +66,7 @@ def load(network: Network, path: Path) -> None:
             pixels, or has several weights that fit, or some that are not finite.
     """
     entry = find(path, network.state_dict())
-    _put(network, entry, dict(entry.weights), path)
+    _load_entry(network, entry, dict(entry.weights), path)
 
 
 def begin(network: Network, path: Path) -> None:
@@ -80,25 +80,27 @@ def begin(network: Network, path: Path) -> None:
     """
     wanted = network.state_dict()
     entry = find(path, wanted)
-    found = dict(entry.weights)
+    weights = dict(entry.weights)
     for name in _head_entries(network):
-        if name in found and found[name].shape[1:] == wanted[name].shape[1:]:
-            given = found[name] if len(found[name]) <= len(wanted[name]) else found[name][:0]
-            found[name] = torch.cat([given.to(wanted[name].dtype), wanted[name].cpu()[len(given) :]])
-    _put(network, entry, found, path)
+        if name in weights and weights[name].shape[1:] == wanted[name].shape[1:]:
+            given = weights[name] if len(weights[name]) <= len(wanted[name]) else weights[name][:0]
+            weights[name] = torch.cat([given.to(wanted[name].dtype), wanted[name].cpu()[len(given) :]])
+    _load_entry(network, entry, weights, path)
 
 
-def _put(network: Network, entry: Entry, weights: Mapping[str, Tensor], path: Path) -> None:
+def _load_entry(network: Network, entry: Entry, weights: Mapping[str, Tensor], path: Path) -> None:
     wanted = network.state_dict()
     counters = {name: tensor for name, tensor in wanted.items() if name.endswith(COUNTER)}
     brought = entry.normalisation(wanted)
     _require_same_normalisation(network, brought, path)
     # Mean and deviation are in a network here, and no part of its checkpoint.
     normalising = [name for names in NORMALISATION for name in names] if brought else []
-    kept = {name: one for name, one in weights.items() if name in wanted or name.rpartition(".")[2] not in normalising}
-    found = counters | kept
-    _require_same_architecture(wanted, found, path, _head_entries(network))
-    cast = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
+    kept = {
+        name: tensor for name, tensor in weights.items() if name in wanted or name.rpartition(".")[2] not in normalising
+    }
+    complete = counters | kept
+    _require_same_architecture(wanted, complete, path, _head_entries(network))
+    cast = {name: tensor.to(wanted[name].dtype) for name, tensor in complete.items()}
     for name, tensor in cast.items():
         if not tensor.isfinite().all():
             raise OodbenchError(f"checkpoint {path} has NaN or infinite weights in {name!r}; its training diverged")
@@ -126,18 +128,19 @@ def _head_entries(network: Network) -> frozenset[str]:
     except OodbenchError:
         return frozenset()
     entries = network.state_dict(keep_vars=True).items()
-    return frozenset(name for name, weight in entries if any(weight is one for one in head))
+    return frozenset(name for name, weight in entries if any(weight is parameter for parameter in head))
 
 
 def _require_same_normalisation(network: Network, brought: Mapping[str, Tensor], path: Path) -> None:
     """Raise if a checkpoint brings a mean or a deviation of pixels along that is not the network's."""
-    for what, found in brought.items():
+    for what, brought_values in brought.items():
         own = getattr(network, what).double().cpu().flatten()
-        found = found / 255 if float(found.max()) > 2 else found  # counted in levels
-        if not torch.allclose(found.expand(3), own, atol=TOLERATED):
-            said, needs = (" ".join(f"{value:.4f}" for value in values.tolist()) for values in (found.expand(3), own))
+        are_levels = float(brought_values.max()) > 2
+        theirs = (brought_values / 255 if are_levels else brought_values).expand(3)
+        if not torch.allclose(theirs, own, atol=TOLERATED):
+            has, needs = (" ".join(f"{value:.4f}" for value in values.tolist()) for values in (theirs, own))
             raise OodbenchError(
-                f"checkpoint {path} brings its own normalisation, {what} {said} a channel, and the suite's network has "
+                f"checkpoint {path} brings its own normalisation, {what} {has} a channel, and the suite's network has "
                 f"{what} {needs}: set mean and std under [network] in the suite's file to what the checkpoint was "
                 "trained with"
             )
@@ -151,8 +154,10 @@ def _require_same_architecture(
     advice = "name the network that it was trained as, or give another checkpoint"
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
-    parts = [f"it lacks {_some(missing)} ({len(missing)} missing in all)"] if missing else []
-    parts += [f"the network has no {_some(unexpected)} ({len(unexpected)} unexpected in all)"] if unexpected else []
+    parts = [f"it lacks {_first_names(missing)} ({len(missing)} missing in all)"] if missing else []
+    parts += (
+        [f"the network has no {_first_names(unexpected)} ({len(unexpected)} unexpected in all)"] if unexpected else []
+    )
     if parts:
         raise OodbenchError(f"{another} {', and '.join(parts)}; {advice}")
     differing = [name for name in wanted if found[name].shape != wanted[name].shape]
@@ -172,5 +177,5 @@ def _require_same_architecture(
             raise OodbenchError(f"checkpoint {path} holds {name!r} as {tensor.dtype}, the network as {dtype}; {advice}")
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")

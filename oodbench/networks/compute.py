@@ -13,13 +13,13 @@ from oodbench.networks.precision import PRECISIONS, Compute
 
 
 def choose(precision: str, tf32: bool, compiled: bool, device: torch.device) -> Compute:
-    """What was asked for on `device`; see `PRECISIONS`.
+    """Choose how to compute on `device`, as it was asked for; see `PRECISIONS`.
 
     Raises:
         OodbenchError: no such precision, or torch cannot compile here.
     """
     if precision not in PRECISIONS:
-        raise OodbenchError(f"precision {precision!r} is none: choose one of {', '.join(PRECISIONS)}")
+        raise OodbenchError(f"precision {precision!r} is not known: choose one of {', '.join(PRECISIONS)}")
     if compiled:
         _try_to_compile(device)
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -37,7 +37,7 @@ def require_for_tf32(tf32: bool, device: torch.device) -> None:
 
 
 def _try_to_compile(device: torch.device) -> None:
-    """Find out in seconds rather than after hours of training."""
+    """Compile something small, to find out in seconds rather than after hours of training."""
     try:
         torch.compile(lambda numbers: numbers.sin() + 1)(torch.ones(2, device=device))
     except Exception as error:  # whatever the compiler's many parts raise
@@ -46,7 +46,7 @@ def _try_to_compile(device: torch.device) -> None:
 
 
 def prepare(network: Network, compute: Compute) -> Network:
-    """`network` set to calculate in this way where it attacks and scores."""
+    """Set `network` to calculate in this way where it attacks and scores."""
     network.tf32 = compute.tf32
     if compute.compiled:
         network.represent = torch.compile(network.represent)  # type: ignore[method-assign]
@@ -75,13 +75,17 @@ def training_precision(network: Network, compute: Compute) -> Iterator[None]:
         return
     exact = network.represent
     # A module of somebody's own may flatten its maps with view(), which takes the usual order alone.
-    own = any(isinstance(part, ModuleNetwork) for part in network.modules())
-    layout = torch.contiguous_format if own else torch.channels_last
+    wraps_module = any(isinstance(part, ModuleNetwork) for part in network.modules())
+    layout = torch.contiguous_format if wraps_module else torch.channels_last
 
     def represent(images: Tensor) -> Representation:
         with torch.autocast(images.device.type, torch.bfloat16):
-            found = exact(images.contiguous(memory_format=layout))
-        return Representation(found.logits.float(), found.features.float(), tuple(tap.float() for tap in found.taps))
+            representation = exact(images.contiguous(memory_format=layout))
+        return Representation(
+            representation.logits.float(),
+            representation.features.float(),
+            tuple(tap.float() for tap in representation.taps),
+        )
 
     network.to(memory_format=layout)
     network.represent = represent  # type: ignore[method-assign]

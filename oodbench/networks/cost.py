@@ -1,4 +1,4 @@
-"""What a network costs, counted before it is used."""
+"""The cost of a network, counted before it is used."""
 
 import logging
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry  # noqa: E402
 
 
 class _Counting:
-    """Adds up what torch's formulas say of each operation.
+    """Adds up the cost of each operation by torch's formulas.
 
     What torch finds in the class of a mode itself it keeps from being compiled, and imports its compiler for that,
     which takes longer than a small run: so it is inherited, and torch's own `FlopCounterMode` is not used.
@@ -35,13 +35,13 @@ class _Counting:
         formula = flop_registry.get(getattr(function, "overloadpacket", None))
         if formula is None and isinstance(function, torch._ops.OpOverload):
             with self:  # type: ignore[attr-defined]
-                found = function.decompose(*args, **named)
-            if found is not NotImplemented:
-                return found
-        found = function(*args, **named)
+                result = function.decompose(*args, **named)
+            if result is not NotImplemented:
+                return result
+        result = function(*args, **named)
         if formula is not None:
-            self.operations += formula(*args, **named, out_val=found)
-        return found
+            self.operations += formula(*args, **named, out_val=result)
+        return result
 
 
 class _Counter(_Counting, TorchDispatchMode):  # type: ignore[no-untyped-call]

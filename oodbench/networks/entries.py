@@ -1,4 +1,4 @@
-"""Which of the weights in a checkpoint are a network's: found by the names it has itself, whatever stands in front."""
+"""The weights in a checkpoint that are a network's: found by its own names, whatever stands in front of them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.networks.statedicts import ENTRY, TOP, Weights, split, state_dicts
+from oodbench.networks.statedicts import ENTRY, TOP, Weights, split_entry, state_dicts
 
 WRAPPERS = ("_orig_mod", "module")
 """Parts of names that torch.compile and DataParallel put in, in front or in the middle."""
@@ -18,10 +18,10 @@ COUNTER = "num_batches_tracked"
 """End of the names of batch norm's counters, which old files lack and evaluation does not use."""
 
 TALLIES = ("n_averaged",)
-"""What AveragedModel counts beside its weights, also where somebody has taken its prefix off those."""
+"""Counters of AveragedModel beside its weights, also where somebody has taken its prefix off those."""
 
 NORMALISATION = (("mean", "std"), ("mu", "sigma"))
-"""What layers call the mean and the deviation that they take from each channel."""
+"""Names that layers have for the mean and the deviation of each channel."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Entry:
     """Weights in a checkpoint that could be a network's.
 
     Attributes:
-        name: what people call it: the dicts around it and the prefix of its names, joined by dots.
+        name: for people: the dicts around it and the prefix of its names, joined by dots.
         weights: by the names that they have without that prefix.
         beside: what else its dict holds, by full name.
     """
@@ -39,25 +39,25 @@ class Entry:
     beside: Weights = field(default_factory=dict)
 
     def normalisation(self, own: Collection[str] = ()) -> dict[str, Tensor]:
-        """By full name, mean and deviation of the channels that a layer before the network takes, where there is one.
+        """The mean and deviation of the channels in a layer before the network, if the checkpoint has such a layer.
 
-        Each is float64, (1,) or (3,), and stands under "mean" and "std".
+        They stand under "mean" and "std", each float64, (1,) or (3,).
 
         Args:
             own: names of the network's own weights: a layer inside it is loaded as any other.
         """
-        everything = {name: one for name, one in {**self.weights, **self.beside}.items() if name not in own}
+        everything = {name: tensor for name, tensor in {**self.weights, **self.beside}.items() if name not in own}
         for mean, std in NORMALISATION:
             for name, tensor in everything.items():
                 parent, dot, last = name.rpartition(".")
                 partner = everything.get(f"{parent}{dot}{std}")
-                if last == mean and partner is not None and all(map(_of_channels, (tensor, partner))):
+                if last == mean and partner is not None and all(map(_is_of_channels, (tensor, partner))):
                     return {"mean": tensor.double().flatten(), "std": partner.double().flatten()}
         return {}
 
 
 def find(given: Path, wanted: Mapping[str, Tensor]) -> Entry:
-    """The weights in a checkpoint that are meant for a network.
+    """Find the weights in a checkpoint that are meant for a network.
 
     Dicts are looked for inside each other, and a prefix that all names of a network have in front of them is taken off:
     "module." of DataParallel and AveragedModel, "_orig_mod." of torch.compile, "model." of Lightning, "1." of a
@@ -74,7 +74,7 @@ def find(given: Path, wanted: Mapping[str, Tensor]) -> Entry:
         OodbenchError: the file cannot be read, holds no weights, or several that fit; nothing has the name that is
             given.
     """
-    path, chosen = split(given)
+    path, chosen = split_entry(given)
     needed = [name for name in wanted if not name.endswith(COUNTER)]
     entries = [entry for name, found in state_dicts(path).items() for entry in _entries(name, found, needed)]
     if not entries:
@@ -84,8 +84,8 @@ def find(given: Path, wanted: Mapping[str, Tensor]) -> Entry:
         )
     whole = [entry for entry in entries if all(name in entry.weights for name in needed)]
     if chosen:
-        return _named(path, chosen, entries, whole)
-    if len(whole) > 1 and not all(_equal(entry.weights, whole[0].weights, needed) for entry in whole[1:]):
+        return _entry_called(path, chosen, entries, whole)
+    if len(whole) > 1 and not all(_are_equal(entry.weights, whole[0].weights, needed) for entry in whole[1:]):
         raise OodbenchError(
             f"checkpoint {path} holds {len(whole)} sets of weights for this network and they differ: say which with "
             f"--checkpoint {' or '.join(f'{path}{ENTRY}{entry.name}' for entry in whole)}"
@@ -93,68 +93,72 @@ def find(given: Path, wanted: Mapping[str, Tensor]) -> Entry:
     return whole[0] if whole else max(entries, key=lambda entry: _likeness(entry, needed))
 
 
-def _named(path: Path, chosen: str, entries: Sequence[Entry], whole: Sequence[Entry]) -> Entry:
-    found = [entry for entry in whole or entries if entry.name == chosen]
-    if not found:
+def _entry_called(path: Path, chosen: str, entries: Sequence[Entry], whole: Sequence[Entry]) -> Entry:
+    matching = [entry for entry in whole or entries if entry.name == chosen]
+    if not matching:
         known = ", ".join(dict.fromkeys(entry.name for entry in whole or entries))
-        raise OodbenchError(f"checkpoint {path} has no weights called {chosen!r} for this network; it has {known}")
-    return found[0]
+        raise OodbenchError(
+            f"checkpoint {path} has no weights called {chosen!r} for this network: choose one of {known}"
+        )
+    return matching[0]
 
 
-def _entries(name: str, found: Weights, needed: Sequence[str]) -> list[Entry]:
-    """A dict of weights under each prefix at which it holds all that the network needs; else where it holds most."""
+def _entries(name: str, weights: Weights, needed: Sequence[str]) -> list[Entry]:
+    """The entries of a dict: one for each prefix with all that the network needs, else the one with most of it."""
     wrappers = [part for part in WRAPPERS if not any(part in own.split(".") for own in needed)]
-    bare = {_without(full, wrappers): tensor for full, tensor in found.items() if full not in TALLIES}
-    if len(bare) < len({*found} - {*TALLIES}):  # the same name with and without a wrapper: two things
-        bare = dict(found)
+    bare = {_without(full, wrappers): tensor for full, tensor in weights.items() if full not in TALLIES}
+    if len(bare) < len({*weights} - {*TALLIES}):  # the same name with and without a wrapper: two things
+        bare = dict(weights)
     if not bare:
         return []
     counts = Counter(prefix for full in bare for prefix in _prefixes(full, frozenset(needed)))
     whole = [prefix for prefix, count in counts.items() if count == len(needed)]
-    most = [prefix for prefix, _ in counts.most_common(1)] or [_common(list(bare))]
+    most = [prefix for prefix, _ in counts.most_common(1)] or [_common_prefix(list(bare))]
     return [_entry(name, bare, prefix, whole) for prefix in whole or most]
 
 
-def _entry(name: str, found: Weights, prefix: str, prefixes: Sequence[str]) -> Entry:
-    """What stands behind a prefix, without what stands behind a longer one of the same dict."""
+def _entry(name: str, weights: Weights, prefix: str, prefixes: Sequence[str]) -> Entry:
+    """The entry behind a prefix, without what stands behind a longer one of the same dict."""
     longer = tuple(other for other in prefixes if other != prefix and other.startswith(prefix))
-    inside = {full: tensor for full, tensor in found.items() if full.startswith(prefix) and not full.startswith(longer)}
+    inside = {
+        full: tensor for full, tensor in weights.items() if full.startswith(prefix) and not full.startswith(longer)
+    }
     parts = [part for part in (name if name != TOP else "", prefix.rstrip(".")) if part]
     return Entry(
         ".".join(parts) or TOP,
         {full.removeprefix(prefix): tensor for full, tensor in inside.items()},
-        {full: tensor for full, tensor in found.items() if full not in inside},
+        {full: tensor for full, tensor in weights.items() if full not in inside},
     )
 
 
 def _without(name: str, wrappers: Sequence[str]) -> str:
-    """A name without wrappers in its middle; those in front are a prefix like any other."""
+    """Take wrappers out of the middle of a name; those in front are a prefix like any other."""
     parts = name.split(".")
     front = next((place for place, part in enumerate(parts) if part not in wrappers), len(parts))
     return ".".join([*parts[:front], *(part for part in parts[front:] if part not in wrappers)])
 
 
 def _prefixes(full: str, needed: frozenset[str]) -> Iterator[str]:
-    """What may be a prefix, since what follows is a name that the network has."""
+    """Yield possible prefixes of a name: what stands before a name that the network has."""
     parts = full.split(".")
     for place in range(len(parts)):
         if ".".join(parts[place:]) in needed:
             yield "".join(f"{part}." for part in parts[:place])
 
 
-def _common(names: Sequence[str]) -> str:
-    """What all names begin with, up to a dot."""
+def _common_prefix(names: Sequence[str]) -> str:
+    """The beginning that all names share, up to a dot."""
     first = names[0].split(".")[:-1]
     while first and not all(name.startswith(".".join(first) + ".") for name in names):
         first.pop()
     return ".".join(first) + "." if first else ""
 
 
-def _of_channels(tensor: Tensor) -> bool:
+def _is_of_channels(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.numel() in (1, 3)
 
 
-def _equal(one: Weights, other: Weights, names: Sequence[str]) -> bool:
+def _are_equal(one: Weights, other: Weights, names: Sequence[str]) -> bool:
     return all(one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in names)
 
 

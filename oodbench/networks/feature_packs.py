@@ -1,4 +1,4 @@
-"""Feature packs: what a network made of image sets, as one safetensors file; see docs/guides/feature-packs.md.
+"""Feature packs: the logits and features of image sets, as one safetensors file; see docs/guides/feature-packs.md.
 
 A file from anywhere is data and is never run. What it says is checked: sizes against the file's, shapes against each
 other, and every number for being finite.
@@ -20,14 +20,14 @@ from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.files import atomic
 from oodbench.basics.words import excerpt
 from oodbench.images.imageset import is_name
-from oodbench.images.numbered import MOST, numbered
-from oodbench.networks.of_features import FeatureNetwork, Made
+from oodbench.images.numbered import MOST, first_numbers
+from oodbench.networks.of_features import FeatureNetwork, NetworkOutputs
 
 FORMAT = "oodbench-features-1"
-"""What metadata say under "format"; the number changes when a reader of before would misread the file."""
+"""The entry "format" of the metadata; the number changes when a reader of before would misread the file."""
 
 TRAINED_SEED = "trained_seed"
-"""Where metadata say with which seed the network was trained; a run on the pack has a seed of its own."""
+"""The entry of the metadata with the seed of the network's training; a run on the pack has a seed of its own."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (
@@ -55,7 +55,7 @@ class FeatureSet:
     """One image set of a pack.
 
     Attributes:
-        made: what the network made of its images.
+        made: logits and features of its images.
         labels: int64 (N,), -1 where nobody said.
         fingerprint: of the images, as `ImageSet` has it; of the arrays where the images were not known.
         source: where the images come from, for people.
@@ -63,7 +63,7 @@ class FeatureSet:
         indices: int64 (N,), where each image stands in its whole set.
     """
 
-    made: Made
+    made: NetworkOutputs
     labels: Tensor
     fingerprint: str
     source: str
@@ -94,12 +94,12 @@ class FeaturePack:
 
     @property
     def outputs(self) -> int:
-        """Logits an image."""
+        """The number of logits of an image."""
         return int(next(iter(self.sets.values())).made.logits.shape[1])
 
     @property
     def network_digest(self) -> str:
-        """Of the network's weights; of the pack itself where it does not say that."""
+        """The digest of the network's weights; of the pack itself where it does not say that."""
         return self.about.get("network_digest") or self.sha256
 
     @property
@@ -111,12 +111,14 @@ class FeaturePack:
         return f"{self.path.name} (SHA-256 {self.sha256[:16]}...{trained}{made})"
 
     def network(self) -> FeatureNetwork:
-        """What stands for the network."""
-        return FeatureNetwork([one.made for one in self.sets.values()], self.head).eval()
+        """A network that finds the logits and features again by the numbers of images."""
+        return FeatureNetwork([feature_set.made for feature_set in self.sets.values()], self.head).eval()
 
     def first(self, name: str) -> int:
         """The number of a set's first image."""
-        return dict(zip(self.sets, numbered([len(one) for one in self.sets.values()]), strict=True))[name]
+        return dict(
+            zip(self.sets, first_numbers([len(feature_set) for feature_set in self.sets.values()]), strict=True)
+        )[name]
 
 
 def write(
@@ -125,7 +127,7 @@ def write(
     """Write a pack, whole or not at all.
 
     Raises:
-        OodbenchError: what does not fit in it.
+        OodbenchError: something does not fit together; the message says what.
         StorageError: it cannot be written.
     """
     whole, metadata = _content(sets, head, about)
@@ -137,13 +139,13 @@ def write(
             raise StorageError(f"cannot write {path}: {error}; free some space, or choose another folder") from error
 
 
-def checked(
+def checked_pack(
     path: Path, sets: Mapping[str, FeatureSet], head: tuple[Tensor, Tensor] | None, about: Mapping[str, str]
 ) -> FeaturePack:
-    """The pack that `write` would write.
+    """Return the pack that `write` would write.
 
     Raises:
-        OodbenchError: what does not fit in it.
+        OodbenchError: something does not fit together; the message says what.
     """
     return _Reader(path, *_content(sets, head, about)).pack()
 
@@ -151,19 +153,19 @@ def checked(
 def _content(
     sets: Mapping[str, FeatureSet], head: tuple[Tensor, Tensor] | None, about: Mapping[str, str]
 ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-    """Tensors and metadata of a file."""
+    """The tensors and metadata of the file of a pack."""
     tensors: dict[str, Tensor] = {}
-    for name, one in sets.items():
-        tensors[f"sets/{name}/logits"] = one.made.logits
-        tensors[f"sets/{name}/labels"] = one.labels
-        tensors[f"sets/{name}/indices"] = one.indices
-        if one.made.features is not None:
-            tensors[f"sets/{name}/features"] = one.made.features
+    for name, feature_set in sets.items():
+        tensors[f"sets/{name}/logits"] = feature_set.made.logits
+        tensors[f"sets/{name}/labels"] = feature_set.labels
+        tensors[f"sets/{name}/indices"] = feature_set.indices
+        if feature_set.made.features is not None:
+            tensors[f"sets/{name}/features"] = feature_set.made.features
     if head is not None:
         tensors |= {"head/weight": head[0], "head/bias": head[1]}
     described = {
-        name: {"fingerprint": one.fingerprint, "source": one.source, "size": list(one.size)}
-        for name, one in sets.items()
+        name: {"fingerprint": feature_set.fingerprint, "source": feature_set.source, "size": list(feature_set.size)}
+        for name, feature_set in sets.items()
     }
     whole: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -176,7 +178,7 @@ def _content(
 
 
 def read(path: Path) -> FeaturePack:
-    """A pack, checked.
+    """Read a pack and check it.
 
     Raises:
         OodbenchError: there is no such file, or what is wrong with it.
@@ -190,7 +192,7 @@ def read(path: Path) -> FeaturePack:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise OodbenchError(
-            f"{path} is no whole safetensors file ({error}): copy it again from where it came; {HOW}"
+            f"{path} is not a whole safetensors file ({error}): copy it again from where it came; {HOW}"
         ) from error
     pack = _Reader(path, tensors, about).pack()
     with path.open("rb") as raw:
@@ -198,15 +200,15 @@ def read(path: Path) -> FeaturePack:
 
 
 def _require_format(path: Path, about: Mapping[str, str]) -> None:
-    said = about.get("format", "")
-    if said != FORMAT:
-        what = f"says that its format is {said[:40]!r}" if said else "does not say that it is one"
-        raise OodbenchError(f"{path} is no feature pack: it {what}, expected {FORMAT!r} in its metadata; {HOW}")
+    declared = about.get("format", "")
+    if declared != FORMAT:
+        what = f"says that its format is {declared[:40]!r}" if declared else "does not say that it is one"
+        raise OodbenchError(f"{path} is not a feature pack: it {what}, expected {FORMAT!r} in its metadata; {HOW}")
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """What a file says, to what can be relied on."""
+    """Checks what a file says, and makes a pack of it."""
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -217,11 +219,11 @@ class _Reader:
         if not described:
             raise self._wrong("it has no image sets", "name them in the metadata under 'sets'")
         known = {f"sets/{name}/{part}" for name in described for part in ("logits", "features", "labels", "indices")}
-        if odd := sorted(self.tensors.keys() - known - {"head/weight", "head/bias"}):
-            raise self._wrong(f"it has a tensor {odd[0][:60]!r}", "tensors are sets/NAME/logits and the like")
+        if unexpected := sorted(self.tensors.keys() - known - {"head/weight", "head/bias"}):
+            raise self._wrong(f"it has a tensor {unexpected[0][:60]!r}", "tensors are sets/NAME/logits and the like")
         sets = {name: self._set(name, described[name]) for name in sorted(described)}
-        self._require_alike(sets, "logits", [one.made.logits for one in sets.values()])
-        self._require_alike(sets, "features", [one.made.features for one in sets.values()])
+        self._require_alike(sets, "logits", [feature_set.made.logits for feature_set in sets.values()])
+        self._require_alike(sets, "features", [feature_set.made.features for feature_set in sets.values()])
         if sum(map(len, sets.values())) > MOST:
             raise self._wrong(f"it has more than {MOST:,} images", "make several packs of them")
         head = self._head(sets)
@@ -229,14 +231,16 @@ class _Reader:
 
     def _described(self) -> Mapping[str, Any]:
         try:
-            found = json.loads(self.about.get("sets", "{}"))
+            sets = json.loads(self.about.get("sets", "{}"))
         except (ValueError, RecursionError) as error:
-            raise self._wrong(f"'sets' in its metadata is no JSON ({error})", "write an object by set name") from error
-        if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
-            raise self._wrong("'sets' in its metadata is no JSON object of objects", "write one for each set")
-        if odd := [name for name in found if not is_name(name)]:
-            raise self._wrong(f"{odd[0][:60]!r} is no name of a set", "use letters and digits")
-        return found
+            raise self._wrong(
+                f"'sets' in its metadata is not valid JSON ({error})", "write an object by set name"
+            ) from error
+        if not isinstance(sets, dict) or not all(isinstance(entry, dict) for entry in sets.values()):
+            raise self._wrong("'sets' in its metadata is not a JSON object of objects", "write one for each set")
+        if unusable := [name for name in sets if not is_name(name)]:
+            raise self._wrong(f"{unusable[0][:60]!r} is not the name of a set", "use letters and digits")
+        return sets
 
     def _set(self, name: str, described: Mapping[str, Any]) -> FeatureSet:
         logits = self._matrix(f"sets/{name}/logits")
@@ -252,9 +256,11 @@ class _Reader:
         indices = self._integers(f"sets/{name}/indices", torch.arange(count))
         fingerprint = described.get("fingerprint") or digest_of(logits, features, labels)
         if not isinstance(fingerprint, str) or len(fingerprint) > 200:
-            raise self._wrong(f"the fingerprint of {name!r} is no text", "write a SHA-256, or leave it out")
+            raise self._wrong(f"the fingerprint of {name!r} is not a text", "write a SHA-256, or leave it out")
         source = excerpt(str(described.get("source", "")))
-        return FeatureSet(Made(logits, features), labels, fingerprint, source, self._size(name, described), indices)
+        return FeatureSet(
+            NetworkOutputs(logits, features), labels, fingerprint, source, self._size(name, described), indices
+        )
 
     def _size(self, name: str, described: Mapping[str, Any]) -> tuple[int, int]:
         size = described.get("size", [SIDE, SIDE])
@@ -264,23 +270,23 @@ class _Reader:
         return size[0], size[1]
 
     def _matrix(self, name: str) -> Tensor | None:
-        found = self.tensors.get(name)
-        if found is None:
+        tensor = self.tensors.get(name)
+        if tensor is None:
             return None
-        if found.dtype not in FLOATS or found.ndim != 2 or not found.numel():
-            kind = str(found.dtype).removeprefix("torch.")
-            raise self._wrong(f"{name} is {kind} {tuple(found.shape)}", "write floats (N, width), N and width above 0")
-        self._require_finite(name, found)
-        return found
+        if tensor.dtype not in FLOATS or tensor.ndim != 2 or not tensor.numel():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise self._wrong(f"{name} is {kind} {tuple(tensor.shape)}", "write floats (N, width), N and width above 0")
+        self._require_finite(name, tensor)
+        return tensor
 
     def _integers(self, name: str, otherwise: Tensor) -> Tensor:
-        found = self.tensors.get(name)
-        if found is None:
+        tensor = self.tensors.get(name)
+        if tensor is None:
             return otherwise
-        if found.dtype not in INTEGERS or found.shape != otherwise.shape:
-            kind = str(found.dtype).removeprefix("torch.")
-            raise self._wrong(f"{name} is {kind} {tuple(found.shape)}", f"write integers {tuple(otherwise.shape)}")
-        whole = as_int64(found)
+        if tensor.dtype not in INTEGERS or tensor.shape != otherwise.shape:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise self._wrong(f"{name} is {kind} {tuple(tensor.shape)}", f"write integers {tuple(otherwise.shape)}")
+        whole = as_int64(tensor)
         if bool((whole < -1).any()):
             raise self._wrong(f"{name} has {int(whole.min())}", "count from 0; a label of -1 says that there is none")
         return whole
@@ -299,10 +305,10 @@ class _Reader:
                 "write the layer that makes these logits of these features",
             )
         self._require_finite("head/bias", bias)
-        for name, one in sets.items():
-            assert one.made.features is not None  # else the shape would not have fitted
-            logits = one.made.logits[:COMPARED].double()
-            given = one.made.features[:COMPARED].double() @ weight.double().T + bias.double()
+        for name, feature_set in sets.items():
+            assert feature_set.made.features is not None  # else the shape would not have fitted
+            logits = feature_set.made.logits[:COMPARED].double()
+            given = feature_set.made.features[:COMPARED].double() @ weight.double().T + bias.double()
             if float((given - logits).abs().max()) > AGREES * max(float(logits.abs().max()), 1e-6):
                 raise self._wrong(
                     f"its head makes other logits of the features of {name!r} than stand there",
@@ -310,8 +316,8 @@ class _Reader:
                 )
         return weight, bias
 
-    def _require_alike(self, sets: Mapping[str, FeatureSet], what: str, found: Iterable[Tensor | None]) -> None:
-        widths = {name: None if one is None else one.shape[1] for name, one in zip(sets, found, strict=True)}
+    def _require_alike(self, sets: Mapping[str, FeatureSet], what: str, tensors: Iterable[Tensor | None]) -> None:
+        widths = {name: None if one is None else one.shape[1] for name, one in zip(sets, tensors, strict=True)}
         if len(set(widths.values())) > 1:
             first, width = next(iter(widths.items()))
             odd, other = next((name, one) for name, one in widths.items() if one != width)
@@ -320,8 +326,8 @@ class _Reader:
                 "all sets are of one network",
             )
 
-    def _require_finite(self, name: str, found: Tensor) -> None:
-        flat = found.reshape(-1)
+    def _require_finite(self, name: str, tensor: Tensor) -> None:
+        flat = tensor.reshape(-1)
         parts = [flat[start : start + CHECKED] for start in range(0, len(flat), CHECKED)]
         broken = sum([int((~torch.isfinite(part)).sum()) for part in parts])
         if broken:
@@ -334,14 +340,14 @@ class _Reader:
         return OodbenchError(f"feature pack {self.path}: {what}; {instead}")
 
 
-def as_int64(found: Tensor) -> Tensor:
-    """Integers of any of `INTEGERS` as int64; what that does not hold becomes the largest that it does, and no -1."""
-    whole = found.long()
-    return whole.where(whole >= 0, torch.iinfo(torch.int64).max) if found.dtype == torch.uint64 else whole
+def as_int64(integers: Tensor) -> Tensor:
+    """Convert integers of any of `INTEGERS` to int64; larger ones become the largest that it holds, and not -1."""
+    whole = integers.long()
+    return whole.where(whole >= 0, torch.iinfo(torch.int64).max) if integers.dtype == torch.uint64 else whole
 
 
 def digest_of(logits: Tensor, features: Tensor | None, labels: Tensor) -> str:
-    """What stands for images of which nothing is known but this."""
+    """A digest of arrays, which stands for images that are not known otherwise."""
     sha = hashlib.sha256()
     for tensor in (logits, features, labels):
         if tensor is not None:

@@ -1,4 +1,4 @@
-"""Can a network be climbed, or trained?"""
+"""Tests whether a network can be climbed, or trained."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from oodbench.networks.network import Network
 def has_gradient(network: Network, images: Tensor) -> bool:
     """Whether logits can be differentiated by the images, float (N, 3, H, W) in [0, 1], on the network's device."""
     with torch.enable_grad():
-        asked = images.detach().clone().requires_grad_()
-        logits = network.represent(asked).logits
+        tracked = images.detach().clone().requires_grad_()
+        logits = network.represent(tracked).logits
         if not logits.requires_grad:
             return False
-        (found,) = torch.autograd.grad(logits.sum(), asked, allow_unused=True)
-    return found is not None
+        (gradient,) = torch.autograd.grad(logits.sum(), tracked, allow_unused=True)
+    return gradient is not None
 
 
 def can_learn(network: Network, images: Tensor) -> bool:
@@ -24,5 +24,5 @@ def can_learn(network: Network, images: Tensor) -> bool:
         logits = network.represent(images).logits
         if not weights or not logits.requires_grad:
             return False
-        found = torch.autograd.grad(logits.sum(), weights, allow_unused=True)
-    return any(one is not None for one in found)
+        gradients = torch.autograd.grad(logits.sum(), weights, allow_unused=True)
+    return any(gradient is not None for gradient in gradients)

@@ -38,14 +38,14 @@ def find(name: str) -> Builder:
     """
     from oodbench.networks import of_timm  # timm takes seconds to import
 
-    if not of_timm.known(name):
+    if not of_timm.has_network(name):
         raise OodbenchError(f"timm has no network {name!r}: write {LIBRARY}:NAME with a name of timm.list_models()")
     mean, std = of_timm.normalisation(name)
-    made, prepared = partial(_made, name), of_timm.preprocessing(name)
+    made, prepared = partial(_build, name), of_timm.preprocessing(name)
     return Builder(made, f"{name} of timm, without its head", mean, std, preprocessing=prepared)
 
 
-def _made(name: str, outputs: int, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+def _build(name: str, outputs: int, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
     return HeadlessNetwork(name, mean, std)
 
 
@@ -72,11 +72,11 @@ class NoClasses(Tensor):
             NoLogitsError: all else.
         """
         with torch._C.DisableTorchFunctionSubclass():
-            found = function(*args, **(kwargs or {}))
-        if function is torch.linalg.pinv or not isinstance(found, Tensor):
-            return found
+            result = function(*args, **(kwargs or {}))
+        if function is torch.linalg.pinv or not isinstance(result, Tensor):
+            return result
         if function in (Tensor.__getitem__, Tensor.double, Tensor.detach):
-            return found.as_subclass(cls)
+            return result.as_subclass(cls)
         raise NoLogitsError
 
 

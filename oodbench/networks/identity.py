@@ -1,4 +1,4 @@
-"""What a network is beside its name: the code and the settings that move what it gives, for keys; and in words."""
+"""The identity of a network beside its name: code and settings that move its outputs, for keys; and in words."""
 
 import sys
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from oodbench.basics.files import digest
 from oodbench.basics.sourcecode import INSTALLED
 from oodbench.basics.sourcetext import in_harness
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.architecture import described
-from oodbench.networks.attributes import of_classes, of_part
+from oodbench.networks.architecture import architecture_text
+from oodbench.networks.attributes import class_contents, part_contents
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork
@@ -23,7 +23,7 @@ OF_TORCH = ("torch",)
 
 
 def identity(module: nn.Module) -> str:
-    """SHA-256 (hex) over all that somebody's module is: code, layers, weights, and the settings that are no weights.
+    """SHA-256 (hex) over all that makes up somebody's module: code, layers, weights and other settings.
 
     Code is that of its classes, of hooks and of functions among its attributes, and of what these import from files of
     one's own; in a notebook also what other cells define and these refer to. The values that their global variables
@@ -32,9 +32,9 @@ def identity(module: nn.Module) -> str:
     Raises:
         OodbenchError: the code of a class cannot be read.
     """
-    parts: list[str | bytes] = [weights_digest(module), described(module), *_code(module)]
+    parts: list[str | bytes] = [weights_digest(module), architecture_text(module), *_code(module)]
     for name, part in module.named_modules():
-        parts += [name, *of_part(part)]
+        parts += [name, *part_contents(part)]
         for key in sorted(part._non_persistent_buffers_set):
             if isinstance(buffer := part._buffers.get(key), Tensor):
                 parts += [key, *tensor_parts(buffer)]
@@ -48,7 +48,7 @@ def architectures(network: Network) -> list[type[Network]]:
 
 
 def describe_parts(network: Network) -> str:
-    """What of somebody's module features and feature maps are, for people; "" of networks that know it themselves."""
+    """Say which parts of somebody's module give features and feature maps; "" of networks that know it themselves."""
     if isinstance(network, TappedNetwork):
         return f"taps {', '.join(network.tap_names)}"
     if not isinstance(network, ModuleNetwork):
@@ -59,7 +59,7 @@ def describe_parts(network: Network) -> str:
 
 
 def describe_input(network: Network, prepared: Preprocessing | None) -> str:
-    """How images go into a network, for people."""
+    """Say how images go into a network, for people."""
     mean, std = (
         ", ".join(f"{value:.4g}" for value in channel.flatten().tolist()) for channel in (network.mean, network.std)
     )
@@ -70,7 +70,7 @@ def describe_input(network: Network, prepared: Preprocessing | None) -> str:
 def _code(module: nn.Module) -> Iterator[str | bytes]:
     kinds = {kind for part in module.modules() for kind in type(part).__mro__ if kind is not object}
     own = []
-    for kind in sorted(kinds, key=lambda one: (one.__module__, one.__qualname__)):
+    for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
         home = kind.__module__
         yield f"{kind.__qualname__}"
         if home.partition(".")[0] in OF_TORCH or in_harness(home):
@@ -80,7 +80,7 @@ def _code(module: nn.Module) -> Iterator[str | bytes]:
             yield _version(home)
         else:
             own.append(kind)
-    yield from of_classes(own)
+    yield from class_contents(own)
 
 
 def _version(home: str) -> str:

@@ -20,7 +20,7 @@ from oodbench.networks.network import Network
 FACTS = frozenset(
     {torch.Tensor.dim, torch.Tensor.size, torch.Tensor.__len__, torch.Tensor.shape.__get__}  # type: ignore[attr-defined]
 )
-"""What says nothing of the values of a tensor."""
+"""Functions that say nothing of the values of a tensor."""
 
 SUMS = frozenset(
     {
@@ -77,7 +77,7 @@ def _planes(network: Network, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
         images = center.clone()  # the network may write into it, which autograd forbids for what has no past
         with relaxed:
             logits = network.represent(images).logits
-        if relaxed.left or not logits.requires_grad or _with_other_ways_back(logits):
+        if relaxed.left or not logits.requires_grad or _has_other_autograd(logits):
             raise _BentError
 
         def top(function: Tensor) -> Tensor:
@@ -86,12 +86,12 @@ def _planes(network: Network, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
             return function.detach() + relaxed.above + (slope.abs() * radius).flatten(1).sum(1)
 
         outputs = range(logits.shape[1])
-        tops = torch.stack([top(logits[:, one]) for one in outputs], 1)
+        tops = torch.stack([top(logits[:, output]) for output in outputs], 1)
         apart = torch.zeros(len(low), len(outputs), len(outputs), dtype=low.dtype, device=low.device)
-        for one in outputs:
-            for other in outputs:
-                if one != other:
-                    apart[:, one, other] = top(logits[:, one] - logits[:, other])
+        for output in outputs:
+            for other_output in outputs:
+                if output != other_output:
+                    apart[:, output, other_output] = top(logits[:, output] - logits[:, other_output])
     return tops, apart
 
 
@@ -122,7 +122,7 @@ class _Relaxed(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         """Each function that the network calls."""
         named = kwargs or {}
-        moving = _moving((args, named))
+        moving = _depending_on_images((args, named))
         if not moving or function in FACTS:
             return function(*args, **named)
         if not torch.is_grad_enabled():  # its result would pass for a constant
@@ -140,13 +140,15 @@ class _Relaxed(TorchFunctionMode):
         return found
 
 
-def _moving(given: Any) -> list[Tensor]:
+def _depending_on_images(given: Any) -> list[Tensor]:
     """The tensors among arguments that depend on the images."""
     if isinstance(given, Tensor):
         return [given] if given.requires_grad else []
     if isinstance(given, dict):
         given = list(given.values())
-    return [one for part in given for one in _moving(part)] if isinstance(given, list | tuple) else []
+    return (
+        [tensor for part in given for tensor in _depending_on_images(part)] if isinstance(given, list | tuple) else []
+    )
 
 
 def _is_affine(function: Any, args: Sequence[Any], moving: Sequence[Tensor]) -> bool:
@@ -157,7 +159,7 @@ def _is_affine(function: Any, args: Sequence[Any], moving: Sequence[Tensor]) -> 
     return function in PRODUCTS or (function in OF_THE_FIRST and moving[0] is args[0])
 
 
-def _with_other_ways_back(logits: Tensor) -> bool:
+def _has_other_autograd(logits: Tensor) -> bool:
     """Whether the network has an autograd function of its own, which may say of its gradient what it likes."""
     waiting, known = [logits.grad_fn], set()
     while waiting:

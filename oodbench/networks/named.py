@@ -22,10 +22,10 @@ from typing import Any
 
 from oodbench.basics import plugins
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.basics.installed import offered
+from oodbench.basics.installed import installed_entry_points
 from oodbench.basics.sourcecode import modules_digest, remember
 from oodbench.basics.sourcetext import in_harness
-from oodbench.networks.builder import Builder, told
+from oodbench.networks.builder import Builder, error_line
 
 GROUP = "oodbench.networks"
 
@@ -42,14 +42,14 @@ the name behind it. Where such a name is a place, the module has `identity`, `ca
 say as a digest, the name without the folder, and the name with the whole path as a folder sees it."""
 
 IN_MEMORY = "memory"
-"""What stands before the colon where somebody gave a module instead of a name."""
+"""The word before the colon where somebody gave a module instead of a name."""
 
 AT = ":"
 """Between the place of a builder and its name there."""
 
 
 @dataclass(frozen=True)
-class Found:
+class NamedNetwork:
     """A network that has a name.
 
     Attributes:
@@ -77,36 +77,38 @@ def names() -> list[str]:
     return list(_registered())
 
 
-def find(name: str) -> Found:
-    """The network `name`.
+def find(name: str) -> NamedNetwork:
+    """Find the network `name`.
 
     Raises:
         OodbenchError: there is none, with the nearest name; or its code cannot be imported.
     """
     if AT in name:
-        return _elsewhere(name)
+        return _find_elsewhere(name)
     registered = _registered()
     if name in registered:
         point = registered[name]
-        return _in(_loaded(point), name, point.attr or f"NETWORKS.{name}", f"the installed network plugin {point.name}")
+        return _builder_in(
+            _load_module(point), name, point.attr or f"NETWORKS.{name}", f"the installed network plugin {point.name}"
+        )
     of_timm = timm()
-    if of_timm.known(name):
+    if of_timm.has_network(name):
         mean, std = of_timm.normalisation(name)
         made, prepared = partial(of_timm.TimmNetwork, name), of_timm.preprocessing(name)
-        return Found(Builder(made, "", mean, std, preprocessing=prepared))
+        return NamedNetwork(Builder(made, "", mean, std, preprocessing=prepared))
     near = get_close_matches(name, of_timm.names(), n=3)
     more = "and every network of timm, by its name there, and FILE.py:BUILDER for your own"
     raise unknown("network", name, {*registered, *near}, more)
 
 
 def require_registered(name: str) -> None:
-    """OodbenchError unless `names` has it, with the nearest name."""
+    """Raise OodbenchError, with the nearest name, unless `names` has it."""
     if name not in _registered():
         raise unknown("network", name, _registered())
 
 
 def place(name: str) -> Path | None:
-    """The file that a name says before its colon; None where it says none."""
+    """The file that a name has before its colon; None where there is none."""
     before, colon, _ = name.rpartition(AT)
     return Path(before) if colon and before.endswith(".py") else None
 
@@ -143,26 +145,26 @@ def _library_of_places(name: str) -> Any:
 
 
 def timm() -> ModuleType:
-    """What knows timm's networks; timm takes seconds to import, and suites of small images do without it."""
+    """Import what knows timm's networks: it takes seconds, and suites of small images do without it."""
     return importlib.import_module("oodbench.networks.of_timm")
 
 
 def _registered() -> dict[str, EntryPoint]:
     """The entry point behind each name."""
-    found: dict[str, EntryPoint] = {}
-    points = [BUILTIN, *(point for point in offered(GROUP) if point.value != BUILTIN.value)]
+    points_by_name: dict[str, EntryPoint] = {}
+    points = [BUILTIN, *(point for point in installed_entry_points(GROUP) if point.value != BUILTIN.value)]
     for point in points:
-        for name in [point.name] if point.attr else _several(point):
-            other = found.setdefault(name, point)
+        for name in [point.name] if point.attr else _names_behind(point):
+            other = points_by_name.setdefault(name, point)
             if other.value != point.value:
                 raise OodbenchError(
                     f"two networks are called {name!r}: those of {other.value} and {point.value}; uninstall one"
                 )
-    return found
+    return points_by_name
 
 
-def _several(point: EntryPoint) -> list[str]:
-    networks = getattr(_loaded(point), "NETWORKS", None)
+def _names_behind(point: EntryPoint) -> list[str]:
+    networks = getattr(_load_module(point), "NETWORKS", None)
     if not isinstance(networks, Mapping) or not all(isinstance(name, str) for name in networks):
         raise OodbenchError(
             f"the installed network plugin {point.name!r} ({point.value}) has no NETWORKS, a dict of builders by name: "
@@ -171,21 +173,21 @@ def _several(point: EntryPoint) -> list[str]:
     return list(networks)
 
 
-def _loaded(point: EntryPoint) -> ModuleType:
-    found = _imported(point.module, f"the installed network plugin {point.name!r} ({point.value}) does not load", "")
+def _load_module(point: EntryPoint) -> ModuleType:
+    module = _import(point.module, f"the installed network plugin {point.name!r} ({point.value}) does not load", "")
     remember(point.module)
-    return found
+    return module
 
 
-def _imported(module: str, what: str, advice: str) -> ModuleType:
+def _import(module: str, what: str, advice: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as error:
-        raise OodbenchError(f"{what}: {told(error)}{advice or '; mend or uninstall it'}") from error
+        raise OodbenchError(f"{what}: {error_line(error)}{advice or '; mend or uninstall it'}") from error
 
 
-def _elsewhere(name: str) -> Found:
-    """What stands in a file, a package or a library."""
+def _find_elsewhere(name: str) -> NamedNetwork:
+    """Find a network in a file, a package or a library."""
     before, _, attribute = name.rpartition(AT)
     if before == IN_MEMORY:
         raise OodbenchError(
@@ -196,51 +198,51 @@ def _elsewhere(name: str) -> Found:
         library, _, rest = name.partition(AT)
         module = importlib.import_module(LIBRARIES[library])
         builder = module.find(rest)
-        return Found(builder, files=module.identity(rest) if hasattr(module, "identity") else "")
+        return NamedNetwork(builder, files=module.identity(rest) if hasattr(module, "identity") else "")
     file = place(name)
-    module = _in_file(file) if file else _of_package(before, name)
-    return _in(module, name, attribute, str(file or before))
+    module = _load_file(file) if file else _import_package(before, name)
+    return _builder_in(module, name, attribute, str(file or before))
 
 
-def _in_file(file: Path) -> ModuleType:
+def _load_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise OodbenchError(f"there is no file {file}: name a network of your own as FILE.py:BUILDER")
     try:
         return plugins.load(file)
     except Exception as error:
-        raise OodbenchError(f"{file} does not load: {told(error)}") from error
+        raise OodbenchError(f"{file} does not load: {error_line(error)}") from error
 
 
-def _of_package(module: str, name: str) -> ModuleType:
+def _import_package(module: str, name: str) -> ModuleType:
     if not all(part.isidentifier() for part in module.split(".")):
         raise OodbenchError(
             f"network {name!r} is neither in a file nor in a package: write FILE.py:BUILDER or package.module:BUILDER"
         )
     if module.partition(".")[0] in sys.stdlib_module_names:
-        raise OodbenchError(f"network {name!r} is no network: nothing in Python's own {module} builds one")
-    found = _imported(module, f"network {name!r} does not load", ": install its package, or name its file")
+        raise OodbenchError(f"network {name!r} cannot be built: nothing in Python's own {module} builds one")
+    imported = _import(module, f"network {name!r} does not load", ": install its package, or name its file")
     remember(module.partition(".")[0])
-    return found
+    return imported
 
 
-def _in(module: ModuleType, name: str, attribute: str, where: str) -> Found:
-    """What a module has under a name, as a builder."""
+def _builder_in(module: ModuleType, name: str, attribute: str, where: str) -> NamedNetwork:
+    """Take what a module has under a name as a builder."""
     try:
-        made = reduce(_part, attribute.split("."), module)
+        made = reduce(_member, attribute.split("."), module)
     except (AttributeError, KeyError) as error:
-        raise unknown(f"builder in {where}", attribute, _offers(module)) from error
-    return Found(Builder.of(made, name), module.__name__)
+        raise unknown(f"builder in {where}", attribute, _possible_builders(module)) from error
+    return NamedNetwork(Builder.of(made, name), module.__name__)
 
 
-def _part(whole: Any, name: str) -> Any:
+def _member(whole: Any, name: str) -> Any:
     return whole[name] if isinstance(whole, Mapping) else getattr(whole, name)
 
 
-def _offers(module: ModuleType) -> list[str]:
-    """What a module defines that may be a builder."""
-    return [name for name, value in vars(module).items() if not name.startswith("_") and _defined(value, module)]
+def _possible_builders(module: ModuleType) -> list[str]:
+    """Names of what a module defines that may be a builder."""
+    return [name for name, value in vars(module).items() if not name.startswith("_") and _may_be_builder(value, module)]
 
 
-def _defined(value: object, module: ModuleType) -> bool:
+def _may_be_builder(value: object, module: ModuleType) -> bool:
     own = callable(value) and getattr(value, "__module__", "") == module.__name__
     return own or isinstance(value, Builder)

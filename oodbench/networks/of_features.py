@@ -1,4 +1,4 @@
-"""What a network once made of images, in place of the network: its logits and features, found again by number."""
+"""Logits and features that a network once gave, in place of the network: found again by the numbers of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.numbered import numbered, numbers_of
+from oodbench.images.numbered import first_numbers, numbers_of
 from oodbench.networks.network import Network, Representation
 
 
@@ -16,8 +16,8 @@ class NotInPackError(OodbenchError):
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a network made of one set of images.
+class NetworkOutputs:
+    """The outputs of a network for one set of images.
 
     Attributes:
         logits: (N, outputs), of any float type, on the CPU.
@@ -28,7 +28,7 @@ class Made:
     features: Tensor | None = None
 
 
-class Kept(Representation):
+class KeptRepresentation(Representation):
     """A representation without what was not kept, which says so when it is asked for."""
 
     @property
@@ -45,17 +45,17 @@ class Kept(Representation):
 
 
 class FeatureNetwork(Network):
-    """Represents images that are `Numbered`, by what a network made of them before.
+    """Represents images that are `Numbered`, by the outputs that a network gave for them before.
 
     Args:
-        sets: what it made of each set, one behind the other as their images are numbered.
+        sets: its outputs for each set, one behind the other as their images are numbered.
         head: weight (outputs, D) and bias (outputs,) of its last layer; None where they were not kept.
     """
 
-    def __init__(self, sets: Sequence[Made], head: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, sets: Sequence[NetworkOutputs], head: tuple[Tensor, Tensor] | None) -> None:
         super().__init__()
         self._sets = tuple(sets)
-        self._firsts = torch.tensor(numbered([len(made.logits) for made in sets]))
+        self._firsts = torch.tensor(first_numbers([len(made.logits) for made in sets]))
         self._count = sum(len(made.logits) for made in sets)
         if head is not None:
             weight, bias = head
@@ -63,7 +63,7 @@ class FeatureNetwork(Network):
             self.fc.load_state_dict({"weight": weight.float(), "bias": bias.float()})
 
     def represent(self, images: Tensor) -> Representation:
-        """What was made of the images that these strips stand for, float32.
+        """Return the outputs for the images that these strips stand for, float32.
 
         Raises:
             NotInPackError: they are no strips as they were, or a gradient is wanted.
@@ -76,10 +76,10 @@ class FeatureNetwork(Network):
         numbers = numbers.cpu()
         owners = torch.bucketize(numbers, self._firsts, right=True) - 1
         each = sorted(set(owners.tolist()))
-        found = [self._rows(owner, numbers[owners == owner]) for owner in each]
+        parts_by_set = [self._rows(owner, numbers[owners == owner]) for owner in each]
         back = torch.cat([torch.nonzero(owners == owner)[:, 0] for owner in each]).argsort()
-        logits, features = (torch.cat(parts)[back].to(images.device) for parts in zip(*found, strict=True))
-        return Kept(logits, features, ())
+        logits, features = (torch.cat(parts)[back].to(images.device) for parts in zip(*parts_by_set, strict=True))
+        return KeptRepresentation(logits, features, ())
 
     def _rows(self, owner: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
         made, rows = self._sets[owner], numbers - self._firsts[owner]

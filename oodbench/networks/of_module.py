@@ -64,8 +64,8 @@ class ModuleNetwork(Network):
         keep_names(self, "module")
         self.to(images.device)
         with torch.no_grad():
-            first = _Watched(self, images)
-            self.head_name = _head(self, first, head)
+            first = _WatchedPass(self, images)
+            self.head_name = _head_name(self, first, head)
             self.tap_names = _known_taps(first, taps) if taps is not None else _usual_taps(first)
             if self.represent(images).logits.isfinite().all():
                 self._check(images)
@@ -79,40 +79,40 @@ class ModuleNetwork(Network):
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
         seen: dict[str, Any] = {}
         with ExitStack() as stack:
-            stack.enter_context(_kept(self.head, "logits", seen, inputs="features"))
+            stack.enter_context(_recorded_output(self.head, "logits", seen, inputs="features"))
             for name in self.tap_names:
-                stack.enter_context(_kept(self.module.get_submodule(name), f"tap {name}", seen))
-            self.module(_as_usual(self.normalise(images)))
+                stack.enter_context(_recorded_output(self.module.get_submodule(name), f"tap {name}", seen))
+            self.module(_contiguous(self.normalise(images)))
         return Representation(seen["logits"], seen["features"], tuple(seen[f"tap {name}"] for name in self.tap_names))
 
     def require_finite(self, images: Tensor) -> None:
-        """OodbenchError for logits of images, float (N, 3, H, W) in [0, 1], that no trained network gives."""
+        """Raise OodbenchError for logits of images, float (N, 3, H, W) in [0, 1], that are not finite."""
         with torch.no_grad():
             if not self.represent(images).logits.isfinite().all():
                 raise OodbenchError(f"{self.called} gives logits that are NaN or infinite: its weights are broken")
 
     def _check(self, images: Tensor) -> None:
-        """What scores rest on: the same images give the same, alone and together, and the head explains the logits."""
+        """Check what scores rest on: images give the same alone and together, and the head explains the logits."""
         together, again = self.represent(images), self.represent(images)
         alone = torch.cat([self.represent(image[None]).logits for image in images])
-        if not _agree(together.logits, again.logits):
+        if not _nearly_equal(together.logits, again.logits):
             raise OodbenchError(
                 f"{self.called} gives other logits when it sees the same images again: take the random part out of it"
             )
-        if not _agree(together.logits, alone):
+        if not _nearly_equal(together.logits, alone):
             raise OodbenchError(
                 f"{self.called} gives other logits for an image alone than in a batch, so a score would depend on its "
                 "neighbours: let it treat each image for itself"
             )
-        if not _agree(self.head(together.features), together.logits):
+        if not _nearly_equal(self.head(together.features), together.logits):
             raise OodbenchError(
                 f"what {self.head_name!r} of {self.called} makes of its input is not what comes out of it: name "
                 "another layer with head="
             )
 
 
-def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
-    """A trained module as a network, on the device of `images`, on which it is tried; see `ModuleNetwork`.
+def wrap_module(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
+    """Make a network of a trained module, on the device of `images`, on which it is tried; see `ModuleNetwork`.
 
     Raises:
         OodbenchError: as `ModuleNetwork`, and for logits that are not finite.
@@ -126,7 +126,7 @@ def wrapped(module: nn.Module, images: Tensor, how: Wrapping) -> Network:
 
 
 def require_module(module: Any) -> None:
-    """OodbenchError for what is no module that is built, and in Python."""
+    """Raise OodbenchError for anything but a module that is built, and in Python."""
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise OodbenchError(f"network is the class {module.__name__}: make one, and load its weights")
     if not isinstance(module, nn.Module):
@@ -135,21 +135,21 @@ def require_module(module: Any) -> None:
         raise OodbenchError(f"{type(module).__name__} is TorchScript, which hides its parts: give the module itself")
 
 
-def _other_numbers(module: nn.Module) -> str:
-    """The type of weights that are not in float32, as images are; "" if all are."""
+def _other_number_types(module: nn.Module) -> str:
+    """The types of weights that are not in float32, as images are; "" if all are."""
     types = {str(one.dtype).removeprefix("torch.") for one in module.parameters() if one.is_floating_point()}
     return ", ".join(sorted(types - {"float32"}))
 
 
 _OTHER_CHANNELS = re.compile(rf"to have (\d+) channels, but got {CHANNELS} channels")
-"""What torch says of a convolution that takes other images than coloured ones."""
+"""The message of torch for a convolution that takes other images than coloured ones."""
 
 
-def _instead(module: nn.Module, told: str) -> str:
-    """What to do about a module that does not take images, going by what it says."""
-    if other := _other_numbers(module):
+def _advice_for(module: nn.Module, message: str) -> str:
+    """Say what to do about a module that does not take images, going by its error message."""
+    if other := _other_number_types(module):
         return f"its weights are {other}, so call .float() on it"
-    if found := _OTHER_CHANNELS.search(told):
+    if found := _OTHER_CHANNELS.search(message):
         return (
             f"it is given three channels, RGB, and takes {found[1]}: wrap it in a module that makes these of them"
             + (", such as images.mean(1, keepdim=True)" if found[1] == "1" else "")
@@ -157,7 +157,7 @@ def _instead(module: nn.Module, told: str) -> str:
     return "give images of the size that it was made for"
 
 
-class _Watched:
+class _WatchedPass:
     """One pass over a module, part by part.
 
     Attributes:
@@ -176,14 +176,14 @@ class _Watched:
         seen: dict[str, Any] = {}
         with ExitStack() as stack:
             for name, part in self.known.items():
-                stack.enter_context(_kept(part, name, seen, inputs=f"{INTO}{name}"))
+                stack.enter_context(_recorded_output(part, name, seen, inputs=f"{INTO}{name}"))
             try:
                 self.result = module(network.normalise(images))
             except Exception as error:
-                told = f"{type(error).__name__}: {error}".splitlines()[0]
+                message = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise OodbenchError(
-                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({told}): "
-                    f"{_instead(module, told)}"
+                    f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({message}): "
+                    f"{_advice_for(module, message)}"
                 ) from error
         tensors = {name: one for name, one in seen.items() if isinstance(one, Tensor)}
         self.outputs = {name: one for name, one in tensors.items() if name in self.known}
@@ -192,20 +192,20 @@ class _Watched:
         self.parts = list(_parts(module))
 
     @property
-    def said(self) -> str:
-        """The candidates for a head, for people."""
+    def head_candidates(self) -> str:
+        """The candidates for a head, in words."""
         widths = [f"{name!r} ({self.outputs[name].shape[-1]} outputs)" for name in self.candidates]
         return ", ".join(widths) or "none at all"
 
 
-def _as_usual(images: Any) -> Any:
-    """Images in the usual order in memory: many a module flattens its maps with view(), which knows no other."""
+def _contiguous(images: Any) -> Any:
+    """Images in the usual order in memory: many modules flatten their maps with view(), which takes no other."""
     return images.contiguous() if isinstance(images, Tensor) else images
 
 
 @contextmanager
-def _kept(part: nn.Module, name: str, seen: dict[str, Any], inputs: str = "") -> Iterator[None]:
-    """While it lasts, what comes out of `part` is kept under `name`, and what goes in under `inputs` if that is named.
+def _recorded_output(part: nn.Module, name: str, seen: dict[str, Any], inputs: str = "") -> Iterator[None]:
+    """Inside, what comes out of `part` is kept under `name`, and what goes in under `inputs` if that is named.
 
     Not only tensors: bounds run a network on boxes in place of images.
     """
@@ -223,73 +223,77 @@ def _kept(part: nn.Module, name: str, seen: dict[str, Any], inputs: str = "") ->
         handle.remove()
 
 
-def _head(network: ModuleNetwork, watched: _Watched, named: str | None) -> str:
+def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None) -> str:
     """The name of the layer that makes logits of features."""
     if named is not None:
         if not isinstance(named, str):
-            raise OodbenchError(f"head is {named!r}: name a layer of {watched.called}; there are {watched.said}")
+            raise OodbenchError(
+                f"head is {named!r}: name a layer of {watched.called}; there are {watched.head_candidates}"
+            )
         if named not in watched.known:
             raise unknown(f"layer of {watched.called}", named, watched.candidates)
         if named not in watched.candidates:
             raise OodbenchError(
-                f"head={named!r} is no linear layer of {watched.called} that a pass comes through; there are "
-                f"{watched.said}"
+                f"head={named!r} is not a linear layer of {watched.called} that a pass comes through; there are "
+                f"{watched.head_candidates}"
             )
-        return _flat(watched, named)
-    found = _logits(watched)
-    makers = [name for name in watched.candidates if any(_same(watched.outputs[name], one) for one in found)]
+        return _require_flat_features(watched, named)
+    possible = _possible_logits(watched)
+    makers = [name for name in watched.candidates if any(_are_same(watched.outputs[name], one) for one in possible)]
     if len(makers) == 1:
-        return _flat(watched, makers[0])
+        return _require_flat_features(watched, makers[0])
     if makers:
         raise OodbenchError(
             f"{watched.called} has {len(makers)} heads: say which one with head=, of "
             + ", ".join(f"{name!r} ({watched.outputs[name].shape[-1]} outputs)" for name in makers)
         )
     raise OodbenchError(
-        f"{watched.called} {_no_logits(found)}; name the layer whose outputs are the logits with head=; its linear "
-        f"layers: {watched.said}"
+        f"{watched.called} {_no_head_text(possible)}; name the layer whose outputs are the logits with head=; its "
+        f"linear layers: {watched.head_candidates}"
     )
 
 
-def _flat(watched: _Watched, name: str) -> str:
+def _require_flat_features(watched: _WatchedPass, name: str) -> str:
     features = watched.inputs[name]
     if features.ndim != 2 or watched.outputs[name].ndim != 2:
         raise OodbenchError(
             f"{name!r} of {watched.called} sees {tuple(features.shape)} and not one vector an image: name a layer that "
-            f"does with head=; its linear layers: {watched.said}"
+            f"does with head=; its linear layers: {watched.head_candidates}"
         )
     return name
 
 
-def _logits(watched: _Watched) -> list[Tensor]:
-    """What could be logits of what a module returned."""
+def _possible_logits(watched: _WatchedPass) -> list[Tensor]:
+    """The tensors that could be logits in what a module returned."""
     result = watched.result
     if not isinstance(result, Tensor) and hasattr(result, "logits"):
         result = result.logits
     elif isinstance(result, Mapping) and "logits" in result:
         result = result["logits"]
     several = [result] if isinstance(result, Tensor) else result if isinstance(result, tuple | list) else []
-    found = [one for one in several if isinstance(one, Tensor) and one.ndim == 2 and one.is_floating_point()]
-    if not found:
+    logits = [
+        output for output in several if isinstance(output, Tensor) and output.ndim == 2 and output.is_floating_point()
+    ]
+    if not logits:
         raise OodbenchError(
-            f"{watched.called} returns {_kind(result)} and no logits (N, K): return them, a tuple with them, or an "
-            "object with .logits"
+            f"{watched.called} returns {_kind_text(result)} and no logits (N, K): return them, a tuple with them, or "
+            "an object with .logits"
         )
-    return found
+    return logits
 
 
-def _no_logits(found: Sequence[Tensor]) -> str:
-    """Why what a module returned is of no linear layer."""
-    first = found[0].double()
-    one = torch.ones(len(first), dtype=first.dtype, device=first.device)
-    if (first >= 0).all() and torch.allclose(first.sum(1), one, atol=AGREES):
+def _no_head_text(possible: Sequence[Tensor]) -> str:
+    """Say why no linear layer gave what a module returned."""
+    first = possible[0].double()
+    ones = torch.ones(len(first), dtype=first.dtype, device=first.device)
+    if (first >= 0).all() and torch.allclose(first.sum(1), ones, atol=AGREES):
         return "returns probabilities, and scores such as the energy need logits: leave the softmax out"
-    if (first <= 0).all() and torch.allclose(first.exp().sum(1), one, atol=AGREES):
+    if (first <= 0).all() and torch.allclose(first.exp().sum(1), ones, atol=AGREES):
         return "returns log-probabilities, and scores such as the energy need logits: leave the log-softmax out"
     return "returns what no linear layer gives, so nobody knows which features its logits are made of"
 
 
-def _kind(result: Any) -> str:
+def _kind_text(result: Any) -> str:
     return f"a tensor {tuple(result.shape)}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
 
 
@@ -304,7 +308,7 @@ def _parts(module: nn.Module, prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _usual_taps(watched: _Watched) -> tuple[str, ...]:
+def _usual_taps(watched: _WatchedPass) -> tuple[str, ...]:
     sizes: dict[tuple[int, ...], str] = {}
     for name, output in watched.outputs.items():
         if name in watched.parts and _is_map(output):
@@ -313,7 +317,7 @@ def _usual_taps(watched: _Watched) -> tuple[str, ...]:
     return tuple(sorted(sizes.values(), key=order.index))
 
 
-def _known_taps(watched: _Watched, names: Sequence[str]) -> tuple[str, ...]:
+def _known_taps(watched: _WatchedPass, names: Sequence[str]) -> tuple[str, ...]:
     maps = [name for name, output in watched.outputs.items() if _is_map(output)]
     for name in names:
         if name not in watched.known:
@@ -330,21 +334,21 @@ def _is_map(output: Tensor) -> bool:
     return output.ndim == 4 and output.shape[2] * output.shape[3] > 1
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _are_same(one: Tensor, other: Tensor) -> bool:
     return one is other or (one.shape == other.shape and torch.equal(one, other))
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
+def _nearly_equal(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=AGREES, atol=AGREES * float(one.abs().max()))
 
 
 def channels(
     mean: str | Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel, from what somebody said; None for nothing.
+    """Return mean and deviation of each channel, as somebody gives them; None for what is left out.
 
     Raises:
-        OodbenchError: it is none.
+        OodbenchError: they are not three numbers each in [0, 1] units.
     """
     if mean is None or isinstance(mean, str):
         mean = INSIDE if mean is None else mean
@@ -357,7 +361,7 @@ def channels(
     try:
         means, stds = (tuple(map(float, one)) for one in (mean, (1.0,) * CHANNELS if std is None else std))
     except (TypeError, ValueError) as error:
-        raise OodbenchError("mean and std are no lists of numbers: give one for each of the three channels") from error
+        raise OodbenchError("mean and std are not lists of numbers: give one for each of the three channels") from error
     if len(means) != CHANNELS or len(stds) != CHANNELS:
         raise OodbenchError(f"mean has {len(means)} numbers and std {len(stds)}: give one for each of the 3 channels")
     if not (all(0 <= value <= 1 for value in means) and all(0 < value <= 1 for value in stds)):
@@ -375,7 +379,7 @@ def _refuse_lazy(module: nn.Module, called: str) -> None:
 
 
 def require_evaluation(module: nn.Module) -> None:
-    """OodbenchError for a module that is in train mode, or one of whose parts is."""
+    """Raise OodbenchError for a module that is in train mode, or one of whose parts is."""
     if learning := [name for name, part in module.named_modules() if part.training]:
         raise OodbenchError(
             f"{type(module).__name__} stands in train mode ({len(learning)} of its parts, such as "

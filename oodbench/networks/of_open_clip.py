@@ -1,4 +1,4 @@
-"""Image towers of open_clip, with what they say of each patch of an image."""
+"""Image towers of open_clip, with embeddings of each patch of an image."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ class OpenClipTower(nn.Module):
         if not self._tells_patches():
             given = self.visual(normalised)
             return (given[0] if isinstance(given, tuple) else given), None
-        found = self.visual.forward_intermediates(normalised, indices=1, normalize_intermediates=True)
-        patches: Tensor = found["image_intermediates"][-1]
+        result = self.visual.forward_intermediates(normalised, indices=1, normalize_intermediates=True)
+        patches: Tensor = result["image_intermediates"][-1]
         if self.visual.proj is not None:
             patches = (patches.movedim(1, -1) @ self.visual.proj).movedim(-1, 1)
-        return found["image_features"], patches
+        return result["image_features"], patches
 
     def _tells_patches(self) -> bool:
-        """It is a transformer whose patches stand where the whole image does, before norm and projection."""
+        """Whether it is a transformer whose patches stand where the whole image does, before norm and projection."""
         wanted = ("forward_intermediates", "ln_post", "proj")
         return all(hasattr(self.visual, name) for name in wanted) and getattr(self.visual, "attn_pool", None) is None

@@ -45,7 +45,7 @@ class TextNetwork(Network):
         std: divides each RGB channel.
 
     Raises:
-        OodbenchError: embeddings that are none, or of another width than each other.
+        OodbenchError: embeddings that are not matrices of floats, or of another width than each other.
     """
 
     def __init__(
@@ -129,31 +129,33 @@ class TimmTower(nn.Module):
 
 
 def embeddings(path: str | Path, name: str = "") -> Tensor:
-    """The matrix in a safetensors file, float32 (rows, D).
+    """Read the matrix in a safetensors file, float32 (rows, D).
 
     Args:
         path: of the file.
         name: of the tensor; may be left out where there is one alone.
 
     Raises:
-        OodbenchError: the file is none, or has no such matrix.
+        OodbenchError: it is not a safetensors file, or has no such matrix.
     """
     try:
-        found: Mapping[str, Tensor] = safetensors.torch.load_file(Path(path))
+        tensors: Mapping[str, Tensor] = safetensors.torch.load_file(Path(path))
     except (OSError, SafetensorError, ValueError) as error:
         raise OodbenchError(f"cannot read embeddings from {path} ({error}): give a safetensors file") from error
-    if not name and len(found) != 1:
-        raise OodbenchError(f"{path} has {len(found)} tensors ({', '.join(sorted(found)[:5])}): say which by its name")
-    if name and name not in found:
-        raise OodbenchError(f"{path} has no tensor {name!r}, it has {', '.join(sorted(found)[:5])}")
-    return _checked(found[name or next(iter(found))], str(path), 1)
+    if not name and len(tensors) != 1:
+        raise OodbenchError(
+            f"{path} has {len(tensors)} tensors ({', '.join(sorted(tensors)[:5])}): say which by its name"
+        )
+    if name and name not in tensors:
+        raise OodbenchError(f"{path} has no tensor {name!r}: choose one of {', '.join(sorted(tensors)[:5])}")
+    return _checked(tensors[name or next(iter(tensors))], str(path), 1)
 
 
 def _checked(given: Tensor, what: str, least: int) -> Tensor:
-    """Embeddings as float32 (rows, D)."""
+    """Check embeddings, and convert them to float32 (rows, D)."""
     if not isinstance(given, Tensor) or given.ndim != 2 or not given.is_floating_point():
         shape = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise OodbenchError(f"{what}: {shape} is no matrix of embeddings: give floats, (rows, width)")
+        raise OodbenchError(f"{what}: {shape} is not a matrix of embeddings: give floats, (rows, width)")
     if len(given) < least:
         raise OodbenchError(f"{what}: {len(given)} rows are too few: give an embedding for each of {least} or more")
     lengths = given.detach().float().norm(dim=1)

@@ -15,7 +15,7 @@ AGREES = 1e-4
 """How far logits put together from features may lie from those of the network itself, as a share of their size."""
 
 
-def known(name: str) -> bool:
+def has_network(name: str) -> bool:
     """Whether timm has a network of this name, with or without the tag of its weights: `resnet50.tv_in1k`."""
     architecture, _, tag = name.partition(".")
     return bool(timm.is_model(architecture)) and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
@@ -79,7 +79,7 @@ class TimmNetwork(Network):
         return last, tuple(taps)
 
     def _check_parts(self, side: int) -> None:
-        """A network with two heads, say, would silently give other logits than its own."""
+        """Check that the parts give the network's own logits; with two heads, say, they would silently be others."""
         training = self.training
         self.eval()
         with torch.no_grad():
@@ -98,7 +98,7 @@ class TimmNetwork(Network):
 
 
 def _config(name: str) -> timm.models.PretrainedCfg:
-    found = timm.models.get_pretrained_cfg(name)
-    if found is None:
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None:
         raise OodbenchError(f"timm does not say how images become the input of {name}; name another network")
-    return found
+    return config

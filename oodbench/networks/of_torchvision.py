@@ -31,7 +31,7 @@ def find(name: str) -> Builder:
     weights = weights_of(architecture, tag)
     prepared: Any = weights.transforms()
     return Builder(
-        partial(_made, architecture),
+        partial(_build, architecture),
         f"{architecture} of torchvision",
         tuple(prepared.mean),
         tuple(prepared.std),
@@ -56,7 +56,7 @@ def weights_of(architecture: str, tag: str = "") -> Any:
     return every[tag] if tag else every.DEFAULT
 
 
-def _made(architecture: str, num_classes: int) -> nn.Module:
+def _build(architecture: str, num_classes: int) -> nn.Module:
     from torchvision import models
 
     options = {"init_weights": True} if architecture in ("googlenet", "inception_v3") else {}
@@ -68,7 +68,7 @@ def _made(architecture: str, num_classes: int) -> nn.Module:
 
 
 def _preprocessing(side: int, resized: int, interpolation: str) -> Preprocessing:
-    """What resizes the shorter side to `resized` pixels and cuts `side` out of the middle."""
+    """The preprocessing that resizes the shorter side to `resized` pixels and cuts `side` out of the middle."""
     crop = min(1.0, side / resized)
     if floor(side / crop) != resized:  # which is how the number of pixels is found again
         crop = side / (resized + 0.5)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
-from oodbench.basics.hub import COMMIT, commit_of, fetched, fetched_if_there
+from oodbench.basics.hub import COMMIT, commit_of, fetch_file, fetch_file_if_there
 from oodbench.images.preprocessing import Preprocessing
-from oodbench.networks.builder import NONE, Builder, Channels, told
+from oodbench.networks.builder import NONE, Builder, Channels, error_line
 from oodbench.networks.naming import rename
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def find(name: str) -> Builder:
         raise OodbenchError(
             f"{name} brings code of its own, which is not run: build the network in a file of yours, FILE.py:BUILDER"
         )
-    make, said = partial(_made, folder), f"{_architecture(config)} of transformers"
+    make, said = partial(_build, folder), f"{_architecture(config)} of transformers"
     if not (folder / PROCESSOR).is_file():
         return Builder(make, said)  # and whoever uses it says how images go into it
     processor = _processor(folder)
@@ -65,13 +65,13 @@ def find(name: str) -> Builder:
 
 
 def identity(name: str) -> str:
-    """What stands in keys for a network beside its weights: digest of its two files."""
+    """The digest of a network's two files, which stands in keys for it beside its weights."""
     folder = _folder(name)
     return digest(*(path.read_bytes() for path in (folder / CONFIG, folder / PROCESSOR) if path.is_file()))
 
 
 def called(name: str) -> str:
-    """What a network is called wherever its folder lies."""
+    """The name of a network wherever its folder lies."""
     return name.removeprefix(SCHEME) if name.startswith(SCHEME) else Path(name).resolve().name
 
 
@@ -81,7 +81,7 @@ def placed(name: str, folder: Path) -> str:
 
 
 def _folder(name: str) -> Path:
-    """Where its files are: those on the hub are fetched, unless the library's own cache has them."""
+    """The folder of its files: those on the hub are fetched, unless the library's own cache has them."""
     if not name.startswith(SCHEME):
         folder = Path(name).expanduser()
         if not (folder / CONFIG).is_file():
@@ -90,20 +90,22 @@ def _folder(name: str) -> Path:
                 f"{LIBRARY}:{SCHEME}org/name@COMMIT"
             )
         return folder
-    found = re.fullmatch(r"hf://(?P<repo>[^/@#]+/[^/@#]+)(?:@(?P<revision>[^/#]+))?", name.rstrip("/"))
-    if found is None:
-        raise OodbenchError(f"{name!r} is no network on the hub: write {LIBRARY}:{SCHEME}org/name@COMMIT")
-    repo, revision = found["repo"], found["revision"]
+    parts = re.fullmatch(r"hf://(?P<repo>[^/@#]+/[^/@#]+)(?:@(?P<revision>[^/#]+))?", name.rstrip("/"))
+    if parts is None:
+        raise OodbenchError(
+            f"{name!r} is not the address of a network on the hub: write {LIBRARY}:{SCHEME}org/name@COMMIT"
+        )
+    repo, revision = parts["repo"], parts["revision"]
     if revision is None or not COMMIT.fullmatch(revision):
         raise OodbenchError(
             f"{name!r} is not pinned: what a branch or a tag names may change, and the result with it; write "
             f"{LIBRARY}:{SCHEME}{repo}@{commit_of(repo, revision)}"
         )
-    fetched_if_there(repo, revision, PROCESSOR)
-    return fetched(repo, revision, CONFIG).parent
+    fetch_file_if_there(repo, revision, PROCESSOR)
+    return fetch_file(repo, revision, CONFIG).parent
 
 
-def _made(folder: Path, num_classes: int) -> nn.Module:
+def _build(folder: Path, num_classes: int) -> nn.Module:
     from transformers import AutoConfig, AutoModelForImageClassification
 
     try:
@@ -111,11 +113,13 @@ def _made(folder: Path, num_classes: int) -> nn.Module:
         make: Any = AutoModelForImageClassification
         made: nn.Module = make.from_config(config, trust_remote_code=False)
     except Exception as error:
-        raise OodbenchError(f"transformers makes no image classifier of {folder / CONFIG}: {told(error)}") from error
-    return _named_as_saved(made.float())
+        raise OodbenchError(
+            f"transformers makes no image classifier of {folder / CONFIG}: {error_line(error)}"
+        ) from error
+    return _with_saved_names(made.float())
 
 
-def _named_as_saved(module: nn.Module) -> nn.Module:
+def _with_saved_names(module: nn.Module) -> nn.Module:
     """The module with its weights under the names that they have in its files, which may be older than its code's."""
     try:
         from transformers.core_model_loading import revert_weight_conversion
@@ -133,12 +137,12 @@ def _named_as_saved(module: nn.Module) -> nn.Module:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        settings = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise OodbenchError(f"{path} cannot be read ({told(error)}): get it again from where it came") from error
-    if not isinstance(found, dict):
-        raise OodbenchError(f"{path} holds no JSON object: get it again from where it came")
-    return found
+        raise OodbenchError(f"{path} cannot be read ({error_line(error)}): get it again from where it came") from error
+    if not isinstance(settings, dict):
+        raise OodbenchError(f"{path} does not hold a JSON object: get it again from where it came")
+    return settings
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -148,16 +152,18 @@ def _architecture(config: Mapping[str, Any]) -> str:
 
 
 def _processor(folder: Path) -> Mapping[str, Any]:
-    """What the processor is made of, in the words of today's transformers."""
+    """The settings of the processor, in the words of today's transformers."""
     from transformers import AutoImageProcessor
 
     _read(folder / PROCESSOR)
     try:
         make: Any = AutoImageProcessor
-        found: Mapping[str, Any] = make.from_pretrained(folder, trust_remote_code=False).to_dict()
+        settings: Mapping[str, Any] = make.from_pretrained(folder, trust_remote_code=False).to_dict()
     except Exception as error:
-        raise OodbenchError(f"transformers makes no image processor of {folder / PROCESSOR}: {told(error)}") from error
-    return found
+        raise OodbenchError(
+            f"transformers makes no image processor of {folder / PROCESSOR}: {error_line(error)}"
+        ) from error
+    return settings
 
 
 def _channels(name: str, processor: Mapping[str, Any]) -> tuple[Channels, Channels]:

@@ -1,4 +1,4 @@
-"""Going on from a feature map: what a network makes of an image when one of its taps is changed on the way.
+"""Going on from a feature map: a pass through a network in which one of its taps is changed on the way.
 
 Networks say which feature maps they have, and not what they do with them. So one pass is watched: the operation that
 gives a tap is found by its place in the order of operations, and in later passes its result is changed before the
@@ -34,11 +34,11 @@ def places_of_taps(network: Network, image: Tensor, last: int, who: str) -> tupl
     """
     with torch.no_grad():
         with _Watch() as watch:
-            found = _represent(network, image)
+            representation = _represent(network, image)
         places = []
-        for number, tap in list(enumerate(found.taps))[-last:]:
+        for number, tap in list(enumerate(representation.taps))[-last:]:
             place = watch.place_of(tap)
-            if place is None or torch.equal(changed(network, image, place, _another).logits, found.logits):
+            if place is None or torch.equal(changed(network, image, place, _another).logits, representation.logits):
                 raise OodbenchError(
                     f"{who} changes feature maps on their way through the network, and {type(network).__name__} does "
                     f"not go on from its feature map {number}: leave {who} out for this network, or name another one"
@@ -54,13 +54,13 @@ def changed(network: Network, images: Tensor, place: int, change: Change) -> Rep
         OodbenchError: the pass has fewer operations than that.
     """
     with _Watch(place, change) as watch:
-        found = _represent(network, images)
+        representation = _represent(network, images)
     if not watch.done:
         raise OodbenchError(
             f"{type(network).__name__} runs other operations for some images than for others, so that its feature "
             "maps cannot be found again: name another network"
         )
-    return found
+    return representation
 
 
 def _represent(network: Network, images: Tensor) -> Representation:
@@ -69,7 +69,7 @@ def _represent(network: Network, images: Tensor) -> Representation:
 
 
 def _another(tap: Tensor) -> Tensor:
-    """As large as the feature map, and different from it also where that is zero or enormous."""
+    """A map as large as the feature map, and different from it also where that is zero or enormous."""
     return 1 - tap
 
 
@@ -78,7 +78,7 @@ class _Watch(TorchFunctionMode):
 
     Attributes:
         results: of all operations, in their order.
-        done: the one to be changed has come.
+        done: whether the one to be changed has come.
     """
 
     def __init__(self, place: int | None = None, change: Change | None = None) -> None:
@@ -89,11 +89,11 @@ class _Watch(TorchFunctionMode):
         self.done = False
 
     def place_of(self, tensor: Tensor) -> int | None:
-        """Of the last operation that gave this very tensor; None if none did."""
+        """The place of the last operation that gave this very tensor; None if none did."""
         return max((place for place, result in enumerate(self.results) if result is tensor), default=None)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What every call of torch comes through."""
+        """Count and change results: every call of torch comes through here."""
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             return result

@@ -1,4 +1,4 @@
-"""Precision: what a network may give up in exactness for speed, as a run asks for it and as its results say."""
+"""Precision: the exactness that a network may give up for speed, as a run asks for it and as its results say."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Compute:
     compiled: bool = False
 
     def options(self, device: torch.device, trains: bool = True) -> list[str]:
-        """What makes `oodbench run` calculate like this elsewhere; `trains` if it trains networks."""
+        """The options with which `oodbench run` calculates like this elsewhere; `trains` if it trains networks."""
         precision = "bf16" if self.bf16 else "float32" if device.type == "cuda" else ""
         words = ["--precision", precision] if precision and trains else []
         return words + ["--tf32"] * self.tf32 + ["--compile"] * self.compiled

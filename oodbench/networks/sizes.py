@@ -1,4 +1,4 @@
-"""Which images a network can take."""
+"""The sizes of images that a network can take."""
 
 import torch
 
@@ -10,15 +10,15 @@ SIDES = (4, 8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 299, 32
 
 
 def require_takes(network: Network, name: str, shape: tuple[int, int, int]) -> None:
-    """See to it that `network` takes images (C, H, W), before hours are spent.
+    """Check that `network` takes images (C, H, W), before hours are spent.
 
     Raises:
         OodbenchError: it does not; with the smallest of the usual sizes that it takes.
     """
-    if _takes(network, shape):
+    if _can_take(network, shape):
         return
     channels, height, width = shape
-    smallest = next((side for side in SIDES if _takes(network, (channels, side, side))), None)
+    smallest = next((side for side in SIDES if _can_take(network, (channels, side, side))), None)
     usual = f"the smallest of the usual sizes that it takes is {smallest} x {smallest}; " if smallest else ""
     resized = f"resize them (oodbench data pack ... --size {smallest}), " if smallest else ""
     raise OodbenchError(
@@ -26,7 +26,7 @@ def require_takes(network: Network, name: str, shape: tuple[int, int, int]) -> N
     )
 
 
-def _takes(network: Network, shape: tuple[int, int, int]) -> bool:
+def _can_take(network: Network, shape: tuple[int, int, int]) -> bool:
     try:
         with torch.no_grad():
             network.represent(torch.zeros(1, *shape))

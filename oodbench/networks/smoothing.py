@@ -25,12 +25,12 @@ def scores_around(score: PerImage, images: Tensor, sigma: float, numbers: Sequen
         numbers: of the D draws.
         draws: of the images.
     """
-    found: Tensor = _Around.apply(images, score, sigma, tuple(numbers), draws)
-    return found
+    scores: Tensor = _Around.apply(images, score, sigma, tuple(numbers), draws)
+    return scores
 
 
 class _Around(torch.autograd.Function):
-    """`scores_around`, whose graph is made again copy by copy."""
+    """The autograd function of `scores_around`, whose graph is made again copy by copy."""
 
     @staticmethod
     def forward(
@@ -39,11 +39,11 @@ class _Around(torch.autograd.Function):
         ctx.save_for_backward(images)
         ctx.rest = score, sigma, numbers, draws
         rows = [torch.arange(len(images), device=images.device)] * len(numbers)
-        found = [images.new_zeros(0, dtype=torch.float64)]
+        scores = [images.new_zeros(0, dtype=torch.float64)]
         with torch.no_grad():
-            for some, noise, _ in _together(images, numbers, rows, draws):
-                found.append(score(images[some] + sigma * noise).double())
-        return torch.cat(found).view(len(numbers), len(images))
+            for some, noise, _ in _noisy_batches(images, numbers, rows, draws):
+                scores.append(score(images[some] + sigma * noise).double())
+        return torch.cat(scores).view(len(numbers), len(images))
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -51,7 +51,7 @@ class _Around(torch.autograd.Function):
         score, sigma, numbers, draws = ctx.rest
         total = torch.zeros_like(images)
         rows = [row.nonzero()[:, 0] for row in weights]
-        for some, noise, of_draw in _together(images, numbers, rows, draws):
+        for some, noise, of_draw in _noisy_batches(images, numbers, rows, draws):
             with torch.enable_grad():
                 copies = (images[some] + sigma * noise).detach().requires_grad_()
                 values = score(copies)
@@ -62,10 +62,10 @@ class _Around(torch.autograd.Function):
         return total, None, None, None, None
 
 
-def _together(
+def _noisy_batches(
     images: Tensor, numbers: Sequence[int], rows: Sequence[Tensor], draws: Draws
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Copies in batches: rows of their images (B,), their noise (B, C, H, W), and places (B,) of their draws.
+    """Yield copies in batches: rows of their images (B,), their noise (B, C, H, W), and places (B,) of their draws.
 
     Args:
         images: (N, C, H, W).
@@ -81,13 +81,13 @@ def _together(
         noise = draws.normal(number, images)
         for part in torch.split(some, most):
             if waiting and sum(len(one) for one, _, _ in waiting) + len(part) > most:
-                yield _joined(waiting)
+                yield _concatenated(waiting)
                 waiting = []
             waiting.append((part, noise[part], torch.full_like(part, place)))
     if waiting:
-        yield _joined(waiting)
+        yield _concatenated(waiting)
 
 
-def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+def _concatenated(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     rows, noise, places = zip(*parts, strict=True)
     return torch.cat(rows), torch.cat(noise), torch.cat(places)

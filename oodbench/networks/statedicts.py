@@ -1,4 +1,4 @@
-"""What is in a checkpoint's file: weights by name, wherever in it they lie, read as data and never by running code."""
+"""Weights by name in a checkpoint's file, wherever in it they lie, read as data and never by running code."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from torch import Tensor
 from oodbench.basics.errors import OodbenchError
 
 ENTRY = "#"
-"""Between a checkpoint's path and the name of that one of its entries that is meant."""
+"""Stands between a checkpoint's path and the name of the entry in it that is meant."""
 
 TOP = "."
 """Name of the entry that is not nested in another."""
@@ -41,8 +41,8 @@ _PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
     PosixPath,
 ]
-"""What may lie beside weights since it runs nothing: NumPy's scalars and arrays, as NumPy 1 and 2 pickle them (an
-accuracy, say), and options as training scripts keep them."""
+"""Classes that may lie beside weights since they run nothing: NumPy's scalars and arrays, as NumPy 1 and 2 pickle them
+(an accuracy, say), and options as training scripts keep them."""
 
 _BEGINNINGS: Mapping[bytes, str] = {
     b"version https://git-lfs": "a pointer of Git LFS and not the file itself: `git lfs pull` fetches that",
@@ -60,27 +60,27 @@ _BEGINNINGS: Mapping[bytes, str] = {
 }
 
 
-def split(given: Path) -> tuple[Path, str]:
-    """The file and the entry in it that `given` names: `net.pth`, or `net.pth#ema`; no entry is ""."""
+def split_entry(given: Path) -> tuple[Path, str]:
+    """Split a path into the file and the name of an entry in it: `net.pth`, or `net.pth#ema`; no entry is ""."""
     path, mark, entry = str(given).rpartition(ENTRY)
     return (Path(path), entry) if mark and not given.is_file() else (given, "")
 
 
 def state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Every dict of weights in a file, by the names of the dicts around it, joined by dots; `TOP` where there is none.
+    """Read every dict of weights in a file, by the names of the dicts around it, joined by dots; `TOP` for none.
 
-    Lists may be around it, too; what lies in one goes by its place, from 0.
+    Lists may be around it, too; their elements go by their places, from 0.
 
     The content decides, not the suffix: safetensors, or what `torch.save` makes of a dict. What lies beside weights
-    and is none (an epoch, options) is left out, and so is what optimizers keep.
+    (an epoch, options) is left out, and so is what optimizers keep.
 
     Raises:
         OodbenchError: there is no such file, it is damaged, or it holds something else; said as what it is.
     """
-    return dict(_nested(_content(path), "", DEPTH))
+    return dict(_nested_dicts(_content(path), "", DEPTH))
 
 
-def _nested(content: object, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _nested_dicts(content: object, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
     if isinstance(content, list | tuple) and len(content) <= LISTED:
         content = {str(place): value for place, value in enumerate(content) if not isinstance(value, Tensor)}
     if not isinstance(content, Mapping) or not depth or "param_groups" in content:
@@ -89,7 +89,7 @@ def _nested(content: object, name: str, depth: int) -> Iterator[tuple[str, dict[
     if weights:
         yield name or TOP, weights
     for key, value in content.items():
-        yield from _nested(value, f"{name}.{key}" if name else str(key), depth - 1)
+        yield from _nested_dicts(value, f"{name}.{key}" if name else str(key), depth - 1)
 
 
 def _is_weight(value: object) -> bool:
@@ -102,18 +102,18 @@ def _content(path: Path) -> object:
         raw = path.read_bytes()
     except OSError as error:
         raise cannot_open(path, error) from error
-    if kind := _kind(raw):
+    if kind := _foreign_kind(raw):
         raise OodbenchError(f"checkpoint {path} is {kind}; {_GIVE}")
     try:
         if raw[8:9] == b"{":
             return safetensors.torch.load(raw)
         return plain_content(BytesIO(raw))
     except Exception as error:  # a damaged or hostile file makes the readers raise nearly anything
-        raise OodbenchError(f"cannot read checkpoint {path}: {trouble(BytesIO(raw))}; {_GIVE}") from error
+        raise OodbenchError(f"cannot read checkpoint {path}: {reading_problem(BytesIO(raw))}; {_GIVE}") from error
 
 
-def _kind(raw: bytes) -> str:
-    """What a file is that holds no weights that torch or safetensors could read; "" where it may."""
+def _foreign_kind(raw: bytes) -> str:
+    """Say what a file is that has no weights for torch or safetensors to read; "" where it may have some."""
     if not raw:
         return "empty, so it is damaged: fetch or copy it again"
     for beginning, kind in _BEGINNINGS.items():
@@ -152,22 +152,22 @@ def _kind_of_zip(raw: bytes) -> str:
     if any(name.endswith(".npy") for name in names):
         return "an archive of NumPy arrays (.npz)"
     if any(name.endswith(".weights.h5") for name in names):
-        return "a network of Keras, which is none here"
+        return "a network of Keras: give one of PyTorch"
     return "a zip archive of something else: unpack it and give the file of the weights in it"
 
 
 def plain_content(file: Path | BytesIO) -> object:
-    """What `torch.save` wrote: tensors, and what may lie beside them since it runs nothing.
+    """Read what `torch.save` wrote: tensors, and what may lie beside them since it runs nothing.
 
     Raises:
-        Exception: of nearly any kind, on a damaged or hostile file; `trouble` says why.
+        Exception: of nearly any kind, on a damaged or hostile file; `reading_problem` says why.
     """
     with torch.serialization.safe_globals(_PLAIN):
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def trouble(file: Path | BytesIO) -> str:
-    """Why `plain_content` gave up: objects that only code could make, or bytes that are missing."""
+def reading_problem(file: Path | BytesIO) -> str:
+    """Say why `plain_content` gave up: objects that only code could make, or bytes that are missing."""
     foreign: list[str] = []
     with suppress(Exception), torch.serialization.safe_globals(_PLAIN):
         foreign = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))  # of zip files only

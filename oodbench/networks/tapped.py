@@ -1,4 +1,4 @@
-"""Other taps than a network has of itself: feature maps that are chosen by the names of its parts."""
+"""Taps by name: feature maps that are chosen by the names of a network's parts, in place of its own taps."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -39,24 +39,26 @@ class TappedNetwork(Network):
             if not isinstance(seen.get(name), Tensor) or seen[name].ndim != 4:
                 raise OodbenchError(
                     f"taps: {name!r} of {type(network).__name__} gives no feature map (N, C, H, W) in a pass; these "
-                    f"do: {', '.join(_maps(network, images))}"
+                    f"do: {', '.join(_map_names(network, images))}"
                 )
 
     def last_layer(self) -> nn.Module | None:
-        """That of the network."""
+        """The last layer of the network."""
         return self.network.last_layer()
 
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
-        found, seen = self._pass(images)
-        return found._replace(taps=tuple(seen[name] for name in self.tap_names))
+        representation, seen = self._pass(images)
+        return representation._replace(taps=tuple(seen[name] for name in self.tap_names))
 
     def _pass(self, images: Tensor) -> tuple[Representation, dict[str, Any]]:
-        """What the network makes of images, and what came out of the parts."""
-        return _watched(self.network, images, self.tap_names)
+        """Run the network on images, and return its representation and the outputs of its parts."""
+        return _represent_with_outputs(self.network, images, self.tap_names)
 
 
-def _watched(network: Network, images: Tensor, parts: Sequence[str]) -> tuple[Representation, dict[str, Any]]:
+def _represent_with_outputs(
+    network: Network, images: Tensor, parts: Sequence[str]
+) -> tuple[Representation, dict[str, Any]]:
     seen: dict[str, Any] = {}
     with ExitStack() as stack:
         for name in parts:
@@ -66,12 +68,12 @@ def _watched(network: Network, images: Tensor, parts: Sequence[str]) -> tuple[Re
 
             handle = network.get_submodule(name).register_forward_hook(keep)
             stack.callback(handle.remove)
-        found = network.represent(images)
-    return found, seen
+        representation = network.represent(images)
+    return representation, seen
 
 
-def _maps(network: Network, images: Tensor) -> list[str]:
-    """Names of parts that give a feature map."""
+def _map_names(network: Network, images: Tensor) -> list[str]:
+    """Names of the parts that give a feature map."""
     with torch.no_grad():
-        _, seen = _watched(network, images, [name for name, _ in network.named_modules() if name])
+        _, seen = _represent_with_outputs(network, images, [name for name, _ in network.named_modules() if name])
     return [name for name, result in seen.items() if isinstance(result, Tensor) and result.ndim == 4]

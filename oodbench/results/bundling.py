@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import alone_with, digest, without_folders
+from oodbench.basics.files import digest, update_alone, without_folders
 from oodbench.results import bundle
 from oodbench.results.store import Cell, Scores, in_small
 from oodbench.tasks import ID_TASK
@@ -42,7 +42,7 @@ def bundled(cells: Iterable[Cell], folder: Path) -> list[Path]:
             )
         by_target.setdefault(folder / f"{about['suite']}{bundle.SUFFIX}", []).append(cell)
     for target, own in by_target.items():
-        with alone_with(target):
+        with update_alone(target):
             _put(own, target)
     return list(by_target)
 

@@ -14,7 +14,7 @@ import h5py
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.passes import Passes
-from oodbench.basics.progress import in_all
+from oodbench.basics.progress import counted_in_all
 from oodbench.basics.threads import on_threads
 from oodbench.detector import Detector
 from oodbench.images import catalogue
@@ -36,7 +36,7 @@ from oodbench.scoring.deploying import tunes_on_heldout
 from oodbench.scoring.fitting import fit
 from oodbench.scoring.given_sets import require_unseen
 from oodbench.scoring.user_input import Given, as_given
-from oodbench.sources.handed import handed
+from oodbench.sources.handed import take_images
 from oodbench.suite import Suite
 from oodbench.training.suite_network import plain_network
 
@@ -98,7 +98,7 @@ class Deployment:
             OodbenchError: it cannot be fitted.
             StorageError: the network was to be trained, and cannot be kept.
         """
-        with in_all(self.passes().both), on_threads(self.network.threads):
+        with counted_in_all(self.passes().both), on_threads(self.network.threads):
             network = provide(self.plan, self.network, self.machinery, say)
             return self._fitted(network)
 
@@ -282,7 +282,7 @@ def _own(asked: str, planned: SuitePlan, test: ImageSet) -> Calibration:
     if path.is_file() and h5py.is_hdf5(path):
         given = Given(read_pack(path, path.stem, taken or Preprocessing(side=height)))
     else:
-        given = as_given(handed(path, "--calibrate", path.stem, taken).images, "--calibrate", path.stem)
+        given = as_given(take_images(path, "--calibrate", path.stem, taken).images, "--calibrate", path.stem)
     found = given.images.images.shape[1:3]
     if found != (height, width):
         raise OodbenchError(

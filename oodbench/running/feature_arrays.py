@@ -16,7 +16,7 @@ from oodbench.basics.errors import OodbenchError, OodbenchWarning, unknown
 from oodbench.images.overlap import require_apart, rows_contents
 from oodbench.networks import feature_packs
 from oodbench.networks.feature_packs import FeatureSet
-from oodbench.networks.of_features import Made
+from oodbench.networks.of_features import NetworkOutputs
 from oodbench.running.feature_runs import SUITE, heldout_name, reserved_name, suite_of, suite_text
 from oodbench.running.label_check import CLASSES
 from oodbench.suite import IDSets, NetworkSpec, OODSet, Outliers, Suite
@@ -116,7 +116,7 @@ def write_features(
     }
     target = Path(path)
     kept = {name: text for name, text in about.items() if text}
-    suite_of(feature_packs.checked(target, made, given_head, kept))
+    suite_of(feature_packs.checked_pack(target, made, given_head, kept))
     feature_packs.write(target, made, given_head, kept)
     return target
 
@@ -150,7 +150,7 @@ def _set(arrays: Arrays, what: str, head: tuple[Tensor, Tensor] | None) -> Featu
             )
         logits = (features.double() @ head[0].double().T + head[1].double()).float()
     labels = _labels(arrays.get("labels"), count, what)
-    made = Made(logits, features)
+    made = NetworkOutputs(logits, features)
     fingerprint = str(arrays.get("fingerprint", "")) or feature_packs.digest_of(logits, features, labels)
     size = _size(arrays.get("size", (feature_packs.SIDE, feature_packs.SIDE)), what)
     return FeatureSet(made, labels, fingerprint, str(arrays.get("source", "")), size, torch.arange(count))
@@ -215,7 +215,9 @@ def _array(given: Any, what: str) -> Tensor:
     try:
         found = _tensor(given)
     except (TypeError, ValueError) as error:
-        raise OodbenchError(f"{what} is no array of numbers ({error})") from error
+        raise OodbenchError(
+            f"{what} is not an array of numbers ({error}): give a tensor, an array or a list"
+        ) from error
     return found.float() if found.dtype == torch.float64 else found
 
 

@@ -25,7 +25,7 @@ def remarks(config: RunConfig, suites: Sequence[Suite], methods: Sequence[type[D
     """
     given = {"a checkpoint": config.checkpoint, "a module": config.module, "a feature pack": config.features}
     came_as = next((name for name, found in given.items() if found is not None), "")
-    idle = settings.of_training(config.settings, methods) if came_as else []
+    idle = settings.training_settings(config.settings, methods) if came_as else []
     if idle:
         texts = " ".join(f"--set {setting.text}" for setting in idle)
         yield f"NOTE {texts}: {came_as} is given and nothing is trained, so this changes the row's name alone"

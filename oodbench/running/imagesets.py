@@ -15,7 +15,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.overlap import Contents, contents, overlaps
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.objective import Objective
-from oodbench.sources.verify import unlike
+from oodbench.sources.verify import pack_difference
 from oodbench.suite import OODSet, Outliers, Suite
 
 
@@ -158,7 +158,7 @@ def gather(
     if suite.id.train and (training or learns or sample.validation or suite.id.train in there):
         whole, heldout = _load_train(sample.data, suite, _reading_labels(detectors, bool(training)))
         images[suite.id.train] = whole.spread(sample.limit)
-        learned += [contents(whole).and_of(contents(heldout)) if heldout else contents(whole)]
+        learned += [contents(whole).joined_with(contents(heldout)) if heldout else contents(whole)]
         trained_on |= {suite.id.train: whole.fingerprint} if pretrained is not None else {}
     held_out = heldout.fingerprint if heldout else ""
     heldout = heldout.spread(sample.limit) if heldout else None
@@ -177,7 +177,7 @@ def gather(
     tests = [tests[0], *(test.spread(sample.limit).spread(sample.images) for test in tests[1:])]
     images |= {test.name: test.spread(sample.limit) for test in tests}
     check(images, suite, detectors)
-    found = [unlike(name, sample.data) for name in images if name not in BUILTINS]
+    found = [pack_difference(name, sample.data) for name in images if name not in BUILTINS]
     said_of = tuple(said for said in found if said)
     return ImageSets(images, heldout, said_of, held_out, trained_on, sample.limit, shared=shared)
 

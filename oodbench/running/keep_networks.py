@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import alone_with, atomic
+from oodbench.basics.files import atomic, update_alone
 from oodbench.images import catalogue
 from oodbench.images.resident import resident
 from oodbench.networks import checkpoints
@@ -83,7 +83,7 @@ def keep(
                 else:
                     lacking.append(f"{each.suite.name}, seed {each.seed}, {network.names}: {_why(network, told)}")
                     continue
-                with alone_with(shelf / INDEX):
+                with update_alone(shelf / INDEX):
                     say(said())
     return lacking
 

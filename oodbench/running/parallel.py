@@ -22,7 +22,7 @@ from joblib.externals.loky.backend import get_context
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.memory import available
-from oodbench.basics.progress import Board, Total, in_all
+from oodbench.basics.progress import Board, Total, counted_in_all
 from oodbench.basics.threads import cores
 from oodbench.running import worker
 from oodbench.running.choices import AUTO
@@ -102,7 +102,7 @@ def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path]
         StorageError: results cannot be written.
     """
     todo = units(planned, plugins, str(planned[0][0].machinery.device), where_it_is_free)
-    with in_all(sum(unit.passes.both for unit in todo)) as total:
+    with counted_in_all(sum(unit.passes.both for unit in todo)) as total:
         work = _Work(todo, say, total)
         while work.left():
             interrupted = work.round(count)

@@ -12,7 +12,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
-from oodbench.networks.architecture import described
+from oodbench.networks.architecture import architecture_text
 from oodbench.networks.cost import operations
 from oodbench.networks.identity import architectures, describe_input, describe_parts, identity
 from oodbench.networks.named import AT
@@ -29,7 +29,7 @@ from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, Planned, Su
 from oodbench.running.request import Machinery, NetworkSource, Request
 from oodbench.running.train_or_load import given
 from oodbench.suite import NetworkSpec, Suite
-from oodbench.suitefiles.settings import apply, changed_constants, in_force
+from oodbench.suitefiles.settings import apply, changed_constants, settings_in_force
 from oodbench.tasks import Smoothed
 from oodbench.training import pretrained
 from oodbench.training.loop import epochs_done
@@ -67,7 +67,7 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
         registry[name]  # a misspelt table of parameters would be silently ignored otherwise
     sample, source = request.sample, request.source
     suite, detectors = apply(request.settings, original, request.detectors)
-    settings, retasked = in_force(request.settings, original), changed_constants(original, suite)
+    settings, retasked = settings_in_force(request.settings, original), changed_constants(original, suite)
     if sample.validation:
         suite = validation_suite(suite)
     reasons = _unable(source, suite, detectors, request.unnamed)
@@ -196,7 +196,7 @@ def _plan_network(
         network = build_network(suite, objective, shape, seed, start).eval()
     require_takes(network, suite.network.called, shape)
     counted = operations(network, shape)
-    number = machinery.threads or threads.suitable(counted, machinery.device)
+    number = machinery.threads or threads.suitable_threads(counted, machinery.device)
     parts = _said(suite.network, network)
     require_climbable(network, suite, shape, {task for cell in cells for task, _ in cell.missing})
     if choice.module is not None:
@@ -214,7 +214,7 @@ def _plan_network(
         objective.identity,
         code_digest(type(objective), root=Objective),
         suite.network.trained_as,
-        described(network),
+        architecture_text(network),
         code_digest(*architectures(network), root=Network),
         *_plugged(bare, choice),
         checkpoint_digest(start),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench import tracking
-from oodbench.basics.team import Team, gathered, launched
+from oodbench.basics.team import Team, is_launched, join_team
 from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import parallel, sharding, sweep
@@ -102,9 +102,9 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
     config.check()
     shard = sharding.parse_shard(config.shard) if config.shard is not None else None
     cluster = config.cluster()
-    jobs = parallel.parse_jobs(str(config.jobs), alone=cluster is None and not launched())
+    jobs = parallel.parse_jobs(str(config.jobs), alone=cluster is None and not is_launched())
     registry = discover(config.plugin_files)
-    with gathered(choose_device("cpu" if cluster else config.device)) as (team, device):
+    with join_team(choose_device("cpu" if cluster else config.device)) as (team, device):
         request = config.request(registry, device, team)
         whole = team.together(lambda: plan_seeds(request, config.seeds, registry))
         for line in dict.fromkeys(line for each in whole[0][1] for line in each.left_out) if team.leads else ():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from oodbench.basics.passes import Passes
-from oodbench.basics.progress import in_all
+from oodbench.basics.progress import counted_in_all
 from oodbench.results import tables
 from oodbench.results.store import Cell
 from oodbench.running import parallel, runner
@@ -97,7 +97,7 @@ def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
     """
     failures: list[str] = []
     # Each process of a team does its share, and the first one shows how far it is.
-    with in_all(passes(planned, None).both // planned[0][0].machinery.team.size):
+    with counted_in_all(passes(planned, None).both // planned[0][0].machinery.team.size):
         for request, plans in planned:
             if len(planned) > 1:
                 say(f"seed {request.seed}")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.memory import loading
-from oodbench.basics.progress import in_all, told_to
+from oodbench.basics.progress import counted_in_all, report_to
 
 if TYPE_CHECKING:
     from oodbench.running.jobs import Unit
@@ -46,5 +46,5 @@ def carry_out(number: int, unit: "Unit") -> list[str] | None:
     def hear(doing: str) -> None:
         _heard.put((number, doing, total.done))
 
-    with told_to(hear), in_all(0) as total:
+    with report_to(hear), counted_in_all(0) as total:
         return train(unit.job, hear) if unit.doing == "trained" else score(unit.job, say=hear)

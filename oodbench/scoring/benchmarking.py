@@ -25,7 +25,7 @@ from oodbench.scoring.evaluating import Bench, rows
 from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.scoring.other_outputs import TRIED, require_class_outputs, require_reject_outputs
 from oodbench.scoring.user_input import Given, as_given
-from oodbench.sources.handed import handed
+from oodbench.sources.handed import take_images
 from oodbench.statistics import label_order
 from oodbench.tasks import ID_TASK, Task
 
@@ -235,7 +235,7 @@ def taken(images: Any, what: str, name: str, preprocessing: Preprocessing | None
             f"preprocessing is {preprocessing!r}: give a Preprocessing of oodbench.images.preprocessing, which says "
             "how image files become the network's input"
         )
-    found = handed(images, what, name, preprocessing, labelled)
+    found = take_images(images, what, name, preprocessing, labelled)
     given = as_given(found.images, what, name, "mean= and std= say")
     if preprocessing and found.numbers:
         warnings.warn(

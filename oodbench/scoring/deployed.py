@@ -21,14 +21,14 @@ from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.tensors import channels_first
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network, as_input
-from oodbench.networks.of_module import ModuleNetwork, wrapped
+from oodbench.networks.of_module import ModuleNetwork, wrap_module
 from oodbench.networks.wrapping import Wrapping
 from oodbench.objective import Objective
 from oodbench.scoring import state
 from oodbench.scoring.batches import exact
 from oodbench.scoring.clean import as_they_are, score_floats, score_versions
 from oodbench.scoring.user_input import Given, as_given
-from oodbench.sources.handed import handed
+from oodbench.sources.handed import take_images
 from oodbench.statistics import conformal
 from oodbench.statistics.conformal import Threshold
 from oodbench.tasks.versions import Versions
@@ -105,7 +105,7 @@ class Input:
             raise OodbenchError(
                 f"{type(module).__name__} is not the network that the detector was fitted on, which is one of oodbench"
             )
-        return wrapped(module, tried, Wrapping(mean=self.mean, std=self.std, head=self.head, taps=self.taps))
+        return wrap_module(module, tried, Wrapping(mean=self.mean, std=self.std, head=self.head, taps=self.taps))
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class DeployedDetector:
         Raises:
             OodbenchError: the images are of another kind or size, or a score is not finite.
         """
-        found = handed(images, "images", "images", self.input.preprocessing)
+        found = take_images(images, "images", "images", self.input.preprocessing)
         given = as_given(found.images, "images", "images", "the detector's network does itself")
         height, width = given.images.images.shape[1:3]
         if (height, width) != self.input.side:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network
-from oodbench.networks.of_module import wrapped
+from oodbench.networks.of_module import wrap_module
 from oodbench.networks.wrapping import Wrapping
 from oodbench.scoring import benchmarking
 from oodbench.scoring.benchmarking import Learned
@@ -70,7 +70,7 @@ class OnModule(Wrapping):
         Raises:
             OodbenchError: it cannot be used, see `oodbench.networks.of_module.ModuleNetwork`.
         """
-        return wrapped(network, tried, self)
+        return wrap_module(network, tried, self)
 
 
 @dataclass(frozen=True, eq=False)

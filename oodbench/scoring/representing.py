@@ -9,11 +9,11 @@ from oodbench.basics.memory import Portions
 from oodbench.basics.progress import progress
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, as_input
-from oodbench.networks.of_features import Made
+from oodbench.networks.of_features import NetworkOutputs
 from oodbench.scoring.batches import batches, exact
 
 
-def represented(network: Network, images: ImageSet, device: torch.device) -> Made:
+def represented(network: Network, images: ImageSet, device: torch.device) -> NetworkOutputs:
     """Logits and features of `images`, float32 on the CPU."""
     parts: list[tuple[Tensor, Tensor]] = []
     portions = Portions()
@@ -22,7 +22,7 @@ def represented(network: Network, images: ImageSet, device: torch.device) -> Mad
             parts += portions.each(len(pixels), partial(_made, network, pixels))
             advance(len(pixels))
     logits, features = (torch.cat(of_all) for of_all in zip(*parts, strict=True))
-    return Made(logits, features)
+    return NetworkOutputs(logits, features)
 
 
 def _made(network: Network, pixels: Tensor, which: slice) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Members of archives, in memory: nothing is ever written where an archive says."""
+"""Members of archives, in memory: nothing is ever written to a path that an archive names."""
 
 import io
 import lzma
@@ -27,7 +27,7 @@ MOST_PACKED = 100
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every regular file in a tar (compressed or not) or zip archive, in its order.
+    """Yield name and content of every regular file in a tar (compressed or not) or zip archive, in its order.
 
     Links, devices and folders are passed over. Names are only compared with, never opened, so a name with `..` or a
     leading slash does nothing.
@@ -36,37 +36,39 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
         OodbenchError: the file is no such archive, is damaged, or holds a member that is too large.
     """
     for name, stream in streams(path):
-        with whole(path):
+        with reading_archive(path):
             content = stream.read(LARGEST + 1)
-        yield name, _bounded(content, path, name)
+        yield name, _require_bounded(content, path, name)
 
 
 def streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """As `members`, each to be read from before the next one is asked for; read inside `whole`.
+    """Yield name and stream of every regular file, each to be read before the next one is asked for.
+
+    Read it inside `reading_archive`.
 
     Raises:
         OodbenchError: the file is no such archive, or is damaged.
     """
     for entry in entries(path):
         if entry.kind == "file":
-            with whole(path):
+            with reading_archive(path):
                 stream = entry.open()
             with stream:
                 yield entry.name, stream
 
 
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, UnicodeError)
-"""What Python's readers raise of an archive that is not whole, beside what the system does."""
+"""Exceptions of Python's readers for an archive that is not whole, beside those of the system."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What an archive lists.
+    """An entry that an archive lists.
 
     Attributes:
         name: as the archive says it: only to be compared with, never opened.
         kind: "file", "folder", "link" or "device".
-        open: its stream, if it is a file; before the next entry is asked for, and inside `whole`.
+        open: its stream, if it is a file; before the next entry is asked for, and inside `reading_archive`.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Entry:
     open: Callable[[], IO[bytes]]
 
 
-class Bounded(io.RawIOBase):
+class BoundedStream(io.RawIOBase):
     """A member's stream that ends in an error where it unpacks to more than `most` bytes: archives may be bombs.
 
     Raises:
@@ -82,7 +84,7 @@ class Bounded(io.RawIOBase):
     """
 
     def __init__(self, stream: IO[bytes], most: int, where: str) -> None:
-        self._stream, self._left, self._said = stream, most, f"{where} unpacks to more than {most >> 20} MiB"
+        self._stream, self._left, self._problem = stream, most, f"{where} unpacks to more than {most >> 20} MiB"
 
     def readable(self) -> bool:
         return True
@@ -91,13 +93,13 @@ class Bounded(io.RawIOBase):
         read = self._stream.read(len(buffer))
         self._left -= len(read)
         if self._left < 0:
-            raise OodbenchError(f"{self._said}: this is not the archive it should be")
+            raise OodbenchError(f"{self._problem}: this is not the archive it should be")
         buffer[: len(read)] = read
         return len(read)
 
 
 def refuse_bomb(path: Path, unpacked: int, size: int | None = None) -> None:
-    """A file of arrays is not read if it says that it unpacks to so many bytes that it cannot be images or scores.
+    """Refuse to read a file of arrays that says that it unpacks to more bytes than images or scores can have.
 
     Args:
         path: of the file.
@@ -105,17 +107,17 @@ def refuse_bomb(path: Path, unpacked: int, size: int | None = None) -> None:
         size: of the file, where it lies in another one.
 
     Raises:
-        OodbenchError: it does.
+        OodbenchError: it says so.
     """
     if unpacked > max(LARGEST, MOST_PACKED * (path.stat().st_size if size is None else size)):
         raise OodbenchError(
             f"{path} unpacks to {unpacked >> 20:,} MiB, more than {MOST_PACKED} times its size: neither images nor "
-            "scores shrink so far"
+            "scores shrink so far; get it again from where it came"
         )
 
 
 def is_tar(path: Path) -> bool:
-    """Whether it is a tar archive, compressed or not. One that breaks off in its first lines is none."""
+    """Whether it is a tar archive, compressed or not; False for one that breaks off at its beginning."""
     try:
         return tarfile.is_tarfile(path)
     except (EOFError, zlib.error, lzma.LZMAError):  # which Python lets through
@@ -124,28 +126,28 @@ def is_tar(path: Path) -> bool:
 
 @contextmanager
 def random_access(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """The names of all regular files in a zip or an uncompressed tar archive, and what reads the one of a name.
+    """Give the names of all regular files in a zip or an uncompressed tar archive, and a function that reads one.
 
     Raises:
         OodbenchError: as `members`.
     """
-    with whole(path):
+    with reading_archive(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as of_zip:
                 names = [member.filename for member in of_zip.infolist() if not member.is_dir()]
                 yield names, lambda name: _read(of_zip.open(name), path, name)
         else:
             with tarfile.open(path, "r:") as of_tar:
-                found = {member.name: member for member in of_tar if member.isreg()}
-                yield list(found), lambda name: _read(of_tar.extractfile(found[name]), path, name)
+                members = {member.name: member for member in of_tar if member.isreg()}
+                yield list(members), lambda name: _read(of_tar.extractfile(members[name]), path, name)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[None]:
-    """What is read in here comes out of the archive `path`, so an error means that it is damaged.
+def reading_archive(path: Path) -> Iterator[None]:
+    """Inside, only the archive `path` is read, so an error means that it is damaged.
 
     Raises:
-        OodbenchError: it is.
+        OodbenchError: it is damaged, or packed in a way that Python does not read.
     """
     try:
         yield
@@ -159,12 +161,12 @@ def whole(path: Path) -> Iterator[None]:
 
 
 def entries(path: Path) -> Iterator[Entry]:
-    """All that a tar (compressed or not) or zip archive lists, in its order.
+    """Yield all that a tar (compressed or not) or zip archive lists, in its order.
 
     Raises:
         OodbenchError: as `streams`.
     """
-    with whole(path):
+    with reading_archive(path):
         yield from _in_zip(path) if zipfile.is_zipfile(path) else _in_tar(path)
 
 
@@ -180,7 +182,7 @@ def _in_zip(path: Path) -> Iterator[Entry]:
 
 
 def _name_in_zip(member: zipfile.ZipInfo) -> str:
-    """Some programs write UTF-8 without saying so; it is taken for what DOS wrote then."""
+    """The name of a member; some programs write UTF-8 without saying so, which Python takes for what DOS wrote."""
     if member.flag_bits & UTF_8:
         return member.filename
     try:
@@ -194,10 +196,10 @@ def _in_tar(path: Path) -> Iterator[Entry]:
         for member in archive:
             is_link = member.issym() or member.islnk()
             kind = "file" if member.isreg() else "folder" if member.isdir() else "link" if is_link else "device"
-            yield Entry(member.name, kind, partial(_extracted, archive, member))
+            yield Entry(member.name, kind, partial(_open_member, archive, member))
 
 
-def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     stream = archive.extractfile(member)
     assert stream is not None  # it is a regular file
     return stream
@@ -207,10 +209,10 @@ def _read(stream: IO[bytes] | None, path: Path, name: str) -> bytes:
     if stream is None:
         raise OodbenchError(f"{path}: {name} is not a regular file")
     with stream:
-        return _bounded(stream.read(LARGEST + 1), path, name)
+        return _require_bounded(stream.read(LARGEST + 1), path, name)
 
 
-def _bounded(content: bytes, path: Path, name: str) -> bytes:
+def _require_bounded(content: bytes, path: Path, name: str) -> bytes:
     if len(content) > LARGEST:
         raise OodbenchError(
             f"{path}: {name} unpacks to more than {LARGEST >> 20} MiB: this is not the archive it should be"

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from oodbench.basics.errors import OodbenchError, StorageError
-from oodbench.basics.files import held
+from oodbench.basics.files import locked
 from oodbench.basics.progress import progress
 from oodbench.sources.source import RemoteFile
 
@@ -29,7 +29,7 @@ SLACK = 4
 
 
 def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
-    """`file` in `folder`, verified; not downloaded again if it is there.
+    """Return the path of `file` in `folder`, verified; it is not downloaded again if it is there.
 
     What was received of it stays in a `.part` file, and the next call goes on from there. A file of its name that is
     another one is kept beside it, as `NAME.other`.
@@ -44,65 +44,65 @@ def download(file: RemoteFile, folder: Path, unverified: bool = False) -> Path:
             nothing proves what it is.
         StorageError: the disk is full or cannot be written.
     """
-    demand(file, folder, unverified)
+    require_obtainable(file, folder, unverified)
     target = folder / file.name
     if not file.urls:
-        return _brought(file, target)
+        return _check_brought_file(file, target)
     if target.is_file():
-        if _right(target, file) and not _is_page(target):
+        if _is_right(target, file) and not _is_page(target):
             return target
         _set_aside(target)
     part = target.with_name(f"{target.name}.part")
-    with _storing(part):
+    with _disk_errors(part):
         folder.mkdir(parents=True, exist_ok=True)
     # Of two that want it at once, the second one waits and finds it there.
-    with _held(part):
+    with _locked_part(part):
         if target.is_file():
             part.unlink()
             return target
-        return _downloaded(file, part, target)
+        return _download_from_mirrors(file, part, target)
 
 
 def _set_aside(target: Path) -> None:
-    """Make room for what is wanted: another file of its name may be somebody's own, and is kept under another one."""
+    """Move another file of the wanted name away: it may be somebody's own, and is kept under another name."""
     numbers = (f"{target.name}.other{number or ''}" for number in count())
     place = next(place for name in numbers if not (place := target.with_name(name)).exists())
-    with suppress(FileNotFoundError), _storing(place):  # another process may have been faster
+    with suppress(FileNotFoundError), _disk_errors(place):  # another process may have been faster
         target.replace(place)
 
 
 @contextmanager
-def _held(part: Path) -> Iterator[None]:
+def _locked_part(part: Path) -> Iterator[None]:
     with ExitStack() as stack:
-        with _storing(part):
-            stack.enter_context(held(part))
+        with _disk_errors(part):
+            stack.enter_context(locked(part))
         yield
 
 
-def _downloaded(file: RemoteFile, part: Path, target: Path) -> Path:
-    """`file` at `target`, from the first mirror that has it, received into `part`."""
-    said = []
+def _download_from_mirrors(file: RemoteFile, part: Path, target: Path) -> Path:
+    """Download `file` to `target` from the first mirror that has it, received into `part`."""
+    failures = []
     for url in file.urls:
         try:
             _receive(url, part, file)
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            said.append(f"{url}: {getattr(error, 'reason', None) or error}")
+            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
             continue
-        if _right(part, file) and not _is_page(part):
+        if _is_right(part, file) and not _is_page(part):
             part.replace(target)
             return target
-        said.append(f"{url}: {_wrong(part, file)}")
+        failures.append(f"{url}: {_reason_for_wrong(part, file)}")
         part.unlink()
     if part.is_file() and not part.stat().st_size:
         part.unlink()
     raise OodbenchError(
-        f"{file.name} could not be fetched: {'; '.join(said)}. Try again later, or put the file into "
+        f"{file.name} could not be fetched: {'; '.join(failures)}. Try again later, or put the file into "
         f"{target.parent} yourself"
     )
 
 
-def demand(file: RemoteFile, folder: Path, unverified: bool) -> None:
-    """What can be said before anything is downloaded.
+def require_obtainable(file: RemoteFile, folder: Path, unverified: bool) -> None:
+    """Check what can be checked before anything is downloaded.
 
     Raises:
         OodbenchError: nothing proves what the file is, and that was not allowed; or it takes a login and is not there.
@@ -116,15 +116,17 @@ def demand(file: RemoteFile, folder: Path, unverified: bool) -> None:
         )
 
 
-def _brought(file: RemoteFile, target: Path) -> Path:
-    """A file that a person put there; it is theirs, so it is never removed."""
-    if _is_page(target) or not _right(target, file):
-        raise OodbenchError(f"{target} is not the right file: {_wrong(target, file)}; get it again ({file.where})")
+def _check_brought_file(file: RemoteFile, target: Path) -> Path:
+    """Check a file that a person put there; it is theirs, so it is never removed."""
+    if _is_page(target) or not _is_right(target, file):
+        raise OodbenchError(
+            f"{target} is not the right file: {_reason_for_wrong(target, file)}; get it again ({file.where})"
+        )
     return target
 
 
 def _receive(url: str, part: Path, file: RemoteFile) -> None:
-    """All of `url` appended to what is there of it, over several connections if they break."""
+    """Append all of `url` to what is there of it, over several connections if they break."""
     if urlparse(url).scheme not in ("http", "https"):
         raise OSError("not an address of the web")
     for attempt in range(1, ATTEMPTS + 1):
@@ -138,10 +140,10 @@ def _receive(url: str, part: Path, file: RemoteFile) -> None:
 
 
 def _receive_once(url: str, part: Path, file: RemoteFile) -> None:
-    there = part.stat().st_size if part.is_file() else 0
+    received = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "oodbench"})
-    if there:
-        request.add_header("Range", f"bytes={there}-")
+    if received:
+        request.add_header("Range", f"bytes={received}-")
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -150,55 +152,58 @@ def _receive_once(url: str, part: Path, file: RemoteFile) -> None:
         raise
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            there = 0  # the server does not resume: from the beginning
+            received = 0  # the server does not resume: from the beginning
         length = response.headers.get("Content-Length")
-        whole = there + int(length) if length else None
+        whole = received + int(length) if length else None
         total = whole or file.size
-        with progress(f"fetching {file.name}", total, "bytes") as advance, part.open("ab" if there else "wb") as disk:
-            advance(there)
+        with (
+            progress(f"fetching {file.name}", total, "bytes") as advance,
+            part.open("ab" if received else "wb") as disk,
+        ):
+            advance(received)
             while block := response.read1(BLOCK):  # what is there: a slow server is seen to be slow
-                with _storing(part):
+                with _disk_errors(part):
                     disk.write(block)
                     disk.flush()
-                there += len(block)
+                received += len(block)
                 advance(len(block))
-                if file.size is not None and there > SLACK * file.size + BLOCK:
+                if file.size is not None and received > SLACK * file.size + BLOCK:
                     raise OSError(f"it is larger than the {file.size:,} bytes that were expected")
-        if whole is not None and there < whole:
-            raise http.client.IncompleteRead(b"", whole - there)
+        if whole is not None and received < whole:
+            raise http.client.IncompleteRead(b"", whole - received)
 
 
 @contextmanager
-def _storing(part: Path) -> Iterator[None]:
-    """What goes wrong in here is the disk's fault and not the net's."""
+def _disk_errors(part: Path) -> Iterator[None]:
+    """Inside, what goes wrong is the disk's fault and not the net's: it becomes StorageError."""
     try:
         yield
     except OSError as error:
         raise StorageError(f"cannot write {part}: {error.strerror}; choose another --data folder") from error
 
 
-def found_digest(path: Path, kind: str) -> str:
-    """What a file's digest really is, as "sha256:..." or of another kind; for the kind "size" its size in bytes."""
+def actual_digest(path: Path, kind: str) -> str:
+    """The actual digest of a file, as "sha256:..." or of another kind; for the kind "size" its size in bytes."""
     if kind == "size":
         return f"size:{path.stat().st_size}"
     with path.open("rb") as stream:
         return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
 
 
-def _right(path: Path, file: RemoteFile) -> bool:
-    """It has the known digest, or the known digits of it; a file of which nothing is known is never wrong."""
+def _is_right(path: Path, file: RemoteFile) -> bool:
+    """Whether it has the known digest, or the known digits of it; True where nothing is known."""
     kind = file.digest.partition(":")[0]
     if not kind:
         return True
-    found = found_digest(path, kind)
-    return found.startswith(file.digest) if file.abridged else found == file.digest
+    actual = actual_digest(path, kind)
+    return actual.startswith(file.digest) if file.abridged else actual == file.digest
 
 
-def _wrong(path: Path, file: RemoteFile) -> str:
+def _reason_for_wrong(path: Path, file: RemoteFile) -> str:
     if _is_page(path):
         return "a web page came instead of the file"
-    found = found_digest(path, file.digest.partition(":")[0])
-    return f"its digest is {found}, expected {file.digest}{'...' if file.abridged else ''}"
+    actual = actual_digest(path, file.digest.partition(":")[0])
+    return f"its digest is {actual}, expected {file.digest}{'...' if file.abridged else ''}"
 
 
 def _is_page(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Public image sets into packs."""
+"""Makes packs of public image sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack, write_parts
 from oodbench.images.photographs import write_photographs
 from oodbench.sources.catalogue import SOURCES
-from oodbench.sources.download import demand, download, found_digest
+from oodbench.sources.download import actual_digest, download, require_obtainable
 from oodbench.sources.source import ImageFiles, Parts, Pixels, RemoteFile, Source
 from oodbench.sources.trained import TRAINED
 
@@ -24,7 +24,7 @@ DOWNLOADS = "downloads"
 
 
 def fetch(name: str, data: Path, say: Say, unverified: bool = False, count: int | None = None) -> Path:
-    """The pack of a public image set in the data folder: downloaded, verified, read and written, whole or not at all.
+    """Make the pack of a public image set: downloaded, verified, read and written, whole or not at all.
 
     Args:
         name: of the set.
@@ -40,22 +40,22 @@ def fetch(name: str, data: Path, say: Say, unverified: bool = False, count: int 
         raise unknown("public image set", name, {*SOURCES, *TRAINED})
     source, pack = SOURCES[name], data / f"{name}.h5"
     if count is not None:
-        source = _of_size(name, source, count)
+        source = _source_of_size(name, source, count)
     if pack.is_file():
         say(f"{name}: {pack} is there already")
         return pack
     for file in source.files:
-        demand(file, data / DOWNLOADS, unverified)
+        require_obtainable(file, data / DOWNLOADS, unverified)
     files = [download(file, data / DOWNLOADS, unverified) for file in source.files]
-    digests = [_recorded(path, file, say) for path, file in zip(files, source.files, strict=True)]
+    digests = [_digest_record(path, file, say) for path, file in zip(files, source.files, strict=True)]
     say(f"{name}: reading {', '.join(file.name for file in files)}")
     about = {"terms": source.terms, "note": source.note, "digests": " ".join(digests)}
-    found = source.read(files)
-    written = _write(pack, name, source, found, about)
+    content = source.read(files)
+    written = _write(pack, name, source, content, about)
     say(f"{name}: {written:,} images in {pack}, read from {data / DOWNLOADS}")
-    if source.measured and isinstance(found, tuple):
-        say(f"{name}: {measured_on(source, ImageSet(name, *found, '').fingerprint)}")
-    if isinstance(found, ImageFiles):
+    if source.measured and isinstance(content, tuple):
+        say(f"{name}: {measurement_note(source, ImageSet(name, *content, '').fingerprint)}")
+    if isinstance(content, ImageFiles):
         say(
             f"{name}: these photographs have not been decoded yet; `oodbench data verify {name}` decodes all of them, "
             "which takes a while, and names each that is broken"
@@ -64,21 +64,24 @@ def fetch(name: str, data: Path, say: Say, unverified: bool = False, count: int 
 
 
 def check_pixels(name: str, source: Source, pixels: Pixels) -> None:
-    """Are there as many images as the set has, and not the same all over?
+    """Check that there are as many images as the set has, and not the same all over.
 
     Raises:
-        OodbenchError: no.
+        OodbenchError: there are others.
     """
     images, labels = pixels
     check_count(name, source, len(images))
     if len(labels) != len(images):
-        raise OodbenchError(f"{name} has {len(images):,} images and {len(labels):,} labels")
+        raise OodbenchError(
+            f"{name} has {len(images):,} images and {len(labels):,} labels, and needs one for each: this is not what "
+            "the public set was; get its files again"
+        )
     if len(images) > 1 and np.all(images == images[0]):
         raise OodbenchError(f"all images of {name} are the same: this is not what the public set was")
 
 
-def measured_on(source: Source, fingerprint: str) -> str:
-    """Whether images are those that the figures of this project's reference were measured on, in words."""
+def measurement_note(source: Source, fingerprint: str) -> str:
+    """Say whether images are those that the figures of this project's reference were measured on."""
     if fingerprint == source.measured:
         return "the very images that results/reference was measured on"
     return (
@@ -88,10 +91,10 @@ def measured_on(source: Source, fingerprint: str) -> str:
 
 
 def check_count(name: str, source: Source, found: int) -> None:
-    """Are there as many images as the set has, where that is known?
+    """Check that there are as many images as the set has, where that is known.
 
     Raises:
-        OodbenchError: no.
+        OodbenchError: there are more or fewer.
     """
     if source.count is not None and found != source.count:
         raise OodbenchError(
@@ -99,55 +102,55 @@ def check_count(name: str, source: Source, found: int) -> None:
         )
 
 
-def _write(pack: Path, name: str, source: Source, found: Pixels | Parts | ImageFiles, about: dict[str, str]) -> int:
+def _write(pack: Path, name: str, source: Source, content: Pixels | Parts | ImageFiles, about: dict[str, str]) -> int:
     origin = f"{source.title}; {source.files[0].urls[0] if source.files[0].urls else source.files[0].where}"
-    if isinstance(found, ImageFiles):
-        return write_photographs(pack, _counted_files(name, source, found), origin, about)
-    if isinstance(found, Parts):
-        return write_parts(pack, name, _counted_parts(name, source, found), origin, about)
-    check_pixels(name, source, found)
-    write_pack(pack, ImageSet(name, *found, origin), about)
-    return len(found[0])
+    if isinstance(content, ImageFiles):
+        return write_photographs(pack, _counted_files(name, source, content), origin, about)
+    if isinstance(content, Parts):
+        return write_parts(pack, name, _counted_parts(name, source, content), origin, about)
+    check_pixels(name, source, content)
+    write_pack(pack, ImageSet(name, *content, origin), about)
+    return len(content[0])
 
 
-def _counted_files(name: str, source: Source, found: ImageFiles) -> Iterator[tuple[str, bytes, int]]:
-    """As they come; that there were too few or too many is an error at their end, before the pack is in its place."""
+def _counted_files(name: str, source: Source, content: ImageFiles) -> Iterator[tuple[str, bytes, int]]:
+    """Yield files as they come, and check their number at the end, before the pack is in its place."""
     count = 0
     with progress(f"packing {name}", source.count) as advance:
-        for photograph in found.files:
+        for photograph in content.files:
             yield photograph
             count += 1
             advance(1)
     check_count(name, source, count)
 
 
-def _counted_parts(name: str, source: Source, found: Parts) -> Iterator[Pixels]:
-    """As `_counted_files`."""
+def _counted_parts(name: str, source: Source, content: Parts) -> Iterator[Pixels]:
+    """Yield parts as they come, and check the number of images at the end, as `_counted_files` does."""
     count = 0
     with progress(f"packing {name}", source.count) as advance:
-        for images, labels in found.batches:
+        for images, labels in content.batches:
             yield images, labels
             count += len(images)
             advance(len(images))
     check_count(name, source, count)
 
 
-def _of_size(name: str, source: Source, count: int) -> Source:
+def _source_of_size(name: str, source: Source, count: int) -> Source:
     if source.sized is None:
         of_size = ", ".join(other for other, one in SOURCES.items() if one.sized)
         raise OodbenchError(f"{name} is what it is: leave --count out; it is for {of_size}")
     return replace(source, count=count, read=source.sized(count))
 
 
-def _recorded(path: Path, file: RemoteFile, say: Say) -> str:
-    """What is kept of a file's digest, and said where it was not published."""
+def _digest_record(path: Path, file: RemoteFile, say: Say) -> str:
+    """The text that a pack keeps of a file's digest; people are told where it was not published."""
     if file.proven and not file.abridged:
         return file.digest
-    found = found_digest(path, "sha256" if file.digest.partition(":")[0] != "size" else "size")
+    actual = actual_digest(path, "sha256" if file.digest.partition(":")[0] != "size" else "size")
     if file.proven:
-        return f"{found} (its first {file.abridged} digits are published)"
+        return f"{actual} (its first {file.abridged} digits are published)"
     say(
-        f"{path.name} is {found}. It is recorded in the pack, so that others can see whether they have the same file; "
+        f"{path.name} is {actual}. It is recorded in the pack, so that others can see whether they have the same file; "
         "that it is the right one, nobody has published a digest to prove"
     )
-    return f"{found} (found, not published)"
+    return f"{actual} (found, not published)"

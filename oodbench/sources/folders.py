@@ -1,4 +1,4 @@
-"""Which images lie in a folder or an archive, and what there is beside them.
+"""Surveys of folders and archives: the images in them, and what there is beside them.
 
 Nothing is left out without a word: whatever is not taken as an image is named, with the reason.
 """
@@ -14,7 +14,7 @@ from typing import IO
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.words import printable
 from oodbench.images.decoding import SUFFIXES, suffix
-from oodbench.sources.archives import LARGEST, entries, whole
+from oodbench.sources.archives import LARGEST, entries, reading_archive
 
 SYSTEM = frozenset(
     {
@@ -42,7 +42,7 @@ MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", 
 """First bytes of images whose name does not say that they are; WebP's are not at the beginning alone."""
 
 HEAD = 16
-"""Bytes that are looked at."""
+"""Bytes at the beginning of a file that are looked at."""
 
 UNREAD = frozenset(
     f".{kind}"
@@ -86,7 +86,7 @@ class Picture:
 
 @dataclass
 class Survey:
-    """What there is.
+    """The files in a folder or an archive.
 
     Attributes:
         path: the folder or archive.
@@ -101,14 +101,14 @@ class Survey:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Note it, once."""
+        """Note that a file is left out, once."""
         names = self.left_out.setdefault(reason, [])
         if name not in names[-1:]:
             names.append(name)
 
 
 def survey(path: Path) -> Survey:
-    """All that is in a folder, whose links are followed, or in an archive.
+    """Survey all that is in a folder, whose links are followed, or in an archive.
 
     Raises:
         OodbenchError: a folder cannot be read, or the archive is damaged.
@@ -123,21 +123,21 @@ def survey(path: Path) -> Survey:
 
 
 def contents(found: Survey) -> Iterator[tuple[Picture, bytes]]:
-    """Each image file and what is in it; of an archive in its order. What cannot be read has `amiss` and no content.
+    """Yield each image file and its content; of an archive in its order. Unreadable ones have `amiss` and no content.
 
     Raises:
         OodbenchError: the archive is damaged.
     """
     if found.path.is_dir():
         for picture in found.pictures:
-            yield _read(picture, _opening(Path(str(picture.key))))
+            yield _read(picture, _opener(Path(str(picture.key))))
         return
     by_place = {picture.key: picture for picture in found.pictures}
     for place, entry in enumerate(entries(found.path)):
         if place in by_place:
-            with whole(found.path):
-                one = _read(by_place[place], entry.open)
-            yield one
+            with reading_archive(found.path):
+                picture_content = _read(by_place[place], entry.open)
+            yield picture_content
 
 
 def _read(picture: Picture, opening: Callable[[], IO[bytes]]) -> tuple[Picture, bytes]:
@@ -155,12 +155,12 @@ def _read(picture: Picture, opening: Callable[[], IO[bytes]]) -> tuple[Picture, 
     return picture, content
 
 
-def _opening(path: Path) -> Callable[[], IO[bytes]]:
+def _opener(path: Path) -> Callable[[], IO[bytes]]:
     return lambda: path.open("rb")
 
 
 def _walk_all(found: Survey) -> None:
-    """Links to folders come last: where two ways lead to one folder, its own name is taken, and loops end."""
+    """Note all files, links to folders last: where two ways lead to one folder, its own name counts, and loops end."""
     seen, links = {found.path.resolve()}, []
     links += _walk(found, found.path, (), seen)
     while links:
@@ -175,7 +175,7 @@ def _walk_all(found: Survey) -> None:
 
 
 def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) -> list[tuple[Path, tuple[str, ...]]]:
-    """Note what is in a folder and those below it; the links to folders that were met."""
+    """Note what is in a folder and those below it, and return the links to folders that were met."""
     try:
         inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -185,8 +185,8 @@ def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) 
     links = []
     for entry in inside:
         path, parts = Path(entry.path), (*above, *_split(entry.name))
-        if reason := _unwanted(parts):
-            found.leave_out(_shown(parts), reason)
+        if reason := _reason_to_leave_out(parts):
+            found.leave_out(_visible_name(parts), reason)
         elif entry.is_symlink() and path.is_dir():
             links.append((path, parts))
         elif entry.is_dir():
@@ -199,7 +199,7 @@ def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) 
         elif not path.is_file():
             found.leave_out("/".join(parts), DANGLES if entry.is_symlink() else NO_FILE)
         else:
-            _note(found, path, parts, _opening(path))
+            _note_file(found, path, parts, _opener(path))
     return links
 
 
@@ -207,8 +207,8 @@ def _list(found: Survey) -> None:
     last: dict[tuple[str, ...], Picture] = {}
     for place, entry in enumerate(entries(found.path)):
         split = _split(entry.name)
-        if reason := _unwanted(split):
-            found.leave_out(_shown(split), reason)
+        if reason := _reason_to_leave_out(split):
+            found.leave_out(_visible_name(split), reason)
         elif entry.kind == "folder":
             found.folders.add(split)
         elif entry.kind == "link":
@@ -218,8 +218,8 @@ def _list(found: Survey) -> None:
         else:
             found.folders |= {split[:depth] for depth in range(1, len(split))}
             before = len(found.pictures)
-            with whole(found.path):
-                _note(found, place, split, entry.open)
+            with reading_archive(found.path):
+                _note_file(found, place, split, entry.open)
             if len(found.pictures) > before:
                 if split in last:
                     found.leave_out("/".join(split), TWICE)
@@ -227,8 +227,8 @@ def _list(found: Survey) -> None:
     found.pictures = [picture for picture in found.pictures if last[picture.parts] is picture]
 
 
-def _note(found: Survey, key: Path | int, parts: tuple[str, ...], opening: Callable[[], IO[bytes]]) -> None:
-    """Take it as an image if its name says that it is one, or else if its first bytes do."""
+def _note_file(found: Survey, key: Path | int, parts: tuple[str, ...], opening: Callable[[], IO[bytes]]) -> None:
+    """Note a file, as an image if its name says that it is one, or else if its first bytes do."""
     kind = suffix(parts[-1])
     if kind in SUFFIXES:
         found.pictures.append(Picture(key, parts))
@@ -253,17 +253,17 @@ def _note(found: Survey, key: Path | int, parts: tuple[str, ...], opening: Calla
 
 
 def _split(name: str) -> tuple[str, ...]:
-    """Folders and name; backslashes are separators, as some Windows programs write them."""
-    return tuple(_text(part) for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+    """Split a path into folders and name; backslashes are separators, as some Windows programs write them."""
+    return tuple(_printable_part(part) for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def _text(part: str) -> str:
-    """What can be printed and stored, whatever bytes it is of; accents are one character, however they were typed."""
+def _printable_part(part: str) -> str:
+    """A part of a path as text to print and store, whatever its bytes; accents are one character."""
     raw = part.encode("utf-8", "surrogateescape")
     return unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
 
 
-def _unwanted(parts: tuple[str, ...]) -> str:
+def _reason_to_leave_out(parts: tuple[str, ...]) -> str:
     if not parts or ".." in parts:
         return OUTSIDE
     return HIDDEN if any(_is_hidden(part) for part in parts) else ""
@@ -273,14 +273,14 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part.lower() in SYSTEM
 
 
-def _shown(parts: tuple[str, ...]) -> str:
-    """Up to the first hidden folder: what is in it need not be listed."""
+def _visible_name(parts: tuple[str, ...]) -> str:
+    """The path up to the first hidden folder: what is in that need not be listed."""
     hidden = next((place for place, part in enumerate(parts) if _is_hidden(part) and part != ".."), len(parts))
     return "/".join(parts[: hidden + 1]) or "."
 
 
-def few(names: Iterable[str], most: int = 8) -> str:
-    """Some names and how many there are more, for people."""
+def few_names(names: Iterable[str], most: int = 8) -> str:
+    """The first names, at most `most`, and how many more there are, for people."""
     names = [printable(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

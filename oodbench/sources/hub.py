@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hub import COMMIT, commit_of, fetched
+from oodbench.basics.hub import COMMIT, commit_of, fetch_file
 
 SCHEME = "hf://"
 
@@ -31,15 +31,15 @@ class HubFile:
 
     @classmethod
     def parse(cls, address: str) -> "HubFile":
-        """The file that an address names.
+        """Parse the address of a file.
 
         Raises:
             OodbenchError: it is no address, of weights in another format, or not pinned to a commit.
         """
-        found = _ADDRESS.fullmatch(address)
-        if found is None:
-            raise OodbenchError(f"{address!r} is no file on the hub: write {EXPECTED}")
-        repo, revision, file = found["repo"], found["revision"], found["file"]
+        parts = _ADDRESS.fullmatch(address)
+        if parts is None:
+            raise OodbenchError(f"{address!r} is not the address of a file on the hub: write {EXPECTED}")
+        repo, revision, file = parts["repo"], parts["revision"], parts["file"]
         if not file.endswith(_SAFE):
             raise OodbenchError(
                 f"{address!r}: only safetensors are taken from the hub, since other files can run code when they are "
@@ -52,10 +52,10 @@ class HubFile:
             )
         return cls(repo, revision, file)
 
-    def fetched(self) -> Path:
-        """Where it lies, in a folder named after its repository and commit; fetched if it is not there yet.
+    def fetch(self) -> Path:
+        """Fetch it, unless it is there already, into a folder named after its repository and commit.
 
         Raises:
             OodbenchError: it cannot be fetched.
         """
-        return fetched(self.repo, self.revision, self.file)
+        return fetch_file(self.repo, self.revision, self.file)

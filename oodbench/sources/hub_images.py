@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.hub import COMMIT, commit_of, errors, fetched, unreachable
+from oodbench.basics.hub import COMMIT, commit_of, fetch_file, hub_errors, unreachable_error
 from oodbench.basics.listeners import Say
 from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
 from oodbench.images.decoding import SUFFIXES
 from oodbench.images.packs import address_of
-from oodbench.sources.folders import UNREAD, few
+from oodbench.sources.folders import UNREAD, few_names
 from oodbench.sources.kinds import kind_of
 from oodbench.sources.own import PackRequest, pack
 
@@ -23,7 +23,7 @@ SCHEME = "hf://datasets/"
 EXPECTED = f"{SCHEME}org/name@COMMIT/folder, or a zip, tar or safetensors file in place of the folder"
 
 SINGLE = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".safetensors")
-"""What a file ends with that holds many images."""
+"""Suffixes of files that hold many images."""
 
 TAKEN = ("archive", "safetensors")
 """Kinds of such files: of what else `oodbench data pack` reads some is pickled, and that can run code."""
@@ -50,16 +50,16 @@ class HubImages:
 
     @classmethod
     def parse(cls, address: str) -> "HubImages":
-        """What an address names.
+        """Parse an address.
 
         Raises:
             OodbenchError: it is no address, or not pinned to a commit.
         """
-        found = _ADDRESS.fullmatch(address)
-        path = (found["path"] or "").strip("/") if found else ""
-        if found is None or ".." in path.split("/"):
-            raise OodbenchError(f"{address!r} is no data set on the hub: write {EXPECTED}")
-        repo, revision = found["repo"], found["revision"]
+        parts = _ADDRESS.fullmatch(address)
+        path = (parts["path"] or "").strip("/") if parts else ""
+        if parts is None or ".." in path.split("/"):
+            raise OodbenchError(f"{address!r} is not the address of a data set on the hub: write {EXPECTED}")
+        repo, revision = parts["repo"], parts["revision"]
         if revision is None or not COMMIT.fullmatch(revision):
             raise OodbenchError(
                 f"{address!r} is not pinned: what a branch or a tag names may change, and the images with it; write "
@@ -72,11 +72,11 @@ class HubImages:
 
     @property
     def single(self) -> bool:
-        """It names a file that holds many images."""
+        """Whether it names a file that holds many images."""
         return self.path.lower().endswith(SINGLE)
 
     @property
-    def called(self) -> str:
+    def pack_name(self) -> str:
         """A name for the pack: that of the folder or file, or of the repository."""
         last = PurePosixPath(self.path or self.repo).name
         suffix = next((end for end in SINGLE if last.lower().endswith(end)), "") if self.single else ""
@@ -124,11 +124,11 @@ def pack_address(address: HubImages, request: PackRequest, say: Say) -> Path:
 
 def _folder(address: HubImages, say: Say) -> Path:
     """Fetch all image files of a folder, and return where it is in the cache."""
-    listed = _listed(address)
-    images = [file for file in listed if _is_image(file.path)]
-    others = [file.path for file in listed if not _is_image(file.path)]
+    files = _list_files(address)
+    images = [file for file in files if _is_image(file.path)]
+    others = [file.path for file in files if not _is_image(file.path)]
     if not images:
-        held = f"; it holds {few(others)}" if others else ""
+        held = f"; it holds {few_names(others)}" if others else ""
         raise OodbenchError(
             f"there are no image files in {address}{held}: give a folder that has some, or a file that ends in "
             f"{', '.join(SINGLE)}; Parquet is not read: write its images as files, and `oodbench data pack` those"
@@ -136,26 +136,27 @@ def _folder(address: HubImages, say: Say) -> Path:
     size = sum(file.size or 0 for file in images)
     say(f"{address}: {counted(len(images), 'image file')}, {size / 1e6:,.1f} MB")
     if others:
-        say(f"  not fetched, since their names are not those of images: {counted(len(others), 'file')}: {few(others)}")
-    there: list[Path] = []
+        skipped = counted(len(others), "file")
+        say(f"  not fetched, since their names are not those of images: {skipped}: {few_names(others)}")
+    paths: list[Path] = []
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         with progress(f"fetching {address.repo}", len(images)) as advance:
             for path in pool.map(lambda file: _file(address, file.path), images):
-                there.append(path)
+                paths.append(path)
                 advance(1)
     finally:
         pool.shutdown(cancel_futures=True)  # after a mistake or Ctrl-C the rest is not waited for
-    snapshot = there[0].parents[len(PurePosixPath(images[0].path).parts) - 1]
+    snapshot = paths[0].parents[len(PurePosixPath(images[0].path).parts) - 1]
     return snapshot / address.path
 
 
 def _is_image(path: str) -> bool:
-    """By its name, as `oodbench.sources.folders` goes by it; those of kinds that are not read are named there."""
+    """Whether a file is an image by its name, also of the kinds that `oodbench.sources.folders` names as unread."""
     return PurePosixPath(path).suffix.lower() in {*SUFFIXES, *UNREAD}
 
 
-def _listed(address: HubImages) -> Sequence[Any]:
+def _list_files(address: HubImages) -> Sequence[Any]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.hf_api import RepoFile
@@ -164,19 +165,21 @@ def _listed(address: HubImages) -> Sequence[Any]:
         tree = HfApi().list_repo_tree(
             address.repo, address.path or None, recursive=True, revision=address.revision, repo_type="dataset"
         )
-        found = [entry for entry in tree if isinstance(entry, RepoFile)]
+        files = [entry for entry in tree if isinstance(entry, RepoFile)]
     except EntryNotFoundError as error:
         raise OodbenchError(
             f"there is no folder {printable(address.path)!r} in {address.repo} at {address.revision[:12]}: write "
             f"{EXPECTED}"
         ) from error
-    except errors() as error:
-        raise unreachable(address.repo, address.revision, address.path or "the list of its files", error) from error
-    for file in found:
+    except hub_errors() as error:
+        raise unreachable_error(
+            address.repo, address.revision, address.path or "the list of its files", error
+        ) from error
+    for file in files:
         if PurePosixPath(file.path).is_absolute() or ".." in file.path.split("/"):
             raise OodbenchError(f"{address}: a file is called {printable(file.path)!r}, which leads out of its folder")
-    return found
+    return files
 
 
 def _file(address: HubImages, file: str) -> Path:
-    return fetched(address.repo, address.revision, file, "dataset")
+    return fetch_file(address.repo, address.revision, file, "dataset")

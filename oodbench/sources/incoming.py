@@ -16,12 +16,12 @@ from oodbench.basics.listeners import Say
 from oodbench.basics.threads import cores
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
-from oodbench.images.decoding import DECODERS, MARKED, SUFFIXES, BrokenImageError, examined, formats_of, suffix
+from oodbench.images.decoding import DECODERS, MARKED, SUFFIXES, BrokenImageError, decode_with_notes, formats_of, suffix
 from oodbench.images.packs import CHUNK, holds_files, read_pack, read_parts
 from oodbench.images.photographs import Photographs
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.sources.archives import LARGEST, is_tar
-from oodbench.sources.folders import contents, few, survey
+from oodbench.sources.folders import contents, few_names, survey
 
 AHEAD = 4
 """Images that are decoded in advance for each thread."""
@@ -45,8 +45,8 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Incomers:
-    """Where images come from.
+class ImageInputs:
+    """Finds images to be scored behind the names that people give.
 
     Attributes:
         preprocessing: of image files; None leaves them as they are.
@@ -61,49 +61,52 @@ class Incomers:
     left_out: Say
 
     def require(self, given: Iterable[str]) -> None:
-        """OodbenchError unless there is something behind each name: a file, a folder or an image set."""
+        """Raise OodbenchError unless there is something behind each name: a file, a folder or an image set."""
         known = catalogue.names(self.data)
-        lacking = [one for one in given if not Path(one).exists() and one not in known]
-        if lacking:
+        missing = [name for name in given if not Path(name).exists() and name not in known]
+        if missing:
             raise OodbenchError(
-                f"there is no {few(lacking)}: give image files, folders, archives, packs, or names of image sets "
+                f"there is no {few_names(missing)}: give image files, folders, archives, packs, or names of image sets "
                 "(`oodbench data list`)"
             )
-        odd = [one for one in given if Path(one).exists() and not (Path(one).is_file() or Path(one).is_dir())]
-        if odd:
-            raise OodbenchError(f"{few(odd)}: neither file nor folder")
+        special = [name for name in given if Path(name).exists() and not (Path(name).is_file() or Path(name).is_dir())]
+        if special:
+            raise OodbenchError(f"{few_names(special)}: neither file nor folder; give one of these")
 
-    def of(self, given: str) -> Iterator[Incoming]:
-        """The images behind one name, in their order; where a folder, archive or pack breaks off, it says so itself."""
-        found = False
+    def images_behind(self, given: str) -> Iterator[Incoming]:
+        """Yield the images behind one name, in their order, and at the end the error of a source that breaks off."""
+        any_image = False
         try:
-            for one in self._of(given):
-                found = True
-                yield one
+            for image in self._images_behind(given):
+                any_image = True
+                yield image
         except OodbenchError as error:
             yield Incoming(given, amiss=str(error))
         else:
-            if not found:
+            if not any_image:
                 self.left_out(f"{given}: there is no image in it")
 
-    def _of(self, given: str) -> Iterator[Incoming]:
+    def _images_behind(self, given: str) -> Iterator[Incoming]:
         path = Path(given)
         if not path.exists():
             path = self.data / f"{given}.h5"
             if given in BUILTINS:
                 images = catalogue.load(given, self.data)
-                return (self._sized(f"{given}#{at}", images.pixels(slice(at, at + 1))[0]) for at in range(len(images)))
+                return (
+                    self._of_right_size(f"{given}#{at}", images.pixels(slice(at, at + 1))[0])
+                    for at in range(len(images))
+                )
         if path.is_dir():
-            return self._surveyed(path)
+            return self._from_folder(path)
         if suffix(path.name) in SUFFIXES:
-            return self._single(path)
+            return self._from_file(path)
         if h5py.is_hdf5(path):
-            return self._pack(path)
+            return self._from_pack(path)
         if zipfile.is_zipfile(path) or is_tar(path):
-            return self._surveyed(path)
-        return self._single(path)
+            return self._from_folder(path)
+        return self._from_file(path)
 
-    def _single(self, path: Path) -> Iterator[Incoming]:
+    def _from_file(self, path: Path) -> Iterator[Incoming]:
         try:
             with path.open("rb") as stream:
                 content = stream.read(LARGEST + 1)
@@ -115,23 +118,23 @@ class Incomers:
             return
         yield self._decoded(str(path), content, "", formats_of(path.name))
 
-    def _surveyed(self, path: Path) -> Iterator[Incoming]:
-        """What lies in a folder or an archive."""
+    def _from_folder(self, path: Path) -> Iterator[Incoming]:
+        """Yield the images in a folder or an archive."""
         found = survey(path)
         for reason, names in found.left_out.items():
-            self.left_out(f"{path}: left out ({reason}): {few(names)}")
+            self.left_out(f"{path}: left out ({reason}): {few_names(names)}")
 
         def work() -> Iterator[Callable[[], Incoming]]:
             for picture, content in contents(found):
                 name = str(picture.key) if isinstance(picture.key, Path) else f"{path}/{picture.name}"
-                yield _later(self._decoded, name, content, picture.amiss, formats_of(picture.name))
+                yield _deferred(self._decoded, name, content, picture.amiss, formats_of(picture.name))
 
         yield from _in_order(work())
 
-    def _pack(self, path: Path) -> Iterator[Incoming]:
+    def _from_pack(self, path: Path) -> Iterator[Incoming]:
         if not holds_files(path):
-            for start, part in _numbered(read_parts(path)):
-                yield from (self._sized(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
+            for start, part in _with_starts(read_parts(path)):
+                yield from (self._of_right_size(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
             return
         images = read_pack(path, path.stem, self.preprocessing or Preprocessing()).images
         assert isinstance(images, Photographs)
@@ -139,14 +142,14 @@ class Incomers:
 
         def work() -> Iterator[Callable[[], Incoming]]:
             for name, content in zip(names, images.files(), strict=True):
-                yield _later(self._stored, f"{path}/{name}", content, decode)
+                yield _deferred(self._decoded_by, f"{path}/{name}", content, decode)
 
         yield from _in_order(work())
 
     def _decoded(self, name: str, content: bytes, amiss: str, formats: tuple[str, ...] = MARKED) -> Incoming:
-        return self._stored(name, content, lambda raw: examined(raw, formats)[0], amiss)
+        return self._decoded_by(name, content, lambda raw: decode_with_notes(raw, formats)[0], amiss)
 
-    def _stored(self, name: str, content: bytes, decode: Callable[[bytes], object], amiss: str = "") -> Incoming:
+    def _decoded_by(self, name: str, content: bytes, decode: Callable[[bytes], object], amiss: str = "") -> Incoming:
         try:
             if amiss:
                 raise BrokenImageError(amiss)
@@ -156,27 +159,27 @@ class Incomers:
             return Incoming(name, amiss=" ".join(str(error).split()))
         except MemoryError:
             return Incoming(name, amiss="it does not fit into memory")
-        return self._sized(name, pixels)
+        return self._of_right_size(name, pixels)
 
-    def _sized(self, name: str, pixels: Pixels) -> Incoming:
-        """An image, unless it is of another size: it is then let go at once, since it may be a large one."""
+    def _of_right_size(self, name: str, pixels: Pixels) -> Incoming:
+        """The image, unless it is of another size: its pixels are then dropped at once, since they may be many."""
         (height, width), (tall, wide) = pixels.shape[:2], self.side
         if (height, width) != (tall, wide):
             return Incoming(name, amiss=f"it is {height} x {width} pixels, and the detector takes {tall} x {wide}")
         return Incoming(name, pixels)
 
 
-def _numbered(parts: Iterable[Pixels]) -> Iterator[tuple[int, Pixels]]:
-    """Parts with the place of their first image; all but the last have `CHUNK`."""
+def _with_starts(parts: Iterable[Pixels]) -> Iterator[tuple[int, Pixels]]:
+    """Pair parts with the place of their first image; all but the last have `CHUNK` images."""
     return ((number * CHUNK, part) for number, part in enumerate(parts))
 
 
-def _later(work: Callable[..., Incoming], *arguments: object) -> Callable[[], Incoming]:
+def _deferred(work: Callable[..., Incoming], *arguments: object) -> Callable[[], Incoming]:
     return lambda: work(*arguments)
 
 
 def _in_order(work: Iterator[Callable[[], Incoming]]) -> Iterator[Incoming]:
-    """What each piece of work gives, in their order, by threads that are a few pieces ahead."""
+    """Yield what each piece of work gives, in their order, by threads that are a few pieces ahead."""
     decoders = min(cores(), MOST_DECODERS)
     with ThreadPoolExecutor(decoders, "decoder") as pool:
         underway: deque[Future[Incoming]] = deque()

@@ -1,4 +1,4 @@
-"""What kind of file something is, by its first bytes and never by its name."""
+"""The kind of a file, by its first bytes and never by its name."""
 
 import gzip
 import lzma
@@ -13,7 +13,7 @@ READ = (
     "a folder, tar or zip archive of image files; .npy, .npz or safetensors of uint8 (N, H, W, 3); a tensor of such in "
     "a torch.save file; HDF5 or Matlab's .mat with such images; MNIST's idx files; one pickled batch of CIFAR's"
 )
-"""What `oodbench data pack` takes, for people."""
+"""The kinds that `oodbench data pack` takes, for people."""
 
 IDX, IDX_LABELS = b"\0\0\x08\x03", b"\0\0\x08\x01"
 """First bytes of MNIST's files of images and of labels."""
@@ -31,7 +31,7 @@ MARKS = {
     TORCH: "torch",
     b"\x80": "pickle",
 }
-"""First bytes of what is read, and a word for it; the longer ones first where two agree."""
+"""First bytes of kinds that are read, and a word for each; the longer ones first where two agree."""
 
 OTHERS = {
     b"PK": "a zip archive, but is not whole: get it again from where it came",
@@ -56,20 +56,20 @@ OTHERS = {
     b"\0\0\x08": "an idx file, but not of grey images (N, H, W): save them as .npy",
     b"\0\0\x0d": "an idx file of floats, and not of 8-bit grey images: save those as .npy",
 }
-"""First bytes of what is not read, and what to say."""
+"""First bytes of kinds that are not read, and what to say."""
 
 
 def kind_of(path: Path) -> str:
-    """A word for what a file holds: "folder", "archive", "npz", "torch", "safetensors" or one of `MARKS`.
+    """Return a word for the kind of a file: "folder", "archive", "npz", "torch", "safetensors" or one of `MARKS`.
 
     Raises:
-        OodbenchError: it is nothing that is read, with what it looks to be.
+        OodbenchError: it is of no kind that is read; the message says what it looks to be.
     """
     if path.is_dir():
         return "folder"
     head = _head(path)
     if not head:
-        raise OodbenchError(f"{path} is empty")
+        raise OodbenchError(f"{path} is empty: get it again from where it came")
     if head.startswith(GZIPPED) and not is_tar(path):
         head = _unzipped(path)
         if not head.startswith((IDX, IDX_LABELS)):
@@ -84,7 +84,7 @@ def kind_of(path: Path) -> str:
         return _kind_of_zip(path)
     if is_tar(path):
         return "archive"
-    raise OodbenchError(f"{path} {_looks(head)}; `oodbench data pack` reads {READ}")
+    raise OodbenchError(f"{path} {_unread_kind_text(head)}; `oodbench data pack` reads {READ}")
 
 
 def _head(path: Path) -> bytes:
@@ -92,7 +92,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(512)
     except OSError as error:
-        raise OodbenchError(f"{path} cannot be read ({error.strerror})") from error
+        raise OodbenchError(f"{path} cannot be read ({error.strerror}): allow that, or give another file") from error
 
 
 def _unzipped(path: Path) -> bytes:
@@ -116,11 +116,11 @@ def _kind_of_zip(path: Path) -> str:
     return "npz" if names and all(name.endswith(".npy") for name in names) else "archive"
 
 
-def _looks(head: bytes) -> str:
-    """What a file that is not read looks to be."""
-    for mark, said in OTHERS.items():
+def _unread_kind_text(head: bytes) -> str:
+    """Say what a file looks to be that is not read."""
+    for mark, text in OTHERS.items():
         if head.startswith(mark):
-            return f"looks to be {said}"
+            return f"looks to be {text}"
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return "is a web page and not the file: the address that it came from wants a login or a click"

@@ -1,4 +1,4 @@
-"""Labels as people have them in their own code: which of them are whole numbers, and what the others are."""
+"""Labels as people have them in their own code: whole numbers, or an error that says what they are instead."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ EXPECTED = "a label is one whole number an image, counted from 0 in the order of
 
 
 def whole_numbers(value: Any, count: int, what: str, advice: str) -> Labels:
-    """The labels of `count` images, int64 (count,); columns (count, 1) are taken as well.
+    """Convert the labels of `count` images to int64 (count,); columns (count, 1) are taken as well.
 
     Args:
         value: what stands where labels are expected.
         count: of the images.
-        what: it is called in the message.
+        what: the name of the labels in the message.
         advice: that ends the message.
 
     Raises:
         OodbenchError: it is something else; the message says what.
     """
-    found = as_array(value)
-    if found.dtype.kind in "biu" and found.size == count and found.shape in ((), (count,), (count, 1)):
-        return found.ravel().astype(np.int64)
-    raise OodbenchError(f"{what} {_described(found, value, count)}: {EXPECTED}; {advice}")
+    labels = as_array(value)
+    if labels.dtype.kind in "biu" and labels.size == count and labels.shape in ((), (count,), (count, 1)):
+        return labels.ravel().astype(np.int64)
+    raise OodbenchError(f"{what} {_problem_text(labels, value, count)}: {EXPECTED}; {advice}")
 
 
 def as_array(value: Any) -> npt.NDArray[Any]:
-    """What is given as an array, of objects where no other comes of it."""
+    """Convert what is given to an array, of objects where no other comes of it."""
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
     if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
@@ -43,30 +43,30 @@ def as_array(value: Any) -> npt.NDArray[Any]:
         return np.empty((), object)
 
 
-def _described(found: npt.NDArray[Any], value: Any, count: int) -> str:
-    """What labels are that are no whole numbers, one an image."""
-    kind = found.dtype.kind
+def _problem_text(labels: npt.NDArray[Any], value: Any, count: int) -> str:
+    """Say what labels are that are not whole numbers, one an image."""
+    kind = labels.dtype.kind
     if kind not in "biufU":
-        return f"are no numbers, but of the type {_type(value)}"
+        return f"are no numbers, but of the type {_type_text(value)}"
     if kind == "U":
-        return f"are texts, such as {str(found.ravel()[0])!r:.60}" if found.size else "are empty"
-    if _is_one_hot(found, count):
-        return f"are one-hot, {found.dtype} of shape {found.shape}; their argmax is meant"
-    if found.size == count and found.shape in ((), (count,), (count, 1)):
-        return f"are {found.dtype}, such as {found.ravel()[0]}" if count else "are empty"
-    if found.ndim == 1 and count != 1:
-        return f"are {len(found)} numbers for {count} images"
-    return f"are {found.dtype} of shape {found.shape} for {'one image' if count == 1 else f'{count} images'}"
+        return f"are texts, such as {str(labels.ravel()[0])!r:.60}" if labels.size else "are empty"
+    if _is_one_hot(labels, count):
+        return f"are one-hot, {labels.dtype} of shape {labels.shape}; their argmax is meant"
+    if labels.size == count and labels.shape in ((), (count,), (count, 1)):
+        return f"are {labels.dtype}, such as {labels.ravel()[0]}" if count else "are empty"
+    if labels.ndim == 1 and count != 1:
+        return f"are {len(labels)} numbers for {count} images"
+    return f"are {labels.dtype} of shape {labels.shape} for {'one image' if count == 1 else f'{count} images'}"
 
 
-def _type(value: Any) -> str:
+def _type_text(value: Any) -> str:
     if isinstance(value, list | tuple) and value:
         return f"{type(value).__name__} of {type(value[0]).__name__}"
     return type(value).__name__
 
 
-def _is_one_hot(found: npt.NDArray[Any], count: int) -> bool:
-    rows = found[None] if found.ndim == 1 and count == 1 else found
+def _is_one_hot(labels: npt.NDArray[Any], count: int) -> bool:
+    rows = labels[None] if labels.ndim == 1 and count == 1 else labels
     if rows.ndim != 2 or len(rows) != count or rows.shape[1] < 2:
         return False
     return bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.decoding import checked
+from oodbench.images.decoding import require_image
 from oodbench.sources.archives import members, random_access
 from oodbench.sources.photographs import PhotographReader
-from oodbench.sources.readers import squared
+from oodbench.sources.readers import decode_square
 from oodbench.sources.source import ImageFiles, Pixels, Reader
 
 
@@ -32,8 +32,8 @@ def listed_pictures(name: str, side: int) -> Reader:
 
 def _listed_pictures(paths: Sequence[Path], *, name: str, side: int) -> Pixels:
     images, labels = [], []
-    for image, content, label in _listed(paths, name, 1):
-        images.append(squared(content, side, f"{paths[0]}: {image}"))
+    for image, content, label in _read_listed(paths, name, 1):
+        images.append(decode_square(content, side, f"{paths[0]}: {image}"))
         labels.append(label)
     return np.stack(images), np.asarray(labels, np.int64)
 
@@ -49,15 +49,17 @@ def listed_photographs(name: str, folders: int = 1) -> PhotographReader:
 
 
 def _listed_photographs(paths: Sequence[Path], *, name: str, folders: int) -> ImageFiles:
-    found = _listed(paths, name, folders)
-    return ImageFiles((image, checked(content, f"{paths[0]}: {image}"), label) for image, content, label in found)
+    entries = _read_listed(paths, name, folders)
+    return ImageFiles(
+        (image, require_image(content, f"{paths[0]}: {image}"), label) for image, content, label in entries
+    )
 
 
-def _listed(paths: Sequence[Path], name: str, folders: int) -> Iterator[tuple[str, bytes, int]]:
+def _read_listed(paths: Sequence[Path], name: str, folders: int) -> Iterator[tuple[str, bytes, int]]:
     archive, lists = paths
     entries = [(path.split("/", folders)[-1], label) for path, label in _entries(lists, name)]
     with random_access(archive) as (names, read):
-        place = _place(entries[0][0], names, archive)
+        place = _prefix_in_archive(entries[0][0], names, archive)
         known = set(names)
         if missing := [path for path, _ in entries if place + path not in known]:
             raise OodbenchError(
@@ -68,27 +70,29 @@ def _listed(paths: Sequence[Path], name: str, folders: int) -> Iterator[tuple[st
             yield path, read(place + path), label
 
 
-def _place(path: str, names: Sequence[str], archive: Path) -> str:
-    """What stands before the paths of a list in the archive: some archives have a folder more than others."""
-    found = [name for name in names if name == path or name.endswith(f"/{path}")]
-    if not found:
+def _prefix_in_archive(path: str, names: Sequence[str], archive: Path) -> str:
+    """The prefix of a list's paths in the archive: some archives have a folder more than others."""
+    matches = [name for name in names if name == path or name.endswith(f"/{path}")]
+    if not matches:
         raise OodbenchError(f"{archive} has no {path}: it is not the archive that the list speaks of")
-    return min(found, key=len).removesuffix(path)
+    return min(matches, key=len).removesuffix(path)
 
 
 def _entries(lists: Path, name: str) -> list[tuple[str, int]]:
-    content = _list(lists, lambda member: member.partition("/")[2] == name)
+    content = _list_content(lists, lambda member: member.partition("/")[2] == name)
     if content is None:
         raise OodbenchError(f"{lists} has no list {name}: it is not the archive it should be")
     try:
         lines = [line.rsplit(" ", 1) for line in content.decode().splitlines() if line.strip()]
         entries = [(path, int(label)) for path, label in lines]
     except ValueError as error:
-        raise OodbenchError(f"{lists}: {name} is not a list of paths and labels ({error})") from error
+        raise OodbenchError(
+            f"{lists}: {name} is not a list of paths and labels ({error}): it is not the archive it should be"
+        ) from error
     if not entries:
-        raise OodbenchError(f"{lists}: {name} is empty")
+        raise OodbenchError(f"{lists}: {name} is empty: it is not the archive it should be")
     return entries
 
 
-def _list(lists: Path, wanted: Callable[[str], bool]) -> bytes | None:
+def _list_content(lists: Path, wanted: Callable[[str], bool]) -> bytes | None:
     return next((content for member, content in members(lists) if wanted(member)), None)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.sources.archives import Bounded, streams, whole
-from oodbench.sources.pickles import pixels_of, unpickled
+from oodbench.sources.archives import BoundedStream, reading_archive, streams
+from oodbench.sources.pickles import pixels_of, read_batch
 from oodbench.sources.readers import names_listed
 from oodbench.sources.source import Parts, Pixels
 
@@ -45,26 +45,28 @@ def _downsampled(paths: Sequence[Path], *, side: int) -> Parts:
 
 
 def _downsampled_batches(paths: Sequence[Path], side: int) -> Iterator[Pixels]:
-    """Each archive holds its batches in the order of their numbers, or they are refused: order is part of a set."""
+    """Yield batches in the order of their numbers; an archive in another order is refused: order is part of a set."""
     number = 1
     for path in paths:
         for name, stream in streams(path):
             if "train_data_batch_" not in name:
                 continue
             if name.rpartition("/")[2] != f"train_data_batch_{number}":
-                raise OodbenchError(f"{path} has {name} where train_data_batch_{number} should be")
-            with whole(path):
+                raise OodbenchError(f"{path} has {name} where train_data_batch_{number} should be: get it again")
+            with reading_archive(path):
                 where = f"{path}: {name}"
-                batch = unpickled(io.BufferedReader(Bounded(stream, LARGEST_BATCH, where)), where)
+                batch = read_batch(io.BufferedReader(BoundedStream(stream, LARGEST_BATCH, where)), where)
             images, labels = pixels_of(batch, "labels", side, where)
             yield images, labels - 1
             number += 1
     if number <= BATCHES:
-        raise OodbenchError(f"{', '.join(path.name for path in paths)} hold {number - 1} of the {BATCHES} batches")
+        raise OodbenchError(
+            f"{', '.join(path.name for path in paths)} hold {number - 1} of the {BATCHES} batches: get the files again"
+        )
 
 
 def tiny_images(count: int) -> PartsReader:
-    """`count` of the 80 Million Tiny Images from their flat file, at even distances.
+    """Read `count` of the 80 Million Tiny Images from their flat file, at even distances.
 
     The file is sorted by noun, so all nouns have their share. Images of CIFAR's classes, which a list names, are
     replaced by random others, as Chen et al. 2021 do; the last record is left out, which their reader never reaches.
@@ -79,11 +81,11 @@ def _tiny_images(paths: Sequence[Path], *, count: int) -> Parts:
         raise OodbenchError(f"{path} holds {total:,} images: choose a --count of at most {total - 1:,}")
     overlap = np.unique([int(number) - 1 for number in names_listed("tinyimages-cifar-overlap.txt.gz")])
     chosen = tiny_selection(total - 1, count, overlap)
-    return Parts(_of_records(path, chosen))
+    return Parts(_read_records(path, chosen))
 
 
 def tiny_selection(total: int, count: int, overlap: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Which of `total` records: at even distances, those in `overlap` (sorted) replaced by random others outside it."""
+    """Choose `count` of `total` records: at even distances, those in `overlap` replaced by random others."""
     random = np.random.default_rng(SEED)
     chosen = np.arange(count) * total // count
     while len(barred := np.flatnonzero(np.isin(chosen, overlap))):
@@ -91,14 +93,14 @@ def tiny_selection(total: int, count: int, overlap: npt.NDArray[np.int64]) -> np
     return chosen
 
 
-def _of_records(path: Path, chosen: npt.NDArray[np.int64]) -> Iterator[Pixels]:
+def _read_records(path: Path, chosen: npt.NDArray[np.int64]) -> Iterator[Pixels]:
     with path.open("rb", buffering=0) as file:
         for start in range(0, len(chosen), AT_A_TIME):
-            some = np.empty((len(chosen[start : start + AT_A_TIME]), TINY_BYTES), np.uint8)
-            for row, record in zip(some, chosen[start:], strict=False):
+            rows = np.empty((len(chosen[start : start + AT_A_TIME]), TINY_BYTES), np.uint8)
+            for row, record in zip(rows, chosen[start:], strict=False):
                 # Not mapped into memory: the kernel then reads ahead around every page, 25 times as slow when measured.
                 file.seek(int(record) * TINY_BYTES)
                 if file.readinto(row.data) != TINY_BYTES:
                     raise OodbenchError(f"{path} ends before record {record}: it is not the file it should be")
             # Each is stored column by column: byte = row + 32 * column + 1024 * channel.
-            yield some.reshape(-1, 3, 32, 32).transpose(0, 3, 2, 1), np.full(len(some), -1, np.int64)
+            yield rows.reshape(-1, 3, 32, 32).transpose(0, 3, 2, 1), np.full(len(rows), -1, np.int64)

@@ -15,13 +15,13 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.listeners import Say, unheard
 from oodbench.basics.progress import progress
 from oodbench.basics.words import counted, printable
-from oodbench.images.decoding import BrokenImageError, examined, formats_of
+from oodbench.images.decoding import BrokenImageError, decode_with_notes, formats_of
 from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import read_pack, write_pack
 from oodbench.images.photographs import Photographs, hashed_part, write_photographs
 from oodbench.sources.arrays import READERS, Arrays
 from oodbench.sources.classes import Classes, ListedClasses, folder_classes
-from oodbench.sources.folders import Picture, Survey, contents, few, survey
+from oodbench.sources.folders import Picture, Survey, contents, few_names, survey
 from oodbench.sources.kinds import READ, kind_of
 from oodbench.sources.readers import square
 
@@ -158,7 +158,7 @@ class _Packing:
                 try:
                     if picture.amiss:
                         raise BrokenImageError(picture.amiss)
-                    image, done = examined(content, formats_of(picture.name))
+                    image, done = decode_with_notes(content, formats_of(picture.name))
                 except BrokenImageError as error:
                     self._broken[picture.name] = str(error)
                 else:
@@ -192,18 +192,18 @@ class _Packing:
         entries = {"classes": json.dumps(self.classes.names)} if self.classes.names else {}
         if self._broken:
             entries["skipped"] = json.dumps(self._broken)
-            entries["note"] = f"{len(self._broken):,} broken image files were left out: {few(self._broken)}"
+            entries["note"] = f"{len(self._broken):,} broken image files were left out: {few_names(self._broken)}"
         return entries
 
     def report(self, say: Say, headline: str, labels: Sequence[int]) -> None:
         """Say all that is to be known of what was packed."""
         say(headline)
-        for line in (*self.classes.said(Counter(labels), self._survey.pictures), *self._work_notes()):
+        for line in (*self.classes.notes(Counter(labels), self._survey.pictures), *self._work_notes()):
             say(f"  {line}")
         left_out = {**self._survey.left_out, **({NOT_READ: self._broken_with_reasons()} if self._broken else {})}
         say("  left out: nothing" if not left_out else "  left out:")
         for reason, names in left_out.items():
-            say(f"    {len(names):,} ({reason}): {few(names, 20)}")
+            say(f"    {len(names):,} ({reason}): {few_names(names, 20)}")
 
     def _broken_with_reasons(self) -> list[str]:
         return [f"{name} ({why})" for name, why in self._broken.items()]
@@ -268,7 +268,7 @@ def _array_notes(arrays: Arrays, labels: npt.NDArray[np.int64]) -> Iterator[str]
         yield arrays.remark
     yield "left out: nothing" if not arrays.left_out else "left out:"
     if arrays.left_out:
-        yield f"  {len(arrays.left_out):,} (neither images nor labels by their names): {few(arrays.left_out, 20)}"
+        yield f"  {len(arrays.left_out):,} (neither images nor labels by their names): {few_names(arrays.left_out, 20)}"
 
 
 def _kind(path: Path) -> str:
@@ -278,5 +278,5 @@ def _kind(path: Path) -> str:
 
 
 def _left_out_text(left_out: Mapping[str, Sequence[str]]) -> str:
-    reasons = "; ".join(f"{reason}: {few(names)}" for reason, names in left_out.items())
+    reasons = "; ".join(f"{reason}: {few_names(names)}" for reason, names in left_out.items())
     return f" (left out: {reasons})" if reasons else ""

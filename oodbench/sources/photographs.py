@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.decoding import checked
-from oodbench.sources.archives import LARGEST, members, random_access, whole
+from oodbench.images.decoding import require_image
+from oodbench.sources.archives import LARGEST, members, random_access, reading_archive
 from oodbench.sources.readers import names_listed
 from oodbench.sources.source import ImageFiles
 
@@ -43,10 +43,11 @@ def _photographs(
             last = name.rpartition("/")[2]
             if pattern.fullmatch(name) and (wanted is None or last in wanted):
                 missing.discard(last)
-                yield name, checked(content, f"{path}: {name}"), -1
+                yield name, require_image(content, f"{path}: {name}"), -1
         if wanted and missing:
             raise OodbenchError(
-                f"{path} holds {len(wanted) - len(missing)} of the {len(wanted)} images that the set consists of"
+                f"{path} holds {len(wanted) - len(missing)} of the {len(wanted)} images that the set consists of: get "
+                "it again from where it came"
             )
 
     return ImageFiles(files())
@@ -63,9 +64,11 @@ def imagenet_val(paths: Sequence[Path]) -> ImageFiles:
     def files() -> Files:
         with random_access(images) as (names, read):
             if len(names) != len(truth):
-                raise OodbenchError(f"{images} holds {len(names)} images and {kit} labels of {len(truth)}")
+                raise OodbenchError(
+                    f"{images} holds {len(names)} images and {kit} labels of {len(truth)}: get both again"
+                )
             for name, wordnet_id in zip(sorted(names), truth, strict=True):
-                yield name, checked(read(name), f"{images}: {name}"), numbers[wordnet_id]
+                yield name, require_image(read(name), f"{images}: {name}"), numbers[wordnet_id]
 
     return ImageFiles(files())
 
@@ -75,7 +78,7 @@ def imagenet_train(paths: Sequence[Path]) -> ImageFiles:
     (path,) = paths
 
     def files() -> Files:
-        with whole(path), tarfile.open(path, "r:") as outer:
+        with reading_archive(path), tarfile.open(path, "r:") as outer:
             classes = sorted((member for member in outer if member.isreg()), key=lambda member: member.name)
             for label, member in enumerate(classes):
                 with tarfile.open(fileobj=outer.extractfile(member), mode="r:") as inner:
@@ -83,7 +86,7 @@ def imagenet_train(paths: Sequence[Path]) -> ImageFiles:
                         stream = inner.extractfile(image) if image.isreg() else None
                         if stream:
                             name = f"{member.name.removesuffix('.tar')}/{image.name}"
-                            yield name, checked(stream.read(LARGEST), f"{path}: {name}"), label
+                            yield name, require_image(stream.read(LARGEST), f"{path}: {name}"), label
 
     return ImageFiles(files())
 
@@ -92,13 +95,15 @@ def _development_kit(path: Path) -> tuple[list[str], Mapping[str, int]]:
     """The WordNet name of each validation image, and the number of each of the classes."""
     from scipy.io import loadmat
 
-    found = {name.rpartition("/")[2]: content for name, content in members(path)}
+    files = {name.rpartition("/")[2]: content for name, content in members(path)}
     try:
-        synsets = loadmat(io.BytesIO(found["meta.mat"]), squeeze_me=True)["synsets"]
+        synsets = loadmat(io.BytesIO(files["meta.mat"]), squeeze_me=True)["synsets"]
         classes = {
             int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets if not synset["num_children"]
         }
-        truth = [classes[int(line)] for line in found["ILSVRC2012_validation_ground_truth.txt"].split()]
+        truth = [classes[int(line)] for line in files["ILSVRC2012_validation_ground_truth.txt"].split()]
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise OodbenchError(f"{path} is not ImageNet's development kit ({error!r})") from error
+        raise OodbenchError(
+            f"{path} is not ImageNet's development kit ({error!r}): get it again from image-net.org"
+        ) from error
     return truth, {wordnet_id: number for number, wordnet_id in enumerate(sorted(classes.values()))}

@@ -1,6 +1,6 @@
 """Pickled batches of images, read without numpy's own unpickling: a hostile pickle can make that follow wild pointers.
 
-What a pickle may ask for are the stand-ins below, which know numbers and arrays of numbers.
+A pickle may ask only for the stand-ins below, which know numbers and arrays of numbers.
 """
 
 import pickle
@@ -45,10 +45,10 @@ class _Array:
 
 
 def _from_buffer(content: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
-    """What arrays ask for in pickles of protocol 5."""
-    found = _Array()
-    found.array = np.frombuffer(content, dtype.number()).reshape(shape, order="F" if order == "F" else "C")
-    return found
+    """Stand in for the function that arrays ask for in pickles of protocol 5."""
+    array = _Array()
+    array.array = np.frombuffer(content, dtype.number()).reshape(shape, order="F" if order == "F" else "C")
+    return array
 
 
 def _reconstruct(*_: Any) -> _Array:
@@ -60,7 +60,7 @@ def _scalar(dtype: _DType, content: bytes | str) -> Any:
 
 
 def _bytes(content: bytes | str, *_: Any) -> bytes:
-    """What Python 2 wrote as text, which its bytes were."""
+    """Give back the bytes that Python 2 wrote as text."""
     return content.encode("latin1") if isinstance(content, str) else content
 
 
@@ -75,7 +75,7 @@ KNOWN: Mapping[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _bytes,
 }
-"""What a pickle of arrays asks for, and what it gets."""
+"""The names that a pickle of arrays asks for, and the stand-ins that it gets."""
 
 
 class _Harmless(pickle.Unpickler):
@@ -87,31 +87,31 @@ class _Harmless(pickle.Unpickler):
         return KNOWN[module, name]
 
 
-def unpickled(stream: IO[bytes], where: str) -> Mapping[str, Any]:
-    """A pickled batch of images: a dict with an array `data`, and nothing in it that could run.
+def read_batch(stream: IO[bytes], where: str) -> Mapping[str, Any]:
+    """Read a pickled batch of images: a dict with an array `data`, and nothing in it that could run.
 
     Raises:
         OodbenchError: it is something else.
     """
     try:
-        found = _Harmless(stream, encoding="latin1").load()
+        batch = _Harmless(stream, encoding="latin1").load()
     except Exception as error:  # a hostile pickle may raise anything
-        raise OodbenchError(f"{where} is not a batch of images ({error})") from error
-    if isinstance(found, dict):  # keys are bytes where Python 3 read what Python 2 wrote, and wrote it again
-        found = {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
-    if not isinstance(found, dict) or not isinstance(found.get("data"), _Array):
+        raise OodbenchError(f"{where} is not a batch of images ({error}): get it again from where it came") from error
+    if isinstance(batch, dict):  # keys are bytes where Python 3 read what Python 2 wrote, and wrote it again
+        batch = {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
+    if not isinstance(batch, dict) or not isinstance(batch.get("data"), _Array):
         raise OodbenchError(f"{where} holds no array 'data': it is not a batch of images")
-    return {name: value.array if isinstance(value, _Array) else value for name, value in found.items()}
+    return {name: value.array if isinstance(value, _Array) else value for name, value in batch.items()}
 
 
 def pixels_of(batch: Mapping[str, Any], labels: str, side: int, where: str) -> Pixels:
-    """The images of a batch, whose rows are planar, and its labels as they are.
+    """Return the images of a batch, whose rows are planar, and its labels as they are.
 
     Args:
-        batch: of `unpickled`.
-        labels: what the labels are called in it.
+        batch: of `read_batch`.
+        labels: name of the labels in it.
         side: of the images, in pixels.
-        where: said in errors.
+        where: the batch is, for errors.
 
     Raises:
         OodbenchError: these are no images of that size, or have no labels.

@@ -1,4 +1,4 @@
-"""Formats in which public image sets come, to arrays. Files are hostile: nothing in them is ever executed."""
+"""Readers of the formats in which public image sets come. Files are hostile: nothing in them is ever executed."""
 
 import gzip
 import io
@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.images.decoding import opened
+from oodbench.images.decoding import decode_file
 from oodbench.sources.archives import LARGEST, members, refuse_bomb
-from oodbench.sources.pickles import pixels_of, unpickled
+from oodbench.sources.pickles import pixels_of, read_batch
 from oodbench.sources.source import Pixels, Reader
 
 GZIPPED = b"\x1f\x8b"
@@ -28,22 +28,22 @@ def cifar(batches: Sequence[str], labels: str) -> Reader:
 
     Args:
         batches: names of the batches, in order.
-        labels: what the labels are called in them.
+        labels: name of the labels in them.
     """
     return partial(_cifar, batches=tuple(batches), labels=labels)
 
 
 def _cifar(paths: Sequence[Path], *, batches: tuple[str, ...], labels: str) -> Pixels:
     (path,) = paths
-    found: dict[str, Pixels] = {}
+    batches_by_name: dict[str, Pixels] = {}
     for name, content in members(path):
         batch = name.rpartition("/")[2]
-        if batch in batches and batch not in found:
+        if batch in batches and batch not in batches_by_name:
             where = f"{path}: {name}"
-            found[batch] = pixels_of(unpickled(io.BytesIO(content), where), labels, 32, where)
-    if missing := [batch for batch in batches if batch not in found]:
+            batches_by_name[batch] = pixels_of(read_batch(io.BytesIO(content), where), labels, 32, where)
+    if missing := [batch for batch in batches if batch not in batches_by_name]:
         raise OodbenchError(f"{path} has no {missing[0]}: it is not the archive it should be")
-    images, classes = zip(*(found[batch] for batch in batches), strict=True)
+    images, classes = zip(*(batches_by_name[batch] for batch in batches), strict=True)
     return np.concatenate(images), np.concatenate(classes)
 
 
@@ -63,8 +63,8 @@ def _svhn(paths: Sequence[Path], *, each: int | None, first: int | None) -> Pixe
     (path,) = paths
     try:
         refuse_bomb(path, sum(prod(shape) for _, shape, _ in whosmat(path)))
-        found = loadmat(path, variable_names=["X", "y"])
-        pixels, labels = found["X"], found["y"].ravel().astype(np.int64) % 10
+        content = loadmat(path, variable_names=["X", "y"])
+        pixels, labels = content["X"], content["y"].ravel().astype(np.int64) % 10
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[2:] != (3, len(labels)):
             raise ValueError(f"X is {pixels.dtype} {pixels.shape} and y has {len(labels)} labels")
     except OodbenchError:
@@ -99,29 +99,33 @@ def _pictures(
     paths: Sequence[Path], *, pattern: re.Pattern[str], side: int, listed: str | None, labelled: bool
 ) -> Pixels:
     wanted = names_listed(listed) if listed else None
-    found: dict[str, npt.NDArray[np.uint8]] = {}
+    pixels_by_name: dict[str, npt.NDArray[np.uint8]] = {}
     for path in paths:
         for name, content in members(path):
             if not pattern.fullmatch(name) or (wanted is not None and name.rpartition("/")[2] not in wanted):
                 continue
-            found[name] = squared(content, side, f"{path}: {name}")
-    names = sorted(found)
+            pixels_by_name[name] = decode_square(content, side, f"{path}: {name}")
+    names = sorted(pixels_by_name)
     if not names:
-        raise OodbenchError(f"{paths[0]} holds no image whose name matches {pattern.pattern}")
+        raise OodbenchError(
+            f"{paths[0]} holds no image whose name matches {pattern.pattern}: it is not the archive it should be"
+        )
     if wanted is not None and len(names) < len(wanted):
-        raise OodbenchError(f"{paths[0]} holds {len(names)} of the {len(wanted)} images that the set consists of")
+        raise OodbenchError(
+            f"{paths[0]} holds {len(names)} of the {len(wanted)} images that the set consists of: get it again"
+        )
     folders = sorted({_folder(name) for name in names})
     labels = [folders.index(_folder(name)) if labelled else -1 for name in names]
-    return np.stack([found[name] for name in names]), np.asarray(labels, np.int64)
+    return np.stack([pixels_by_name[name] for name in names]), np.asarray(labels, np.int64)
 
 
-def squared(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
-    """An image file as uint8 (side, side, 3), see `pictures`."""
-    return square(opened(content, where), side)
+def decode_square(content: bytes, side: int, where: str) -> npt.NDArray[np.uint8]:
+    """Decode an image file to uint8 (side, side, 3), see `pictures`."""
+    return square(decode_file(content, where), side)
 
 
 def square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """An RGB image as uint8 (side, side, 3), see `pictures`."""
+    """Resize and cut an RGB image to uint8 (side, side, 3), see `pictures`."""
     width, height = image.size
     shorter = min(width, height)
     if shorter != side:
@@ -142,7 +146,9 @@ def _array(paths: Sequence[Path], *, count: int | None) -> Pixels:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"it holds {images.dtype} {images.shape}")
     except Exception as error:  # numpy raises many kinds on a damaged header
-        raise OodbenchError(f"{path} is not an array of 8-bit RGB images ({error})") from error
+        raise OodbenchError(
+            f"{path} is not an array of 8-bit RGB images ({error}): get it again from where it came"
+        ) from error
     return np.ascontiguousarray(images), np.full(len(images), -1, np.int64)
 
 
@@ -150,7 +156,10 @@ def idx(paths: Sequence[Path]) -> Pixels:
     """MNIST's pair of files, gzipped or not, images and labels; grey is repeated in three channels."""
     images, labels = (_idx(path) for path in paths)
     if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise OodbenchError(f"{paths[0]} and {paths[1]} hold {images.shape} and {labels.shape}: which is no pair")
+        raise OodbenchError(
+            f"{paths[0]} and {paths[1]} hold {images.shape} and {labels.shape}, which are not images (N, H, W) and "
+            "their labels (N,): get both again"
+        )
     return np.repeat(images[..., None], 3, axis=3), labels.astype(np.int64)
 
 
@@ -164,11 +173,11 @@ def _idx(path: Path) -> npt.NDArray[np.uint8]:
         shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise OodbenchError(f"{path} is not a whole idx file of bytes ({error})") from error
+        raise OodbenchError(f"{path} is not a whole idx file of bytes ({error}): get it again") from error
 
 
 def names_listed(name: str | None) -> frozenset[str]:
-    """What the list `name` (gzip, below `lists/`) holds, without folders; nothing for None."""
+    """The names in the list `name` (gzip, below `lists/`), without folders; none for None."""
     if name is None:
         return frozenset()
     content = (files("oodbench.sources") / "lists" / name).read_bytes()

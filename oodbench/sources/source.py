@@ -1,4 +1,4 @@
-"""Source: what is known of a public image set."""
+"""Source: a public image set, its files and how they are read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RemoteFile:
             first digits will do. "" where none is published, "size:..." where nothing but the exact size in bytes is
             known and the file is too large to be hashed for nothing: neither proves what the file is.
         size: in bytes, about; for people, and a limit to what is received. None where it is not known.
-        saved_as: what it is called on disk; the last part of its address if not given.
+        saved_as: its name on disk; the last part of its address if not given.
         where: for a file without an address, where a person has it from: "from ..., after a login".
     """
 
@@ -61,12 +61,12 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """What it is called on disk."""
+        """Its name on disk."""
         return self.saved_as or self.urls[0].rpartition("/")[2]
 
     @property
     def proven(self) -> bool:
-        """Its digest shows whether it is the right file."""
+        """Whether its digest shows that it is the right file."""
         return self.digest.partition(":")[0] in HEX
 
     @property
@@ -124,5 +124,5 @@ class Source:
 
     @property
     def proven(self) -> bool:
-        """All its files have published digests."""
+        """Whether all its files have published digests."""
         return all(file.proven for file in self.files)

@@ -13,7 +13,7 @@ import numpy as np
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.sources.archives import random_access
-from oodbench.sources.readers import names_listed, squared
+from oodbench.sources.readers import decode_square, names_listed
 from oodbench.sources.source import Pixels, Reader
 
 ROOT = "tiny-imagenet-200"
@@ -47,13 +47,16 @@ def _train(paths: Sequence[Path], *, classes: str, each: int, side: int) -> Pixe
     with random_access(path) as (names, read):
         wanted, inside = names_listed(classes), (name for name in sorted(names) if name.startswith(f"{ROOT}/train/"))
         images = {
-            wordnet_id: [name for name in found if name.endswith(".JPEG")][:each]
-            for wordnet_id, found in groupby(inside, lambda name: name.split("/")[2])
+            wordnet_id: [name for name in images_of_class if name.endswith(".JPEG")][:each]
+            for wordnet_id, images_of_class in groupby(inside, lambda name: name.split("/")[2])
             if wordnet_id in wanted
         }
         for wordnet_id in sorted(wanted):
-            if len(found := images.get(wordnet_id, [])) < each:
-                raise OodbenchError(f"{path} has {len(found)} training images of {wordnet_id}, and {each} are wanted")
+            if len(images_of_class := images.get(wordnet_id, [])) < each:
+                raise OodbenchError(
+                    f"{path} has {len(images_of_class)} training images of {wordnet_id}, and {each} are wanted: it is "
+                    "not the archive it should be"
+                )
         chosen = [(name, wordnet_id) for wordnet_id in sorted(wanted) for name in images[wordnet_id]]
         return _pixels(path, read, chosen, side)
 
@@ -77,7 +80,7 @@ def _pixels(path: Path, read: Callable[[str], bytes], chosen: Iterable[tuple[str
     for name, wordnet_id in chosen:
         if wordnet_id not in places:
             raise OodbenchError(f"{path}: wnids.txt has no class {wordnet_id}: it is not the archive it should be")
-        images.append(squared(_content(path, read, name), side, f"{path}: {name}"))
+        images.append(decode_square(_content(path, read, name), side, f"{path}: {name}"))
         labels.append(places[wordnet_id])
     return np.stack(images), np.asarray(labels, np.int64)
 

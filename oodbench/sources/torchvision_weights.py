@@ -37,7 +37,7 @@ def file_of(name: str) -> RemoteFile:
 
 
 def fetch(name: str, folder: Path) -> Path:
-    """The file of the weights `name` in `folder`, downloaded and verified.
+    """Download and verify the file of the weights `name`, into `folder`.
 
     Raises:
         OodbenchError: what went wrong on the way.
@@ -45,11 +45,11 @@ def fetch(name: str, folder: Path) -> Path:
     return download(file_of(name), folder)
 
 
-def fetched(name: str, folder: Path) -> Path:
-    """The same where it is there already.
+def local_file(name: str, folder: Path) -> Path:
+    """Find the file of the weights `name` that was fetched into `folder`.
 
     Raises:
-        OodbenchError: it is not.
+        OodbenchError: it is not there.
     """
     path = folder / file_of(name).name
     if not path.is_file():

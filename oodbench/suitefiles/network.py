@@ -1,4 +1,4 @@
-"""The [network] of a suite: a name, or a file and what in it builds the network; and how images go into it."""
+"""The [network] table of a suite: the name of a network, or a file and its builder; and how images go into it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,7 +13,7 @@ from oodbench.suite import NetworkSpec
 
 
 def network(table: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:
-    """The network of a table that `meant` has been through.
+    """Build the network of a table that `resolved_table` gave.
 
     Raises:
         DeclarationError: an entry is wrong.
@@ -23,42 +23,42 @@ def network(table: Mapping[str, Any], at: Sequence[str] = ("network",)) -> Netwo
     return build(NetworkSpec, table, at)
 
 
-def meant(folder: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table says: "inside" in numbers, and the whole path of the file that its name may have.
+def resolved_table(folder: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve a table: "inside" becomes numbers, and the file in its name gets its whole path.
 
     Args:
         folder: that sees the file.
         table: entries of `NetworkSpec`, as TOML gives them; `mean` may be "inside" instead of numbers.
     """
     name = table.get("name")
-    found = {**table, "name": placed(name, folder)} if isinstance(name, str) else dict(table)
-    return found | {"mean": list(NONE[0]), "std": list(NONE[1])} if _inside(table) else found
+    entries = {**table, "name": placed(name, folder)} if isinstance(name, str) else dict(table)
+    return entries | {"mean": list(NONE[0]), "std": list(NONE[1])} if _says_inside(table) else entries
 
 
-def over(base: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """A suite's whole table without what it says of a network in whose place `upper` puts code of somebody's own."""
-    one, other = (table.get("network") for table in (base, upper))
-    names = [table.get("name") if isinstance(table, dict) else None for table in (one, other)]
-    another = isinstance(names[1], str) and AT in names[1] and names[1] != names[0]
-    return {**base, "network": {}} if another else dict(base)
+def without_replaced_network(base: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a suite's table without its network settings if `upper` puts a network of somebody's own in its place."""
+    tables = (base.get("network"), upper.get("network"))
+    before, after = (table.get("name") if isinstance(table, dict) else None for table in tables)
+    is_replaced = isinstance(after, str) and AT in after and after != before
+    return {**base, "network": {}} if is_replaced else dict(base)
 
 
-def _inside(table: Mapping[str, Any]) -> bool:
+def _says_inside(table: Mapping[str, Any]) -> bool:
     return table.get("mean") == INSIDE and "std" not in table
 
 
-def changed(spec: NetworkSpec, changes: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:
-    """The network as a run changes it: another one brings nothing of the first along.
+def changed_network(spec: NetworkSpec, changes: Mapping[str, Any], at: Sequence[str] = ("network",)) -> NetworkSpec:
+    """Change a network as a run asks for it: another one takes nothing over from the first.
 
     Raises:
         DeclarationError: an entry is wrong.
     """
     if not changes:
         return spec
-    changes = meant(Path.cwd(), changes)
-    kept = (
+    changes = resolved_table(Path.cwd(), changes)
+    taken_over = (
         {}
         if changes.get("name", spec.name) != spec.name
         else {field.name: value for field in fields(spec) if (value := getattr(spec, field.name))}
     )
-    return network({**kept, **changes}, at)
+    return network({**taken_over, **changes}, at)

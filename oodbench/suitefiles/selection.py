@@ -1,4 +1,4 @@
-"""What a run may ask of a suite: some of its OOD sets, some of its tasks, at which radius, against whom."""
+"""The part of a suite that a run asks for: some of its OOD sets, some of its tasks, at which radius, against whom."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ GRID = 255
 
 
 def parse_radii(text: str) -> tuple[int, ...]:
-    """Radii in 1/255 from `0,1,2,4`.
+    """Parse radii in 1/255, such as `0,1,2,4`.
 
     Raises:
         OodbenchError: something else than whole numbers from 0 to 255.
@@ -40,18 +40,18 @@ def curves(radii: Mapping[str, int]) -> dict[str, tuple[str, int]]:
     Args:
         radii: of the tasks that were done, by name, in 1/255.
     """
-    found = {task: point for task in radii if (point := curve_of(task))}
-    own = {name: (name, int(radii[name])) for name, _ in found.values() if name in radii}
-    return found | {task: point for task, point in own.items() if point not in found.values()}
+    points = {task: point for task in radii if (point := curve_of(task))}
+    own_points = {name: (name, int(radii[name])) for name, _ in points.values() if name in radii}
+    return points | {task: point for task, point in own_points.items() if point not in points.values()}
 
 
-def asked_as(task: str) -> str:
-    """What a task is called before `vary` says against whom and at which radius: what `--set` takes."""
+def name_before_variants(task: str) -> str:
+    """The name of a task before `vary` added the side and the radius, which `--set` takes."""
     return re.sub(r"(-(in|both))?(-eps\d+)?$", "", task)
 
 
 def restrict(suite: Suite, sets: Sequence[str]) -> Suite:
-    """The suite of a run that keeps to some of its OOD sets; to all if `sets` is empty.
+    """Restrict a suite to some of its OOD sets; to all if `sets` is empty.
 
     Raises:
         OodbenchError: the suite has no such set.
@@ -64,13 +64,12 @@ def restrict(suite: Suite, sets: Sequence[str]) -> Suite:
 
 
 def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) -> Suite:
-    """The suite with the tasks that are asked for; each variant has a name of its own.
+    """Give a suite the tasks that are asked for; each variant has a name of its own.
 
     Args:
         suite: as its file says.
         names: tasks of the suite, or kinds of task that it lacks, which take their radius from its attacks in the same
-            norm; none for
-            all that the suite has.
+            norm; none for all that the suite has.
         radii: each attack once at every one of these, in 1/255; none for the suite's own, which keeps its name among
             others too.
         side: who is attacked, see `oodbench.tasks.task.SIDES`.
@@ -78,52 +77,52 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
     Raises:
         OodbenchError: no such task, or nothing that has a radius or sides.
     """
-    tasks = {name: _named(suite, name) for name in names or suite.tasks}
+    tasks = {name: _task_called(suite, name) for name in names or suite.tasks}
     if side != "out":
-        tasks = {f"{name}-{side}": _turned(task, side) for name, task in tasks.items() if _has(task, "side")} or _none(
-            suite, "who is attacked can be chosen of none of the tasks"
-        )
+        tasks = {
+            f"{name}-{side}": _with_side(task, side) for name, task in tasks.items() if _has_constant(task, "side")
+        } or _refuse_tasks(suite, "who is attacked can be chosen of none of the tasks")
     if radii:
-        attacks = {name: task for name, task in tasks.items() if _has(task, "epsilon")}
+        attacks = {name: task for name, task in tasks.items() if _has_constant(task, "epsilon")}
         if not attacks:
-            _none(suite, "--eps needs an attack, and there is none among the tasks")
+            _refuse_tasks(suite, "--eps needs an attack, and there is none among the tasks")
         tasks = {name: task for name, task in tasks.items() if name not in attacks} | {
-            name if radius == task.epsilon else f"{name}-eps{radius}": _widened(task, radius)
+            name if radius == task.epsilon else f"{name}-eps{radius}": _with_radius(task, radius)
             for name, task in attacks.items()
             for radius in radii
         }
     return replace(suite, tasks=tasks)
 
 
-def _named(suite: Suite, name: str) -> Task:
+def _task_called(suite: Suite, name: str) -> Task:
     if name in suite.tasks:
         return suite.tasks[name]
     if name not in KINDS:
         raise unknown("task", name, {*suite.tasks, *KINDS})
     kind = KINDS[name]
-    radii = (task.epsilon for task in suite.tasks.values() if _has(task, "epsilon") and task.norm == kind.norm)
+    radii = (task.epsilon for task in suite.tasks.values() if _has_constant(task, "epsilon") and task.norm == kind.norm)
     radius = next(radii, None)
     task = kind()
-    return task if radius is None or not _has(task, "epsilon") else replace(task, epsilon=radius)  # type: ignore[type-var]
+    return task if radius is None or not _has_constant(task, "epsilon") else replace(task, epsilon=radius)  # type: ignore[type-var]
 
 
-def _turned(task: Task, side: str) -> Task:
+def _with_side(task: Task, side: str) -> Task:
     try:
         return replace(task, side=side)  # type: ignore[type-var]
     except ValueError as error:
         raise OodbenchError(f"task {task.kind!r}: {error}") from error
 
 
-def _widened(task: Task, radius: int) -> Task:
+def _with_radius(task: Task, radius: int) -> Task:
     try:
         return replace(task, epsilon=radius)  # type: ignore[type-var]
     except ValueError as error:
         raise OodbenchError(f"task {task.kind!r}: {error}") from error
 
 
-def _has(task: Task, name: str) -> bool:
+def _has_constant(task: Task, name: str) -> bool:
     return name in {field.name for field in fields(task)}  # type: ignore[arg-type]
 
 
-def _none(suite: Suite, what: str) -> dict[str, Task]:
+def _refuse_tasks(suite: Suite, what: str) -> dict[str, Task]:
     raise OodbenchError(f"suite {suite.name!r}: {what} {', '.join(suite.tasks)}; name one with --task linf")

@@ -1,4 +1,4 @@
-"""`--set name=value`: what it may change, and for whom."""
+"""`--set name=value`: the constants that it may change, and whose."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from oodbench.basics.strict_dataclasses import DeclarationError, build, check_kn
 from oodbench.recipe import Recipe
 from oodbench.suite import NetworkSpec, Suite
 from oodbench.suitefiles import network
-from oodbench.suitefiles.selection import asked_as, curve_of
+from oodbench.suitefiles.selection import curve_of, name_before_variants
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 
 NETWORK = "network"
-"""In front of what is set of the network."""
+"""The owner in front of settings of the network."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Setting:
 
 
 def parse(text: str) -> Setting:
-    """A setting from `name=value`; the value is read as TOML where it is some, else as text."""
+    """Parse `name=value`; the value is read as TOML if it is valid TOML, else as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
         raise OodbenchError(f"--set {text!r} is not name=value: write for instance --set epochs=1 or --set atom.q=0.25")
@@ -50,12 +50,12 @@ _BETWEEN = re.compile(r" (?=[\w.+-]+=)")
 
 
 def texts(stored: str) -> list[str]:
-    """The settings of a run, `name=value` each, from what its results say."""
+    """Split the settings of a run, as a result has them, into `name=value` each."""
     return [text for text in _BETWEEN.split(stored) if text]
 
 
 def parse_values(text: str) -> tuple[str, Sequence[Any]]:
-    """A parameter and the values to try, from `name=v1,v2,...`."""
+    """Parse `name=v1,v2,...` into a parameter and the values to try."""
     name, equals, values = text.partition("=")
     tried = [_value(value.strip()) for value in values.split(",")]
     if not equals or not name.strip() or "" in tried:
@@ -73,7 +73,7 @@ def _value(text: str) -> Any:
 def apply(
     settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
 ) -> tuple[Suite, list[Detector]]:
-    """The suite and the detectors as the settings and the suite's own parameters make them.
+    """Apply settings, and the suite's own parameters, to a suite and its detectors.
 
     Raises:
         OodbenchError: a name that nothing here has, with the nearest one that something has; a value that does not fit.
@@ -86,7 +86,7 @@ def apply(
 
 
 def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
-    """For a run whose radii are given: no setting says the radius of an attack as well.
+    """Check, for a run whose radii are given, that no setting says the radius of an attack as well.
 
     That holds for the suite's own radius among them too, whose task keeps its name.
 
@@ -99,7 +99,7 @@ def check_radii(settings: Sequence[Setting], suites: Sequence[Suite]) -> None:
     """
     for setting in settings:
         owner, _, name = setting.name.rpartition(".")
-        if name == "epsilon" and any(of_task(setting, suite) for suite in suites):
+        if name == "epsilon" and any(changes_task(setting, suite) for suite in suites):
             raise OodbenchError(
                 f"--set {setting.text} and --eps both say the radius of {owner!r}: leave one of them out"
             )
@@ -119,24 +119,24 @@ def concerns(setting: Setting, detector: type[Detector], known: Container[str]) 
     return name in (*_field_names(detector.Parameters), *_field_names(Recipe))
 
 
-def of_training(settings: Sequence[Setting], detectors: Sequence[type[Detector]]) -> list[Setting]:
-    """Those that change the training and nothing else: without effect on a network that is given.
+def training_settings(settings: Sequence[Setting], detectors: Sequence[type[Detector]]) -> list[Setting]:
+    """The settings that change the training and nothing else: without effect on a network that is given.
 
     Args:
         settings: of the run.
         detectors: of the run.
     """
-    own = {name for detector in detectors for name in _field_names(detector.Parameters)}
+    parameter_names = {name for detector in detectors for name in _field_names(detector.Parameters)}
     parts = [(setting, *setting.name.rpartition(".")) for setting in settings]
     return [
         setting
         for setting, owner, dot, name in parts
-        if owner == "training" or (not dot and name in _field_names(Recipe) and name not in own)
+        if owner == "training" or (not dot and name in _field_names(Recipe) and name not in parameter_names)
     ]
 
 
-def in_force(settings: Sequence[Setting], suite: Suite) -> tuple[Setting, ...]:
-    """The settings that say something: of each name the last one, and of a task's constants none that are so anyway.
+def settings_in_force(settings: Sequence[Setting], suite: Suite) -> tuple[Setting, ...]:
+    """The settings with an effect: of each name the last one, and none that a task's constants agree with anyway.
 
     Args:
         settings: of a run, in their order.
@@ -146,24 +146,24 @@ def in_force(settings: Sequence[Setting], suite: Suite) -> tuple[Setting, ...]:
     for setting in settings:
         last.pop(setting.name, None)
         last[setting.name] = setting
-    reached = Counter(place for setting in last.values() for place in _constants_of(setting, suite))
+    reached = Counter(place for setting in last.values() for place in _task_constants(setting, suite))
 
-    def says_nothing(setting: Setting) -> bool:
-        places = _constants_of(setting, suite)
+    def has_no_effect(setting: Setting) -> bool:
+        places = _task_constants(setting, suite)
         so_anyway = all(getattr(suite.tasks[task], name, None) == setting.value for task, name in places)
-        # What takes back a part of what a wider name has set does say something.
+        # A setting that takes back a part of what a wider name has set does have an effect.
         return bool(places) and so_anyway and all(reached[place] == 1 for place in places)
 
-    return tuple(setting for setting in last.values() if not says_nothing(setting))
+    return tuple(setting for setting in last.values() if not has_no_effect(setting))
 
 
 def changed_constants(before: Suite, suite: Suite) -> tuple[str, ...]:
-    """What of its tasks' constants a run changed, `task.constant=value` each, sorted, in whatever words it was said.
+    """The constants of its tasks that a run changed, `task.constant=value` each, sorted, however it was asked for.
 
     Tasks are called as `--set` takes them, so that a run of more radii or of the other side finds what there is.
     """
     changed = {
-        f"{asked_as(name)}.{constant}={getattr(task, constant)}"
+        f"{name_before_variants(name)}.{constant}={getattr(task, constant)}"
         for name, task in suite.tasks.items()
         for constant in _field_names(type(task))
         if getattr(task, constant) != getattr(before.tasks[name], constant)
@@ -171,22 +171,22 @@ def changed_constants(before: Suite, suite: Suite) -> tuple[str, ...]:
     return tuple(sorted(changed))
 
 
-def of_task(setting: Setting, suite: Suite) -> bool:
-    """Whether it changes a task of the suite, also one that a radius or the side attacked gave another name."""
+def changes_task(setting: Setting, suite: Suite) -> bool:
+    """Whether a setting changes a task of the suite, also one that a radius or the side attacked gave another name."""
     owner, dot, _ = setting.name.rpartition(".")
-    return bool(dot) and any(each in suite.tasks for each in _named(owner, suite))
+    return bool(dot) and any(task in suite.tasks for task in _owners_called(owner, suite))
 
 
-def _constants_of(setting: Setting, suite: Suite) -> list[tuple[str, str]]:
-    """The constants of tasks that a setting says, (task, constant) each; none for one of something else."""
+def _task_constants(setting: Setting, suite: Suite) -> list[tuple[str, str]]:
+    """The constants of tasks that a setting changes, (task, constant) each; none for a setting of something else."""
     owner, _, name = setting.name.rpartition(".")
-    return [(each, name) for each in _named(owner, suite)] if of_task(setting, suite) else []
+    return [(task, name) for task in _owners_called(owner, suite)] if changes_task(setting, suite) else []
 
 
 def _by_owner(
     settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
 ) -> dict[str, dict[str, Any]]:
-    """Owner ("training", a task's or a detector's name) to what is set there."""
+    """Sort settings by owner: "training", "network", or the name of a task or a detector."""
     owned = {detector.name: _field_names(detector.Parameters) for detector in detectors}
     owned |= {name: _field_names(type(task)) for name, task in suite.tasks.items()}
     owned["training"] = _field_names(Recipe) if suite.training else []
@@ -196,33 +196,39 @@ def _by_owner(
         owner, dot, name = setting.name.rpartition(".")
         # A bare name means training or detectors; a task's constants and the network are the benchmark and want their
         # owner named.
-        bare = [each for each in owned if each not in (*suite.tasks, NETWORK) and name in owned[each]]
-        owners = _named(owner, suite) if dot else bare
-        if not owners or any(name not in owned.get(each, []) for each in owners):
-            known = [f"{each}.{field}" for each in owned for field in owned[each]]
+        bare = [
+            owner_name
+            for owner_name in owned
+            if owner_name not in (*suite.tasks, NETWORK) and name in owned[owner_name]
+        ]
+        owners = _owners_called(owner, suite) if dot else bare
+        if not owners or any(name not in owned.get(owner_name, []) for owner_name in owners):
+            known = [f"{owner_name}.{field}" for owner_name in owned for field in owned[owner_name]]
             raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
-        for each in owners:
-            changes[each][name] = setting.value
+        for owner_name in owners:
+            changes[owner_name][name] = setting.value
     return changes
 
 
-def _named(owner: str, suite: Suite) -> list[str]:
-    """Whom a name in front of a dot means: itself, and each variant of the task that is called so."""
+def _owners_called(owner: str, suite: Suite) -> list[str]:
+    """The owners that a name in front of a dot means: itself, and each variant of the task that is called so."""
     if owner in suite.tasks:
         return [owner, *(task for task in suite.tasks if (curve_of(task) or ("",))[0] == owner)]
-    return [task for task in suite.tasks if asked_as(task) == owner] or [owner]
+    return [task for task in suite.tasks if name_before_variants(task) == owner] or [owner]
 
 
 def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
     tasks = {name: build(type(task), {**asdict(task), **changes[name]}, [name]) for name, task in suite.tasks.items()}  # type: ignore[call-overload]
     training = suite.training and build(Recipe, {**asdict(suite.training), **changes["training"]}, ["training"])
-    return replace(suite, tasks=tasks, training=training, network=network.changed(suite.network, changes[NETWORK]))
+    return replace(
+        suite, tasks=tasks, training=training, network=network.changed_network(suite.network, changes[NETWORK])
+    )
 
 
 def _configured(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:
-    own = suite.detectors.get(detector.name, {})
-    check_known(own, _field_names(detector.Parameters), ["detectors", detector.name])
-    parameters = {**own, **changes[detector.name]}
+    suite_parameters = suite.detectors.get(detector.name, {})
+    check_known(suite_parameters, _field_names(detector.Parameters), ["detectors", detector.name])
+    parameters = {**suite_parameters, **changes[detector.name]}
     return detector(build(detector.Parameters, parameters, ["detectors", detector.name]))
 
 

@@ -30,39 +30,39 @@ def names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in files("oodbench.suites").iterdir() if entry.name.endswith(".toml"))
 
 
-def asked_for(name: str) -> str:
-    """What `--suite` takes for the suite of this name: somebody's own is called as its file is."""
+def suite_argument(name: str) -> str:
+    """The argument of `--suite` for the suite of this name: for somebody's own it is the file."""
     return name if name in names() else f"{name}.toml"
 
 
 def load(name_or_path: str) -> Suite:
-    """A shipped suite by name, or any suite by the path of its TOML file, to be run.
+    """Load a shipped suite by name, or any suite by the path of its TOML file, to be run.
 
     Raises:
         OodbenchError: no such suite, or what is wrong in its file, with the line.
     """
-    return _checked(name_or_path, lambda suite: networks.require(suite.network.name))
+    return _load_checked(name_or_path, lambda suite: networks.require(suite.network.name))
 
 
 def read(name_or_path: str) -> Suite:
-    """The same, to look at: nobody is asked whether timm has the network that it names, which takes seconds.
+    """Load a suite to look at: whether there is its network is not checked, which takes seconds for those of timm.
 
     Raises:
         OodbenchError: as for `load`, an unknown network aside.
     """
-    return _checked(name_or_path, lambda _: None)
+    return _load_checked(name_or_path, lambda _: None)
 
 
 def assemble(name: str, table: Mapping[str, Any], where: str) -> Suite:
-    """A suite that comes in another way than as a file: its name, and what its file would say.
+    """Make a suite of a table that does not come from a file.
 
     Args:
         name: of the suite.
-        table: as `tomllib` would give it.
+        table: as `tomllib` would give it of its file.
         where: it comes from, for messages.
 
     Raises:
-        OodbenchError: what is wrong in it.
+        OodbenchError: something is wrong in it; the message says what.
     """
     try:
         return _assemble(name, table)
@@ -71,29 +71,29 @@ def assemble(name: str, table: Mapping[str, Any], where: str) -> Suite:
 
 
 def table(suite: Suite) -> dict[str, Any]:
-    """What the file of a suite without tasks would say, in JSON's types: `assemble` makes the same suite of it."""
+    """The table of a suite without tasks, in JSON's types: `assemble` makes the same suite of it."""
     sections = {"id": suite.id, "network": suite.network, "outliers": suite.outliers, "training": suite.training}
     return {
         "version": suite.version,
         "title": suite.title,
         "paper": suite.paper,
-        **{name: _said(asdict(section)) for name, section in sections.items() if section is not None},  # type: ignore[call-overload]
+        **{name: _without_none(asdict(section)) for name, section in sections.items() if section is not None},  # type: ignore[call-overload]
         "ood": [asdict(ood) for ood in suite.ood],
         "detectors": {name: dict(entries) for name, entries in suite.detectors.items()},
         "means": {name: list(sets) for name, sets in suite.named_means.items()},
     }
 
 
-def _said(entries: dict[str, Any]) -> dict[str, Any]:
+def _without_none(entries: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entries.items() if value is not None}
 
 
-def _checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:
+def _load_checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:
     path = _locate(name_or_path)
     layers = _layers(path, ())
     table = layers[0][1]
     for _, upper in layers[1:]:
-        table = _merge(network.over(table, upper), upper)
+        table = _merge(network.without_replaced_network(table, upper), upper)
     try:
         suite = _assemble(path.stem, table)
         try:
@@ -102,7 +102,7 @@ def _checked(name_or_path: str, require: Callable[[Suite], None]) -> Suite:
             raise DeclarationError(["network"], str(error)) from error
         return suite
     except DeclarationError as error:
-        raise OodbenchError(f"{_place(error, layers)}: {error}") from error
+        raise OodbenchError(f"{_place_text(error, layers)}: {error}") from error
 
 
 def _locate(name_or_path: str) -> Path:
@@ -119,7 +119,7 @@ def _locate(name_or_path: str) -> Path:
 
 
 def _layers(path: Path, above: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
-    """The file's table behind those it extends, outermost last."""
+    """Read the tables of a file and of those that it extends, the file's own last."""
     if path.resolve() in above:
         raise OodbenchError(f"{path}: 'extends' comes back to this file; a suite cannot extend itself")
     try:
@@ -127,7 +127,7 @@ def _layers(path: Path, above: tuple[Path, ...]) -> list[tuple[Path, dict[str, A
     except tomllib.TOMLDecodeError as error:
         raise OodbenchError(f"{path} is not valid TOML: {error}; mend that line") from error
     if isinstance(table.get("network"), dict):
-        table["network"] = network.meant(path.parent, table["network"])
+        table["network"] = network.resolved_table(path.parent, table["network"])
     base = table.pop("extends", None)
     if base is None:
         return [(path, table)]
@@ -191,7 +191,7 @@ def _tasks(table: Mapping[str, Any]) -> dict[str, Task]:
             raise DeclarationError(at, f"{unknown('kind of task', str(kind), KINDS)}; give the task a 'kind'")
         tasks[name] = build(KINDS[kind], entries, at)
     if not tasks:
-        raise DeclarationError(["tasks"], "there is none; [tasks.clean] is the least")
+        raise DeclarationError(["tasks"], "a suite needs a task: add at least [tasks.clean]")
     return tasks
 
 
@@ -227,8 +227,8 @@ def _as_list(value: Any, at: list[str]) -> list[Any]:
     return value
 
 
-def _place(error: DeclarationError, layers: list[tuple[Path, dict[str, Any]]]) -> str:
-    """File and line of the entry an error speaks of: the last layer that says it."""
+def _place_text(error: DeclarationError, layers: list[tuple[Path, dict[str, Any]]]) -> str:
+    """File and line of the entry that an error is about: in the last layer that has it."""
     for path, _ in reversed(layers):
         line = _line_of(read_text(path).splitlines(), error.keys)
         if line:
@@ -237,7 +237,7 @@ def _place(error: DeclarationError, layers: list[tuple[Path, dict[str, Any]]]) -
 
 
 def _line_of(lines: list[str], keys: tuple[str, ...]) -> int | None:
-    """The line of a dotted key: of its entry where there is one, else of its table's header."""
+    """Find the line of a dotted key: of its entry where there is one, else of its table's header."""
     table: tuple[str, ...] = ()
     header = None
     for number, line in enumerate(lines, 1):

@@ -11,10 +11,10 @@ from oodbench import networks
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.networks import checkpoints
-from oodbench.networks.builder import told
+from oodbench.networks.builder import error_line
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import ModuleNetwork, require_evaluation
-from oodbench.networks.statedicts import split
+from oodbench.networks.statedicts import split_entry
 from oodbench.networks.user_network import as_network, trial
 from oodbench.networks.wrapping import wrapping_of
 from oodbench.objective import Objective
@@ -96,8 +96,8 @@ def network_in_memory(module: nn.Module, suite: Suite, objective: Objective, sha
         copied = copy.deepcopy(module).cpu()
     except Exception as error:
         raise OodbenchError(
-            f"{type(module).__name__} cannot be copied ({told(error)}), and a run must leave it as it is: name what "
-            "builds it as FILE.py:BUILDER and its weights with checkpoint="
+            f"{type(module).__name__} cannot be copied ({error_line(error)}), and a run must leave it as it is: name "
+            "what builds it as FILE.py:BUILDER and its weights with checkpoint="
         ) from error
     outputs = _outputs(suite, objective)
     how = wrapping_of(spec.mean, spec.std, spec.head, spec.taps)
@@ -148,7 +148,7 @@ def checkpoint_digest(file: Path | None) -> str:
 
 
 def _file_digest(given: Path) -> str:
-    path, entry = split(given)
+    path, entry = split_entry(given)
     if not path.is_file():
         raise OodbenchError(f"there is no checkpoint {path}: give --checkpoint the path of a file")
     with path.open("rb") as file:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from oodbench.basics.declarations import declared
+from oodbench.basics.declarations import declared_classes
 
 ROOT = "roots.base.Root"
 """A class of a package that these tests write."""
@@ -23,7 +23,7 @@ def written(tmp_path, monkeypatch):
         for name, text in modules.items():
             (tmp_path / "distant" / f"{name}.py").write_text(text)
 
-        found = declared("distant", ROOT, "name")
+        found = declared_classes("distant", ROOT, "name")
         assert not {"roots.base", "distant", *(f"distant.{name}" for name in modules)} & {*sys.modules}
         return found
 
@@ -31,7 +31,7 @@ def written(tmp_path, monkeypatch):
 
 
 def names(found):
-    return {one.name: (one.module, one.made) for one in found}
+    return {one.name: (one.module, one.class_name) for one in found}
 
 
 def test_classes_that_descend_from_the_root_are_found(written):
@@ -75,7 +75,7 @@ def test_a_module_that_is_changed_or_new_is_read_again(written):
 
 def test_a_module_alone(written):
     written(one="from roots.base import Root\n\nclass One(Root):\n    name = 'one'\n")
-    assert names(declared("distant.one", ROOT, "name")) == {"one": ("distant.one", "One")}
+    assert names(declared_classes("distant.one", ROOT, "name")) == {"one": ("distant.one", "One")}
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_what_source_does_not_tell_is_not_guessed(written, text):
 
 
 def test_what_is_not_there_is_not_told():
-    assert declared("nobody_installed_this", ROOT, "name") is None
+    assert declared_classes("nobody_installed_this", ROOT, "name") is None

@@ -49,15 +49,15 @@ def test_what_a_killed_writer_left_is_cleared_and_what_a_living_one_holds_is_not
 
 
 def test_a_temporary_file_that_another_writer_clears_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
-    hold, cleared = files._hold, []
+    hold, cleared = files._try_lock, []
 
     def late(handle):
         if not cleared:
             cleared.append(True)
-            files._clear(tmp_path / "it")  # another writer comes between
+            files._clear_leftovers(tmp_path / "it")  # another writer comes between
         return hold(handle)
 
-    monkeypatch.setattr(files, "_hold", late)
+    monkeypatch.setattr(files, "_try_lock", late)
     files.write_atomic(tmp_path / "it", b"whole")
     assert cleared
     assert (tmp_path / "it").read_bytes() == b"whole"
@@ -84,9 +84,9 @@ def test_of_many_that_want_a_file_each_has_it_to_itself_whatever_the_others_do_t
     script = """
 import os, sys, time
 from pathlib import Path
-from oodbench.basics.files import held
+from oodbench.basics.files import locked
 for number in range(30):
-    with held(Path("part")):
+    with locked(Path("part")):
         descriptor = os.open("inside", os.O_CREAT | os.O_EXCL)
         time.sleep(0.001)
         os.close(descriptor)

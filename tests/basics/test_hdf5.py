@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import StorageError
-from oodbench.basics.hdf5 import written
+from oodbench.basics.hdf5 import new_hdf5
 
 
 def fill(path, parts=40):
-    with written(path) as target:
+    with new_hdf5(path) as target:
         data = target.file.create_dataset("a", (0,), "i8", maxshape=(None,), chunks=(512,), compression="lzf")
         for number in range(parts):
             data.resize((512 * number + 512,))
@@ -63,7 +63,7 @@ def test_a_file_that_was_there_stays_as_it_was(tmp_path):
 
 def test_long_work_can_stop_where_there_is_no_room(tmp_path):
     rounds = 0
-    with pytest.raises(StorageError), files_of_at_most(20_000), written(tmp_path / "pack.h5") as target:
+    with pytest.raises(StorageError), files_of_at_most(20_000), new_hdf5(tmp_path / "pack.h5") as target:
         for rounds in range(1000):
             target.file[f"a{rounds}"] = np.random.default_rng(0).integers(0, 1 << 40, 1000)
             target.file.flush()
@@ -72,6 +72,6 @@ def test_long_work_can_stop_where_there_is_no_room(tmp_path):
 
 
 def test_an_error_of_the_block_itself_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="no image"), written(tmp_path / "pack.h5"):
+    with pytest.raises(ValueError, match="no image"), new_hdf5(tmp_path / "pack.h5"):
         raise ValueError("no image")
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from oodbench.basics import progress as module
-from oodbench.basics.progress import in_all, progress, spend, told_to
+from oodbench.basics.progress import counted_in_all, progress, report_to, spend
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def clock(monkeypatch):
 
 
 def test_a_log_gets_whole_lines_now_and_then_and_none_of_what_is_soon_done(clock, capsys):
-    with in_all(400), progress("attacking letters", 100, "passes", passes=2) as advance:
+    with counted_in_all(400), progress("attacking letters", 100, "passes", passes=2) as advance:
         clock[0] += 9
         advance(25)
         assert capsys.readouterr().err == ""
@@ -42,7 +42,7 @@ def test_work_of_an_unknown_length_says_how_much_is_done(clock, capsys):
 
 def test_all_passes_are_counted_also_where_the_work_ends_early_or_is_silent():
     heard = []
-    with told_to(heard.append), in_all(0) as total:
+    with report_to(heard.append), counted_in_all(0) as total:
         with progress("attacking", 100, passes=1.5) as advance:
             advance(40)  # the other images passed at once
         assert total.done == 150
@@ -54,7 +54,7 @@ def test_all_passes_are_counted_also_where_the_work_ends_early_or_is_silent():
 
 
 def test_what_is_interrupted_does_not_count_as_done():
-    with in_all(100) as total, pytest.raises(KeyboardInterrupt), progress("training", 100, passes=1) as advance:
+    with counted_in_all(100) as total, pytest.raises(KeyboardInterrupt), progress("training", 100, passes=1) as advance:
         advance(10)
         raise KeyboardInterrupt
     assert total.done == 10

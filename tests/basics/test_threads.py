@@ -29,17 +29,17 @@ def two_threads(monkeypatch):
 
 @pytest.mark.parametrize(("name", "number"), [("small-cnn", 1), ("densenet-bc-100-12", 2)])
 def test_a_network_gets_threads_by_its_size(two_threads, name, number):
-    assert threads.suitable(operations(networks.build(name, 10).eval(), (3, 32, 32)), CPU) == number
+    assert threads.suitable_threads(operations(networks.build(name, 10).eval(), (3, 32, 32)), CPU) == number
 
 
 def test_no_more_than_a_program_allows_torch(two_threads):
     torch.set_num_threads(1)
-    assert threads.suitable(10**9, CPU) == 1
+    assert threads.suitable_threads(10**9, CPU) == 1
 
 
 def test_who_sets_a_number_has_it(two_threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert threads.suitable(1, CPU) == 2
+    assert threads.suitable_threads(1, CPU) == 2
 
 
 def test_a_programs_own_number_of_threads_comes_back(two_threads, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oodbench.basics.user_cache import kept, sources_digest
+from oodbench.basics.user_cache import cached_texts, sources_digest
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def found(tmp_path, monkeypatch):
         times.append(1)
         return {"a": f"text {len(times)}"}
 
-    return lambda key: (kept("texts", key, find)["a"], len(times))
+    return lambda key: (cached_texts("texts", key, find)["a"], len(times))
 
 
 def test_they_are_found_once_under_a_key(found):

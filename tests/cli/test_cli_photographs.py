@@ -12,7 +12,7 @@ from photographs import encoded
 from timm.data import create_transform
 
 from oodbench import networks
-from oodbench.images.decoding import opened
+from oodbench.images.decoding import decode_file
 from oodbench.images.photographs import write_photographs
 from oodbench.networks import checkpoints
 
@@ -62,7 +62,7 @@ def test_clean_scores_are_those_of_timms_own_pipeline(oodbench, photos):
     mean, std = networks.normalisation("test_resnet")
     transform = create_transform((3, 160, 160), interpolation="bicubic", crop_pct=0.95, mean=mean, std=std)
     with torch.no_grad():
-        theirs = network.body(torch.stack([transform(opened(content, "")) for _, content, _ in files(20, 100)]))
+        theirs = network.body(torch.stack([transform(decode_file(content, "")) for _, content, _ in files(20, 100)]))
     assert scores(photos, "maxlogit", "clean", "dogs") == pytest.approx(theirs.amax(1).double().numpy(), abs=1e-4)
 
 

@@ -17,7 +17,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.numbered import Numbered
 from oodbench.images.resident import IDImages, resident
 from oodbench.networks.network import Network, Representation, as_input
-from oodbench.networks.of_features import FeatureNetwork, Made
+from oodbench.networks.of_features import FeatureNetwork, NetworkOutputs
 from oodbench.registry import discover
 from oodbench.scoring.fitting import FittingImages, fit
 
@@ -44,7 +44,7 @@ class Bench:
         self.layer.load_state_dict({"weight": 0.4 * weight, "bias": 0.4 * (bias - bias.mean())})
         with torch.no_grad():
             self.logits_seen, self.logits = self.layer(self.seen), self.layer(self.asked)
-        made = [Made(self.logits_seen, self.seen), Made(self.logits, self.asked)]
+        made = [NetworkOutputs(self.logits_seen, self.seen), NetworkOutputs(self.logits, self.asked)]
         self.network = FeatureNetwork(made, (self.layer.weight.detach(), self.layer.bias.detach())).eval()
 
     def images(self, first, labels):
@@ -223,7 +223,7 @@ def test_openmax(bench):
 def test_mcm(bench):
     texts = nn.functional.normalize(bench.layer.weight.detach(), dim=1)
     unit = [nn.functional.normalize(features) for features in (bench.seen, bench.asked)]
-    made = [Made(features @ texts.T / 0.01, features) for features in unit]
+    made = [NetworkOutputs(features @ texts.T / 0.01, features) for features in unit]
     like_clip = Bench()
     like_clip.network = FeatureNetwork(made, (texts / 0.01, torch.zeros(CLASSES))).eval()
     same(expit(like_clip.ours("mcm")), theirs.MCM(None, texts).predict_features(bench.asked))

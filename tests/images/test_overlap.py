@@ -41,7 +41,7 @@ def test_sets_that_have_nothing_in_common_are_not_named():
 
 
 def test_parts_count_together():
-    whole = contents(of("train", slice(4))).and_of(contents(of("held out", slice(4, 6))))
+    whole = contents(of("train", slice(4))).joined_with(contents(of("held out", slice(4, 6))))
     assert str(overlap(contents(of("test", [3, 4])), whole)) == "all 2 images of test are images of train"
 
 

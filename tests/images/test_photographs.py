@@ -14,7 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.images import packs
-from oodbench.images.decoding import checked, opened
+from oodbench.images.decoding import decode_file, require_image
 from oodbench.images.photographs import write_photographs
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import resident
@@ -41,7 +41,7 @@ def test_files_come_back_byte_by_byte_with_their_labels(pack):
     assert list(found.images.files()) == [content for _, content, _ in several()]
     assert found.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert found.source == "made up"
-    assert found.images.damaged() is None
+    assert found.images.damage() is None
     with h5py.File(pack) as file:
         assert file["names"].asstr()[3] == "n0/3.x"
         assert file.attrs["terms"] == "none"
@@ -50,20 +50,20 @@ def test_files_come_back_byte_by_byte_with_their_labels(pack):
 def test_pixels_are_those_of_timm_before_its_normalisation():
     content = encoded(90, 60, kind="JPEG")
     theirs = create_transform((3, 24, 24), interpolation="bicubic", crop_pct=0.75, mean=(0, 0, 0), std=(1, 1, 1))
-    ours = Preprocessing(24, 0.75, "bicubic")(opened(content, "here"))
+    ours = Preprocessing(24, 0.75, "bicubic")(decode_file(content, "here"))
     assert ours.shape == (24, 24, 3)
-    assert torch.equal(torch.from_numpy(ours).permute(2, 0, 1) / 255, theirs(opened(content, "here")))
+    assert torch.equal(torch.from_numpy(ours).permute(2, 0, 1) / 255, theirs(decode_file(content, "here")))
 
 
 def test_whole_images_of_the_right_size_are_not_resampled():
     content = encoded(32, 32)
-    ours = Preprocessing(side=32, crop=1.0)(opened(content, "here"))
-    assert torch.equal(torch.from_numpy(ours).permute(2, 0, 1), pil_to_tensor(opened(content, "here")))
+    ours = Preprocessing(side=32, crop=1.0)(decode_file(content, "here"))
+    assert torch.equal(torch.from_numpy(ours).permute(2, 0, 1), pil_to_tensor(decode_file(content, "here")))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
 def test_every_kind_of_image_becomes_rgb(mode):
-    assert SMALL(opened(encoded(40, 30, mode=mode), "here")).shape == (16, 16, 3)
+    assert SMALL(decode_file(encoded(40, 30, mode=mode), "here")).shape == (16, 16, 3)
 
 
 def test_subsets_stay_encoded_until_they_are_looked_at(pack, monkeypatch):
@@ -144,7 +144,7 @@ def test_a_changed_file_is_found(pack):
     def flip(file):
         file["files"][100] ^= 1
 
-    assert "not what they were" in packs.read_pack(edited(pack, flip), "mine").images.damaged()
+    assert "not what they were" in packs.read_pack(edited(pack, flip), "mine").images.damage()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def head_of_png(width, height):
     ],
 )
 def test_hostile_images_are_not_decoded(content, said):
-    for read in (opened, checked):
+    for read in (decode_file, require_image):
         with pytest.raises(OodbenchError, match=rf"it is not an? (whole )?image \(.*{said}"):
             read(content, "it")
 

@@ -41,7 +41,7 @@ def test_put_together_it_is_the_same_set(birds, taken_apart, tmp_path):
     assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == sorted(
         [*(file.name for file in files), "birds.pieces.json"]
     )
-    assert pieces.listed(tmp_path / "pieces") == [taken_apart]
+    assert pieces.pieces_in(tmp_path / "pieces") == [taken_apart]
     pack = pieces.join(taken_apart, tmp_path / "pieces", tmp_path / "there")
     found = read_pack(pack, "birds")
     assert found.fingerprint == birds.fingerprint
@@ -120,7 +120,7 @@ def bomb(folder):
         (bomb, "hold more than the pack"),
         (say(name="../birds"), "not the name of an image set"),
         (say(digests="none"), "digests: expected a list"),
-        (say(digests=[]), "of no pieces"),
+        (say(digests=[]), "at least one byte and one piece"),
         (lambda folder: (folder / "birds.pieces.json").write_text("[1]"), "expected an object"),
         (lambda folder: (folder / "birds.pieces.json").write_text("{"), "does not say what its pieces are"),
     ],
@@ -129,7 +129,7 @@ def test_what_is_not_whole_is_refused_and_nothing_is_left(taken_apart, tmp_path,
     folder, there = tmp_path / "pieces", tmp_path / "there"
     harm(folder)
     with pytest.raises(OodbenchError, match=said):
-        for one in pieces.listed(folder):
+        for one in pieces.pieces_in(folder):
             pieces.join(one, folder, there)
     assert not there.is_dir() or list(there.iterdir()) == []
 
@@ -154,7 +154,7 @@ def test_no_piece_says_where_its_pack_is_written_to(taken_apart, tmp_path, name)
     table = tmp_path / "pieces" / "birds.pieces.json"
     table.write_text(json.dumps({**json.loads(table.read_text()), "name": name}))
     with pytest.raises(OodbenchError, match="not the name of an image set") as caught:
-        pieces.listed(tmp_path / "pieces")
+        pieces.pieces_in(tmp_path / "pieces")
     assert "\x1b" not in str(caught.value)
     with pytest.raises(OodbenchError, match="not the name of an image set"):
         pieces.split(name, tmp_path / "data", tmp_path / "others", MOST)

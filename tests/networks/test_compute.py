@@ -97,7 +97,7 @@ def test_bf16_is_chosen_on_gpus_only_and_moves_what_it_moves(monkeypatch):
     gpu = choose("auto", True, False, torch.device("cuda"))
     assert gpu == Compute(bf16=True, tf32=True)
     assert not choose("float32", False, False, torch.device("cuda")).bf16
-    with pytest.raises(OodbenchError, match="'half' is none: choose one of auto, float32, bf16"):
+    with pytest.raises(OodbenchError, match="'half' is not known: choose one of auto, float32, bf16"):
         choose("half", False, False, CPU)
 
 

@@ -131,7 +131,7 @@ def test_averaged_weights_beside_plain_ones_are_asked_for(tmp_path):
         network = small(seed=3)
         checkpoints.load(network, tmp_path / f"both.pth#{entry}")
         assert checkpoints.weights_digest(network) == checkpoints.weights_digest(meant)
-    with pytest.raises(OodbenchError, match=r"called 'ema'.*it has model, model_ema\.module"):
+    with pytest.raises(OodbenchError, match=r"called 'ema'.*choose one of model, model_ema\.module"):
         checkpoints.load(small(seed=3), tmp_path / "both.pth#ema")
 
 
@@ -152,8 +152,8 @@ def test_an_entry_is_part_of_what_is_given(tmp_path):
     named = [trained.checkpoint(str(tmp_path / f"net.pth{entry}"), tmp_path) for entry in ("", "#model", "#ema")]
     assert len({_file_digest(path) for path in named}) == 3
     (tmp_path / "odd#name.pth").write_bytes((tmp_path / "net.pth").read_bytes())
-    assert statedicts.split(tmp_path / "odd#name.pth") == (tmp_path / "odd#name.pth", "")
-    assert statedicts.split(tmp_path / "odd#name.pth#ema") == (tmp_path / "odd#name.pth", "ema")
+    assert statedicts.split_entry(tmp_path / "odd#name.pth") == (tmp_path / "odd#name.pth", "")
+    assert statedicts.split_entry(tmp_path / "odd#name.pth#ema") == (tmp_path / "odd#name.pth", "ema")
     with pytest.raises(OodbenchError, match="no trained network"):
         trained.checkpoint(str(tmp_path / "none.pth#ema"), tmp_path)
 

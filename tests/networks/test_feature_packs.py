@@ -134,9 +134,9 @@ NOTHING = {}.update
         (NOTHING, {"format": None}, "does not say that it is one"),
         (NOTHING, {"sets": "{"}, "'sets' in its metadata is no JSON"),
         (NOTHING, {"sets": "[" * 100_000}, "'sets' in its metadata is no JSON"),
-        (NOTHING, {"sets": "[1]"}, "no JSON object of objects"),
+        (NOTHING, {"sets": "[1]"}, "not a JSON object of objects"),
         (NOTHING, {"sets": "{}"}, "it has no image sets"),
-        (NOTHING, {"sets": '{"../up": {}}'}, "'../up' is no name of a set"),
+        (NOTHING, {"sets": '{"../up": {}}'}, "'../up' is not the name of a set"),
         (NOTHING, {"sets": '{"far": {}}'}, "it has a tensor"),
         (
             lambda tensors: tensors.pop("sets/noise/logits"),
@@ -154,13 +154,13 @@ def test_what_is_wrong_with_a_pack_is_said(path, change, metadata, said):
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_pack_that_breaks_off_is_refused(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(OodbenchError, match="is no whole safetensors file"):
+    with pytest.raises(OodbenchError, match="is not a whole safetensors file"):
         feature_packs.read(path)
 
 
 def test_a_pickle_is_never_run(path):
     torch.save({"sets/noise/logits": torch.zeros(4, 3)}, path)
-    with pytest.raises(OodbenchError, match="is no whole safetensors file"):
+    with pytest.raises(OodbenchError, match="is not a whole safetensors file"):
         feature_packs.read(path)
 
 
@@ -170,7 +170,7 @@ def test_a_pickle_is_never_run(path):
         ({"id_test": {"labels": [1]}}, "id_test has neither logits nor features"),
         ({"id_test": [1, 2]}, "id_test is a list: give a mapping"),
         ({"id_test": {"logit": [[1.0]]}}, "unknown entry of id_test 'logit'"),
-        ({"id_test": {"logits": [["a"]]}}, "id_test: logits is no array of numbers"),
+        ({"id_test": {"logits": [["a"]]}}, "id_test: logits is not an array of numbers"),
         ({"id_test": {"features": [[1.0, 2.0]]}}, "id_test has no logits"),
         ({"id_test": {"logits": [[1.0, 2.0, 3.0]], "labels": [0.5]}}, "labels are float64 (1,)"),
         ({"id_test": {"logits": [[1.0, 2.0, np.nan]]}}, "sets/features-test/logits has 1 numbers that are NaN"),
@@ -185,7 +185,7 @@ def test_a_pickle_is_never_run(path):
         ({"near": "far"}, "near is 'far': give a list of names"),
         ({"near": ["nearby"]}, "unknown OOD set that is near 'nearby'"),
         ({"ood": {}}, "there is no OOD set: give one at least"),
-        ({"ood": {"a/b": {"logits": [[1.0, 2.0, 3.0]]}}}, "'a/b' is no name of a set"),
+        ({"ood": {"a/b": {"logits": [[1.0, 2.0, 3.0]]}}}, "'a/b' is not the name of a set"),
         ({"head": (WEIGHT,)}, "head is no pair"),
         ({"head": (WEIGHT, BIAS)}, "head/weight is (3, 2), and logits and features ask for (3, 0)"),
         ({"classes": 1}, "classes is 1"),

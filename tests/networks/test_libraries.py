@@ -212,8 +212,8 @@ def test_on_the_hub_a_network_is_pinned_and_its_files_fetched(folder, monkeypatc
         asked.append((repo, revision, file))
         return folder / file
 
-    monkeypatch.setattr(of_transformers, "fetched", fetched)
-    monkeypatch.setattr(of_transformers, "fetched_if_there", fetched)
+    monkeypatch.setattr(of_transformers, "fetch_file", fetched)
+    monkeypatch.setattr(of_transformers, "fetch_file_if_there", fetched)
     monkeypatch.setattr(of_transformers, "commit_of", lambda *_: COMMIT)
     found = named.find(f"transformers:hf://org/vit@{COMMIT}")
     assert found.builder.mean == (0.5, 0.4, 0.3) and found.code == networks.code(f"transformers:{folder}")

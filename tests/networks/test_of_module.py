@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.networks.gradient import has_gradient
-from oodbench.networks.of_module import ModuleNetwork, wrapped
+from oodbench.networks.of_module import ModuleNetwork, wrap_module
 from oodbench.networks.wrapping import Wrapping
 
 IMAGES = torch.rand((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
@@ -99,7 +99,7 @@ def test_of_two_heads_one_is_named():
     assert ModuleNetwork(module, IMAGES, head="aux").represent(IMAGES).logits.shape == (4, 2)
     with pytest.raises(OodbenchError, match="did you mean 'aux'"):
         ModuleNetwork(module, IMAGES, head="auxx")
-    with pytest.raises(OodbenchError, match="'conv' is no linear layer"):
+    with pytest.raises(OodbenchError, match="'conv' is not a linear layer"):
         ModuleNetwork(module, IMAGES, head="conv")
 
 
@@ -158,7 +158,7 @@ def broken():
 )
 def test_what_cannot_be_used_is_refused_and_says_why(module, told):
     with pytest.raises(OodbenchError, match=told):
-        wrapped(module, IMAGES, Wrapping())
+        wrap_module(module, IMAGES, Wrapping())
 
 
 def test_a_named_head_gives_the_logits_of_a_module_that_returns_probabilities():

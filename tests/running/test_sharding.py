@@ -14,7 +14,7 @@ import pytest
 
 import oodbench as package
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.team import launched
+from oodbench.basics.team import is_launched
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import sweep
@@ -189,9 +189,9 @@ def test_a_shell_of_slurm_is_no_torchrun(tmp_path):
 def test_a_shell_that_torchrun_did_not_start_is_alone(monkeypatch, lacking):
     for name, value in {**SRUN, "TORCHELASTIC_RUN_ID": "left over"}.items():
         monkeypatch.setenv(name, value)
-    assert launched()
+    assert is_launched()
     monkeypatch.delenv(lacking)
-    assert not launched()
+    assert not is_launched()
 
 
 def test_a_plan_of_no_cells_costs_nothing(tmp_path):

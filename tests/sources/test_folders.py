@@ -13,8 +13,8 @@ from PIL import Image
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.packs import note_of, read_pack, skipped
-from oodbench.sources.classes import in_order
-from oodbench.sources.verify import unlike, verify
+from oodbench.sources.classes import sorted_names
+from oodbench.sources.verify import pack_difference, verify
 
 
 def grey(level):
@@ -158,9 +158,9 @@ def test_numeric_names_are_in_the_order_of_their_numbers(tmp_path):
     labels, levels, classes, said = packed(path, tmp_path)
     assert (labels, levels, classes) == ([0, 1, 2, 3], [2, 3, 1, 0], ("1", "2", "9", "10"))
     assert "in the order of the folders' numbers" in said
-    assert in_order(["10_b", "9_a", "011"]) == ["9_a", "10_b", "011"]
-    assert in_order(["b2", "a10", "10"]) == ["10", "a10", "b2"]
-    assert in_order(["1" * 5000, "2"]) == ["2", "1" * 5000]
+    assert sorted_names(["10_b", "9_a", "011"]) == ["9_a", "10_b", "011"]
+    assert sorted_names(["b2", "a10", "10"]) == ["10", "a10", "b2"]
+    assert sorted_names(["1" * 5000, "2"]) == ["2", "1" * 5000]
 
 
 def test_parts_of_a_set_and_names_that_hardly_differ_are_pointed_out(tmp_path):
@@ -244,9 +244,9 @@ def test_all_that_is_broken_is_named_at_once_or_skipped_and_recorded(tmp_path, k
     assert "4 (cannot be read, as --skip-broken says): " in said and "a/cut.jpg (" in said
     assert skipped(tmp_path / "data" / "mine.h5") == "4 broken files left out"
     assert note_of(tmp_path / "data" / "mine.h5").startswith("4 broken image files were left out: a/cut.jpg")
-    assert unlike("mine", tmp_path / "data") == "mine: 4 broken files left out"
+    assert pack_difference("mine", tmp_path / "data") == "mine: 4 broken files left out"
     verdict = verify("mine", tmp_path / "data")
-    assert verdict.good and "4 broken image files were left out" in verdict.said
+    assert verdict.good and "4 broken image files were left out" in verdict.text
 
 
 def test_a_class_of_nothing_but_broken_images_keeps_its_label(tmp_path):

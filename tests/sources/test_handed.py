@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from oodbench.basics.errors import OodbenchError, OodbenchWarning
-from oodbench.sources.handed import handed
+from oodbench.sources.handed import take_images
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (12, 9), np.uint8)
@@ -67,20 +67,22 @@ def saved(image, file):
 def test_pixels_of_a_dataset_are_those_of_a_folder_of_the_same_files(tmp_path, image, suffix, mode):
     for place in range(2):
         saved(image, tmp_path / f"{place}.{suffix}")
-    files = handed(tmp_path, "id_images", "id").images.images
+    files = take_images(tmp_path, "id_images", "id").images.images
     opened = [Image.open(file) for file in sorted(tmp_path.iterdir())]
     assert opened[0].mode == mode
-    found = handed(Items(opened), "id_images", "id").images
+    found = take_images(Items(opened), "id_images", "id").images
     assert np.array_equal(found, files)
-    assert np.array_equal(handed(Items(opened), "id_images", "id").images, files)  # nothing is done to them in place
+    assert np.array_equal(
+        take_images(Items(opened), "id_images", "id").images, files
+    )  # nothing is done to them in place
     assert files.shape[1:3] == ((9, 12) if 0x0112 in image.getexif() else (12, 9))
 
 
 def test_an_image_made_in_memory_is_scaled_and_laid_on_white_too():
-    deep = handed(Items([Image.fromarray(DEEP)]), "id_images", "id").images
+    deep = take_images(Items([Image.fromarray(DEEP)]), "id_images", "id").images
     assert np.abs(deep[0, ..., 0] - DEEP / 257).max() <= 0.5
     clear = Image.fromarray(np.zeros((4, 4, 4), np.uint8))
-    assert (handed(Items([(clear, 0)]), "id_images", "id").images == 255).all()
+    assert (take_images(Items([(clear, 0)]), "id_images", "id").images == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_an_image_made_in_memory_is_scaled_and_laid_on_white_too():
 )
 def test_an_image_whose_pixels_nobody_knows_is_named(image, told):
     with pytest.raises(OodbenchError, match=told):
-        handed(Items([Image.fromarray(GREY), image]), "id_images", "id")
+        take_images(Items([Image.fromarray(GREY), image]), "id_images", "id")
 
 
 IMAGES = RANDOM.integers(0, 256, (6, 8, 8, 3), np.uint8)
@@ -125,7 +127,7 @@ def test_labels_are_taken_one_an_image_and_as_columns(labels):
         ([*IMAGES], labels),
         ([Image.fromarray(image) for image in IMAGES], labels),
     ):
-        found = handed(given, "id_images", "id")
+        found = take_images(given, "id_images", "id")
         assert found.labels.dtype == np.int64
         assert found.labels.tolist() == LABELS.tolist()
         assert np.array_equal(np.asarray(found.images), IMAGES)
@@ -135,7 +137,7 @@ def test_labels_are_taken_one_an_image_and_as_columns(labels):
 def test_what_is_no_whole_number_is_refused_as_a_label_and_images_are_not_blamed(labels, told):
     for given in (items(labels), *(DataLoader(items(labels), batch_size=size) for size in (1, 4)), (IMAGES, labels)):
         with pytest.raises(OodbenchError, match=f"id_images: .*{told}"):
-            handed(given, "id_images", "id")
+            take_images(given, "id_images", "id")
 
 
 @pytest.mark.parametrize("beside", [IMAGES, [f"{number}.png" for number in range(6)], [None] * 6])
@@ -145,28 +147,28 @@ def test_what_ood_images_have_beside_them_is_left_alone(beside):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for each in (given, named):
-            found = handed(each, "ood_images 'far'", "far", labelled=False)
+            found = take_images(each, "ood_images 'far'", "far", labelled=False)
             assert found.labels is None and np.array_equal(np.asarray(found.images), IMAGES)
 
 
 def test_too_few_labels_and_a_second_image_are_no_labels():
     with pytest.raises(OodbenchError, match="id_images: the labels of the pair .* are 5 numbers for 6 images"):
-        handed((IMAGES, LABELS[:5]), "id_images", "id")
+        take_images((IMAGES, LABELS[:5]), "id_images", "id")
     for second in (IMAGES[0], Image.fromarray(IMAGES[0])):
         with pytest.raises(OodbenchError, match="the Items, from image 0 on, gives labels that are .*a label is one"):
-            handed(Items([(IMAGES[0], second)]), "id_images", "id")
+            take_images(Items([(IMAGES[0], second)]), "id_images", "id")
     with pytest.raises(OodbenchError, match="labels that are 2 numbers for 3 images"):
         batches = DataLoader(items(LABELS), batch_size=3, collate_fn=lambda batch: (IMAGES[:3], LABELS[:2]))
-        handed(batches, "id_images", "id")
+        take_images(batches, "id_images", "id")
 
 
 def test_images_without_labels_stay_without_and_some_without_are_unknown():
-    two = handed((torch.from_numpy(IMAGES[0]), torch.from_numpy(IMAGES[1])), "id_images", "id")
+    two = take_images((torch.from_numpy(IMAGES[0]), torch.from_numpy(IMAGES[1])), "id_images", "id")
     assert two.labels is None and len(two.images) == 2
     for given in (Items(IMAGES), Items([(image, None) for image in IMAGES]), Items([(image,) for image in IMAGES])):
-        assert handed(given, "id_images", "id").labels is None
+        assert take_images(given, "id_images", "id").labels is None
     some = Items([(image, label if label else None) for image, label in zip(IMAGES, LABELS, strict=True)])
-    assert handed(some, "id_images", "id").labels.tolist() == [-1, 1, 2, -1, 1, 2]
+    assert take_images(some, "id_images", "id").labels.tolist() == [-1, 1, 2, -1, 1, 2]
 
 
 def test_items_by_name_say_which_name_no_label_was_found_under():
@@ -174,7 +176,7 @@ def test_items_by_name_say_which_name_no_label_was_found_under():
     with pytest.warns(
         OodbenchWarning, match="id_images: the Items gives 'fine_label' beside 'image', and no 'label'"
     ) as said:
-        assert handed(Items(fine), "id_images", "id").labels is None
+        assert take_images(Items(fine), "id_images", "id").labels is None
     assert len(said) == 1
     with pytest.raises(OodbenchError, match="gives items of 'picture', 'label': an image is expected under 'image'"):
-        handed(Items([{"picture": IMAGES[0], "label": 0}]), "id_images", "id")
+        take_images(Items([{"picture": IMAGES[0], "label": 0}]), "id_images", "id")

@@ -101,9 +101,12 @@ def test_what_is_not_pinned_is_refused_and_the_commit_named(birds, oodbench, rev
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("hf://datasets/org", "is no data set on the hub: write hf://datasets/org/name@COMMIT/folder"),
-        (f"hf://org/net@{COMMIT}/net.safetensors", "is no data set on the hub"),
-        (f"{ADDRESS}/../other", "is no data set on the hub"),
+        (
+            "hf://datasets/org",
+            "is not the address of a data set on the hub: write hf://datasets/org/name@COMMIT/folder",
+        ),
+        (f"hf://org/net@{COMMIT}/net.safetensors", "is not the address of a data set on the hub"),
+        (f"{ADDRESS}/../other", "is not the address of a data set on the hub"),
         (f"{ADDRESS}/nowhere", "there is no folder 'nowhere' in org/birds at c0ffeec0ffee"),
         (f"{ADDRESS}/none.zip", "cannot fetch none.zip of org/birds at c0ffeec0ffee"),
         (f"hf://datasets/org/other@{COMMIT}/test", "cannot fetch test of org/other"),
@@ -171,7 +174,7 @@ def test_options_that_say_nothing_are_usage_errors(oodbench, tmp_path, arguments
 
 def test_names_of_packs_come_from_the_end_of_the_address():
     names = {"": "birds", "/test": "test", "/deep/Some Folder": "some-folder", "/x/Test_1.tar.gz": "test_1"}
-    assert {end: HubImages.parse(ADDRESS + end).called for end in names} == names
+    assert {end: HubImages.parse(ADDRESS + end).pack_name for end in names} == names
     assert str(HubImages.parse(f"{ADDRESS}/test/")) == f"{ADDRESS}/test"
 
 

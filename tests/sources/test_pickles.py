@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.sources.pickles import pixels_of, unpickled
+from oodbench.sources.pickles import pixels_of, read_batch
 
 ROWS = np.random.default_rng(0).integers(0, 256, (4, 12), dtype=np.uint8)
 
@@ -34,7 +34,7 @@ FORGED = Built(np.dtype, ("V8", False, True), (4, "|", None, ("a",), {"a": (np.d
 
 
 def read(content):
-    return unpickled(io.BytesIO(content), "x")
+    return read_batch(io.BytesIO(content), "x")
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4])

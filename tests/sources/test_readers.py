@@ -241,7 +241,7 @@ def test_idx(tmp_path):
     pixels, found = idx([idx_file(tmp_path / "i.gz", images), idx_file(tmp_path / "l.gz", labels)])
     np.testing.assert_array_equal(pixels, np.stack([images] * 3, 3))
     assert found.tolist() == [7, 2, 1]
-    with pytest.raises(OodbenchError, match="which is no pair"):
+    with pytest.raises(OodbenchError, match="which are not images .N, H, W. and their labels"):
         idx([tmp_path / "i.gz", idx_file(tmp_path / "l.gz", labels[:2])])
     (tmp_path / "i.gz").write_bytes(b"x" * 50)
     with pytest.raises(OodbenchError, match="not a whole idx file"):

@@ -9,7 +9,7 @@ from oodbench.detectors.ntom import NTOM
 from oodbench.detectors.odin import ODIN
 from oodbench.suitefiles import suitefile
 from oodbench.suitefiles.selection import vary
-from oodbench.suitefiles.settings import apply, changed_constants, in_force, parse, texts
+from oodbench.suitefiles.settings import apply, changed_constants, parse, settings_in_force, texts
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_settings_of_a_run_come_apart_again_also_behind_names_with_a_plus():
 def test_what_is_in_force_of_settings_is_what_they_come_to(suite, typed, said, constants):
     settings = [parse(text) for text in typed]
     assert suite.tasks["linf"].steps == 40
-    assert [setting.text for setting in in_force(settings, suite)] == said
+    assert [setting.text for setting in settings_in_force(settings, suite)] == said
     changed, _ = apply(settings, suite, [ODIN])
     assert list(changed_constants(suite, changed)) == constants
 

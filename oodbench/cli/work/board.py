@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import alone_with, atomic, write_atomic
+from oodbench.basics.files import atomic, update_alone, write_atomic
 from oodbench.board import adding, entries, page
 from oodbench.board.archive import load
 from oodbench.board.at_hand import Resources
@@ -26,7 +26,7 @@ def add(options: AddOptions) -> None:
     try:
         evidence = load(options.file)
         verified = print_verification(evidence, resources, options.tolerance)
-        with alone_with(folder / entries.ABOUT):
+        with update_alone(folder / entries.ABOUT):
             # Somebody may have begun the board meanwhile.
             about, begun = entries.read_about(folder), _has_begun(folder)
             present = entries.read(folder) if begun else []

@@ -58,7 +58,7 @@ def _fetch_from_hub(addresses: Sequence[str], options: FetchOptions) -> list[str
     for text in addresses:
         try:
             address = HubImages.parse(text)
-            pack_name = require_name(address.called if options.name is None else options.name)
+            pack_name = require_name(address.pack_name if options.name is None else options.name)
             size = None if options.files else options.size
             request = PackRequest(pack_name, options.data, size, options.skip_broken, classes)
             hub_images.pack_unless_there(address, request, click.echo)
@@ -169,7 +169,7 @@ def verify_(names: tuple[str, ...], data: Path) -> None:
     for name in names or [name for name in catalogue.names(data) if name not in BUILTINS]:
         verdict = verify(name, data)
         bad |= not verdict.good
-        click.echo(f"{'good' if verdict.good else 'BAD '}  {name}: {verdict.said}")
+        click.echo(f"{'good' if verdict.good else 'BAD '}  {name}: {verdict.text}")
     if bad:
         raise click.exceptions.Exit(1)
 
@@ -212,7 +212,7 @@ def split(names: tuple[str, ...], folder: Path, most: int, data: Path) -> None:
 
 def join(folder: Path, data: Path) -> None:
     """Put packs together from their pieces."""
-    packs = pieces.listed(folder)
+    packs = pieces.pieces_in(folder)
     if not packs:
         raise OodbenchError(
             f"{folder} has no NAME{pieces.LISTED}, which `oodbench data split` writes beside the pieces"

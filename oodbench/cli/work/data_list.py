@@ -16,7 +16,7 @@ from oodbench.sources.assets import ASSETS
 from oodbench.sources.catalogue import SOURCES
 from oodbench.sources.source import RemoteFile
 from oodbench.sources.trained import FOLDER, TRAINED
-from oodbench.sources.verify import unlike
+from oodbench.sources.verify import pack_difference
 from oodbench.suite import Suite
 from oodbench.suitefiles import suitefile
 from oodbench.training import pretrained
@@ -152,7 +152,7 @@ def _state(name: str, data: Path, known: Mapping[str, pretrained.Pretrained]) ->
     if name not in BUILTINS and not place(name, data).is_file():
         return "missing", ""
     try:
-        difference = unlike(name, data)
+        difference = pack_difference(name, data)
     except OodbenchError as error:
         return "broken", f"{error}. "
     return ("differs", f"{difference}. ") if difference else ("present", "")

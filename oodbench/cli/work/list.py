@@ -9,7 +9,7 @@ import click
 
 from oodbench import networks
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.user_cache import kept, sources_digest
+from oodbench.basics.user_cache import cached_texts, sources_digest
 from oodbench.images import catalogue
 from oodbench.registry import Registry, discover
 from oodbench.suite import DISTANCES
@@ -64,7 +64,7 @@ def _title(name: str) -> str:
 
 def _corruption_lines() -> Mapping[str, str]:
     """Return the description of each corruption by its function, cached until any file of oodbench changes."""
-    return kept("corruptions", sources_digest(_folder("oodbench")), _described_corruptions)
+    return cached_texts("corruptions", sources_digest(_folder("oodbench")), _described_corruptions)
 
 
 def _described_corruptions() -> dict[str, str]:
@@ -90,7 +90,7 @@ def _detector_lines(plugins: tuple[Path, ...]) -> dict[str, str]:
     Most of it only the class can tell. Those of built-in detectors are cached until any file of oodbench changes.
     """
     registry = discover(plugins)
-    known = kept(
+    known = cached_texts(
         "detectors",
         sources_digest(_folder("oodbench"), _folder("oodbench.detectors")),
         lambda: {name: _description(registry, name) for name in registry.built_in()},

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.progress import written
+from oodbench.basics.progress import beside_progress_lines
 
 SHOWN_SHARES = (0.9, 0.95, 0.99)
 """Shares of ID images whose thresholds `fit` and `export` print."""
@@ -13,7 +13,7 @@ SHOWN_SHARES = (0.9, 0.95, 0.99)
 
 def print_status(line: str) -> None:
     """Print a line on standard error, where no progress bar is in its way."""
-    with written():
+    with beside_progress_lines():
         click.echo(line, err=True)
 
 

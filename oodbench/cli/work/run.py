@@ -16,7 +16,7 @@ from oodbench.running import sweep
 from oodbench.running.config import RunConfig
 from oodbench.running.prepared import prepared
 from oodbench.running.request import parse_seeds
-from oodbench.sources.trained import surprise
+from oodbench.sources.trained import accuracy_warning
 from oodbench.suite import Suite
 from oodbench.suitefiles import settings
 from oodbench.suitefiles.selection import parse_radii
@@ -72,5 +72,5 @@ def _odd_accuracies(checkpoint: str | None, suites: Sequence[Suite], frame: pd.D
     accuracies = frame[(frame.metric == "accuracy") & (frame.limit == 0) & frame.value.notna()]
     tests = {suite.name: suite.id.test for suite in suites}
     rows = zip(accuracies["suite"].astype(str), accuracies["value"].astype(float), strict=True)
-    lines = [surprise(checkpoint, tests[suite], accuracy) for suite, accuracy in rows]
+    lines = [accuracy_warning(checkpoint, tests[suite], accuracy) for suite, accuracy in rows]
     return sorted({line for line in lines if line})

@@ -26,7 +26,7 @@ from oodbench.running.request import choose_device
 from oodbench.scoring import detectorfile
 from oodbench.scoring.deployed import DeployedDetector
 from oodbench.scoring.serving import Served, served
-from oodbench.sources.incoming import Incomers
+from oodbench.sources.incoming import ImageInputs
 from oodbench.statistics.conformal import discovery_limit
 
 COLUMNS = ("file", "score", "p_value", "decision", "error")
@@ -55,7 +55,7 @@ def score(options: ScoreOptions, threshold_required: bool) -> None:
         refuse_to_overwrite(output, options.replace)
     registry = discover(options.plugins)
     deployed = detectorfile.load(options.detector, options.network, registry, choose_device(options.device))
-    incomers = Incomers(deployed.input.preprocessing, deployed.input.side, options.data, print_status)
+    incomers = ImageInputs(deployed.input.preprocessing, deployed.input.side, options.data, print_status)
     incomers.require(options.images)
     decide = _threshold_decision(deployed, options, threshold_required) if fdr is None else None
     if fdr is not None:
@@ -67,7 +67,7 @@ def score(options: ScoreOptions, threshold_required: bool) -> None:
         # Lines on a terminal say themselves how far it is.
         shown = output is not None or not sys.stdout.isatty()
         advance = stack.enter_context(progress("scoring", None)) if shown else _ignore_progress
-        batches = served(deployed, chain.from_iterable(map(incomers.of, options.images)))
+        batches = served(deployed, chain.from_iterable(map(incomers.images_behind, options.images)))
         images = tally.counted(batches, advance)
         if decide is None:
             decided = _decide_jointly(images, deployed, fdr or 0.0)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.team import gathered, launched
+from oodbench.basics.team import is_launched, join_team
 from oodbench.cli.work.output import print_status
 from oodbench.cli.work.plan_text import print_plan
 from oodbench.detector import Detector
@@ -25,10 +25,10 @@ def tune(
     changes = tuple(settings.parse(text) for text in assignments)
     config = RunConfig(suite, detector, parameters=changes, say=print_status, **run_options)
     plugins, (seed,) = config.plugin_files, config.seeds
-    parsed_jobs = parallel.parse_jobs(jobs, alone=not launched())
+    parsed_jobs = parallel.parse_jobs(jobs, alone=not is_launched())
     registry = discover(plugins)
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
-    team, device = click.get_current_context().with_resource(gathered(choose_device(config.device)))
+    team, device = click.get_current_context().with_resource(join_team(choose_device(config.device)))
     request = config.request(registry, device, team)
     planned = team.together(lambda: tuning.plans(request, registry, name, values))
     team.first(lambda: store.require_writable(request.out))

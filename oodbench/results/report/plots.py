@@ -144,7 +144,7 @@ def eps(board: Board, task: str, metric: str) -> Figure:
     if len(points) < 2:
         raise OodbenchError(
             f"there is no curve of {task!r} over radii: run it at several, as in "
-            f"`oodbench run --suite {suitefile.asked_for(board.suite)} --detector msp --task {task} --eps 0,2,4,8`"
+            f"`oodbench run --suite {suitefile.suite_argument(board.suite)} --detector msp --task {task} --eps 0,2,4,8`"
         )
     view = view_of(board)
     figure, (axes,) = _grid(1)

@@ -11,7 +11,7 @@ import pandas as pd
 from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.precision import PRECISIONS
 from oodbench.suitefiles import settings, suitefile
-from oodbench.suitefiles.selection import asked_as, curve_of
+from oodbench.suitefiles.selection import curve_of, name_before_variants
 from oodbench.tasks import STORED
 
 FOLDERS = {"data": "data", "out": "results"}
@@ -44,7 +44,14 @@ def next_command(rows: pd.DataFrame) -> str:
         return ""
     task = str(row.get("named", row["task"]))
     attack, options = _harder_attack(task, constants)
-    command = ["oodbench", "run", "--suite", suitefile.asked_for(str(row["suite"])), "--detector", str(row["detector"])]
+    command = [
+        "oodbench",
+        "run",
+        "--suite",
+        suitefile.suite_argument(str(row["suite"])),
+        "--detector",
+        str(row["detector"]),
+    ]
     command += _run_options(row)
     command += _settings_options(row, task, attack, constants)
     return shlex.join([*command, "--task", attack, *options, *_only_options(rows)])
@@ -77,7 +84,7 @@ def _settings_options(row: "pd.Series[Any]", task: str, attack: str, constants: 
     options: list[str] = []
     for text in settings.texts(str(row["settings"])):
         subject, _, parameter = text.partition("=")[0].rpartition(".")
-        if parameter == "epsilon" and subject in (task, asked_as(task)):
+        if parameter == "epsilon" and subject in (task, name_before_variants(task)):
             options += ["--set", f"{attack}.epsilon={constants['epsilon']}"]
         elif subject in ("", "training", row["detector"], attack) and f"{attack}.level" not in text:
             options += ["--set", text]

@@ -140,7 +140,7 @@ def test_what_its_folder_says_is_in_keys(folder, tmp_path):
     ("config", "told"),
     [
         (b"", "cannot be read"),
-        (b"[]", "holds no JSON object"),
+        (b"[]", "does not hold a JSON object"),
         (b'{"model_type": "nothing-known"}', "makes no image classifier"),
         (b'{"model_type": "bert"}', "makes no image classifier"),
         (b'{"model_type": "vit", "auto_map": {"AutoModel": "evil.Evil"}}', "brings code of its own, which is not run"),

@@ -71,7 +71,7 @@ class Registry(Mapping[str, "type[Detector]"]):
     def built_in(self) -> list[str]:
         """Names of the detectors that come with oodbench, as far as source tells them; sorted."""
         installed = (detector for detector in self._by_name.values() if isinstance(detector, Installed))
-        return sorted(one.name for one in installed if one.declared.module.startswith(f"{METHODS}."))
+        return sorted(detector.name for detector in installed if detector.declared.module.startswith(f"{METHODS}."))
 
     def code(self, name: str) -> str:
         """Digest of the code behind the detector `name`, see `code_of`."""
@@ -156,7 +156,11 @@ def discover(files: Sequence[Path] = ()) -> Registry:
 def _declared_detectors(point: EntryPoint) -> list[Installed]:
     """The detectors that the source behind an entry point declares; none where it does not tell."""
     declarations = declared_classes(point.module, "oodbench.detector.Detector", "name") or []
-    return [Installed(class_, point) for class_ in declarations if point.attr in (None, "", class_.class_name)]
+    return [
+        Installed(declaration, point)
+        for declaration in declarations
+        if point.attr in (None, "", declaration.class_name)
+    ]
 
 
 def _import_detectors(point: EntryPoint) -> list[type[Detector]]:

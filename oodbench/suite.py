@@ -88,7 +88,7 @@ class Outliers:
 
     @property
     def mined_from(self) -> int:
-        """Where, among the images that training uses, the first stands that is not reserved."""
+        """The position, among the images that training uses, of the first that is not reserved."""
         return self.reserved if self.train_on_reserved else 0
 
 

@@ -1,1 +1,1 @@
-"""What knows nothing of OOD detection: files, errors, random numbers, processes, the code behind a class."""
+"""Code that knows nothing of OOD detection: files, errors, random numbers, processes, the source behind a class."""

@@ -62,7 +62,7 @@ def _read_declarations(
 ) -> tuple[ClassDeclaration, ...]:
     """Find what `declared_classes` finds, in modules by name, file and content; parsed again only when these change."""
     sources = _Sources(root)
-    return tuple(found for name, _, _ in modules for found in sources.classes(name, attribute))
+    return tuple(declaration for name, _, _ in modules for declaration in sources.classes(name, attribute))
 
 
 class _UnclearSourceError(Exception):

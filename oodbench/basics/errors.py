@@ -17,11 +17,11 @@ class OodbenchWarning(UserWarning):
 
 
 class NoGradientError(OodbenchError):
-    """What should be climbed cannot be differentiated; an attack that needs no gradient may still be possible."""
+    """A score cannot be differentiated by the images; an attack that needs no gradient may still be possible."""
 
 
 class StorageError(OodbenchError):
-    """Nothing can be written, so nothing else is worth doing either."""
+    """A file cannot be written, so that further work would be lost."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], more: str = "") -> OodbenchError:

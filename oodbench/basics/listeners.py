@@ -1,4 +1,4 @@
-"""Whom a function tells in words what it does."""
+"""Functions that are told in words what long work does."""
 
 from collections.abc import Callable
 

@@ -22,7 +22,7 @@ from typing import Any
 from oodbench.basics.files import digest
 
 PREFIX = "oodbench_plugin_"
-"""In front of the names of the packages that stand for folders of plugins."""
+"""The prefix of the names of packages that stand for folders of plugins."""
 
 
 def load(file: Path) -> ModuleType:

@@ -53,7 +53,7 @@ def report_to(hear: Say) -> Iterator[None]:
 
 
 class Total:
-    """How far a whole run is, in passes through the network.
+    """Progress of a whole run, in passes through the network.
 
     Attributes:
         count: of all that there are to do, as planned; 0 where nobody shows them.
@@ -232,10 +232,10 @@ class Board:
             self._say(f"{name}: {doing}; in all {self._total}")
         self._show()
 
-    def ends(self, name: str, said: str) -> None:
-        """Note that work called `name` is finished, and say `said` of it."""
+    def ends(self, name: str, text: str) -> None:
+        """Note that work called `name` is finished, and say `text` of it."""
         self._doing.pop(name, None)
-        self._say(said)
+        self._say(text)
         self._show()
 
     def close(self) -> None:

@@ -152,7 +152,7 @@ def _follow_imports(waiting: list[tuple[_Room, _ModuleFile]]) -> Iterator[tuple[
 
 
 def _modules_on_way(room: _Room, name: str) -> list[tuple[_Room, _ModuleFile]]:
-    return [(room, found) for found in _find_modules(room, name)] if name else []
+    return [(room, module) for module in _find_modules(room, name)] if name else []
 
 
 def _room_of(name: str, module: ModuleType) -> _Room:
@@ -184,7 +184,9 @@ def _tops_of_distribution(top: str) -> frozenset[str]:
 
 def _rooms_of_loose_modules(room: _Room, content: bytes) -> Iterator[_Room]:
     """A room for each module that some source of `room` imports and no distribution owns."""
-    for top in dict.fromkeys(asked.name.partition(".")[0] for asked in read(content).imports if not asked.level):
+    for top in dict.fromkeys(
+        imported.name.partition(".")[0] for imported in read(content).imports if not imported.level
+    ):
         if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
             continue
         spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
@@ -209,18 +211,18 @@ def _names_asked_for(room: _Room, module: _ModuleFile, content: bytes, into: _Ro
     source = read(content)
     parts = module.name.split(".")
     package = parts if module.is_package else parts[:-1]
-    for asked in source.imports:
-        if asked.level and into is room:
-            outer = package[: len(package) - (asked.level - 1)]
-            names = [".".join([*outer, asked.name] if asked.name else outer)]
-        elif asked.level:
+    for imported in source.imports:
+        if imported.level and into is room:
+            outer = package[: len(package) - (imported.level - 1)]
+            names = [".".join([*outer, imported.name] if imported.name else outer)]
+        elif imported.level:
             continue
         else:
-            inside = into.inside(asked.name)
+            inside = into.inside(imported.name)
             names = [] if inside is None else [inside]
         for name in names:
             yield from [name] * bool(name)
-            yield from (f"{name}.{member}" if name else member for member in asked.members)
+            yield from (f"{name}.{member}" if name else member for member in imported.members)
     if source.computed and into is room and module.file:
         folder = Path(module.file).parent
         yield from (".".join([*package, file.stem]) for file in sorted(folder.glob("*.py")) if file.stem != "__init__")
@@ -240,13 +242,13 @@ def _find_modules(room: _Room, name: str) -> Iterator[_ModuleFile]:
         yield _ModuleFile(".".join(parts[:count]), spec.origin, folders is not None)
 
 
-def _content(room: _Room, found: _ModuleFile) -> bytes:
+def _content(room: _Room, file: _ModuleFile) -> bytes:
     """The content of what runs under this name, if it is loaded; else of what would be loaded."""
-    name = f"{room.prefix}.{found.name}" if room.prefix else found.name
+    name = f"{room.prefix}.{file.name}" if room.prefix else file.name
     module = sys.modules.get(name)
-    if module is not None and getattr(module, "__file__", None) == found.file:
+    if module is not None and getattr(module, "__file__", None) == file.file:
         return _loaded_content(name, module)
-    return _bytes(str(found.file))
+    return _bytes(str(file.file))
 
 
 _LOADED: dict[str, tuple[ModuleSpec | None, bytes]] = {}

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class DeclarationError(Exception):
-    """What is wrong with a declaration.
+    """A declaration is wrong.
 
     Attributes:
         keys: the way to the offending entry, outermost first.

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # torch is imported where there are several processes, or a GPU: whoever is alone and reads results does without.
 
 PATIENCE = timedelta(days=2)
-"""How long processes wait for each other: one may train or judge alone, and `torchrun` ends all when one dies."""
+"""The time that processes wait for each other: one may train or judge alone, and `torchrun` ends all when one dies."""
 
 LAST_WORDS = timedelta(seconds=30)
-"""How long one that fails waits for the first process to say why."""
+"""The time that a failed process waits for the first one to say why."""
 
 OF_TORCHRUN = (
     "TORCHELASTIC_RUN_ID",

@@ -14,7 +14,7 @@ def in_full(number: float) -> str:
 
 
 LONGEST = 300
-"""How many letters are shown of what somebody's file says of itself."""
+"""The number of letters that are shown of what somebody's file says of itself."""
 
 
 def excerpt(text: str) -> str:

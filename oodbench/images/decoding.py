@@ -38,7 +38,7 @@ ANIMATED = frozenset({"GIF", "PNG", "TIFF", "WEBP", "AVIF"})
 """Formats whose further images are frames or pages, and not thumbnails or other sizes."""
 
 NARROWEST = 100
-"""How many times as long as wide an image may be: resized by its shorter side, a line of pixels would fill memory."""
+"""The factor by which an image may be longer than wide: resized by its shorter side, a line would fill memory."""
 
 PAPER = (255, 255, 255, 255)
 """The colour that transparent images are laid on."""

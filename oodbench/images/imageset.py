@@ -92,7 +92,7 @@ class ImageSet:
         return self._select(~drawn), self._select(drawn)
 
     def called(self, name: str) -> "ImageSet":
-        """The same images under another name."""
+        """Return the same images under another name."""
         return replace(self, name=name)
 
     def first(self, count: int) -> "ImageSet":

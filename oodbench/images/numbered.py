@@ -1,7 +1,7 @@
 """Images that are not at hand: a number stands for each, by which a network finds what it once made of it.
 
-The way from images to scores takes images, so a number goes it as one: a strip of one colour, one pixel high, whose
-three levels are the digits of the number, the lowest in red. What looks at images themselves finds nothing there.
+The way from images to scores takes images, so a number travels as one: a strip of one colour, one pixel high, whose
+three levels are the digits of the number, the lowest in red. Code that looks at images themselves finds nothing there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST = LEVELS**3
 """Images that can be told apart."""
 
 OFF = 1e-3
-"""How far from a whole level a pixel may be after it went through [0, 1] in float32."""
+"""The distance that a pixel may have from a whole level after it went through [0, 1] in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,8 @@ class Numbered:
     @property
     def identity(self) -> str:
         """The fingerprint of these images."""
-        every = np.array_equal(self.rows, np.arange(self.whole))
-        return self.fingerprint if every else digest(self.fingerprint, self.rows.tobytes())
+        are_all = np.array_equal(self.rows, np.arange(self.whole))
+        return self.fingerprint if are_all else digest(self.fingerprint, self.rows.tobytes())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,10 +84,10 @@ class Numbered:
 def numbers_of(images: Tensor) -> Tensor | None:
     """The numbers, int64 (B,), that strips, float (B, 3, h, w) in [0, 1], stand for; None for other images."""
     levels = images[:, :, 0, 0].detach() * (LEVELS - 1)
-    whole = levels.round()
-    if bool((levels - whole).abs().gt(OFF).any()):
+    rounded = levels.round()
+    if bool((levels - rounded).abs().gt(OFF).any()):
         return None
-    digits = whole.long()
+    digits = rounded.long()
     return digits[:, 0] + LEVELS * digits[:, 1] + LEVELS**2 * digits[:, 2]
 
 

@@ -27,7 +27,7 @@ ROOM = 1 << 28
 """Bytes that any dataset may say to hold; a larger one must have them in the file, or nothing but memory is spent."""
 
 SHRINKS = 1100
-"""How many times its size what HDF5's filters made of it may hold: gzip reaches 1,032."""
+"""The factor by which HDF5's filters may have shrunk a dataset: gzip reaches 1,032."""
 
 CHUNK = 256
 """Images that are compressed together."""

@@ -165,7 +165,7 @@ class Photographs:
 
     @cached_property
     def identity(self) -> tuple[str, bytes, str]:
-        """All that the decoded pixels depend on."""
+        """The values that decoded pixels depend on: files, rows, and what is done to them; part of fingerprints."""
         # Packs that do not say how are older than the choice: what they were is not to change.
         how = "" if self.decoding == "stored" else f", {self.decoding}"
         return self.content, self.rows.tobytes(), f"{self.preprocessing!r}{how}"

@@ -23,7 +23,7 @@ from oodbench.images.imageset import LONGEST_NAME, is_name
 from oodbench.images.packs import read_pack
 
 LISTED = ".pieces.json"
-"""What follows the set's name in the name of the file that says what its pieces are."""
+"""The end, behind the set's name, of the name of the file that lists its pieces."""
 
 PIXELS = ({"id": lzma.FILTER_DELTA, "dist": 3}, {"id": lzma.FILTER_LZMA2, "preset": 1})
 """Each pixel as its difference from the one to its left, three bytes before. That leaves 71 % of CIFAR-10's bytes, gzip

@@ -36,12 +36,12 @@ class IDImages:
         return IDImages(self.images[rows], self.labels[rows])
 
     def in_turn(self, groups: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels of each of `groups`, int64 rows (B,)."""
+        """Yield images and labels of each of `groups`, int64 rows (B,)."""
         yield from zip(in_turn(self.images, groups), (self.labels[rows] for rows in groups), strict=True)
 
 
 def in_turn(images: Pixels, groups: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The images of each of `groups`, int64 rows (B,), uint8 (B, C, H, W) on the device."""
+    """Yield the images of each of `groups`, int64 rows (B,), uint8 (B, C, H, W) on the device."""
     if isinstance(images, Streamed):
         yield from images.in_turn(groups)
         return
@@ -85,11 +85,11 @@ class Selection:
         return Selection(self.images, self.rows[which], tuple(drawn[which] for drawn in self.augmentations))
 
     def in_turn(self, size: int) -> Iterator[Tensor]:
-        """All of them, uint8 (B, C, H, W) on the device, `size` at a time."""
+        """Yield all images, uint8 (B, C, H, W) on the device, `size` at a time."""
         return self.in_groups(torch.split(torch.arange(len(self)), size) if len(self) else ())
 
     def in_groups(self, groups: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Those at each of `groups`, int64 positions (B,): uint8 (B, C, H, W) on the device."""
+        """Yield the images at each of `groups`, int64 positions (B,): uint8 (B, C, H, W) on the device."""
         parts = [self[group] for group in groups]
         for pixels, part in zip(in_turn(self.images, [part.rows for part in parts]), parts, strict=True):
             for augmentation in part.augmentations:
@@ -97,7 +97,7 @@ class Selection:
             yield pixels
 
     def all(self) -> Tensor:
-        """All of them at once, uint8 (M, C, H, W) on the device."""
+        """Return all images at once, uint8 (M, C, H, W) on the device."""
         return next(self.in_turn(len(self))) if len(self) else self.images[:0]
 
 

@@ -19,7 +19,7 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 @dataclass(frozen=True)
 class Picture:
-    """One image, uint8 (H, W, 3), and what is written under it."""
+    """One image, uint8 (H, W, 3), and the caption under it."""
 
     pixels: npt.NDArray[np.uint8]
     caption: str

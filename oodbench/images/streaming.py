@@ -52,7 +52,7 @@ class Streamed:
         return torch.cat(parts) if parts else torch.empty((0, *self.shape[1:]), dtype=torch.uint8, device=self.device)
 
     def in_turn(self, groups: Iterable[Tensor]) -> Iterator[Tensor]:
-        """One batch for each of `groups`, int64 rows (B,), in their order.
+        """Yield one batch for each of `groups`, int64 rows (B,), in their order.
 
         Raises:
             OodbenchError: an image is damaged.

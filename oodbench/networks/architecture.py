@@ -6,7 +6,7 @@ import re
 from torch import nn
 
 COMMA = re.compile(r", (?![^(\[]*[)\]])")
-"""Between two options of a layer, not inside of one."""
+"""The comma between two options of a layer, not one inside an option."""
 
 
 def architecture_text(network: nn.Module) -> str:

@@ -87,7 +87,7 @@ class _Walker:
             yield weights_digest(value)
             for name, part in value.named_modules():
                 yield name
-                yield from self._held(vars(part), depth)
+                yield from self._attributes_of(vars(part), depth)
         elif isinstance(value, Mapping):
             for key, element in value.items():
                 yield from self.value(key, depth)
@@ -115,17 +115,17 @@ class _Walker:
 
     def _object(self, value: Any, depth: int) -> HashParts:
         yield from self.value(type(value), depth)
-        held = getattr(value, "__dict__", None)
-        if held:
-            yield from self._held(held, depth)
+        attributes = getattr(value, "__dict__", None)
+        if attributes:
+            yield from self._attributes_of(attributes, depth)
         else:
             try:
                 yield pickle.dumps(value)  # such as a torch.dtype, a path, a date
             except Exception:  # whatever objects raise that cannot be written
                 return
 
-    def _held(self, held: Mapping[str, Any], depth: int) -> HashParts:
-        for name, held_value in sorted(held.items()):
+    def _attributes_of(self, attributes: Mapping[str, Any], depth: int) -> HashParts:
+        for name, held_value in sorted(attributes.items()):
             if name not in _OF_TORCH:
                 yield name
                 yield from self.value(held_value, depth)

@@ -54,7 +54,7 @@ class Box:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the center."""
+        """The shape of the center."""
         return self.center.shape
 
     def dim(self) -> int:
@@ -73,17 +73,17 @@ class Box:
         return Box(self.center.flatten(start_dim, end_dim), self.radius.flatten(start_dim, end_dim))
 
     def reshape(self, *shape: Any) -> "Box":
-        """The same numbers in other axes."""
+        """The box with its numbers in other axes."""
         return Box(self.center.reshape(*shape), self.radius.reshape(*shape))
 
     view = reshape
 
     def squeeze(self, *axes: Any) -> "Box":
-        """The same without axes of length 1."""
+        """The box without axes of length 1."""
         return Box(self.center.squeeze(*axes), self.radius.squeeze(*axes))
 
     def contiguous(self, **named: Any) -> "Box":
-        """The same; a copy where a tensor would be copied, since what is written into that, others do not see."""
+        """The box itself, or a copy where a tensor would be copied: what is written into a copy, others do not see."""
         return Box(self.center.contiguous(**named), self.radius.contiguous(**named))
 
     def mean(self, dim: int | Sequence[int] = (), keepdim: bool = False) -> "Box":
@@ -109,7 +109,7 @@ class Box:
         return self
 
     def moved_to(self, center: Tensor) -> "Box":
-        """As wide around another center, which may have been broadcast; on memory of its own, as `become` needs."""
+        """A box as wide around another center, which may be broadcast; on memory of its own, as `become` needs."""
         return Box(center, self.radius.expand_as(center).clone())
 
     def __add__(self, other: "Box | Tensor | float") -> "Box":

@@ -18,7 +18,7 @@ SHOWN = 3
 """Names that an error lists."""
 
 TOLERATED = 0.002
-"""How far a mean or deviation may lie from another one that means the same: people round to three digits."""
+"""The distance of two means or deviations that are the same: people round to three digits."""
 
 
 def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ def save(network: Network, path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What `save` was given besides the weights; empty where a safetensors file carries nothing.
+    """Read the metadata that `save` was given besides the weights; empty where a safetensors file carries none.
 
     Raises:
         OodbenchError: there is no such file, or it is not safetensors.
@@ -147,23 +147,23 @@ def _require_same_normalisation(network: Network, brought: Mapping[str, Tensor],
 
 
 def _require_same_architecture(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path, heads: frozenset[str]
+    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path, heads: frozenset[str]
 ) -> None:
     """Raise unless both have the same names and shapes, and types that can be cast."""
     another = f"checkpoint {path} is of another architecture:"
     advice = "name the network that it was trained as, or give another checkpoint"
-    missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in wanted]
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
     parts = [f"it lacks {_first_names(missing)} ({len(missing)} missing in all)"] if missing else []
     parts += (
         [f"the network has no {_first_names(unexpected)} ({len(unexpected)} unexpected in all)"] if unexpected else []
     )
     if parts:
         raise OodbenchError(f"{another} {', and '.join(parts)}; {advice}")
-    differing = [name for name in wanted if found[name].shape != wanted[name].shape]
+    differing = [name for name in wanted if given[name].shape != wanted[name].shape]
     if differing:
         name = differing[0]
-        has, needs = tuple(found[name].shape), tuple(wanted[name].shape)
+        has, needs = tuple(given[name].shape), tuple(wanted[name].shape)
         if all(other in heads for other in differing) and len(has) == len(needs) and has[1:] == needs[1:]:
             raise OodbenchError(
                 f"checkpoint {path} has {has[0]} outputs, the network needs {needs[0]}: give a checkpoint trained for "
@@ -171,7 +171,7 @@ def _require_same_architecture(
             )
         more = f" ({len(differing)} of {len(wanted)} differ in shape)" if len(differing) > 1 else ""
         raise OodbenchError(f"{another} {name!r} is {has}, the network needs {needs}{more}; {advice}")
-    for name, tensor in found.items():
+    for name, tensor in given.items():
         dtype = wanted[name].dtype
         if tensor.dtype != dtype and not (tensor.is_floating_point() and dtype.is_floating_point):
             raise OodbenchError(f"checkpoint {path} holds {name!r} as {tensor.dtype}, the network as {dtype}; {advice}")

@@ -76,27 +76,27 @@ def find(given: Path, wanted: Mapping[str, Tensor]) -> Entry:
     """
     path, chosen = split_entry(given)
     needed = [name for name in wanted if not name.endswith(COUNTER)]
-    entries = [entry for name, found in state_dicts(path).items() for entry in _entries(name, found, needed)]
+    entries = [entry for name, weights in state_dicts(path).items() for entry in _entries(name, weights, needed)]
     if not entries:
         raise OodbenchError(
             f"checkpoint {path} is not a dict of names and dense tensors, nor are there any in it; "
             "give safetensors or torch.save(network.state_dict())"
         )
-    whole = [entry for entry in entries if all(name in entry.weights for name in needed)]
+    complete = [entry for entry in entries if all(name in entry.weights for name in needed)]
     if chosen:
-        return _entry_called(path, chosen, entries, whole)
-    if len(whole) > 1 and not all(_are_equal(entry.weights, whole[0].weights, needed) for entry in whole[1:]):
+        return _entry_called(path, chosen, entries, complete)
+    if len(complete) > 1 and not all(_are_equal(entry.weights, complete[0].weights, needed) for entry in complete[1:]):
         raise OodbenchError(
-            f"checkpoint {path} holds {len(whole)} sets of weights for this network and they differ: say which with "
-            f"--checkpoint {' or '.join(f'{path}{ENTRY}{entry.name}' for entry in whole)}"
+            f"checkpoint {path} holds {len(complete)} sets of weights for this network and they differ: say which with "
+            f"--checkpoint {' or '.join(f'{path}{ENTRY}{entry.name}' for entry in complete)}"
         )
-    return whole[0] if whole else max(entries, key=lambda entry: _likeness(entry, needed))
+    return complete[0] if complete else max(entries, key=lambda entry: _likeness(entry, needed))
 
 
-def _entry_called(path: Path, chosen: str, entries: Sequence[Entry], whole: Sequence[Entry]) -> Entry:
-    matching = [entry for entry in whole or entries if entry.name == chosen]
+def _entry_called(path: Path, chosen: str, entries: Sequence[Entry], complete: Sequence[Entry]) -> Entry:
+    matching = [entry for entry in complete or entries if entry.name == chosen]
     if not matching:
-        known = ", ".join(dict.fromkeys(entry.name for entry in whole or entries))
+        known = ", ".join(dict.fromkeys(entry.name for entry in complete or entries))
         raise OodbenchError(
             f"checkpoint {path} has no weights called {chosen!r} for this network: choose one of {known}"
         )
@@ -112,9 +112,9 @@ def _entries(name: str, weights: Weights, needed: Sequence[str]) -> list[Entry]:
     if not bare:
         return []
     counts = Counter(prefix for full in bare for prefix in _prefixes(full, frozenset(needed)))
-    whole = [prefix for prefix, count in counts.items() if count == len(needed)]
+    complete = [prefix for prefix, count in counts.items() if count == len(needed)]
     most = [prefix for prefix, _ in counts.most_common(1)] or [_common_prefix(list(bare))]
-    return [_entry(name, bare, prefix, whole) for prefix in whole or most]
+    return [_entry(name, bare, prefix, complete) for prefix in complete or most]
 
 
 def _entry(name: str, weights: Weights, prefix: str, prefixes: Sequence[str]) -> Entry:

@@ -45,7 +45,7 @@ COMPARED = 64
 """Rows of each set for which the head must give the logits."""
 
 AGREES = 0.02
-"""How far these may lie apart, as a share of the largest logit: half precision rounds."""
+"""The distance that these may have, as a share of the largest logit: half precision rounds."""
 
 HOW = "`oodbench features` and `oodbench.write_features` write them"
 
@@ -130,11 +130,11 @@ def write(
         OodbenchError: something does not fit together; the message says what.
         StorageError: it cannot be written.
     """
-    whole, metadata = _content(sets, head, about)
-    _Reader(path, whole, metadata).pack()
-    with atomic(path, sum(tensor.nbytes for tensor in whole.values())) as temporary:
+    tensors_of_file, metadata = _content(sets, head, about)
+    _Reader(path, tensors_of_file, metadata).pack()
+    with atomic(path, sum(tensor.nbytes for tensor in tensors_of_file.values())) as temporary:
         try:
-            safetensors.torch.save_file(dict(whole), temporary, dict(metadata))
+            safetensors.torch.save_file(dict(tensors_of_file), temporary, dict(metadata))
         except SafetensorError as error:  # as it calls what the system says, such as a full disk
             raise StorageError(f"cannot write {path}: {error}; free some space, or choose another folder") from error
 
@@ -167,14 +167,14 @@ def _content(
         name: {"fingerprint": feature_set.fingerprint, "source": feature_set.source, "size": list(feature_set.size)}
         for name, feature_set in sets.items()
     }
-    whole: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
         alone = own.untyped_storage().nbytes() == own.nbytes
         # Somebody may have given one array twice, and the format knows no tensors that share memory.
-        shared = any(own.data_ptr() == other.data_ptr() for other in whole.values())
-        whole[name] = own if alone and not shared else own.clone()
-    return whole, {**about, "format": FORMAT, "sets": json.dumps(described)}
+        shared = any(own.data_ptr() == other.data_ptr() for other in separate.values())
+        separate[name] = own if alone and not shared else own.clone()
+    return separate, {**about, "format": FORMAT, "sets": json.dumps(described)}
 
 
 def read(path: Path) -> FeaturePack:
@@ -264,8 +264,8 @@ class _Reader:
 
     def _size(self, name: str, described: Mapping[str, Any]) -> tuple[int, int]:
         size = described.get("size", [SIDE, SIDE])
-        whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)
-        if not whole or not all(0 < side <= LARGEST_SIDE for side in size):
+        is_pair = isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)
+        if not is_pair or not all(0 < side <= LARGEST_SIDE for side in size):
             raise self._wrong(f"the size of {name!r} is {str(size)[:40]}", "write [height, width] in pixels")
         return size[0], size[1]
 
@@ -286,10 +286,12 @@ class _Reader:
         if tensor.dtype not in INTEGERS or tensor.shape != otherwise.shape:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise self._wrong(f"{name} is {kind} {tuple(tensor.shape)}", f"write integers {tuple(otherwise.shape)}")
-        whole = as_int64(tensor)
-        if bool((whole < -1).any()):
-            raise self._wrong(f"{name} has {int(whole.min())}", "count from 0; a label of -1 says that there is none")
-        return whole
+        integers = as_int64(tensor)
+        if bool((integers < -1).any()):
+            raise self._wrong(
+                f"{name} has {int(integers.min())}", "count from 0; a label of -1 says that there is none"
+            )
+        return integers
 
     def _head(self, sets: Mapping[str, FeatureSet]) -> tuple[Tensor, Tensor] | None:
         weight, bias = self._matrix("head/weight"), self.tensors.get("head/bias")
@@ -317,10 +319,10 @@ class _Reader:
         return weight, bias
 
     def _require_alike(self, sets: Mapping[str, FeatureSet], what: str, tensors: Iterable[Tensor | None]) -> None:
-        widths = {name: None if one is None else one.shape[1] for name, one in zip(sets, tensors, strict=True)}
+        widths = {name: None if tensor is None else tensor.shape[1] for name, tensor in zip(sets, tensors, strict=True)}
         if len(set(widths.values())) > 1:
             first, width = next(iter(widths.items()))
-            odd, other = next((name, one) for name, one in widths.items() if one != width)
+            odd, other = next((name, its_width) for name, its_width in widths.items() if its_width != width)
             raise self._wrong(
                 f"{what} of {first!r} are {width or 0} wide and those of {odd!r} {other or 0}",
                 "all sets are of one network",
@@ -342,8 +344,8 @@ class _Reader:
 
 def as_int64(integers: Tensor) -> Tensor:
     """Convert integers of any of `INTEGERS` to int64; larger ones become the largest that it holds, and not -1."""
-    whole = integers.long()
-    return whole.where(whole >= 0, torch.iinfo(torch.int64).max) if integers.dtype == torch.uint64 else whole
+    wide = integers.long()
+    return wide.where(wide >= 0, torch.iinfo(torch.int64).max) if integers.dtype == torch.uint64 else wide
 
 
 def digest_of(logits: Tensor, features: Tensor | None, labels: Tensor) -> str:

@@ -66,7 +66,7 @@ class NoClasses(Tensor):
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What may be asked of it.
+        """Let through what may be done with it.
 
         Raises:
             NoLogitsError: all else.
@@ -90,7 +90,7 @@ class NoHead(nn.Linear):
         vars(self)["bias"] = torch.empty(0, device=device)
 
     def forward(self, _: Tensor) -> NoReturn:
-        """Nothing comes behind the features.
+        """Refuse: nothing comes behind the features.
 
         Raises:
             NoLogitsError: always.
@@ -118,7 +118,7 @@ class HeadlessNetwork(Network):
         keep_names(self, "body")
 
     def last_layer(self) -> nn.Module | None:
-        """One that has no outputs."""
+        """A layer that has no outputs."""
         return NoHead(int(self.body.num_features), self.mean.device)
 
     def represent(self, images: Tensor) -> Representation:

@@ -57,7 +57,7 @@ class LinearBounder(Bounder):
         self._network.requires_grad_(False)  # so that what requires a gradient is what depends on images
 
     def bounds(self, low: Tensor, high: Tensor) -> LogitBounds:
-        """As `Bounder.bounds`, and never wider."""
+        """Bounds of the logits, as `Bounder.bounds` gives them and never wider."""
         intervals = super().bounds(low, high)
         try:
             tops, apart = _planes(self._network, low.double(), high.double())
@@ -136,8 +136,8 @@ class _Relaxed(TorchFunctionMode):
     def _line(self, seen: Tensor) -> Tensor:
         if not self.left or self.left[0][0].shape != seen.shape or seen.shape[:1] != self.above.shape:
             raise _BentError
-        found: Tensor = _Lines.apply(seen, *self.left.pop(0), self.above)
-        return found
+        line: Tensor = _Lines.apply(seen, *self.left.pop(0), self.above)
+        return line
 
 
 def _depending_on_images(given: Any) -> list[Tensor]:

@@ -37,7 +37,7 @@ LIBRARIES: Mapping[str, str] = {
     "torchvision": "oodbench.networks.of_torchvision",
     "transformers": "oodbench.networks.of_transformers",
 }
-"""What stands before the colon in names of a library's networks, and the module here whose `find` gives a `Builder` for
+"""The words before the colon in names of a library's networks, and the modules here whose `find` gives a `Builder` for
 the name behind it. Where such a name is a place, the module has `identity`, `called` and `placed`, too: what its files
 say as a digest, the name without the folder, and the name with the whole path as a folder sees it."""
 
@@ -45,7 +45,7 @@ IN_MEMORY = "memory"
 """The word before the colon where somebody gave a module instead of a name."""
 
 AT = ":"
-"""Between the place of a builder and its name there."""
+"""Stands between the place of a builder and its name there."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ def _builder_in(module: ModuleType, name: str, attribute: str, where: str) -> Na
     return NamedNetwork(Builder.of(made, name), module.__name__)
 
 
-def _member(whole: Any, name: str) -> Any:
-    return whole[name] if isinstance(whole, Mapping) else getattr(whole, name)
+def _member(owner: Any, name: str) -> Any:
+    return owner[name] if isinstance(owner, Mapping) else getattr(owner, name)
 
 
 def _possible_builders(module: ModuleType) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the harness asks of a network: logits and features in one pass, normalisation inside."""
+"""The interface of a network: logits and features in one pass, normalisation inside."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from oodbench.basics.errors import OodbenchError
 
 
 class Representation(NamedTuple):
-    """Everything one forward pass tells a detector.
+    """Everything that one forward pass gives to a detector.
 
     Attributes:
         logits: (N, outputs).
@@ -75,7 +75,7 @@ class Network(nn.Module, ABC):
         return last
 
     def last_layer(self) -> nn.Module | None:
-        """What stands behind the features; `fc` in the networks that come with oodbench."""
+        """The layer behind the features; `fc` in the networks that come with oodbench."""
         return getattr(self, "fc", None)
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -75,9 +75,9 @@ class FeatureNetwork(Network):
             raise NotInPackError("shows the network images of its own making, and a feature pack has no network")
         numbers = numbers.cpu()
         owners = torch.bucketize(numbers, self._firsts, right=True) - 1
-        each = sorted(set(owners.tolist()))
-        parts_by_set = [self._rows(owner, numbers[owners == owner]) for owner in each]
-        back = torch.cat([torch.nonzero(owners == owner)[:, 0] for owner in each]).argsort()
+        used_owners = sorted(set(owners.tolist()))
+        parts_by_set = [self._rows(owner, numbers[owners == owner]) for owner in used_owners]
+        back = torch.cat([torch.nonzero(owners == owner)[:, 0] for owner in used_owners]).argsort()
         logits, features = (torch.cat(parts)[back].to(images.device) for parts in zip(*parts_by_set, strict=True))
         return KeptRepresentation(logits, features, ())
 

@@ -15,12 +15,12 @@ from oodbench.networks.network import Network, Representation
 from oodbench.networks.wrapping import INSIDE, Wrapping
 
 AGREES = 1e-4
-"""How far outputs that must be equal may lie apart, as a share of the largest: sums are rounded in another order."""
+"""The distance that equal outputs may have, as a share of the largest: sums are rounded in another order."""
 
 CHANNELS = 3
 
 INTO = ">"
-"""In front of a part's name, for what goes into it; no part's name has such a letter in front."""
+"""The prefix of a part's name for what goes into it; no part's name begins with such a letter."""
 
 
 class ModuleNetwork(Network):
@@ -149,10 +149,10 @@ def _advice_for(module: nn.Module, message: str) -> str:
     """Say what to do about a module that does not take images, going by its error message."""
     if other := _other_number_types(module):
         return f"its weights are {other}, so call .float() on it"
-    if found := _OTHER_CHANNELS.search(message):
+    if other_channels := _OTHER_CHANNELS.search(message):
         return (
-            f"it is given three channels, RGB, and takes {found[1]}: wrap it in a module that makes these of them"
-            + (", such as images.mean(1, keepdim=True)" if found[1] == "1" else "")
+            f"it is given three channels, RGB, and takes {other_channels[1]}: wrap it in a module that makes these of "
+            "them" + (", such as images.mean(1, keepdim=True)" if other_channels[1] == "1" else "")
         )
     return "give images of the size that it was made for"
 
@@ -185,9 +185,9 @@ class _WatchedPass:
                     f"{self.called} does not take images, float {tuple(images.shape)} in [0, 1] ({message}): "
                     f"{_advice_for(module, message)}"
                 ) from error
-        tensors = {name: one for name, one in seen.items() if isinstance(one, Tensor)}
-        self.outputs = {name: one for name, one in tensors.items() if name in self.known}
-        self.inputs = {name.removeprefix(INTO): one for name, one in tensors.items() if name.startswith(INTO)}
+        tensors = {name: value for name, value in seen.items() if isinstance(value, Tensor)}
+        self.outputs = {name: tensor for name, tensor in tensors.items() if name in self.known}
+        self.inputs = {name.removeprefix(INTO): tensor for name, tensor in tensors.items() if name.startswith(INTO)}
         self.candidates = [name for name in self.outputs if isinstance(self.known[name], nn.Linear)]
         self.parts = list(_parts(module))
 
@@ -239,7 +239,9 @@ def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None)
             )
         return _require_flat_features(watched, named)
     possible = _possible_logits(watched)
-    makers = [name for name in watched.candidates if any(_are_same(watched.outputs[name], one) for one in possible)]
+    makers = [
+        name for name in watched.candidates if any(_are_same(watched.outputs[name], logits) for logits in possible)
+    ]
     if len(makers) == 1:
         return _require_flat_features(watched, makers[0])
     if makers:
@@ -359,7 +361,7 @@ def channels(
             )
         return (0.0,) * CHANNELS, (1.0,) * CHANNELS
     try:
-        means, stds = (tuple(map(float, one)) for one in (mean, (1.0,) * CHANNELS if std is None else std))
+        means, stds = (tuple(map(float, values)) for values in (mean, (1.0,) * CHANNELS if std is None else std))
     except (TypeError, ValueError) as error:
         raise OodbenchError("mean and std are not lists of numbers: give one for each of the three channels") from error
     if len(means) != CHANNELS or len(stds) != CHANNELS:
@@ -371,7 +373,7 @@ def channels(
 
 def _refuse_lazy(module: nn.Module, called: str) -> None:
     weights = [*module.named_parameters(), *module.named_buffers()]
-    if waiting := [name for name, one in weights if is_lazy(one)]:
+    if waiting := [name for name, weight in weights if is_lazy(weight)]:
         raise OodbenchError(
             f"{called} has lazy layers, such as that of {waiting[0]!r}, whose shapes nobody knows yet: pass an image "
             "through it where it is built"

@@ -12,7 +12,7 @@ from oodbench.networks.naming import keep_names
 from oodbench.networks.network import Network, Representation
 
 AGREES = 1e-4
-"""How far logits put together from features may lie from those of the network itself, as a share of their size."""
+"""The distance of logits put together from features to those of the network itself, as a share of their size."""
 
 
 def has_network(name: str) -> bool:
@@ -33,7 +33,7 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def preprocessing(name: str) -> Preprocessing:
-    """How images become what the network's weights were tested on."""
+    """The preprocessing with which the network's weights were tested."""
     config = _config(name)
     return Preprocessing(config.input_size[-1], config.crop_pct, config.interpolation, config.crop_mode)
 
@@ -61,7 +61,7 @@ class TimmNetwork(Network):
         self._check_parts(preprocessing(name).side)
 
     def last_layer(self) -> nn.Module | None:
-        """What timm calls the classifier."""
+        """The layer that timm calls the classifier."""
         last: nn.Module = self.body.get_classifier()
         return last
 

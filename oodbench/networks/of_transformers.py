@@ -57,11 +57,11 @@ def find(name: str) -> Builder:
         raise OodbenchError(
             f"{name} brings code of its own, which is not run: build the network in a file of yours, FILE.py:BUILDER"
         )
-    make, said = partial(_build, folder), f"{_architecture(config)} of transformers"
+    make, description = partial(_build, folder), f"{_architecture(config)} of transformers"
     if not (folder / PROCESSOR).is_file():
-        return Builder(make, said)  # and whoever uses it says how images go into it
+        return Builder(make, description)  # and whoever uses it says how images go into it
     processor = _processor(folder)
-    return Builder(make, said, *_channels(name, processor), preprocessing=_preprocessing(name, processor))
+    return Builder(make, description, *_channels(name, processor), preprocessing=_preprocessing(name, processor))
 
 
 def identity(name: str) -> str:

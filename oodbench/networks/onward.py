@@ -48,7 +48,7 @@ def places_of_taps(network: Network, image: Tensor, last: int, who: str) -> tupl
 
 
 def changed(network: Network, images: Tensor, place: int, change: Change) -> Representation:
-    """One pass over images, float (N, 3, H, W) in [0, 1], in which the result of operation `place` is changed.
+    """Run one pass over images, float (N, 3, H, W) in [0, 1], in which the result of operation `place` is changed.
 
     Raises:
         OodbenchError: the pass has fewer operations than that.

@@ -80,7 +80,7 @@ def _noisy_batches(
             continue
         noise = draws.normal(number, images)
         for part in torch.split(some, most):
-            if waiting and sum(len(one) for one, _, _ in waiting) + len(part) > most:
+            if waiting and sum(len(rows_waiting) for rows_waiting, _, _ in waiting) + len(part) > most:
                 yield _concatenated(waiting)
                 waiting = []
             waiting.append((part, noise[part], torch.full_like(part, place)))

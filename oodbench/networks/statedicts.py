@@ -23,10 +23,10 @@ TOP = "."
 """Name of the entry that is not nested in another."""
 
 DEPTH = 4
-"""How deep dicts of weights are looked for in others."""
+"""The depth to which dicts of weights are looked for in others."""
 
 LISTED = 100
-"""How many things a list may hold for dicts of weights to be looked for in it; longer ones are histories."""
+"""The length up to which lists are searched for dicts of weights; longer ones are histories."""
 
 Weights = Mapping[str, Tensor]
 

@@ -23,7 +23,7 @@ UTF_8 = 0x800
 """The bit by which a zip says that a name is UTF-8."""
 
 MOST_PACKED = 100
-"""How many times its size a file of arrays beyond `LARGEST` may unpack to; photographs hardly shrink at all."""
+"""The factor by which a file of arrays beyond `LARGEST` may grow when unpacked; photographs hardly shrink at all."""
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:

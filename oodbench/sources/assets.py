@@ -11,7 +11,7 @@ from oodbench.sources.source import RemoteFile
 
 @dataclass(frozen=True)
 class Asset:
-    """Some files.
+    """A group of files that are fetched together.
 
     Attributes:
         title: what they are, and what for.

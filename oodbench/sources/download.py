@@ -154,8 +154,8 @@ def _receive_once(url: str, part: Path, file: RemoteFile) -> None:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             received = 0  # the server does not resume: from the beginning
         length = response.headers.get("Content-Length")
-        whole = received + int(length) if length else None
-        total = whole or file.size
+        full_size = received + int(length) if length else None
+        total = full_size or file.size
         with (
             progress(f"fetching {file.name}", total, "bytes") as advance,
             part.open("ab" if received else "wb") as disk,
@@ -169,8 +169,8 @@ def _receive_once(url: str, part: Path, file: RemoteFile) -> None:
                 advance(len(block))
                 if file.size is not None and received > SLACK * file.size + BLOCK:
                     raise OSError(f"it is larger than the {file.size:,} bytes that were expected")
-        if whole is not None and received < whole:
-            raise http.client.IncompleteRead(b"", whole - received)
+        if full_size is not None and received < full_size:
+            raise http.client.IncompleteRead(b"", full_size - received)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from oodbench.sources.source import ImageFiles, Parts, Pixels, RemoteFile, Sourc
 from oodbench.sources.trained import TRAINED
 
 DOWNLOADS = "downloads"
-"""Where, below the data folder, archives are kept as they came."""
+"""The folder, below the data folder, in which archives are kept as they came."""
 
 
 def fetch(name: str, data: Path, say: Say, unverified: bool = False, count: int | None = None) -> Path:
@@ -90,15 +90,15 @@ def measurement_note(source: Source, fingerprint: str) -> str:
     )
 
 
-def check_count(name: str, source: Source, found: int) -> None:
+def check_count(name: str, source: Source, count: int) -> None:
     """Check that there are as many images as the set has, where that is known.
 
     Raises:
         OodbenchError: there are more or fewer.
     """
-    if source.count is not None and found != source.count:
+    if source.count is not None and count != source.count:
         raise OodbenchError(
-            f"{name} should have {source.count:,} images and {found:,} were read: this is not what the public set was"
+            f"{name} should have {source.count:,} images and {count:,} were read: this is not what the public set was"
         )
 
 

@@ -61,7 +61,7 @@ NO_FILE = "neither file nor folder"
 ARCHIVED_LINK = "link inside an archive"
 TWICE = "same name once more, the last one is taken"
 NO_IMAGE = "no image"
-"""Why things are left out."""
+"""The reasons for which files are left out."""
 
 
 @dataclass(frozen=True)
@@ -113,29 +113,29 @@ def survey(path: Path) -> Survey:
     Raises:
         OodbenchError: a folder cannot be read, or the archive is damaged.
     """
-    found = Survey(path)
+    surveyed = Survey(path)
     if path.is_dir():
-        _walk_all(found)
-        found.pictures.sort(key=lambda picture: picture.parts)
+        _walk_all(surveyed)
+        surveyed.pictures.sort(key=lambda picture: picture.parts)
     else:
-        _list(found)
-    return found
+        _list(surveyed)
+    return surveyed
 
 
-def contents(found: Survey) -> Iterator[tuple[Picture, bytes]]:
+def contents(surveyed: Survey) -> Iterator[tuple[Picture, bytes]]:
     """Yield each image file and its content; of an archive in its order. Unreadable ones have `amiss` and no content.
 
     Raises:
         OodbenchError: the archive is damaged.
     """
-    if found.path.is_dir():
-        for picture in found.pictures:
+    if surveyed.path.is_dir():
+        for picture in surveyed.pictures:
             yield _read(picture, _opener(Path(str(picture.key))))
         return
-    by_place = {picture.key: picture for picture in found.pictures}
-    for place, entry in enumerate(entries(found.path)):
+    by_place = {picture.key: picture for picture in surveyed.pictures}
+    for place, entry in enumerate(entries(surveyed.path)):
         if place in by_place:
-            with reading_archive(found.path):
+            with reading_archive(surveyed.path):
                 picture_content = _read(by_place[place], entry.open)
             yield picture_content
 
@@ -159,22 +159,24 @@ def _opener(path: Path) -> Callable[[], IO[bytes]]:
     return lambda: path.open("rb")
 
 
-def _walk_all(found: Survey) -> None:
+def _walk_all(surveyed: Survey) -> None:
     """Note all files, links to folders last: where two ways lead to one folder, its own name counts, and loops end."""
-    seen, links = {found.path.resolve()}, []
-    links += _walk(found, found.path, (), seen)
+    seen, links = {surveyed.path.resolve()}, []
+    links += _walk(surveyed, surveyed.path, (), seen)
     while links:
         link, parts = links.pop(0)
         target = link.resolve()
-        if target in seen or target in found.path.resolve().parents:
-            found.leave_out("/".join(parts), LOOPS)
+        if target in seen or target in surveyed.path.resolve().parents:
+            surveyed.leave_out("/".join(parts), LOOPS)
         else:
             seen.add(target)
-            found.folders.add(parts)
-            links += _walk(found, link, parts, seen)
+            surveyed.folders.add(parts)
+            links += _walk(surveyed, link, parts, seen)
 
 
-def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) -> list[tuple[Path, tuple[str, ...]]]:
+def _walk(
+    surveyed: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]
+) -> list[tuple[Path, tuple[str, ...]]]:
     """Note what is in a folder and those below it, and return the links to folders that were met."""
     try:
         inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -186,55 +188,55 @@ def _walk(found: Survey, folder: Path, above: tuple[str, ...], seen: set[Path]) 
     for entry in inside:
         path, parts = Path(entry.path), (*above, *_split(entry.name))
         if reason := _reason_to_leave_out(parts):
-            found.leave_out(_visible_name(parts), reason)
+            surveyed.leave_out(_visible_name(parts), reason)
         elif entry.is_symlink() and path.is_dir():
             links.append((path, parts))
         elif entry.is_dir():
             if path.resolve() in seen:
-                found.leave_out("/".join(parts), LOOPS)
+                surveyed.leave_out("/".join(parts), LOOPS)
                 continue
             seen.add(path.resolve())
-            found.folders.add(parts)
-            links += _walk(found, path, parts, seen)
+            surveyed.folders.add(parts)
+            links += _walk(surveyed, path, parts, seen)
         elif not path.is_file():
-            found.leave_out("/".join(parts), DANGLES if entry.is_symlink() else NO_FILE)
+            surveyed.leave_out("/".join(parts), DANGLES if entry.is_symlink() else NO_FILE)
         else:
-            _note_file(found, path, parts, _opener(path))
+            _note_file(surveyed, path, parts, _opener(path))
     return links
 
 
-def _list(found: Survey) -> None:
+def _list(surveyed: Survey) -> None:
     last: dict[tuple[str, ...], Picture] = {}
-    for place, entry in enumerate(entries(found.path)):
+    for place, entry in enumerate(entries(surveyed.path)):
         split = _split(entry.name)
         if reason := _reason_to_leave_out(split):
-            found.leave_out(_visible_name(split), reason)
+            surveyed.leave_out(_visible_name(split), reason)
         elif entry.kind == "folder":
-            found.folders.add(split)
+            surveyed.folders.add(split)
         elif entry.kind == "link":
-            found.leave_out("/".join(split), ARCHIVED_LINK)
+            surveyed.leave_out("/".join(split), ARCHIVED_LINK)
         elif entry.kind == "device":
-            found.leave_out("/".join(split), NO_FILE)
+            surveyed.leave_out("/".join(split), NO_FILE)
         else:
-            found.folders |= {split[:depth] for depth in range(1, len(split))}
-            before = len(found.pictures)
-            with reading_archive(found.path):
-                _note_file(found, place, split, entry.open)
-            if len(found.pictures) > before:
+            surveyed.folders |= {split[:depth] for depth in range(1, len(split))}
+            before = len(surveyed.pictures)
+            with reading_archive(surveyed.path):
+                _note_file(surveyed, place, split, entry.open)
+            if len(surveyed.pictures) > before:
                 if split in last:
-                    found.leave_out("/".join(split), TWICE)
-                last[split] = found.pictures[-1]
-    found.pictures = [picture for picture in found.pictures if last[picture.parts] is picture]
+                    surveyed.leave_out("/".join(split), TWICE)
+                last[split] = surveyed.pictures[-1]
+    surveyed.pictures = [picture for picture in surveyed.pictures if last[picture.parts] is picture]
 
 
-def _note_file(found: Survey, key: Path | int, parts: tuple[str, ...], opening: Callable[[], IO[bytes]]) -> None:
+def _note_file(surveyed: Survey, key: Path | int, parts: tuple[str, ...], opening: Callable[[], IO[bytes]]) -> None:
     """Note a file, as an image if its name says that it is one, or else if its first bytes do."""
     kind = suffix(parts[-1])
     if kind in SUFFIXES:
-        found.pictures.append(Picture(key, parts))
+        surveyed.pictures.append(Picture(key, parts))
         return
     if kind in UNREAD or (mimetypes.guess_type(parts[-1])[0] or "").startswith("image/"):
-        found.pictures.append(
+        surveyed.pictures.append(
             Picture(key, parts, f"{kind[1:].upper()} is a kind that Pillow does not read: convert it")
         )
         return
@@ -244,12 +246,12 @@ def _note_file(found: Survey, key: Path | int, parts: tuple[str, ...], opening: 
     except OSError as error:
         if isinstance(key, int):
             raise
-        found.pictures.append(Picture(key, parts, str(error.strerror)))
+        surveyed.pictures.append(Picture(key, parts, str(error.strerror)))
         return
     if head.startswith(MARKS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        found.pictures.append(Picture(key, parts))
+        surveyed.pictures.append(Picture(key, parts))
     else:
-        found.leave_out("/".join(parts), NO_IMAGE)
+        surveyed.leave_out("/".join(parts), NO_IMAGE)
 
 
 def _split(name: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _from_items(items: Any, what: str, preprocessing: Preprocessing | None, labe
         label = label if labelled else None
         several = _images_of_batch(image, giver) if batched else [image]
         labels += _label_list(label, len(several), f"{giver}, from image {len(images)} on, gives labels that")
-        images += [_pixels(one, len(images) + place, what, preprocessing) for place, one in enumerate(several)]
+        images += [_pixels(image, len(images) + place, what, preprocessing) for place, image in enumerate(several)]
     if not images:
         raise OodbenchError(f"{giver} gives no image: give one that has at least one item")
     known = None if all(label < 0 for label in labels) else np.asarray(labels, np.int64)
@@ -202,7 +202,7 @@ def _quoted_names(names: Sequence[Any]) -> str:
 
 
 def _are_pillow_images(images: Any) -> bool:
-    return isinstance(images, list | tuple) and bool(images) and all(isinstance(one, Image.Image) for one in images)
+    return isinstance(images, list | tuple) and bool(images) and all(isinstance(image, Image.Image) for image in images)
 
 
 def _is_pair(images: Any) -> bool:

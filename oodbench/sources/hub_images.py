@@ -128,9 +128,9 @@ def _folder(address: HubImages, say: Say) -> Path:
     images = [file for file in files if _is_image(file.path)]
     others = [file.path for file in files if not _is_image(file.path)]
     if not images:
-        held = f"; it holds {few_names(others)}" if others else ""
+        others_text = f"; it holds {few_names(others)}" if others else ""
         raise OodbenchError(
-            f"there are no image files in {address}{held}: give a folder that has some, or a file that ends in "
+            f"there are no image files in {address}{others_text}: give a folder that has some, or a file that ends in "
             f"{', '.join(SINGLE)}; Parquet is not read: write its images as files, and `oodbench data pack` those"
         )
     size = sum(file.size or 0 for file in images)

@@ -120,12 +120,12 @@ class ImageInputs:
 
     def _from_folder(self, path: Path) -> Iterator[Incoming]:
         """Yield the images in a folder or an archive."""
-        found = survey(path)
-        for reason, names in found.left_out.items():
+        surveyed = survey(path)
+        for reason, names in surveyed.left_out.items():
             self.left_out(f"{path}: left out ({reason}): {few_names(names)}")
 
         def work() -> Iterator[Callable[[], Incoming]]:
-            for picture, content in contents(found):
+            for picture, content in contents(surveyed):
                 name = str(picture.key) if isinstance(picture.key, Path) else f"{path}/{picture.name}"
                 yield _deferred(self._decoded, name, content, picture.amiss, formats_of(picture.name))
 

@@ -35,8 +35,8 @@ def as_array(value: Any) -> npt.NDArray[Any]:
     """Convert what is given to an array, of objects where no other comes of it."""
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
-    if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
-        value = [as_array(one) for one in value]
+    if isinstance(value, list | tuple) and any(isinstance(label, Tensor) for label in value):
+        value = [as_array(label) for label in value]
     try:
         return np.asarray(value)
     except (TypeError, ValueError):  # of several lengths

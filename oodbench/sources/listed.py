@@ -39,7 +39,7 @@ def _listed_pictures(paths: Sequence[Path], *, name: str, side: int) -> Pixels:
 
 
 def listed_photographs(name: str, folders: int = 1) -> PhotographReader:
-    """As `listed_pictures`, the files as they are.
+    """The image files that a list names, as `listed_pictures` has them, but as they are.
 
     Args:
         name: as there.

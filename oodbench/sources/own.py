@@ -26,14 +26,14 @@ from oodbench.sources.kinds import READ, kind_of
 from oodbench.sources.readers import square
 
 SHOWN = "shown"
-"""How image files are decoded, see `oodbench.images.decoding.DECODERS`."""
+"""The way image files are decoded, see `oodbench.images.decoding.DECODERS`."""
 
 NOT_READ = "cannot be read, as --skip-broken says"
 
 
 @dataclass(frozen=True)
 class PackRequest:
-    """How images become a pack, and where it goes.
+    """What a pack is called, where it goes, and what is done to images on their way into it.
 
     Attributes:
         name: of the set.
@@ -141,13 +141,13 @@ def require_no_other(target: Path, images: ImageSet, replace: bool) -> None:
 class _Packing:
     """Images on their way into a pack: what is broken, what was done to them, and what is said in the end."""
 
-    def __init__(self, found: Survey, request: PackRequest) -> None:
-        self._survey, self._name, self._skip = found, request.name, request.skip_broken
-        if not found.pictures:
-            raise OodbenchError(f"{found.path} holds no image files{_left_out_text(found.left_out)}: give {READ}")
+    def __init__(self, surveyed: Survey, request: PackRequest) -> None:
+        self._survey, self._name, self._skip = surveyed, request.name, request.skip_broken
+        if not surveyed.pictures:
+            raise OodbenchError(f"{surveyed.path} holds no image files{_left_out_text(surveyed.left_out)}: give {READ}")
         if request.classes:
-            request.classes.require(found.pictures)
-        self.classes: Classes = request.classes or folder_classes(found)
+            request.classes.require(surveyed.pictures)
+        self.classes: Classes = request.classes or folder_classes(surveyed)
         self._broken: dict[str, str] = {}
         self._done: Counter[str] = Counter()
 

@@ -54,10 +54,10 @@ def svhn(each: int | None = None, first: int | None = None) -> Reader:
         each: the first so many images of every digit, in the file's order; None for all.
         first: the first so many of these; None for all.
     """
-    return partial(_svhn, each=each, first=first)
+    return partial(_svhn, per_digit=each, count=first)
 
 
-def _svhn(paths: Sequence[Path], *, each: int | None, first: int | None) -> Pixels:
+def _svhn(paths: Sequence[Path], *, per_digit: int | None, count: int | None) -> Pixels:
     from scipy.io import loadmat, whosmat
 
     (path,) = paths
@@ -74,10 +74,10 @@ def _svhn(paths: Sequence[Path], *, each: int | None, first: int | None) -> Pixe
             f"{path} is not a whole file of SVHN images ({error}): it needs X, uint8 (H, W, 3, N), and y, (N, 1)"
         ) from error
     images = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
-    if each is not None:
-        chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:each] for digit in range(10)]))
+    if per_digit is not None:
+        chosen = np.sort(np.concatenate([np.flatnonzero(labels == digit)[:per_digit] for digit in range(10)]))
         images, labels = images[chosen], labels[chosen]
-    return images[:first], labels[:first]
+    return images[:count], labels[:count]
 
 
 def pictures(pattern: str, side: int, listed: str | None = None, labelled: bool = False) -> Reader:

@@ -71,7 +71,7 @@ class RemoteFile:
 
     @property
     def abridged(self) -> int:
-        """How many digits of its digest are known, if not all of them; else 0."""
+        """The number of digits of its digest that are known, if not all of them are; else 0."""
         kind, _, digits = self.digest.partition(":")
         return len(digits) if kind in HEX and len(digits) < HEX[kind] else 0
 

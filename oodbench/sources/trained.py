@@ -11,10 +11,10 @@ from oodbench.sources.hub import EXPECTED, SCHEME, HubFile
 from oodbench.sources.source import RemoteFile, remote_file
 
 FOLDER = "networks"
-"""Where, below the data folder, they are kept."""
+"""The folder, below the data folder, in which they are kept."""
 
 TOLERATED = 0.002
-"""How far a measured accuracy may lie from the known one: rounding differs a little from machine to machine."""
+"""The distance that a measured accuracy may have from the known one: machines round a little differently."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """As people write it."""
+        """The setting as people write it."""
         return f"{self.name}={self.value}"
 
 
@@ -46,7 +46,7 @@ def parse(text: str) -> Setting:
 
 
 _BETWEEN = re.compile(r" (?=[\w.+-]+=)")
-"""Between two settings of a run, as a result has them; a value may hold spaces."""
+"""The space between two settings of a run, as a result has them; a value may hold spaces."""
 
 
 def texts(stored: str) -> list[str]:

@@ -52,7 +52,7 @@ def test_every_detector_names_its_paper():
 
 def test_what_source_tells_of_built_ins_is_what_importing_finds():
     registry = discover()
-    imported = list(registry_module._in_package(oodbench.detectors))
+    imported = list(registry_module._detectors_in_package(oodbench.detectors))
     assert registry.built_in() == registry.names() == sorted(detector.name for detector in imported)
     assert all(registry[detector.name] is detector for detector in imported)
     assert all(registry.code(detector.name) == code_digest(detector, root=Detector) for detector in imported)

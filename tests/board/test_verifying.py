@@ -283,7 +283,8 @@ def test_tolerance_is_a_share_of_the_spread_of_id_scores():
 
 
 def test_a_kept_network_is_found_wherever_the_results_went(tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "split_entry", lambda file: (tmp_path / "gone", ""))  # the path that was noted leads nowhere
+    # The path that was noted leads nowhere.
+    monkeypatch.setattr(making, "split_entry", lambda file: (tmp_path / "gone", ""))
     assert attacked(1, only=["letters"]).rows[0].said.case.kept == "digits/plain"
 
 

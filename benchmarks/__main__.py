@@ -17,7 +17,7 @@ from tabulate import tabulate
 from benchmarks.compare import Row
 from benchmarks.setting import FULL, GPU, QUICK, Setting
 from oodbench.basics.memory import keep_freed_memory
-from oodbench.results.conditions import Setup, shown
+from oodbench.results.conditions import Setup, condition_attributes
 from oodbench.running.request import choose_device
 
 GROUPS = ("metrics", "scoring", "attack", "training", "corruption", "pytorch-ood", "memory", "rate", "door")
@@ -95,7 +95,7 @@ def _about(device: torch.device, repetitions: int, quick: bool) -> dict[str, str
     """What the figures rest on, said before anything is measured."""
     load = os.getloadavg()[0]
     return {
-        **shown(Setup(device)),
+        **condition_attributes(Setup(device)),
         "processor": _processor(),
         "threads": str(torch.get_num_threads()),
         "load": f"{load:.2f} when it began" + ("; the machine was busy, so these are no results" * (load > BUSY)),

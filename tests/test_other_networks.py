@@ -21,7 +21,7 @@ from docs._pages.real_photographs import BEGIN, END
 from oodbench.registry import discover
 from oodbench.results import reference
 from oodbench.results.check import Status, check
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.results.tables import tidy
 from oodbench.suitefiles import suitefile
 
@@ -63,7 +63,7 @@ def test_every_figure_of_the_robust_networks_is_the_references(measured):
 
 
 def test_every_figure_at_imagenets_size_is_the_references():
-    rows = reference.shipped("measured")
+    rows = reference.shipped_reference("measured")
     rows = rows[(rows["suite"] == "imagenet-small-adv") & (rows["limit"] == 0)]
     clean = rows[(rows["task"] == "clean") & (rows["images"] == 0)].set_index(["detector", "ood", "metric"])["value"]
     shown = rows_of(IMAGENET)
@@ -98,7 +98,7 @@ def test_every_figure_of_the_larger_network_is_the_references_and_of_the_small_o
 
 
 def test_the_scores_beside_the_larger_networks_page_give_its_figures(on_larger):
-    cells = find(LARGER_PAGE.parent / f"{LARGER}.zip").cells
+    cells = find_results(LARGER_PAGE.parent / f"{LARGER}.zip").cells
     assert {cell.path.parent.name for cell in cells} == set(on_larger["detector"])
     verdicts = check(cells, on_larger, discover())
     assert len(verdicts) == len(on_larger)
@@ -123,7 +123,10 @@ def test_every_figure_of_other_seeds_is_the_references_and_of_the_first_one_its_
 
 
 def test_the_scores_beside_the_page_of_other_seeds_give_its_figures():
-    rows, cells = reference.read(SEEDS_PAGE.parent / "measured.csv"), find(SEEDS_PAGE.parent / f"{SMALL}.zip").cells
+    rows, cells = (
+        reference.read(SEEDS_PAGE.parent / "measured.csv"),
+        find_results(SEEDS_PAGE.parent / f"{SMALL}.zip").cells,
+    )
     verdicts = check(cells, rows, discover())
     assert len(verdicts) == len(rows)
     assert [one.said for one in verdicts if one.status is not Status.PASS] == []
@@ -165,11 +168,13 @@ def test_every_figure_of_its_text_stands_in_its_table():
 def test_every_figure_of_the_larger_networks_text_was_measured(on_larger):
     """In its table, under the adaptive attack, with another setting, or as the accuracy of one of the two networks."""
     said, shown = figures_around_the_table(LARGER_PAGE, 2)
-    small = reference.shipped("measured").query("suite == @SMALL and detector == 'msp'")
+    small = reference.shipped_reference("measured").query("suite == @SMALL and detector == 'msp'")
     known = {accuracies(on_larger)[LARGER], accuracies(small)[SMALL]}
     for _, rows in on_larger[on_larger["limit"] > 0].groupby("settings"):
         known |= {*means(rows, "fpr95").values(), *means(rows, "auroc").values()}
-    cells = find(LARGER_PAGE.parent / f"{LARGER}.zip").cells  # a reference knows no intervals of what it measured
+    cells = find_results(
+        LARGER_PAGE.parent / f"{LARGER}.zip"
+    ).cells  # a reference knows no intervals of what it measured
     attacked = tidy([cell for cell in cells if cell.path.parent.name in ("klm", "knn")], {})
     adaptive = attacked.query("task == 'linf-adaptive' and metric == 'auroc'").groupby("detector")
     known |= {*(100 * adaptive[["value", "low", "high"]].mean()).to_numpy().ravel()}

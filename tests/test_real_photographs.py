@@ -9,7 +9,7 @@ from docs._pages.real_photographs import BEGIN, END, PAGE, PICTURE, SUITE, TASKS
 from oodbench.registry import discover
 from oodbench.results import reference
 from oodbench.results.check import Status, check
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.training import pretrained
 from tests.realimages import needs_real_images, real_images
 
@@ -22,7 +22,7 @@ IMAGES = 200
 
 @pytest.fixture(scope="module")
 def measured():
-    rows = reference.shipped("measured")
+    rows = reference.shipped_reference("measured")
     return rows[(rows["suite"] == SUITE) & (rows["settings"] == "")]
 
 
@@ -68,7 +68,7 @@ def test_every_figure_of_the_text_is_one_of_the_table_or_the_reference(table, me
 
 
 def test_what_is_left_when_both_sides_move_is_the_references(table):
-    rows = reference.shipped("measured")
+    rows = reference.shipped_reference("measured")
     rows = rows[(rows["suite"] == SUITE) & (rows["task"] == "linf-adaptive-both")]
     said = re.findall(r"\| ([\w+-]+) \| (\S+ / \S+) \| (\S+ / \S+) \|", PAGE.read_text(encoding="utf-8"))
     lost = set(rows["detector"]) - {name for name, _, _ in said}
@@ -87,7 +87,7 @@ def test_what_is_measured_here_beside_the_paper_stands_in_the_table(table):
 
 
 def test_what_is_published_beside_it_stands_in_the_published_reference():
-    published = reference.shipped("published")
+    published = reference.shipped_reference("published")
     rows = published[(published["suite"] == "cifar10-adv") & (published["ood"] == "mean:paper")]
     value = rows.set_index(["detector", "task", "metric"])["value"]
     found = re.findall(r"\| (\w+), published \| (.*?) \| (.*?) \| (.*?) \|", PAGE.read_text("utf-8"))
@@ -112,7 +112,7 @@ def test_the_networks_behind_the_table_are_kept(measured):
 
 def test_the_scores_that_come_along_give_the_figures():
     assert SCORES.stat().st_size < 20e6
-    cells, rows = find(SCORES).cells, reference.shipped("measured")
+    cells, rows = find_results(SCORES).cells, reference.shipped_reference("measured")
     rows = rows[rows["suite"] == SUITE]
     assert {cell.path.parent.name for cell in cells} == set(rows["detector"])
     few = [cell for cell in cells if cell.path.parent.name in ("atom", "kplus1-at")]
@@ -133,7 +133,7 @@ def test_a_part_of_the_table_scored_again_holds(oodbench, measured, tmp_path):
     assert code == 0, err
     rows = measured[(measured["images"] == IMAGES) & measured["detector"].isin(DETECTORS)]
     rows = rows[rows["task"].isin(["id", "clean", "linf"])]
-    verdicts = check(find(tmp_path).cells, rows, discover())
+    verdicts = check(find_results(tmp_path).cells, rows, discover())
     assert [one.said for one in verdicts if one.status is not Status.PASS] == []
     # Accuracy; FPR@95 both ways and AUROC under two tasks on three sets.
     assert len(verdicts) == len(DETECTORS) * (1 + 3 * 2 * len(SETS))

@@ -16,7 +16,7 @@ HEAD = "FPR@95 / AUROC"
 
 @cache
 def _rows(which: str) -> pd.DataFrame:
-    return reference.shipped(which)
+    return reference.shipped_reference(which)
 
 
 def measured_suites() -> list[str]:

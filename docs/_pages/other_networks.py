@@ -17,8 +17,8 @@ from tabulate import tabulate
 
 from docs._pages.real_photographs import BEGIN, END, POINT, replaced
 from oodbench.results import tables
-from oodbench.results.folder import find
-from oodbench.results.tables.flags import flagged, severities
+from oodbench.results.folder import find_results
+from oodbench.results.tables.flags import find_flags, severities
 
 DOCS = Path(__file__).parents[1]
 SCORES = DOCS.parent / "results" / "reference" / "scores"
@@ -52,7 +52,7 @@ def doubted(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
     """(suite, detector, task) whose figures may be off by more than a point."""
     found = set()
     cells = frame.drop_duplicates("cell").set_index("cell")
-    for (cell, task), off in severities(flagged(frame[frame["metric"] != "accuracy"])).items():
+    for (cell, task), off in severities(find_flags(frame[frame["metric"] != "accuracy"])).items():
         if off > POINT:
             found.add((str(cells.loc[cell, "suite"]), str(cells.loc[cell, "detector"]), task))
     return found
@@ -123,7 +123,7 @@ def larger_network(frame: pd.DataFrame) -> str:
     Those of the small network are computed from the scores that come with oodbench. The detector with the best clean
     AUROC on the larger network stands first.
     """
-    small = tables.tidy(find(SCORES / f"{SMALL}.zip").cells, {})
+    small = tables.tidy(find_results(SCORES / f"{SMALL}.zip").cells, {})
     both = pd.concat([small, frame])
     both = of_most_images(both[(both["settings"] == "") & (both["limit"] == 0) & (both["ood"] != "")])
     # A mean over some of the sets would stand beside means over all.
@@ -147,7 +147,7 @@ def larger_network(frame: pd.DataFrame) -> str:
 
 def of_every_seed(frame: pd.DataFrame) -> pd.DataFrame:
     """What was measured with other seeds, and of the same detectors what comes with oodbench: the first seed's."""
-    first = tables.tidy(find(SCORES / f"{SMALL}.zip").cells, {})
+    first = tables.tidy(find_results(SCORES / f"{SMALL}.zip").cells, {})
     every = pd.concat([first[first["detector"].isin(frame["detector"])], frame])
     return every[(every["settings"] == "") & (every["limit"] == 0)]
 
@@ -238,7 +238,7 @@ TABLES: Mapping[str, PageTable] = {
 def main(name: str, results: Path) -> None:
     """Write a table of a page from a results folder."""
     table = TABLES[name]
-    frame = tables.tidy(find(results).cells, {})
+    frame = tables.tidy(find_results(results).cells, {})
     page = table.page.read_text(encoding="utf-8")
     table.page.write_text(replaced(page, table.make(frame), table.begin, table.end), encoding="utf-8")
     click.echo(f"{table.page}: {frame['cell'].nunique()} results")

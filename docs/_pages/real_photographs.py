@@ -13,8 +13,8 @@ import click
 from tabulate import tabulate
 
 from oodbench.results import tables
-from oodbench.results.folder import find
-from oodbench.results.tables.flags import flagged, severities
+from oodbench.results.folder import find_results
+from oodbench.results.tables.flags import find_flags, severities
 
 SUITE = "cifar10-small-adv"
 PAGE = Path(__file__).parents[1] / "real-photographs.md"
@@ -58,10 +58,10 @@ def lines(results: Path) -> list[Line]:
 
     A task that some OOD set lacks counts as not measured: its mean would stand beside means of other sets.
     """
-    frame = tables.tidy(find(results).cells, {})
+    frame = tables.tidy(find_results(results).cells, {})
     frame = frame[(frame["suite"] == SUITE) & (frame["settings"] == "")]
     sets = set(frame["ood"]) - {""}
-    size = severities(flagged(frame[frame["metric"] != "accuracy"]))
+    size = severities(find_flags(frame[frame["metric"] != "accuracy"]))
     found = []
     for detector, own in frame.groupby("detector"):
         figures, doubted = {}, {}

@@ -36,9 +36,9 @@ from oodbench.networks.network import Network
 from oodbench.networks.statedicts import split_entry
 from oodbench.registry import code_of
 from oodbench.results import attacked_images
-from oodbench.results.conditions import Setup, shown
+from oodbench.results.conditions import Setup, condition_attributes
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.stale import stale
+from oodbench.results.tables.stale import stale_groups
 from oodbench.statistics.honesty import CHECK
 from oodbench.suitefiles import settings
 from oodbench.tasks import ID_TASK, Task
@@ -117,7 +117,7 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
     """
     found: dict[str, list[Scores]] = {}
     groups_there = cell.read()
-    outdated = stale(groups_there)
+    outdated = stale_groups(groups_there)
     for group in groups_there:
         if group.role == "ood" and (group.task, group.image_set) not in outdated and (group.task in tasks or not tasks):
             found.setdefault(group.task, []).append(group)
@@ -258,7 +258,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep:
         name: SetArrays(indices, here.scores(name, images, indices), images)
         for name, (images, indices) in own.images.items()
     }
-    machine = shown(Setup(here.machinery.device, 1, here.machinery.compute))
+    machine = condition_attributes(Setup(here.machinery.device, 1, here.machinery.compute))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     told = {
         "attack": OWN,
@@ -341,7 +341,7 @@ def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: 
 def _of_group(cell: Cell, group: Scores) -> SetArrays:
     if attacked_images.KEPT_IMAGES not in group.extras:
         return SetArrays(group.indices, group.scores, None)
-    return SetArrays(group.indices, group.scores, attacked_images.verified(cell, group))
+    return SetArrays(group.indices, group.scores, attacked_images.verified_images(cell, group))
 
 
 def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:

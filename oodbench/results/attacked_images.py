@@ -12,13 +12,13 @@ from oodbench.images.imageset import ImageSet, images_digest, is_name
 from oodbench.results.store import Cell, Scores
 
 KEPT_IMAGES = "images"
-"""What a group of an attack has its images under."""
+"""The extra that holds the images of an attacked group."""
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptImages:
     """One image set as one attack left it.
 
     Attributes:
@@ -27,36 +27,38 @@ class Kept:
     """
 
     images: ImageSet
-    about: dict[str, str]
+    origin: dict[str, str]
 
 
-def kept(cell: Cell) -> Iterator[Kept]:
+def kept_image_sets(cell: Cell) -> Iterator[KeptImages]:
     """Every set of attacked images in a cell.
 
     Raises:
         OodbenchError: the file is damaged, or its images are not those that were scored.
     """
-    of_cell = cell.attributes()
+    cell_attributes = cell.attributes()
     for group in cell.read():
         if KEPT_IMAGES not in group.extras:
             continue
-        images = verified(cell, group)
-        about = {name: str(of_cell.get(name, "")) for name in ("detector", "seed", "network", "network_digest")}
-        about |= {name: str(group.attributes.get(name, "")) for name in ("constants", "images_sha256")}
+        images = verified_images(cell, group)
+        origin = {
+            name: str(cell_attributes.get(name, "")) for name in ("detector", "seed", "network", "network_digest")
+        }
+        origin |= {name: str(group.attributes.get(name, "")) for name in ("constants", "images_sha256")}
         source = (
-            f"{group.image_set} as attacked for {about['detector']} of {cell.path.name}: "
+            f"{group.image_set} as attacked for {origin['detector']} of {cell.path.name}: "
             f"{group.attributes.get('threat', group.task)}"
         )
-        name = f"{group.image_set}-{group.task}-{about['detector']}-{cell.path.stem}"
+        name = f"{group.image_set}-{group.task}-{origin['detector']}-{cell.path.stem}"
         if not is_name(name):
             raise OodbenchError(
                 f"{cell.path}: its images cannot be a set, {printable(name)[:80]!r} is not the name of one: it was "
                 "written by something else than `oodbench run`"
             )
-        yield Kept(ImageSet(name, images, group.labels, source, group.indices), about)
+        yield KeptImages(ImageSet(name, images, group.labels, source, group.indices), origin)
 
 
-def verified(cell: Cell, group: Scores) -> Pixels:
+def verified_images(cell: Cell, group: Scores) -> Pixels:
     """The images that a group kept.
 
     Raises:

@@ -30,18 +30,18 @@ _MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._+-]*/[a-z0-9][a-z0-
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same results give the same bytes
 
 
-def holder(path: Path) -> Path | None:
+def containing_bundle(path: Path) -> Path | None:
     """The bundle that a result of this path lies in; None for one that is a file of its own."""
     return next((above for above in path.parents if above.suffix == SUFFIX and above.is_file()), None)
 
 
-def members(bundle: Path) -> list[Path]:
+def member_paths(bundle: Path) -> list[Path]:
     """Paths of the results in a bundle, as if it were a folder, sorted.
 
     Raises:
         OodbenchError: it is no zip archive, or holds something else.
     """
-    with _opened(bundle) as archive:
+    with _open_archive(bundle) as archive:
         names = archive.namelist()
     if not names or not all(map(is_member, names)) or len(set(names)) < len(names):
         raise OodbenchError(
@@ -52,20 +52,20 @@ def members(bundle: Path) -> list[Path]:
 
 
 def is_member(name: str) -> bool:
-    """Whether a result may be called so in a bundle: SUITE/DETECTOR/FILE.h5, which leads out of no folder."""
+    """True if a result may have this name in a bundle: SUITE/DETECTOR/FILE.h5, which leads out of no folder."""
     return _MEMBER.fullmatch(name) is not None
 
 
 def read(path: Path) -> bytes:
-    """The content of one of `members`.
+    """The content of one of `member_paths`.
 
     Raises:
         OodbenchError: it is not there, damaged, or larger than any result.
     """
-    bundle = holder(path)
+    bundle = containing_bundle(path)
     assert bundle is not None
     name = path.relative_to(bundle).as_posix()
-    with _opened(bundle) as archive:
+    with _open_archive(bundle) as archive:
         try:
             if archive.getinfo(name).file_size > LARGEST:
                 raise OodbenchError(f"{name} in {bundle} is larger than any result of oodbench: it is not read")
@@ -87,19 +87,19 @@ def write(bundle: Path, contents: Mapping[str, bytes]) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(contents):
-            archive.writestr(_described(name), contents[name])
+            archive.writestr(_zip_info(name), contents[name])
     write_atomic(bundle, buffer.getvalue())
 
 
-def _described(name: str) -> zipfile.ZipInfo:
-    about = zipfile.ZipInfo(name, _EPOCH)
+def _zip_info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
     # A third smaller than deflated: row numbers, labels and predictions recur from detector to detector.
-    about.compress_type = zipfile.ZIP_LZMA
-    about.external_attr = 0o644 << 16
-    return about
+    info.compress_type = zipfile.ZIP_LZMA
+    info.external_attr = 0o644 << 16
+    return info
 
 
-def _opened(bundle: Path) -> zipfile.ZipFile:
+def _open_archive(bundle: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(bundle)
     except (*DAMAGE, OSError, NotImplementedError) as error:
@@ -107,7 +107,7 @@ def _opened(bundle: Path) -> zipfile.ZipFile:
 
 
 def fits_float32(parts: Iterable[npt.NDArray[np.float64]]) -> bool:
-    """Whether numbers that are held against each other say the same in float32, so that a bundle may keep them so.
+    """True if numbers that are held against each other say the same in float32, so that a bundle may keep them so.
 
     That is a question of their spread, too: scores close to 1 round to the same value long before they are equal, and
     ties change every metric. All parts stay what they are where one must: in two precisions, values that were equal

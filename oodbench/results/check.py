@@ -20,7 +20,7 @@ from oodbench.results.metric_facts import FACTS
 from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.results.store import Cell
 from oodbench.results.tables import View, flags
-from oodbench.results.tables.summary import MEAN, SUITE, behind, means, summarise
+from oodbench.results.tables.summary import MEAN, SUITE, mean_sets, sets_behind, summarise
 from oodbench.suite import Suite
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ KEPT_ALONG = ("current", "cell", "means", "distance")
 
 
 class Status(StrEnum):
-    """What came of one figure, worst first."""
+    """The outcome for one figure, worst first."""
 
     FAIL = "fail"
     NOT_COMPARABLE = "not comparable"
@@ -65,8 +65,8 @@ class Verdict:
     why: str
 
     @property
-    def said(self) -> str:
-        """For people, in percent."""
+    def text(self) -> str:
+        """The verdict in words, in percent."""
         if isnan(self.measured):
             return f"{self.name}: {self.why}"
         return f"{self.name}: {100 * self.measured:.4g}, expected {100 * self.expected:.4g} {self.why}"
@@ -101,26 +101,26 @@ def check(
     verdicts: list[Verdict] = []
     today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
-        ours = str(convention) in CONVENTIONS
-        frame = tables.tidy(cells, detectors, str(convention) if ours else "default")
-        measured = _Named(figures(frame, rows["ood"]), frame[frame["metric"] != tables.FAILURE])
+        is_known = str(convention) in CONVENTIONS
+        frame = tables.tidy(cells, detectors, str(convention) if is_known else "default")
+        measured = _MeasuredFigures(reference_figures(frame, rows["ood"]), frame[frame["metric"] != tables.FAILURE])
         for _, row in rows.iterrows():
-            found = measured.like(row)
-            found = found if found.empty else today.among(found)
-            if ours or found.empty:
-                verdicts.append(_verdict(row, found, measured))
+            candidates = measured.rows_named(row)
+            candidates = candidates if candidates.empty else today.choose_current(candidates)
+            if is_known or candidates.empty:
+                verdicts.append(_verdict(row, candidates, measured))
             else:
-                verdicts.append(_uncompared(row, f"in convention {convention!r}, unknown here"))
+                verdicts.append(_not_comparable(row, f"in convention {convention!r}, unknown here"))
     if all(verdict.status is Status.MISSING for verdict in verdicts):
         raise OodbenchError(
             f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
             "reference; `oodbench check --update` writes one from these results"
         )
     verdicts += _failures(cells)
-    return ordered(verdicts)
+    return worst_first(verdicts)
 
 
-def ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
+def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The worst first."""
     order = list(Status)
     return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
@@ -130,46 +130,48 @@ def _failures(cells: Sequence[Cell]) -> list[Verdict]:
     """A verdict for each detector that failed when it was last tried."""
     frame = tables.tidy(cells, {})
     failed = frame[frame["metric"] == tables.FAILURE]
-    names = [name_of(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
+    names = [figure_name(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
     return [
         Verdict(name, Status.FAIL, nan, nan, 0.0, f"failed: {why}")
         for name, why in zip(names, failed["failed"], strict=True)
     ]
 
 
-def figures(frame: pd.DataFrame, named: Iterable[str] = ()) -> pd.DataFrame:
+def reference_figures(frame: pd.DataFrame, mean_names: Iterable[str] = ()) -> pd.DataFrame:
     """A tidy frame in a reference's columns and `KEPT_ALONG`; each of the suite's means stands beside its sets.
 
     Args:
         frame: from `tidy`.
-        named: means over any sets, `MEAN` and their names with "+" between them, which stand there as well.
+        mean_names: means over any sets, `MEAN` and their names with "+" between them, which stand there as well.
     """
     frame = frame[frame["metric"] != tables.FAILURE]
-    choices = [tuple(ood.removeprefix(MEAN).split("+")) for ood in dict.fromkeys(named) if ood.startswith(MEAN)]
+    chosen_sets = [
+        tuple(ood.removeprefix(MEAN).split("+")) for ood in dict.fromkeys(mean_names) if ood.startswith(MEAN)
+    ]
     parts = [frame[:0]]
     for _, cell in frame.groupby([*SUITE, "cell"], sort=False):
-        for_cell = [sets for sets in choices if not set(sets) & means(cell).keys()]
+        cell_choices = [sets for sets in chosen_sets if not set(sets) & mean_sets(cell).keys()]
         tasks = cell[cell["ood"] != ""].groupby("task", sort=False)
-        parts += [cell, *(_means(cell, task, for_cell) for _, task in tasks)]
+        parts += [cell, *(_mean_rows(cell, task, cell_choices) for _, task in tasks)]
     return _as_reference(pd.concat(parts, ignore_index=True))
 
 
-def _as_reference(every: pd.DataFrame) -> pd.DataFrame:
+def _as_reference(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a tidy frame in a reference's columns and `KEPT_ALONG`."""
-    every = every.copy()
-    every["checkpoint"] = [Path(str(path)).name for path in every["checkpoint"]]
-    every["data"] = every["source"]
-    every = every.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
+    rows = rows.copy()
+    rows["checkpoint"] = [Path(str(path)).name for path in rows["checkpoint"]]
+    rows["data"] = rows["source"]
+    rows = rows.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
     texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
-    return every.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, *KEPT_ALONG]]
+    return rows.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, *KEPT_ALONG]]
 
 
-def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, ...]] = ()) -> pd.DataFrame:
+def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, ...]] = ()) -> pd.DataFrame:
     """Rows for each mean that the suite names, and over each of `choices`, of one cell and task.
 
     None where one of the mean's sets is missing.
     """
-    whole = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
+    template = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
     sets = task.drop_duplicates("ood").set_index("ood")
     sizes, scores = sets["n_ood"], sets["scores"]
     values: dict[str, dict[str, float]] = {}
@@ -179,23 +181,23 @@ def _means(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, 
         if entry.ood.startswith(MEAN):
             values.setdefault(entry.ood, {})[entry.metric] = entry.value
     rows = [
-        whole.assign(
-            value=pd.Series(of_mean),
+        template.assign(
+            value=pd.Series(mean_values),
             ood=ood,
-            n_ood=int(sizes[behind(cell, ood)].sum()),
-            scores=digest(*scores[behind(cell, ood)]),
+            n_ood=int(sizes[sets_behind(cell, ood)].sum()),
+            scores=digest(*scores[sets_behind(cell, ood)]),
         )
-        for ood, of_mean in values.items()
-        if set(behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
+        for ood, mean_values in values.items()
+        if set(sets_behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
     ]
     return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
 
 
-class _Named:
-    """What was measured, by its names: a reference may have thousands of rows.
+class _MeasuredFigures:
+    """The measured figures, indexed by their names, since a reference may have thousands of rows.
 
     Attributes:
-        frame: from `figures`.
+        frame: from `reference_figures`.
         tidy: what `frame` was made of.
         sets: OOD sets and means in it.
     """
@@ -210,89 +212,95 @@ class _Named:
             # A reference that says no seed means any; no figure is without one.
             self._rows.setdefault(_identity(dict(zip(IDENTITY, named, strict=True)), seed=""), []).append(number)
 
-    def like(self, row: pd.Series[Any], **other: str) -> pd.DataFrame:
-        """What has the name of a reference row, but for what is `other`; a seed that it does not say may be any."""
+    def rows_named(self, row: pd.Series[Any], **other: str) -> pd.DataFrame:
+        """The figures named as a reference row, but for the columns in `other`; a seed that it lacks may be any."""
         return self.frame.iloc[self._rows.get(_identity(row, **other), [])]
 
-    def off_by(self, figure: pd.Series[Any]) -> float | None:
-        """How far off a figure may be that is not to be believed, or known to be too good; None for any other."""
+    def flagged_effect(self, figure: pd.Series[Any]) -> float | None:
+        """By how much a figure may be off that is not to be believed or known to be too good; None for others."""
         cell = self.tidy[(self.tidy["cell"] == figure["cell"]) & (self.tidy["ood"] != "")]
-        found = flags.flagged(cell[cell["ood"].isin(behind(cell, figure["ood"]))])
+        found_flags = flags.find_flags(cell[cell["ood"].isin(sets_behind(cell, figure["ood"]))])
         place = (figure["cell"], figure["task"])
-        return flags.severities(found)[place] if place in flags.disqualified(found) else None
+        return flags.severities(found_flags)[place] if place in flags.disqualified_figures(found_flags) else None
 
 
 def _identity(row: Mapping[str, Any] | pd.Series[Any], **other: str) -> tuple[Any, ...]:
     return tuple(other.get(name, row[name]) for name in IDENTITY)
 
 
-def _verdict(row: pd.Series[Any], found: pd.DataFrame, measured: _Named) -> Verdict:
-    if found.empty:
-        return Verdict(name_of(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured(row, measured))
-    if len(found) > 1:
-        seeds = list(dict.fromkeys(found["seed"].astype(str)))
+def _verdict(row: pd.Series[Any], candidates: pd.DataFrame, measured: _MeasuredFigures) -> Verdict:
+    if candidates.empty:
+        return Verdict(figure_name(row), Status.MISSING, row["value"], nan, 0.0, _unmeasured_text(row, measured))
+    if len(candidates) > 1:
+        seeds = list(dict.fromkeys(candidates["seed"].astype(str)))
         if len(seeds) > 1:
-            return _uncompared(row, f"it says no seed, and {', '.join(seeds)} were measured: write the one it is of")
-        return _uncompared(row, f"{len(found)} results have this name, and none is the newest; move the others away")
-    one = found.iloc[0]
-    if one["current"] == "no":
-        return _uncompared(row, "made by other code than today's: run it again")
+            return _not_comparable(
+                row, f"it says no seed, and {', '.join(seeds)} were measured: write the one it is of"
+            )
+        return _not_comparable(
+            row, f"{len(candidates)} results have this name, and none is the newest; move the others away"
+        )
+    figure = candidates.iloc[0]
+    if figure["current"] == "no":
+        return _not_comparable(row, "made by other code than today's: run it again")
     for name in CONDITIONS:
-        said = row[name]
-        if said not in ("", None) and said == said and said != one[name]:
-            return _uncompared(row, f"{_other(name)}: {_short(one[name])}, not {_short(said)}")
-    if isnan(one["value"]):
-        return _uncompared(row, f"unknown: the images of {one['id_set']} carry no labels")
+        expected = row[name]
+        if expected not in ("", None) and expected == expected and expected != figure[name]:
+            return _not_comparable(
+                row, f"{_difference_text(name)}: {_shortened(figure[name])}, not {_shortened(expected)}"
+            )
+    if isnan(figure["value"]):
+        return _not_comparable(row, f"unknown: the images of {figure['id_set']} carry no labels")
     low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
     low, high = (row["low"], row["high"]) if isnan(low) else (low, high)
     if isnan(low) or isnan(high):
-        return _uncompared(row, "the reference states neither a tolerance nor an interval")
-    value = float(one["value"])
+        return _not_comparable(row, "the reference states neither a tolerance nor an interval")
+    value = float(figure["value"])
     beyond = max(low - value, value - high)
     range_of = f"({100 * max(low, 0):.4g} to {100 * min(high, 1):.4g})"
     if beyond <= SLACK:
-        return Verdict(name_of(row), Status.PASS, row["value"], value, 0.0, range_of)
+        return Verdict(figure_name(row), Status.PASS, row["value"], value, 0.0, range_of)
     worse = (value > high) == FACTS[row["metric"]].lower_is_better
-    off_by = None if worse else measured.off_by(one)
-    if off_by is not None:
-        range_of += f", better, and flagged: it may be off by {100 * off_by:.0f} points (`oodbench table --long`)"
-    status = Status.FAIL if worse or row["sides"] == "both" or off_by is not None else Status.BETTER
-    return Verdict(name_of(row), status, row["value"], value, beyond, range_of)
+    effect = None if worse else measured.flagged_effect(figure)
+    if effect is not None:
+        range_of += f", better, and flagged: it may be off by {100 * effect:.0f} points (`oodbench table --long`)"
+    status = Status.FAIL if worse or row["sides"] == "both" or effect is not None else Status.BETTER
+    return Verdict(figure_name(row), status, row["value"], value, beyond, range_of)
 
 
-def _unmeasured(row: pd.Series[Any], measured: _Named) -> str:
-    """That a figure was not measured, or only on some of the sets that its mean is over."""
+def _unmeasured_text(row: pd.Series[Any], measured: _MeasuredFigures) -> str:
+    """Say that a figure was not measured, or only on some of the sets that its mean is over."""
     if not row["ood"].startswith(MEAN):
         return "not measured here"
-    there = {ood: found for ood in measured.sets if not (found := measured.like(row, ood=ood)).empty}
-    if not there:
+    measured_sets = {ood: rows for ood in measured.sets if not (rows := measured.rows_named(row, ood=ood)).empty}
+    if not measured_sets:
         return "not measured here"
-    cell = next(iter(there.values()))["cell"].iloc[0]
-    of_suite = measured.frame[measured.frame["cell"] == cell]
-    missing = [ood for ood in behind(of_suite, row["ood"]) if ood not in there]
+    cell = next(iter(measured_sets.values()))["cell"].iloc[0]
+    suite_rows = measured.frame[measured.frame["cell"] == cell]
+    missing = [ood for ood in sets_behind(suite_rows, row["ood"]) if ood not in measured_sets]
     return f"not measured here on {', '.join(missing)}, and a mean over other OOD sets is another figure"
 
 
-def _other(column: str) -> str:
-    """That what a column says is not the same, in words."""
+def _difference_text(column: str) -> str:
+    """Say in words that the values of a column differ."""
     name = {"id_set": "ID set", "n_id": "number of ID images", "n_ood": "number of OOD images"}.get(column, column)
     return f"{'other' if name in ('parameters', 'constants') else 'another'} {name.replace('_', ' ')}"
 
 
-def _uncompared(row: pd.Series[Any], why: str) -> Verdict:
-    return Verdict(name_of(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, why)
+def _not_comparable(row: pd.Series[Any], reason: str) -> Verdict:
+    return Verdict(figure_name(row), Status.NOT_COMPARABLE, row["value"], nan, 0.0, reason)
 
 
-def name_of(row: pd.Series[Any]) -> str:
+def figure_name(row: pd.Series[Any]) -> str:
     notes = [f"seed {row['seed']}"] if row["seed"] else []
     notes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
     notes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []
     notes += [f"{row['images']:.0f} of each OOD set"] if row["images"] else []
     place = [str(row[name]) for name in ("task", "ood", "metric") if row[name]]
-    about = f" ({', '.join(notes)})" if notes else ""
-    return " ".join([f"{row['suite']} {row['detector']}{about}".strip(), *place])
+    notes_text = f" ({', '.join(notes)})" if notes else ""
+    return " ".join([f"{row['suite']} {row['detector']}{notes_text}".strip(), *place])
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"

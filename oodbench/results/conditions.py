@@ -1,4 +1,4 @@
-"""What a number was made under: the one list of what is part of a key and what is a condition that a table shows.
+"""The conditions of a number: the one list of what is part of a key and what a table only shows.
 
 A key (a hash in the name of a result or a network) holds what makes a number another number: the suite's images,
 network, training recipe and outliers, the detector's parameters and code, the task's constants, the seed, `--limit` and
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import torch
 
 IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"
-"""What becomes of a condition. Those in a key are shown as well."""
+"""The uses of a condition. Those in a key are shown as well."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What calculates.
+    """The device, processes and precision that calculate.
 
     Attributes:
         device: of this process.
@@ -93,19 +93,19 @@ CONDITIONS = (
 """In the order in which they are said."""
 
 
-def keyed(setup: Setup, key: str) -> list[str]:
-    """What of `setup` belongs into a key, `IN_WEIGHTS` or `IN_SCORES`; nothing where all is as usual."""
-    return [said for each in CONDITIONS if each.becomes == key and (said := each.value(setup))]
+def key_parts(setup: Setup, key: str) -> list[str]:
+    """The values of `setup` that belong into a key, `IN_WEIGHTS` or `IN_SCORES`; none where all is as usual."""
+    return [text for condition in CONDITIONS if condition.becomes == key and (text := condition.value(setup))]
 
 
-def shown(setup: Setup) -> dict[str, str]:
+def condition_attributes(setup: Setup) -> dict[str, str]:
     """All of it, as a result's attributes: oodbench, torch, python, device, hardware."""
-    found: dict[str, list[str]] = {}
-    for each in CONDITIONS:
-        found.setdefault(each.stored, []).extend(filter(None, [each.value(setup)]))
-    return {name: ", ".join(values) for name, values in found.items()}
+    values_of: dict[str, list[str]] = {}
+    for condition in CONDITIONS:
+        values_of.setdefault(condition.stored, []).extend(filter(None, [condition.value(setup)]))
+    return {name: ", ".join(values) for name, values in values_of.items()}
 
 
-def place(hardware: str, version: str) -> str:
-    """Where something was measured or trained, for people, from the attributes "hardware" and "torch"."""
+def place_text(hardware: str, version: str) -> str:
+    """Name a place of measuring or training for people, from the attributes "hardware" and "torch"."""
     return f"{hardware}, torch {version}"

@@ -1,4 +1,4 @@
-"""Which of several results of one name is the one that today's code would make."""
+"""The choice among several results of one name: the one that today's code would make."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Today:
     detectors: Mapping[str, type[Detector]]
     suites: Mapping[str, Suite]
 
-    def among(self, alike: pd.DataFrame) -> pd.DataFrame:
-        """Of figures of one name, the one that today's code would make, or the newest where nobody can know.
+    def choose_current(self, alike: pd.DataFrame) -> pd.DataFrame:
+        """Choose among figures of one name: the one that today's code would make, or the newest where nobody can know.
 
         Args:
             alike: figures, with `current` saying whether the method's code is today's.
@@ -40,14 +40,16 @@ class Today:
         """
         if len(alike) < 2 or alike["seed"].nunique() > 1:
             return alike
-        left = _preferring(alike, alike["current"] != "no")
-        fingerprint, parameters = self._made(left.iloc[0])
+        preferred = _prefer(alike, alike["current"] != "no")
+        fingerprint, parameters = self._made_today(preferred.iloc[0])
         if fingerprint:
-            left = _preferring(left, left["suite_fingerprint"] == fingerprint)
-            left = _preferring(left, left["parameters"].map(_parsed) == _parsed(parameters))
-        return newest(left)
+            preferred = _prefer(preferred, preferred["suite_fingerprint"] == fingerprint)
+            preferred = _prefer(
+                preferred, preferred["parameters"].map(_normalised_json) == _normalised_json(parameters)
+            )
+        return newest_figures(preferred)
 
-    def _made(self, figure: pd.Series[Any]) -> tuple[str, str]:
+    def _made_today(self, figure: pd.Series[Any]) -> tuple[str, str]:
         """Fingerprint of the suite and parameters of the detector that the same run would have today, if known."""
         suite, name = self.suites.get(str(figure["suite"])), str(figure["detector"])
         if suite is None or name not in self.detectors:
@@ -55,24 +57,24 @@ class Today:
         detector = self.detectors[name]
         try:
             changes = [settings.parse(text) for text in settings.texts(str(figure["settings"]))]
-            changed, (configured,) = settings.apply(changes, suite, [detector])
+            suite_today, (configured,) = settings.apply(changes, suite, [detector])
         except OodbenchError:
             return "", ""
-        return changed.fingerprint, json.dumps(asdict(configured.parameters))
+        return suite_today.fingerprint, json.dumps(asdict(configured.parameters))
 
 
-def newest(alike: pd.DataFrame) -> pd.DataFrame:
-    """Of figures of one name those of the last date, whose code is today's if one's is."""
-    left = _preferring(alike, alike["current"] != "no")
-    return left[left["date"].astype(str) == left["date"].astype(str).max()]
+def newest_figures(alike: pd.DataFrame) -> pd.DataFrame:
+    """The figures of the last date among those of one name, with today's code where one has it."""
+    preferred = _prefer(alike, alike["current"] != "no")
+    return preferred[preferred["date"].astype(str) == preferred["date"].astype(str).max()]
 
 
-def _preferring(figures: pd.DataFrame, which: pd.Series[bool]) -> pd.DataFrame:
-    """Those that are preferred, if there are any."""
-    return figures[which] if which.any() else figures
+def _prefer(figures: pd.DataFrame, is_preferred: pd.Series[bool]) -> pd.DataFrame:
+    """The figures that are preferred; all of them if none is."""
+    return figures[is_preferred] if is_preferred.any() else figures
 
 
-def _parsed(text: object) -> str:
+def _normalised_json(text: object) -> str:
     """JSON whose spelling says nothing."""
     try:
         return json.dumps(json.loads(str(text)), sort_keys=True)

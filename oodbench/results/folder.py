@@ -21,32 +21,32 @@ OF_JSON = ("means", "parameters", "tuned")
 """Attributes of a cell that hold JSON objects, where they are there."""
 
 TUNED = ("source", "id_images", "outliers")
-"""What every record of a tuning says."""
+"""Names that every record of a tuning has."""
 
 SOURCES = ("heldout", "id-test")
-"""What a detector may have been tuned on."""
+"""Images that a detector may have been tuned on."""
 
 FAILED = "failed"
 """The attribute of a cell that says why its detector could not be trained, fitted or scored; none where it could."""
 
 FAILED_AT = "failed_at"
-"""What it failed at, task/set; empty where it could not even learn what it needs."""
+"""The attribute with the task/set that it failed at; empty where it could not even learn what it needs."""
 
 FAILED_ON = "failed_on"
-"""When it did, in ISO 8601."""
+"""The attribute with the time of the failure, in ISO 8601."""
 
 UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest", "code")
-"""What stands for the key of a measurement where none was stored."""
+"""Attributes that stand for the key of a measurement where none was stored."""
 
 _CANONICAL = re.compile(r"seed\d+-[0-9a-f]{12}")
 
 Measurement = tuple[str, ...]
-"""What tells one group of scores from any other: what was measured, with which key, and the scores."""
+"""The identity of one group of scores: what was measured, with which key, and the digest of the scores."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is in a results folder.
+class FolderContents:
+    """The results in a folder, and the files that do not count.
 
     Attributes:
         cells: results that can be read, each measurement once, sorted by path.
@@ -61,10 +61,10 @@ class Found:
     @property
     def left_out(self) -> list[str]:
         """A line for people about each file, or folder of copies, that does not count."""
-        return [*(f"left out: {why}" for why in self.broken.values()), *_about_copies(self.copies)]
+        return [*(f"left out: {why}" for why in self.broken.values()), *_copies_lines(self.copies)]
 
 
-def find(folder: Path) -> Found:
+def find_results(folder: Path) -> FolderContents:
     """The results below `folder`, but for those of its `reference` folder and hidden files.
 
     Every file is read once, so that what is amiss is named here and not halfway through a table.
@@ -77,7 +77,7 @@ def find(folder: Path) -> Found:
     canonical: dict[Cell, bool] = {}
     for cell in store.cells(folder):
         try:
-            attributes, groups = require(cell)
+            attributes, groups = read_result(cell)
         except OodbenchError as error:
             broken[cell.path] = str(error)
         else:
@@ -90,34 +90,36 @@ def find(folder: Path) -> Found:
         measured, key=lambda cell: (-len(measured[cell]), not canonical[cell], len(cell.path.parts), cell.path)
     )
     kept: dict[frozenset[Measurement], Cell] = {}
-    at: dict[Measurement, list[frozenset[Measurement]]] = {}
+    holders_of: dict[Measurement, list[frozenset[Measurement]]] = {}
     copies: dict[Path, Path] = {}
     for cell in order:
-        own = measured[cell]
-        whole = next((other for other in at.get(next(iter(own)), []) if own <= other), None)
-        if whole is not None:
-            copies[cell.path] = kept[whole].path
+        measurements = measured[cell]
+        containing = next(
+            (other for other in holders_of.get(next(iter(measurements)), []) if measurements <= other), None
+        )
+        if containing is not None:
+            copies[cell.path] = kept[containing].path
             continue
-        kept[own] = cell
-        for one in own:
-            at.setdefault(one, []).append(own)
-    return Found(sorted(kept.values(), key=lambda cell: cell.path), broken, dict(sorted(copies.items())))
+        kept[measurements] = cell
+        for measurement in measurements:
+            holders_of.setdefault(measurement, []).append(measurements)
+    return FolderContents(sorted(kept.values(), key=lambda cell: cell.path), broken, dict(sorted(copies.items())))
 
 
-def only(cells: Sequence[Cell], attribute: str, names: Sequence[str]) -> Sequence[Cell]:
-    """Those of `cells` whose `attribute`, such as "detector", is one of `names`; all of them where none is named.
+def select_cells(cells: Sequence[Cell], attribute: str, names: Sequence[str]) -> Sequence[Cell]:
+    """Return the cells whose `attribute`, such as "detector", is one of `names`; all of them where none is named.
 
     Raises:
         OodbenchError: no cell has one of the names.
     """
-    there = {str(cell.attributes()[attribute]) for cell in cells}
+    present = {str(cell.attributes()[attribute]) for cell in cells}
     for name in names:
-        if name not in there:
-            raise unknown(f"{attribute} among these results", name, there)
+        if name not in present:
+            raise unknown(f"{attribute} among these results", name, present)
     return [cell for cell in cells if not names or cell.attributes()[attribute] in names]
 
 
-def require(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
+def read_result(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
     """The attributes and scores of a cell that `oodbench run` wrote, without the images that it may have kept.
 
     Raises:
@@ -125,13 +127,15 @@ def require(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
     """
     attributes: dict[str, Any] = dict(cell.attributes())
     groups = cell.scores()
-    if amiss := _amiss(attributes, groups):
-        raise OodbenchError(f"{cell.path} is no result of `oodbench run` ({amiss}): move it out of the results folder")
+    if problem := _format_problem(attributes, groups):
+        raise OodbenchError(
+            f"{cell.path} is no result of `oodbench run` ({problem}): move it out of the results folder"
+        )
     return attributes, groups
 
 
-def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
-    """What a file of our format lacks of what every run writes; empty if nothing."""
+def _format_problem(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
+    """Say what a file of our format lacks of what every run writes; "" if nothing."""
     if missing := sorted({*TEXTS, *WHOLE} - attributes.keys()):
         return f"it does not say its {', '.join(missing)}"
     kinds = dict.fromkeys(TEXTS, str) | dict.fromkeys(WHOLE, int)
@@ -144,19 +148,19 @@ def _amiss(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
         return f"it has no scores in {empty[0]}"
     texts = [attributes.get(name) for name in OF_JSON] + [group.attributes.get("constants") for group in groups]
     for text in filter(None, texts):
-        if not isinstance(_parsed(text), dict):
+        if not isinstance(_parse_json(text), dict):
             return f"{str(text)[:40]!r} in it is no JSON object"
-    tuned = _parsed(attributes.get("tuned") or "{}")
+    tuned = _parse_json(attributes.get("tuned") or "{}")
     if tuned and not (set(TUNED) <= tuned.keys() and tuned["source"] in SOURCES):
         return "it does not say what its detector was tuned on"
-    sets = _parsed(attributes.get("means") or "{}").values()
+    sets = _parse_json(attributes.get("means") or "{}").values()
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in sets):
         return "its means are no lists of image sets"
-    radii = [_parsed(group.attributes.get("constants") or "{}").get("epsilon", 0) for group in groups]
+    radii = [_parse_json(group.attributes.get("constants") or "{}").get("epsilon", 0) for group in groups]
     return "" if all(isinstance(radius, int | float) for radius in radii) else "a radius in it is no number"
 
 
-def _parsed(text: Any) -> Any:
+def _parse_json(text: Any) -> Any:
     try:
         return json.loads(str(text))
     except (ValueError, RecursionError):
@@ -164,7 +168,7 @@ def _parsed(text: Any) -> Any:
 
 
 def _is_canonical(path: Path, attributes: Mapping[str, Any]) -> bool:
-    """The file is called and lies as a run has it, and not as a copy has it."""
+    """True if the file has the name and the folder that a run gives it, and not those of a copy."""
     folders = (path.parent.parent.name, path.parent.name)
     return bool(_CANONICAL.fullmatch(path.stem)) and folders == (attributes["suite"], attributes["detector"])
 
@@ -172,22 +176,22 @@ def _is_canonical(path: Path, attributes: Mapping[str, Any]) -> bool:
 def _measurements(cell: Cell, attributes: Mapping[str, Any], groups: Iterable[Scores]) -> frozenset[Measurement]:
     """Each group of scores by its content, so that a copy is known wherever it lies and whatever it is called."""
     head = tuple(str(attributes[name]) for name in ("suite", "suite_fingerprint", "detector", "seed"))
-    about = tuple(str(attributes.get(name, "")) for name in UNKEYED)
-    found = [
+    fallback_key = tuple(str(attributes.get(name, "")) for name in UNKEYED)
+    measurements = [
         (
             *head,
             group.task,
             group.image_set,
-            *((str(group.attributes["key"]),) if group.attributes.get("key") else about),
+            *((str(group.attributes["key"]),) if group.attributes.get("key") else fallback_key),
             digest(group.scores.tobytes(), group.predictions.tobytes(), group.indices.tobytes()),
         )
         for group in groups
     ]
-    bare = (*head, *about, *(str(attributes.get(name, "")) for name in (FAILED, FAILED_ON)))
-    return frozenset(found or [bare])
+    bare = (*head, *fallback_key, *(str(attributes.get(name, "")) for name in (FAILED, FAILED_ON)))
+    return frozenset(measurements or [bare])
 
 
-def _about_copies(copies: Mapping[Path, Path]) -> list[str]:
+def _copies_lines(copies: Mapping[Path, Path]) -> list[str]:
     """A line for each folder with copies, and each folder they were copied from."""
     folders: dict[tuple[Path, Path], list[tuple[Path, Path]]] = {}
     for copy, original in copies.items():
@@ -196,8 +200,8 @@ def _about_copies(copies: Mapping[Path, Path]) -> list[str]:
     for (where, source), pairs in folders.items():
         names = ", ".join(copy.name for copy, _ in pairs)
         originals = ", ".join(dict.fromkeys(original.name for _, original in pairs))
-        one = len(pairs) == 1
+        is_single = len(pairs) == 1
         lines.append(
-            f"counted once: {names} in {where} {'is a copy' if one else 'are copies'} of {originals} in {source}"
+            f"counted once: {names} in {where} {'is a copy' if is_single else 'are copies'} of {originals} in {source}"
         )
     return lines

@@ -1,10 +1,11 @@
-"""What tables, figures and comparisons say of each metric: its names, its meaning, and which values are better."""
+"""The facts of each metric for tables, figures and comparisons: its names, its meaning, and which values are better."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-LOW, HIGH = "↓", "↑"
+LOW: Literal["↓"] = "↓"
+HIGH: Literal["↑"] = "↑"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import read_text, write_atomic
 
 IDENTITY = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images", "task", "ood", "metric")
-"""What names a figure: a reference holds one row for each."""
+"""The columns that name a figure: a reference holds one row for each."""
 
 CONDITIONS = (
     "suite_version",
@@ -25,7 +25,7 @@ CONDITIONS = (
     "n_id",
     "n_ood",
 )
-"""What must be equal for two figures to be compared, where a reference says it; empty says nothing."""
+"""Columns that must be equal for two figures to be compared, where a reference states them; empty states nothing."""
 
 FIGURE = ("convention", "value", "sd", "tolerance", "low", "high", "sides")
 ORIGIN = ("source", "reference", "note", "scores", "oodbench", "torch", "device", "hardware", "data", "date")
@@ -43,7 +43,7 @@ SHIPPED = (PUBLISHED, "measured")
 SIDES = ("", "both")
 
 
-def shipped(name: str) -> pd.DataFrame:
+def shipped_reference(name: str) -> pd.DataFrame:
     """A reference that comes with oodbench: "published" or "measured".
 
     Raises:
@@ -61,7 +61,7 @@ def read(path: Path) -> pd.DataFrame:
         OodbenchError: there is no such file, or what is wrong in it.
     """
     if not path.is_file() and str(path) in SHIPPED:
-        return shipped(str(path))
+        return shipped_reference(str(path))
     if not path.is_file():
         raise OodbenchError(
             f"cannot read the reference {path}: there is no such file; give a CSV file, or one of {', '.join(SHIPPED)}"
@@ -78,48 +78,62 @@ def parse(text: str, name: str) -> pd.DataFrame:
         name: of the file, for messages.
 
     Raises:
-        OodbenchError: it is no CSV, has no rows, lacks columns, or has a number, a value or a `sides` that is none.
+        OodbenchError: it is no CSV, has no rows, lacks columns, or a number, a value or a `sides` is not valid.
     """
-    declared = re.match(r"\s*\"?sep=(.)\"?\s*?\r?\n", text)  # a line for Excel
-    text = text[declared.end() :] if declared else text
-    separator = declared[1] if declared else _separator(text)
-    try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-        frame.columns = frame.columns.str.strip()
-        frame.attrs["heading"] = 2 if declared else 1
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise OodbenchError(f"{name} is not a CSV file ({error}): `oodbench check --update` writes one") from error
-    if lacking := [column for column in COLUMNS if column not in frame.columns]:
+    frame, separator = _read_csv(text, name)
+    if missing := [column for column in COLUMNS if column not in frame.columns]:
         raise OodbenchError(
-            f"{name} lacks the columns {', '.join(lacking)}: a reference has {', '.join(COLUMNS)}; "
+            f"{name} lacks the columns {', '.join(missing)}: a reference has {', '.join(COLUMNS)}; "
             "`oodbench check --update` writes one"
         )
     if frame.empty:
         raise OodbenchError(f"{name} has no rows: `oodbench check --update` writes them from a results folder")
     for column in NUMBERS:
-        written = frame[column].str.strip()
-        if separator != ",":
-            written = written.str.replace(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$", r"\1.\2", regex=True)
-        numbers = pd.to_numeric(written.where(written != "", "nan"), errors="coerce")
-        if (wrong := numbers.isna() & ~written.isin(["", "nan"])).any():
-            raise _bad(name, frame, wrong, column, "a number with a decimal point and no other marks, or nothing")
-        # 10.000 for ten thousand would be read as ten
-        if column in COUNTS and (wrong := ~written.str.fullmatch(r"(\d+(\.0)?|nan)?")).any():
-            raise _bad(name, frame, wrong, column, "a whole number without marks between its digits, or nothing")
-        frame[column] = numbers.astype(float).fillna(0.0) if column in ("limit", "images") else numbers.astype(float)
-    if (wrong := ~frame["value"].between(0, 1)).any():
-        raise _bad(name, frame, wrong, "value", "a fraction from 0 to 1")
+        numbers = _numbers(frame, column, separator, name)
+        frame[column] = numbers.fillna(0.0) if column in ("limit", "images") else numbers
+    tolerance = frame["tolerance"]
+    _require(frame["value"].between(0, 1), name, frame, "value", "a fraction from 0 to 1")
     # 5 for five points would let anything pass
-    if (wrong := ~frame["tolerance"].isna() & ~frame["tolerance"].between(0, 1)).any():
-        raise _bad(name, frame, wrong, "tolerance", "a fraction from 0 to 1, as 0.05 for five points, or nothing")
-    if (wrong := frame["low"] > frame["high"]).any():
-        raise _bad(name, frame, wrong, "low", "no more than `high`")
-    if (wrong := ~frame["sides"].isin(SIDES)).any():
-        raise _bad(name, frame, wrong, "sides", "nothing or 'both'")
-    if (wrong := frame.duplicated([*IDENTITY, "id_set", "network", "convention", "reference", "note"])).any():
-        line = _line(frame, wrong)
+    a_fraction = "a fraction from 0 to 1, as 0.05 for five points, or nothing"
+    _require(tolerance.isna() | tolerance.between(0, 1), name, frame, "tolerance", a_fraction)
+    _require(~(frame["low"] > frame["high"]), name, frame, "low", "no more than `high`")
+    _require(frame["sides"].isin(SIDES), name, frame, "sides", "nothing or 'both'")
+    if (is_repeated := frame.duplicated([*IDENTITY, "id_set", "network", "convention", "reference", "note"])).any():
+        line = _line_number(frame, is_repeated)
         raise OodbenchError(f"{name}, line {line}: this figure stands in an earlier line as well; keep one")
     return frame
+
+
+def _read_csv(text: str, name: str) -> tuple[pd.DataFrame, str]:
+    """The cells of a reference file as text, and the separator; `attrs["heading"]` counts the lines above the rows."""
+    separator_line = re.match(r"\s*\"?sep=(.)\"?\s*?\r?\n", text)  # a line for Excel
+    text = text[separator_line.end() :] if separator_line else text
+    separator = separator_line[1] if separator_line else _separator(text)
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise OodbenchError(f"{name} is not a CSV file ({error}): `oodbench check --update` writes one") from error
+    frame.columns = frame.columns.str.strip()
+    frame.attrs["heading"] = 2 if separator_line else 1
+    return frame, separator
+
+
+def _numbers(frame: pd.DataFrame, column: str, separator: str, name: str) -> "pd.Series[float]":
+    """The numbers of a column, NaN where it is empty; with other separators than commas they may have a decimal comma.
+
+    Raises:
+        OodbenchError: a text is not a number or, in one of `COUNTS`, not a whole one.
+    """
+    written = frame[column].str.strip()
+    if separator != ",":
+        written = written.str.replace(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$", r"\1.\2", regex=True)
+    numbers = pd.to_numeric(written.where(written != "", "nan"), errors="coerce")
+    a_number = "a number with a decimal point and no other marks, or nothing"
+    _require(numbers.notna() | written.isin(["", "nan"]), name, frame, column, a_number)
+    if column in COUNTS:  # 10.000 for ten thousand would be read as ten
+        a_count = "a whole number without marks between its digits, or nothing"
+        _require(written.str.fullmatch(r"(\d+(\.0)?|nan)?"), name, frame, column, a_count)
+    return numbers.astype(float)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -132,18 +146,19 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     write_atomic(path, frame[columns].to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
 
 
-def _bad(name: str, frame: pd.DataFrame, wrong: "pd.Series[bool]", column: str, expected: str) -> OodbenchError:
-    found = frame[column][wrong].iloc[0]
-    line = _line(frame, wrong)
-    return OodbenchError(f"{name}, line {line}: {column} is {str(found)!r}, expected {expected}; mend the line")
+def _require(is_valid: "pd.Series[bool]", name: str, frame: pd.DataFrame, column: str, expected: str) -> None:
+    """OodbenchError with the line of the first row whose value in `column` is not valid."""
+    if not is_valid.all():
+        value, line = frame[column][~is_valid].iloc[0], _line_number(frame, ~is_valid)
+        raise OodbenchError(f"{name}, line {line}: {column} is {str(value)!r}, expected {expected}; mend the line")
 
 
-def _line(frame: pd.DataFrame, wrong: "pd.Series[bool]") -> int:
+def _line_number(frame: pd.DataFrame, is_wrong: "pd.Series[bool]") -> int:
     """The line of a file in which the first row stands that is wrong."""
-    return int(wrong.to_numpy().argmax()) + 1 + int(frame.attrs["heading"])
+    return int(is_wrong.to_numpy().argmax()) + 1 + int(frame.attrs["heading"])
 
 
 def _separator(text: str) -> str:
-    """What stands most often between the columns' names."""
+    """The separator that stands most often between the columns' names."""
     heading = text.lstrip().partition("\n")[0]
     return max(",;\t", key=heading.count)

@@ -31,28 +31,28 @@ Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 _SCHEMA_ATTRIBUTE = "oodbench_schema"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_COLUMNS: Mapping[str, npt.DTypeLike] = {
+_TYPES: Mapping[str, npt.DTypeLike] = {
     "scores": np.float64,
     "predictions": np.int64,
     "labels": np.int64,
     "indices": np.int64,
 }
-_SMALL: Mapping[str, npt.DTypeLike] = {
+_BUNDLE_TYPES: Mapping[str, npt.DTypeLike] = {
     "scores": np.float32,
     "predictions": np.int16,
     "labels": np.int32,
     "indices": np.int32,
 }
 """The same in a bundle."""
-_SHUFFLED: Mapping[str, Any] = {"shuffle": True}
-"""How arrays lie in a bundle: the first bytes of all numbers, then all second ones; it makes a seventh less of it."""
+_BUNDLE_LAYOUT: Mapping[str, Any] = {"shuffle": True}
+"""The layout of arrays in a bundle: the first bytes of all numbers, then all second ones, which saves a seventh."""
 # What h5py raises, depending on where a file is broken, and what `Scores` raises if its content is.
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What one detector said of one image set under one task.
+    """The scores of one detector on one image set under one task.
 
     Attributes:
         task: how the images were altered; like the other names it matches [a-z0-9][a-z0-9._-]*.
@@ -85,7 +85,7 @@ class Scores:
                 raise ValueError(f"bad name {name!r}: expected {_NAME.pattern}")
         if self.role not in get_args(Role) or "role" in self.attributes:
             raise ValueError(f"role is {self.role!r}: expected 'id' or 'ood', and none among the attributes")
-        for name, dtype in _COLUMNS.items():
+        for name, dtype in _TYPES.items():
             array = getattr(self, name)
             if array.dtype != dtype or array.shape != (self.scores.size,):
                 raise ValueError(f"{name} are {array.dtype} {array.shape}: expected {np.dtype(dtype)} (N,)")
@@ -109,18 +109,18 @@ class Cell:
         """The key stored with this group; None where there is no such file or group."""
         if not self.path.is_file():
             return None
-        with self._opened() as file:
+        with self._open() as file:
             group = file.get(f"{task}/{image_set}")
             key: str | None = group.attrs.get("key") if group else None
             return key
 
     def attributes(self) -> dict[str, str | int | float | bool]:
-        """What was last given to `add` about the cell.
+        """The attributes of the cell that were last given to `add` or `note`.
 
         Raises:
             OodbenchError: the file is missing, damaged, foreign or of a newer schema.
         """
-        with self._opened() as file:
+        with self._open() as file:
             return {name: value for name, value in _attributes(file).items() if name != _SCHEMA_ATTRIBUTE}
 
     def read(self) -> list[Scores]:
@@ -129,9 +129,9 @@ class Cell:
         Raises:
             OodbenchError: as `attributes`.
         """
-        with self._opened() as file:
+        with self._open() as file:
             _require_sizes(self.path, file)
-            return [_read(task, image_set, group, group["extras"]) for task, image_set, group in _groups(file)]
+            return [_read_group(task, image_set, group, group["extras"]) for task, image_set, group in _groups(file)]
 
     def scores(self) -> list[Scores]:
         """Every group as `read` has it, without extras that hold more than a number an image: kept images are large.
@@ -139,9 +139,11 @@ class Cell:
         Raises:
             OodbenchError: as `attributes`.
         """
-        with self._opened() as file:
+        with self._open() as file:
             _require_sizes(self.path, file)
-            return [_read(task, image_set, group, _numbers(group)) for task, image_set, group in _groups(file)]
+            return [
+                _read_group(task, image_set, group, _small_extras(group)) for task, image_set, group in _groups(file)
+            ]
 
     def group(self, task: str, image_set: str) -> Scores:
         """One group, which must be there.
@@ -149,30 +151,30 @@ class Cell:
         Raises:
             OodbenchError: as `attributes`, and where there is no such group.
         """
-        with self._opened() as file:
+        with self._open() as file:
             _require_sizes(self.path, file)
             group = file[f"{task}/{image_set}"]
-            return _read(task, image_set, group, group["extras"])
+            return _read_group(task, image_set, group, group["extras"])
 
-    def names(self, task: str, image_set: str) -> frozenset[str]:
+    def stored_names(self, task: str, image_set: str) -> frozenset[str]:
         """Names of the extras and attributes of a group; none where there is no such file or group."""
         if not self.path.is_file():
             return frozenset()
-        with self._opened() as file:
+        with self._open() as file:
             group = file.get(f"{task}/{image_set}")
             return frozenset([*group["extras"], *group.attrs]) if group else frozenset()
 
-    def about(self, having: str) -> dict[tuple[str, str], Attributes]:
-        """What is noted of each group that has an extra of the name `having`, by task and image set, without arrays.
+    def group_attributes(self, extra: str) -> dict[tuple[str, str], Attributes]:
+        """The attributes of each group that has the named `extra`, by task and image set; no array is read.
 
         Raises:
             OodbenchError: as `attributes`.
         """
-        with self._opened() as file:
+        with self._open() as file:
             return {
                 (task, image_set): _attributes(group)
                 for task, image_set, group in _groups(file)
-                if having in group["extras"]
+                if extra in group["extras"]
             }
 
     def add(self, scores: Scores, attributes: Attributes) -> None:
@@ -200,15 +202,15 @@ class Cell:
         """The file with `scores` added to its groups, and what `attributes` makes of its present attributes."""
         require_writable(self.path.parent)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            there = self.path.is_file()
-            stored, present = (self.read(), self.attributes()) if there else ([], {})
+            exists = self.path.is_file()
+            stored, present_attributes = (self.read(), self.attributes()) if exists else ([], {})
             groups = {(group.task, group.image_set): group for group in (*stored, *scores)}
-            write_atomic(self.path, _composed(groups.values(), attributes(present)))
+            write_atomic(self.path, _file_bytes(groups.values(), attributes(present_attributes)))
 
     @contextmanager
-    def _opened(self) -> Iterator[h5py.File]:
+    def _open(self) -> Iterator[h5py.File]:
         try:
-            with _hdf5(self.path) as file:
+            with _open_hdf5(self.path) as file:
                 schema = file.attrs.get(_SCHEMA_ATTRIBUTE)
                 if schema is None:
                     raise ValueError("HDF5, but not written by oodbench")
@@ -218,7 +220,7 @@ class Cell:
                         "upgrade oodbench"
                     )
                 yield file
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             raise OodbenchError(
                 f"cannot read {self.path} as scores ({error}): move it away; if it was a result, run it again"
             ) from error
@@ -227,18 +229,18 @@ class Cell:
 def cells(folder: Path) -> list[Cell]:
     """Every file below a results folder, or in a bundle, that may be a cell, sorted by path; none is opened.
 
-    Those of its `reference` folder are left out, and hidden files and folders: they belong to programs and systems,
+    Files of its `reference` folder are left out, and hidden files and folders: they belong to programs and systems,
     which keep locks, resource forks and earlier versions there.
 
     Raises:
         OodbenchError: there is none.
     """
     if folder.is_file() and folder.suffix == bundle.SUFFIX:
-        return [Cell(path) for path in bundle.members(folder)]
+        return [Cell(path) for path in bundle.member_paths(folder)]
     if folder.is_file():
         raise OodbenchError(f"{folder} is a file: name the folder that holds it")
     # A link that leads nowhere is found, too, so that it can be named.
-    files = [path for path in _below(folder) if path.is_file() or (path.is_symlink() and not path.exists())]
+    files = [path for path in _hdf5_files_below(folder) if path.is_file() or (path.is_symlink() and not path.exists())]
     inside = {path: path.relative_to(folder).parts for path in files}
     paths = sorted(
         path
@@ -252,7 +254,7 @@ def cells(folder: Path) -> list[Cell]:
     return [Cell(path) for path in paths]
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _hdf5_files_below(folder: Path) -> Iterator[Path]:
     """Every HDF5 file below a folder and below folders that are linked there, as results on another disk may be.
 
     What several links lead to is found once.
@@ -282,16 +284,16 @@ def require_writable(folder: Path) -> None:
         raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
 
 
-def in_small(scores: Iterable[Scores], attributes: Attributes) -> bytes:
+def bundle_bytes(scores: Iterable[Scores], attributes: Attributes) -> bytes:
     """The file of a cell as a bundle holds it: numbers made small as far as they lose nothing, and no images.
 
     Raises:
         ValueError: as `Scores`.
     """
-    kept = [_without_images(one) for one in scores]
-    numbers = [np.asarray(array, np.float64) for one in kept for array in (one.scores, *one.extras.values())]
-    exact = {} if bundle.fits_float32(numbers) else {"scores": np.float64}
-    return _composed(kept, attributes, {**_SMALL, **exact}, _SHUFFLED)
+    kept = [_without_images(group) for group in scores]
+    numbers = [np.asarray(array, np.float64) for group in kept for array in (group.scores, *group.extras.values())]
+    types_of_scores = {} if bundle.fits_float32(numbers) else {"scores": np.float64}
+    return _file_bytes(kept, attributes, {**_BUNDLE_TYPES, **types_of_scores}, _BUNDLE_LAYOUT)
 
 
 def _without_images(scores: Scores) -> Scores:
@@ -299,8 +301,8 @@ def _without_images(scores: Scores) -> Scores:
     return replace(scores, extras=kept)
 
 
-def _hdf5(path: Path) -> h5py.File:
-    if bundle.holder(path) is not None:
+def _open_hdf5(path: Path) -> h5py.File:
+    if bundle.containing_bundle(path) is not None:
         return h5py.File(io.BytesIO(bundle.read(path)), "r")
     # Files are replaced, never written to: no need of HDF5's own lock, which some file systems refuse.
     return h5py.File(path, "r", locking=False)
@@ -313,27 +315,27 @@ def _groups(file: h5py.File) -> Iterator[tuple[str, str, h5py.Group]]:
             yield task, image_set, group
 
 
-def _numbers(group: h5py.Group) -> list[str]:
+def _small_extras(group: h5py.Group) -> list[str]:
     """The extras of a group that hold a number an image; what points elsewhere counts, so that it is refused."""
     extras = group["extras"]
-    found = {name: own_dataset(extras, name) for name in extras}
-    return [name for name, dataset in found.items() if dataset is None or len(dataset.shape) == 1]
+    datasets = {name: own_dataset(extras, name) for name in extras}
+    return [name for name, dataset in datasets.items() if dataset is None or len(dataset.shape) == 1]
 
 
-def _read(task: str, image_set: str, group: h5py.Group, wanted: Iterable[str]) -> Scores:
+def _read_group(task: str, image_set: str, group: h5py.Group, extra_names: Iterable[str]) -> Scores:
     attributes = _attributes(group)
     role = attributes.pop("role")
-    columns = {name: _as(_own(group, name), _SMALL[name], _COLUMNS[name]) for name in _COLUMNS}
-    extras = {name: _as(_own(group["extras"], name), np.float32, np.float64) for name in wanted}
+    columns = {name: _widened(_own_array(group, name), _BUNDLE_TYPES[name], _TYPES[name]) for name in _TYPES}
+    extras = {name: _widened(_own_array(group["extras"], name), np.float32, np.float64) for name in extra_names}
     return Scores(task, image_set, role, **columns, extras=extras, attributes=attributes)  # type: ignore[arg-type]
 
 
-def _own(group: h5py.Group, name: str) -> npt.NDArray[Any]:
-    """What a dataset holds; files come from anywhere, and may point to what else is on the disk."""
-    found = own_dataset(group, name)
-    if found is None:
+def _own_array(group: h5py.Group, name: str) -> npt.NDArray[Any]:
+    """Read a dataset that lies in the file itself: files come from anywhere, and may point elsewhere on the disk."""
+    dataset = own_dataset(group, name)
+    if dataset is None:
         raise ValueError(f"{name!r} points elsewhere instead of holding its numbers, or is not there")
-    array: npt.NDArray[Any] = found[()]
+    array: npt.NDArray[Any] = dataset[()]
     return array
 
 
@@ -349,12 +351,12 @@ def _require_sizes(path: Path, file: h5py.File) -> None:
     refuse_bomb(path, sum(sizes), file.id.get_filesize())
 
 
-def _as(array: npt.NDArray[Any], small: npt.DTypeLike, usual: npt.DTypeLike) -> npt.NDArray[Any]:
-    """What a bundle made small in its usual type; anything else as it is."""
-    return array.astype(usual) if array.dtype == np.dtype(small) else array
+def _widened(array: npt.NDArray[Any], bundle_type: npt.DTypeLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array in its usual type where a bundle made it small; else as it is."""
+    return array.astype(dtype) if array.dtype == np.dtype(bundle_type) else array
 
 
-def _sound(value: object) -> bool:
+def _is_valid_attribute(value: object) -> bool:
     """A number, or a text that is whole: HDF5 hands out bytes that are none as characters that nothing can write."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
@@ -362,16 +364,16 @@ def _sound(value: object) -> bool:
 
 
 def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
-    found = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
-    if odd := [name for name, value in found.items() if not _sound(value)]:
-        raise ValueError(f"its attribute {odd[0]!r} is no text and no number")
-    return found
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
+    if invalid := [name for name, value in values.items() if not _is_valid_attribute(value)]:
+        raise ValueError(f"its attribute {invalid[0]!r} is no text and no number")
+    return values
 
 
-def _composed(
+def _file_bytes(
     groups: Iterable[Scores],
     attributes: Attributes,
-    types: Mapping[str, npt.DTypeLike] = _COLUMNS,
+    types: Mapping[str, npt.DTypeLike] = _TYPES,
     layout: Mapping[str, Any] = MappingProxyType({}),
 ) -> bytes:
     """A whole file in memory; the same content in the same order gives the same bytes."""
@@ -382,17 +384,17 @@ def _composed(
             task = file.get(scores.task) or file.create_group(scores.task, track_order=True)
             group = task.create_group(scores.image_set)
             group.attrs.update({**scores.attributes, "role": scores.role})
-            for name in _COLUMNS:
-                group.create_dataset(name, data=_made(getattr(scores, name), types[name]), **layout)
+            for name in _TYPES:
+                group.create_dataset(name, data=_as_type(getattr(scores, name), types[name]), **layout)
             extras = group.create_group("extras")
             for name, array in scores.extras.items():
-                own = array if array.dtype == np.uint8 else _made(array, types["scores"])
-                extras.create_dataset(name, data=own, **layout)
+                data = array if array.dtype == np.uint8 else _as_type(array, types["scores"])
+                extras.create_dataset(name, data=data, **layout)
     return buffer.getvalue()
 
 
-def _made(array: npt.NDArray[Any], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
-    if wanted == np.float32:
+def _as_type(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    if dtype == np.float32:
         return array.astype(np.float32)
-    found = array.astype(wanted, copy=False)
-    return found if np.array_equal(found, array) else array  # there are more classes than numbers of that type
+    converted = array.astype(dtype, copy=False)
+    return converted if np.array_equal(converted, array) else array  # there are more classes than numbers of that type

@@ -24,7 +24,7 @@ from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.network import Network
 from oodbench.registry import Registry
-from oodbench.results.tables.operating import chosen_on
+from oodbench.results.tables.operating import chooses_threshold
 from oodbench.running import network_provenance
 from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import CellPlan, NetworkPlan, SuitePlan
@@ -266,7 +266,7 @@ def _learned(planned: SuitePlan, detector: Detector) -> dict[str, ImageSet | Non
 
 
 def _half(test: ImageSet) -> ImageSet:
-    chosen = chosen_on(test.indices)
+    chosen = chooses_threshold(test.indices)
     return replace(test, images=test.images[chosen], labels=test.labels[chosen], indices=test.indices[chosen])
 
 

@@ -16,7 +16,7 @@ from oodbench.networks.feature_packs import FeaturePack, FeatureSet
 from oodbench.networks.network import Network, Representation
 from oodbench.objective import Objective
 from oodbench.registry import Registry
-from oodbench.results.conditions import place, shown
+from oodbench.results.conditions import condition_attributes, place_text
 from oodbench.running import network_provenance
 from oodbench.running.feature_runs import (
     HELD_OUT_IMAGES,
@@ -92,14 +92,14 @@ def export(
         network = provide(each, network_plan, request.machinery, say)
         sets = {name: _made(network, one, request.machinery.device) for name, one in _sets(each, suite, train).items()}
     provenance = network_provenance.metadata(network_plan.file)
-    here = shown(request.machinery.setup)
+    here = condition_attributes(request.machinery.setup)
     about = {
         **{name: provenance[name] for name in KEPT if name in provenance},
         feature_packs.TRAINED_SEED: provenance.get(network_provenance.SEED, ""),
         network_provenance.TRAINED_ON: network_provenance.trained_on(network_plan.file),
         SUITE: suite_text(suite),
         "network_digest": checkpoints.weights_digest(network),
-        "made_on": f"{place(here['hardware'], here['torch'])}, oodbench {here['oodbench']}",
+        "made_on": f"{place_text(here['hardware'], here['torch'])}, oodbench {here['oodbench']}",
         OBJECTIVE: network_plan.objective.identity if not request.source.checkpoint else "",
         LIMIT: str(request.sample.limit or ""),
         HELD_OUT_IMAGES: each.image_sets.held_out,

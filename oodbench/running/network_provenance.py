@@ -12,7 +12,7 @@ from oodbench.basics.words import excerpt
 from oodbench.detector import Tuning
 from oodbench.networks import checkpoints
 from oodbench.objective import Objective
-from oodbench.results.conditions import IN_WEIGHTS, Setup, keyed, place
+from oodbench.results.conditions import IN_WEIGHTS, Setup, key_parts, place_text
 from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
 
@@ -37,7 +37,7 @@ def trained_on(file: Path) -> str:
     about = metadata(file)
     said = about.get(TRAINED_ON, "")
     if not said and "hardware" in about and "torch" in about:
-        said = place(about["hardware"], about["torch"])
+        said = place_text(about["hardware"], about["torch"])
     return excerpt(said)
 
 
@@ -79,7 +79,7 @@ def learned_from(suite: Suite, image_sets: ImageSets, objective: Objective) -> d
 
 def trained_under(setup: Setup) -> dict[str, str]:
     """What it says of how its training calculated, as far as that makes other weights."""
-    return {"precision": ", ".join(keyed(setup, IN_WEIGHTS))}
+    return {"precision": ", ".join(key_parts(setup, IN_WEIGHTS))}
 
 
 def perhaps_seen(file: Path, suite: Suite, image_sets: ImageSets, tuning: Tuning) -> list[str]:

@@ -177,7 +177,7 @@ class SuitePlan:
                 return False
         if not self.task(pair).attacks():
             return True
-        there = cell.cell.names(*pair)
+        there = cell.cell.stored_names(*pair)
         if self.demands.keep_images and KEPT_IMAGES not in there:
             return False
         return not self.checked_in_full(pair) or (CHECKED in there and bool(there & {KEPT_IMAGES, TRANSFERRED}))

@@ -20,7 +20,7 @@ from oodbench.networks.network import Network
 from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
 from oodbench.registry import Registry
-from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, keyed
+from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, key_parts
 from oodbench.results.store import Cell
 from oodbench.running import feature_runs, label_check
 from oodbench.running.imagesets import ImageSets, Sample, gather, lacking, validation_suite
@@ -220,7 +220,7 @@ def _plan_network(
         checkpoint_digest(start),
         json.dumps(suite.training and suite.training.meaning(), sort_keys=True),
         str(seed),
-        *keyed(machinery.setup, IN_WEIGHTS),
+        *key_parts(machinery.setup, IN_WEIGHTS),
     ]
     key = digest(str(training.VERSION), *recipe, *used)
     file = out / "networks" / f"{re.sub('[:/@]+', '-', suite.network.called)}-{key[:16]}.safetensors"
@@ -261,7 +261,7 @@ def _plan_cell(bare: SuitePlan, detector: Detector, learned_from: Sequence[str],
         str(bare.sample.limit),
         str(bare.sample.images),
         str(scoring.VERSION),
-        *keyed(setup, IN_SCORES),
+        *key_parts(setup, IN_SCORES),
     )
     cell = Cell(out / suite.name / detector.name / f"seed{bare.seed}-{key[:12]}.h5")
     planned = CellPlan(detector, cell, key, code, ())

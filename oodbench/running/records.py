@@ -19,7 +19,7 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.results.attacked_images import KEPT_IMAGES
 from oodbench.results.beside import ID_SCORES
-from oodbench.results.conditions import Setup, shown
+from oodbench.results.conditions import Setup, condition_attributes
 from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
 from oodbench.running import network_provenance
@@ -126,7 +126,7 @@ class Records:
                     **self._draws(cell, pair),
                     **as_attributes(scored.checks),
                     "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                    **shown(self._scored_under()),
+                    **condition_attributes(self._scored_under()),
                 },
             ),
             self._cell_attributes(cell, done=pair),

@@ -11,7 +11,7 @@ from oodbench.networks import checkpoints
 from oodbench.networks.compute import prepare
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
-from oodbench.results.conditions import place, shown
+from oodbench.results.conditions import condition_attributes, place_text
 from oodbench.running import label_check, network_provenance
 from oodbench.running.imagesets import ImageSets
 from oodbench.running.plan import UNFINISHED, NetworkPlan, SuitePlan
@@ -85,7 +85,7 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
     data = loop.TrainingData(resident(plan.images[suite.id.train], device), outliers)
     unfinished = file.with_suffix(UNFINISHED)
     prepare(network, compute)
-    here = shown(machinery.setup)
+    here = condition_attributes(machinery.setup)
     history = loop.train(
         network,
         network_plan.objective,
@@ -95,7 +95,7 @@ def _train(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery) -> 
         unfinished,
         compute,
         team,
-        place(here["hardware"], here["torch"]),
+        place_text(here["hardware"], here["torch"]),
     )
     provenance = {
         "objective": network_plan.objective.identity,

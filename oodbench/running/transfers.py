@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.results.attacked_images import KEPT_IMAGES, verified
+from oodbench.results.attacked_images import KEPT_IMAGES, verified_images
 from oodbench.results.store import Cell
 from oodbench.running.plan import Pair, SuitePlan
 
@@ -78,7 +78,7 @@ def images(path: Path, pair: Pair) -> npt.NDArray[np.uint8]:
         OodbenchError: the file is damaged, or its images are not those that were scored.
     """
     cell = Cell(path)
-    return verified(cell, cell.group(*pair))
+    return verified_images(cell, cell.group(*pair))
 
 
 def _attacked(path: Path, planned: bool) -> Sequence[_Attacked]:
@@ -94,7 +94,7 @@ def _attacked(path: Path, planned: bool) -> Sequence[_Attacked]:
                 str(about.get("images_sha256", "")),
                 json.loads(str(about[TRANSFERRED_FROM])) if TRANSFERRED_FROM in about else None,
             )
-            for pair, about in cell.about(having=KEPT_IMAGES).items()
+            for pair, about in cell.group_attributes(extra=KEPT_IMAGES).items()
         ]
     except (OodbenchError, ValueError):
         if planned:

@@ -50,7 +50,7 @@ class Trial:
 
     def doubted(self, tasks: Collection[str]) -> bool:
         """One of the figures of `tasks` is not to be believed, or known to be too good."""
-        return any(task in tasks for _, task in tables.disqualified(self.flagged))
+        return any(task in tasks for _, task in tables.disqualified_figures(self.flagged))
 
 
 Trying = tuple[Request, SuitePlan]
@@ -92,7 +92,7 @@ def trial(request: Request, planned: SuitePlan, value: Any) -> Trial:
     measured = frame[frame["metric"] == "fpr95"]
     scores = frame[~frame["metric"].isin(["accuracy", tables.FAILURE])]
     return Trial(
-        value, dict(zip(measured["task"], measured["value"].astype(float), strict=True)), tables.flagged(scores)
+        value, dict(zip(measured["task"], measured["value"].astype(float), strict=True)), tables.find_flags(scores)
     )
 
 
@@ -141,7 +141,7 @@ def render(name: str, trials: Sequence[Trial]) -> str:
 
 
 def _figure(each: Trial, tasks: Collection[str]) -> str:
-    return tables.printed(each.mean(tasks)) + each.mark(tasks)
+    return tables.percent_text(each.mean(tasks)) + each.mark(tasks)
 
 
 def notes(name: str, trials: Sequence[Trial]) -> list[str]:

@@ -14,8 +14,8 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.results.store import Role
 from oodbench.results.tables import figures
-from oodbench.results.tables.as_published import as_printed
-from oodbench.results.tables.flags import loaded
+from oodbench.results.tables.as_published import published_sides
+from oodbench.results.tables.flags import load_effects
 from oodbench.scoring.attacking import Attack, aim, score_attacked
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_floats, score_versions
@@ -180,13 +180,13 @@ def rows(found: Measured, detector: Detector, convention: str, intervals: bool) 
         _side(found.ood_scored, task),
         _side(found.clean_id, task),
     )
-    (id_side, ood_side, clean_id), _ = as_printed(published, sides)
+    (id_side, ood_side, clean_id), _ = published_sides(published, sides)
     operating_point = published.operating_point if published else None
     first = {"task": task.kind, "ood": found.ood}
     of_set = {"n_id": len(id_side.scores), "n_ood": len(ood_side.scores), "convention": convention}
     of_set |= {"epsilon": task.epsilon, "threat": task.threat()}
-    of_set |= figures.about(id_side, ood_side)
-    for row in figures.figures(id_side, ood_side, clean_id.scores, convention, operating_point, intervals):
+    of_set |= figures.attack_columns(id_side, ood_side)
+    for row in figures.metric_rows(id_side, ood_side, clean_id.scores, convention, operating_point, intervals):
         yield {**first, **row, **of_set}
 
 
@@ -264,6 +264,7 @@ def doubts(frame: pd.DataFrame) -> list[str]:
     for task, part in aurocs.groupby("task", sort=False):
         means = {flag: float(part[flag].mean()) for flag in honesty.FLAGS}
         said += [
-            f"{task}: {one.text}" for one in severity.said(means, severity.mean(list(map(loaded, part["effects"]))))
+            f"{task}: {one.text}"
+            for one in severity.said(means, severity.mean(list(map(load_effects, part["effects"]))))
         ]
     return said

@@ -85,7 +85,7 @@ def _short(text: str, most: int) -> str:
 def _metrics(frame: pd.DataFrame) -> Iterator[tuple[str, float]]:
     """Each metric of each set, and the mean over the sets of the suite's own mean where all of them were measured."""
     for suite, of_suite in frame[frame["value"].notna()].groupby("suite", sort=False):
-        every = tables.means(of_suite)["all"]
+        every = tables.mean_sets(of_suite)["all"]
         for keys, rows in of_suite.groupby(["detector", "task", "metric"], sort=False):
             detector, task, metric = keys
             of_set = rows.groupby("ood", sort=False)["value"].mean()

@@ -3,7 +3,7 @@
 import pytest
 
 from oodbench.results.tables import tidy
-from oodbench.results.updating import updated
+from oodbench.results.updating import update_reference
 
 
 @pytest.fixture
@@ -14,4 +14,4 @@ def measured(tmp_path, stored):
 
 @pytest.fixture
 def known(measured):
-    return updated(None, tidy([measured], {}))
+    return update_reference(None, tidy([measured], {}))

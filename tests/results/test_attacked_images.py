@@ -9,7 +9,7 @@ import pytest
 from oodbench.basics.errors import OodbenchError
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.images.packs import read_pack, write_pack
-from oodbench.results.attacked_images import kept
+from oodbench.results.attacked_images import kept_image_sets
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
 
@@ -29,7 +29,7 @@ def made(tmp_path, stored):
 
 
 def test_they_are_called_after_what_attacked_them(made):
-    (one,) = kept(made())
+    (one,) = kept_image_sets(made())
     assert one.images.name == "letters-linf-msp-seed1-abababababab"
     assert np.array_equal(one.images.pixels(), PIXELS)
 
@@ -38,7 +38,7 @@ def test_they_are_called_after_what_attacked_them(made):
 def test_no_result_says_where_its_images_are_written_to(made, oodbench, tmp_path, detector):
     cell = made(detector=detector)
     with pytest.raises(OodbenchError, match="is not the name of one"):
-        list(kept(cell))
+        list(kept_image_sets(cell))
     code, out, err = oodbench("data", "export", cell.path, "--data", tmp_path / "deep" / "data")
     assert code == 2 and "\x1b" not in out + err
     assert not [path for path in tmp_path.rglob("*.h5") if path != cell.path]

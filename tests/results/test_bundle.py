@@ -11,7 +11,7 @@ import pytest
 from oodbench import load_results
 from oodbench.basics.errors import OodbenchError
 from oodbench.results import bundle
-from oodbench.results.bundling import bundled
+from oodbench.results.bundling import write_bundles
 from oodbench.results.store import Cell, cells
 from oodbench.results.tables import tidy
 
@@ -27,7 +27,7 @@ def made(stored):
 def test_a_bundle_gives_the_table_of_the_folder(tmp_path, made, oodbench):
     made(tmp_path / "results", detector="msp")
     made(tmp_path / "results", detector="energy", seed=2)
-    written = bundled(cells(tmp_path / "results"), tmp_path / "kept")
+    written = write_bundles(cells(tmp_path / "results"), tmp_path / "kept")
     assert written == [tmp_path / "kept" / "digits.zip"]
     columns = ["suite", "detector", "seed", "task", "ood", "metric", "value", "fingerprint", "scores", "cell"]
     there, kept = load_results(tmp_path / "results")[columns], load_results(written[0])[columns]
@@ -38,7 +38,7 @@ def test_a_bundle_gives_the_table_of_the_folder(tmp_path, made, oodbench):
 
 def test_whoever_unpacks_it_has_a_results_folder(tmp_path, made):
     made(tmp_path / "results")
-    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    (file,) = write_bundles(cells(tmp_path / "results"), tmp_path)
     with zipfile.ZipFile(file) as archive:
         archive.extractall(tmp_path / "unpacked")
     assert load_results(tmp_path / "unpacked")["value"].tolist() == load_results(file)["value"].tolist()
@@ -49,7 +49,7 @@ def test_a_bundle_tells_nothing_of_the_folders_it_was_made_in(tmp_path, made, fo
     slash = folder[-7]
     paths = {"checkpoint": f"{folder}{slash}net.pth", "plugin": f"{folder}{slash}mine.py", "data": folder}
     cell = made(tmp_path / "results", **paths)
-    assert bundled([cell], tmp_path) == bundled([cell], tmp_path)  # once more, into what is there
+    assert write_bundles([cell], tmp_path) == write_bundles([cell], tmp_path)  # once more, into what is there
     (kept,) = cells(tmp_path / "digits.zip")
     about = kept.attributes()
     assert (about["checkpoint"], about["plugin"], about["data"]) == ("net.pth", "mine.py", "data")
@@ -59,7 +59,7 @@ def test_a_bundle_tells_nothing_of_the_folders_it_was_made_in(tmp_path, made, fo
 def test_what_an_earlier_version_told_of_folders_leaves_a_bundle_with_the_next_update(tmp_path, made):
     told = made(tmp_path / "results", checkpoint="/home/me/secret/net.pth")
     bundle.write(tmp_path / "digits.zip", {"digits/msp/a.h5": told.path.read_bytes()})
-    bundled([made(tmp_path / "more", detector="energy", checkpoint="zoo/net.pth")], tmp_path)
+    write_bundles([made(tmp_path / "more", detector="energy", checkpoint="zoo/net.pth")], tmp_path)
     about = {cell.attributes()["detector"]: cell.attributes() for cell in cells(tmp_path / "digits.zip")}
     assert about["msp"]["checkpoint"] == "net.pth"
     assert about["energy"]["checkpoint"] == "zoo/net.pth"  # leads to no machine
@@ -67,7 +67,7 @@ def test_what_an_earlier_version_told_of_folders_leaves_a_bundle_with_the_next_u
 
 def test_scores_are_float32_and_read_as_float64(tmp_path, made):
     cell = made(tmp_path / "results")
-    (file,) = bundled([cell], tmp_path)
+    (file,) = write_bundles([cell], tmp_path)
     (kept,) = cells(file)
     for ours, theirs in zip(kept.read(), cell.read(), strict=True):
         assert ours.scores.dtype == np.float64 and ours.predictions.dtype == np.int64
@@ -78,7 +78,7 @@ def test_scores_are_float32_and_read_as_float64(tmp_path, made):
 @pytest.mark.parametrize("unit", [1e44, 1e-44])
 def test_scores_beyond_float32_lose_nothing(tmp_path, stored, unit):
     stored(tmp_path / "results", ood=[("letters", [0.1 * unit, 5.7 * unit, 3.1 * unit])])
-    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    (file,) = write_bundles(cells(tmp_path / "results"), tmp_path)
     columns = ["metric", "value", "scores"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -91,7 +91,7 @@ def test_scores_beyond_float32_lose_nothing(tmp_path, stored, unit):
 def test_scores_close_together_stay_apart(tmp_path, stored):
     letters = [1 + step * 1e-9 for step in (1, 2, 3, 4)]
     stored(tmp_path / "results", ood=[("letters", letters)])
-    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    (file,) = write_bundles(cells(tmp_path / "results"), tmp_path)
     (kept,) = [group for cell in cells(file) for group in cell.read() if group.role == "ood"]
     assert kept.scores.tolist() == letters
 
@@ -113,26 +113,26 @@ PLATEAU = -np.log(1e-12)
 )
 def test_what_is_equal_or_close_on_two_sides_stays_so(tmp_path, stored, ids, letters):
     stored(tmp_path / "results", attacked_id=ids, ood=[("letters", letters), ("photo-patches", [0.25, 0.5])])
-    (file,) = bundled(cells(tmp_path / "results"), tmp_path)
+    (file,) = write_bundles(cells(tmp_path / "results"), tmp_path)
     columns = ["ood", "metric", "value", "scores", "ties"]
     assert load_results(file)[columns].equals(load_results(tmp_path / "results")[columns])
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path, made):
     cell = made(tmp_path / "results")
-    (first,), (second,) = bundled([cell], tmp_path / "a"), bundled([cell], tmp_path / "b")
+    (first,), (second,) = write_bundles([cell], tmp_path / "a"), write_bundles([cell], tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_result_replaces_the_one_of_its_name_and_leaves_the_others(tmp_path, made):
-    bundled([made(tmp_path / "old", key="a"), made(tmp_path / "old", detector="energy", key="b")], tmp_path)
-    (file,) = bundled([made(tmp_path / "new", key="c")], tmp_path)
-    names = sorted(path.relative_to(file).as_posix() for path in bundle.members(file))
+    write_bundles([made(tmp_path / "old", key="a"), made(tmp_path / "old", detector="energy", key="b")], tmp_path)
+    (file,) = write_bundles([made(tmp_path / "new", key="c")], tmp_path)
+    names = sorted(path.relative_to(file).as_posix() for path in bundle.member_paths(file))
     assert names == ["digits/energy/seed1-bbbbbb.h5", "digits/msp/seed1-cccccc.h5"]
 
 
 def test_detectors_with_a_plus_in_their_name_lie_in_bundles_too(tmp_path, made):
-    (file,) = bundled([made(tmp_path / "results", detector="rmds++")], tmp_path)
+    (file,) = write_bundles([made(tmp_path / "results", detector="rmds++")], tmp_path)
     (cell,) = cells(file)
     assert cell.attributes()["detector"] == "rmds++"
 
@@ -150,7 +150,7 @@ def test_what_is_no_archive_or_damaged_is_named(tmp_path, made):
     (tmp_path / "text.zip").write_bytes(b"hello")
     with pytest.raises(OodbenchError, match=r"cannot read .*text\.zip as a zip archive"):
         cells(tmp_path / "text.zip")
-    (file,) = bundled([made(tmp_path / "results")], tmp_path)
+    (file,) = write_bundles([made(tmp_path / "results")], tmp_path)
     content = bytearray(file.read_bytes())
     content[200] ^= 255
     file.write_bytes(bytes(content))
@@ -180,8 +180,8 @@ def test_update_keeps_the_scores_beside_the_figures_and_check_reads_them(tmp_pat
 def test_a_result_whose_file_was_called_otherwise_is_kept_and_read(tmp_path, made):
     cell = made(tmp_path / "results")
     copy = cell.path.rename(cell.path.with_name("Seed1 (1).h5"))
-    (file,) = bundled([Cell(copy)], tmp_path)
-    (path,) = bundle.members(file)
+    (file,) = write_bundles([Cell(copy)], tmp_path)
+    (path,) = bundle.member_paths(file)
     assert path.name.startswith("seed1-")
     assert [group.scores.tolist() for group in Cell(path).read()] == [
         group.scores.astype(np.float32).astype(float).tolist() for group in Cell(copy).read()
@@ -192,14 +192,16 @@ def test_two_results_whose_files_have_one_name_are_both_kept(tmp_path, made):
     here = made(tmp_path / "here", network_digest="a" * 64)
     there = made(tmp_path / "there", network_digest="b" * 64)
     assert here.path.name == there.path.name
-    (file,) = bundled([here, there], tmp_path)
-    assert {Cell(path).attributes()["network_digest"][0] for path in bundle.members(file)} == {"a", "b"}
+    (file,) = write_bundles([here, there], tmp_path)
+    assert {Cell(path).attributes()["network_digest"][0] for path in bundle.member_paths(file)} == {"a", "b"}
 
 
 def test_what_is_measured_anew_replaces_that_and_no_more(tmp_path, made):
-    bundled([made(tmp_path / "old", task="linf", key="ab"), made(tmp_path / "old", task="clean", key="ab")], tmp_path)
-    (file,) = bundled([made(tmp_path / "new", task="clean", key="cd")], tmp_path)
-    found = {path.stem: {group.task for group in Cell(path).read()} for path in bundle.members(file)}
+    write_bundles(
+        [made(tmp_path / "old", task="linf", key="ab"), made(tmp_path / "old", task="clean", key="ab")], tmp_path
+    )
+    (file,) = write_bundles([made(tmp_path / "new", task="clean", key="cd")], tmp_path)
+    found = {path.stem: {group.task for group in Cell(path).read()} for path in bundle.member_paths(file)}
     assert found == {"seed1-cdcdcdcdcdcd": {"id", "clean"}, "seed1-abababababab": {"id", "linf"}}
 
 
@@ -209,7 +211,7 @@ def test_no_result_says_where_its_scores_are_written_to(tmp_path, made, name, va
     attributes = {**cell.attributes(), name: value}
     cell.note(attributes, {})
     with pytest.raises(OodbenchError, match="cannot be kept"):
-        bundled([cell], tmp_path / "kept")
+        write_bundles([cell], tmp_path / "kept")
     assert not list(tmp_path.rglob("*.zip"))
 
 
@@ -223,13 +225,13 @@ def test_the_scores_are_those_of_the_figures_and_not_of_an_older_result(tmp_path
     file, kept = tmp_path / "mine.csv", tmp_path / "kept"
     code, _, err = oodbench("check", tmp_path / "results", "--reference", file, "--update", "--scores", kept)
     assert code == 0, err
-    assert [path.stem for path in bundle.members(kept / "digits.zip")] == ["seed1-cdcdcdcdcdcd"]
+    assert [path.stem for path in bundle.member_paths(kept / "digits.zip")] == ["seed1-cdcdcdcdcdcd"]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
 def test_damage_of_every_kind_is_an_error_that_says_so(tmp_path, made, method):
-    (file,) = bundled([made(tmp_path / "results")], tmp_path)
-    (path,) = bundle.members(file)
+    (file,) = write_bundles([made(tmp_path / "results")], tmp_path)
+    (path,) = bundle.member_paths(file)
     with zipfile.ZipFile(tmp_path / "other.zip", "w", method) as archive:
         archive.writestr("digits/msp/seed1-aa.h5", bundle.read(path))
     content = (tmp_path / "other.zip").read_bytes()

@@ -15,9 +15,9 @@ from oodbench.basics.sourcecode import code_digest
 from oodbench.detector import Detector
 from oodbench.registry import discover
 from oodbench.results.check import Status, check
-from oodbench.results.reference import parse, read, shipped, write
+from oodbench.results.reference import parse, read, shipped_reference, write
 from oodbench.results.tables import tidy
-from oodbench.results.updating import updated
+from oodbench.results.updating import update_reference
 from oodbench.suitefiles import suitefile
 
 
@@ -93,7 +93,7 @@ def test_figures_are_doubted_on_the_sets_that_are_flagged(stored, tmp_path):
     cell = stored(tmp_path, ood=[("a", scores), ("b", scores)], checkpoint="nets/plain.safetensors")
     extras = {"stuck": np.array([1.0, 1.0, 0.0, 0.0])}
     cell.add(replace(cell.group("linf", "a"), extras=extras), cell.attributes())
-    rows = updated(None, tidy([cell], {})).query("metric == 'fpr95'")
+    rows = update_reference(None, tidy([cell], {})).query("metric == 'fpr95'")
     found = check([cell], rows.assign(value=0.7, tolerance=0.1, sides=""), {})
     assert {one.name.split()[-2]: one.status for one in found} == {"a": Status.FAIL, "b": Status.BETTER}
 
@@ -132,7 +132,7 @@ def test_two_results_of_one_name_are_not_comparable(measured, known, stored, tmp
     again = stored(tmp_path / "results", key="cd", ood=[("a", [0.0] * 4)], checkpoint="nets/plain.safetensors")
     assert verdict([measured, again], known).status is Status.NOT_COMPARABLE
     with pytest.raises(OodbenchError, match="two results have the name digits msp"):
-        updated(known, tidy([measured, again], {}))
+        update_reference(known, tidy([measured, again], {}))
 
 
 def test_what_was_not_measured_is_missing_and_all_of_it_an_error(measured, known, stored, tmp_path):
@@ -146,7 +146,7 @@ def test_what_was_not_measured_is_missing_and_all_of_it_an_error(measured, known
 def test_a_convention_that_is_not_ours_keeps_apart_only_what_was_measured(oodbench, measured, known):
     code, out, err = oodbench("check", "--reference", "published")
     assert (code, out) == (2, "")
-    published = len(shipped("published"))
+    published = len(shipped_reference("published"))
     assert f"none of the reference's {published} figures was measured here" in err
     theirs = known.assign(convention="energy-ood")
     assert {each.status for each in check([measured], theirs, {})} == {Status.NOT_COMPARABLE}
@@ -166,14 +166,14 @@ def test_the_worst_stands_first(measured, known):
 def test_every_mean_of_the_suite_can_be_held_against_a_reference(tmp_path, stored):
     means = '{"all": ["a", "b"], "far": ["b"]}'
     cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)
-    rows = updated(None, tidy([cell], {}))
+    rows = update_reference(None, tidy([cell], {}))
     assert set(rows["ood"]) == {"", "mean:all"}
     assert verdict([cell], rows, ood="mean:far", value=0.0, n_ood=4, tolerance=0.1).measured == 0
 
 
 def test_a_mean_that_lacks_a_set_is_missing(tmp_path, stored):
     means = '{"all": ["a", "b"]}'
-    rows = updated(None, tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)], {}))
+    rows = update_reference(None, tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], means=means)], {}))
     half = stored(tmp_path / "half", ood=[("a", [9.5] * 4)], means=means)
     verdicts = check([half], rows, {})
     assert {each.status for each in verdicts} == {Status.PASS, Status.MISSING}

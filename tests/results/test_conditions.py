@@ -9,7 +9,7 @@ from oodbench.basics.team import Team
 from oodbench.networks.precision import Compute
 from oodbench.registry import discover
 from oodbench.results import conditions
-from oodbench.results.conditions import CONDITIONS, IN_SCORES, IN_WEIGHTS, SHOWN, Setup, keyed, shown
+from oodbench.results.conditions import CONDITIONS, IN_SCORES, IN_WEIGHTS, SHOWN, Setup, condition_attributes, key_parts
 from oodbench.running import planning
 from oodbench.running.imagesets import Sample
 from oodbench.running.request import Machinery, Request
@@ -20,12 +20,12 @@ CPU = torch.device("cpu")
 
 
 def test_what_is_as_usual_is_in_no_key():
-    assert keyed(Setup(CPU), IN_WEIGHTS) == keyed(Setup(CPU), IN_SCORES) == []
-    assert set(shown(Setup(CPU))) == {"oodbench", "torch", "python", "device", "hardware"}
+    assert key_parts(Setup(CPU), IN_WEIGHTS) == key_parts(Setup(CPU), IN_SCORES) == []
+    assert set(condition_attributes(Setup(CPU))) == {"oodbench", "torch", "python", "device", "hardware"}
 
 
 def test_all_that_is_out_of_the_ordinary_is_shown():
-    about = shown(Setup(CPU, 3, Compute(bf16=True, tf32=True, compiled=True)))
+    about = condition_attributes(Setup(CPU, 3, Compute(bf16=True, tf32=True, compiled=True)))
     assert about["hardware"].endswith(", 3 processes, trained in bf16, scored in TF32, compiled")
     assert about["torch"] == torch.__version__
 
@@ -61,5 +61,5 @@ def test_the_readme_says_of_each_what_it_is(condition):
 
 
 def test_a_place_is_written_alike_wherever_it_is_said():
-    about = shown(Setup(CPU))
-    assert conditions.place(about["hardware"], about["torch"]).endswith(f", torch {torch.__version__}")
+    about = condition_attributes(Setup(CPU))
+    assert conditions.place_text(about["hardware"], about["torch"]).endswith(f", torch {torch.__version__}")

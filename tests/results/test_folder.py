@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.results.store import Cell
 from oodbench.results.tables import View, tidy
 from oodbench.results.tables.summary import summarise
@@ -28,7 +28,7 @@ def cell(tmp_path, stored):
 
 
 def test_a_folder_of_one_result_is_that_result(tmp_path, cell):
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert (found.cells, found.left_out) == ([cell], [])
 
 
@@ -38,7 +38,7 @@ def test_a_folder_of_one_result_is_that_result(tmp_path, cell):
 )
 def test_a_copied_file_counts_once_and_is_named(tmp_path, cell, name):
     shutil.copy(cell.path, cell.path.with_name(name))
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert found.cells == [cell]
     assert found.left_out == [
         f"counted once: {name} in {cell.path.parent} is a copy of {cell.path.name} in {cell.path.parent}"
@@ -51,7 +51,7 @@ def test_a_copied_folder_counts_once(tmp_path, stored, cell, copied):
     source = tmp_path / "results" / copied
     shutil.copytree(source, tmp_path / "copy")
     shutil.move(tmp_path / "copy", source.parent / f"{source.name} backup" if copied else source / "backup")
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert found.cells == [cell, other]
     (line,) = found.left_out
     assert line.startswith("counted once: ")
@@ -69,7 +69,7 @@ def test_an_earlier_state_of_a_file_is_a_copy_of_it(tmp_path, stored, cell):
         file.copy(file["linf"], "clean")
         file["clean/a"].attrs["key"] = "another"
         file["clean/a"].attrs["constants"] = json.dumps({"kind": "clean"})
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert found.cells == [cell]
     assert set(found.copies) == {copy}
     assert len(group.scores) == 4
@@ -112,7 +112,7 @@ def test_a_result_of_a_newer_version_is_left_out(tmp_path, stored, cell):
     newer = stored(tmp_path / "results", seed=2, key="cd")
     with h5py.File(newer.path, "a") as file:
         file.attrs["oodbench_schema"] = 99
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert found.cells == [cell]
     assert "upgrade oodbench" in found.left_out[0]
 
@@ -121,11 +121,11 @@ def test_a_failure_without_scores_is_a_result_and_its_copy_is_none(tmp_path, sto
     failed = Cell(tmp_path / "results/digits/odin/seed1-efefefefefef.h5")
     failed.note({"failed": "no luck"}, {**cell.attributes(), "detector": "odin"})
     shutil.copy(failed.path, failed.path.with_name("copy.h5"))
-    found = find(tmp_path / "results")
+    found = find_results(tmp_path / "results")
     assert found.cells == [cell, failed]
     assert set(found.copies) == {failed.path.with_name("copy.h5")}
     with h5py.File(failed.path, "a") as file:
         del file.attrs["failed"]
     failed.path.with_name("copy.h5").unlink()
     with pytest.raises(OodbenchError, match="has no scores of ID images"):
-        find(failed.path.parent)
+        find_results(failed.path.parent)

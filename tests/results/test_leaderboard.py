@@ -85,8 +85,8 @@ def test_what_is_no_leaderboard_is_said(text, said):
     ("board", "said"),
     [
         (("cifar", "1.5", "28d3a40"), "unknown board 'cifar'"),
-        (("cifar10", "1.5", "main"), "commit 'main' is none"),
-        (("cifar10", "new", "28d3a40"), "version 'new' is none"),
+        (("cifar10", "1.5", "main"), "commit 'main' is not valid"),
+        (("cifar10", "new", "28d3a40"), "version 'new' is not valid"),
     ],
 )
 def test_a_board_is_named_by_version_and_commit(board, said):

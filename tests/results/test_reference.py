@@ -9,7 +9,7 @@ import pytest
 from oodbench.basics.errors import OodbenchError
 from oodbench.registry import discover
 from oodbench.results import reference
-from oodbench.results.reference import COLUMNS, parse, read, shipped, write
+from oodbench.results.reference import COLUMNS, parse, read, shipped_reference, write
 from oodbench.suitefiles import suitefile
 
 ROW = dict(
@@ -24,7 +24,7 @@ def text_of(*rows, columns=COLUMNS):
 
 @pytest.fixture(scope="module")
 def published():
-    return shipped("published")
+    return shipped_reference("published")
 
 
 def paper(published):
@@ -125,7 +125,7 @@ def test_figures_under_attack_say_who_was_attacked_how_far_and_how_long(publishe
 
 
 def test_measured_figures_say_where_they_come_from():
-    measured = shipped("measured")
+    measured = shipped_reference("measured")
     for column in ("suite_fingerprint", "parameters", "seed", "oodbench", "torch", "hardware", "date", "n_id"):
         assert (measured[column] != "").all(), column
     assert set(measured["source"]) == {"measured"}
@@ -137,7 +137,7 @@ def test_measured_figures_say_where_they_come_from():
 
 def test_the_check_is_no_weaker_than_these_promises():
     """MSP falls to the attack, ATOM does not, and both read digits: also where the networks come out differently."""
-    measured = shipped("measured")
+    measured = shipped_reference("measured")
     whole = measured["suite"].eq("digits-adv") & (measured["images"] == 0)
     trained = measured[(measured["checkpoint"] == "") & whole].set_index(["detector", "task", "metric"])
     low, high = trained["value"] - trained["tolerance"], trained["value"] + trained["tolerance"]
@@ -191,4 +191,4 @@ def test_what_is_not_there_is_told(tmp_path):
     with pytest.raises(OodbenchError, match="breaks off"):
         read(tmp_path / "binary.csv")
     with pytest.raises(OodbenchError, match="did you mean 'published'"):
-        reference.shipped("publisched")
+        reference.shipped_reference("publisched")

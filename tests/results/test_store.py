@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.results.store import SCHEMA, Attributes, Cell, Scores, cells, require_writable
 
 ATTRIBUTES: Attributes = {
@@ -231,7 +231,7 @@ def test_a_truncated_file_is_named_and_never_overwritten(tmp_path: Path, kept: f
     whole = cell.path.read_bytes()
     broken = whole[: int(kept * len(whole))]
     cell.path.write_bytes(broken)
-    for use in (cell.read, cell.attributes, lambda: cell.key("linf", "blobs"), lambda: find(tmp_path)):
+    for use in (cell.read, cell.attributes, lambda: cell.key("linf", "blobs"), lambda: find_results(tmp_path)):
         with pytest.raises(OodbenchError, match=r"cannot read .*cell\.h5 as scores .*: move it away"):
             use()
     with pytest.raises(OodbenchError, match=r"cell\.h5"):
@@ -243,7 +243,7 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["images"] = np.zeros(3)
     with pytest.raises(OodbenchError, match=r"foreign\.h5 as scores \(HDF5, but not written by oodbench\): move it"):
-        find(tmp_path)
+        find_results(tmp_path)
 
 
 def test_a_newer_schema_asks_for_an_upgrade(cell: Cell) -> None:

@@ -5,12 +5,12 @@ import pandas as pd
 from oodbench.results.check import Status, check
 from oodbench.results.reference import read, write
 from oodbench.results.tables import tidy
-from oodbench.results.updating import updated
+from oodbench.results.updating import update_reference
 
 
 def test_a_trained_network_gives_means_without_its_digest(tmp_path, stored):
     cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)])
-    rows = updated(None, tidy([cell], {}))
+    rows = update_reference(None, tidy([cell], {}))
     assert set(rows["ood"]) == {"", "mean:all"}
     (row,) = rows[rows["metric"] == "fpr95"].itertuples()
     assert (row.value, row.n_ood, row.network_digest) == (0.5, 8, "")
@@ -20,7 +20,7 @@ def test_a_trained_network_gives_means_without_its_digest(tmp_path, stored):
 
 def test_a_set_that_stands_aside_enters_no_mean(tmp_path, stored):
     cell = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4), ("c", [9.5] * 3)], aside=["c"])
-    (row,) = updated(None, tidy([cell], {})).query("metric == 'fpr95'").itertuples()
+    (row,) = update_reference(None, tidy([cell], {})).query("metric == 'fpr95'").itertuples()
     assert (row.ood, row.value, row.n_ood) == ("mean:all", 0.5, 8)
 
 
@@ -28,7 +28,7 @@ def test_a_reference_of_a_mean_that_lacks_sets_names_those_it_is_over_and_is_hel
     means = '{"all": ["a", "b", "c"]}'
     sets = [("a", [9.5] * 4), ("b", [0.0] * 4), ("c", [9.5] * 4)]
     half = stored(tmp_path / "half", ood=sets[:2], means=means)
-    rows = updated(None, tidy([half], {}))
+    rows = update_reference(None, tidy([half], {}))
     assert set(rows["ood"]) == {"", "mean:a+b"}
     assert rows[rows["metric"] == "fpr95"]["value"].tolist() == [0.5]
     whole = stored(tmp_path / "whole", ood=sets, means=means)
@@ -41,7 +41,7 @@ def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, s
     loose = known.assign(tolerance=0.25, sides="", note="checked by eye")
     again = stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 1.0, 9.5])], checkpoint="nets/plain.safetensors")
     before = pd.concat([loose[:2], theirs, loose[2:]], ignore_index=True)
-    rows = updated(before, tidy([again], {}))
+    rows = update_reference(before, tidy([again], {}))
     assert rows[["detector", "metric"]].equals(before[["detector", "metric"]])
     mine = rows[rows["detector"] == "msp"].set_index("metric")
     assert mine.loc["fpr95", "value"] == 0.25
@@ -51,7 +51,7 @@ def test_updating_keeps_what_rows_tolerate_and_rows_of_others(measured, known, s
         rows[rows["detector"] == "theirs"].reset_index(drop=True), theirs.reset_index(drop=True)
     )
     (first, *_), last = dict.fromkeys(loose["metric"]), loose[1:]
-    fewer = updated(pd.concat([last, theirs], ignore_index=True), tidy([again], {}))
+    fewer = update_reference(pd.concat([last, theirs], ignore_index=True), tidy([again], {}))
     assert fewer["detector"].tolist()[: len(last)] == ["msp"] * len(last)
     assert (fewer.iloc[-1]["detector"], fewer.iloc[-1]["metric"]) == ("msp", first)
 
@@ -61,7 +61,7 @@ def test_updating_replaces_no_published_figure_and_no_other_networks(measured, k
     other = known.assign(network="another", value=0.25)
     before = pd.concat([published, known, other], ignore_index=True).assign(owner="me")
     again = stored(tmp_path / "results", ood=[("a", [0.0, 1.0, 1.0, 9.5])], checkpoint="nets/plain.safetensors")
-    rows = updated(before, tidy([again], {}))
+    rows = update_reference(before, tidy([again], {}))
     assert len(rows) == len(before)
     for name, unchanged in (("note", published), ("network", other)):
         kept = rows[rows[name] == unchanged[name].iloc[0]].drop(columns="owner").reset_index(drop=True)
@@ -70,10 +70,10 @@ def test_updating_replaces_no_published_figure_and_no_other_networks(measured, k
     assert mine.loc["fpr95", "value"] == 0.25
     write(rows, tmp_path / "mine.csv")
     assert set(read(tmp_path / "mine.csv")["owner"]) == {"me"}
-    alone = updated(published, tidy([again], {}))
+    alone = update_reference(published, tidy([again], {}))
     assert list(alone["source"]) == ["published"] * len(known) + ["measured"] * len(known)
     # Another network in place of the one that stood alone is what an update is for.
-    assert len(updated(other, tidy([again], {}))) == len(other)
+    assert len(update_reference(other, tidy([again], {}))) == len(other)
 
 
 def test_an_update_says_what_it_lacks(oodbench, tmp_path, stored):

@@ -16,7 +16,7 @@ from oodbench.networks import build, checkpoints
 from oodbench.objective import Objective
 from oodbench.registry import discover
 from oodbench.results.store import cells
-from oodbench.results.tables.conditions import measured_on
+from oodbench.results.tables.conditions import machine_notes
 from oodbench.running import network_provenance, planning, tuning
 from oodbench.running.imagesets import ImageSets, Sample
 from oodbench.running.request import Machinery, Request
@@ -141,13 +141,13 @@ def test_rows_of_different_machines_are_named(tmp_path, stored):
     stored(tmp_path, "odin", key="ef", checkpoint="net.pt")
     frame = oodbench.load_results(tmp_path)
     called = {cell: f"{cell.split('/')[0]}" for cell in frame["cell"]}
-    assert measured_on(frame, called) == [
+    assert machine_notes(frame, called) == [
         "Measured on a machine, torch 2.0.",
         "Networks trained under other conditions than scored, on a GPU, torch 3: msp, seed 2.",
         "Where these networks were trained is not known: odin.",
     ]
     frame.loc[(frame["seed"] == 2) & (frame["task"] == "linf"), "hardware"] = "a GPU"
-    first, *_ = measured_on(frame, called)
+    first, *_ = machine_notes(frame, called)
     assert first == (
         "Rows of different machines, which round differently. Measured on a GPU, torch 2.0: msp, seed 2 (linf); "
         "on a machine, torch 2.0: msp, seed 1, msp, seed 2 (id), odin."

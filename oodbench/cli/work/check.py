@@ -16,18 +16,18 @@ from oodbench.cli.check import CheckOptions
 from oodbench.cli.terminal import warn
 from oodbench.registry import discover
 from oodbench.results import reference, tables
-from oodbench.results.bundling import bundled
-from oodbench.results.check import Status, Verdict, ordered
+from oodbench.results.bundling import write_bundles
+from oodbench.results.check import Status, Verdict, worst_first
 from oodbench.results.check import check as compare
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.results.store import Cell
-from oodbench.results.updating import cells_behind, updated
+from oodbench.results.updating import cells_behind, update_reference
 from oodbench.suitefiles import suitefile
 
 
 def check(options: CheckOptions) -> None:
     """Compare results with a reference and print verdicts, or write what was measured into it (--update)."""
-    results = find(options.results)
+    results = find_results(options.results)
     for line in results.left_out:
         warn(line)
     registry = discover(options.plugins)
@@ -49,7 +49,7 @@ def check(options: CheckOptions) -> None:
     rows = _wanted_rows(reference.read(Path(options.file)), wanted, options.file)
     verdicts = compare(cells, rows, registry, suites_today)
     unread = [Verdict(str(path), Status.NOT_COMPARABLE, nan, nan, 0.0, why) for path, why in results.broken.items()]
-    verdicts = ordered([*verdicts, *unread, *_verdicts_on_unknown_code(cells, rows, registry)])
+    verdicts = worst_first([*verdicts, *unread, *_verdicts_on_unknown_code(cells, rows, registry)])
     bad = {Status.FAIL} | (set() if options.lenient else {Status.MISSING, Status.NOT_COMPARABLE})
     if options.junit:
         write_atomic(options.junit, _junit(verdicts, bad))
@@ -62,14 +62,14 @@ def _update(file: Path, measured: pd.DataFrame) -> None:
     if str(file) in reference.SHIPPED:
         raise OodbenchError(f"--update needs a file of yours to write to, and '{file}' comes with oodbench")
     known = reference.read(file) if file.is_file() else None
-    rows = updated(known, measured)
+    rows = update_reference(known, measured)
     reference.write(rows, file)
     click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
 
 
 def _bundle(cells: Sequence[Cell], folder: Path) -> None:
     """Write the scores themselves into the folder, one file for each suite."""
-    for bundle in bundled(cells, folder):
+    for bundle in write_bundles(cells, folder):
         click.echo(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB of scores")
 
 
@@ -79,7 +79,7 @@ def _print_verdicts(verdicts: Sequence[Verdict], bad: Collection[Status], form: 
         click.echo(line)
     for verdict in verdicts if form == "github" else ():
         if verdict.status in bad:
-            click.echo(f"::error title=oodbench check::{_escape_annotation(f'{verdict.status}: {verdict.said}')}")
+            click.echo(f"::error title=oodbench check::{_escape_annotation(f'{verdict.status}: {verdict.text}')}")
 
 
 def _end(verdicts: Sequence[Verdict], bad: Collection[Status], file: str) -> None:
@@ -127,7 +127,7 @@ def _current_figures(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
         )
     figures = frame[~outdated & (frame["task"].isin(tasks) if tasks else True)]
     scores = figures[(figures["ood"] != "") & (figures["metric"] != tables.FAILURE)]
-    if doubted := tables.disqualified(tables.flagged(scores)):
+    if doubted := tables.disqualified_figures(tables.find_flags(scores)):
         subject = "1 task of a detector is" if len(doubted) == 1 else f"{len(doubted)} tasks of detectors are"
         warn(
             f"{subject} flagged as not to be believed, or as too good by more than a point; the "
@@ -170,7 +170,7 @@ def _lines(verdicts: Sequence[Verdict], bad: Collection[Status]) -> list[str]:
     """Return a line for each verdict that is bad, better or not comparable, in their order, and one with counts."""
     counts = Counter(verdict.status for verdict in verdicts)
     named = [verdict for verdict in verdicts if verdict.status in {*bad, Status.NOT_COMPARABLE, Status.BETTER}]
-    lines = [f"{_mark(verdict.status, bad)}  {verdict.said}" for verdict in named]
+    lines = [f"{_mark(verdict.status, bad)}  {verdict.text}" for verdict in named]
     parts = [f"{counts[status]} {status}" for status in reversed(Status) if counts[status]]
     return [*lines, f"{len(verdicts)} figures: {', '.join(parts)}"]
 
@@ -194,7 +194,7 @@ def _junit(verdicts: Sequence[Verdict], bad: Collection[Status]) -> bytes:
     for verdict in verdicts:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "oodbench", "name": verdict.name})
         if verdict.status in bad:
-            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {printable(verdict.said)}"})
+            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {printable(verdict.text)}"})
         elif verdict.status in uncompared:
             ElementTree.SubElement(case, "skipped", {"message": f"{verdict.status}: {printable(verdict.why)}"})
     root = ElementTree.Element("testsuites")

@@ -15,8 +15,8 @@ from oodbench.images import catalogue, pieces
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
-from oodbench.results.attacked_images import kept
-from oodbench.results.folder import find
+from oodbench.results.attacked_images import kept_image_sets
+from oodbench.results.folder import find_results
 from oodbench.results.store import Cell, require_writable
 from oodbench.sources import hub_images, own, torchvision_weights
 from oodbench.sources.assets import ASSETS, fetch_asset
@@ -130,7 +130,7 @@ def export(results: Path, replace: bool, data: Path) -> None:
     sizes: list[int] = []
     files: dict[str, list[Path]] = {}
     for cell in cells:
-        for attacked in kept(cell):
+        for attacked in kept_image_sets(cell):
             sizes.append(attacked.images.pixels().nbytes)
             files.setdefault(attacked.images.name, []).append(cell.path)
     if not sizes:
@@ -143,13 +143,13 @@ def export(results: Path, replace: bool, data: Path) -> None:
     _require_one_file_per_name(files)
     require_writable(data)
     for cell in cells:
-        for attacked in kept(cell):
+        for attacked in kept_image_sets(cell):
             require_no_other(data / f"{attacked.images.name}.h5", attacked.images, replace)
     click.echo(f"{amount}, to {data}", err=True)
     for cell in cells:
-        for attacked in kept(cell):
+        for attacked in kept_image_sets(cell):
             target = data / f"{attacked.images.name}.h5"
-            write_pack(target, attacked.images, attacked.about)
+            write_pack(target, attacked.images, attacked.origin)
             click.echo(f"{target}: {len(attacked.images)} images, {attacked.images.source}")
 
 
@@ -232,7 +232,7 @@ def _cells(results: Path) -> tuple[Sequence[Cell], Sequence[str]]:
     """Return the results of a file or a folder, and a line for each of them that is left out."""
     if results.is_file():
         return [Cell(results)], []
-    folder = find(results)
+    folder = find_results(results)
     return folder.cells, folder.left_out
 
 

@@ -13,7 +13,7 @@ from oodbench.cli.evidence import EvidenceOptions
 from oodbench.cli.terminal import warn
 from oodbench.networks.network import Network
 from oodbench.registry import discover
-from oodbench.results.folder import find
+from oodbench.results.folder import find_results
 from oodbench.sources.trained import checkpoint
 from oodbench.suitefiles import settings, suitefile
 from oodbench.training import pretrained as shelves
@@ -23,7 +23,7 @@ def evidence_of_results(results: Path, options: EvidenceOptions) -> None:
     """Write evidence of the attacks that a results folder holds."""
     resources, keep = _resources(options), _keep(options)
     suites = [_suite_name(name) for name in options.suites]
-    folder = find(results)
+    folder = find_results(results)
     for line in folder.left_out:
         warn(line)
     rows: list[tuple[Row, Network]] = []

@@ -9,7 +9,7 @@ from oodbench.basics.words import counted, in_full
 from oodbench.cli.work.output import SHOWN_SHARES, print_status, refuse_to_overwrite
 from oodbench.registry import discover
 from oodbench.results.store import require_writable
-from oodbench.results.tables import about_tuning
+from oodbench.results.tables import tuning_text
 from oodbench.running.config import RunConfig
 from oodbench.running.deployment import Deployment, deployment
 from oodbench.running.request import choose_device
@@ -69,7 +69,7 @@ def _promise_lines(deployed: DeployedDetector, planned: Deployment) -> list[str]
     if "train" in about:
         lines.append(f"learned from {about['train']['images']:,} ID training images, {about['train']['set']}")
     if about.get("tuned"):
-        lines.append(about_tuning(dict(about["tuned"]), planned.network.given))
+        lines.append(tuning_text(dict(about["tuned"]), planned.network.given))
     calibration, count = about["calibration"], about["calibration"]["images"]
     lines.append(f"thresholds rest on {count:,} ID images, {calibration['set']}: {calibration['what']}")
     for share in SHOWN_SHARES:

@@ -9,10 +9,10 @@ from oodbench.basics.files import write_atomic
 from oodbench.cli.plot import FORMS, PlotOptions
 from oodbench.cli.terminal import warn
 from oodbench.registry import discover
-from oodbench.results.folder import find, only
+from oodbench.results.folder import find_results, select_cells
 from oodbench.results.report import boards, plots
 from oodbench.results.report.model import Board
-from oodbench.results.report.undrawn import undrawn
+from oodbench.results.report.undrawn import undrawn_lines
 from oodbench.results.store import Cell
 
 
@@ -21,20 +21,20 @@ def plot(options: PlotOptions) -> None:
     form = options.output.suffix.removeprefix(".").lower()
     if form not in FORMS:
         raise OodbenchError(f"{options.output}: a figure is {', '.join(f'.{one}' for one in FORMS)}; name the file so")
-    results = find(options.results)
+    results = find_results(options.results)
     for line in results.left_out:
         warn(line)
-    cells = only(results.cells, "detector", options.detectors)
+    cells = select_cells(results.cells, "detector", options.detectors)
     if not options.suite and len(names := sorted({str(cell.attributes()["suite"]) for cell in cells})) > 1:
         raise OodbenchError(f"the folder holds results on {', '.join(names)}: choose one with --suite")
-    cells = _on_images(only(cells, "suite", (options.suite,) if options.suite else ()), options.images)
+    cells = _on_images(select_cells(cells, "suite", (options.suite,) if options.suite else ()), options.images)
     all_boards = boards(cells, options.data, discover(options.plugins))
     kind, task, metric = options.kind, options.task, options.metric
-    board = plots.in_order(_board(all_boards, kind, task), options.detectors)
+    board = plots.select_rows(_board(all_boards, kind, task), options.detectors)
     figure = plots.KINDS[kind](board, task, metric)
-    for line in _left_out(cells, all_boards, board, undrawn(board, kind, task, metric)):
+    for line in _left_out(cells, all_boards, board, undrawn_lines(board, kind, task, metric)):
         warn(f"not drawn: {line}")
-    write_atomic(options.output, plots.written(figure, form))
+    write_atomic(options.output, plots.figure_bytes(figure, form))
     click.echo(f"{options.output.resolve()}: {board.suite}, {board.extent}")
 
 

@@ -11,7 +11,7 @@ from oodbench.cli.report import ReportOptions
 from oodbench.cli.terminal import warn
 from oodbench.registry import discover
 from oodbench.results import report as reports
-from oodbench.results.folder import find, only
+from oodbench.results.folder import find_results, select_cells
 from oodbench.results.store import Cell
 
 
@@ -34,10 +34,10 @@ def report(options: ReportOptions) -> None:
 
 def _chosen_cells(folder: Path, options: ReportOptions) -> Sequence[Cell]:
     """Return the results of a folder on the suites and detectors that were named, and warn of those left out."""
-    results = find(folder)
+    results = find_results(folder)
     for line in results.left_out:
         warn(line)
-    return only(only(results.cells, "suite", options.suites), "detector", options.detectors)
+    return select_cells(select_cells(results.cells, "suite", options.suites), "detector", options.detectors)
 
 
 def _write_site(site: reports.Site, folder: Path) -> None:

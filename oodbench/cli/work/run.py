@@ -52,7 +52,7 @@ def run(
     failures = ready.carry_out()
     out = Path(config.out)
     if ready.team.leads and not (frame := sweep.frame(ready.planned, {})).empty:
-        click.echo(tables.compact(frame, tables.View(sets=tuple(config.only)), width()))
+        click.echo(tables.render_compact(frame, tables.View(sets=tuple(config.only)), width()))
         for line in _odd_accuracies(run_options["checkpoint"], ready.suites, frame):
             warn(line)
         click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")

@@ -10,7 +10,7 @@ from oodbench.cli.table import TIDY, TableOptions
 from oodbench.cli.terminal import warn, width
 from oodbench.registry import Registry, discover
 from oodbench.results import reference, tables
-from oodbench.results.folder import find, only
+from oodbench.results.folder import find_results, select_cells
 
 
 def table(options: TableOptions) -> None:
@@ -19,7 +19,7 @@ def table(options: TableOptions) -> None:
     view = tables.View(options.by or "task", options.sets, options.metrics, options.seeds, options.sort)
     view.require_known(options.convention)  # a misspelt metric is named before anything is computed
     frame, left_out = _metrics(options, registry)
-    frame = tables.of_tasks(frame, options.tasks)
+    frame = tables.select_tasks(frame, options.tasks)
     view.require_measured(frame)
     for line in left_out:
         warn(line)
@@ -29,19 +29,19 @@ def table(options: TableOptions) -> None:
         figures = tables.Published(reference.read(Path(options.compare))) if options.compare else None
         click.echo(tables.render(frame, view, options.form or "github", figures, left_out))
     else:
-        click.echo(tables.compact(frame, view, width(), left_out))
+        click.echo(tables.render_compact(frame, view, width(), left_out))
 
 
 def _metrics(options: TableOptions, registry: Registry) -> tuple[pd.DataFrame, list[str]]:
     """Return the tidy frame of the results that were chosen, and a line for each one that is left out."""
-    results = find(options.results)
+    results = find_results(options.results)
     base = options.base
     names = [*options.detectors, base] if base and options.detectors else options.detectors
-    cells = only(only(results.cells, "suite", options.suites), "detector", names)
+    cells = select_cells(select_cells(results.cells, "suite", options.suites), "detector", names)
     if base and options.compare:
         raise OodbenchError("--against shows differences and --compare figures: leave out one of them")
     if base:
-        paired = tables.against(cells, registry, base, options.convention)
+        paired = tables.paired_differences(cells, registry, base, options.convention)
         return paired.frame, [*results.left_out, *paired.left_out]
     return tables.tidy(cells, registry, options.convention, options.intervals), list(results.left_out)
 
@@ -50,8 +50,8 @@ def _print_tidy(options: TableOptions, form: str, frame: pd.DataFrame, view: tab
     """Print rows for programs, and warn of what they lack."""
     if options.compare:
         raise OodbenchError("--compare is for tables that people read: leave it out, or --format github")
-    rows = tables.flat(frame, view) if options.by else tables.chosen(frame, view)
-    missing = tables.lacking(frame) if options.by and not options.sets else []
-    for line in [*missing, *tables.left_stale(frame, view)]:
+    rows = tables.flat_frame(frame, view) if options.by else tables.select_rows(frame, view)
+    missing = tables.missing_set_lines(frame) if options.by and not options.sets else []
+    for line in [*missing, *tables.stale_lines(frame, view)]:
         warn(line)
-    click.echo(rows.to_csv(index=False) if form == "csv" else tables.as_json(rows), nl=form != "csv")
+    click.echo(rows.to_csv(index=False) if form == "csv" else tables.json_text(rows), nl=form != "csv")

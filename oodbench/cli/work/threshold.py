@@ -11,8 +11,8 @@ from oodbench.basics.words import in_full
 from oodbench.cli.terminal import warn
 from oodbench.cli.threshold import ThresholdOptions
 from oodbench.registry import discover
-from oodbench.results.folder import find, only
-from oodbench.results.tables import as_json, operating_notes, tidy
+from oodbench.results.folder import find_results, select_cells
+from oodbench.results.tables import json_text, operating_notes, tidy
 from oodbench.results.tables.operating import operating_points
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
@@ -20,10 +20,10 @@ from oodbench.statistics.conformal import Threshold
 
 def threshold(options: ThresholdOptions) -> None:
     """Print the operating points of the results that were chosen."""
-    results = find(options.results)
+    results = find_results(options.results)
     for line in results.left_out:
         warn(line)
-    cells = only(results.cells, "detector", options.detectors)
+    cells = select_cells(results.cells, "detector", options.detectors)
     kept_shares = sorted(dict.fromkeys(options.keeps))
     registry = discover([])
     measured = tidy(cells, registry)
@@ -32,7 +32,9 @@ def threshold(options: ThresholdOptions) -> None:
         for prevalence in sorted(dict.fromkeys(options.prevalences))
     ]
     frame = pd.concat(frames, ignore_index=True)
-    missing = [line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent(part, measured)]
+    missing = [
+        line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent_notes(part, measured)
+    ]
     if (frame["ood"] == "").all():
         why = f"no OOD image has a score yet in {options.results}: let `oodbench run` finish one task at least"
         raise OodbenchError("\n".join([why, *missing]))
@@ -40,7 +42,7 @@ def threshold(options: ThresholdOptions) -> None:
         for line in missing:
             warn(line)
         csv = options.form == "csv"
-        click.echo(frame.to_csv(index=False) if csv else as_json(frame), nl=not csv)
+        click.echo(frame.to_csv(index=False) if csv else json_text(frame), nl=not csv)
     else:
         several = frame.groupby("suite")["suite_fingerprint"].nunique() > 1
         parts = [part for _, part in frame.groupby([*SUITE, "keep"], sort=False)]
@@ -60,7 +62,7 @@ def _text(frame: pd.DataFrame, measured: pd.DataFrame, several: bool) -> str:
     suite += f" (version {first['suite_version']}, fingerprint {first['suite_fingerprint'][:8]})" if several else ""
     shown = frame[frame["ood"] != ""]
     outdated = list(dict.fromkeys(frame.loc[frame["current"] == "no", "line"]))
-    notes = [*operating_notes.flagged(shown, measured), *operating_notes.absent(frame, measured)]
+    notes = [*operating_notes.flagged_notes(shown, measured), *operating_notes.absent_notes(frame, measured)]
     notes += [f"Made by other code than the method has today: {', '.join(outdated)}."] if outdated else []
     table = [_table(shown), "", *_column_notes(shown)] if len(shown) else []
     return "\n".join([f"{suite}, {100 * first['keep']:g} % of ID images kept", "", *table, *notes])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from oodbench.results import tables
-from oodbench.results.report.model import Compared, Comparison, Delta, Row
+from oodbench.results.report.model import ComparedRow, Comparison, Delta, Row
 from oodbench.results.report.rows import (
     LEADING,
     NUMBERS,
@@ -58,67 +58,71 @@ def comparison(
         views: OOD sets by what values are averaged over.
         others: what the folder holds.
     """
-    board = _place(results[0])
-    there = [other for other in others if _place(other) == board and len(other.scores)]
-    if not there:
+    board = _board_identity(results[0])
+    candidates = [other for other in others if _board_identity(other) == board and len(other.scores)]
+    if not candidates:
         return None
-    pairs = [_partners(result, there) for result in results]
-    met = {id(other) for partners in pairs for other in partners}
+    pairs = [_find_partners(result, candidates) for result in results]
+    paired = {id(other) for partners in pairs for other in partners}
     return Comparison(
         name,
         [
-            _compared(row.name, result, partners, views)
+            _compare_row(row.name, result, partners, views)
             for row, result, partners in zip(rows, results, pairs, strict=True)
             if partners
         ],
         [row.name for row, partners in zip(rows, pairs, strict=True) if not partners],
-        [_called(other) for other in there if id(other) not in met],
+        [_result_name(other) for other in candidates if id(other) not in paired],
     )
 
 
-def _place(result: Result) -> tuple[str, ...]:
-    return tuple(str(result.attributes.get(each, "")) for each in ("suite", "limit", "images", "unlike"))
+def _board_identity(result: Result) -> tuple[str, ...]:
+    return tuple(str(result.attributes.get(attribute, "")) for attribute in ("suite", "limit", "images", "unlike"))
 
 
-def _called(result: Result) -> str:
+def _result_name(result: Result) -> str:
     notes = [f"seed {result.attributes['seed']}", *filter(None, [str(result.attributes.get("settings", ""))])]
     return f"{result.attributes['detector']} ({', '.join(notes)})"
 
 
-def _partners(result: Result, others: Sequence[Result]) -> list[Result]:
+def _find_partners(result: Result, others: Sequence[Result]) -> list[Result]:
     """The other result that is the same but for what may have changed; several where that is not clear."""
-    found = [other for other in others if _about(other, SAME) == _about(result, SAME)]
+    candidates = [other for other in others if _attribute_texts(other, SAME) == _attribute_texts(result, SAME)]
     for name in PREFERRED:
-        if len(found) > 1:
-            found = [other for other in found if _about(other, (name,)) == _about(result, (name,))] or found
-    return found
+        if len(candidates) > 1:
+            candidates = [
+                other for other in candidates if _attribute_texts(other, (name,)) == _attribute_texts(result, (name,))
+            ] or candidates
+    return candidates
 
 
-def _about(result: Result, names: Sequence[str]) -> tuple[str, ...]:
+def _attribute_texts(result: Result, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(result.attributes.get(name, "")) for name in names)
 
 
-def _compared(name: str, result: Result, partners: Sequence[Result], views: Mapping[str, Sequence[str]]) -> Compared:
+def _compare_row(
+    name: str, result: Result, partners: Sequence[Result], views: Mapping[str, Sequence[str]]
+) -> ComparedRow:
     if len(partners) > 1:
         files = ", ".join(sorted(partner.cell.path.name for partner in partners))
-        return Compared(name, {}, {}, [], [f"{len(partners)} results there could be meant ({files})"])
-    other = partners[0]
-    if _about(result, ("suite_fingerprint",)) != _about(other, ("suite_fingerprint",)):
-        versions = [f"version {each.attributes['suite_version']}" for each in (result, other)]
-        prints = [f"fingerprint {str(each.attributes['suite_fingerprint'])[:8]}" for each in (result, other)]
-        said = [" with ".join(each) for each in zip(versions, prints, strict=True)]
-        return Compared(name, {}, {}, [], [f"another suite of the same name: {said[0]} here, {said[1]} there"])
-    frame, left_out = tables.between(result.cell, result.scores, other.cell, other.scores)
-    values = {str(task): part for task, part in other.scores.groupby("task", sort=False)}
+        return ComparedRow(name, {}, {}, [], [f"{len(partners)} results there could be meant ({files})"])
+    partner = partners[0]
+    if _attribute_texts(result, ("suite_fingerprint",)) != _attribute_texts(partner, ("suite_fingerprint",)):
+        versions = [f"version {side.attributes['suite_version']}" for side in (result, partner)]
+        prints = [f"fingerprint {str(side.attributes['suite_fingerprint'])[:8]}" for side in (result, partner)]
+        texts = [" with ".join(side) for side in zip(versions, prints, strict=True)]
+        return ComparedRow(name, {}, {}, [], [f"another suite of the same name: {texts[0]} here, {texts[1]} there"])
+    frame, left_out = tables.result_difference(result.cell, result.scores, partner.cell, partner.scores)
+    values = {str(task): part for task, part in partner.scores.groupby("task", sort=False)}
     deltas = {str(task): part for task, part in frame.groupby("task", sort=False)}
-    return Compared(
+    return ComparedRow(
         name,
         {task: {view: means_of(part, set(sets)) for view, sets in views.items()} for task, part in values.items()},
         {task: {view: _delta(part, set(sets)) for view, sets in views.items()} for task, part in deltas.items()},
-        _changed(provenance(result), provenance(other)),
+        _changed_provenance(provenance(result), provenance(partner)),
         [text.removeprefix("Not compared: ").rstrip(".") for text in left_out],
-        signs_of(other.scores, views),
-        flags_of(tables.flagged(other.scores)),
+        signs_of(partner.scores, views),
+        flags_of(tables.find_flags(partner.scores)),
     )
 
 
@@ -127,21 +131,22 @@ def _delta(part: pd.DataFrame, sets: set[str]) -> dict[str, Delta] | None:
     chosen = part[part["ood"].isin(sets)]
     if set(chosen["ood"]) != sets:
         return None
-    found = {}
+    deltas = {}
     for metric in LEADING:
         of_metric = chosen[chosen["metric"] == metric]
-        found[metric] = Delta(*(float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS))
-    return found
+        deltas[metric] = Delta(*(float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS))
+    return deltas
 
 
-def _changed(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _changed_provenance(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Heading, text here and text there of what differs in what two rows rest on; of lists, the lines that differ."""
-    found = []
+    changes = []
     for heading in dict.fromkeys([*ours, *theirs]):
-        here, there = (each.get(heading, "").splitlines() for each in (ours, theirs))
+        here, there = (side.get(heading, "").splitlines() for side in (ours, theirs))
         if heading not in EXPECTED and here != there:
-            lacking = [
-                "\n".join(line for line in one if line not in other) for one, other in ((here, there), (there, here))
+            differing = [
+                "\n".join(line for line in lines if line not in other_lines)
+                for lines, other_lines in ((here, there), (there, here))
             ]
-            found.append((heading, lacking[0] or "none", lacking[1] or "none"))
-    return found
+            changes.append((heading, differing[0] or "none", differing[1] or "none"))
+    return changes

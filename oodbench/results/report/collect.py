@@ -46,38 +46,38 @@ def boards(
         OodbenchError: a cell is damaged, no run wrote it, none holds a score of an OOD image, or none is of the same
             suite and images as one of `other`.
     """
-    everything = read(cells, detectors or {})
+    all_results = read(cells, detectors or {})
     # A run that was stopped before its first task leaves nothing to show.
-    results = sorted((result for result in everything if len(result.scores)), key=_board_key)
-    troubled = [result for result in everything if result.trouble]
+    results = sorted((result for result in all_results if len(result.scores)), key=_board_key)
+    troubled = [result for result in all_results if result.trouble]
     if not results:
-        said = "".join(f"; {name} {why}" for name, why in map(_troubled, troubled))
-        raise OodbenchError(f"no OOD image has a score yet: let `oodbench run` finish one task at least{said}")
+        troubles_text = "".join(f"; {name} {why}" for name, why in map(_named_trouble, troubled))
+        raise OodbenchError(f"no OOD image has a score yet: let `oodbench run` finish one task at least{troubles_text}")
     originals = Originals(data)
     attacks = sum(result.scores[result.scores["looks"] > 0]["task"].nunique() for result in results)
     share = BUDGET // max(1, attacks)
     parts = [list(part) for _, part in groupby(results, key=_board_key)]
-    parts.sort(key=lambda part: _changed([result.attributes for result in part]))
-    homes = [_home(result, parts) for result in troubled]
-    extents = _extents([[result.attributes for result in part] for part in parts])
-    theirs = read(other.cells, detectors or {}) if other else []
-    found = [
+    parts.sort(key=lambda part: _is_changed([result.attributes for result in part]))
+    homes = [_board_number(result, parts) for result in troubled]
+    extents = _extent_texts([[result.attributes for result in part] for part in parts])
+    other_results = read(other.cells, detectors or {}) if other else []
+    report_boards = [
         _board(
             part,
             extent,
-            [_troubled(result) for result, home in zip(troubled, homes, strict=True) if home == number],
+            [_named_trouble(result) for result, home in zip(troubled, homes, strict=True) if home == number],
             originals,
             share,
-            (other.name if other else "", theirs),
+            (other.name if other else "", other_results),
         )
         for number, (part, extent) in enumerate(zip(parts, extents, strict=True))
     ]
-    if other and not any(board.against for board in found):
+    if other and not any(board.against for board in report_boards):
         raise OodbenchError(
             f"nothing in {other.name} can stand beside these results: it holds none of the same suite, on as many "
-            f"images; here are {', '.join(dict.fromkeys(f'{board.suite} ({board.extent})' for board in found))}"
+            f"images; here are {', '.join(dict.fromkeys(f'{board.suite} ({board.extent})' for board in report_boards))}"
         )
-    return found
+    return report_boards
 
 
 def _board_key(result: Result) -> tuple[str, ...]:
@@ -86,24 +86,24 @@ def _board_key(result: Result) -> tuple[str, ...]:
     return tuple(str(result.attributes.get(name, "")) for name in names)
 
 
-def _home(troubled: Result, parts: Sequence[Sequence[Result]]) -> int:
+def _board_number(troubled: Result, parts: Sequence[Sequence[Result]]) -> int:
     """The board on which a trouble is told: its own, or else the nearest to it, so that it is told at all."""
     key = _board_key(troubled)
 
-    def alike(number: int) -> tuple[int, int]:
+    def likeness(number: int) -> tuple[int, int]:
         other = _board_key(parts[number][0])
-        return sum(one == two for one, two in zip(key, other, strict=True)) + 10 * (key[0] == other[0]), -number
+        return sum(own == others for own, others in zip(key, other, strict=True)) + 10 * (key[0] == other[0]), -number
 
-    return max(range(len(parts)), key=alike)
+    return max(range(len(parts)), key=likeness)
 
 
-def _troubled(result: Result) -> tuple[str, str]:
-    """What a detector that failed or whose scores are stale is called, and what is the matter."""
-    about = result.attributes
-    notes = [f"seed {about['seed']}", *filter(None, [str(about.get("settings", ""))])]
-    notes += [f"{about['limit']} images"] if about["limit"] else []
-    notes += tables.named_network(about)
-    return f"{about['detector']} ({', '.join(notes)})", result.trouble
+def _named_trouble(result: Result) -> tuple[str, str]:
+    """The name of a detector that failed or whose scores are stale, and its trouble."""
+    attributes = result.attributes
+    notes = [f"seed {attributes['seed']}", *filter(None, [str(attributes.get("settings", ""))])]
+    notes += [f"{attributes['limit']} images"] if attributes["limit"] else []
+    notes += tables.network_notes(attributes)
+    return f"{attributes['detector']} ({', '.join(notes)})", result.trouble
 
 
 def _board(
@@ -116,23 +116,23 @@ def _board(
 ) -> Board:
     scores = pd.concat([result.scores for result in results])
     views = _views(scores)
-    about = [result.attributes for result in results]
-    apart = _apart(results)
-    names = _names(about, [result.cell.path.stem for result in results], _shared_settings(about))
-    called = {str(result.frame["cell"].iloc[0]): name for result, name in zip(results, names, strict=True)}
+    attributes = [result.attributes for result in results]
+    apart = _reasons_apart(results)
+    names = _row_names(attributes, [result.cell.path.stem for result in results], _shared_settings(attributes))
+    titles = {str(result.frame["cell"].iloc[0]): name for result, name in zip(results, names, strict=True)}
     rows = [
-        make_row(result, name, views, own, originals, share)
-        for result, name, own in zip(results, names, apart, strict=True)
+        make_row(result, name, views, reasons, originals, share)
+        for result, name, reasons in zip(results, names, apart, strict=True)
     ]
     tasks = _tasks(rows)
     return Board(
         str(results[0].attributes["suite"]),
         extent,
-        _changed(about),
+        _is_changed(attributes),
         troubled,
-        _summary(rows, scores),
+        _summary_text(rows, scores),
         {view: verdict(rows, tasks, view) for view in views},
-        _basis(scores) | _gaps(scores, called),
+        _basis_texts(scores) | _gap_texts(scores, titles),
         views,
         tasks,
         rows,
@@ -140,48 +140,50 @@ def _board(
     )
 
 
-def _apart(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Why each row is held against no other, by task."""
-    frame = tables.threats_apart(pd.concat([result.frame for result in results]))
+def _reasons_apart(results: Sequence[Result]) -> list[dict[str, str]]:
+    """The reasons why a row is held against no other, by task, for each row."""
+    frame = tables.tell_threats_apart(pd.concat([result.frame for result in results]))
     standings = tables.standings(frame[frame["metric"] != tables.FAILURE])
     stored = {
         (cell, task): named for cell, task, named in zip(frame["cell"], frame["task"], frame["named"], strict=True)
     }
-    found: list[dict[str, str]] = []
+    reasons: list[dict[str, str]] = []
     for result in results:
         cell = str(result.frame["cell"].iloc[0])
-        own = {key: standing.apart for key, standing in standings.items() if key[0] == cell and standing.apart}
-        found.append({str(stored[key]): why for key, why in own.items()})
-    return found
+        cell_reasons = {key: standing.apart for key, standing in standings.items() if key[0] == cell and standing.apart}
+        reasons.append({str(stored[key]): reason for key, reason in cell_reasons.items()})
+    return reasons
 
 
 def _shared_settings(attributes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Settings that every row of a board has."""
-    each = [settings.texts(str(about.get("settings", ""))) for about in attributes]
-    return [text for text in each[0] if all(text in other for other in each)]
+    settings_of_rows = [settings.texts(str(about.get("settings", ""))) for about in attributes]
+    return [text for text in settings_of_rows[0] if all(text in other for other in settings_of_rows)]
 
 
-def _changed(attributes: Sequence[Mapping[str, Any]]) -> bool:
-    """A board is not the whole suite as it is."""
+def _is_changed(attributes: Sequence[Mapping[str, Any]]) -> bool:
+    """True if a board is not the whole suite as it is."""
     first = attributes[0]
     fewer = any(first.get(name) for name in ("limit", "images", "unlike"))
     return fewer or bool(_shared_settings(attributes))
 
 
-def _extents(boards: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """How much of its suite each board is, and what all of its rows changed; never the same of two boards."""
-    texts = [_extent(attributes) for attributes in boards]
-    counts = Counter((about[0]["suite"], text) for about, text in zip(boards, texts, strict=True))
+def _extent_texts(boards: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The extent of each board: its part of the suite and what all rows changed; never the same for two boards."""
+    texts = [_extent_text(attributes) for attributes in boards]
+    counts = Counter((rows_attributes[0]["suite"], text) for rows_attributes, text in zip(boards, texts, strict=True))
     return [
-        f"{text}, fingerprint {about[0]['suite_fingerprint'][:8]}" if counts[about[0]["suite"], text] > 1 else text
-        for about, text in zip(boards, texts, strict=True)
+        f"{text}, fingerprint {rows_attributes[0]['suite_fingerprint'][:8]}"
+        if counts[rows_attributes[0]["suite"], text] > 1
+        else text
+        for rows_attributes, text in zip(boards, texts, strict=True)
     ]
 
 
-def _extent(attributes: Sequence[Mapping[str, Any]]) -> str:
+def _extent_text(attributes: Sequence[Mapping[str, Any]]) -> str:
     first = attributes[0]
     parts = [f"version {first['suite_version']}", *_shared_settings(attributes)]
-    networks = {tuple(tables.named_network(about)) for about in attributes}
+    networks = {tuple(tables.network_notes(about_row)) for about_row in attributes}
     parts += [name for names in networks if len(networks) == 1 for name in names]
     parts += [f"{first['limit']} images of each set"] if first["limit"] else []
     parts += [f"{first['images']} images of each OOD set"] if first["images"] else []
@@ -189,26 +191,26 @@ def _extent(attributes: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def _summary(rows: Sequence[Row], scores: pd.DataFrame) -> str:
+def _summary_text(rows: Sequence[Row], scores: pd.DataFrame) -> str:
     count = scores["detector"].nunique()
     verb = "tells" if count == 1 else "tell"
     return (
-        f"How well {_counted(count, 'detector')} {verb} {_counted(rows[0].n_id, 'image')} of "
-        f"{rows[0].id_set} (in-distribution, ID) from {_counted(scores['ood'].nunique(), 'set')} of others "
-        f"(out-of-distribution, OOD), under {_counted(scores['task'].nunique(), 'task')}."
+        f"How well {_count_text(count, 'detector')} {verb} {_count_text(rows[0].n_id, 'image')} of "
+        f"{rows[0].id_set} (in-distribution, ID) from {_count_text(scores['ood'].nunique(), 'set')} of others "
+        f"(out-of-distribution, OOD), under {_count_text(scores['task'].nunique(), 'task')}."
     )
 
 
-def _basis(scores: pd.DataFrame) -> dict[str, str]:
+def _basis_texts(scores: pd.DataFrame) -> dict[str, str]:
     sets = scores.drop_duplicates("ood")[["ood", "distance", "n_ood"]].itertuples(index=False)
     days = sorted({str(date)[:10] for date in scores["date"]})
     machines = sorted(set(scores["hardware"] + ", torch " + scores["torch"]))
     basis = {
-        "OOD sets": ", ".join(f"{ood} ({distance}, {_counted(count, 'image')})" for ood, distance, count in sets),
+        "OOD sets": ", ".join(f"{ood} ({distance}, {_count_text(count, 'image')})" for ood, distance, count in sets),
         "measured": f"{' to '.join(dict.fromkeys([days[0], days[-1]]))} on {'; '.join(machines)}",
     }
-    if said := tables.about_attacked_id(scores):
-        basis["attacked ID images"] = " ".join(said).rstrip(".")
+    if attacked_notes := tables.attacked_id_notes(scores):
+        basis["attacked ID images"] = " ".join(attacked_notes).rstrip(".")
     if scores["low"].notna().any():
         basis["intervals"] = (
             "95 %, for endless images of these kinds, of which the ones scored are a sample; over several sets their "
@@ -217,7 +219,7 @@ def _basis(scores: pd.DataFrame) -> dict[str, str]:
     return basis
 
 
-def _counted(count: int, what: str) -> str:
+def _count_text(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
@@ -228,48 +230,48 @@ def _views(scores: pd.DataFrame) -> dict[str, list[str]]:
     others have has no such mean, so that all values of a view are over the same sets.
     """
     views: dict[str, list[str]] = {}
-    there = set(scores["ood"])
-    known = tables.means(scores)
+    measured_sets = set(scores["ood"])
+    known = tables.mean_sets(scores)
     for name, sets in known.items():
-        own = [ood for ood in sets if ood in there]
-        whole = own == sets
-        if own and own not in views.values() and (whole or own not in known.values()):
-            views[f"{name} sets" if whole else f"{name} sets ({len(own)} of {len(sets)})"] = own
+        present = [ood for ood in sets if ood in measured_sets]
+        is_complete = present == sets
+        if present and present not in views.values() and (is_complete or present not in known.values()):
+            views[f"{name} sets" if is_complete else f"{name} sets ({len(present)} of {len(sets)})"] = present
     return views | {str(ood): [str(ood)] for ood in scores["ood"].unique()}
 
 
-def _gaps(scores: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
-    """Which of the suite's OOD sets nobody measured, and which ones rows lack that others have, in words by heading.
+def _gap_texts(scores: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
+    """The OOD sets that nobody measured, and those that rows lack and others have, in words by heading.
 
     Args:
         scores: rows of a tidy frame.
         names: what the row of each cell is called.
     """
-    wanted, there = tables.means(scores).get("all", []), set(scores["ood"])
-    gone = [ood for ood in wanted if ood not in there]
+    suite_sets, measured_sets = tables.mean_sets(scores).get("all", []), set(scores["ood"])
+    left_out = [ood for ood in suite_sets if ood not in measured_sets]
     rows = scores.groupby(["cell", "task"], sort=False)["ood"]
-    lacking = [
+    row_gaps = [
         f"{names[cell]}, {task}: {', '.join(missing)}"
         for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.Series[str]]]", rows)
-        if (missing := [ood for ood in wanted if ood in there - set(part)])
+        if (missing := [ood for ood in suite_sets if ood in measured_sets - set(part)])
     ]
-    found = {"OOD sets of the suite that are left out": ", ".join(gone)}
-    found["rows that lack OOD sets, and have no mean over them"] = "; ".join(lacking)
-    return {heading: text for heading, text in found.items() if text}
+    texts = {"OOD sets of the suite that are left out": ", ".join(left_out)}
+    texts["rows that lack OOD sets, and have no mean over them"] = "; ".join(row_gaps)
+    return {heading: text for heading, text in texts.items() if text}
 
 
 def _tasks(rows: Sequence[Row]) -> list[Task]:
     tasks = []
-    points = curves(_one_radius(rows))
+    points = curves(_task_radii(rows))
     for name in dict.fromkeys(task for row in rows for task in row.threats):
-        having = [row for row in rows if name in row.threats]
+        task_rows = [row for row in rows if name in row.threats]
         point, radius = points.get(name, ("", 0))
         tasks.append(
             Task(
                 name=name,
-                threats=_threats(name, having),
-                clean=all(row.constants[name].get("kind") == "clean" for row in having),
-                attack=any(_attacks(row.constants[name]) for row in having),
+                threats=_threat_texts(name, task_rows),
+                clean=all(row.constants[name].get("kind") == "clean" for row in task_rows),
+                attack=any(_is_attack(row.constants[name]) for row in task_rows),
                 curve=point if point != name else "",
                 point=point,
                 radius=radius,
@@ -278,39 +280,39 @@ def _tasks(rows: Sequence[Row]) -> list[Task]:
     return tasks
 
 
-def _one_radius(rows: Sequence[Row]) -> dict[str, int]:
+def _task_radii(rows: Sequence[Row]) -> dict[str, int]:
     """The radius of each task, in 1/255; those that had several under one name are points of no curve."""
     radii: dict[str, set[int]] = {}
     for row in rows:
-        for task, about in row.constants.items():
-            radii.setdefault(task, set()).add(int(about.get("epsilon", 0)))
-    return {task: next(iter(found)) for task, found in radii.items() if len(found) == 1}
+        for task, constants in row.constants.items():
+            radii.setdefault(task, set()).add(int(constants.get("epsilon", 0)))
+    return {task: next(iter(task_radii)) for task, task_radii in radii.items() if len(task_radii) == 1}
 
 
-def _attacks(constants: Mapping[str, Any]) -> bool:
-    """Images were moved inside a ball; what is guaranteed of a ball moves none."""
+def _is_attack(constants: Mapping[str, Any]) -> bool:
+    """True if images were moved inside a ball; a guarantee for a ball moves none."""
     kind = STORED.get(str(constants.get("kind", "")))
     return constants.get("epsilon", 0) > 0 and not (kind and kind.certifies)
 
 
-def _threats(task: str, rows: Sequence[Row]) -> list[str]:
-    """What a task did, in words; where rows differ in what words do not say, their constants."""
+def _threat_texts(task: str, rows: Sequence[Row]) -> list[str]:
+    """The threats of a task in words, or its constants where rows differ in what the words do not say."""
     words = list(dict.fromkeys(row.threats[task] for row in rows))
     constants = list(dict.fromkeys(json.dumps(row.constants[task], sort_keys=True) for row in rows))
     return words if len(words) > 1 or len(constants) == 1 else constants
 
 
-def _names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str], shared: Collection[str]) -> list[str]:
-    """What each row is called: its detector, what sets it apart, and settings but for those `shared` by the board."""
+def _row_names(attributes: Sequence[Mapping[str, Any]], stems: Sequence[str], shared: Collection[str]) -> list[str]:
+    """The name of each row: its detector, what sets it apart, and settings but for those `shared` by the board."""
     names = []
-    for each in attributes:
-        rivals = [other for other in attributes if other["detector"] == each["detector"]]
-        seeds, networks = {rival["seed"] for rival in rivals}, {(*tables.named_network(rival),) for rival in rivals}
-        notes = [f"seed {each['seed']}"] if len(seeds) > 1 else []
-        notes += tables.named_network(each) if len(networks) > 1 else []
-        notes += [text for text in settings.texts(str(each.get("settings", ""))) if text not in shared]
-        notes += ["tuned on ID test images"] if '"source": "id-test"' in str(each.get("tuned", "")) else []
-        names.append(f"{each['detector']} ({', '.join(notes)})" if notes else str(each["detector"]))
+    for row_attributes in attributes:
+        rivals = [other for other in attributes if other["detector"] == row_attributes["detector"]]
+        seeds, networks = {rival["seed"] for rival in rivals}, {(*tables.network_notes(rival),) for rival in rivals}
+        notes = [f"seed {row_attributes['seed']}"] if len(seeds) > 1 else []
+        notes += tables.network_notes(row_attributes) if len(networks) > 1 else []
+        notes += [text for text in settings.texts(str(row_attributes.get("settings", ""))) if text not in shared]
+        notes += ["tuned on ID test images"] if '"source": "id-test"' in str(row_attributes.get("tuned", "")) else []
+        names.append(f"{row_attributes['detector']} ({', '.join(notes)})" if notes else str(row_attributes["detector"]))
     alike = {name for name, count in Counter(names).items() if count > 1}
     # The same settings, but other code, parameters or data behind them: the key in the file's name tells them apart.
     return [

@@ -11,7 +11,7 @@ from oodbench.metrics import Curve
 Floats = npt.NDArray[np.float64]
 
 TOLERANCE = 0.002
-"""How far, as a share of the axis, a thinned ROC curve may pass by a point: less than a pixel on 400 of them."""
+"""The share of the axis by which a thinned ROC curve may miss a point: less than a pixel on 400 of them."""
 
 BINS = 40
 
@@ -19,7 +19,7 @@ TAIL = 0.005
 """Share of the scores at either end that the axis of a histogram leaves out; the outermost bars hold them."""
 
 REACH = 4
-"""How far beyond the ID scores the axis goes at most, in widths of what they cover: OOD scores may lie a thousand times
+"""The most that the axis goes beyond the ID scores, in widths of what they cover: OOD scores may lie a thousand times
 as far apart, and all of ID would be one bar."""
 
 
@@ -55,11 +55,11 @@ def roc(points: Curve) -> Roc:
     """The curve, thinned: no dropped corner is further than `TOLERANCE` from the line through those that stay."""
     accepted = (points.n_ood - points.ood_below) / points.n_ood
     kept = (points.n_id - points.id_below) / points.n_id
-    stay = thinned(accepted, kept)
+    stay = thin_line(accepted, kept)
     return Roc(accepted[stay].tolist(), kept[stay].tolist())
 
 
-def thinned(x: Floats, y: Floats) -> npt.NDArray[np.int64]:
+def thin_line(x: Floats, y: Floats) -> npt.NDArray[np.int64]:
     """Indices of the points of a line (N,) that are enough to draw it (Ramer 1972; Douglas and Peucker 1973)."""
     stay = {0, len(x) - 1}
     open_ = [(0, len(x) - 1)]
@@ -77,7 +77,7 @@ def thinned(x: Floats, y: Floats) -> npt.NDArray[np.int64]:
 
 
 def _distances(x: Floats, y: Floats, start: tuple[float, float], end: tuple[float, float]) -> Floats:
-    """From points (N,) to the line between two others; to its start where both ends are the same."""
+    """The distances of points (N,) to the line between two others, or to its start where both ends are the same."""
     right, up = end[0] - start[0], end[1] - start[1]
     length = float(np.hypot(right, up))
     if not length:

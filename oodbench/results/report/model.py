@@ -1,4 +1,4 @@
-"""What a report shows, as plain data. A board is one suite on the same images, a row is one cell of results."""
+"""A report as plain data: a board is one suite on the same images, a row is one cell of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 from oodbench.results.report.curves import Histogram, Roc
 from oodbench.results.report.sheets import Sheet
-from oodbench.results.tables import printed
+from oodbench.results.tables import percent_text
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Value:
     interval: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", printed(self.value))
+        object.__setattr__(self, "text", percent_text(self.value))
         bounded = self.low is not None and self.high is not None
-        bounds = f"{printed(self.low)} to {printed(self.high)}" if bounded else ""  # type: ignore[arg-type]
+        bounds = f"{percent_text(self.low)} to {percent_text(self.high)}" if bounded else ""  # type: ignore[arg-type]
         object.__setattr__(self, "interval", bounds)
 
 
@@ -79,7 +79,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Flag:
-    """What the attacks' own measurements warn of.
+    """A warning from the attacks' own measurements.
 
     Attributes:
         text: what was seen, what it can do, whether to believe the figure and what to run next.
@@ -98,7 +98,7 @@ LEFT_OUT = "left out"
 
 @dataclass(frozen=True)
 class Signs:
-    """What is flagged of the figures of a row that are means over the same OOD sets.
+    """The signs beside the figures of a row that are means over the same OOD sets.
 
     Attributes:
         marks: by task, the sign beside a figure.
@@ -158,7 +158,7 @@ class Row:
         return self.signs[view].marks.get(task, "") if view in self.signs else ""
 
     def doubts(self, task: str, view: str) -> bool:
-        """Whether the figure of a task may be the best of no column."""
+        """True if the figure of a task may be the best of no column."""
         return view in self.signs and task in self.signs[view].doubted
 
 
@@ -187,7 +187,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Sentence:
-    """What a board comes to under tasks of one threat, and which figures were not counted, if that matters."""
+    """The outcome of a board under tasks of one threat, and the figures that were not counted, if that matters."""
 
     text: str
     aside: str = ""
@@ -195,7 +195,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Delta:
-    """What a metric has more here than there, with its 95 % interval; all three are 0 of the very same scores."""
+    """The difference of a metric, here less there, with its 95 % interval; all three are 0 of the very same scores."""
 
     value: float
     low: float
@@ -210,12 +210,12 @@ class Delta:
 
 def _signed(value: float) -> str:
     """A difference in points, with its sign and as many digits as a table has."""
-    text = printed(abs(value))
+    text = percent_text(abs(value))
     return text if not text.strip("0.") else f"{'−' if value < 0 else '+'}{text}"
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRow:
     """A row beside the same one of other results.
 
     Attributes:
@@ -249,7 +249,7 @@ class Comparison:
     """
 
     name: str
-    rows: Sequence[Compared]
+    rows: Sequence[ComparedRow]
     only_here: Sequence[str]
     only_there: Sequence[str]
 

@@ -8,51 +8,54 @@ import pandas as pd
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.report.model import OperatingPoint, Value
 from oodbench.results.store import Scores
-from oodbench.results.tables.operating import delivered
+from oodbench.results.tables.operating import delivered_rows
 from oodbench.statistics.intervals import share
 
 KEPT = (0.95, 0.99)
 """Shares of ID images that are promised."""
 
 
-def operating(groups: Sequence[Scores], views: Mapping[str, Sequence[str]]) -> list[OperatingPoint]:
-    """What each promise comes to; a promise that the ID images are too few for says so.
+def row_operating_points(groups: Sequence[Scores], views: Mapping[str, Sequence[str]]) -> list[OperatingPoint]:
+    """The operating point of each promise; one for which there are too few ID images says so.
 
     Args:
         groups: of one cell, none of them stale.
         views: OOD sets by what values are averaged over.
     """
-    return [_point(groups, views, keep) for keep in KEPT]
+    return [_operating_point(groups, views, keep) for keep in KEPT]
 
 
-def _point(groups: Sequence[Scores], views: Mapping[str, Sequence[str]], keep: float) -> OperatingPoint:
+def _operating_point(groups: Sequence[Scores], views: Mapping[str, Sequence[str]], keep: float) -> OperatingPoint:
     try:
-        frame = pd.DataFrame(delivered(groups, keep))
+        frame = pd.DataFrame(delivered_rows(groups, keep))
     except OodbenchError as error:
         return OperatingPoint(keep, note=str(error))
     if frame.empty:
         return OperatingPoint(keep, note="no ID image has a score")
     attacked = {group.task for group in groups if group.role == "id"}
     by_task = {str(task): part for task, part in frame.groupby("task", sort=False)}
-    rejected = {task: _rejected(part) for task, part in by_task.items()}
+    rejected = {task: _rejected_share(part) for task, part in by_task.items()}
     return OperatingPoint(
         keep,
         float(frame["threshold"].iloc[0]),
         int(frame["n_chosen_on"].iloc[0]),
-        next((found for task, found in rejected.items() if task not in attacked), None),
-        {task: found for task, found in rejected.items() if task in attacked},
-        {task: {view: _caught(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()},
+        next((share for task, share in rejected.items() if task not in attacked), None),
+        {task: share for task, share in rejected.items() if task in attacked},
+        {
+            task: {view: _caught_share(part, set(sets)) for view, sets in views.items()}
+            for task, part in by_task.items()
+        },
     )
 
 
-def _rejected(part: pd.DataFrame) -> Value:
-    first = part.iloc[0]
-    count = int(first["n_id"])
-    low, high = share(round(float(first["id_rejected"]) * count), count)
-    return Value(float(first["id_rejected"]), low, high)
+def _rejected_share(part: pd.DataFrame) -> Value:
+    row = part.iloc[0]
+    count = int(row["n_id"])
+    low, high = share(round(float(row["id_rejected"]) * count), count)
+    return Value(float(row["id_rejected"]), low, high)
 
 
-def _caught(part: pd.DataFrame, sets: set[str]) -> Value | None:
+def _caught_share(part: pd.DataFrame, sets: set[str]) -> Value | None:
     """Share of OOD images that are rejected, unweighted over `sets`; None where one of them is missing."""
     chosen = part[part["ood"].isin(sets)]
     return Value(float(1 - np.mean(chosen["ood_accepted"]))) if set(chosen["ood"]) == sets else None

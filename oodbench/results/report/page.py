@@ -45,19 +45,19 @@ def render(boards: Sequence[Board], home: str = "") -> bytes:
     ]
     scripts += [(ours / name).read_text("utf-8") for name in SCRIPTS]
     page = Template((ours / "page.html").read_text("utf-8")).substitute(
-        policy=_policy(scripts),
+        policy=_content_policy(scripts),
         style=(ours / "page.css").read_text("utf-8"),
         title=escape(f"{', '.join(dict.fromkeys(board.suite for board in boards))}: oodbench report"),
         brand=f'<a href="{escape(home)}">All suites</a>' if home else "oodbench report",
-        data=embedded({"oodbench": __version__, "boards": [asdict(board) for board in boards]}),
+        data=embedded_json({"oodbench": __version__, "boards": [asdict(board) for board in boards]}),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
     return page.encode()
 
 
-def embedded(data: Any) -> str:
+def embedded_json(data: Any) -> str:
     """JSON that can stand inside a script element: no name in it, however hostile, ends the element."""
-    text = json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_rounded(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside JSON these characters stand in strings only.
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -65,22 +65,22 @@ def embedded(data: Any) -> str:
 
 
 IN_FULL = ("threshold", "histogram")
-"""What keeps all digits of its numbers: thresholds are copied, and scores may differ in their last digits alone."""
+"""Fields whose numbers keep all digits: thresholds are copied, and scores may differ in their last digits alone."""
 
 
-def _finite(data: Any, in_full: bool = False) -> Any:
-    """The same with six digits a number, all of them in what `IN_FULL` names, and null for what is none."""
+def _rounded(data: Any, in_full: bool = False) -> Any:
+    """The same with six digits a number, all of them in what `IN_FULL` names, and null for NaN."""
     if isinstance(data, float):
         return (data if in_full else float(f"{data:.6g}")) if math.isfinite(data) else None
     if isinstance(data, Mapping):
-        return {name: _finite(value, in_full or name in IN_FULL) for name, value in data.items()}
+        return {name: _rounded(value, in_full or name in IN_FULL) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_finite(value, in_full) for value in data]
+        return [_rounded(value, in_full) for value in data]
     return data
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """What a browser may load for the page: these very scripts, styles and images that are in it, nothing else."""
+def _content_policy(scripts: Sequence[str]) -> str:
+    """The page's content security policy: these very scripts, styles and images that are in it, nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; {_STYLES_AND_IMAGES}"

@@ -28,7 +28,7 @@ ACROSS = 3
 """Panels beside each other."""
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Which also the colour-blind tell apart (Paul Tol's); then they begin again, dashed."""
+"""Colours that the colour-blind tell apart (Paul Tol's); then they begin again, dashed."""
 
 SERIES: Mapping[str, tuple[str, str]] = {
     "id": ("ID", "#4477aa"),
@@ -42,7 +42,7 @@ SIGNS: Mapping[str, str] = {
     "†": "flagged, and off by one point at most",
     "‡": "flagged, and off by more than one point or by nobody knows how much",
 }
-"""What is beside a figure and what it means, see `oodbench.statistics.severity`; the worst last."""
+"""Signs beside a figure and their meaning, see `oodbench.statistics.severity`; the worst last."""
 
 HATCHED = "hatched: not to be believed, or known to be too good"
 
@@ -52,21 +52,23 @@ LETTERS = 22
 Draw = Callable[[Board, str, str], "Figure"]
 
 
-def in_order(board: Board, detectors: Sequence[str]) -> Board:
+def select_rows(board: Board, detectors: Sequence[str]) -> Board:
     """The board with the rows of these detectors alone, in this order; all of them as they are if none is named."""
     if not detectors:
         return board
     return replace(board, rows=[row for name in detectors for row in board.rows if row.detector == name])
 
 
-def written(figure: Figure, form: str) -> bytes:
+def figure_bytes(figure: Figure, form: str) -> bytes:
     """A figure as "svg", "pdf" or "png"; the same results give the same bytes."""
     buffer = io.BytesIO()
-    dated = {"svg": "Date", "pdf": "CreationDate"}.get(form)
+    date_field = {"svg": "Date", "pdf": "CreationDate"}.get(form)
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "oodbench", "svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=form, dpi=200, bbox_inches="tight", metadata={dated: None} if dated else None)
+        figure.savefig(
+            buffer, format=form, dpi=200, bbox_inches="tight", metadata={date_field: None} if date_field else None
+        )
     return buffer.getvalue()
 
 
@@ -77,8 +79,8 @@ def roc(board: Board, task: str, metric: str) -> Figure:
     for axes, ood in zip(panels, sets, strict=True):
         for number, (row, panel) in enumerate(_panels(board, task, ood)):
             sign = row.mark(task, ood)
-            figures = f" ({panel.metrics[metric].text}{sign})" if metric in panel.metrics else _behind(sign)
-            axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{_called(row, [task])}{figures}", **_style(number))
+            figures = f" ({panel.metrics[metric].text}{sign})" if metric in panel.metrics else _spaced_sign(sign)
+            axes.plot(panel.roc.accepted, panel.roc.kept, label=f"{_row_name(row, [task])}{figures}", **_style(number))
         axes.axhline(0.95, color="#999999", linewidth=0.5)
         axes.set(title=f"{ood}, {task}", xlabel="OOD accepted", ylabel="ID kept", xlim=(0, 1), ylim=(0, 1.005))
         axes.legend(loc="lower right", fontsize="x-small", frameon=False)
@@ -88,14 +90,14 @@ def roc(board: Board, task: str, metric: str) -> Figure:
 
 def hist(board: Board, task: str, metric: str) -> Figure:
     """Scores of ID and OOD images under `task`, a panel for each row and OOD set; the line keeps 95 % of ID images."""
-    found = [(row, panel) for row in board.rows for panel in row.panels if panel.task == task]
-    _require(found, board, task)
-    figure, panels = _grid(len(found))
-    for axes, (row, panel) in zip(panels, found, strict=True):
+    row_panels = [(row, panel) for row in board.rows for panel in row.panels if panel.task == task]
+    _require_found(row_panels, board, task)
+    figure, panels = _grid(len(row_panels))
+    for axes, (row, panel) in zip(panels, row_panels, strict=True):
         _histogram(axes, panel, row.mark(task, panel.ood))
-        axes.set(title=f"{_called(row, [task])}: {panel.ood}, {task}", xlabel="score", yticks=[])
+        axes.set(title=f"{_row_name(row, [task])}: {panel.ood}, {task}", xlabel="score", yticks=[])
         axes.legend(fontsize="x-small", frameon=False)
-    _explain(figure, [row.mark(task, panel.ood) for row, panel in found])
+    _explain(figure, [row.mark(task, panel.ood) for row, panel in row_panels])
     return figure
 
 
@@ -105,7 +107,11 @@ def bars(board: Board, task: str, metric: str) -> Figure:
     A figure that is flagged has its sign above the bar, and is hatched where it is not to be believed.
     """
     view = view_of(board)
-    tasks = [each.name for each in board.tasks if any(mean_of(row, each.name, view, metric) for row in board.rows)]
+    tasks = [
+        board_task.name
+        for board_task in board.tasks
+        if any(mean_of(row, board_task.name, view, metric) for row in board.rows)
+    ]
     rows = [row for row in board.rows if any(mean_of(row, task, view, metric) for task in tasks)]
     if not rows:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
@@ -114,21 +120,21 @@ def bars(board: Board, task: str, metric: str) -> Figure:
     signs: list[str] = []
     doubted = False
     for number, row in enumerate(rows):
-        found = {task: value for task in tasks if (value := mean_of(row, task, view, metric))}
-        for order, (task, value) in enumerate(found.items()):
-            at, doubtful = tasks.index(task) + share * (number - (len(rows) - 1) / 2), row.doubts(task, view)
+        values = {task: value for task in tasks if (value := mean_of(row, task, view, metric))}
+        for order, (task, value) in enumerate(values.items()):
+            position, doubtful = tasks.index(task) + share * (number - (len(rows) - 1) / 2), row.doubts(task, view)
             axes.bar(
-                at,
+                position,
                 100 * value.value,
                 share,
                 yerr=_whiskers(value),
                 color=COLOURS[number % len(COLOURS)],
                 hatch="////" if doubtful else None,
                 edgecolor="white",
-                label=None if order else _signed(row, found, view),  # a row is in the legend once
+                label=None if order else _legend_label(row, values, view),  # a row is in the legend once
                 error_kw={"linewidth": 0.8},
             )
-            _sign(axes, at, value.value if value.high is None else value.high, row.mark(task, view))
+            _draw_sign(axes, position, value.value if value.high is None else value.high, row.mark(task, view))
             signs.append(row.mark(task, view))
             doubted |= doubtful
     axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
@@ -150,15 +156,15 @@ def eps(board: Board, task: str, metric: str) -> Figure:
     figure, (axes,) = _grid(1)
     signs: list[str] = []
     for number, row in enumerate(board.rows):
-        known = [(each, value) for each in points if (value := mean_of(row, each.name, view, metric))]
-        if not known:
+        row_points = [(point, value) for point in points if (value := mean_of(row, point.name, view, metric))]
+        if not row_points:
             continue
-        heights = [100 * value.value for _, value in known]
-        label = _signed(row, [each.name for each, _ in known], view)
-        axes.plot([each.radius for each, _ in known], heights, marker="o", label=label, **_style(number))
-        for each, value in known:
-            _sign(axes, each.radius, value.value + 0.02, row.mark(each.name, view))
-            signs.append(row.mark(each.name, view))
+        heights = [100 * value.value for _, value in row_points]
+        label = _legend_label(row, [point.name for point, _ in row_points], view)
+        axes.plot([point.radius for point, _ in row_points], heights, marker="o", label=label, **_style(number))
+        for point, value in row_points:
+            _draw_sign(axes, point.radius, value.value + 0.02, row.mark(point.name, view))
+            signs.append(row.mark(point.name, view))
     if not axes.lines:
         raise OodbenchError(f"no row has a mean over the {view} of suite {board.suite}: nothing to draw")
     axes.set(title=f"{board.suite}, mean over {view}", ylim=(0, 100))
@@ -197,14 +203,14 @@ def sets_under(board: Board, task: str) -> list[str]:
     Raises:
         OodbenchError: none has.
     """
-    found = list(dict.fromkeys(panel.ood for row in board.rows for panel in row.panels if panel.task == task))
-    _require(found, board, task)
-    return found
+    sets = list(dict.fromkeys(panel.ood for row in board.rows for panel in row.panels if panel.task == task))
+    _require_found(sets, board, task)
+    return sets
 
 
-def _require(found: Sequence[object], board: Board, task: str) -> None:
-    if not found:
-        raise unknown("task", task, [each.name for each in board.tasks])
+def _require_found(items: Sequence[object], board: Board, task: str) -> None:
+    if not items:
+        raise unknown("task", task, [board_task.name for board_task in board.tasks])
 
 
 def _panels(board: Board, task: str, ood: str) -> list[tuple[Row, Panel]]:
@@ -212,13 +218,15 @@ def _panels(board: Board, task: str, ood: str) -> list[tuple[Row, Panel]]:
 
 
 def view_of(board: Board) -> str:
-    """What the means of a figure are over: the first view, which is the widest."""
+    """The view whose means a figure shows: the first one, which is the widest."""
     return next(iter(board.views))
 
 
 def curve_points(board: Board, task: str) -> list[Task]:
     """The tasks that are points of the curve of `task` over radii, by radius."""
-    return sorted((each for each in board.tasks if each.point == task), key=lambda each: each.radius)
+    return sorted(
+        (board_task for board_task in board.tasks if board_task.point == task), key=lambda board_task: board_task.radius
+    )
 
 
 def mean_of(row: Row, task: str, view: str, metric: str) -> Value | None:
@@ -228,52 +236,54 @@ def mean_of(row: Row, task: str, view: str, metric: str) -> Value | None:
 
 
 def _whiskers(value: Value) -> list[list[float]] | None:
-    """From the value down and up to the ends of its interval, in percent."""
+    """The distances from the value down and up to the ends of its interval, in percent; None without an interval."""
     if value.low is None or value.high is None:
         return None
     return [[100 * (value.value - value.low)], [100 * (value.high - value.value)]]
 
 
-def _behind(sign: str) -> str:
+def _spaced_sign(sign: str) -> str:
     return f" {sign}" if sign else ""
 
 
-def _called(row: Row, tasks: Sequence[str]) -> str:
+def _row_name(row: Row, tasks: Sequence[str]) -> str:
     """A row by its name, and why its figures under `tasks` are not to be held against those of the others, if so."""
-    why = dict.fromkeys(row.apart[task] for task in tasks if task in row.apart)
-    return ", ".join([row.name, *why])
+    reasons = dict.fromkeys(row.apart[task] for task in tasks if task in row.apart)
+    return ", ".join([row.name, *reasons])
 
 
-def _signed(row: Row, tasks: Iterable[str], view: str) -> str:
+def _legend_label(row: Row, tasks: Iterable[str], view: str) -> str:
     """A row as the legend has it, with the sign of the worst that is flagged of its figures under `tasks`."""
     tasks = [*tasks]
-    return _called(row, tasks) + _behind(max((row.mark(task, view) for task in tasks), key=[*SIGNS].index, default=""))
+    return _row_name(row, tasks) + _spaced_sign(
+        max((row.mark(task, view) for task in tasks), key=[*SIGNS].index, default="")
+    )
 
 
-def _sign(axes: Axes, at: float, height: float, sign: str) -> None:
+def _draw_sign(axes: Axes, at: float, height: float, sign: str) -> None:
     """The sign of a figure, if it has one, above what is drawn of it up to `height`, a fraction."""
     if sign:
         place = at, min(100 * height, 94)  # inside the axes
         axes.annotate(sign, place, (0, 1), textcoords="offset points", ha="center", fontsize="x-small")
 
 
-def _explain(figure: Figure, signs: Iterable[str], more: str = "") -> None:
+def _explain(figure: Figure, signs: Iterable[str], extra: str = "") -> None:
     """A line below the panels that says what the signs in a figure mean; none where it has none."""
-    there = set(signs)
-    said = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if meaning and sign in there]
-    text = "; ".join([*said, *([more] if more else [])])
+    used_signs = set(signs)
+    meanings = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if meaning and sign in used_signs]
+    text = "; ".join([*meanings, *([extra] if extra else [])])
     if text:
         figure.supxlabel("\n".join(textwrap.wrap(text, int(LETTERS * figure.get_figwidth()))), fontsize="xx-small")
 
 
 def _histogram(axes: Axes, panel: Panel, sign: str) -> None:
-    found = panel.histogram
-    for name, (called, colour) in SERIES.items():
-        if counts := found.counts.get(name):
-            width = (found.high - found.low) / len(counts)
-            edges = [found.low + width * place for place in range(len(counts) + 1)]
+    bins = panel.histogram
+    for name, (series_title, colour) in SERIES.items():
+        if counts := bins.counts.get(name):
+            width = (bins.high - bins.low) / len(counts)
+            edges = [bins.low + width * place for place in range(len(counts) + 1)]
             share = [count / max(1, sum(counts)) for count in counts]
-            label = f"{called}, {panel.task}" if name == "ood" and "clean" in found.counts else called
-            label += _behind(sign) if name == "ood" else ""
+            label = f"{series_title}, {panel.task}" if name == "ood" and "clean" in bins.counts else series_title
+            label += _spaced_sign(sign) if name == "ood" else ""
             axes.stairs(share, edges, fill=name != "clean", alpha=0.6, color=colour, label=label)
     axes.axvline(panel.threshold, color="black", linewidth=0.8)

@@ -16,11 +16,12 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import without_folders
 from oodbench.metrics import curve, threshold_at_95
 from oodbench.results import tables
-from oodbench.results.beside import ID_SCORES, held_against, other_score, plain_id
+from oodbench.results.attributes import json_object
+from oodbench.results.beside import ID_SCORES, compared_id_group, has_other_score, plain_id_group
 from oodbench.results.bundling import FILES
 from oodbench.results.report.curves import histogram, roc
 from oodbench.results.report.model import LEFT_OUT, Flag, Panel, Row, Signs, Value
-from oodbench.results.report.operating import operating
+from oodbench.results.report.operating import row_operating_points
 from oodbench.results.report.sheets import Attacked, Originals, sheet
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.flags import Flagged
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 NUMBERS = ("value", "low", "high")
-"""What is averaged over sets, as a table does."""
+"""Columns that are averaged over sets, as in a table."""
 
 LEADING = ("fpr95", "auroc")
 """Metrics of a leaderboard."""
@@ -67,7 +68,7 @@ class Result:
 
     @property
     def trouble(self) -> str:
-        """That its detector failed, or that all its scores of OOD images are stale, and why; empty if neither is so."""
+        """Its trouble: its detector failed, or all its OOD scores are stale, and why; "" if there is none."""
         failed = self.frame.loc[self.frame["metric"] == tables.FAILURE, "failed"]
         if not failed.empty:
             return f"failed: {one_line(failed.iloc[0])}"
@@ -86,15 +87,20 @@ def read(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> list
         OodbenchError: a cell is damaged, or no run wrote it.
     """
     # The page shows intervals on demand, so every figure has one.
-    frame, names = _passed_on(tables.tidy(cells, detectors, intervals=True)), tables.cell_names(cells)
-    exposed = {name: _exposed(name, detectors) for name in dict.fromkeys(frame["detector"])}
+    frame, names = _without_machine_folders(tables.tidy(cells, detectors, intervals=True)), tables.cell_names(cells)
+    outlier_use = {name: _uses_outliers(name, detectors) for name in dict.fromkeys(frame["detector"])}
     return [
-        Result(cell, (about := cell.attributes()), frame[frame["cell"] == name], exposed.get(about["detector"]))
+        Result(
+            cell,
+            (attributes := cell.attributes()),
+            frame[frame["cell"] == name],
+            outlier_use.get(attributes["detector"]),
+        )
         for cell, name in zip(cells, names, strict=True)
     ]
 
 
-def _passed_on(frame: pd.DataFrame) -> pd.DataFrame:
+def _without_machine_folders(frame: pd.DataFrame) -> pd.DataFrame:
     """A tidy frame without the folders of this machine: pages are passed on, and flags say commands to run."""
     files = {name: frame[name].map(without_folders) for name in FILES}
     # Of a folder of this machine the name alone leads nowhere: the command takes the usual one.
@@ -102,8 +108,8 @@ def _passed_on(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**files, **folders)
 
 
-def _exposed(name: str, detectors: Mapping[str, type[Detector]]) -> bool | None:
-    """Whether the detector of this name trains with outliers; None where its method is not at hand."""
+def _uses_outliers(name: str, detectors: Mapping[str, type[Detector]]) -> bool | None:
+    """True if the detector of this name trains with outliers; None where its method is not at hand."""
     try:
         return detectors[name]().objective().uses_outliers if name in detectors else None
     except OodbenchError:  # what it imports is not installed here
@@ -118,7 +124,7 @@ def row(
     originals: Originals,
     share: int,
 ) -> Row:
-    """What a board shows of `result`.
+    """Make the row of a board for `result`.
 
     Args:
         result: with a score of an OOD image at least.
@@ -133,9 +139,9 @@ def row(
     """
     scores, groups = result.scores, _Groups.of(result.cell)
     left_out = str(result.frame["stale"].iloc[0])
-    id_group = plain_id(groups.groups)
+    id_group = plain_id_group(groups.groups)
     by_task = {str(task): part for task, part in scores.groupby("task", sort=False)}
-    flagged = tables.flagged(scores)
+    flagged = tables.find_flags(scores)
     before = partial(originals.of, str(result.attributes["network"]))
     return Row(
         name=name,
@@ -143,7 +149,7 @@ def row(
         paper=str(result.attributes.get("paper", "")),
         outliers=result.outliers,
         accuracy=(accuracy := float(result.frame[result.frame["metric"] == "accuracy"]["value"].iloc[0])),
-        accuracy_text=tables.printed(accuracy),
+        accuracy_text=tables.percent_text(accuracy),
         apart=apart,
         id_set=id_group.image_set,
         n_id=len(id_group.scores),
@@ -153,9 +159,9 @@ def row(
             task: {view: means_of(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()
         },
         panels=[_panel(groups, group, scores) for group in groups.ood],
-        operating=operating(groups.groups, views),
+        operating=row_operating_points(groups.groups, views),
         signs=signs_of(scores, views),
-        flags=flags_of(flagged) | ({"stored scores": [_about_stale(left_out)]} if left_out else {}),
+        flags=flags_of(flagged) | ({"stored scores": [_stale_flag(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},
         provenance=_provenance(result, groups),
     )
@@ -169,39 +175,39 @@ class _Groups:
 
     @classmethod
     def of(cls, cell: Cell) -> _Groups:
-        everything = cell.read()
-        outdated = tables.stale(everything)
-        return cls([group for group in everything if (group.task, group.image_set) not in outdated])
+        all_groups = cell.read()
+        stale = tables.stale_groups(all_groups)
+        return cls([group for group in all_groups if (group.task, group.image_set) not in stale])
 
     @property
     def ood(self) -> list[Scores]:
-        """Those of OOD images."""
+        """The groups of OOD images."""
         return [group for group in self.groups if group.role == "ood"]
 
     def id_of(self, group: Scores) -> Scores:
         """ID scores that a group is held against: attacked ones where its task attacks them."""
-        return held_against(self.groups, group)
+        return compared_id_group(self.groups, group)
 
     @cached_property
     def constants(self) -> dict[str, Mapping[str, Any]]:
-        """What each task is."""
-        return {group.task: json.loads(str(group.attributes.get("constants") or "{}")) for group in self.ood}
+        """The constants of each task."""
+        return {group.task: json_object(group.attributes.get("constants")) for group in self.ood}
 
     def clean(self, moved: Scores) -> Scores | None:
         """Scores of a group's images as they are, by the same score, where they were measured."""
         for group in self.ood:
-            same = group.task == moved.attributes.get(ID_SCORES) or (
-                not other_score(moved) and self.constants[group.task].get("kind") == "clean"
+            is_clean = group.task == moved.attributes.get(ID_SCORES) or (
+                not has_other_score(moved) and self.constants[group.task].get("kind") == "clean"
             )
-            if group.image_set == moved.image_set and same:
+            if group.image_set == moved.image_set and is_clean:
                 return group
         return None
 
     def attacked(self) -> Iterator[tuple[str, list[Attacked]]]:
         """Tasks that move OOD images inside a ball, with the sets they were done to."""
-        for task, about in self.constants.items():
-            kind = KINDS.get(about.get("kind", ""))
-            if kind and not kind.certifies and about.get("epsilon") and about.get("side") != "in":
+        for task, constants in self.constants.items():
+            kind = KINDS.get(constants.get("kind", ""))
+            if kind and not kind.certifies and constants.get("epsilon") and constants.get("side") != "in":
                 yield (
                     task,
                     [
@@ -218,15 +224,15 @@ def means_of(part: pd.DataFrame, sets: set[str]) -> dict[str, Value] | None:
     # Of an attack whose constants changed halfway there is no mean.
     if set(chosen["ood"]) != sets or chosen["constants"].nunique() > 1:
         return None
-    found = {}
+    values = {}
     for metric in LEADING:
         of_metric = chosen[chosen["metric"] == metric]
-        found[metric] = _value({name: float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS})
-    return found
+        values[metric] = _value({name: float(np.mean(of_metric[name].to_numpy(float))) for name in NUMBERS})
+    return values
 
 
 def _value(numbers: Any) -> Value:
-    """From a row of a frame with value, low and high."""
+    """Make a value from a row of a frame with value, low and high."""
     if pd.isna(numbers["low"]):
         return Value(float(numbers["value"]))
     return Value(float(numbers["value"]), float(numbers["low"]), float(numbers["high"]))
@@ -237,12 +243,12 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
     series = {"id": id_scores, "ood": group.scores}
     if clean is not None and clean is not group:
         series["clean"] = clean.scores
-    own = scores[(scores["task"] == group.task) & (scores["ood"] == group.image_set)].set_index("metric")
+    figures_of_panel = scores[(scores["task"] == group.task) & (scores["ood"] == group.image_set)].set_index("metric")
     return Panel(
         task=group.task,
         ood=group.image_set,
         n_ood=len(group.scores),
-        metrics={str(metric): _value(own.loc[metric]) for metric in own.index},
+        metrics={str(metric): _value(figures_of_panel.loc[metric]) for metric in figures_of_panel.index},
         threshold=threshold_at_95(id_scores),
         roc=roc(curve(id_scores, group.scores)),
         histogram=histogram(series),
@@ -250,29 +256,29 @@ def _panel(groups: _Groups, group: Scores, scores: pd.DataFrame) -> Panel:
 
 
 def signs_of(scores: pd.DataFrame, views: Mapping[str, Sequence[str]]) -> dict[str, Signs]:
-    """What is flagged of the figures of one row, from the rows of a tidy frame, by view."""
-    return {view: _signs(tables.flagged(scores[scores["ood"].isin(sets)])) for view, sets in views.items()}
+    """The signs of one row's figures by view, from the rows of a tidy frame."""
+    return {view: _signs(tables.find_flags(scores[scores["ood"].isin(sets)])) for view, sets in views.items()}
 
 
-def _signs(found: Sequence[Flagged]) -> Signs:
-    marks = {task: mark(effect) for (_, task), effect in tables.severities(found).items()}
-    return Signs(marks, sorted({task for _, task in tables.disqualified(found)}))
+def _signs(flags: Sequence[Flagged]) -> Signs:
+    marks = {task: mark(effect) for (_, task), effect in tables.severities(flags).items()}
+    return Signs(marks, sorted({task for _, task in tables.disqualified_figures(flags)}))
 
 
-def flags_of(found: Sequence[Flagged]) -> dict[str, list[Flag]]:
-    """What is said of each task, or curve over radii."""
-    said: dict[str, list[Flag]] = {}
-    for one in found:
-        said.setdefault(one.about, []).append(Flag(one.text, one.effect, one.belief))
-    return said
+def flags_of(flags: Sequence[Flagged]) -> dict[str, list[Flag]]:
+    """The flags by task, or curve over radii."""
+    flags_of_task: dict[str, list[Flag]] = {}
+    for flag in flags:
+        flags_of_task.setdefault(flag.about, []).append(Flag(flag.text, flag.effect, flag.belief))
+    return flags_of_task
 
 
-def _about_stale(why: str) -> Flag:
-    return Flag(f"stale and left out: {why}; run it again", 0.0, LEFT_OUT)
+def _stale_flag(reason: str) -> Flag:
+    return Flag(f"stale and left out: {reason}; run it again", 0.0, LEFT_OUT)
 
 
 def provenance(result: Result) -> dict[str, str]:
-    """What a result rests on, in words, by heading.
+    """The provenance of a result in words, by heading.
 
     Raises:
         OodbenchError: the cell is damaged.
@@ -280,50 +286,52 @@ def provenance(result: Result) -> dict[str, str]:
     return _provenance(result, _Groups.of(result.cell))
 
 
-def _code(result: Result) -> str:
+def _code_text(result: Result) -> str:
     outdated = bool((result.frame["current"] == "no").any())
     return str(result.attributes.get("code", ""))[:16] + OUTDATED * outdated
 
 
 def _provenance(result: Result, groups: _Groups) -> dict[str, str]:
-    about = result.attributes
-    network = f"{about['network']}, {about.get('network_file', '')}, digest {str(about['network_digest'])[:16]}"
-    found = {
-        "suite": f"{about['suite']}, version {about['suite_version']}, fingerprint {about['suite_fingerprint']}",
-        "detector": f"{about['detector']}: {about.get('paper', '')}",
-        "parameters": str(about.get("parameters", "")),
-        "code of the method": _code(result),
-        "tuning": _tuning(about),
-        "tuned": str(about["tuned"]) if about.get("tuned") not in (None, "", "{}") else "",
-        "seed": str(about["seed"]),
-        "changed for this run": str(about.get("settings", "")),
+    attributes = result.attributes
+    digest = str(attributes["network_digest"])[:16]
+    network = f"{attributes['network']}, {attributes.get('network_file', '')}, digest {digest}"
+    suite, fingerprint = attributes["suite"], attributes["suite_fingerprint"]
+    texts = {
+        "suite": f"{suite}, version {attributes['suite_version']}, fingerprint {fingerprint}",
+        "detector": f"{attributes['detector']}: {attributes.get('paper', '')}",
+        "parameters": str(attributes.get("parameters", "")),
+        "code of the method": _code_text(result),
+        "tuning": _tuning_text(attributes),
+        "tuned": str(attributes["tuned"]) if attributes.get("tuned") not in (None, "", "{}") else "",
+        "seed": str(attributes["seed"]),
+        "changed for this run": str(attributes.get("settings", "")),
         "network": network,
-        "network trained on": str(about.get("trained_on") or ("unknown" if about.get("checkpoint") else "")),
-        "checkpoint": Path(str(about.get("checkpoint", ""))).name,
-        "pretrained network": str(about.get("pretrained", "")),
+        "network trained on": str(attributes.get("trained_on") or ("unknown" if attributes.get("checkpoint") else "")),
+        "checkpoint": Path(str(attributes.get("checkpoint", ""))).name,
+        "pretrained network": str(attributes.get("pretrained", "")),
     }
     for heading, name in OF_GROUP.items():
         values = sorted({str(group.attributes[name]) for group in groups.ood if name in group.attributes})
-        found[heading] = f"{values[0]} to {values[-1]}" if heading == "measured" and values[1:] else "; ".join(values)
+        texts[heading] = f"{values[0]} to {values[-1]}" if heading == "measured" and values[1:] else "; ".join(values)
     sources = {
         group.image_set: f"{group.image_set}: {len(group.scores)} images, {group.attributes.get('source', '')}, "
         f"fingerprint {str(group.attributes.get('fingerprint', ''))[:16]}"
         for group in groups.groups
     }
-    found["images"] = "\n".join(sources.values())
-    found["tasks"] = "\n".join(f"{task}: {json.dumps(constants)}" for task, constants in groups.constants.items())
-    found["cost of attacks"] = "\n".join(_costs(result.scores))
-    found["file"] = "/".join(result.cell.path.parts[-3:])
-    return {heading: text for heading, text in found.items() if text}
+    texts["images"] = "\n".join(sources.values())
+    texts["tasks"] = "\n".join(f"{task}: {json.dumps(constants)}" for task, constants in groups.constants.items())
+    texts["cost of attacks"] = "\n".join(_cost_lines(result.scores))
+    texts["file"] = "/".join(result.cell.path.parts[-3:])
+    return {heading: text for heading, text in texts.items() if text}
 
 
-def _tuning(about: Mapping[str, Any]) -> str:
-    """What was tuned on what, in words; "" if nothing was."""
-    found = json.loads(str(about.get("tuned") or "{}"))
-    return tables.about_tuning(found, bool(about.get("checkpoint"))) if found else ""
+def _tuning_text(attributes: Mapping[str, Any]) -> str:
+    """Say in words on what a detector was tuned; "" if it was not."""
+    record = json_object(attributes.get("tuned"))
+    return tables.tuning_text(record, bool(attributes.get("checkpoint"))) if record else ""
 
 
-def _costs(scores: pd.DataFrame) -> Iterator[str]:
-    """What each attack cost, and how much its early stops may hide."""
+def _cost_lines(scores: pd.DataFrame) -> Iterator[str]:
+    """The cost of each attack, and how much its early stops may hide."""
     for task, part in scores[scores["looks"] > 0].groupby("task", sort=False):
-        yield f"{task}: {tables.about_cost(part.drop_duplicates('ood'))}"
+        yield f"{task}: {tables.cost_text(part.drop_duplicates('ood'))}"

@@ -61,7 +61,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What passed under one task.
+    """The images that passed under one task.
 
     Attributes:
         passed: by image set, how many passed and how many there are.
@@ -89,14 +89,14 @@ class Originals:
         Raises:
             OodbenchError: their set is missing, or holds other images than those that were attacked.
         """
-        name, wanted = group.image_set, group.indices
+        name, indices = group.image_set, group.indices
         if (network, name) not in self._sets:
             prepared = None if AT in network else networks.preprocessing(network)  # a page runs nobody's code
             self._sets[network, name] = catalogue.load(name, self._data, prepared)
-        whole = self._sets[network, name]
-        if not wanted.size or wanted.min() < 0 or wanted.max() >= len(whole):
-            raise OodbenchError(f"image set {name!r} has {len(whole)} images, other ones than were attacked")
-        images = ImageSet(name, whole.images[wanted], whole.labels[wanted], whole.source, wanted)
+        image_set = self._sets[network, name]
+        if not indices.size or indices.min() < 0 or indices.max() >= len(image_set):
+            raise OodbenchError(f"image set {name!r} has {len(image_set)} images, other ones than were attacked")
+        images = ImageSet(name, image_set.images[indices], image_set.labels[indices], image_set.source, indices)
         if images.fingerprint != group.attributes.get("fingerprint"):
             raise OodbenchError(f"image set {name!r} holds other images now than were attacked")
         return images
@@ -145,42 +145,53 @@ class Attacked:
 
 
 def sheet(attacked: Sequence[Attacked], originals: Callable[[Scores], ImageSet], share: int) -> Sheet:
-    """What passed under one task.
+    """Make the sheet of the images that passed under one task.
 
     Args:
         attacked: the task's image sets.
         originals: the images before the attack, by their scores; see `Originals.of`.
         share: of `BUDGET`, in bytes.
     """
-    passed = {each.group.image_set: (len(each.passing), len(each.group.scores)) for each in attacked}
-    if not any("images" in each.group.extras for each in attacked):
+    passed = {item.group.image_set: (len(item.passing), len(item.group.scores)) for item in attacked}
+    with_images = [attacked_set for attacked_set in attacked if "images" in attacked_set.group.extras]
+    if not with_images:
         return Sheet(passed, note="The attacked images were not kept: run the same command with --keep-images.")
-    found, notes = [], []
-    for each in attacked:
-        if "images" in each.group.extras:
-            try:
-                found.append((each, originals(each.group)))
-            except OodbenchError as error:
-                notes.append(str(error))
-    # In turn from every set.
-    turns = zip_longest(*([(each, before, position) for position in each.passing] for each, before in found))
+    usable, notes = [], []
+    for attacked_set in with_images:
+        try:
+            usable.append((attacked_set, originals(attacked_set.group)))
+        except OodbenchError as error:
+            notes.append(str(error))
+    pictures, magnified = _pictures(usable, share)
+    return Sheet(passed, pictures, magnified, "; ".join(notes))
+
+
+def _pictures(usable: Sequence[tuple[Attacked, ImageSet]], share: int) -> tuple[list[Picture], int]:
+    """Pictures of images that passed, from every set in turn, and by how much their differences are magnified.
+
+    Args:
+        usable: image sets after an attack, with their images before it.
+        share: as `sheet` has it; the first picture is there whatever it takes.
+    """
+    turns = zip_longest(
+        *([(attacked_set, before, position) for position in attacked_set.passing] for attacked_set, before in usable)
+    )
     picks = islice((pick for pick in chain.from_iterable(turns) if pick), PICTURES)
-    chosen = [(each, before.pixels(slice(at, at + 1))[0], at) for each, before, at in picks]
-    largest = max((_change(before, each.group.extras["images"][at]) for each, before, at in chosen), default=0)
+    chosen = [(attacked_set, before.pixels(slice(at, at + 1))[0], at) for attacked_set, before, at in picks]
+    changes = (_change(before, attacked_set.group.extras["images"][at]) for attacked_set, before, at in chosen)
+    largest = max(changes, default=0)
     magnified = max(1, MIDDLE // largest) if largest else 1
     pictures: list[Picture] = []
-    for each, before, at in chosen:
-        source = data_uri(before, each.group.extras["images"][at].astype(np.uint8), magnified)
+    for attacked_set, before, at in chosen:
+        group = attacked_set.group
+        source = data_uri(before, group.extras["images"][at].astype(np.uint8), magnified)
         share -= len(source)
         if share < 0 and pictures:
             break
-        (rank_before, rank_after), group = each.passes(at), each.group
-        pictures.append(
-            Picture(
-                source, group.image_set, int(group.indices[at]), rank_before, rank_after, int(group.predictions[at])
-            )
-        )
-    return Sheet(passed, pictures, magnified, "; ".join(notes))
+        rank_before, rank_after = attacked_set.passes(at)
+        index, prediction = int(group.indices[at]), int(group.predictions[at])
+        pictures.append(Picture(source, group.image_set, index, rank_before, rank_after, prediction))
+    return pictures, magnified
 
 
 def data_uri(before: Pixels, after: Pixels, magnified: int) -> str:

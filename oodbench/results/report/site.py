@@ -25,7 +25,7 @@ LONGEST = 80
 """Letters of a file's name, less its ending."""
 
 RESERVED = re.compile(r"(index|con|prn|aux|nul|com\d|lpt\d)", re.ASCII)
-"""What a page may not be called: the index, and devices of Windows."""
+"""Names that a page may not have: that of the index, and of devices of Windows."""
 
 _SEAL = '<meta name="oodbench-site" content="{}">\n'
 _SEALED = re.compile(rb'<meta name="oodbench-site" content="([0-9a-f]{64})">\n')
@@ -45,11 +45,13 @@ def site_of(boards: Sequence[Board]) -> Site:
     for board in boards:
         by_suite.setdefault(board.suite, []).append(board)
     names = file_names(list(by_suite))
-    pages = {names[suite]: _sealed(render(found, INDEX)) for suite, found in by_suite.items()}
-    return Site(pages | {INDEX: _sealed(_index({names[suite]: found for suite, found in by_suite.items()}))})
+    pages = {names[suite]: _seal_page(render(suite_boards, INDEX)) for suite, suite_boards in by_suite.items()}
+    return Site(
+        pages | {INDEX: _seal_page(_index({names[suite]: suite_boards for suite, suite_boards in by_suite.items()}))}
+    )
 
 
-def write_site(made: Site, folder: Path) -> list[Path]:
+def write_site(site: Site, folder: Path) -> list[Path]:
     """Put a site into `folder`, which is made if need be; all of it or, where something is in the way, nothing.
 
     Returns:
@@ -58,34 +60,34 @@ def write_site(made: Site, folder: Path) -> list[Path]:
     Raises:
         OodbenchError: a file of that name is there which no site wrote, or which somebody changed since.
     """
-    if taken := [name for name in made.pages if _is_somebodys(folder / name)]:
+    if occupied := [name for name in site.pages if _is_foreign(folder / name)]:
         raise OodbenchError(
-            f"{', '.join(str(folder / name) for name in taken)}: not written by `oodbench report --site`, or changed "
-            "since, and so left as it is; nothing was written. Choose another folder"
+            f"{', '.join(str(folder / name) for name in occupied)}: not written by `oodbench report --site`, or "
+            "changed since, and so left as it is; nothing was written. Choose another folder"
         )
-    for name, page in made.pages.items():
+    for name, page in site.pages.items():
         write_atomic(folder / name, page)
-    earlier = (path for path in folder.glob("*.html") if path.name not in made.pages)
-    return sorted(path for path in earlier if not _is_somebodys(path))
+    earlier = (path for path in folder.glob("*.html") if path.name not in site.pages)
+    return sorted(path for path in earlier if not _is_foreign(path))
 
 
 def file_names(suites: Sequence[str]) -> dict[str, str]:
-    """What the page of each suite is called: letters, digits, ".", "_" and "-", and no two alike on any disk."""
-    found: dict[str, str] = {}
+    """The file name of each suite's page: letters, digits, ".", "_" and "-", and no two alike on any disk."""
+    file_name_of: dict[str, str] = {}
     for suite in sorted(suites):
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", suite).strip(".-_")[:LONGEST].rstrip(".-_") or "suite"
         if RESERVED.fullmatch(stem.partition(".")[0].lower()):
             stem = f"suite-{stem}"
-        used = {name.lower() for name in found.values()}
+        used_names = {name.lower() for name in file_name_of.values()}
         number, name = 1, f"{stem}.html"
-        while name.lower() in used:
+        while name.lower() in used_names:
             number += 1
             name = f"{stem}-{number}.html"
-        found[suite] = name
-    return found
+        file_name_of[suite] = name
+    return file_name_of
 
 
-def _sealed(page: bytes) -> bytes:
+def _seal_page(page: bytes) -> bytes:
     """A page that holds the digest of itself without it."""
     if not page.startswith(_BEGINS):
         raise ValueError("a page of a site begins as the templates do")
@@ -93,8 +95,8 @@ def _sealed(page: bytes) -> bytes:
     return _BEGINS + seal + page[len(_BEGINS) :]
 
 
-def _is_somebodys(path: Path) -> bool:
-    """There is something of this name that no site wrote, or that was changed since."""
+def _is_foreign(path: Path) -> bool:
+    """True if there is something of this name that no site wrote, or that was changed since."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return True
     try:
@@ -103,10 +105,10 @@ def _is_somebodys(path: Path) -> bool:
         return False
     except OSError:
         return True
-    found = _SEALED.match(content, len(_BEGINS)) if content.startswith(_BEGINS) else None
-    if not found:
+    seal = _SEALED.match(content, len(_BEGINS)) if content.startswith(_BEGINS) else None
+    if not seal:
         return True
-    return hashlib.sha256(_BEGINS + content[found.end() :]).hexdigest().encode() != found[1]
+    return hashlib.sha256(_BEGINS + content[seal.end() :]).hexdigest().encode() != seal[1]
 
 
 def _index(suites: Mapping[str, Sequence[Board]]) -> bytes:
@@ -114,27 +116,30 @@ def _index(suites: Mapping[str, Sequence[Board]]) -> bytes:
     page = Template((ours / "site.html").read_text("utf-8")).substitute(
         policy=script_free_policy(),
         style=(ours / "page.css").read_text("utf-8"),
-        suites="\n".join(_suite(name, boards) for name, boards in suites.items()),
+        suites="\n".join(_suite_section(name, boards) for name, boards in suites.items()),
         version=escape(__version__),
     )
     return page.encode()
 
 
-def _suite(name: str, boards: Sequence[Board]) -> str:
-    """What the index says of one suite: of each of its boards, as what it measured differs."""
+def _suite_section(name: str, boards: Sequence[Board]) -> str:
+    """The index's section on one suite, a part for each of its boards."""
     parts = [f'<h2><a href="{escape(name)}">{escape(boards[0].suite)}</a></h2>']
     for number, board in enumerate(boards):
         link = f"{name}#results={number + 1}"
-        view, sentences = next(((name, told) for name, told in board.verdicts.items() if told), ("", ()))
+        view, sentences = next(
+            ((name, sentences_of_view) for name, sentences_of_view in board.verdicts.items() if sentences_of_view),
+            ("", ()),
+        )
         parts += [
             "<section>",
             f'<h3><a href="{escape(link)}">{escape(board.extent)}</a></h3>',
-            f'<p class="note">{_together(board.summary)}</p>',
+            f'<p class="note">{_escape_text(board.summary)}</p>',
             '<div class="verdict">',
             *(
-                f"<p{' class=headline' * (place == 0)}>{_together(said.text)}</p>"
-                + (f'<p class="note">{_together(said.aside)}</p>' if said.aside else "")
-                for place, said in enumerate(sentences)
+                f"<p{' class=headline' * (place == 0)}>{_escape_text(sentence.text)}</p>"
+                + (f'<p class="note">{_escape_text(sentence.aside)}</p>' if sentence.aside else "")
+                for place, sentence in enumerate(sentences)
             ),
             "</div>",
             f'<p class="note">AUROC: mean over {escape(view)}.</p>' if view else "",
@@ -143,6 +148,6 @@ def _suite(name: str, boards: Sequence[Board]) -> str:
     return "\n".join(parts)
 
 
-def _together(text: str) -> str:
+def _escape_text(text: str) -> str:
     """Text for the page, in which a number and its % stay on one line."""
     return escape(text).replace(" %", "&nbsp;%")

@@ -1,4 +1,4 @@
-"""Which rows of its board a figure does not draw, or not in full, and why."""
+"""The rows of its board that a figure does not draw, or not in full, and why."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,8 +6,8 @@ from oodbench.results.report.model import Board, Row
 from oodbench.results.report.plots import curve_points, mean_of, sets_under, view_of
 
 
-def undrawn(board: Board, kind: str, task: str, metric: str) -> list[str]:
-    """Which rows of a board, or tasks of its, a figure of this kind lacks and why, a line each.
+def undrawn_lines(board: Board, kind: str, task: str, metric: str) -> list[str]:
+    """Return the rows of a board, or their tasks, that a figure of this kind lacks and why, a line each.
 
     Args:
         board: that is drawn.
@@ -17,16 +17,16 @@ def undrawn(board: Board, kind: str, task: str, metric: str) -> list[str]:
     """
     if kind in ("roc", "hist"):
         return [*_without_panels(board, task)]
-    tasks = [each.name for each in (curve_points(board, task) if kind == "eps" else board.tasks)]
+    tasks = [board_task.name for board_task in (curve_points(board, task) if kind == "eps" else board.tasks)]
     return [*_without_means(board, tasks, metric)]
 
 
 def _without_panels(board: Board, task: str) -> Iterator[str]:
     sets = sets_under(board, task)
     for row in board.rows:
-        there = _sets_of(row, task)
-        if gone := [ood for ood in sets if ood not in there]:
-            yield f"{row.name} under {task}: no scores of {', '.join(gone)}"
+        row_sets = _sets_of(row, task)
+        if missing := [ood for ood in sets if ood not in row_sets]:
+            yield f"{row.name} under {task}: no scores of {', '.join(missing)}"
 
 
 def _without_means(board: Board, tasks: Sequence[str], metric: str) -> Iterator[str]:
@@ -36,15 +36,15 @@ def _without_means(board: Board, tasks: Sequence[str], metric: str) -> Iterator[
         for task in tasks:
             if not mean_of(row, task, view, metric):
                 reasons.setdefault(_why_without(row, task, board.views[view]), []).append(task)
-        for why, lacking in reasons.items():
-            yield f"{row.name} under {', '.join(lacking)}: {why}, so it has no mean over {view}"
+        for reason, lacking_tasks in reasons.items():
+            yield f"{row.name} under {', '.join(lacking_tasks)}: {reason}, so it has no mean over {view}"
 
 
 def _why_without(row: Row, task: str, sets: Sequence[str]) -> str:
-    there = _sets_of(row, task)
-    gone = [ood for ood in sets if ood not in there]
-    if gone:
-        return f"no scores of {', '.join(gone)}" if there else "no scores"
+    row_sets = _sets_of(row, task)
+    missing = [ood for ood in sets if ood not in row_sets]
+    if missing:
+        return f"no scores of {', '.join(missing)}" if row_sets else "no scores"
     return "its constants changed between the sets"
 
 

@@ -1,46 +1,54 @@
 """Stored scores to a tidy frame, and the frame to a table for people."""
 
-from oodbench.results.tables.against import Paired, against, between
-from oodbench.results.tables.compact import compact
-from oodbench.results.tables.comparable import standings, threats_apart
-from oodbench.results.tables.flags import disqualified, flagged, severities
-from oodbench.results.tables.frame import FAILURE, cell_names, load_results, of_tasks, tidy
-from oodbench.results.tables.layout import as_json, chosen, flat, lacking, left_stale, printed, render
-from oodbench.results.tables.lines import named_network
-from oodbench.results.tables.notes import about_attacked_id, about_cost, about_tuning
+from oodbench.results.tables.against import Paired, paired_differences, result_difference
+from oodbench.results.tables.compact import render_compact
+from oodbench.results.tables.comparable import standings, tell_threats_apart
+from oodbench.results.tables.flags import disqualified_figures, find_flags, severities
+from oodbench.results.tables.frame import FAILURE, cell_names, load_results, select_tasks, tidy
+from oodbench.results.tables.layout import (
+    flat_frame,
+    json_text,
+    missing_set_lines,
+    percent_text,
+    render,
+    select_rows,
+    stale_lines,
+)
+from oodbench.results.tables.lines import network_notes
+from oodbench.results.tables.notes import attacked_id_notes, cost_text, tuning_text
 from oodbench.results.tables.published import Published
-from oodbench.results.tables.stale import stale
-from oodbench.results.tables.summary import View, aside, means
+from oodbench.results.tables.stale import stale_groups
+from oodbench.results.tables.summary import View, mean_sets, sets_aside
 
 __all__ = [
     "FAILURE",
     "Paired",
     "Published",
     "View",
-    "about_attacked_id",
-    "about_cost",
-    "about_tuning",
-    "against",
-    "as_json",
-    "aside",
-    "between",
+    "attacked_id_notes",
     "cell_names",
-    "chosen",
-    "compact",
-    "disqualified",
-    "flagged",
-    "flat",
-    "lacking",
-    "left_stale",
+    "cost_text",
+    "disqualified_figures",
+    "find_flags",
+    "flat_frame",
+    "json_text",
     "load_results",
-    "means",
-    "named_network",
-    "of_tasks",
-    "printed",
+    "mean_sets",
+    "missing_set_lines",
+    "network_notes",
+    "paired_differences",
+    "percent_text",
     "render",
+    "render_compact",
+    "result_difference",
+    "select_rows",
+    "select_tasks",
+    "sets_aside",
     "severities",
-    "stale",
+    "stale_groups",
+    "stale_lines",
     "standings",
-    "threats_apart",
+    "tell_threats_apart",
     "tidy",
+    "tuning_text",
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 
-def as_printed(detector: type[Detector] | None, sides: Sequence[Side]) -> tuple[list[Side], bool]:
+def published_sides(detector: type[Detector] | None, sides: Sequence[Side]) -> tuple[list[Side], bool]:
     """Groups that are held against each other, their scores as the paper of `detector` prints them.
 
     Kept ones are taken only where all groups have them: those that are derived tie elsewhere.
@@ -28,20 +28,20 @@ def as_printed(detector: type[Detector] | None, sides: Sequence[Side]) -> tuple[
     """
     if detector is None:
         return list(sides), False
-    kept = all("published" in side.extras for side in sides)
-    return [_printed(detector, side, kept) for side in sides], detector.has_published() and not kept
+    are_stored = all("published" in side.extras for side in sides)
+    return [_published_side(detector, side, are_stored) for side in sides], detector.has_published() and not are_stored
 
 
-def _printed(detector: type[Detector], side: Side, kept: bool) -> Side:
+def _published_side(detector: type[Detector], side: Side, are_stored: bool) -> Side:
     derived = detector.as_published(side.scores)
     return replace(
         side,
-        scores=np.asarray(side.extras["published"]) if kept else derived,
-        continued=None if side.continued is None else _continued(detector, side.continued),
+        scores=np.asarray(side.extras["published"]) if are_stored else derived,
+        continued=None if side.continued is None else _published_continued(detector, side.continued),
         unrounded=derived,
     )
 
 
-def _continued(detector: type[Detector], reached: Floats) -> Floats:
-    """What images reached that were climbed on with is not kept as printed: it is held against what is derived."""
+def _published_continued(detector: type[Detector], reached: Floats) -> Floats:
+    """The scores of images that were climbed on with, derived, since they are not stored as printed."""
     return np.where(np.isnan(reached), np.nan, detector.as_published(reached))

@@ -1,4 +1,4 @@
-"""Which results may stand together: equal threats, images and code. What may not is told apart, and says why."""
+"""Results that may stand together have equal threats, images and code; others are told apart, and say why."""
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
@@ -7,22 +7,23 @@ from typing import Any, cast
 
 import pandas as pd
 
+from oodbench.results.attributes import json_object
 from oodbench.tasks import STORED, constants
 
 OF_ID = "accuracy"
 """The metric that knows no OOD set."""
 
 OTHER_CODE, OTHER_IMAGES = "other code", "other images"
-"""Why results of one detector, or of one task, stand apart."""
+"""Reasons why results of one detector, or of one task, stand apart."""
 
 VERSIONS = ("scoring_version", "training_version")
-"""What a result says of the harness that made it, see `oodbench.scoring.VERSION` and `oodbench.training.VERSION`."""
+"""Attributes of a result that name the harness, see `oodbench.scoring.VERSION` and `oodbench.training.VERSION`."""
 
 LONGEST = 40
 """Letters of a constant that a task's name may hold."""
 
 
-def threats_apart(frame: pd.DataFrame) -> pd.DataFrame:
+def tell_threats_apart(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with what each task does in its name, where it did several things: `linf (epsilon=1)`.
 
     A task of one name may have other constants in another row, since somebody edited the suite between two runs.
@@ -33,28 +34,30 @@ def threats_apart(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same rows; the column `named` holds the task as it is stored.
     """
-    meant = [_meaning(str(text)) for text in frame["constants"]]
-    several: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for task, metric, constant in zip(frame["task"], frame["metric"], meant, strict=True):
+    full = [_full_constants(str(text)) for text in frame["constants"]]
+    variants_of_task: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for task, metric, constant in zip(frame["task"], frame["metric"], full, strict=True):
         if metric != OF_ID:
-            several.setdefault(task, {})[json.dumps(constant, sort_keys=True)] = constant
-    called = {
-        (task, text): name for task, variants in several.items() for text, name in _called(task, variants).items()
+            variants_of_task.setdefault(task, {})[json.dumps(constant, sort_keys=True)] = constant
+    names = {
+        (task, text): name
+        for task, variants in variants_of_task.items()
+        for text, name in _variant_names(task, variants).items()
     }
-    texts = [json.dumps(constant, sort_keys=True) for constant in meant]
-    tasks = [called.get((task, text), task) for task, text in zip(frame["task"], texts, strict=True)]
+    texts = [json.dumps(constant, sort_keys=True) for constant in full]
+    tasks = [names.get((task, text), task) for task, text in zip(frame["task"], texts, strict=True)]
     return frame.assign(named=frame["task"], task=tasks)
 
 
-def _meaning(text: str) -> dict[str, Any]:
+def _full_constants(text: str) -> dict[str, Any]:
     """Constants as stored; what an older version did not store had its default."""
-    stored: dict[str, Any] = json.loads(text or "{}")
+    stored: dict[str, Any] = json_object(text)
     kind = STORED.get(str(stored.get("kind", "")))
     return {**(constants(kind()) if kind else {}), **stored}
 
 
-def _called(task: str, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """What a task is called in each of its variants."""
+def _variant_names(task: str, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The name of a task in each of its variants, by their constants as JSON."""
     if len(variants) < 2:
         return dict.fromkeys(variants, task)
     names = dict.fromkeys(name for constant in variants.values() for name in constant)
@@ -63,22 +66,24 @@ def _called(task: str, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, s
         for name in names
         if len({json.dumps(constant.get(name), sort_keys=True) for constant in variants.values()}) > 1
     ]
-    found: dict[str, str] = {}
+    name_of_variant: dict[str, str] = {}
     for text, constant in variants.items():
-        said = ", ".join(f"{name}={_short(constant.get(name))}" for name in differing)
-        called = f"{task} ({said})"
-        found[text] = called if called not in found.values() else f"{task} ({said}; {len(found) + 1})"
-    return found
+        differences_text = ", ".join(f"{name}={_shortened(constant.get(name))}" for name in differing)
+        name = f"{task} ({differences_text})"
+        name_of_variant[text] = (
+            name if name not in name_of_variant.values() else f"{task} ({differences_text}; {len(name_of_variant) + 1})"
+        )
+    return name_of_variant
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one cell stands beside others under one task.
+    """The place of one cell beside others under one task.
 
     Attributes:
         rivals: equal where values may be held against each other; None where they may be held against none.
@@ -92,17 +97,17 @@ class Standing:
 
 
 def standings(frame: pd.DataFrame) -> dict[tuple[str, str], Standing]:
-    """How each (cell, task) of a frame stands.
+    """Return the standing of each (cell, task) of a frame.
 
     Cells share images where no set has another fingerprint, and where as many were taken. Of two states of a detector's
     code, today's counts where that is known, else the one that was run last.
 
     Args:
-        frame: from `threats_apart`.
+        frame: from `tell_threats_apart`.
     """
-    other_code = _other_code(frame)
+    other_code = _cells_of_other_code(frame)
     ids = frame[frame["metric"] == OF_ID].set_index("cell")["fingerprint"].to_dict()
-    found: dict[tuple[str, str], Standing] = {}
+    standing_of: dict[tuple[str, str], Standing] = {}
     scores = frame[(frame["metric"] != OF_ID) & (frame["task"] != "")]
     for task, of_task in scores.groupby("task", sort=False):
         members: list[tuple[str, tuple[Any, ...], dict[str, str]]] = []
@@ -111,26 +116,26 @@ def standings(frame: pd.DataFrame) -> dict[tuple[str, str], Standing]:
             taken = (str(first["unlike"]), first["limit"], first["images"])
             prints = dict(zip(part["ood"], map(str, part["fingerprint"]), strict=True)) | {"": str(ids.get(cell, ""))}
             members.append((str(cell), taken, {name: text for name, text in prints.items() if text}))
-        classes = _classes([(taken, prints) for _, taken, prints in members])
-        main = _main(classes, [taken for _, taken, _ in members])
+        classes = _image_classes([(taken, prints) for _, taken, prints in members])
+        main = _main_class(classes, [taken for _, taken, _ in members])
         for number, (cell, taken, _) in zip(classes, members, strict=True):
             # Where fewer were taken, or a set is not the public one, the line says so itself.
-            alike = {other for other, (_, theirs, _) in zip(classes, members, strict=True) if theirs == taken}
-            told = number != (main if main in alike else min(alike))
-            why = [OTHER_CODE] * (cell in other_code) + [OTHER_IMAGES] * told
+            taken_alike = {other for other, (_, theirs, _) in zip(classes, members, strict=True) if theirs == taken}
+            is_told_apart = number != (main if main in taken_alike else min(taken_alike))
+            reasons = [OTHER_CODE] * (cell in other_code) + [OTHER_IMAGES] * is_told_apart
             images = (str(task), number)
-            found[cell, str(task)] = Standing(None if cell in other_code else images, images, ", ".join(why))
-    return found
+            standing_of[cell, str(task)] = Standing(None if cell in other_code else images, images, ", ".join(reasons))
+    return standing_of
 
 
-def _classes(members: Sequence[tuple[Hashable, Mapping[str, str]]]) -> list[int]:
+def _image_classes(members: Sequence[tuple[Hashable, Mapping[str, str]]]) -> list[int]:
     """A number for each member: equal where nothing that both know of differs."""
     known: list[tuple[Hashable, dict[str, str]]] = []
     numbers = []
     for taken, prints in members:
-        for number, (theirs, others) in enumerate(known):
-            if theirs == taken and all(others.get(name, text) == text for name, text in prints.items()):
-                others.update(prints)
+        for number, (known_taken, known_prints) in enumerate(known):
+            if known_taken == taken and all(known_prints.get(name, text) == text for name, text in prints.items()):
+                known_prints.update(prints)
                 numbers.append(number)
                 break
         else:
@@ -139,7 +144,7 @@ def _classes(members: Sequence[tuple[Hashable, Mapping[str, str]]]) -> list[int]
     return numbers
 
 
-def _main(classes: Sequence[int], taken: Sequence[tuple[Any, ...]]) -> int:
+def _main_class(classes: Sequence[int], taken: Sequence[tuple[Any, ...]]) -> int:
     """The images that most results are about: whole public sets before others."""
 
     def rank(number: int) -> tuple[bool, bool, bool, int, int]:
@@ -149,17 +154,17 @@ def _main(classes: Sequence[int], taken: Sequence[tuple[Any, ...]]) -> int:
     return min(set(classes), key=rank)
 
 
-def _other_code(frame: pd.DataFrame) -> set[str]:
+def _cells_of_other_code(frame: pd.DataFrame) -> set[str]:
     """Cells whose code is not what counts for their detector, or that an older harness scored or trained."""
-    other: set[str] = set()
+    other_cells: set[str] = set()
     for name in VERSIONS:
         known = frame[name].astype(int)  # 0 where there is nothing to tell, such as a network that was given
-        other |= set(frame.loc[(known > 0) & (known < known.max()), "cell"])
-    behind = frame.assign(code=frame["code"].astype(str) + " over " + frame["over_code"].astype(str))
-    for _, part in behind.groupby(["detector", "over"], sort=False):
+        other_cells |= set(frame.loc[(known > 0) & (known < known.max()), "cell"])
+    with_code = frame.assign(code=frame["code"].astype(str) + " over " + frame["over_code"].astype(str))
+    for _, part in with_code.groupby(["detector", "over"], sort=False):
         cells = part.groupby("cell", sort=False).agg({"code": "first", "current": "max", "date": "max"})
         if cells["code"].nunique() > 1:
             today = cells.loc[cells["current"] == "yes", "code"]
             counts = today.iloc[0] if len(today) else cells.sort_values("date", kind="stable")["code"].iloc[-1]
-            other |= set(cast("list[str]", cells.index[cells["code"] != counts]))
-    return other
+            other_cells |= set(cast("list[str]", cells.index[cells["code"] != counts]))
+    return other_cells

@@ -1,70 +1,75 @@
-"""What a table says of the conditions (`oodbench.results.conditions`) behind its numbers, where they differ."""
+"""Notes of a table on the conditions (`oodbench.results.conditions`) behind its numbers, where they differ."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-from oodbench.results.conditions import place
-from oodbench.results.tables.lines import one_cell
+from oodbench.results.conditions import place_text
+from oodbench.results.tables.lines import cell_name
 
 
-def measured_on(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """On what each row was measured, and which networks were trained elsewhere, or nobody knows where.
+def machine_notes(frame: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the machines of the rows, and the networks that were trained elsewhere or nobody knows where.
 
     Args:
         frame: tidy, of one suite and convention.
-        called: what the line of each cell is called.
+        titles: what the line of each cell is called.
     """
     rows = frame.drop_duplicates(["cell", "task", "hardware", "torch"])
-    machines = pd.Series([place(str(row.hardware), str(row.torch)) for row in rows.itertuples()], rows.index)
+    machines = pd.Series([place_text(str(row.hardware), str(row.torch)) for row in rows.itertuples()], rows.index)
     by_machine = {str(machine): part for machine, part in rows.groupby(machines, sort=True)}
     if len(by_machine) == 1:
         notes = [f"Measured on {next(iter(by_machine))}."]
     else:
-        parts = (f"on {machine}: {_rows(part, rows, called)}" for machine, part in by_machine.items())
+        parts = (f"on {machine}: {_rows_text(part, rows, titles)}" for machine, part in by_machine.items())
         notes = [f"Rows of different machines, which round differently. Measured {'; '.join(parts)}."]
-    return notes + _kept(frame, called) + trained_elsewhere(frame, called)
+    return notes + _pretrained_notes(frame, titles) + training_place_notes(frame, titles)
 
 
-def _kept(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """Which networks were not trained in the run but taken from those that are kept for everybody."""
-    found: dict[str, list[str]] = {}
+def _pretrained_notes(frame: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the networks that were not trained in the run but taken from those that are kept for everybody."""
+    lines_of_network: dict[str, list[str]] = {}
     for row in frame[frame["pretrained"] != ""].drop_duplicates("cell").itertuples():
-        what = f"{row.pretrained}, trained with seed {row.seed} on {str(row.trained_on) or 'an unknown machine'}"
+        network_text = (
+            f"{row.pretrained}, trained with seed {row.seed} on {str(row.trained_on) or 'an unknown machine'}"
+        )
         weights = f"SHA-256 of its weights {str(row.network_digest)[:16]}..."
-        found.setdefault(f"{what} ({weights})", []).append(one_cell(str(row.cell), row.seed, called))
+        lines_of_network.setdefault(f"{network_text} ({weights})", []).append(
+            cell_name(str(row.cell), row.seed, titles)
+        )
     return [
-        f"Pretrained, not trained in this run: network {what}: {', '.join(names)}." for what, names in found.items()
+        f"Pretrained, not trained in this run: network {network_text}: {', '.join(names)}."
+        for network_text, names in lines_of_network.items()
     ]
 
 
-def trained_elsewhere(frame: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """Which networks were trained under other conditions than they were scored, or nobody knows under which."""
+def training_place_notes(frame: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the networks that were trained under other conditions than they were scored, or under unknown ones."""
     cells = frame[frame["pretrained"] == ""].drop_duplicates("cell")
-    here = {
-        str(cell): {place(str(row.hardware), str(row.torch)) for row in part.itertuples()}
+    scoring_places = {
+        str(cell): {place_text(str(row.hardware), str(row.torch)) for row in part.itertuples()}
         for cell, part in frame.groupby("cell", sort=False)
     }
-    found: dict[str, list[str]] = {}
+    lines_of_place: dict[str, list[str]] = {}
     for row in cells.itertuples():
-        said = str(row.trained_on)
-        if said and here[str(row.cell)] != {said}:
-            found.setdefault(said, []).append(one_cell(str(row.cell), row.seed, called))
-        elif not said and row.checkpoint:
-            found.setdefault("", []).append(one_cell(str(row.cell), row.seed, called))
+        place = str(row.trained_on)
+        if place and scoring_places[str(row.cell)] != {place}:
+            lines_of_place.setdefault(place, []).append(cell_name(str(row.cell), row.seed, titles))
+        elif not place and row.checkpoint:
+            lines_of_place.setdefault("", []).append(cell_name(str(row.cell), row.seed, titles))
     return [
-        f"Networks trained under other conditions than scored, on {said}: {', '.join(names)}."
-        if said
+        f"Networks trained under other conditions than scored, on {place}: {', '.join(names)}."
+        if place
         else f"Where these networks were trained is not known: {', '.join(names)}."
-        for said, names in found.items()
+        for place, names in lines_of_place.items()
     ]
 
 
-def _rows(part: pd.DataFrame, rows: pd.DataFrame, called: Mapping[str, str]) -> str:
-    """The lines of a table that `part` is of, with their tasks where others of theirs were measured elsewhere."""
+def _rows_text(part: pd.DataFrame, rows: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """List the lines of `part`, with their tasks where other tasks of theirs were measured elsewhere."""
     names = []
     for (cell, seed), own in part.groupby(["cell", "seed"], sort=False):
-        name, every = one_cell(str(cell), seed, called), rows[rows["cell"] == cell]
+        name, every = cell_name(str(cell), seed, titles), rows[rows["cell"] == cell]
         whole = every.drop_duplicates(["hardware", "torch"]).shape[0] == 1
         names.append(name if whole else f"{name} ({', '.join(own['task'])})")
     return ", ".join(names)

@@ -1,4 +1,4 @@
-"""What is said of ID scores against OOD scores under one task: figures, intervals, flags and what they can do."""
+"""The columns for ID scores against OOD scores under one task: figures, intervals, flags and their effects."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from oodbench.statistics.intervals import intervals as all_intervals
 Floats = npt.NDArray[np.float64]
 
 UNBOUNDED = (float("nan"), float("nan"))
-"""Where no interval was asked for."""
+"""The ends of an interval that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,28 @@ class Side:
     unrounded: Floats | None = None
 
 
-def about(id_side: Side, ood_side: Side) -> dict[str, Any]:
+def attack_columns(id_side: Side, ood_side: Side) -> dict[str, Any]:
     """The columns `OF_ATTACK`, one for each flag, and `effects`, of an OOD set under one task."""
     points = curve(id_side.scores, ood_side.scores)
-    found: dict[str, Any] = honesty.worse(
+    columns: dict[str, Any] = honesty.worse(
         *(honesty.measured(points, side.extras, side.attributes) for side in (ood_side, id_side))
     )
-    found["unconverged"] = honesty.unconverged(
+    columns["unconverged"] = honesty.unconverged(
         id_side.scores if id_side.unrounded is None else id_side.unrounded,
         ood_side.scores if ood_side.unrounded is None else ood_side.unrounded,
         id_continued=id_side.continued,
         ood_continued=ood_side.continued,
     )
     extras = id_side.extras if id_side.attacked else {}, ood_side.extras
-    found["effects"] = flags.stored(severity.effects(id_side.scores, ood_side.scores, found, *extras))
+    columns["effects"] = flags.effects_json(severity.effects(id_side.scores, ood_side.scores, columns, *extras))
     retired = float(np.mean(ood_side.extras["retired"])) if "retired" in ood_side.extras else float("nan")
-    found["retired"] = retired
-    found["hidden"] = retired * (1 - float(ood_side.attributes.get("stops_at", 1.0)))
-    found["looks"] = float(ood_side.attributes.get("looks", 0)) / len(ood_side.scores)
-    return found
+    columns["retired"] = retired
+    columns["hidden"] = retired * (1 - float(ood_side.attributes.get("stops_at", 1.0)))
+    columns["looks"] = float(ood_side.attributes.get("looks", 0)) / len(ood_side.scores)
+    return columns
 
 
-def figures(
+def metric_rows(
     id_side: Side,
     ood_side: Side,
     clean_id: Floats,

@@ -1,4 +1,4 @@
-"""Which figures of a frame are flagged, how far off they may be, and what to run next; the worst first."""
+"""The flags of a frame's figures: by how much each may be off, and what to run next; the worst first."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
+from oodbench.results.attributes import json_object
 from oodbench.results.tables.next_command import next_command
-from oodbench.results.tables.summary import ASIDE, MEAN, Entry, behind
+from oodbench.results.tables.summary import ASIDE, MEAN, Entry, sets_behind
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.severity import Effect
 from oodbench.suitefiles.selection import curves
@@ -17,7 +18,7 @@ CARRIED = "flagged"
 """The column of a frame of differences with what is flagged of the two values behind each, as JSON."""
 
 PRINTED_TIES = "look at --convention default, which takes the scores as they are; what a paper's code prints may tie"
-"""What helps against ties of the published convention."""
+"""The remedy for ties of the published convention."""
 
 
 NEXT = "; next: "
@@ -25,12 +26,12 @@ NEXT = "; next: "
 
 
 Place = tuple[str, str, str]
-"""What a figure rests on: a cell, a task, and an OOD set or a mean."""
+"""The place of a figure: a cell, a task, and an OOD set or a mean."""
 
 
 @dataclass(frozen=True)
 class Flagged:
-    """What is said of one task of one cell.
+    """A flag on the figures of one task, or curve over radii, of one cell.
 
     Attributes:
         cell: as the frame calls it.
@@ -56,53 +57,59 @@ class Flagged:
         return self.text.partition(NEXT)[0]
 
 
-def flagged(scores: pd.DataFrame) -> list[Flagged]:
-    """What is flagged in the rows of a tidy frame, those of accuracy left out; the worst first."""
-    found = _of_sides(scores) if CARRIED in scores else _of_values(scores)
-    return sorted(found, key=lambda one: -one.effect)
+def find_flags(scores: pd.DataFrame) -> list[Flagged]:
+    """Return the flags of the rows of a tidy frame, those of accuracy left out; the worst first."""
+    flags = _carried_flags(scores) if CARRIED in scores else _value_flags(scores)
+    return sorted(flags, key=lambda flag: -flag.effect)
 
 
-def _of_values(scores: pd.DataFrame) -> Iterable[Flagged]:
+def _value_flags(scores: pd.DataFrame) -> Iterable[Flagged]:
     for cell, part in scores.groupby("cell", sort=False):
-        yield from (*_measured(str(cell), part), *_rising(str(cell), part), *_disordered(str(cell), part))
+        yield from (
+            *_measured_flags(str(cell), part),
+            *_rising_flags(str(cell), part),
+            *_disordered_flags(str(cell), part),
+        )
 
 
-def carried(found: Iterable[Flagged], task: str) -> str:
-    """What is flagged of the figures of a task, as the column `CARRIED` holds it."""
-    return json.dumps([asdict(one) for one in found if task in one.tasks])
+def flags_json(flags: Iterable[Flagged], task: str) -> str:
+    """The flags of the figures of a task as JSON, for the column `CARRIED`."""
+    return json.dumps([asdict(flag) for flag in flags if task in flag.tasks])
 
 
-def _of_sides(differences: pd.DataFrame) -> Iterable[Flagged]:
-    """What is flagged of both values behind each difference. Tasks may have got other names since it was stored."""
+def _carried_flags(differences: pd.DataFrame) -> Iterable[Flagged]:
+    """The flags of both values behind each difference. Tasks may have got other names since they were stored."""
     for (cell, task), part in differences.groupby(["cell", "task"], sort=False):
-        for one in json.loads(str(part[CARRIED].iloc[0])):
-            yield Flagged(**{**one, "cell": str(cell), "tasks": (str(task),)})
+        for flag in json.loads(str(part[CARRIED].iloc[0])):
+            yield Flagged(**{**flag, "cell": str(cell), "tasks": (str(task),)})
 
 
-def severities(found: Iterable[Flagged]) -> dict[tuple[str, str], float]:
-    """By (cell, task), the most that a figure may be off by, a fraction."""
+def severities(flags: Iterable[Flagged]) -> dict[tuple[str, str], float]:
+    """The most that a figure may be off by, a fraction, by (cell, task)."""
     worst: dict[tuple[str, str], float] = {}
-    for one in found:
-        for task in one.tasks:
-            worst[one.cell, task] = max(one.effect, worst.get((one.cell, task), 0.0))
+    for flag in flags:
+        for task in flag.tasks:
+            worst[flag.cell, task] = max(flag.effect, worst.get((flag.cell, task), 0.0))
     return worst
 
 
-def sizes(summary: Sequence[Entry], scores: pd.DataFrame) -> dict[Place, float]:
-    """By how much the figures of a table may be off, by what each rests on; arguments as `competing` has them."""
+def flag_sizes(summary: Sequence[Entry], scores: pd.DataFrame) -> dict[Place, float]:
+    """Return by how much the figures of a table may be off, by what each rests on; arguments as `competing_entries`."""
     return {
-        (*place, ood): size for ood, found in _by_sets(summary, scores) for place, size in severities(found).items()
+        (*place, ood): size
+        for ood, flags in _flags_by_set(summary, scores)
+        for place, size in severities(flags).items()
     }
 
 
-def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
+def competing_entries(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
     """Entries as they are held against each other: a figure that is worse than it looks cannot be the best one.
 
     Args:
         summary: of a table.
         scores: the rows of a tidy frame that it was made of, those of accuracy left out.
     """
-    doubted = {(*place, ood) for ood, found in _by_sets(summary, scores) for place in disqualified(found)}
+    doubted = {(*place, ood) for ood, flags in _flags_by_set(summary, scores) for place in disqualified_figures(flags)}
     return [
         replace(entry, rivals=None)
         if entry.metric != "accuracy" and any((cell, *entry.place) in doubted for cell in entry.cells)
@@ -111,34 +118,40 @@ def competing(summary: Sequence[Entry], scores: pd.DataFrame) -> list[Entry]:
     ]
 
 
-def _by_sets(summary: Sequence[Entry], scores: pd.DataFrame) -> Iterator[tuple[str, list[Flagged]]]:
+def _flags_by_set(summary: Sequence[Entry], scores: pd.DataFrame) -> Iterator[tuple[str, list[Flagged]]]:
     """Each set or mean of a table, and what is flagged of the sets behind it: an attack may fail on one set alone."""
     for ood in dict.fromkeys(entry.ood for entry in summary):
-        yield ood, flagged(scores[scores["ood"].isin(behind(scores, ood))])
+        yield ood, find_flags(scores[scores["ood"].isin(sets_behind(scores, ood))])
 
 
-def averaged(summary: Sequence[Entry]) -> list[str]:
-    """That sizes are means, where a table has several sets and no mean of them."""
+def averaging_notes(summary: Sequence[Entry]) -> list[str]:
+    """A note that sizes are means, where a table has several sets and no mean of them; else none."""
     sets = {entry.ood for entry in summary if entry.ood}
-    alone = len(sets) > 1 and not any(ood.startswith(MEAN) for ood in sets)
-    return ["How far off figures may be is a mean over these OOD sets; each has the sign of its own."] if alone else []
+    sets_alone = len(sets) > 1 and not any(ood.startswith(MEAN) for ood in sets)
+    return (
+        ["How far off figures may be is a mean over these OOD sets; each has the sign of its own."]
+        if sets_alone
+        else []
+    )
 
 
-def shown(summary: Sequence[Entry], scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def shown_parts(summary: Sequence[Entry], scores: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows that the figures of a table rest on, as one; and those of each set beside its means, by name."""
-    all_of_them = dict.fromkeys(entry.ood for entry in summary)
-    means_of = [ood for ood in all_of_them if ood.startswith(MEAN)]
-    main = {name for ood in means_of or all_of_them for name in behind(scores, ood)}
-    beside = [ood for ood in all_of_them if means_of and ood not in {*means_of, *main, ""}]
-    return [("", scores[scores["ood"].isin(main)]), *((ood, scores[scores["ood"] == ood]) for ood in beside)]
+    columns = dict.fromkeys(entry.ood for entry in summary)
+    mean_columns = [ood for ood in columns if ood.startswith(MEAN)]
+    main_sets = {name for ood in mean_columns or columns for name in sets_behind(scores, ood)}
+    other_sets = [ood for ood in columns if mean_columns and ood not in {*mean_columns, *main_sets, ""}]
+    return [("", scores[scores["ood"].isin(main_sets)]), *((ood, scores[scores["ood"] == ood]) for ood in other_sets)]
 
 
-def disqualified(found: Iterable[Flagged]) -> set[tuple[str, str]]:
+def disqualified_figures(flags: Iterable[Flagged]) -> set[tuple[str, str]]:
     """(cell, task) of figures that are not to be believed, or known to be too good by more than a point."""
-    return {(one.cell, task) for one in found if one.belief in (severity.NO, severity.AT_MOST) for task in one.tasks}
+    return {
+        (flag.cell, task) for flag in flags if flag.belief in (severity.NO, severity.AT_MOST) for task in flag.tasks
+    }
 
 
-def stored(effects: Mapping[str, Effect]) -> str:
+def effects_json(effects: Mapping[str, Effect]) -> str:
     """Effects as a frame holds them: JSON, null where a flag says nothing of a number."""
     return json.dumps(
         {
@@ -148,41 +161,43 @@ def stored(effects: Mapping[str, Effect]) -> str:
     )
 
 
-def _measured(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
-    """What the attack's own measurements warn of, a line a task."""
+def _measured_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+    """Flags from the attack's own measurements, one a task."""
     for task, part in scores.groupby("task", sort=False):
-        each = part.drop_duplicates("ood")
-        means = {flag: float(each[flag].mean()) for flag in honesty.FLAGS}
-        said = severity.said(means, severity.mean([loaded(text) for text in each["effects"]]))
-        if said:
-            text = "; also ".join(one.text for one in said) + _next(part, [_remedy(one, part) for one in said])
-            yield Flagged(cell, str(task), (str(task),), text, said[0].effect, said[0].belief)
+        rows = part.drop_duplicates("ood")
+        means = {flag: float(rows[flag].mean()) for flag in honesty.FLAGS}
+        warnings = severity.said(means, severity.mean([load_effects(text) for text in rows["effects"]]))
+        if warnings:
+            text = "; also ".join(warning.text for warning in warnings) + _next_steps(
+                part, [_remedy(warning, part) for warning in warnings]
+            )
+            yield Flagged(cell, str(task), (str(task),), text, warnings[0].effect, warnings[0].belief)
 
 
-def _remedy(said: severity.Said, rows: pd.DataFrame) -> str:
-    """What helps; against ties as a paper prints scores, the scores as they are, which nobody needs to mend."""
-    printed = said.remedy == severity.REMEDIES["ties"] and (rows["convention"] == "published").all()
-    return PRINTED_TIES if printed else said.remedy
+def _remedy(warning: severity.Said, rows: pd.DataFrame) -> str:
+    """The remedy for a flag; ties in scores as a paper prints them need none but to look at the scores as they are."""
+    printed = warning.remedy == severity.REMEDIES["ties"] and (rows["convention"] == "published").all()
+    return PRINTED_TIES if printed else warning.remedy
 
 
-def _next(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
-    """What to do about flags with these remedies, "" where another attack is one."""
+def _next_steps(rows: pd.DataFrame, remedies: Sequence[str]) -> str:
+    """The text of what to do about flags with these remedies, of which "" stands for a harder attack."""
     steps = list(dict.fromkeys(remedy for remedy in remedies if remedy))
     if "" in remedies and (command := next_command(rows)):
         steps.append(f"`{command}`")
     return f"{NEXT}{'; '.join(steps)}" if steps else ""
 
 
-def loaded(text: object) -> dict[str, Effect]:
-    """As `stored` left them; none in a frame made by hand."""
-    found: dict[str, dict[str, float | None]] = json.loads(text) if isinstance(text, str) and text else {}
+def load_effects(text: object) -> dict[str, Effect]:
+    """The effects that `effects_json` stored; none in a frame made by hand."""
+    sizes_by_flag: dict[str, dict[str, float | None]] = json.loads(text) if isinstance(text, str) and text else {}
     return {
         name: Effect(**{metric: np.nan if size is None else size for metric, size in of_flag.items()})
-        for name, of_flag in found.items()
+        for name, of_flag in sizes_by_flag.items()
     }
 
 
-def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+def _rising_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks whose AUROC rises with the radius."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     of_task = rows.groupby("task", sort=False)
@@ -196,24 +211,24 @@ def _rising(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     for name, (text, effect) in honesty.rising(points).items():
         steps = f"{text}: no radius's figure is to be believed closer than that"
         last = scores[scores["task"] == tasks[name][-1]]
-        steps += _next(last, [""])
+        steps += _next_steps(last, [""])
         yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps, effect, severity.AT_MOST)
 
 
-def _disordered(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
+def _disordered_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks that do less damage than weaker ones."""
-    for task, (text, effect) in honesty.disordered(left(scores)).items():
-        words = f"{text}: the AUROC is too high by {100 * effect:.2f} points at least"
-        words += _next(scores[scores["task"] == task], [""])
-        yield Flagged(cell, task, (task,), words, effect, severity.AT_MOST)
+    for task, (damage_text, effect) in honesty.disordered(remaining_auroc(scores)).items():
+        text = f"{damage_text}: the AUROC is too high by {100 * effect:.2f} points at least"
+        text += _next_steps(scores[scores["task"] == task], [""])
+        yield Flagged(cell, task, (task,), text, effect, severity.AT_MOST)
 
 
-def left(scores: pd.DataFrame) -> dict[str, honesty.Left]:
-    """What each task leaves of the AUROC of one cell, from its tidy frame; sets that stand aside do not count."""
+def remaining_auroc(scores: pd.DataFrame) -> dict[str, honesty.Left]:
+    """The AUROC that each task leaves of one cell, from its tidy frame; sets that stand aside do not count."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     return {
         str(task): honesty.Left(
-            json.loads(str(part["constants"].iloc[0]) or "{}"), dict(zip(part["ood"], part["value"], strict=True))
+            json_object(part["constants"].iloc[0]), dict(zip(part["ood"], part["value"], strict=True))
         )
         for task, part in rows.groupby("task", sort=False)
     }

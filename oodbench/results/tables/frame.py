@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +16,14 @@ from oodbench.basics.files import digest
 from oodbench.metrics import accuracy
 from oodbench.registry import code_of, discover
 from oodbench.results import bundle
-from oodbench.results.beside import clean_id, held_against
-from oodbench.results.folder import FAILED_ON, find, require
+from oodbench.results.attributes import json_object
+from oodbench.results.beside import clean_id_group, compared_id_group
+from oodbench.results.folder import FAILED_ON, find_results, read_result
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import figures
-from oodbench.results.tables.as_published import as_printed
+from oodbench.results.tables.as_published import published_sides
 from oodbench.results.tables.comparable import VERSIONS
-from oodbench.results.tables.stale import stale, told
+from oodbench.results.tables.stale import stale_groups, stale_text
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics import honesty
 from oodbench.statistics.intervals import of_accuracy
@@ -99,10 +99,10 @@ COLUMNS = (
 
 
 BEFORE_THEY_SAID: Mapping[str, int] = {"scoring_version": 7, "training_version": 3}
-"""What the versions were when results began to hold them: older results of these versions must not stand apart."""
+"""The versions at the time when results began to hold them: older results were made by these, and stand beside them."""
 
 CODE = (("detector", "code"), ("over", "over_code"))
-"""What a cell says of a detector, and of the code behind it."""
+"""Pairs of attributes of a cell: the name of a detector, and the digest of its code."""
 
 FAILURE = "failed"
 """The metric of the row, without a value, of a detector that failed: no run has finished it."""
@@ -173,10 +173,10 @@ def load_results(
             unknown.
     """
     detectors = discover([Path(plugin) for plugin in plugins])
-    found = find(Path(path))
-    for line in found.left_out:
+    contents = find_results(Path(path))
+    for line in contents.left_out:
         warnings.warn(line, stacklevel=2)
-    return tidy(found.cells, detectors, convention, intervals)
+    return tidy(contents.cells, detectors, convention, intervals)
 
 
 def tidy(
@@ -198,30 +198,32 @@ def tidy(
     """
     named = zip(cells, cell_names(cells), strict=True)
     rows = [row for cell, name in named for row in _rows(cell, name, detectors, convention, intervals)]
-    return _until_redone(pd.DataFrame(rows, columns=list(COLUMNS)))
+    return _without_redone_failures(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _until_redone(frame: pd.DataFrame) -> pd.DataFrame:
+def _without_redone_failures(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without failures that were made good since, or came again, in another file.
 
     A detector whose code was changed has another key: what its former code did not manage is of interest to nobody,
     and of what fails time and again the last failure stands for all. Another version of the suite, or another kind of
     network, makes nothing good.
     """
-    same = [*SUITE, "detector", "seed", "settings", "limit", "images", "checkpoint", "pretrained"]
-    fine, failures = frame[frame["failed"] == ""], frame[frame["metric"] == FAILURE]
-    past: set[str] = set()
+    identity = [*SUITE, "detector", "seed", "settings", "limit", "images", "checkpoint", "pretrained"]
+    succeeded, failures = frame[frame["failed"] == ""], frame[frame["metric"] == FAILURE]
+    redone_cells: set[str] = set()
     for _, row in failures.iterrows():
-        later = fine[(fine[same] == row[same]).all(axis=1) & (fine["date"].astype(str) >= str(row["date"]))]
-        others = failures[(failures[same] == row[same]).all(axis=1)]
-        last = others.sort_values(["date", "current"], kind="stable").iloc[-1]
-        past |= {str(row["cell"])} if len(later) or last["cell"] != row["cell"] else set()
-    again = frame["cell"].isin(past)
-    left = frame.assign(failed=frame["failed"].where(~again, ""))
-    return left[~(again & (frame["metric"] == FAILURE))].reset_index(drop=True)
+        later = succeeded[
+            (succeeded[identity] == row[identity]).all(axis=1) & (succeeded["date"].astype(str) >= str(row["date"]))
+        ]
+        alike_failures = failures[(failures[identity] == row[identity]).all(axis=1)]
+        last = alike_failures.sort_values(["date", "current"], kind="stable").iloc[-1]
+        redone_cells |= {str(row["cell"])} if len(later) or last["cell"] != row["cell"] else set()
+    is_redone = frame["cell"].isin(redone_cells)
+    cleared = frame.assign(failed=frame["failed"].where(~is_redone, ""))
+    return cleared[~(is_redone & (frame["metric"] == FAILURE))].reset_index(drop=True)
 
 
-def of_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+def select_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """The rows of a tidy frame of some tasks, with ID accuracy and failures beside them; all where no task is named.
 
     Raises:
@@ -234,76 +236,97 @@ def of_tasks(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
         if name not in measured:
             raise unknown("task among these results", name, measured)
     kept = frame["task"].isin(tasks)
-    aside = (frame["ood"] == "") & frame["cell"].isin(frame.loc[kept, "cell"]) | (frame["metric"] == FAILURE)
-    return frame[kept | aside] if tasks else frame
+    beside = (frame["ood"] == "") & frame["cell"].isin(frame.loc[kept, "cell"]) | (frame["metric"] == FAILURE)
+    return frame[kept | beside] if tasks else frame
 
 
 def cell_names(cells: Sequence[Cell]) -> list[str]:
-    """What each cell is called: its folder and file, with the folders above where two would be called so."""
+    """The name of each cell: its folder and file, with the folders above where two would be called so."""
     parts = [(*cell.path.absolute().parent.parts, cell.path.stem) for cell in cells]
     names: list[str] = []
-    for own in parts:
-        rivals = {other for other in parts if other[-2:] == own[-2:] and other != own}
+    for path_parts in parts:
+        rivals = {other for other in parts if other[-2:] == path_parts[-2:] and other != path_parts}
         depth = 2
-        while any(other[-depth:] == own[-depth:] for other in rivals) and depth < len(own):
+        while any(other[-depth:] == path_parts[-depth:] for other in rivals) and depth < len(path_parts):
             depth += 1
-        names.append("/".join(own[-depth:]))
+        names.append("/".join(path_parts[-depth:]))
     return names
 
 
 def _rows(
-    cell: Cell, called: str, detectors: Mapping[str, type[Detector]], convention: str, intervals: bool
+    cell: Cell, cell_title: str, detectors: Mapping[str, type[Detector]], convention: str, intervals: bool
 ) -> Iterator[dict[str, Any]]:
-    attributes, groups = require(cell)
-    outdated = stale(groups)
-    groups = [group for group in groups if (group.task, group.image_set) not in outdated]
-    name = attributes["detector"]
+    """The rows of one cell: its failure if there is one, ID accuracy, and each metric of each task and OOD set."""
+    attributes, stored = read_result(cell)
+    outdated = stale_groups(stored)
+    groups = [group for group in stored if (group.task, group.image_set) not in outdated]
+    published = _published_detector(str(attributes["detector"]), detectors) if convention == "published" else None
     of_cell: dict[str, Any] = {column: attributes.get(column, "") for column in ("suite", "detector", "seed", *OF_CELL)}
-    of_cell |= versions(attributes) | {
-        "cell": called,
+    of_cell |= harness_versions(attributes) | {
+        "cell": cell_title,
         "out": _results_folder(cell.path, str(of_cell["suite"])),
-        "stale": told(outdated),
-        "current": current(attributes, detectors),
+        "stale": stale_text(outdated),
+        "current": code_is_current(attributes, detectors),
+        "operating_point": published.operating_point if published else None,
+        "convention": convention,
     }
-    published = _published(str(name), detectors) if convention == "published" else None
-    operating_point = published.operating_point if published else None
-    of_cell["operating_point"] = operating_point
-
     if of_cell["failed"]:
-        none = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP, "scores"), "")
-        none["date"] = str(attributes.get(FAILED_ON, ""))
-        yield {**of_cell, **none, "metric": FAILURE, "convention": convention, "n_id": 0, "n_ood": 0, "epsilon": 0}
+        no_scores = dict.fromkeys(("task", "ood", "id_set", *OF_GROUP, "scores"), "")
+        no_scores["date"] = str(attributes.get(FAILED_ON, ""))
+        yield {**of_cell, **no_scores, "metric": FAILURE, "n_id": 0, "n_ood": 0, "epsilon": 0}
+    # A subset stands for the whole set: how far off it may be belongs to it.
+    with_intervals = bool(intervals or attributes.get("images"))
     for id_group in (group for group in groups if group.role == "id" and group.task == ID_TASK):
-        shared = {**of_cell, "convention": convention, "n_id": len(id_group.scores), "id_set": id_group.image_set}
-        share_right = accuracy(id_group.predictions, id_group.labels)
-        # A subset stands for the whole set: how far off it may be belongs to it.
-        wanted = bool(intervals or attributes.get("images"))
-        low, high = of_accuracy(id_group.predictions, id_group.labels) if wanted else figures.UNBOUNDED
-        yield {
-            **shared,
-            **_of_group(id_group),
-            "ood": "",
-            "metric": "accuracy",
-            "value": share_right,
-            "n_ood": 0,
-            "scores": "",
-            "low": low,
-            "high": high,
-        }
+        shared = {**of_cell, "n_id": len(id_group.scores), "id_set": id_group.image_set}
+        yield {**shared, **_accuracy_columns(id_group, with_intervals)}
         for group in (group for group in groups if group.role == "ood"):
-            about = {**shared, **_of_group(group), "ood": group.image_set, "n_ood": len(group.scores)}
-            turned, unmoved = held_against(groups, group), clean_id(groups, group)
-            about["scores"] = _scores_digest(turned.scores, group.scores)
-            sides = _side(turned, attacked=turned is not unmoved), _side(group), _side(unmoved)
-            (id_side, ood_side, clean_side), about["derived"] = as_printed(published, sides)
-            about |= figures.about(id_side, ood_side)
-            for row in figures.figures(id_side, ood_side, clean_side.scores, convention, operating_point, wanted):
-                yield {**about, **row}
+            yield from ({**shared, **row} for row in _ood_rows(group, groups, published, convention, with_intervals))
+
+
+def _accuracy_columns(id_group: Scores, with_interval: bool) -> dict[str, Any]:
+    low, high = of_accuracy(id_group.predictions, id_group.labels) if with_interval else figures.UNBOUNDED
+    return {
+        **_group_columns(id_group),
+        "ood": "",
+        "metric": "accuracy",
+        "value": accuracy(id_group.predictions, id_group.labels),
+        "n_ood": 0,
+        "scores": "",
+        "low": low,
+        "high": high,
+    }
+
+
+def _ood_rows(
+    group: Scores,
+    groups: Sequence[Scores],
+    published: type[Detector] | None,
+    convention: str,
+    with_intervals: bool,
+) -> Iterator[dict[str, Any]]:
+    """The columns of each metric of a group of OOD images, one of the `groups` of its cell.
+
+    Scores are taken as the paper of the detector `published` prints them, if that is given.
+    """
+    opposed, clean = compared_id_group(groups, group), clean_id_group(groups, group)
+    sides = _stored_side(opposed, attacked=opposed is not clean), _stored_side(group), _stored_side(clean)
+    (id_side, ood_side, clean_side), derived = published_sides(published, sides)
+    columns = {
+        **_group_columns(group),
+        "ood": group.image_set,
+        "n_ood": len(group.scores),
+        "scores": _scores_digest(opposed.scores, group.scores),
+        "derived": derived,
+        **figures.attack_columns(id_side, ood_side),
+    }
+    operating_point = published.operating_point if published else None
+    for row in figures.metric_rows(id_side, ood_side, clean_side.scores, convention, operating_point, with_intervals):
+        yield {**columns, **row}
 
 
 def _results_folder(path: Path, suite: str) -> str:
-    """What `--out` was, since a run writes to OUT/SUITE/DETECTOR; "" for a file in a bundle, or put elsewhere."""
-    return str(path.parents[2]) if path.parent.parent.name == suite and bundle.holder(path) is None else ""
+    """The folder `--out`, since a run writes to OUT/SUITE/DETECTOR; "" for a file in a bundle, or put elsewhere."""
+    return str(path.parents[2]) if path.parent.parent.name == suite and bundle.containing_bundle(path) is None else ""
 
 
 def _scores_digest(*sides: npt.NDArray[np.float64]) -> str:
@@ -312,7 +335,7 @@ def _scores_digest(*sides: npt.NDArray[np.float64]) -> str:
     return digest(*(scores.astype(kind).tobytes() for scores in sides))
 
 
-def _side(group: Scores, attacked: bool = True) -> figures.Side:
+def _stored_side(group: Scores, attacked: bool = True) -> figures.Side:
     """A group as it is stored."""
     continued = group.extras.get("continued")
     return figures.Side(
@@ -324,28 +347,36 @@ def _side(group: Scores, attacked: bool = True) -> figures.Side:
     )
 
 
-def _of_group(group: Scores) -> dict[str, Any]:
-    about = {column: group.attributes.get(column, "") for column in OF_GROUP}
-    constants = json.loads(str(about["constants"]) or "{}")
-    return {**about, "task": group.task, "epsilon": constants.get("epsilon", 0)}
+def _group_columns(group: Scores) -> dict[str, Any]:
+    columns = {column: group.attributes.get(column, "") for column in OF_GROUP}
+    constants = json_object(columns["constants"])
+    return {**columns, "task": group.task, "epsilon": constants.get("epsilon", 0)}
 
 
-def current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
-    """Whether the code of a cell's method, and of the one that it is over, is today's: "yes", "no", "" if unknown."""
-    code = {str(attributes.get(who, "")): attributes.get(of_it) for who, of_it in CODE if attributes.get(who)}
-    if not all(name in detectors and known for name, known in code.items()):
+def code_is_current(attributes: Mapping[str, Any], detectors: Mapping[str, type[Detector]]) -> str:
+    """Say if the code of a cell's method, and of the one that it is over, is today's: "yes", "no", "" if unknown."""
+    recorded = {
+        str(attributes.get(detector_attribute, "")): attributes.get(code_attribute)
+        for detector_attribute, code_attribute in CODE
+        if attributes.get(detector_attribute)
+    }
+    if not all(name in detectors and digest_recorded for name, digest_recorded in recorded.items()):
         return ""
-    return "yes" if all(code_of(detectors, name) == known for name, known in code.items()) else "no"
+    return (
+        "yes"
+        if all(code_of(detectors, name) == digest_recorded for name, digest_recorded in recorded.items())
+        else "no"
+    )
 
 
-def versions(attributes: Mapping[str, Any]) -> dict[str, int]:
+def harness_versions(attributes: Mapping[str, Any]) -> dict[str, int]:
     """`VERSIONS` of a cell, by name; `BEFORE_THEY_SAID` of one that does not say them."""
-    given = bool(attributes.get("checkpoint") or attributes.get("features"))
-    usual = {**BEFORE_THEY_SAID, "training_version": 0} if given else BEFORE_THEY_SAID
-    return {name: said if isinstance(said := attributes.get(name), int) else usual[name] for name in VERSIONS}
+    network_given = bool(attributes.get("checkpoint") or attributes.get("features"))
+    defaults = {**BEFORE_THEY_SAID, "training_version": 0} if network_given else BEFORE_THEY_SAID
+    return {name: version if isinstance(version := attributes.get(name), int) else defaults[name] for name in VERSIONS}
 
 
-def _published(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
+def _published_detector(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
     if name not in detectors:
         raise unknown("detector", name, detectors)
     return detectors[name]

@@ -1,4 +1,4 @@
-"""Which OOD sets a mean rests on where rows do not all have the same ones."""
+"""The OOD sets behind a mean where rows do not all have the same ones."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Gaps:
-    """What rows of a table rest on.
+    """The OOD sets that rows of a table rest on.
 
     Attributes:
         known: by what is averaged, those of its OOD sets that any row of the table has.
@@ -28,12 +28,16 @@ class Gaps:
         bases = {of: Counter(map(len, {row & frozenset(names) for row in rows})) for of, names in known.items()}
         return cls(known, bases)
 
-    def told(self, of: str, there: frozenset[str]) -> str:
-        """Which sets a row that has `there` rests on, no two choices in the same words; empty if no row has more."""
-        known = self.known[of]
-        own = [name for name in known if name in there]
-        if len(own) == len(known):
+    def sets_text(self, mean: str, measured_sets: frozenset[str]) -> str:
+        """Say on which sets a row with `measured_sets` rests, no two choices in the same words; "" if it lacks none."""
+        known = self.known[mean]
+        row_sets = [name for name in known if name in measured_sets]
+        if len(row_sets) == len(known):
             return ""
-        if not own:
+        if not row_sets:
             return "not measured"
-        return f"only {', '.join(own)}" if self.bases[of][len(own)] > 1 else f"{len(own)} of {len(known)} OOD sets"
+        return (
+            f"only {', '.join(row_sets)}"
+            if self.bases[mean][len(row_sets)] > 1
+            else f"{len(row_sets)} of {len(known)} OOD sets"
+        )

@@ -1,6 +1,5 @@
 """Cells to the lines of a table: what seeds share one, and what each is called."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from oodbench.results.attributes import json_object
 from oodbench.results.tables.comparable import VERSIONS
 
 LIKE_SEEDS = [
@@ -60,15 +60,15 @@ class Line:
     mark: str = ""
     parameters: str = ""
 
-    def called(self, names: Collection[str], apart: str = "") -> str:
-        """What it is called where only the cells called `names` have been measured."""
-        text = label(str(self.cells["detector"].iloc[0]), self.notes(names, apart))
+    def title(self, cells: Collection[str], apart: str = "") -> str:
+        """Its name in a table where only these `cells` have been measured."""
+        text = label(str(self.cells["detector"].iloc[0]), self.notes(cells, apart))
         return f"{text} {self.mark}".strip()
 
-    def notes(self, names: Collection[str], apart: str = "") -> tuple[Note, ...]:
-        """What stands behind its detector's name there."""
-        seeds = sorted(self.cells.loc[self.cells["cell"].isin(names), "seed"])
-        return about_line(self.cells.iloc[0], seeds, [self.parameters, apart])
+    def notes(self, cells: Collection[str], apart: str = "") -> tuple[Note, ...]:
+        """The notes behind its detector's name there."""
+        seeds = sorted(self.cells.loc[self.cells["cell"].isin(cells), "seed"])
+        return line_notes(self.cells.iloc[0], seeds, [self.parameters, apart])
 
 
 def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
@@ -82,7 +82,7 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
     """
     cells = frame.drop_duplicates("cell")
     cells = cells.assign(
-        tuning_source=[tuned(cell).get("source", "") for _, cell in cells.iterrows()],
+        tuning_source=[tuning_record(cell).get("source", "") for _, cell in cells.iterrows()],
         network_from=network_from(cells),
         precision=precision(cells),
     )
@@ -91,24 +91,24 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
         together = seeds == "mean" and group["seed"].is_unique
         grouped += [Line(group)] if together else [Line(group.iloc[[row]]) for row in range(len(group))]
     grouped = [replace(line, parameters=_parameters(line, grouped)) for line in grouped]
-    texts = [line.called(set(line.cells["cell"])) for line in grouped]
+    texts = [line.title(set(line.cells["cell"])) for line in grouped]
     marks = tell_apart([str(line.cells["cell"].iloc[0]) for line in grouped], texts)
     return [replace(line, mark=mark) for line, mark in zip(grouped, marks, strict=True)]
 
 
-def names_of(grouped: Sequence[Line]) -> dict[str, str]:
-    """What the line of each cell is called."""
-    return {str(cell): line.called(set(line.cells["cell"])) for line in grouped for cell in line.cells["cell"]}
+def line_names(grouped: Sequence[Line]) -> dict[str, str]:
+    """The title of the line of each cell, by the cell's name."""
+    return {str(cell): line.title(set(line.cells["cell"])) for line in grouped for cell in line.cells["cell"]}
 
 
-def one_cell(cell: str, seed: object, called: Mapping[str, str]) -> str:
-    """A cell among those of its line, whose names are `called`."""
-    name = called[cell]
-    return name if list(called.values()).count(name) == 1 else f"{name}, seed {seed}"
+def cell_name(cell: str, seed: object, titles: Mapping[str, str]) -> str:
+    """The name of a cell among those of its line, from the `titles` of lines by cell."""
+    title = titles[cell]
+    return title if list(titles.values()).count(title) == 1 else f"{title}, seed {seed}"
 
 
 def tell_apart(cells: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """What tells lines of equal texts apart: the key in the file's name, and where that is equal, too, its folder."""
+    """Marks that tell lines of equal texts apart: the key in the file's name, with its folder where keys are equal."""
     counts = Counter(texts)
     keys = [cell.rpartition("/")[2].rpartition("-")[2][:6] for cell in cells]
     keyed = Counter(zip(texts, keys, strict=True))
@@ -127,24 +127,23 @@ def _parameters(line: Line, others: Sequence[Line]) -> str:
 
 
 def _values(line: Line) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(str(line.cells["parameters"].iloc[0]) or "{}")
-    return values
+    return json_object(line.cells["parameters"].iloc[0])
 
 
 def label(detector: str, notes: Iterable[Note]) -> str:
     """A detector and whatever sets it apart."""
-    said = ", ".join(note.text for note in notes)
-    return f"{detector} ({said})" if said else detector
+    notes_text = ", ".join(note.text for note in notes)
+    return f"{detector} ({notes_text})" if notes_text else detector
 
 
-def about_line(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> tuple[Note, ...]:
+def line_notes(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str] = ()) -> tuple[Note, ...]:
     """Whatever sets a detector of these seeds apart, and what `more` there is to say; nothing twice."""
     notes = [Note("seeds", f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds")]
     notes += [Note("settings", str(cell["settings"]))] if cell["settings"] else []
     notes += [Note("limit", f"{cell['limit']} images of each set")] if cell["limit"] else []
     notes += [Note("images", f"{cell['images']} of each OOD set")] if cell["images"] else []
-    notes += [Note("tuning", "tuned on ID test images")] if tuned(cell).get("source") == "id-test" else []
-    notes += [Note("network", said) for said in named_network(cell)]
+    notes += [Note("tuning", "tuned on ID test images")] if tuning_record(cell).get("source") == "id-test" else []
+    notes += [Note("network", note) for note in network_notes(cell)]
     notes += [Note("unlike", "other images")] if cell["unlike"] else []
     for text in more:
         notes += [Note("more", text)] if text and text not in [note.text for note in notes] else []
@@ -152,7 +151,7 @@ def about_line(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str]
 
 
 def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
-    """Where each cell's network comes from; "" if it was trained. Kept ones that differ in their seed are alike.
+    """The origin of each cell's network; "" if it was trained. Kept ones that differ in their seed are alike.
 
     Of a file that was given the weights count: another file may have had its name.
     """
@@ -162,21 +161,20 @@ def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
 
 
 def precision(cells: pd.DataFrame) -> "pd.Series[str]":
-    """What of each cell's numbers was not float32, as the command says it: it is part of a key."""
+    """The options for fewer bits that each cell was made with; they are part of its key."""
     words = cells["options"].astype(str).str.split()
-    return words.map(lambda said: " ".join(word for word in said if word in REDUCED))
+    return words.map(lambda options: " ".join(word for word in options if word in REDUCED))
 
 
-def named_network(about: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:
-    """What a network is called that was not trained in the run, from a cell's attributes or row; else nothing."""
-    if about.get("pretrained"):
-        return [f"network {about['pretrained']}, pretrained"]
-    if about.get("features"):
-        return [f"features {Path(str(about['checkpoint'])).name}"]
-    return [f"checkpoint {Path(str(about['checkpoint'])).name}"] if about.get("checkpoint") else []
+def network_notes(attributes: "Mapping[str, Any] | pd.Series[Any]") -> list[str]:
+    """Name a network that was not trained in the run, from a cell's attributes or row; empty for a trained one."""
+    if attributes.get("pretrained"):
+        return [f"network {attributes['pretrained']}, pretrained"]
+    if attributes.get("features"):
+        return [f"features {Path(str(attributes['checkpoint'])).name}"]
+    return [f"checkpoint {Path(str(attributes['checkpoint'])).name}"] if attributes.get("checkpoint") else []
 
 
-def tuned(cell: "pd.Series[Any]") -> dict[str, Any]:
-    """What a detector was tuned on and what came of it; empty where nothing was tuned."""
-    found: dict[str, Any] = json.loads(str(cell["tuned"]) or "{}")
-    return found
+def tuning_record(cell: "pd.Series[Any]") -> dict[str, Any]:
+    """The record of a detector's tuning: its images and its choice; empty where nothing was tuned."""
+    return json_object(cell["tuned"])

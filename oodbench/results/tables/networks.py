@@ -1,4 +1,4 @@
-"""Which network a result was scored with, and whether two results may differ by their networks alone."""
+"""The network that a result was scored with, and its comparison with that of another result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.store import Cell
-from oodbench.results.tables.lines import named_network
+from oodbench.results.tables.lines import network_notes
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
@@ -35,26 +35,28 @@ class NetworkBehind:
 
     @classmethod
     def of(cls, cell: Cell) -> NetworkBehind:
-        """What a cell says of its network."""
-        about = cell.attributes()
-        digest, file, given = (str(about.get(name, "")) for name in ("network_digest", "network_file", "checkpoint"))
-        called = ", ".join(named_network(about)) or f"network {file or about.get('network', '')}"
+        """Read it from the attributes of a cell."""
+        attributes = cell.attributes()
+        digest, file, given = (
+            str(attributes.get(name, "")) for name in ("network_digest", "network_file", "checkpoint")
+        )
+        title = ", ".join(network_notes(attributes)) or f"network {file or attributes.get('network', '')}"
         weights = f", weights {digest[:8]}" if digest else ""
-        return cls(f"{called}{weights}", digest, "" if given else file, given, str(about.get("objective", "")))
+        return cls(f"{title}{weights}", digest, "" if given else file, given, str(attributes.get("objective", "")))
 
     def is_same_as(self, other: NetworkBehind) -> bool:
-        """Whether the weights are the same, as far as both results say it."""
+        """True if the weights are the same, as far as both results say it."""
         if self.digest and other.digest:
             return self.digest == other.digest
         return (self.given, self.recipe) == (other.given, other.recipe)
 
     def trained_as(self, other: NetworkBehind) -> bool:
-        """Whether one run's training would have given both: on other machines it rounds to other weights."""
+        """True if one run's training would have given both: on other machines it rounds to other weights."""
         return bool(self.recipe) and self.recipe == other.recipe
 
 
 def objective_of(network: NetworkBehind, name: str, detectors: Mapping[str, type[Detector]]) -> str:
-    """How the network of the detector `name` is trained; "" if neither its result nor the method itself tells it.
+    """The objective of the network of the detector `name`; "" if neither its result nor the method itself tells it.
 
     Results of before this was stored do not say it, so the method is asked, with parameters as they usually are.
     """

@@ -1,6 +1,5 @@
 """The command that attacks harder what a figure was flagged for, as a table prints it behind "next:"."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from oodbench.networks.named import AT, IN_MEMORY
 from oodbench.networks.precision import PRECISIONS
+from oodbench.results.attributes import json_object
 from oodbench.suitefiles import settings, suitefile
 from oodbench.suitefiles.selection import curve_of, name_before_variants
 from oodbench.tasks import STORED
@@ -21,7 +21,7 @@ REPEATED = ("--precision", *PRECISIONS, "--tf32", "--compile")
 """Words that a result may have the next command say of how to calculate: results come from anywhere."""
 
 TUNED_SUITE, HELD_OUT = "-validation", "-heldout"
-"""How the names of suite and ID set end in results of `oodbench tune`, see
+"""Endings of the names of suite and ID set in results of `oodbench tune`, see
 `oodbench.running.imagesets.validation_suite`."""
 
 
@@ -35,7 +35,7 @@ def next_command(rows: pd.DataFrame) -> str:
     from which file a detector came and how it was calculated.
     """
     row = rows.iloc[0]
-    constants = json.loads(str(row["constants"]) or "{}")
+    constants = json_object(row["constants"])
     kind = STORED.get(str(constants.get("kind")))
     if not constants.get("epsilon") or (kind and (kind.certifies or kind.smooths)):
         return ""
@@ -98,14 +98,14 @@ def _path_from_here(path: str) -> str:
 
 
 def _is_another_folder(folder: object, usual: str) -> bool:
-    """Whether a run's folder is known and not the usual one; results of earlier versions do not say all folders."""
+    """True if a run's folder is known and not the usual one; results of earlier versions do not say all folders."""
     return bool(folder) and Path(str(folder)).absolute() != Path(usual).absolute()
 
 
 def _only_options(rows: pd.DataFrame) -> list[str]:
     """`--only` and each OOD set of `rows`, if these are not all that the suite has a mean over."""
     sets = list(dict.fromkeys(rows["ood"].astype(str)))
-    every = json.loads(str(rows["means"].iloc[0]) or "{}").get("all", [])
+    every = json_object(rows["means"].iloc[0]).get("all", [])
     return [word for name in sets for word in ("--only", name)] if set(every) - set(sets) else []
 
 

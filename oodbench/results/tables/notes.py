@@ -1,46 +1,46 @@
-"""What a table says below itself: what it rests on, and how far it can be believed."""
+"""The notes below a table: what its figures rest on, and how far they can be believed."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from oodbench.metrics import AT_CLEAN
+from oodbench.results.attributes import json_object
 from oodbench.results.tables.comparable import OF_ID, OTHER_CODE, OTHER_IMAGES
-from oodbench.results.tables.conditions import measured_on
-from oodbench.results.tables.flags import averaged, flagged, shown
-from oodbench.results.tables.lines import LIKE_SEEDS, network_from, one_cell, precision, tuned
-from oodbench.results.tables.smoothed import about_smoothed
-from oodbench.results.tables.summary import ASIDE, Entry, aside, behind, means
+from oodbench.results.tables.conditions import machine_notes
+from oodbench.results.tables.flags import averaging_notes, find_flags, shown_parts
+from oodbench.results.tables.lines import LIKE_SEEDS, cell_name, network_from, precision, tuning_record
+from oodbench.results.tables.smoothed import smoothed_notes
+from oodbench.results.tables.summary import ASIDE, Entry, mean_sets, sets_aside, sets_behind
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import Clean, Compositional
 
 
-def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
-    """What must be known of a table, a sentence or two each.
+def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str, str]) -> list[str]:
+    """Return what a reader must know of a table, a sentence or two each.
 
     Args:
         frame: tidy, of one suite and convention.
         summary: of `frame`, what the table shows.
-        called: what the line of each cell is called.
+        titles: what the line of each cell is called.
     """
     scores = frame[frame.metric != OF_ID]
     cells = frame.drop_duplicates("cell")
-    notes = [about_counts(frame, summary), *about_images(cells), about_convention(frame)]
+    notes = [counts_note(frame, summary), *image_notes(cells), convention_note(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
-    notes += [*about_smoothed(scores), *about_attacked_id(scores)]
-    said = _flags(shown(summary, scores), called)
-    notes += [*upside_down(scores, called), *said, *(averaged(summary) if said else [])]
-    notes += missing(frame, summary, called)
-    notes += [*about_stale(cells, called), *about_outdated(cells, summary, called)]
-    notes += [*about_apart(summary), *about_repeated(cells, called)]
-    notes += [*about_unlabelled(frame), *about_labels(frame)]
-    notes += about_seeds(cells, summary, called)
-    notes += about_operating_points(cells, called)
-    notes += about_printed(scores, called)
+    notes += [*smoothed_notes(scores), *attacked_id_notes(scores)]
+    flag_lines = _flag_lines(shown_parts(summary, scores), titles)
+    notes += [*upside_down_notes(scores, titles), *flag_lines, *(averaging_notes(summary) if flag_lines else [])]
+    notes += missing_notes(frame, summary, titles)
+    notes += [*stale_notes(cells, titles), *outdated_notes(cells, summary, titles)]
+    notes += [*apart_notes(summary), *repeated_notes(cells, titles)]
+    notes += [*unlabelled_notes(frame), *label_notes(frame)]
+    notes += seed_notes(cells, summary, titles)
+    notes += operating_point_notes(cells, titles)
+    notes += published_notes(scores, titles)
     if scores["low"].notna().any():
         notes.append(
             "95 % intervals are for endless images of these kinds, of which the ones scored are a sample. The interval "
@@ -48,32 +48,35 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str
             "What another training would give is not in them."
         )
     attacks = scores[scores["looks"] > 0].drop_duplicates(["cell", "task", "ood"])
-    notes += [f"{task}: {about_cost(part)}." for task, part in attacks.groupby("task", sort=False)]
+    notes += [f"{task}: {cost_text(part)}." for task, part in attacks.groupby("task", sort=False)]
     notes += [
-        f"{_cell(cell, called)}: {about_tuning(tuned(cell), bool(cell['checkpoint']))}."
+        f"{_cell_name(cell, titles)}: {tuning_text(tuning_record(cell), bool(cell['checkpoint']))}."
         for _, cell in cells.iterrows()
-        if tuned(cell)
+        if tuning_record(cell)
     ]
-    return notes + measured_on(frame, called)
+    return notes + machine_notes(frame, titles)
 
 
-def _flags(parts: Sequence[tuple[str, pd.DataFrame]], called: Mapping[str, str]) -> list[str]:
+def _flag_lines(parts: Sequence[tuple[str, pd.DataFrame]], titles: Mapping[str, str]) -> list[str]:
     """A line for all that is flagged of one cell and task, the worst first, and what the signs in the table mean.
 
     Args:
-        parts: of `shown`.
-        called: what the line of each cell is called.
+        parts: of `shown_parts`.
+        titles: what the line of each cell is called.
     """
     lines = []
     for name, scores in parts:
         cells = {str(cell["cell"]): cell for _, cell in scores.drop_duplicates("cell").iterrows()}
-        about = f", {name}" if name else ""
-        lines += [f"FLAG {_cell(cells[one.cell], called)}, {one.about}{about}: {one.text}." for one in flagged(scores)]
+        set_text = f", {name}" if name else ""
+        lines += [
+            f"FLAG {_cell_name(cells[flag.cell], titles)}, {flag.about}{set_text}: {flag.text}."
+            for flag in find_flags(scores)
+        ]
     return [*lines, *([severity.MARKS] if lines else [])]
 
 
-def about_attacked_id(scores: pd.DataFrame) -> list[str]:
-    """How to read the figures of tasks that attack ID images, from their rows of a tidy frame; nothing without any."""
+def attacked_id_notes(scores: pd.DataFrame) -> list[str]:
+    """Explain the figures of tasks that attack ID images, from rows of a tidy frame; empty if there are none."""
     tasks = list(dict.fromkeys(scores.loc[scores["metric"].isin(AT_CLEAN), "task"]))
     if not tasks:
         return []
@@ -86,102 +89,104 @@ def about_attacked_id(scores: pd.DataFrame) -> list[str]:
     ]
 
 
-def about_unlabelled(frame: pd.DataFrame) -> list[str]:
-    """Whose ID accuracy is unknown."""
+def unlabelled_notes(frame: pd.DataFrame) -> list[str]:
+    """Name the ID sets on which accuracy is unknown."""
     sets = sorted({str(name) for name in frame[(frame.metric == OF_ID) & frame["value"].isna()]["id_set"]})
     return [f"ID accuracy is unknown on {', '.join(sets)}, whose images carry no labels."] if sets else []
 
 
-def about_labels(frame: pd.DataFrame) -> list[str]:
-    """Whose labels may not mean what the network thinks."""
+def label_notes(frame: pd.DataFrame) -> list[str]:
+    """Notes on labels that may not mean what the network thinks."""
     notes = dict.fromkeys(frame.loc[frame.metric == OF_ID, "labels_note"])
-    return [said if said.endswith("?") else f"{said}." for said in notes if said]
+    return [note if note.endswith("?") else f"{note}." for note in notes if note]
 
 
-def about_seeds(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
-    """What the deviation behind a mean over seeds is of; nothing where there is none."""
+def seed_notes(cells: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str, str]) -> list[str]:
+    """Explain the deviation behind means over seeds; empty where there are none."""
     if all(len(entry.cells) == 1 for entry in summary):
         return []
-    said = "±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images."
-    return [said, *one_network(cells, summary, called)]
+    note = "±: standard deviation over training seeds (n - 1), of the means over OOD sets; not over images."
+    return [note, *one_network_notes(cells, summary, titles)]
 
 
-def about_operating_points(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """Whose FPR@95 is at a threshold of its own."""
+def operating_point_notes(cells: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the lines whose FPR@95 is at a threshold of its own."""
     return [
-        f"FPR@95 of {called[str(cell['cell'])]} is at its own threshold {cell['operating_point']}, not at 95 % of ID."
+        f"FPR@95 of {titles[str(cell['cell'])]} is at its own threshold {cell['operating_point']}, not at 95 % of ID."
         for _, cell in cells[cells["operating_point"].notna()].iterrows()
     ]
 
 
-def one_network(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
+def one_network_notes(cells: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str, str]) -> list[str]:
     """Lines whose seeds share a trained network, so that their deviation says nothing of training."""
     digests = dict(zip(cells["cell"].astype(str), cells["network_digest"].astype(str), strict=True))
     lines: dict[str, set[str]] = {}
     for entry in summary:
         if len(entry.cells) > 1:
-            lines.setdefault(called[str(entry.cells[0])], set()).update(str(cell) for cell in entry.cells)
-    found = {line: {digests[cell] for cell in several} for line, several in lines.items()}
-    alone = [line for line, several in found.items() if len(several) == 1 and several != {""}]
+            lines.setdefault(titles[str(entry.cells[0])], set()).update(str(cell) for cell in entry.cells)
+    digests_of_line = {line: {digests[cell] for cell in line_digests} for line, line_digests in lines.items()}
+    one_network_lines = [
+        line for line, line_digests in digests_of_line.items() if len(line_digests) == 1 and line_digests != {""}
+    ]
     return [
         f"{line}: all seeds are of one and the same network, so ± is of what an attack or a corruption draws, not of "
         "training, and 0.00 where nothing is drawn."
-        for line in alone
+        for line in one_network_lines
     ]
 
 
-def about_counts(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
+def counts_note(frame: pd.DataFrame, summary: Sequence[Entry]) -> str:
     """Means over which sets, of how many images, of how much of them."""
     scores = frame[frame.metric != OF_ID]
-    asked = {name for entry in summary for name in behind(frame, entry.ood)}
-    shown = asked & set(scores["ood"]) or asked
-    averaged = shown - set(aside(frame)) if len(shown) > 1 else shown
+    wanted_sets = {name for entry in summary for name in sets_behind(frame, entry.ood)}
+    shown_sets = wanted_sets & set(scores["ood"]) or wanted_sets
+    averaged_sets = shown_sets - set(sets_aside(frame)) if len(shown_sets) > 1 else shown_sets
     sets = []
-    for ood, part in scores[scores["ood"].isin(shown)].groupby("ood", sort=False):
-        sets.append(f"{ood} ({part['distance'].iloc[0]}, {_counts(part['n_ood'])} images)")
-    said = f"Percent; mean over {len(averaged)} OOD sets, unweighted: " if len(averaged) > 1 else "Percent; "
-    said += f"{', '.join(sets)}; {_counts(frame['n_id'])} ID images."
-    said += "".join(f" {one}" for one in about_left_out(frame, shown))
+    for ood, part in scores[scores["ood"].isin(shown_sets)].groupby("ood", sort=False):
+        sets.append(f"{ood} ({part['distance'].iloc[0]}, {_counts_text(part['n_ood'])} images)")
+    text = f"Percent; mean over {len(averaged_sets)} OOD sets, unweighted: " if len(averaged_sets) > 1 else "Percent; "
+    text += f"{', '.join(sets)}; {_counts_text(frame['n_id'])} ID images."
+    text += "".join(f" {one}" for one in left_out_notes(frame, shown_sets))
     limits = sorted({int(limit) for limit in frame["limit"] if limit})
-    return said + (
+    return text + (
         f" Only {' or '.join(map(str, limits))} images of each set, evenly over the classes (--limit)."
         if limits
         else ""
     )
 
 
-def about_left_out(frame: pd.DataFrame, shown: Collection[str]) -> list[str]:
-    """Which OOD sets of the suite are not among those that are shown."""
-    gone = [name for name in means(frame)["all"] if name not in shown]
-    return [f"Left out of the suite's OOD sets: {', '.join(gone)}."] if gone else []
+def left_out_notes(frame: pd.DataFrame, shown: Collection[str]) -> list[str]:
+    """Name the OOD sets of the suite that are not shown."""
+    left_out = [name for name in mean_sets(frame)["all"] if name not in shown]
+    return [f"Left out of the suite's OOD sets: {', '.join(left_out)}."] if left_out else []
 
 
-def about_images(cells: pd.DataFrame) -> list[str]:
-    """Which image sets only have the name of a public one, and where there were no images but a feature pack."""
-    said = dict.fromkeys(one for text in cells["unlike"] for one in str(text).split("; ") if one)
-    notes = [f"Other images: {'; '.join(said)}: compare with no figure of those sets."] if said else []
+def image_notes(cells: pd.DataFrame) -> list[str]:
+    """Name image sets that only have the name of a public one, and feature packs that were scored for images."""
+    unlike_sets = dict.fromkeys(name for text in cells["unlike"] for name in str(text).split("; ") if name)
+    notes = [f"Other images: {'; '.join(unlike_sets)}: compare with no figure of those sets."] if unlike_sets else []
     packs = dict.fromkeys(str(text) for text in cells["features"] if text)
     return notes + [
-        f"Not scored from images, but from what a network made of them before: feature pack {one}." for one in packs
+        f"Not scored from images, but from what a network made of them before: feature pack {text}." for text in packs
     ]
 
 
-def _counts(numbers: "pd.Series[int]") -> str:
+def _counts_text(numbers: "pd.Series[int]") -> str:
     return " or ".join(str(number) for number in sorted(set(numbers)))
 
 
-def about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """Where figures of the published convention are not what the paper's code would print, to the last tie."""
+def published_notes(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Say where figures of the published convention may differ from what the paper's code prints, by ties."""
     rows = scores[scores["convention"] == "published"]
     notes = []
     for _, part in rows[rows["derived"].astype(bool)].groupby("cell", sort=False):
-        tasks = ", ".join(dict.fromkeys(part["task"]))
+        name, tasks = _cell_name(part.iloc[0], titles), ", ".join(dict.fromkeys(part["task"]))
         notes.append(
-            f"{_cell(part.iloc[0], called)}, {tasks}: what the paper prints is derived from the scores, whose ties "
-            "at the ends are not exactly those of a softmax in float32: bounds have no other, and results of before "
-            "that was kept get it by --rerun all."
+            f"{name}, {tasks}: what the paper prints is derived from the scores, whose ties at the ends are not "
+            "exactly those of a softmax in float32: bounds have no other, and results of before that was kept get it "
+            "by --rerun all."
         )
-    kinds = {json.loads(str(text) or "{}").get("kind") for text in rows["constants"].unique()}
+    kinds = {json_object(text).get("kind") for text in rows["constants"].unique()}
     if Compositional.kind in kinds:
         notes.append(
             "compositional: each image is attacked from the version with the highest stored score; the code behind "
@@ -190,84 +195,87 @@ def about_printed(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     return notes
 
 
-def about_convention(frame: pd.DataFrame) -> str:
+def convention_note(frame: pd.DataFrame) -> str:
     return (
         f"Convention {frame['convention'].iloc[0]!r}; FPR@95 is the share of OOD accepted where 95 % of ID is kept, "
         "OOD+ the share of ID rejected where 95 % of OOD is caught."
     )
 
 
-def missing(frame: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
-    """Which OOD sets rows lack that others have, and detectors that have no OOD scores at all."""
-    there = set(frame["ood"])
+def missing_notes(frame: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str, str]) -> list[str]:
+    """Name the OOD sets that rows lack and others have, and detectors that have no OOD scores at all."""
+    measured_sets = set(frame["ood"])
     gaps: dict[tuple[str, str], dict[str, None]] = {}
     partial = False
     for entry in summary:
-        if gone := [name for name in entry.missing if name in there] or [*entry.missing] * entry.incomplete:
-            gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(gone))
+        if (
+            missing_sets := [name for name in entry.missing if name in measured_sets]
+            or [*entry.missing] * entry.incomplete
+        ):
+            gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(missing_sets))
             partial |= not entry.incomplete
-    again = "the same run again goes on there"
-    notes = [f"Missing: {line}, {task}: {', '.join(names)}; {again}." for (line, task), names in gaps.items()]
+    advice = "the same run again goes on there"
+    notes = [f"Missing: {line}, {task}: {', '.join(names)}; {advice}." for (line, task), names in gaps.items()]
     if partial:
         rows = frame[frame["ood"] != ""].groupby(["cell", "task"], sort=False)["ood"]
         common = [name for name in dict.fromkeys(frame["ood"]) if name and all(name in set(part) for _, part in rows)]
-        how = f": {' '.join(f'--sets {name}' for name in common)} shows all over what each has" if common else ""
+        command = f": {' '.join(f'--sets {name}' for name in common)} shows all over what each has" if common else ""
         notes.append(
             "A row that lacks OOD sets has its mean over those that it has, is called so and is compared with no row "
-            f"over others{how}."
+            f"over others{command}."
         )
-    measured = {cell: frame[(frame["cell"] == cell)] for cell in called}
-    bare = [
-        called[cell]
+    measured = {cell: frame[(frame["cell"] == cell)] for cell in titles}
+    unscored_lines = [
+        titles[cell]
         for cell, part in measured.items()
         if (part["metric"] == OF_ID).all() and not (part["failed"] != "").any() and len(part)
     ]
-    return notes + [f"Missing: {name}: all OOD sets; {again}." for name in bare]
+    return notes + [f"Missing: {name}: all OOD sets; {advice}." for name in unscored_lines]
 
 
-def about_stale(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
-    """What is stored and left out, a line a cell."""
+def stale_notes(cells: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the scores that are stored and left out, a line a cell."""
     return [
-        f"Stale and left out: {_cell(cell, called)}, {cell['stale']}; run it again."
+        f"Stale and left out: {_cell_name(cell, titles)}, {cell['stale']}; run it again."
         for _, cell in cells.iterrows()
         if cell["stale"]
     ]
 
 
-def about_outdated(cells: pd.DataFrame, summary: Sequence[Entry], called: Mapping[str, str]) -> list[str]:
-    """Whose code has changed since, though no newer result stands beside it."""
-    apart = {cell for entry in summary if OTHER_CODE in entry.apart for cell in entry.cells}
-    old = cells[(cells["current"] == "no") & cells["cell"].isin(set(called) - apart)]
-    names = [_cell(cell, called) for _, cell in old.iterrows()]
+def outdated_notes(cells: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str, str]) -> list[str]:
+    """Name the cells whose code has changed since, though no newer result stands beside them."""
+    cells_apart = {cell for entry in summary if OTHER_CODE in entry.apart for cell in entry.cells}
+    outdated = cells[(cells["current"] == "no") & cells["cell"].isin(set(titles) - cells_apart)]
+    names = [_cell_name(cell, titles) for _, cell in outdated.iterrows()]
     return [
         f"Made by other code than the method has today: {', '.join(names)}. The same run again measures today's."
     ] * bool(names)
 
 
-def about_apart(summary: Sequence[Entry]) -> list[str]:
-    """Why lines stand apart from others of their task."""
+def apart_notes(summary: Sequence[Entry]) -> list[str]:
+    """Say why lines stand apart from others of their task."""
     tasks: dict[tuple[str, str], dict[str, None]] = {}
     for entry in summary:
         if entry.apart:
             tasks.setdefault((entry.line, entry.apart), {})[entry.task] = None
-    said = {
+    reasons = {
         OTHER_CODE: "the method's code has changed since, or how oodbench scores or trains, so this is averaged with "
         "no other seed and is never the best",
         OTHER_IMAGES: "image sets of the same names held other images, so this is held against no other line",
     }
     return [
-        f"Apart: {line}, {', '.join(names)}: {'; '.join(said[why] for why in apart.split(', '))}."
+        f"Apart: {line}, {', '.join(names)}: {'; '.join(reasons[reason] for reason in apart.split(', '))}."
         for (line, apart), names in tasks.items()
     ]
 
 
-def about_repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def repeated_notes(cells: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
     """Seeds that were measured more than once, to other scores."""
     alike = [name for name in LIKE_SEEDS if name != "tuning_source"]
     cells = cells.assign(network_from=network_from(cells), precision=precision(cells))
-    twice = cells[cells.duplicated([*alike, "seed"], keep=False)]
+    repeated = cells[cells.duplicated([*alike, "seed"], keep=False)]
     notes = []
-    for _, part in twice.groupby([*alike, "seed"], sort=False, dropna=False):
+    for _, part in repeated.groupby([*alike, "seed"], sort=False, dropna=False):
         where = "; ".join(f"{cell['cell']} on {cell['hardware']}, torch {cell['torch']}" for _, cell in part.iterrows())
         first = part.iloc[0]
         notes.append(
@@ -277,79 +285,79 @@ def about_repeated(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
     return notes
 
 
-def _cell(row: "pd.Series[Any]", called: Mapping[str, str]) -> str:
-    return one_cell(str(row["cell"]), row["seed"], called)
+def _cell_name(row: "pd.Series[Any]", titles: Mapping[str, str]) -> str:
+    return cell_name(str(row["cell"]), row["seed"], titles)
 
 
-def upside_down(scores: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def upside_down_notes(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
     """A line for each cell whose scores, without any attack, put OOD images above ID images."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
-    kinds = [json.loads(str(constants) or "{}").get("kind") for constants in rows["constants"]]
+    kinds = [json_object(constants).get("kind") for constants in rows["constants"]]
     clean = rows[pd.Series(kinds, rows.index, dtype=object) == Clean.kind]
-    found = []
+    notes = []
     for _, part in clean.groupby("cell", sort=False):
-        said = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
-        found += [f"FLAG {_cell(part.iloc[0], called)}: {said}."] if said else []
-    return found
+        warning = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
+        notes += [f"FLAG {_cell_name(part.iloc[0], titles)}: {warning}."] if warning else []
+    return notes
 
 
-def about_cost(attack: pd.DataFrame) -> str:
-    """What an attack cost, and how much its early stops may hide: over the cells of `attack`, rows of a tidy frame."""
+def cost_text(attack: pd.DataFrame) -> str:
+    """The cost of an attack and what its early stops may hide, over the cells of `attack`, rows of a tidy frame."""
     averages = attack.groupby("cell")[["looks", "retired", "hidden"]].mean()
     least, most = round(averages["looks"].min()), round(averages["looks"].max())
-    said = f"attacked with {least if least == most else f'{least} to {most}'} passes an image on average"
+    text = f"attacked with {least if least == most else f'{least} to {most}'} passes an image on average"
     if averages["retired"].max() > 0:
-        said += (
+        text += (
             f"; up to {averages['retired'].max():.0%} of the images were left alone when they had passed enough ID "
             f"scores, so an AUROC could be {100 * averages['hidden'].max():.2f} points lower at most"
         )
-    return said
+    return text
 
 
-ABOUT_TUNING = ("source", "id_images", "outliers", "tried", "perhaps_seen")
-"""What a result says of tuning besides what was chosen."""
+TUNING_FACTS = ("source", "id_images", "outliers", "tried", "perhaps_seen")
+"""Names in a record of tuning besides the values that were chosen."""
 
 
-def about_doubted_tuning(cells: pd.DataFrame, called: Mapping[str, str]) -> list[str]:
+def doubted_tuning_notes(cells: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
     """A line for each cell that was tuned on test images, or on images that its network may have been trained on."""
-    found = []
+    notes = []
     for _, cell in cells.iterrows():
-        chosen, given = tuned(cell), bool(cell["checkpoint"])
-        if chosen and (chosen.get("source") == "id-test" or perhaps_seen(chosen, given)):
-            found.append(f"{_cell(cell, called)}: {about_tuning(chosen, given).partition(':')[0]}.")
-    return found
+        chosen, given = tuning_record(cell), bool(cell["checkpoint"])
+        if chosen and (chosen.get("source") == "id-test" or possibly_seen_images(chosen, given)):
+            notes.append(f"{_cell_name(cell, titles)}: {tuning_text(chosen, given).partition(':')[0]}.")
+    return notes
 
 
-def perhaps_seen(found: Mapping[str, Any], given: bool) -> list[str]:
-    """Which of the images that decided are not known to have been kept from training; arguments of `about_tuning`."""
-    return list(found.get("perhaps_seen", ["id_images", "outliers"] if given else []))
+def possibly_seen_images(record: Mapping[str, Any], given: bool) -> list[str]:
+    """The images that decided and may have been trained on: "id_images", "outliers"; arguments as `tuning_text`."""
+    return list(record.get("perhaps_seen", ["id_images", "outliers"] if given else []))
 
 
-def about_tuning(found: Mapping[str, Any], given: bool) -> str:
-    """What was tuned, on what, with which result.
+def tuning_text(record: Mapping[str, Any], given: bool) -> str:
+    """Say in words on which images a detector was tuned, and with which result.
 
     Args:
-        found: the attribute "tuned" of a result.
+        record: the attribute "tuned" of a result.
         given: the network came as a checkpoint; of such networks, older results do not say what they had seen.
     """
-    perhaps = perhaps_seen(found, given)
-    doubt, count = "not known to be held out of the network's training", found.get("id_images", "some")
-    outliers = f" and {found['outliers']} reserved outliers" if found.get("outliers") else ""
-    doubted = bool(outliers) and "outliers" in perhaps
-    if found.get("source") == "id-test":
-        said = f"{count} images of the ID test set, which is a leak{',' * bool(outliers)}{outliers}"
-    elif "id_images" not in perhaps:
-        said = f"{count} images held out of training{outliers}"
+    possibly_seen = possibly_seen_images(record, given)
+    doubt, count = "not known to be held out of the network's training", record.get("id_images", "some")
+    outliers = f" and {record['outliers']} reserved outliers" if record.get("outliers") else ""
+    doubted = bool(outliers) and "outliers" in possibly_seen
+    if record.get("source") == "id-test":
+        text = f"{count} images of the ID test set, which is a leak{',' * bool(outliers)}{outliers}"
+    elif "id_images" not in possibly_seen:
+        text = f"{count} images held out of training{outliers}"
     elif doubted or not outliers:
-        said, doubted = f"{count} ID training images{outliers}, {doubt}", False
+        text, doubted = f"{count} ID training images{outliers}, {doubt}", False
     else:
-        said = f"{count} ID training images, {doubt},{outliers}"
-    said += f", these {doubt}" if doubted else ""
-    chosen = [f"{name} {_short(value)}" for name, value in found.items() if name not in ABOUT_TUNING]
-    return f"tuned on {said}: {', '.join(chosen)}"
+        text = f"{count} ID training images, {doubt},{outliers}"
+    text += f", these {doubt}" if doubted else ""
+    chosen = [f"{name} {_rounded(value)}" for name, value in record.items() if name not in TUNING_FACTS]
+    return f"tuned on {text}: {', '.join(chosen)}"
 
 
-def _short(value: Any) -> str:
+def _rounded(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(map(_short, value)) + "]"
+        return "[" + ", ".join(map(_rounded, value)) + "]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

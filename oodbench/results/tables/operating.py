@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.results.beside import other_score
-from oodbench.results.folder import require
+from oodbench.results.beside import has_other_score
+from oodbench.results.folder import read_result
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.comparable import OF_ID
-from oodbench.results.tables.flags import flagged, severities
-from oodbench.results.tables.frame import FAILURE, cell_names, current, tidy
-from oodbench.results.tables.lines import about_line, label, tell_apart
-from oodbench.results.tables.stale import stale, told
+from oodbench.results.tables.flags import find_flags, severities
+from oodbench.results.tables.frame import FAILURE, cell_names, code_is_current, tidy
+from oodbench.results.tables.lines import label, line_notes, tell_apart
+from oodbench.results.tables.stale import stale_groups, stale_text
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics import severity
 from oodbench.statistics.conformal import Threshold, require_promise, threshold
@@ -58,10 +58,10 @@ COLUMNS = (
 """Of `operating_points`."""
 
 OTHER_SCORE = "a threshold is of one score, and this task is of another one than the detector's"
-"""Why a task stands beside no threshold."""
+"""The reason why a task has no operating point."""
 
 NO_OOD = "no OOD image has a score yet"
-"""Why a threshold stands beside nothing."""
+"""The reason why a threshold is held against no task."""
 
 
 def operating_points(
@@ -117,36 +117,42 @@ def operating_points(
     rows: list[dict[str, Any]] = []
     for cell, name in zip(cells, cell_names(cells), strict=True):
         if name in failed:  # what failed and was made good since is of no interest
-            about = {"failed": str(failed[name]), "prevalence": prevalence}
-            rows += [about | row for row in _of_cell(cell, name, keeps, delta, prevalence, detectors or {})]
-    frame = _told_apart(pd.DataFrame(rows, columns=list(COLUMNS)))
+            shared = {"failed": str(failed[name]), "prevalence": prevalence}
+            rows += [shared | row for row in _cell_rows(cell, name, keeps, delta, prevalence, detectors or {})]
+    frame = _mark_equal_lines(pd.DataFrame(rows, columns=list(COLUMNS)))
     refused = frame[~frame["left_out"].isin(["", OTHER_SCORE, NO_OOD])].drop_duplicates(["cell", "keep"])
     if frame["threshold"].isna().all() and len(refused):
-        raise OodbenchError("\n".join(f"{one.line}: {one.left_out}" for one in refused.itertuples()))
-    return _flagged(frame, measured)
+        raise OodbenchError("\n".join(f"{row.line}: {row.left_out}" for row in refused.itertuples()))
+    return _add_flags(frame, measured)
 
 
-def _flagged(frame: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+def _add_flags(frame: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """The frame with the signs that a table has, and how far off the figures of each task and OOD set may be."""
     effects: dict[tuple[str, str, str], float] = {}
     for ood, scores in measured[~measured["metric"].isin([OF_ID, FAILURE])].groupby("ood", sort=False):
-        effects |= {(*place, str(ood)): size for place, size in severities(flagged(scores)).items()}
+        effects |= {(*place, str(ood)): size for place, size in severities(find_flags(scores)).items()}
     sizes = [effects.get(place) for place in zip(frame["cell"], frame["task"], frame["ood"], strict=True)]
     signs = ["" if size is None else severity.mark(size) for size in sizes]
     return frame.assign(flag=pd.Series(signs, frame.index, dtype=object), off_by=np.array(sizes, np.float64))
 
 
-def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+def _mark_equal_lines(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a mark behind each line that is called as another one of its suite."""
-    each = frame.drop_duplicates("cell")
-    names = each["cell"].astype(str)
-    texts = each["suite"].astype(str) + " " + each["suite_fingerprint"].astype(str) + " " + each["line"].astype(str)
+    cell_rows = frame.drop_duplicates("cell")
+    names = cell_rows["cell"].astype(str)
+    texts = (
+        cell_rows["suite"].astype(str)
+        + " "
+        + cell_rows["suite_fingerprint"].astype(str)
+        + " "
+        + cell_rows["line"].astype(str)
+    )
     marks = dict(zip(names, tell_apart(list(names), list(texts)), strict=True))
-    called = [f"{row.line} {marks[str(row.cell)]}".strip() for row in frame.itertuples()]
-    return frame.assign(line=pd.Series(called, frame.index, dtype=object))
+    titles = [f"{row.line} {marks[str(row.cell)]}".strip() for row in frame.itertuples()]
+    return frame.assign(line=pd.Series(titles, frame.index, dtype=object))
 
 
-def _of_cell(
+def _cell_rows(
     cell: Cell,
     name: str,
     keeps: Sequence[float],
@@ -154,34 +160,34 @@ def _of_cell(
     prevalence: float,
     detectors: Mapping[str, type[Detector]],
 ) -> Iterator[dict[str, Any]]:
-    attributes, everything = require(cell)
-    outdated = stale(everything)
-    groups = [group for group in everything if (group.task, group.image_set) not in outdated]
-    about = {one: attributes.get(one, "") for one in (*SUITE, "detector", "seed")}
-    about |= {"cell": name, "current": current(attributes, detectors)}
-    given: pd.Series[Any] = pd.Series(
+    attributes, all_groups = read_result(cell)
+    outdated = stale_groups(all_groups)
+    groups = [group for group in all_groups if (group.task, group.image_set) not in outdated]
+    columns = {column: attributes.get(column, "") for column in (*SUITE, "detector", "seed")}
+    columns |= {"cell": name, "current": code_is_current(attributes, detectors)}
+    line_attributes: pd.Series[Any] = pd.Series(
         {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "pretrained": "", "unlike": "", "tuned": ""}
         | attributes
     )
-    about["line"] = label(str(attributes["detector"]), about_line(given, [int(attributes["seed"])]))
-    about["stale"] = told(outdated)
-    others = dict.fromkeys(group.task for group in groups if group.role == "ood" and other_score(group))
+    columns["line"] = label(str(attributes["detector"]), line_notes(line_attributes, [int(attributes["seed"])]))
+    columns["stale"] = stale_text(outdated)
+    other_score_tasks = dict.fromkeys(group.task for group in groups if group.role == "ood" and has_other_score(group))
     for keep in keeps:
-        bare = {**about, "keep": keep, "delta": delta, "task": "", "ood": "", "left_out": ""}
+        empty_row = {**columns, "keep": keep, "delta": delta, "task": "", "ood": "", "left_out": ""}
         try:
-            found = delivered(groups, keep, delta, prevalence)
+            point_rows = delivered_rows(groups, keep, delta, prevalence)
         except OodbenchError as error:
-            yield {**bare, "left_out": f"of its ID images one half chooses: {error}"}
+            yield {**empty_row, "left_out": f"of its ID images one half chooses: {error}"}
             continue
-        found += [{"task": task, "ood": "", "left_out": OTHER_SCORE} for task in others]
-        nothing = "" if outdated or attributes.get("failed") else NO_OOD
-        yield from ({**bare, **row} for row in found or [{"left_out": nothing}])
+        point_rows += [{"task": task, "ood": "", "left_out": OTHER_SCORE} for task in other_score_tasks]
+        reason = "" if outdated or attributes.get("failed") else NO_OOD
+        yield from ({**empty_row, **row} for row in point_rows or [{"left_out": reason}])
 
 
-def delivered(
+def delivered_rows(
     groups: Sequence[Scores], keep: float, delta: float = 0.0, prevalence: float = 0.01
 ) -> list[dict[str, Any]]:
-    """What the threshold of one cell promises and delivers, a row a group of OOD images; see `operating_points`.
+    """The promise and the delivery of one cell's threshold, a row a group of OOD images; see `operating_points`.
 
     Args:
         groups: of the cell, none of them stale; without clean scores of ID images nothing can be chosen, and there is
@@ -197,29 +203,29 @@ def delivered(
     clean = attacked.get(ID_TASK)
     if clean is None:
         return []
-    promised = threshold(clean.scores[chosen_on(clean.indices)], keep, delta)
+    promised = threshold(clean.scores[chooses_threshold(clean.indices)], keep, delta)
     return [
         {
-            **_delivered(promised, attacked.get(group.task, clean), group, prevalence),
+            **_delivered_row(promised, attacked.get(group.task, clean), group, prevalence),
             "id_attacked": "yes" if group.task in attacked else "no",
         }
         for group in groups
-        if group.role == "ood" and not other_score(group)  # a threshold is of one score
+        if group.role == "ood" and not has_other_score(group)  # a threshold is of one score
     ]
 
 
-def chosen_on(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which ID images choose a threshold, (n,): half of them, drawn by their places in the set, so for all alike."""
-    drawn = np.random.default_rng(0).permutation(int(indices.max()) + 1) if len(indices) else indices
-    order = np.argsort(drawn[indices], kind="stable")
-    found = np.zeros(len(indices), bool)
-    found[order[: len(indices) // 2]] = True
-    return found
+def chooses_threshold(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Select the ID images that choose a threshold, (n,): half, drawn by their places in the set, the same for all."""
+    ranks = np.random.default_rng(0).permutation(int(indices.max()) + 1) if len(indices) else indices
+    order = np.argsort(ranks[indices], kind="stable")
+    chosen = np.zeros(len(indices), bool)
+    chosen[order[: len(indices) // 2]] = True
+    return chosen
 
 
-def _delivered(promised: Threshold, id_images: Scores, ood: Scores, prevalence: float) -> dict[str, Any]:
-    other = ~chosen_on(id_images.indices)
-    rejected = float(promised.rejects(id_images.scores[other]).mean())
+def _delivered_row(promised: Threshold, id_images: Scores, ood: Scores, prevalence: float) -> dict[str, Any]:
+    held_back = ~chooses_threshold(id_images.indices)
+    rejected = float(promised.rejects(id_images.scores[held_back]).mean())
     accepted = float(1 - promised.rejects(ood.scores).mean())
     false_alarms = 1000 * (1 - prevalence) * rejected
     return {
@@ -229,7 +235,7 @@ def _delivered(promised: Threshold, id_images: Scores, ood: Scores, prevalence: 
         "n_chosen_on": promised.images,
         "task": ood.task,
         "id_rejected": rejected,
-        "n_id": int(other.sum()),
+        "n_id": int(held_back.sum()),
         "ood": ood.image_set,
         "ood_accepted": accepted,
         "n_ood": len(ood.scores),

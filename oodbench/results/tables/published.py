@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from oodbench.metrics import CONVENTIONS
-from oodbench.results.tables.summary import Entry, behind
+from oodbench.results.tables.summary import Entry, sets_behind
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,38 @@ class Published:
 
     @property
     def word(self) -> str:
-        """What the figures are called."""
+        """The word for the figures in headings and notes."""
         return "published" if set(self.rows["source"]) == {"published"} else "reference"
 
     def figure(self, frame: pd.DataFrame, entry: Entry) -> float | None:
         """The reference's value beside one number of a table of `frame`, tidy and of one suite, as a fraction."""
-        found = self._beside(frame, entry)
-        return None if found.empty else float(found["value"].iloc[0])
+        rows = self._beside(frame, entry)
+        return None if rows.empty else float(rows["value"].iloc[0])
 
     def notes(self, frame: pd.DataFrame, summary: Sequence[Entry]) -> list[str]:
-        """Whose the figures beside `summary` are, and which could only be shown in another convention."""
-        said: list[str] = []
+        """Name the sources of the figures beside `summary`, and those that another convention would show."""
+        sentences: list[str] = []
         for entry in summary:
             for _, row in self._beside(frame, entry)[:1].iterrows():
-                said.append(f"{self.word}: {_origin(row)}{f'; {row.note}' if row['note'] else ''}.")
+                sentences.append(f"{self.word}: {_origin(row)}{f'; {row.note}' if row['note'] else ''}.")
         for _, cell in frame[frame["ood"] != ""].drop_duplicates(["cell", "task"]).iterrows():
             for name in self._alike(cell)["convention"].unique():
                 if name != cell["convention"]:
-                    how = f"say --convention {name}" if name in CONVENTIONS else "oodbench does not compute as they do"
-                    said.append(f"{self.word.capitalize()} figures in convention {name!r} are not shown: {how}.")
-        return list(dict.fromkeys(said)) or [f"{self.word}: no figure is known for what was measured here."]
+                    advice = (
+                        f"say --convention {name}" if name in CONVENTIONS else "oodbench does not compute as they do"
+                    )
+                    sentences.append(
+                        f"{self.word.capitalize()} figures in convention {name!r} are not shown: {advice}."
+                    )
+        return list(dict.fromkeys(sentences)) or [f"{self.word}: no figure is known for what was measured here."]
 
     def _beside(self, frame: pd.DataFrame, entry: Entry) -> pd.DataFrame:
         """Rows for what an entry measures."""
         cell = frame[(frame["cell"] == entry.cells[0]) & (frame["task"] == entry.task)].iloc[0]
-        found = self._alike(cell)
-        found = found[(found["metric"] == entry.metric) & (found["convention"] == cell["convention"])]
-        sets = set(behind(frame, entry.ood)) - set(entry.missing)
-        same: pd.DataFrame = found.loc[[set(behind(frame, str(ood))) == sets for ood in found["ood"]]]
+        rows = self._alike(cell)
+        rows = rows[(rows["metric"] == entry.metric) & (rows["convention"] == cell["convention"])]
+        sets = set(sets_behind(frame, entry.ood)) - set(entry.missing)
+        same: pd.DataFrame = rows.loc[[set(sets_behind(frame, str(ood))) == sets for ood in rows["ood"]]]
         return _nearest(same, cell)
 
     def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:
@@ -78,7 +82,7 @@ def _nearest(rows: pd.DataFrame, cell: "pd.Series[Any]") -> pd.DataFrame:
 
 
 def _origin(row: "pd.Series[Any]") -> str:
-    """Who printed a figure, or what it was measured with."""
+    """The publication that printed a figure, or the run that measured it."""
     changes = [f"seed {row['seed']}"] if row["seed"] else []
     changes += [str(row[name]) for name in ("settings", "checkpoint") if row[name]]
     changes += [f"{row['limit']:.0f} images of each set"] if row["limit"] else []

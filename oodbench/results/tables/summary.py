@@ -1,6 +1,5 @@
 """A tidy frame to the figures of a table: means over OOD sets, then mean and deviation over seeds."""
 
-import json
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
@@ -12,8 +11,9 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.metrics import AT_CLEAN, CONVENTIONS
+from oodbench.results.attributes import json_object
 from oodbench.results.metric_facts import FACTS
-from oodbench.results.tables.comparable import OF_ID, Standing, standings, threats_apart
+from oodbench.results.tables.comparable import OF_ID, Standing, standings, tell_threats_apart
 from oodbench.results.tables.gaps import Gaps
 from oodbench.results.tables.lines import Line, Note, label, lines, tell_apart
 
@@ -31,7 +31,7 @@ MEAN = "mean:"
 
 @dataclass(frozen=True)
 class View:
-    """What of a frame is shown.
+    """The part of a frame that a table shows, and its order.
 
     Attributes:
         by: "task" for one mean, "ood" for a row each set, "mean" for each mean that the suite knows. OOD sets that
@@ -117,36 +117,36 @@ class Entry:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where lines compete: the task, and the set or mean."""
+        """The place where lines compete: the task, and the set or mean."""
         return self.task, self.ood
 
     @property
     def incomplete(self) -> bool:
-        """There is no value, since none of its sets was measured."""
+        """True if there is no value, since none of its sets was measured."""
         return bool(self.missing) and isnan(self.value)
 
 
-def means(frame: pd.DataFrame) -> dict[str, list[str]]:
+def mean_sets(frame: pd.DataFrame) -> dict[str, list[str]]:
     """OOD sets behind each mean, of a frame of one suite: as its suite says, or all that there are."""
     known: dict[str, list[str]] = {}
     for text in frame["means"].unique():
-        known |= json.loads(str(text) or "{}")
+        known |= json_object(text)
     every = frame[(frame["ood"] != "") & (frame["distance"] != ASIDE)]
     return known or {"all": list(dict.fromkeys(every["ood"]))}
 
 
-def aside(frame: pd.DataFrame) -> list[str]:
+def sets_aside(frame: pd.DataFrame) -> list[str]:
     """The OOD sets that have rows of their own and enter no mean but those that name them."""
     return list(dict.fromkeys(frame.loc[frame["distance"] == ASIDE, "ood"]))
 
 
-def selected(frame: pd.DataFrame, sets: Sequence[str]) -> list[str]:
+def selected_sets(frame: pd.DataFrame, sets: Sequence[str]) -> list[str]:
     """The OOD sets that `sets`, names of sets or of means, stand for; those of the mean "all" if it is empty.
 
     Raises:
         OodbenchError: the suite has neither a set nor a mean of that name.
     """
-    known = means(frame)
+    known = mean_sets(frame)
     every = list(dict.fromkeys([*known["all"], *frame.loc[frame["ood"] != "", "ood"]]))
     chosen = []
     for name in sets or ["all"]:
@@ -156,16 +156,16 @@ def selected(frame: pd.DataFrame, sets: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def behind(frame: pd.DataFrame, ood: str) -> list[str]:
+def sets_behind(frame: pd.DataFrame, ood: str) -> list[str]:
     """The OOD sets behind a set's name, or behind `MEAN` and the names of means or sets with "+" between them."""
     if not ood.startswith(MEAN):
         return [ood]
-    known = means(frame)
+    known = mean_sets(frame)
     return [name for part in ood.removeprefix(MEAN).split("+") for name in known.get(part, [part])]
 
 
 def summarise(frame: pd.DataFrame, view: View, doubted: Container[tuple[str, str]] = ()) -> list[Entry]:
-    """What a table shows of a tidy frame of one suite and convention: an entry a (line, task, set or mean, metric).
+    """The numbers of a table of one suite and convention: an entry a (line, task, set or mean, metric).
 
     A mean is over those of its OOD sets that were measured. Sets that no row has are left out of all of them. A row
     that lacks some which another has says so in its name, is averaged with no other seed and is held against none but
@@ -179,85 +179,91 @@ def summarise(frame: pd.DataFrame, view: View, doubted: Container[tuple[str, str
     Raises:
         OodbenchError: a set or metric is not known.
     """
-    frame = frame if "named" in frame else threats_apart(frame)
+    frame = frame if "named" in frame else tell_threats_apart(frame)
     line_of = {str(cell): line for line in lines(frame, view.seeds) for cell in line.cells["cell"]}
     standing = standings(frame)
     wanted = {*view.shown(frame), view.sort}
     gaps = Gaps.of(frame, groups := _groups(frame, view))
-    found: dict[tuple[Line, str, Hashable, str], dict[tuple[str, str], list[Entry]]] = {}
+    entries_of_line: dict[tuple[Line, str, Hashable, str], dict[tuple[str, str], list[Entry]]] = {}
     for cell, task, part in _cells(frame):
-        there = frozenset(part["ood"])
+        measured_sets = frozenset(part["ood"])
         for ood, names in groups.items():
-            said = gaps.told(ood, there) if ood.startswith(MEAN) else ""
-            together = found.setdefault((line_of[cell], task, standing[cell, task].images, said), {})
+            sets_note = gaps.sets_text(ood, measured_sets) if ood.startswith(MEAN) else ""
+            line_entries = entries_of_line.setdefault((line_of[cell], task, standing[cell, task].images, sets_note), {})
             for entry in _entries(part, task, ood, names):
                 if entry.metric in wanted:
-                    together.setdefault((ood, entry.metric), []).append(entry)
+                    line_entries.setdefault((ood, entry.metric), []).append(entry)
     seeds = [
-        ([_over_seeds(entries) for entries in together.values()], said)
-        for (*_, said), together in found.items()
-        if together
+        ([_average_seeds(entries) for entries in line_entries.values()], sets_note)
+        for (*_, sets_note), line_entries in entries_of_line.items()
+        if line_entries
     ]
-    return _sorted(_named(seeds, line_of, standing), view.sort, doubted)
+    return _sort_entries(_name_lines(seeds, line_of, standing), view.sort, doubted)
 
 
-def _named(
-    several: Sequence[tuple[Sequence[Entry], str]],
+def _name_lines(
+    noted_entries: Sequence[tuple[Sequence[Entry], str]],
     line_of: Mapping[str, Line],
     standing: Mapping[tuple[str, str], Standing],
 ) -> list[Entry]:
     """Each line of entries by what it is called, and how it stands beside others.
 
     Args:
-        several: entries, and which OOD sets they rest on where other lines rest on more.
+        noted_entries: entries, and which OOD sets they rest on where other lines rest on more.
         line_of: the line of each cell.
         standing: of each (cell, task).
     """
-    found = [entries for entries, _ in several]
-    how = [standing[entries[0].cells[0], entries[0].task] for entries in found]
+    entry_lists = [entries for entries, _ in noted_entries]
+    line_standings = [standing[entries[0].cells[0], entries[0].task] for entries in entry_lists]
     notes = [
-        line_of[entries[0].cells[0]].notes(entries[0].cells, each.apart) + ((Note("sets", said),) if said else ())
-        for (entries, said), each in zip(several, how, strict=True)
+        line_of[entries[0].cells[0]].notes(entries[0].cells, line_standing.apart)
+        + ((Note("sets", sets_note),) if sets_note else ())
+        for (entries, sets_note), line_standing in zip(noted_entries, line_standings, strict=True)
     ]
-    own = [line_of[entries[0].cells[0]].mark for entries in found]
+    own_marks = [line_of[entries[0].cells[0]].mark for entries in entry_lists]
     texts = [
-        f"{label(entries[0].detector, each)} {mark}".strip()
-        for entries, each, mark in zip(found, notes, own, strict=True)
+        f"{label(entries[0].detector, line_standing)} {mark}".strip()
+        for entries, line_standing, mark in zip(entry_lists, notes, own_marks, strict=True)
     ]
     # A line that has lost some of its seeds to another threat, or to other images, may be called as one beside it.
-    tasks = [entries[0].task for entries in found]
+    tasks = [entries[0].task for entries in entry_lists]
     marks = tell_apart(
-        [entries[0].cells[0] for entries in found], [f"{task} {text}" for task, text in zip(tasks, texts, strict=True)]
+        [entries[0].cells[0] for entries in entry_lists],
+        [f"{task} {text}" for task, text in zip(tasks, texts, strict=True)],
     )
     return [
         replace(
             entry,
             line=f"{text} {mark}".strip(),
-            apart=each.apart,
-            notes=said,
+            apart=line_standing.apart,
+            notes=sets_note,
             mark=f"{first} {mark}".strip(),
-            rivals=(each.rivals, entry.missing) if entry.missing and each.rivals is not None else each.rivals,
+            rivals=(line_standing.rivals, entry.missing)
+            if entry.missing and line_standing.rivals is not None
+            else line_standing.rivals,
         )
-        for entries, text, said, first, mark, each in zip(found, texts, notes, own, marks, how, strict=True)
+        for entries, text, sets_note, first, mark, line_standing in zip(
+            entry_lists, texts, notes, own_marks, marks, line_standings, strict=True
+        )
         for entry in entries
     ]
 
 
 def _groups(frame: pd.DataFrame, view: View) -> dict[str, list[str]]:
     """The sets behind each row that is shown of a task; none of which nobody measured anything, if others are left."""
-    chosen, known = selected(frame, view.sets), means(frame)
+    chosen, known = selected_sets(frame, view.sets), mean_sets(frame)
     groups = {
         "task": {MEAN + ("+".join(view.sets) or "all"): chosen},
         "ood": {name: [name] for name in chosen},
         "mean": {MEAN + name: sets for name, sets in known.items() if set(sets) <= set(chosen)},
     }[view.by]
-    groups |= {} if view.sets else {name: [name] for name in aside(frame)}
+    groups |= {} if view.sets else {name: [name] for name in sets_aside(frame)}
     if not groups:
         raise OodbenchError(
             f"--sets {' '.join(view.sets)} leaves no mean of the suite whole: leave it out, or --by ood"
         )
-    there = set(frame["ood"])
-    return {ood: names for ood, names in groups.items() if there & set(names)} or groups
+    measured_sets = set(frame["ood"])
+    return {ood: names for ood, names in groups.items() if measured_sets & set(names)} or groups
 
 
 def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -271,17 +277,17 @@ def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 def _entries(cell: pd.DataFrame, task: str, ood: str, names: Sequence[str]) -> Iterator[Entry]:
     """Each metric of one cell and task, averaged over those of the sets called `names` that are there."""
     scores = cell[cell["ood"].isin(names)]
-    there = set(scores["ood"])
-    missing = tuple(name for name in names if name not in there)
+    measured_sets = set(scores["ood"])
+    missing = tuple(name for name in names if name not in measured_sets)
     detector, name = str(cell["detector"].iloc[0]), str(cell["cell"].iloc[0])
     for metric in dict.fromkeys(cell["metric"]):
         part = cell[cell["metric"] == OF_ID] if metric == OF_ID else scores[scores["metric"] == metric]
-        gone = () if metric == OF_ID else missing
+        missing_of_metric = () if metric == OF_ID else missing
         value, low, high = (nan if part.empty else _mean(part[column]) for column in ("value", "low", "high"))
-        yield Entry("", task, ood, str(metric), value, nan, low, high, gone, detector, (name,))
+        yield Entry("", task, ood, str(metric), value, nan, low, high, missing_of_metric, detector, (name,))
 
 
-def _over_seeds(entries: Sequence[Entry]) -> Entry:
+def _average_seeds(entries: Sequence[Entry]) -> Entry:
     """One line's seeds together."""
     values = [entry.value for entry in entries]
     return replace(
@@ -299,7 +305,7 @@ def _mean(column: "pd.Series[Any]") -> float:
     return float(np.mean(column.to_numpy(dtype=np.float64)))
 
 
-def _sorted(entries: list[Entry], metric: str, doubted: Container[tuple[str, str]]) -> list[Entry]:
+def _sort_entries(entries: list[Entry], metric: str, doubted: Container[tuple[str, str]]) -> list[Entry]:
     """Tasks and sets together and their lines by a metric, best first.
 
     Then those that are doubted, unless it is by ID accuracy, which no attack concerns; last those over fewer sets or

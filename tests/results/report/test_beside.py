@@ -7,8 +7,8 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import evaluate
-from oodbench.results.bundling import bundled
-from oodbench.results.folder import find
+from oodbench.results.bundling import write_bundles
+from oodbench.results.folder import find_results
 from oodbench.results.report import Other, boards, render
 from oodbench.results.report.model import Signs
 from tests.results.report.test_page import data_of
@@ -130,7 +130,7 @@ def test_the_command_puts_a_folder_beside_another(made, there, data, oodbench, t
     assert code == 0, err
     (board,) = data_of((tmp_path / "report.html").read_text())["boards"]
     assert board["against"]["name"] == "there"
-    (bundle,) = bundled(find(tmp_path / "there").cells, tmp_path / "kept")
+    (bundle,) = write_bundles(find_results(tmp_path / "there").cells, tmp_path / "kept")
     code, _, err = oodbench("report", "results", "--against", str(bundle), "--data", data)
     assert code == 0, err
     (of_bundle,) = data_of((tmp_path / "report.html").read_text())["boards"]

@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from oodbench.results.report import boards, render
-from oodbench.results.report.page import embedded
+from oodbench.results.report.page import embedded_json
 
 VENDOR = files("oodbench.results.report") / "vendor"
 HOSTILE = "</script><script>document.title='owned'</script><!--\"'&\u2028"
@@ -32,13 +32,13 @@ def test_a_hostile_name_stays_a_name(made, data):
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "&lt;", '"', "\\", "\u2028", "\u2029", "é"])
 def test_text_comes_back_and_nothing_in_it_is_markup(text):
-    written = embedded({text: [text]})
+    written = embedded_json({text: [text]})
     assert json.loads(written) == {text: [text]}
     assert not re.search("[<>&\u2028\u2029]", written)
 
 
 def test_what_is_no_number_is_null():
-    assert json.loads(embedded([float("nan"), float("inf"), 0.1234567891])) == [None, None, 0.123457]
+    assert json.loads(embedded_json([float("nan"), float("inf"), 0.1234567891])) == [None, None, 0.123457]
 
 
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_from_elsewhere(made, data):
@@ -82,7 +82,7 @@ def test_thresholds_and_axes_keep_all_their_digits():
     """Scores may differ in their last digits alone: at a rounded threshold every image could be rejected."""
     exact, tiny = -6.906754778648554, 1.8160733879438617e-12
     data = {"threshold": exact, "value": exact, "histogram": {"low": tiny, "high": exact, "counts": {"id": [1, 2]}}}
-    found = json.loads(embedded({"rows": [data]}))["rows"][0]
+    found = json.loads(embedded_json({"rows": [data]}))["rows"][0]
     assert found["threshold"] == found["histogram"]["high"] == exact
     assert found["histogram"]["low"] == tiny
     assert found["value"] == -6.90675

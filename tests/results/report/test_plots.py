@@ -4,7 +4,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.report import boards, plots
-from oodbench.results.report.undrawn import undrawn
+from oodbench.results.report.undrawn import undrawn_lines
 
 pytest.importorskip("matplotlib")
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -93,13 +93,13 @@ def test_rows_that_lack_what_a_figure_draws_are_named(made, data):
     cells = [made("able", tasks=CURVE, keep=False), made("baker", tasks=CURVE, sets=("cats",), keep=False)]
     (board,) = boards([*cells, made("charlie", tasks=("clean",), keep=False)], data)
     lacks = "no scores of dogs, noise"
-    assert undrawn(board, "bars", "clean", "auroc") == [
+    assert undrawn_lines(board, "bars", "clean", "auroc") == [
         f"baker under clean, linf, linf-eps0, linf-eps16: {lacks}, so it has no mean over all sets",
         "charlie under linf, linf-eps0, linf-eps16: no scores, so it has no mean over all sets",
     ]
-    assert undrawn(board, "roc", "clean", "auroc") == undrawn(board, "hist", "clean", "auroc")
-    assert undrawn(board, "roc", "clean", "auroc") == [f"baker under clean: {lacks}"]
-    assert undrawn(board, "eps", "linf", "auroc") == [
+    assert undrawn_lines(board, "roc", "clean", "auroc") == undrawn_lines(board, "hist", "clean", "auroc")
+    assert undrawn_lines(board, "roc", "clean", "auroc") == [f"baker under clean: {lacks}"]
+    assert undrawn_lines(board, "eps", "linf", "auroc") == [
         f"baker under linf-eps0, linf, linf-eps16: {lacks}, so it has no mean over all sets",
         "charlie under linf-eps0, linf, linf-eps16: no scores, so it has no mean over all sets",
     ]
@@ -138,8 +138,8 @@ def test_the_run_that_a_curve_needs_names_the_file_of_ones_own_suite(made, data)
 
 
 def test_detectors_stand_in_the_order_that_was_asked_for(board):
-    assert [row.detector for row in plots.in_order(board, ["baker", "able"]).rows] == ["baker", "able"]
-    assert plots.in_order(board, []) is board
+    assert [row.detector for row in plots.select_rows(board, ["baker", "able"]).rows] == ["baker", "able"]
+    assert plots.select_rows(board, []) is board
 
 
 def test_what_cannot_be_drawn_is_said(board):
@@ -151,7 +151,7 @@ def test_what_cannot_be_drawn_is_said(board):
 
 @pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
 def test_a_file_is_the_same_bytes_each_time(board, form, begins):
-    written = [plots.written(plots.roc(board, "clean", "auroc"), form) for _ in range(2)]
+    written = [plots.figure_bytes(plots.roc(board, "clean", "auroc"), form) for _ in range(2)]
     assert written[0].startswith(begins)
     assert written[0] == written[1]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oodbench.results.report import boards
-from oodbench.results.tables.operating import chosen_on
+from oodbench.results.tables.operating import chooses_threshold
 from oodbench.statistics.conformal import threshold
 from oodbench.statistics.intervals import share
 
@@ -14,7 +14,7 @@ def test_a_point_holds_what_the_stored_scores_deliver(made, data):
     ((row,),) = (board.rows for board in boards([cell], data))
     stored = {(group.task, group.image_set): group for group in cell.read()}
     ids = stored["id", "ids"]
-    half = chosen_on(ids.indices)
+    half = chooses_threshold(ids.indices)
     limit = threshold(ids.scores[half], 0.95).value
     point = next(one for one in row.operating if one.keep == 0.95)
     assert (point.threshold, point.n_chosen_on, point.note) == (limit, 20, "")

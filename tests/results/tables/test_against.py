@@ -8,7 +8,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.registry import code_of, discover
-from oodbench.results.tables import View, against, flat, render, tidy
+from oodbench.results.tables import View, flat_frame, paired_differences, render, tidy
 from oodbench.statistics.differences import Detection, differences
 from tests.results.tables.test_flags import flag
 
@@ -23,7 +23,7 @@ def test_each_detector_less_one_seed_by_seed(tmp_path, stored):
         stored(tmp_path, detector="atom", seed=2, ood=[("letters", NOISE)]),
     ]
     values = tidy(cells, {}).set_index(["detector", "seed", "metric"])["value"]
-    paired = against(cells, {}, "msp")
+    paired = paired_differences(cells, {}, "msp")
     assert paired.left_out == ()
     assert set(paired.frame["detector"]) == {"atom − msp"}
     for seed in (1, 2):
@@ -85,7 +85,7 @@ def test_detectors_that_read_a_classifier_are_compared_over_the_same_one(tmp_pat
         stored(tmp_path, detector="energy", network_digest="2" * 64, network_file="own.safetensors", **PLAIN),
         stored(tmp_path, detector="knn", checkpoint="/nets/other.safetensors", network_digest="1" * 64, **PLAIN),
     ]
-    paired = against(cells, {}, "msp")
+    paired = paired_differences(cells, {}, "msp")
     assert set(paired.frame["detector"]) == {"knn − msp"}
     assert paired.left_out == (
         "Not compared: energy (energy/seed1-abababababab): it is over network own.safetensors, weights 22222222, and "
@@ -93,7 +93,7 @@ def test_detectors_that_read_a_classifier_are_compared_over_the_same_one(tmp_pat
     )
     assert "Not one network" not in render(paired.frame)
     with pytest.raises(OodbenchError, match="nothing can be compared with msp: .* two networks"):
-        against(cells[:2], {}, "msp")
+        paired_differences(cells[:2], {}, "msp")
 
 
 def test_of_several_networks_the_same_one_is_taken_whatever_else_was_changed(tmp_path, stored):
@@ -102,17 +102,17 @@ def test_of_several_networks_the_same_one_is_taken_whatever_else_was_changed(tmp
         stored(tmp_path, key="cd", network_digest="2" * 64, ood=[("letters", NOISE)], **PLAIN),
         stored(tmp_path, detector="energy", network_digest="1" * 64, ood=[("letters", LETTERS)], **PLAIN),
     ]
-    assert set(against(cells, {}, "msp").frame["value"]) == {0}
+    assert set(paired_differences(cells, {}, "msp").frame["value"]) == {0}
 
 
 def test_results_of_before_their_training_was_stored_are_asked_of_the_method(tmp_path, stored):
     cells = [stored(tmp_path, network_digest="1" * 64)]
     cells += [stored(tmp_path, detector=name, network_digest="2" * 64) for name in ("energy", "atom")]
     registry = discover([])
-    paired = against(cells, registry, "msp")
+    paired = paired_differences(cells, registry, "msp")
     assert set(paired.frame["detector"]) == {"atom − msp"}
     assert "two networks" in paired.left_out[0]
-    assert "of which nobody knows how they were trained" in render(against(cells[:2], {}, "msp").frame)
+    assert "of which nobody knows how they were trained" in render(paired_differences(cells[:2], {}, "msp").frame)
 
 
 def test_where_methods_train_networks_of_their_own_it_is_said_whose_is_which(tmp_path, stored):
@@ -122,7 +122,7 @@ def test_where_methods_train_networks_of_their_own_it_is_said_whose_is_which(tmp
         cells.append(stored(tmp_path, seed=seed, **msp))
         atom = {"network_file": "atom.safetensors", "network_digest": f"a{seed}" * 32, "objective": "Mining()"}
         cells.append(stored(tmp_path, detector="atom", seed=seed, **atom))
-    paired = against(cells, {}, "msp")
+    paired = paired_differences(cells, {}, "msp")
     assert paired.left_out == ()
     text = render(paired.frame)
     assert (
@@ -138,7 +138,7 @@ def test_networks_of_one_seed_that_were_trained_alike_on_two_machines_are_compar
         stored(tmp_path, network_digest="1" * 64, **about),
         stored(tmp_path, detector="energy", network_digest="2" * 64, **about),
     ]
-    paired = against(cells, {}, "msp")
+    paired = paired_differences(cells, {}, "msp")
     assert paired.left_out == ()
     assert "which were trained alike, and not to the same weights" in render(paired.frame)
 
@@ -155,7 +155,7 @@ def test_a_difference_has_the_worse_sign_of_its_two_values_and_is_not_the_best(t
         stored(tmp_path, detector="atom", ood=[("letters", [0.0, 0.5, 1.0, 9.1])]),
         stored(tmp_path, detector="oe", ood=[("letters", [0.0, 0.5, 9.1, 9.2])]),
     ]
-    text = render(against([base, blocked, *others], {}, "msp").frame, View(metrics=("auroc",), sort="auroc"))
+    text = render(paired_differences([base, blocked, *others], {}, "msp").frame, View(metrics=("auroc",), sort="auroc"))
     shown = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[:1] + row[2:3] for row in shown[1:]] == [
         ["atom − msp (seed 1)", "**75.00**"],
@@ -165,7 +165,7 @@ def test_a_difference_has_the_worse_sign_of_its_two_values_and_is_not_the_best(t
     assert "FLAG value of blocked (blocked/seed1-abababababab), linf: no gradient comes back" in text
     assert "not to be believed" in text and "‡ flagged" in text
     # What is taken off spoils every difference, and is said once.
-    text = render(against([base, blocked, *others], {}, "blocked").frame, View(metrics=("auroc",)))
+    text = render(paired_differences([base, blocked, *others], {}, "blocked").frame, View(metrics=("auroc",)))
     assert text.count("FLAG value of blocked") == 1
     assert text.count("‡ |") == 3 and "**" not in text
 
@@ -173,7 +173,7 @@ def test_a_difference_has_the_worse_sign_of_its_two_values_and_is_not_the_best(t
 def test_scores_of_the_wrong_sign_are_said_of_differences_too(tmp_path, stored):
     turned = [("letters", np.linspace(9.1, 9.9, 60))]
     cells = [stored(tmp_path, task="clean", ood=turned), stored(tmp_path, detector="atom", task="clean", ood=turned)]
-    said = against(cells, {}, "msp").left_out
+    said = paired_differences(cells, {}, "msp").left_out
     assert [line.split(":")[0] for line in said] == [
         "FLAG msp (msp/seed1-abababababab)",
         "FLAG atom (atom/seed1-abababababab)",
@@ -195,9 +195,9 @@ def test_where_nothing_can_be_compared_it_is_an_error(tmp_path, stored, oodbench
 def test_two_that_could_be_meant_are_named(tmp_path, stored):
     cells = [stored(tmp_path, settings=text, key=key) for text, key in (("a=1", "aa"), ("a=2", "bb"))]
     cells.append(stored(tmp_path, detector="atom", settings="a=2"))
-    assert len(against(cells, {}, "msp").frame)  # the one that was changed in the same way
+    assert len(paired_differences(cells, {}, "msp").frame)  # the one that was changed in the same way
     cells.append(stored(tmp_path, detector="oe"))
-    assert "2 results of msp could be meant" in against(cells, {}, "msp").left_out[0]
+    assert "2 results of msp could be meant" in paired_differences(cells, {}, "msp").left_out[0]
 
 
 def test_labels_that_nobody_knows_give_no_difference_of_accuracy(tmp_path, stored):
@@ -207,10 +207,10 @@ def test_labels_that_nobody_knows_give_no_difference_of_accuracy(tmp_path, store
             if group.role == "id":
                 group.labels[:] = -1
                 cell.add(group, cell.attributes())
-    paired = against(cells, {}, "msp")
+    paired = paired_differences(cells, {}, "msp")
     assert "no labels" in paired.left_out[0]
     assert paired.frame.set_index("metric").loc["accuracy", "value"] != 0
-    assert "auroc" in set(flat(paired.frame, View())["metric"])
+    assert "auroc" in set(flat_frame(paired.frame, View())["metric"])
     assert "nan" not in render(paired.frame, View(metrics=("auroc",)))
 
 
@@ -226,7 +226,7 @@ def test_a_difference_is_of_the_values_that_the_table_shows(tmp_path, stored):
     registry = discover([])
     detectors = {name: registry[name] for name in ("msp", "energy")}
     values = tidy(cells, detectors, "published").set_index(["detector", "metric"])["value"]
-    paired = against(cells, detectors, "msp", "published").frame.set_index("metric")
+    paired = paired_differences(cells, detectors, "msp", "published").frame.set_index("metric")
     assert values["energy", "auroc"] != values["msp", "auroc"]
     for metric in ("fpr95", "fpr95_oodpos", "auroc", "aupr_in", "aupr_out", "detection_error"):
         assert paired.loc[metric, "value"] == pytest.approx(values["energy", metric] - values["msp", metric]), metric
@@ -238,7 +238,7 @@ def test_where_id_images_are_attacked_the_shares_at_the_clean_threshold_are_comp
         (clean,) = (group for group in cell.read() if group.role == "id")
         cell.add(replace(clean, task="linf", scores=clean.scores - down), cell.attributes())
     values = tidy(cells, {}).set_index(["detector", "metric"])["value"]
-    paired = against(cells, {}, "msp").frame.set_index("metric")
+    paired = paired_differences(cells, {}, "msp").frame.set_index("metric")
     for metric in ("fpr95_clean", "fnr_clean", "auroc"):
         row = paired.loc[metric]
         assert row.value == pytest.approx(values["atom", metric] - values["msp", metric]), metric
@@ -254,8 +254,8 @@ def test_of_two_states_of_code_todays_is_taken_off(tmp_path, stored):
         stored(tmp_path, key="bb", ood=[("letters", NOISE)], code=code_of(registry, "msp")),
         stored(tmp_path, detector="energy", ood=[("letters", NOISE)], code=code_of(registry, "energy")),
     ]
-    paired = against(cells, detectors, "msp")
+    paired = paired_differences(cells, detectors, "msp")
     assert paired.left_out == ()
     assert set(paired.frame["value"]) == {0}  # the same scores as today's has
     assert set(paired.frame["current"]) == {"yes"}
-    assert set(against([cells[0], cells[2]], detectors, "msp").frame["current"]) == {"no"}
+    assert set(paired_differences([cells[0], cells[2]], detectors, "msp").frame["current"]) == {"no"}

@@ -7,8 +7,8 @@ import h5py
 import pytest
 
 from oodbench.registry import code_of, discover
-from oodbench.results.tables import View, flat, render, tidy
-from oodbench.results.tables.comparable import standings, threats_apart
+from oodbench.results.tables import View, flat_frame, render, tidy
+from oodbench.results.tables.comparable import standings, tell_threats_apart
 from oodbench.results.tables.summary import summarise
 
 ALL_PASS, NONE_PASS, HALF_PASS = (9.5,) * 4, (0.0,) * 4, (0.0, 1.0, 9.5, 9.5)
@@ -95,7 +95,7 @@ def test_old_code_is_averaged_with_no_new_one(tmp_path, stored):
     assert [row[2] for row in rows(text)] == ["0.00", "**100.00**", "50.00"]
     best_if_it_counted = render(tidy([cells[0], cells[2]], {}), View(metrics=("fpr95",)))
     assert "**50.00**" in best_if_it_counted
-    (apart, _, _) = flat(tidy(cells, {}), View(metrics=("auroc",)))["apart"]
+    (apart, _, _) = flat_frame(tidy(cells, {}), View(metrics=("auroc",)))["apart"]
     assert apart == "other code"
 
 
@@ -119,7 +119,7 @@ def test_todays_code_counts_where_it_is_known(tmp_path, stored):
     cells = [stored(tmp_path, seed=seed, key=key, code=key) for seed, key in ((1, "ab"), (2, "cd"))]
     frame = tidy(cells, {})
     frame["current"] = ["yes" if code == "ab" else "no" for code in frame["code"]]
-    found = standings(threats_apart(frame))
+    found = standings(tell_threats_apart(frame))
     assert [found[cell, "linf"].apart for cell in frame["cell"].unique()] == ["", "other code"]
 
 

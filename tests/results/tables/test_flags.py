@@ -10,8 +10,8 @@ import pytest
 
 from oodbench.detectors.rowl import ROWL
 from oodbench.results import store
-from oodbench.results.tables import View, flagged, flat, render, severities, tidy
-from oodbench.results.tables.compact import compact
+from oodbench.results.tables import View, find_flags, flat_frame, render, severities, tidy
+from oodbench.results.tables.compact import render_compact
 
 ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
 
@@ -44,7 +44,7 @@ def scores_of(*cells):
 def test_each_flag_says_its_size_whether_to_believe_and_what_to_run(tmp_path, stored):
     # Of four images the attack could not climb on two, which pass no ID image: they might have passed all eight.
     cell = flag(stored(tmp_path, ood=[("letters", [0.0, 1.0, 2.5, 9.5])]), {"stuck": [1, 1, 0, 0]})
-    (found,) = flagged(scores_of(cell))
+    (found,) = find_flags(scores_of(cell))
     assert found.text == (
         "no gradient at the start of the attack on 50% of the images, so it could not climb; the AUROC may be up to "
         "50.00 points lower, FPR@95 up to 50.00 points higher: not to be believed; next: `oodbench run --suite digits "
@@ -64,7 +64,7 @@ def test_of_some_sets_only_what_is_flagged_of_them_is_said(tmp_path, stored, ood
     assert "off by" not in table("--sets", "photo-patches")[1] and "‡" not in table("--sets", "photo-patches")[1]
     code, each, _ = table("--by", "ood")
     assert code == 0 and "a mean over these OOD sets" in " ".join(each.split())
-    frame = flat(tidy([cell], {}), View(by="ood", metrics=("auroc",)))
+    frame = flat_frame(tidy([cell], {}), View(by="ood", metrics=("auroc",)))
     assert dict(zip(frame["ood"], frame["off_by"], strict=True))["letters"] == 0.5
     assert dict(zip(frame["ood"], frame["flag"], strict=True))["photo-patches"] == ""
 
@@ -77,7 +77,7 @@ def test_the_worst_comes_first_and_signs_are_graded(tmp_path, stored):
         stored(tmp_path, detector="oe", ood=[("letters", [*np.linspace(0, 1.9, 198), 99, 99])]),
         {"stuck": [0] * 197 + [1] * 3},
     )
-    found = flagged(scores_of(mild, bad, slight))
+    found = find_flags(scores_of(mild, bad, slight))
     assert [(one.cell.partition("/")[0], round(one.effect, 4)) for one in found] == [
         ("atom", 0.77),
         ("msp", 0.015),
@@ -108,7 +108,9 @@ def test_what_is_not_to_be_believed_is_the_best_of_no_column(tmp_path, stored):
     text = render(frame)
     assert "**0.00‡**" not in text and " 0.00‡" in text
     assert re.findall(r"\*\*([^*]+)\*\*", next(line for line in text.splitlines() if line.startswith("| atom")))
-    row = {line.split()[0]: line for line in compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))}
+    row = {
+        line.split()[0]: line for line in render_compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))
+    }
     assert "*" not in row["msp"] and "*" not in row["oe"] and row["atom"].count("*") == 2
 
 
@@ -125,9 +127,11 @@ def test_what_is_not_to_be_believed_is_sorted_behind_the_others(tmp_path, stored
     ):
         view = View(sort=metric)
         assert [line.split()[1] for line in render(frame, view).splitlines() if line.startswith("| ")][1:] == order
-        lines = [line.split()[0] for line in compact(frame, view).splitlines() if line.startswith(("m", "atom", "oe"))]
+        lines = [
+            line.split()[0] for line in render_compact(frame, view).splitlines() if line.startswith(("m", "atom", "oe"))
+        ]
         assert lines == order
-        assert list(dict.fromkeys(flat(frame, view)["detector"])) == order
+        assert list(dict.fromkeys(flat_frame(frame, view)["detector"])) == order
 
 
 def test_what_is_known_to_be_too_good_is_the_best_of_no_column(tmp_path, stored):
@@ -135,8 +139,10 @@ def test_what_is_known_to_be_too_good_is_the_best_of_no_column(tmp_path, stored)
     known = flag(stored(tmp_path, ood=[("letters", [0.0, 1.0, 2.0, 3.0])]), {"continued": [np.nan, 5.5, np.nan, 5.5]})
     rival = stored(tmp_path, detector="atom", ood=[("letters", [0.0, 1.1, 9.2, 9.3])])
     frame = tidy([known, rival, stored(tmp_path, detector="oe", ood=[("letters", [9.5, 9.6, 9.7, 9.8])])], {})
-    assert "too good" in compact(frame)
-    row = {line.split()[0]: line for line in compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))}
+    assert "too good" in render_compact(frame)
+    row = {
+        line.split()[0]: line for line in render_compact(frame).splitlines() if line.startswith(("msp", "atom", "oe"))
+    }
     assert "*" not in row["msp"] and row["atom"].count("*") == 2
     line = next(line for line in render(frame).splitlines() if line.startswith("| msp"))
     assert re.findall(r"\*\*([^*]+)\*\*", line) == ["87.50"]  # ID accuracy, which no attack concerns
@@ -145,7 +151,7 @@ def test_what_is_known_to_be_too_good_is_the_best_of_no_column(tmp_path, stored)
 def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
     continued = [np.nan, 5.5, np.nan, np.nan]  # from 1, which passes none, to 5.5, which passes 4 of 8
     cell = flag(stored(tmp_path), {"continued": continued}, constants=ADAPTIVE)
-    (found,) = flagged(scores_of(cell))
+    (found,) = find_flags(scores_of(cell))
     assert "lower the AUROC by 50.00%" in found.text
     assert "the AUROC is too high by 50.00 points at least" in found.text
     assert found.text.endswith("--task linf --set linf.level=plus`")
@@ -153,12 +159,12 @@ def test_what_was_measured_is_a_lower_bound_of_the_error(tmp_path, stored):
 
 def test_flags_of_several_sets_are_averaged_and_aside_from_other_tasks(tmp_path, stored):
     cell = flag(stored(tmp_path, ood=[("a", [0.0, 0.5]), ("b", [0.0, 0.5])]), {"stuck": [1, 1]}, ood="a")
-    (found,) = flagged(scores_of(cell))
+    (found,) = find_flags(scores_of(cell))
     assert found.effect == pytest.approx(0.5)  # the whole AUROC of one set, nothing of the other
 
 
 def test_a_score_in_need_of_mending_is_not_told_to_attack_harder(tmp_path, stored):
-    (found,) = flagged(scores_of(stored(tmp_path, task="clean", ood=[("letters", [2.0, 3.0, 4.0])])))
+    (found,) = find_flags(scores_of(stored(tmp_path, task="clean", ood=[("letters", [2.0, 3.0, 4.0])])))
     assert "the AUROC may be off by 6.25 points to either side: not to be believed" in found.text
     assert found.text.endswith(
         "next: let score() answer in the log domain, where it does not saturate, then --rerun all"
@@ -174,8 +180,8 @@ def curve(tmp_path, stored, *aurocs):
 
 
 def test_a_curve_that_rises_is_flagged_with_its_rise_and_marks_its_tasks(tmp_path, stored):
-    assert flagged(scores_of(curve(tmp_path, stored, 0, 4, 4, 8))) == []
-    (found,) = flagged(scores_of(curve(tmp_path, stored, 0, 4, 8, 6)))
+    assert find_flags(scores_of(curve(tmp_path, stored, 0, 4, 4, 8))) == []
+    (found,) = find_flags(scores_of(curve(tmp_path, stored, 0, 4, 8, 6)))
     assert found.about == "linf over radii"
     assert found.text.startswith("the AUROC rises with the radius by 25.00 points somewhere")
     assert {task for _, task in severities([found])} == {f"linf-eps{radius}" for radius in (0, 1, 2, 16)}
@@ -188,7 +194,7 @@ def test_an_adaptive_attack_beaten_by_the_published_one_is_flagged(tmp_path, sto
     cell = stored(tmp_path, task="linf-adaptive", ood=sets, aside=("drawn",))
     cell = flag(cell, {}, "linf-adaptive", constants={**ADAPTIVE, "epsilon": 8})
     cell = flag(cell, {}, "linf", "drawn", distance="aside")
-    (found,) = flagged(scores_of(cell))
+    (found,) = find_flags(scores_of(cell))
     assert found.text.startswith("it leaves 12.50 points more of the AUROC than linf, which it should outdo")
     assert found.effect == 0.125
 
@@ -201,7 +207,7 @@ def test_ties_as_a_paper_prints_scores_ask_nobody_to_mend_them(tmp_path, stored,
     (group,) = [each for each in cell.read() if each.role == "id"]
     cell.add(replace(group, scores=np.full(len(group.scores), 2.0)), cell.attributes())
     frame = tidy([cell], {"rowl": ROWL}, convention=convention)
-    (found,) = flagged(frame[frame["metric"] != "accuracy"])
+    (found,) = find_flags(frame[frame["metric"] != "accuracy"])
     assert "100.0% of all pairs of an ID and an OOD image tie" in found.text
     assert said in found.text.partition("next: ")[2]
 

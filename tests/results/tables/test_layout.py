@@ -12,7 +12,7 @@ import pytest
 from oodbench.detector import Detector
 from oodbench.results import reference
 from oodbench.results.tables import Published, View, render, tidy
-from oodbench.results.tables.layout import as_json, one_line
+from oodbench.results.tables.layout import json_text, one_line
 
 SIX = ["lsun-crop", "lsun-resize", "isun", "textures", "places365", "svhn-test"]
 
@@ -163,7 +163,9 @@ def cifar(tmp_path, stored, **about):
 
 def test_the_papers_figure_stands_beside_the_measured_one(tmp_path, stored):
     frame = cifar(tmp_path, stored)
-    text = render(frame, View(metrics=("fpr95", "auroc")), published=Published(reference.shipped("published")))
+    text = render(
+        frame, View(metrics=("fpr95", "auroc")), published=Published(reference.shipped_reference("published"))
+    )
     heading, _, row = rows(text)
     assert heading[2:] == ["FPR@95 ↓", "FPR@95 published", "AUROC ↑", "AUROC published"]
     assert (row[3], row[5]) == ("50.54", "91.79")
@@ -176,20 +178,22 @@ def test_openoods_figures_stand_beside_its_splits(tmp_path, stored):
     ood = [(name, [0.0, 1.0, 9.5, 9.5]) for name in (near, far)]
     cell = stored(tmp_path, ood=ood, suite="cifar10-openood", network="resnet18-32x32", means=means, task="clean")
     frame = tidy([cell], {}, "openood").assign(id_set="openood-cifar10-id")
-    text = render(frame, View("mean", metrics=("fpr95_oodpos",)), published=Published(reference.shipped("published")))
+    text = render(
+        frame, View("mean", metrics=("fpr95_oodpos",)), published=Published(reference.shipped_reference("published"))
+    )
     assert [row[-2:] for row in rows(text)[2:]] == [["100.00", ""], ["100.00", "48.17"], ["100.00", "31.71"]]
 
 
 def test_figures_in_a_convention_that_is_not_ours_are_named(tmp_path, stored):
     frame = cifar(tmp_path, stored, network="wideresnet-40-2")
-    text = render(frame, published=Published(reference.shipped("published")))
+    text = render(frame, published=Published(reference.shipped_reference("published")))
     assert "Published figures in convention 'energy-ood' are not shown: oodbench does not compute as they do." in text
     assert "no figure is known" not in text
 
 
 def test_no_figure_beside_other_sets_networks_radii_or_conventions(tmp_path, stored):
     def shown(frame, view=None):
-        return render(frame, view or View(), published=Published(reference.shipped("published")))
+        return render(frame, view or View(), published=Published(reference.shipped_reference("published")))
 
     frame = cifar(tmp_path, stored)
     assert "50.54" in shown(frame)
@@ -386,8 +390,8 @@ def test_a_part_that_is_not_there_is_named(oodbench, tmp_path, stored, words, sa
 def test_json_has_every_digit_and_null_for_what_is_no_number():
     tiny = 1.8160733879438617e-12
     frame = pd.DataFrame({"value": [tiny, np.nan, np.inf], "name": ["é/\udce9", None, "b"], "n": [1, 2, 3]})
-    found = json.loads(as_json(frame))
+    found = json.loads(json_text(frame))
     assert [row["value"] for row in found] == [tiny, None, None]
     assert [row["n"] for row in found] == [1, 2, 3]
     assert [row["name"] for row in found] == ["é/\\udce9", None, "b"]
-    assert json.loads(as_json(frame.head(0))) == []
+    assert json.loads(json_text(frame.head(0))) == []

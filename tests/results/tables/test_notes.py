@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from oodbench.results.tables.notes import about_cost, about_labels, about_tuning
+from oodbench.results.tables.notes import cost_text, label_notes, tuning_text
 
 
 def test_what_an_attack_cost_and_what_its_stops_hide():
@@ -12,16 +12,16 @@ def test_what_an_attack_cost_and_what_its_stops_hide():
         {"cell": "a", "looks": 60.0, "retired": 0.2, "hidden": 0.0002},
         {"cell": "b", "looks": 900.0, "retired": 0.0, "hidden": 0.0},
     ]
-    said = about_cost(pd.DataFrame(rows))
+    said = cost_text(pd.DataFrame(rows))
     assert said.startswith("attacked with 50 to 900 passes an image on average; up to 10% of the images")
     assert "0.01 points lower at most" in said
-    assert about_cost(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"
+    assert cost_text(pd.DataFrame(rows[2:])) == "attacked with 900 passes an image on average"
 
 
 def test_what_is_asked_about_labels_ends_as_a_question_and_all_else_as_a_sentence():
     notes = ["nothing could check them", "are these the classes?", "", "are these the classes?"]
     frame = pd.DataFrame({"metric": ["accuracy"] * 4, "labels_note": notes})
-    assert about_labels(frame) == ["nothing could check them.", "are these the classes?"]
+    assert label_notes(frame) == ["nothing could check them.", "are these the classes?"]
 
 
 UNKNOWN = "not known to be held out of the network's training"
@@ -49,4 +49,4 @@ UNKNOWN = "not known to be held out of the network's training"
 )
 def test_what_is_tuned_on_is_said_to_be_held_out_only_where_that_is_known(found, given, said):
     about = {"source": "heldout", "id_images": 9, "outliers": 5, "magnitude": 0.25, "tried": [1], **found}
-    assert about_tuning(about, given) == f"tuned on {said}: magnitude 0.25"
+    assert tuning_text(about, given) == f"tuned on {said}: magnitude 0.25"

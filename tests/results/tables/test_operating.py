@@ -9,7 +9,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.operating import OTHER_SCORE, chosen_on, operating_points
+from oodbench.results.tables.operating import OTHER_SCORE, chooses_threshold, operating_points
 
 N = 200
 
@@ -37,7 +37,7 @@ def cell_of(folder, detector="msp", attacked_id=0.0, count=N):
 
 def test_a_threshold_is_chosen_on_one_half_and_reported_on_the_other(tmp_path):
     cell, scores = cell_of(tmp_path)
-    half = chosen_on(np.arange(N))
+    half = chooses_threshold(np.arange(N))
     assert half.sum() == N // 2
     frame = operating_points([cell], [0.9], prevalence=0.1)
     expected = np.sort(scores[half])[9]  # 0.1 * 101 = 10.1 of the chosen half
@@ -53,16 +53,16 @@ def test_a_threshold_is_chosen_on_one_half_and_reported_on_the_other(tmp_path):
 
 def test_halves_are_the_same_images_for_all_and_of_parts_too():
     places = np.random.default_rng(1).permutation(1000)[:300]
-    half = chosen_on(places)
+    half = chooses_threshold(places)
     order = np.random.default_rng(2).permutation(300)
-    assert np.array_equal(chosen_on(places[order]), half[order])
+    assert np.array_equal(chooses_threshold(places[order]), half[order])
     assert half.sum() == 150
 
 
 def test_attacked_id_images_are_held_against_the_threshold_of_clean_ones(tmp_path):
     cell, scores = cell_of(tmp_path, attacked_id=50.0)
     frame = operating_points([cell], [0.9])
-    half, linf = chosen_on(np.arange(N)), frame[frame["task"] == "linf"].iloc[0]
+    half, linf = chooses_threshold(np.arange(N)), frame[frame["task"] == "linf"].iloc[0]
     assert linf["id_rejected"] == (scores[~half] - 50 < linf["threshold"]).mean()
     assert linf["id_rejected"] > 0.25
     assert len(set(frame["threshold"])) == 1
@@ -132,7 +132,7 @@ def test_a_threshold_is_printed_so_that_it_can_be_read_back(oodbench, tmp_path, 
     cell, ranks = cell_of(tmp_path / "results")
     for group in cell.read():
         cell.add(replace(group, scores=scores(group.scores)), cell.attributes())
-    half = chosen_on(np.arange(N))
+    half = chooses_threshold(np.arange(N))
     expected = np.sort(scores(ranks)[half])[9]
     texts = oodbench("threshold", "results", "--keep", "0.9")[1].splitlines()
     assert float(next(line for line in texts if line.startswith("msp")).split()[3]) == expected

@@ -9,7 +9,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.packs import write_pack
 from oodbench.networks import build, checkpoints
 from oodbench.results.store import Scores
-from oodbench.results.tables.stale import ANOTHER_NETWORK, OTHER_ID, OTHER_OOD, stale, told
+from oodbench.results.tables.stale import ANOTHER_NETWORK, OTHER_ID, OTHER_OOD, stale_groups, stale_text
 
 
 def group(task, image_set, role="ood", day=1, fingerprint="a", id_fingerprint="i", network_digest="n"):
@@ -28,35 +28,35 @@ FRESH = [of_id(), group("clean", "rooms"), group("linf", "rooms"), group("linf",
 
 
 def test_what_was_measured_together_goes_together():
-    assert stale(FRESH) == {}
-    assert stale(FRESH[1:]) == {}
+    assert stale_groups(FRESH) == {}
+    assert stale_groups(FRESH[1:]) == {}
 
 
 def test_other_id_images():
     groups = [of_id("j", day=2), group("clean", "rooms", day=2, id_fingerprint="j"), *FRESH[2:]]
-    assert stale(groups) == {("linf", "rooms"): OTHER_ID, ("linf", "boats"): OTHER_ID}
-    assert told(stale(groups)) == f"linf: rooms, boats ({OTHER_ID})"
+    assert stale_groups(groups) == {("linf", "rooms"): OTHER_ID, ("linf", "boats"): OTHER_ID}
+    assert stale_text(stale_groups(groups)) == f"linf: rooms, boats ({OTHER_ID})"
 
 
 def test_another_network():
     groups = [of_id(day=2, network_digest="m"), group("clean", "rooms", day=2, network_digest="m"), *FRESH[2:]]
-    assert stale(groups) == {("linf", "rooms"): ANOTHER_NETWORK, ("linf", "boats"): ANOTHER_NETWORK}
+    assert stale_groups(groups) == {("linf", "rooms"): ANOTHER_NETWORK, ("linf", "boats"): ANOTHER_NETWORK}
 
 
 def test_other_ood_images_in_the_newest_scores_of_their_set():
     groups = [*FRESH, group("corruption", "rooms", day=2, fingerprint="c")]
-    assert stale(groups) == {("clean", "rooms"): OTHER_OOD, ("linf", "rooms"): OTHER_OOD}
+    assert stale_groups(groups) == {("clean", "rooms"): OTHER_OOD, ("linf", "rooms"): OTHER_OOD}
 
 
 def test_attacked_id_images_take_their_task_with_them():
     attacked = [group("linf", "mine", "id", fingerprint="i"), *FRESH[1:]]
     groups = [of_id("j", day=2), *(attacked[:1]), *(group("linf", name, id_fingerprint="") for name in ("x", "y"))]
-    assert set(stale(groups)) == {("linf", "mine"), ("linf", "x"), ("linf", "y")}
+    assert set(stale_groups(groups)) == {("linf", "mine"), ("linf", "x"), ("linf", "y")}
 
 
 def test_what_an_older_file_does_not_say_counts_as_equal():
     old = [of_id(network_digest=""), group("linf", "rooms", id_fingerprint="", network_digest="", fingerprint="")]
-    assert stale(old) == {}
+    assert stale_groups(old) == {}
 
 
 SUITE = """

@@ -1,6 +1,6 @@
 """What is said of each metric: nothing that can be measured is without a name or a direction."""
 
-from oodbench.cli import results as cli_results
+from oodbench.cli import table
 from oodbench.metrics import AT_CLEAN, CONVENTIONS, METRICS
 from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables.comparable import OF_ID
@@ -11,7 +11,7 @@ def test_every_metric_of_every_convention_has_its_facts():
     assert FACTS.keys() == {*METRICS, *AT_CLEAN, OF_ID}
     for convention, metrics in CONVENTIONS.items():
         assert metrics.keys() == set(METRICS) == METHODS[convention].keys()
-    assert sorted(cli_results.CONVENTIONS) == sorted(CONVENTIONS) == sorted(METHODS)
+    assert sorted(table.CONVENTIONS) == sorted(CONVENTIONS) == sorted(METHODS)
 
 
 def test_error_rates_should_be_low_and_all_else_high():

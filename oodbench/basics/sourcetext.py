@@ -78,7 +78,11 @@ def read(content: bytes) -> Source:
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and "__doc__" not in text:
             cut |= _docstring_lines(node, text)
-        elif isinstance(node, ast.Import | ast.ImportFrom) and _of_harness(node) and (span := _whole_lines(node, text)):
+        elif (
+            isinstance(node, ast.Import | ast.ImportFrom)
+            and _imports_harness(node)
+            and (span := _whole_lines(node, text))
+        ):
             cut |= span
             named += [ast.unparse(ast.Import([_alias_without_place(alias)])) for alias in node.names]
     kept = [line for number, line in lines if number not in cut]
@@ -98,7 +102,7 @@ def _docstring_lines(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Asy
     return set()
 
 
-def _of_harness(node: ast.Import | ast.ImportFrom) -> bool:
+def _imports_harness(node: ast.Import | ast.ImportFrom) -> bool:
     """Whether the statement imports from the harness alone."""
     if isinstance(node, ast.Import):
         return all(_is_harness_module(alias.name) for alias in node.names)
@@ -142,14 +146,14 @@ def _edits(node: ast.AST, text: str, modules: set[str]) -> Iterator[_Edit]:
         yield _edit_of(node, node.attr)
     elif isinstance(node, ast.Call) and (constant := _harness_constant(node)):
         yield _edit_of(constant, repr(str(constant.value).rpartition(".")[2]))
-    elif isinstance(node, ast.Import | ast.ImportFrom) and not (_of_harness(node) and _whole_lines(node, text)):
+    elif isinstance(node, ast.Import | ast.ImportFrom) and not (_imports_harness(node) and _whole_lines(node, text)):
         if isinstance(node, ast.Import):
             yield from (
                 _edit_of(alias, ast.unparse(_alias_without_place(alias)))
                 for alias in node.names
                 if _is_harness_module(alias.name)
             )
-        elif _of_harness(node):
+        elif _imports_harness(node):
             yield _edit_of(node, ast.unparse(ast.ImportFrom(HARNESS, node.names, 0)))
 
 

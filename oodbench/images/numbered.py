@@ -69,7 +69,7 @@ class Numbered:
         strips = np.broadcast_to(self._colours()[:, None, None, :], (len(self), 1, self.size[1], 3))
         return np.ascontiguousarray(strips)
 
-    def on(self, device: torch.device) -> Tensor:
+    def strips_on(self, device: torch.device) -> Tensor:
         """Put the strips on a device, uint8 (N, 3, 1, W); they take no more memory than their numbers."""
         import torch  # sets of images are listed without it
 

@@ -84,9 +84,9 @@ def split(name: str, data: Path, folder: Path, most: int) -> Pieces:
     folder.mkdir(parents=True, exist_ok=True)
     digests = []
     with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as beside:
-        plain, filters = _uncompressed(pack, Path(beside) / pack.name)
+        plain, filters = _uncompress_pixels(pack, Path(beside) / pack.name)
         size = plain.stat().st_size
-        for number, piece in enumerate(_cut(_compressed(plain, filters), most), 1):
+        for number, piece in enumerate(_cut(_compress(plain, filters), most), 1):
             write_atomic(_piece(folder, name, number), piece)
             digests.append(sha256(piece).hexdigest())
     pieces = Pieces(name, fingerprint, size, tuple(digests))
@@ -123,7 +123,7 @@ def join(pieces: Pieces, folder: Path, data: Path) -> Path:
         )
     with atomic(pack, pieces.size) as temporary:
         with temporary.open("wb") as file:
-            for block in _decompressed(pieces, folder):
+            for block in _decompress(pieces, folder):
                 file.write(block)
         if _fingerprint(temporary, pieces, folder) != pieces.fingerprint:
             raise OodbenchError(f"other images came of the pieces of {pieces.name} in {folder} than were taken apart")
@@ -153,7 +153,7 @@ def _read(path: Path) -> Pieces:
         raise OodbenchError(f"{path} does not say what its pieces are ({error}): carry it over once more") from error
 
 
-def _uncompressed(pack: Path, plain: Path) -> tuple[Path, Sequence[dict[str, Any]]]:
+def _uncompress_pixels(pack: Path, plain: Path) -> tuple[Path, Sequence[dict[str, Any]]]:
     """Return the pack with its pixels uncompressed, so that they are compressed once, and the filters for that."""
     with h5py.File(pack, "r", locking=False) as compressed:
         if "files" in compressed:
@@ -167,7 +167,7 @@ def _uncompressed(pack: Path, plain: Path) -> tuple[Path, Sequence[dict[str, Any
     return plain, PIXELS
 
 
-def _compressed(path: Path, filters: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+def _compress(path: Path, filters: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     compressor = lzma.LZMACompressor(lzma.FORMAT_XZ, filters=filters)
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -187,7 +187,7 @@ def _cut(blocks: Iterator[bytes], most: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def _decompressed(pieces: Pieces, folder: Path) -> Iterator[bytes]:
+def _decompress(pieces: Pieces, folder: Path) -> Iterator[bytes]:
     """Yield the pack's bytes, no more of them than there should be, whatever the pieces hold."""
     decompressor, left = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY), pieces.size
     for file, digest in zip(pieces.files(folder), pieces.digests, strict=True):

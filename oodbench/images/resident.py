@@ -140,7 +140,7 @@ class OutlierPool:
         values: list[Tensor] = [torch.empty(0)]
         with progress(doing, len(mine)) as advance:
             for pixels in mine.in_turn(size):
-                values += portions.each(len(pixels), partial(_measured, measure, pixels))
+                values += portions.each(len(pixels), partial(_measure_part, measure, pixels))
                 advance(len(pixels))
         return torch.cat(self.team.all(lambda: torch.cat(values).cpu()))
 
@@ -149,7 +149,7 @@ class OutlierPool:
         return Selection(self.images, torch.arange(start, start + count) % len(self.images)).all()
 
 
-def _measured(measure: Callable[[Tensor], Tensor], pixels: Tensor, which: slice) -> Tensor:
+def _measure_part(measure: Callable[[Tensor], Tensor], pixels: Tensor, which: slice) -> Tensor:
     return measure(pixels[which]).cpu()
 
 
@@ -159,5 +159,5 @@ def resident(images: ImageSet, device: torch.device) -> IDImages:
     if isinstance(images.images, Photographs):
         return IDImages(Streamed(images.images, device), labels)
     if isinstance(images.images, Numbered):
-        return IDImages(images.images.on(device), labels)
+        return IDImages(images.images.strips_on(device), labels)
     return IDImages(channels_first(images.images, device), labels)

@@ -157,7 +157,7 @@ class _Walker:
             yield from self._source_of(home)
         else:
             yield _function_source(function)
-        yield from self._referred(function, depth)
+        yield from self._referred_values(function, depth)
 
     def _source_of(self, home: str) -> HashParts:
         """The source of a module in a file, once."""
@@ -165,7 +165,7 @@ class _Walker:
             self._homes.add(home)
             yield modules_digest([home])
 
-    def _referred(self, function: FunctionType, depth: int) -> HashParts:
+    def _referred_values(self, function: FunctionType, depth: int) -> HashParts:
         """Yield the values of its names, as far as they are global names, or names in modules of one's own."""
         names = sorted(set(_looked_up_names(function.__code__)))
         for name in names:

@@ -127,7 +127,7 @@ class Box:
 
     def __mul__(self, factor: "Box | Tensor | float") -> "Box":
         if isinstance(factor, Box):
-            raise _unbounded("a product of two feature maps")
+            raise _no_bounds_error("a product of two feature maps")
         size: Any = abs(factor)
         return Box(self.center * factor, self.radius * size)
 
@@ -155,7 +155,7 @@ class Box:
 
     def __truediv__(self, divisor: "Box | Tensor | float") -> "Box":
         if isinstance(divisor, Box):
-            raise _unbounded("a division by a feature map")
+            raise _no_bounds_error("a division by a feature map")
         size: Any = abs(divisor)
         return Box(self.center / divisor, self.radius / size)
 
@@ -165,7 +165,7 @@ class Box:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked by Python itself
             raise AttributeError(name)
-        raise _unbounded(name)
+        raise _no_bounds_error(name)
 
     @classmethod
     def __torch_function__(
@@ -173,7 +173,7 @@ class Box:
     ) -> "Box":
         name = getattr(function, "__name__", str(function))
         if function not in _RULES:
-            raise _unbounded(name)
+            raise _no_bounds_error(name)
         with _explaining(f"{name} as it is called here"):
             return _RULES[function](*args, **(kwargs or {}))
 
@@ -182,7 +182,7 @@ class _UnboundedError(OodbenchError, AttributeError):
     """Something whose effect on a box is not known; `hasattr` is told as it expects."""
 
 
-def _unbounded(what: str) -> _UnboundedError:
+def _no_bounds_error(what: str) -> _UnboundedError:
     return _UnboundedError(
         f"no interval bounds are known through {what}: the certified task takes networks of convolutions, linear "
         "layers, batch norm, activations that never fall, pooling, sums and concatenations; leave it out for this one"
@@ -197,7 +197,7 @@ def _explaining(what: str) -> Iterator[None]:
     except OodbenchError:
         raise
     except (TypeError, AttributeError) as error:
-        raise _unbounded(f"{what} ({error})") from error
+        raise _no_bounds_error(f"{what} ({error})") from error
 
 
 _REFUSED = {
@@ -219,7 +219,7 @@ comparisons and decisions, under which a network would run on wrongly."""
 
 def _refusal(what: str) -> Callable[..., Any]:
     def refuse(*_: Any) -> Any:
-        raise _unbounded(what)
+        raise _no_bounds_error(what)
 
     return refuse
 
@@ -230,7 +230,7 @@ for _operator, _what in _REFUSED.items():
 
 def _dropout(box: Box, p: float = 0.5, training: bool = True, inplace: bool = False) -> Box:
     if training:
-        raise _unbounded("dropout that draws")
+        raise _no_bounds_error("dropout that draws")
     return box
 
 
@@ -250,7 +250,7 @@ def _linear(apply: Callable[..., Tensor]) -> Callable[..., Box]:
 
 def _leaky_relu(box: Box, negative_slope: float = 0.01, inplace: bool = False) -> Box:
     if negative_slope < 0:
-        raise _unbounded("a leaky ReLU that falls below 0")
+        raise _no_bounds_error("a leaky ReLU that falls below 0")
     return _activation(F.leaky_relu)(box, negative_slope, inplace)
 
 
@@ -288,7 +288,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Box:
     if training or running_mean is None or running_var is None:
-        raise _unbounded("batch norm by the statistics of a batch")
+        raise _no_bounds_error("batch norm by the statistics of a batch")
     center = F.batch_norm(box.center, running_mean, running_var, weight, bias, training, momentum, eps)
     scale = (torch.ones_like(running_var) if weight is None else weight.abs()) / (running_var + eps).sqrt()
     return Box(center, box.radius * scale.view(1, -1, *(1,) * (box.dim() - 2)))

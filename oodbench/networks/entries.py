@@ -106,7 +106,7 @@ def _entry_called(path: Path, chosen: str, entries: Sequence[Entry], complete: S
 def _entries(name: str, weights: Weights, needed: Sequence[str]) -> list[Entry]:
     """The entries of a dict: one for each prefix with all that the network needs, else the one with most of it."""
     wrappers = [part for part in WRAPPERS if not any(part in own.split(".") for own in needed)]
-    bare = {_without(full, wrappers): tensor for full, tensor in weights.items() if full not in TALLIES}
+    bare = {_strip_wrappers(full, wrappers): tensor for full, tensor in weights.items() if full not in TALLIES}
     if len(bare) < len({*weights} - {*TALLIES}):  # the same name with and without a wrapper: two things
         bare = dict(weights)
     if not bare:
@@ -131,7 +131,7 @@ def _entry(name: str, weights: Weights, prefix: str, prefixes: Sequence[str]) ->
     )
 
 
-def _without(name: str, wrappers: Sequence[str]) -> str:
+def _strip_wrappers(name: str, wrappers: Sequence[str]) -> str:
     """Take wrappers out of the middle of a name; those in front are a prefix like any other."""
     parts = name.split(".")
     front = next((place for place, part in enumerate(parts) if part not in wrappers), len(parts))

@@ -215,7 +215,7 @@ class _Reader:
     about: Mapping[str, str]
 
     def pack(self) -> FeaturePack:
-        described = self._described()
+        described = self._described_sets()
         if not described:
             raise self._wrong("it has no image sets", "name them in the metadata under 'sets'")
         known = {f"sets/{name}/{part}" for name in described for part in ("logits", "features", "labels", "indices")}
@@ -229,7 +229,7 @@ class _Reader:
         head = self._head(sets)
         return FeaturePack(self.path, "", sets, head, self.about)
 
-    def _described(self) -> Mapping[str, Any]:
+    def _described_sets(self) -> Mapping[str, Any]:
         try:
             sets = json.loads(self.about.get("sets", "{}"))
         except (ValueError, RecursionError) as error:

@@ -74,7 +74,7 @@ class NamedNetwork:
 
 def names() -> list[str]:
     """Every network that is registered, those of oodbench first. Those of timm are known too, and are many."""
-    return list(_registered())
+    return list(_entry_points_by_name())
 
 
 def find(name: str) -> NamedNetwork:
@@ -85,7 +85,7 @@ def find(name: str) -> NamedNetwork:
     """
     if AT in name:
         return _find_elsewhere(name)
-    registered = _registered()
+    registered = _entry_points_by_name()
     if name in registered:
         point = registered[name]
         return _builder_in(
@@ -103,8 +103,8 @@ def find(name: str) -> NamedNetwork:
 
 def require_registered(name: str) -> None:
     """Raise OodbenchError, with the nearest name, unless `names` has it."""
-    if name not in _registered():
-        raise unknown("network", name, _registered())
+    if name not in _entry_points_by_name():
+        raise unknown("network", name, _entry_points_by_name())
 
 
 def place(name: str) -> Path | None:
@@ -149,7 +149,7 @@ def timm() -> ModuleType:
     return importlib.import_module("oodbench.networks.of_timm")
 
 
-def _registered() -> dict[str, EntryPoint]:
+def _entry_points_by_name() -> dict[str, EntryPoint]:
     """The entry point behind each name."""
     points_by_name: dict[str, EntryPoint] = {}
     points = [BUILTIN, *(point for point in installed_entry_points(GROUP) if point.value != BUILTIN.value)]

@@ -60,9 +60,9 @@ class TextNetwork(Network):
         super().__init__(mean, std)
         if not 0 < temperature < float("inf"):
             raise OodbenchError(f"temperature is {temperature}: give what cosines are divided by, such as 0.01")
-        rows = [_checked(texts, "texts", 2)]
+        rows = [_check_embeddings(texts, "texts", 2)]
         if negatives is not None:
-            rows.append(_checked(negatives, "negatives", 1))
+            rows.append(_check_embeddings(negatives, "negatives", 1))
             if rows[0].shape[1] != rows[1].shape[1]:
                 raise OodbenchError(
                     f"texts are {rows[0].shape[1]} wide and negatives {rows[1].shape[1]}: embed both by one text tower"
@@ -148,10 +148,10 @@ def embeddings(path: str | Path, name: str = "") -> Tensor:
         )
     if name and name not in tensors:
         raise OodbenchError(f"{path} has no tensor {name!r}: choose one of {', '.join(sorted(tensors)[:5])}")
-    return _checked(tensors[name or next(iter(tensors))], str(path), 1)
+    return _check_embeddings(tensors[name or next(iter(tensors))], str(path), 1)
 
 
-def _checked(given: Tensor, what: str, least: int) -> Tensor:
+def _check_embeddings(given: Tensor, what: str, least: int) -> Tensor:
     """Check embeddings, and convert them to float32 (rows, D)."""
     if not isinstance(given, Tensor) or given.ndim != 2 or not given.is_floating_point():
         shape = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__

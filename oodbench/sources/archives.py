@@ -167,10 +167,10 @@ def entries(path: Path) -> Iterator[Entry]:
         OodbenchError: as `streams`.
     """
     with reading_archive(path):
-        yield from _in_zip(path) if zipfile.is_zipfile(path) else _in_tar(path)
+        yield from _zip_entries(path) if zipfile.is_zipfile(path) else _tar_entries(path)
 
 
-def _in_zip(path: Path) -> Iterator[Entry]:
+def _zip_entries(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = _name_in_zip(member)
@@ -191,7 +191,7 @@ def _name_in_zip(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def _in_tar(path: Path) -> Iterator[Entry]:
+def _tar_entries(path: Path) -> Iterator[Entry]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             is_link = member.issym() or member.islnk()

@@ -95,7 +95,7 @@ def _from_files(path: Path, what: str, name: str, preprocessing: Preprocessing |
     if not pixels:
         raise OodbenchError(f"{what}: {path} holds no image files: give a folder or an archive of some")
     known = np.asarray(labels, np.int64)
-    images = ImageSet(name, _of_one_size(pixels, what), known, str(path), classes=tuple(classes.names))
+    images = ImageSet(name, _stack_of_one_size(pixels, what), known, str(path), classes=tuple(classes.names))
     return TakenImages(images, None if images.unlabelled else known)
 
 
@@ -132,7 +132,7 @@ def _from_items(items: Any, what: str, preprocessing: Preprocessing | None, labe
     if len(kinds) > 1:
         raise OodbenchError(f"{giver} gives Pillow's images and tensors or arrays: give images of one kind")
     if kinds == {False}:
-        return TakenImages(_of_one_size(images, what), known)
+        return TakenImages(_stack_of_one_size(images, what), known)
     if len({image.shape for image in images}) > 1:
         raise OodbenchError(f"{what} are of several sizes: {_sizes_text([tuple(image.shape) for image in images])}")
     return TakenImages(torch.stack(images), known, numbers=True)
@@ -214,7 +214,7 @@ def _is_pair(images: Any) -> bool:
     return as_array(images[1]).ndim in (1, 2)
 
 
-def _of_one_size(pixels: Sequence[npt.NDArray[np.uint8]], what: str) -> npt.NDArray[np.uint8]:
+def _stack_of_one_size(pixels: Sequence[npt.NDArray[np.uint8]], what: str) -> npt.NDArray[np.uint8]:
     if len({image.shape for image in pixels}) > 1:
         raise OodbenchError(
             f"{what} are of several sizes ({_sizes_text([image.shape for image in pixels])}): say how they become one "

@@ -87,14 +87,14 @@ class ImageInputs:
                 self.left_out(f"{given}: there is no image in it")
 
     def _images_behind(self, given: str) -> Iterator[Incoming]:
+        """Yield the images behind one name; what cannot be read as a whole raises OodbenchError."""
         path = Path(given)
         if not path.exists():
             path = self.data / f"{given}.h5"
             if given in BUILTINS:
                 images = catalogue.load(given, self.data)
                 return (
-                    self._of_right_size(f"{given}#{at}", images.pixels(slice(at, at + 1))[0])
-                    for at in range(len(images))
+                    self._check_size(f"{given}#{at}", images.pixels(slice(at, at + 1))[0]) for at in range(len(images))
                 )
         if path.is_dir():
             return self._from_folder(path)
@@ -116,7 +116,7 @@ class ImageInputs:
         if len(content) > LARGEST:
             yield Incoming(str(path), amiss=f"it is larger than {LARGEST >> 20} MiB")
             return
-        yield self._decoded(str(path), content, "", formats_of(path.name))
+        yield self._decode(str(path), content, "", formats_of(path.name))
 
     def _from_folder(self, path: Path) -> Iterator[Incoming]:
         """Yield the images in a folder or an archive."""
@@ -127,14 +127,14 @@ class ImageInputs:
         def work() -> Iterator[Callable[[], Incoming]]:
             for picture, content in contents(surveyed):
                 name = str(picture.key) if isinstance(picture.key, Path) else f"{path}/{picture.name}"
-                yield _deferred(self._decoded, name, content, picture.amiss, formats_of(picture.name))
+                yield _defer(self._decode, name, content, picture.amiss, formats_of(picture.name))
 
-        yield from _in_order(work())
+        yield from _run_in_order(work())
 
     def _from_pack(self, path: Path) -> Iterator[Incoming]:
         if not holds_files(path):
-            for start, part in _with_starts(read_parts(path)):
-                yield from (self._of_right_size(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
+            for start, part in _number_parts(read_parts(path)):
+                yield from (self._check_size(f"{path}#{start + at}", pixels) for at, pixels in enumerate(part))
             return
         images = read_pack(path, path.stem, self.preprocessing or Preprocessing()).images
         assert isinstance(images, Photographs)
@@ -142,14 +142,14 @@ class ImageInputs:
 
         def work() -> Iterator[Callable[[], Incoming]]:
             for name, content in zip(names, images.files(), strict=True):
-                yield _deferred(self._decoded_by, f"{path}/{name}", content, decode)
+                yield _defer(self._decode_by, f"{path}/{name}", content, decode)
 
-        yield from _in_order(work())
+        yield from _run_in_order(work())
 
-    def _decoded(self, name: str, content: bytes, amiss: str, formats: tuple[str, ...] = MARKED) -> Incoming:
-        return self._decoded_by(name, content, lambda raw: decode_with_notes(raw, formats)[0], amiss)
+    def _decode(self, name: str, content: bytes, amiss: str, formats: tuple[str, ...] = MARKED) -> Incoming:
+        return self._decode_by(name, content, lambda raw: decode_with_notes(raw, formats)[0], amiss)
 
-    def _decoded_by(self, name: str, content: bytes, decode: Callable[[bytes], object], amiss: str = "") -> Incoming:
+    def _decode_by(self, name: str, content: bytes, decode: Callable[[bytes], object], amiss: str = "") -> Incoming:
         try:
             if amiss:
                 raise BrokenImageError(amiss)
@@ -159,9 +159,9 @@ class ImageInputs:
             return Incoming(name, amiss=" ".join(str(error).split()))
         except MemoryError:
             return Incoming(name, amiss="it does not fit into memory")
-        return self._of_right_size(name, pixels)
+        return self._check_size(name, pixels)
 
-    def _of_right_size(self, name: str, pixels: Pixels) -> Incoming:
+    def _check_size(self, name: str, pixels: Pixels) -> Incoming:
         """The image, unless it is of another size: its pixels are then dropped at once, since they may be many."""
         (height, width), (tall, wide) = pixels.shape[:2], self.side
         if (height, width) != (tall, wide):
@@ -169,16 +169,16 @@ class ImageInputs:
         return Incoming(name, pixels)
 
 
-def _with_starts(parts: Iterable[Pixels]) -> Iterator[tuple[int, Pixels]]:
+def _number_parts(parts: Iterable[Pixels]) -> Iterator[tuple[int, Pixels]]:
     """Pair parts with the place of their first image; all but the last have `CHUNK` images."""
     return ((number * CHUNK, part) for number, part in enumerate(parts))
 
 
-def _deferred(work: Callable[..., Incoming], *arguments: object) -> Callable[[], Incoming]:
+def _defer(work: Callable[..., Incoming], *arguments: object) -> Callable[[], Incoming]:
     return lambda: work(*arguments)
 
 
-def _in_order(work: Iterator[Callable[[], Incoming]]) -> Iterator[Incoming]:
+def _run_in_order(work: Iterator[Callable[[], Incoming]]) -> Iterator[Incoming]:
     """Yield what each piece of work gives, in their order, by threads that are a few pieces ahead."""
     decoders = min(cores(), MOST_DECODERS)
     with ThreadPoolExecutor(decoders, "decoder") as pool:

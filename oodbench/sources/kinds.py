@@ -71,7 +71,7 @@ def kind_of(path: Path) -> str:
     if not head:
         raise OodbenchError(f"{path} is empty: get it again from where it came")
     if head.startswith(GZIPPED) and not is_tar(path):
-        head = _unzipped(path)
+        head = _unzipped_head(path)
         if not head.startswith((IDX, IDX_LABELS)):
             raise OodbenchError(f"{path} is one file compressed by gzip: unpack it and give what comes out")
     # The length of its header comes first, which may begin with the byte that a pickle does.
@@ -95,7 +95,7 @@ def _head(path: Path) -> bytes:
         raise OodbenchError(f"{path} cannot be read ({error.strerror}): allow that, or give another file") from error
 
 
-def _unzipped(path: Path) -> bytes:
+def _unzipped_head(path: Path) -> bytes:
     try:
         with gzip.open(path) as stream:
             return stream.read(512)

@@ -154,7 +154,7 @@ class _Packing:
     def readable(self) -> Iterator[tuple[Picture, bytes, Image.Image]]:
         """Yield every image file that can be decoded, with its content and its pixels as RGB."""
         with progress(f"packing {self._name}", len(self._survey.pictures)) as advance:
-            for picture, content in self._in_order():
+            for picture, content in self._ordered_contents():
                 try:
                     if picture.amiss:
                         raise BrokenImageError(picture.amiss)
@@ -166,7 +166,7 @@ class _Packing:
                     yield picture, content, image
                 advance(1)
 
-    def _in_order(self) -> Iterator[tuple[Picture, bytes]]:
+    def _ordered_contents(self) -> Iterator[tuple[Picture, bytes]]:
         """Yield files by label and name where they can be opened in any order; archives are read front to back."""
         self._survey.pictures.sort(key=lambda picture: (self.classes.label(picture), picture.parts))
         return contents(self._survey)

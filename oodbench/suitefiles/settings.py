@@ -78,9 +78,9 @@ def apply(
     Raises:
         OodbenchError: a name that nothing here has, with the nearest one that something has; a value that does not fit.
     """
-    changes = _by_owner(settings, suite, detectors)
+    changes = _changes_by_owner(settings, suite, detectors)
     try:
-        return _changed(suite, changes), [_configured(detector, suite, changes) for detector in detectors]
+        return _change_suite(suite, changes), [_configure(detector, suite, changes) for detector in detectors]
     except DeclarationError as error:
         raise OodbenchError(f"suite {suite.name!r} or --set: {error}") from error
 
@@ -183,7 +183,7 @@ def _task_constants(setting: Setting, suite: Suite) -> list[tuple[str, str]]:
     return [(task, name) for task in _owners_called(owner, suite)] if changes_task(setting, suite) else []
 
 
-def _by_owner(
+def _changes_by_owner(
     settings: Sequence[Setting], suite: Suite, detectors: Sequence[type[Detector]]
 ) -> dict[str, dict[str, Any]]:
     """Sort settings by owner: "training", "network", or the name of a task or a detector."""
@@ -217,7 +217,7 @@ def _owners_called(owner: str, suite: Suite) -> list[str]:
     return [task for task in suite.tasks if name_before_variants(task) == owner] or [owner]
 
 
-def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
+def _change_suite(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
     tasks = {name: build(type(task), {**asdict(task), **changes[name]}, [name]) for name, task in suite.tasks.items()}  # type: ignore[call-overload]
     training = suite.training and build(Recipe, {**asdict(suite.training), **changes["training"]}, ["training"])
     return replace(
@@ -225,7 +225,7 @@ def _changed(suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Suite:
     )
 
 
-def _configured(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:
+def _configure(detector: type[Detector], suite: Suite, changes: Mapping[str, Mapping[str, Any]]) -> Detector:
     suite_parameters = suite.detectors.get(detector.name, {})
     check_known(suite_parameters, _field_names(detector.Parameters), ["detectors", detector.name])
     parameters = {**suite_parameters, **changes[detector.name]}

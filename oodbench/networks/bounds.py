@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.networks.logits_alone import LogitsAlone
 from oodbench.networks.network import Network
 
 
@@ -349,7 +350,10 @@ class Bounder:
             return self._bounds(Box.between(low.double(), high.double()))
 
     def _bounds(self, box: Any) -> LogitBounds:
-        features: Any = self._network.represent(box).features
+        found = self._network.represent(box)
+        if isinstance(found, LogitsAlone):
+            return _bounds_of(found.logits)
+        features: Any = found.features
         head: nn.Linear = self._network.head
         logits = _RULES[F.linear](features, head.weight, head.bias)
         # The difference of two logits is one linear function of the features: bounded as such, and not as the
@@ -358,3 +362,10 @@ class Bounder:
         center = logits.center[:, :, None] - logits.center[:, None]
         radius = torch.einsum("nd,jkd->njk", features.radius, apart.abs())
         return LogitBounds(logits.high, center + radius)
+
+
+def _bounds_of(logits: Any) -> LogitBounds:
+    """Bounds of a box of logits (N, outputs) of which no linear layer tells what two of them have in common."""
+    apart = logits.high[:, :, None] - logits.low[:, None]
+    same = torch.eye(apart.shape[1], dtype=torch.bool, device=apart.device)
+    return LogitBounds(logits.high, apart.masked_fill(same, 0))

@@ -81,10 +81,9 @@ def training_precision(network: Network, compute: Compute) -> Iterator[None]:
     def represent(images: Tensor) -> Representation:
         with torch.autocast(images.device.type, torch.bfloat16):
             representation = exact(images.contiguous(memory_format=layout))
-        return Representation(
-            representation.logits.float(),
-            representation.features.float(),
-            tuple(tap.float() for tap in representation.taps),
+        logits, features, taps = representation  # by place: where one of them is missing, its name says so
+        return representation._replace(
+            logits=logits.float(), features=features.float(), taps=tuple(tap.float() for tap in taps)
         )
 
     network.to(memory_format=layout)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from oodbench.basics.errors import OodbenchError
 from oodbench.networks.builder import Builder
 from oodbench.networks.naming import keep_names
-from oodbench.networks.network import Network, Representation
+from oodbench.networks.network import MissingPartError, Network, Representation
 
 LIBRARY = "headless"
 
 
-class NoLogitsError(OodbenchError):
+class NoLogitsError(MissingPartError):
     """Logits were asked of a network that has none."""
 
     def __init__(self) -> None:

@@ -53,8 +53,10 @@ def describe_parts(network: Network) -> str:
         return f"taps {', '.join(network.tap_names)}"
     if not isinstance(network, ModuleNetwork):
         return ""
-    head = network.head
     taps = f"taps {', '.join(network.tap_names)}" if network.tap_names else "no taps"
+    if network.head_name is None:
+        return f"{network.logits_alone_note}; {taps}"
+    head = network.head
     return f"head {network.head_name!r}, {head.out_features} outputs of {head.in_features} features; {taps}"
 
 

@@ -10,6 +10,17 @@ from torch import Tensor, nn
 from oodbench.basics.errors import OodbenchError
 
 
+class MissingPartError(OodbenchError):
+    """Something was asked for that a network, or what stands for it, does not give.
+
+    The message goes on from the name of the detector that asked: "needs logits, and the network has ...".
+    """
+
+    def of(self, detector: str) -> OodbenchError:
+        """Return the error with the name of the `detector` in front."""
+        return OodbenchError(f"{detector} {self}")
+
+
 class Representation(NamedTuple):
     """Everything that one forward pass gives to a detector.
 

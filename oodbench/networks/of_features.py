@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from oodbench.basics.errors import OodbenchError
 from oodbench.images.numbered import first_numbers, numbers_of
-from oodbench.networks.network import Network, Representation
+from oodbench.networks.network import MissingPartError, Network, Representation
 
 
-class NotInPackError(OodbenchError):
+class NotInPackError(MissingPartError):
     """Something was asked of a network of which only logits and features are at hand."""
 
 

@@ -1,7 +1,7 @@
 """Any `nn.Module` as a network: its last linear layer found by watching one pass, its features and taps by hooks."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from oodbench.basics.errors import OodbenchError, unknown
+from oodbench.networks.logits_alone import LogitsAlone, NoFeaturesError, logits_alone_text
 from oodbench.networks.naming import keep_names
 from oodbench.networks.network import Network, Representation
+from oodbench.networks.possible_logits import doubt_about_logits, possible_logits, returned_values
 from oodbench.networks.wrapping import INSIDE, Wrapping
 
 AGREES = 1e-4
@@ -28,7 +30,8 @@ class ModuleNetwork(Network):
 
     The module must map images to logits: a tensor, a tuple with them, an object with `.logits` (Hugging Face), or a
     dict with "logits". What its head sees is the features. Where `head` is named, what that gives is the logits,
-    whatever is done to it afterwards.
+    whatever is done to it afterwards. Where none is named and no linear layer gives the logits, it is a network of
+    logits alone: its features, and the layer behind them, say that nobody knows them when they are asked for.
 
     Taps are feature maps on the way. If none are named they are the last one of each size that the module's parts give,
     Sequentials taken apart, from the input towards the output: of a ResNet, its stem and its four stages.
@@ -41,9 +44,14 @@ class ModuleNetwork(Network):
         head: name of the last linear layer, as `named_modules` has it; found if left out.
         taps: names of parts whose outputs are taps, (N, C, H, W) each.
 
+    Attributes:
+        head_name: of the last linear layer; None of a network of logits alone.
+        tap_names: of the parts whose outputs are taps.
+        outputs: logits an image.
+
     Raises:
         OodbenchError: the module is in train mode, does not take the images, gives something other than logits, depends
-            on the draw or on the batch, or has no head that can be told.
+            on the draw or on the batch, or has several heads.
     """
 
     def __init__(
@@ -66,24 +74,49 @@ class ModuleNetwork(Network):
         with torch.no_grad():
             first = _WatchedPass(self, images)
             self.head_name = _head_name(self, first, head)
+            self._linear_layers = first.head_candidates
+            self._logits_place = 0 if self.head_name else next(iter(possible_logits(self.called, first.result)))
             self.tap_names = _known_taps(first, taps) if taps is not None else _usual_taps(first)
-            if self.represent(images).logits.isfinite().all():
+            logits = self.represent(images).logits
+            self.outputs = logits.shape[1]
+            if logits.isfinite().all():
                 self._check(images)
         self.eval()
 
     def last_layer(self) -> nn.Module | None:
-        """The head."""
-        return self.module.get_submodule(self.head_name)
+        """The head; None of a network of logits alone."""
+        return self.module.get_submodule(self.head_name) if self.head_name is not None else None
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that makes logits of features.
+
+        Raises:
+            NoFeaturesError: it is a network of logits alone.
+        """
+        if self.head_name is None:
+            raise NoFeaturesError(self.called)
+        return super().head
+
+    @property
+    def logits_alone_note(self) -> str:
+        """What people are told of a network of logits alone, and why it is one; "" of others."""
+        return "" if self.head_name is not None else logits_alone_text(self.called, self.outputs, self._linear_layers)
 
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""
         seen: dict[str, Any] = {}
         with ExitStack() as stack:
-            stack.enter_context(_recorded_output(self.head, "logits", seen, inputs="features"))
+            if self.head_name is not None:
+                stack.enter_context(_recorded_output(self.head, "logits", seen, inputs="features"))
             for name in self.tap_names:
                 stack.enter_context(_recorded_output(self.module.get_submodule(name), f"tap {name}", seen))
-            self.module(_contiguous(self.normalise(images)))
-        return Representation(seen["logits"], seen["features"], tuple(seen[f"tap {name}"] for name in self.tap_names))
+            result = self.module(_contiguous(self.normalise(images)))
+        taps = tuple(seen[f"tap {name}"] for name in self.tap_names)
+        if self.head_name is not None:
+            return Representation(seen["logits"], seen["features"], taps)
+        logits = returned_values(result)[self._logits_place]
+        return LogitsAlone.of(self.called, logits, self.mean.new_empty((images.shape[0], 0)), taps)
 
     def require_finite(self, images: Tensor) -> None:
         """Raise OodbenchError for logits of images, float (N, 3, H, W) in [0, 1], that are not finite."""
@@ -104,7 +137,7 @@ class ModuleNetwork(Network):
                 f"{self.called} gives other logits for an image alone than in a batch, so a score would depend on its "
                 "neighbours: let it treat each image for itself"
             )
-        if not _nearly_equal(self.head(together.features), together.logits):
+        if self.head_name is not None and not _nearly_equal(self.head(together.features), together.logits):
             raise OodbenchError(
                 f"what {self.head_name!r} of {self.called} makes of its input is not what comes out of it: name "
                 "another layer with head="
@@ -223,8 +256,8 @@ def _recorded_output(part: nn.Module, name: str, seen: dict[str, Any], inputs: s
         handle.remove()
 
 
-def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None) -> str:
-    """The name of the layer that makes logits of features."""
+def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None) -> str | None:
+    """The name of the layer that makes logits of features; None where none is named and no linear layer does."""
     if named is not None:
         if not isinstance(named, str):
             raise OodbenchError(
@@ -238,7 +271,7 @@ def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None)
                 f"{watched.head_candidates}"
             )
         return _require_flat_features(watched, named)
-    possible = _possible_logits(watched)
+    possible = list(possible_logits(watched.called, watched.result).values())
     makers = [
         name for name in watched.candidates if any(_are_same(watched.outputs[name], logits) for logits in possible)
     ]
@@ -249,10 +282,16 @@ def _head_name(network: ModuleNetwork, watched: _WatchedPass, named: str | None)
             f"{watched.called} has {len(makers)} heads: say which one with head=, of "
             + ", ".join(f"{name!r} ({watched.outputs[name].shape[-1]} outputs)" for name in makers)
         )
-    raise OodbenchError(
-        f"{watched.called} {_no_head_text(possible)}; name the layer whose outputs are the logits with head=; its "
-        f"linear layers: {watched.head_candidates}"
-    )
+    sigmoids = [part for part in watched.outputs if isinstance(watched.known[part], nn.Sigmoid)]
+    wrong = doubt_about_logits(possible)
+    if any(_are_same(watched.outputs[name], possible[0]) for name in sigmoids):
+        wrong = "returns probabilities, and scores such as the energy need logits: leave the sigmoid out"
+    if wrong:
+        raise OodbenchError(
+            f"{watched.called} {wrong}; name the layer whose outputs are the logits with head=; its linear layers: "
+            f"{watched.head_candidates}"
+        )
+    return None
 
 
 def _require_flat_features(watched: _WatchedPass, name: str) -> str:
@@ -263,40 +302,6 @@ def _require_flat_features(watched: _WatchedPass, name: str) -> str:
             f"does with head=; its linear layers: {watched.head_candidates}"
         )
     return name
-
-
-def _possible_logits(watched: _WatchedPass) -> list[Tensor]:
-    """The tensors that could be logits in what a module returned."""
-    result = watched.result
-    if not isinstance(result, Tensor) and hasattr(result, "logits"):
-        result = result.logits
-    elif isinstance(result, Mapping) and "logits" in result:
-        result = result["logits"]
-    several = [result] if isinstance(result, Tensor) else result if isinstance(result, tuple | list) else []
-    logits = [
-        output for output in several if isinstance(output, Tensor) and output.ndim == 2 and output.is_floating_point()
-    ]
-    if not logits:
-        raise OodbenchError(
-            f"{watched.called} returns {_kind_text(result)} and no logits (N, K): return them, a tuple with them, or "
-            "an object with .logits"
-        )
-    return logits
-
-
-def _no_head_text(possible: Sequence[Tensor]) -> str:
-    """Say why no linear layer gave what a module returned."""
-    first = possible[0].double()
-    ones = torch.ones(len(first), dtype=first.dtype, device=first.device)
-    if (first >= 0).all() and torch.allclose(first.sum(1), ones, atol=AGREES):
-        return "returns probabilities, and scores such as the energy need logits: leave the softmax out"
-    if (first <= 0).all() and torch.allclose(first.exp().sum(1), ones, atol=AGREES):
-        return "returns log-probabilities, and scores such as the energy need logits: leave the log-softmax out"
-    return "returns what no linear layer gives, so nobody knows which features its logits are made of"
-
-
-def _kind_text(result: Any) -> str:
-    return f"a tensor {tuple(result.shape)}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
 
 
 def _parts(module: nn.Module, prefix: str = "") -> Iterator[str]:

@@ -45,7 +45,7 @@ def as_network(module: nn.Module, name: str, outputs: int, shape: tuple[int, int
             network = TappedNetwork(network.eval(), how.taps, trial(shape)).train(training)
         return network
     wrapped = ModuleNetwork(module.eval(), trial(shape), mean=how.mean, std=how.std, head=how.head, taps=how.taps)
-    _require_outputs(name, wrapped.head.out_features, outputs)
+    _require_outputs(name, wrapped.outputs, outputs)
     return wrapped.train()
 
 

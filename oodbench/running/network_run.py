@@ -20,9 +20,7 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
-from oodbench.networks.headless import NoLogitsError
-from oodbench.networks.network import Network, as_input, batch_size
-from oodbench.networks.of_features import NotInPackError
+from oodbench.networks.network import MissingPartError, Network, as_input, batch_size
 from oodbench.results.store import Role
 from oodbench.running import label_check, normalisation_check, transfers
 from oodbench.running.fitting_images import fitting_images
@@ -329,8 +327,8 @@ class NetworkRun:
 
 def _blamed(detector: Detector, error: Exception) -> str:
     """What went wrong with a detector; where, if its own code did not expect it."""
-    if isinstance(error, NotInPackError | NoLogitsError):
-        return f"{detector.name} {error}"
+    if isinstance(error, MissingPartError):
+        return str(error.of(detector.name))
     if isinstance(error, OodbenchError):
         return str(error)
     frames = extract_tb(error.__traceback__)

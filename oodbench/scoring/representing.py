@@ -8,13 +8,14 @@ from torch import Tensor
 from oodbench.basics.memory import Portions
 from oodbench.basics.progress import progress
 from oodbench.images.imageset import ImageSet
+from oodbench.networks.logits_alone import LogitsAlone
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_features import NetworkOutputs
 from oodbench.scoring.batches import batches, exact
 
 
 def represented(network: Network, images: ImageSet, device: torch.device) -> NetworkOutputs:
-    """Logits and features of `images`, float32 on the CPU."""
+    """Logits and features of `images`, float32 on the CPU; no features of a network of logits alone."""
     parts: list[tuple[Tensor, Tensor]] = []
     portions = Portions()
     with progress(f"features of {images.name}", len(images), passes=1) as advance, exact(network), torch.no_grad():
@@ -22,9 +23,11 @@ def represented(network: Network, images: ImageSet, device: torch.device) -> Net
             parts += portions.each(len(pixels), partial(_made, network, pixels))
             advance(len(pixels))
     logits, features = (torch.cat(of_all) for of_all in zip(*parts, strict=True))
-    return NetworkOutputs(logits, features)
+    return NetworkOutputs(logits, features if features.shape[1] else None)
 
 
 def _made(network: Network, pixels: Tensor, which: slice) -> tuple[Tensor, Tensor]:
     found = network.represent(as_input(pixels[which]))
-    return found.logits.float().cpu(), found.features.float().cpu()
+    # By place, where nothing (N, 0) stands for what the network does not have.
+    features = found[1] if isinstance(found, LogitsAlone) else found.features
+    return found.logits.float().cpu(), features.float().cpu()

@@ -52,7 +52,7 @@ class Objective:
     reject_outputs: int = 0
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
-        """What one step minimises: a scalar. `network` is in train mode; `generator` is a CPU one."""
+        """The scalar that one step minimises. `network` is in train mode; `generator` is on the CPU."""
         return cross_entropy(network(batch.images), batch.labels)
 
     def epoch_outliers(self, network: Network, pool: OutlierPool, id_count: int, generator: Generator) -> Selection:
@@ -65,7 +65,7 @@ class Objective:
         start = int(torch.randint(len(pool.images), (), generator=generator))
         return pool.consecutive(start, self.epoch_steps(id_count) * self.outlier_batch, generator)
 
-    # What follows is for methods that change more than the loss. Each does nothing unless a method says otherwise.
+    # The following methods are for objectives that change more than the loss; these here change nothing.
 
     @property
     def choices_per_epoch(self) -> int:
@@ -74,19 +74,19 @@ class Objective:
 
     @property
     def uses_outliers(self) -> bool:
-        """The suite must have auxiliary outliers."""
+        """Whether the suite must have auxiliary outliers."""
         return self.outlier_batch > 0
 
     def phases(self) -> tuple["Objective", ...]:
-        """What is trained one after the other, each by its own `recipe` with a fresh optimizer."""
+        """The objectives that are trained one after the other, each by its own `recipe` with a fresh optimizer."""
         return (self,)
 
     def recipe(self, of_suite: Recipe) -> Recipe:
-        """How long, at which rates and so on this is trained, as a phase: as the suite says."""
+        """The recipe by which this objective is trained, as a phase: that of the suite."""
         return of_suite
 
     def epochs_in_all(self, of_suite: Recipe) -> int:
-        """Of the training, all phases together."""
+        """The number of epochs of the training, all phases together."""
         return sum(phase.recipe(of_suite).epochs for phase in self.phases())
 
     def adapt(self, network: Network, image_shape: tuple[int, int, int]) -> Network:
@@ -105,28 +105,28 @@ class Objective:
         augmentations: Sequence[str],
         generator: Generator,
     ) -> None:
-        """Set in place what must be known before the first step; `augmentations` is what ID images go through."""
+        """Set in place what must be known before the first step; `augmentations` are those of ID images."""
 
     def parameter_groups(self, network: Network) -> list[dict[str, Any]]:
-        """What is trained: the optimizer's parameter groups, and parameters that are in none stay as they are.
+        """The optimizer's parameter groups; parameters that are in none are not trained.
 
         "lr" (at the start) and "weight_decay" are the recipe's where a group has none.
         """
         return [{"params": list(network.parameters())}]
 
     def optimizer(self, groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-        """What takes the steps of a phase, over complete parameter groups: SGD with Nesterov momentum."""
+        """The optimizer of a phase, over complete parameter groups: SGD with Nesterov momentum."""
         return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
     def after_step(self, network: Network) -> None:
-        """Put parameters back to where they may be."""
+        """Put parameters back into the range that they may have; called after each step."""
 
     def epoch_steps(self, id_count: int) -> int:
         """Steps an epoch over `id_count` images; the last batch may be smaller."""
         return ceil(id_count / self.id_batch)
 
     def epoch_passes(self, id_count: int) -> Passes:
-        """What one epoch over an ID training set of `id_count` images costs."""
+        """The passes that one epoch over an ID training set of `id_count` images takes."""
         images = id_count + self.epoch_steps(id_count) * self.outlier_batch
         return Passes(images, images)
 

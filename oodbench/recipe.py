@@ -12,17 +12,17 @@ class Recipe:
     """How every network of the suite is trained: SGD with Nesterov momentum; defaults of Chen et al. 2021.
 
     Attributes:
-        epochs: passes over the ID training set.
+        epochs: number of passes over the ID training set.
         drops: 0-based epochs at whose start the learning rate is divided by ten.
         warm_up: share of the training, from 0 to below 1, in which the learning rate rises evenly from nothing, to fall
             evenly to nothing in the rest of it (one cycle: Smith and Topin 2017, arXiv:1708.07120); 0 for a rate that
             only drops.
-        learning_rate: the highest: at the start, or at the end of the warm-up.
+        learning_rate: the highest rate, which holds at the start or at the end of the warm-up.
         momentum: of SGD.
         weight_decay: on all parameters.
         augment: applied to each ID image: "crop", "flip", and "gaussian:DEVIATION" for noise, in units of [0, 1] pixel
-            space, which the outliers of a step get as well: they would be told by being clean otherwise.
-        start: trained network, by name or file, whose weights are the first; "" to draw them.
+            space. The outliers of a step get the noise as well: a network would tell them by its absence otherwise.
+        start: trained network, by name or file, whose weights training starts from; "" to draw them.
     """
 
     epochs: int
@@ -57,5 +57,5 @@ class Recipe:
         return min(done / self.warm_up, (1 - done) / (1 - self.warm_up))
 
     def meaning(self) -> dict[str, Any]:
-        """What it sets, in JSON's types; what came later than the first results only where it is used."""
+        """Its values in JSON's types; `start` and `warm_up`, later than the first results, only where they are used."""
         return {name: value for name, value in asdict(self).items() if value or name not in ("start", "warm_up")}

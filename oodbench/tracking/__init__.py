@@ -15,7 +15,7 @@ TRACKERS: Mapping[str, str] = {"mlflow": "MLflow", "wandb": "Weights & Biases", 
 
 
 def require(names: Sequence[str]) -> None:
-    """OodbenchError if one of the trackers is unknown or not installed."""
+    """Raise OodbenchError if one of the trackers is unknown or not installed."""
     for name in names:
         if name not in TRACKERS:
             raise unknown("tracker", name, TRACKERS)
@@ -30,22 +30,22 @@ def log(record: "Record", names: Sequence[str]) -> list[str]:
     """Give the record to each of the trackers, as one run.
 
     Returns:
-        Where it is now, a line a tracker.
+        Where each tracker has it, a line a tracker.
 
     Raises:
         OodbenchError: some of them did not take it; the others have it.
     """
-    said, refused = [], []
+    places, refusals = [], []
     for name in dict.fromkeys(names):
         take: Callable[[Record], str] = import_module(f"oodbench.tracking.to_{name}").log
         try:
-            said.append(f"{TRACKERS[name]}: {take(record)}")
-        except Exception as error:  # of whatever kind a library's own are
+            places.append(f"{TRACKERS[name]}: {take(record)}")
+        except Exception as error:  # a tracker's library may raise anything
             why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            refused.append(
+            refusals.append(
                 f"{TRACKERS[name]} did not take the results ({why}): they are stored all the same; mend that "
                 "and give the same command again, which does nothing twice"
             )
-    if refused:
-        raise OodbenchError("\n".join([*said, *refused]))
-    return said
+    if refusals:
+        raise OodbenchError("\n".join([*places, *refusals]))
+    return places

@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: names, numbers and texts, made of stored results."""
+"""The record of a run that a tracker gets: names, numbers and texts, made of stored results."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from oodbench.results.store import Cell
 from oodbench.results.tables.frame import OF_CELL, OF_GROUP
 
 SHORT = 250
-"""Letters of a parameter: what the narrowest of the trackers shows."""
+"""The most letters of a parameter, which the narrowest of the trackers shows."""
 
 OF_RUN = ("suite", "detector", "seed", *OF_CELL, "hardware", "device", "torch", "oodbench", "convention")
 """Columns of the frame that say what was run, how and on what."""
@@ -23,15 +23,15 @@ PER_GROUP = frozenset(("constants", "fingerprint", "source", "labels_note", "dis
 
 @dataclass(frozen=True)
 class Record:
-    """One run.
+    """The record of one run.
 
     Attributes:
         name: suites and detectors, for people.
         frame: the tidy frame, see `oodbench.load_results`.
         page: the report, HTML.
-        parameters: what was run, how and on what; where cells differ, all values.
+        parameters: by name: what was run, how and on what; where cells differ, all values.
         metrics: fractions by SUITE/DETECTOR/TASK/SET/METRIC, a mean over seeds; without SET the mean over OOD sets.
-        provenance: all that is known of each cell and image set, JSON.
+        provenance: the provenance of each cell and image set, JSON.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Record:
     provenance: str
 
     def files(self) -> dict[str, str]:
-        """The texts that belong to it, by file name."""
+        """The texts of the record, by file name."""
         return {
             "results.csv": self.frame.to_csv(index=False),
             "report.html": self.page,
@@ -50,7 +50,7 @@ class Record:
         }
 
 
-def made_of(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]]) -> Record:
+def make_record(cells: Sequence[Cell], data: Path, detectors: Mapping[str, type[Detector]]) -> Record:
     """The record of stored results.
 
     Args:
@@ -83,7 +83,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _metrics(frame: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    """Each metric of each set, and the mean over the sets of the suite's own mean where all of them were measured."""
+    """Each metric of each set, and its mean over the sets of the suite's own mean where all of them were measured."""
     for suite, of_suite in frame[frame["value"].notna()].groupby("suite", sort=False):
         every = tables.mean_sets(of_suite)["all"]
         for keys, rows in of_suite.groupby(["detector", "task", "metric"], sort=False):

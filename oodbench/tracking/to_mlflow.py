@@ -13,7 +13,7 @@ EXPERIMENT = "oodbench"
 
 
 def log(record: Record) -> str:
-    """Make the run, inside one that is active already; where it is."""
+    """Log a record as a run, inside one that is active already; return where it is."""
     inside = mlflow.active_run() is not None
     with mlflow.start_run(experiment_id=None if inside else _experiment(), run_name=record.name, nested=inside) as run:
         mlflow.log_params(dict(record.parameters))
@@ -24,8 +24,8 @@ def log(record: Record) -> str:
 
 
 def _experiment() -> str | None:
-    """The experiment that nobody chose; None where somebody did."""
+    """The number of our own experiment, made if need be; None where the environment names an experiment."""
     if os.environ.keys() & {"MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"}:
         return None
-    found = mlflow.get_experiment_by_name(EXPERIMENT)
-    return str(found.experiment_id if found else mlflow.create_experiment(EXPERIMENT))
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    return str(experiment.experiment_id if experiment else mlflow.create_experiment(EXPERIMENT))

@@ -12,7 +12,7 @@ from oodbench.tracking.record import Record
 
 
 def log(record: Record) -> str:
-    """Make the run; where it is."""
+    """Log a record as a run; return where it is."""
     project = os.environ.get("TRACKIO_PROJECT", "oodbench")
     with redirect_stdout(StringIO()), TemporaryDirectory() as folder:  # standard output is the table's
         run = trackio.init(project=project, name=None, config={"title": record.name, **record.parameters})

@@ -11,7 +11,7 @@ from oodbench.tracking.record import Record
 
 
 def log(record: Record) -> str:
-    """Make the run; where it is."""
+    """Log a record as a run; return where it is."""
     project = os.environ.get("WANDB_PROJECT", "oodbench")
     quiet = wandb.Settings(silent=True, console="off")
     with wandb.init(project=project, name=record.name, config=dict(record.parameters), settings=quiet) as run:

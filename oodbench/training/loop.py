@@ -30,12 +30,12 @@ from oodbench.objective import Batch, Objective
 from oodbench.recipe import Recipe
 
 UNKNOWN = "an unknown machine"
-"""Where a training began whose file is of an earlier version."""
+"""Place of a training that was begun by an earlier version, whose file does not say where."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What training sees, on the device: the ID training set, and outliers if any."""
+    """The images that training sees, on the device: the ID training set, and outliers if any."""
 
     id: IDImages
     outliers: OutlierPool | None
@@ -43,11 +43,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class History:
-    """How a training came about, over all calls that had a part in it.
+    """Where a training took place and how long it took, over all calls of `train` that it was done in.
 
     Attributes:
-        places: `where` of each, in their order: a training may go on elsewhere.
-        seconds: of the epochs that came out of it; NaN where a part of them was not counted.
+        places: `where` of each call, in their order: an interrupted training may go on elsewhere.
+        seconds: that all epochs took; NaN where a part of them was not timed.
     """
 
     places: tuple[str, ...]
@@ -67,7 +67,7 @@ def train(
 ) -> History:
     """Train `network` in place, on the device where it and `data` are; it ends in evaluation mode.
 
-    Every random number is a function of seed and epoch, and the state behind each epoch is kept in the file
+    Every random number is a function of seed and epoch, and the state after each epoch is kept in the file
     `unfinished`, so a training that was killed goes on where it was and ends with the same weights.
 
     A team shares each step's images and averages gradients. On GPUs it shares batch norm's statistics as well, so a
@@ -75,24 +75,24 @@ def train(
     the statistics of its own images, as torch synchronises them on GPUs only.
 
     Args:
-        network: what `objective.adapt` made.
+        network: as `objective.adapt` returns it.
         objective: its phases are trained one after the other, each by its own recipe; epochs keep counting.
-        recipe: the suite's: epochs, learning rate, augmentation.
+        recipe: of the suite: epochs, learning rate, augmentation.
         data: ID images and outliers.
         seed: of everything random.
-        unfinished: file of the state; it stays behind for the caller to remove.
+        unfinished: file of the state; the caller removes it.
         compute: precision.
         team: the processes that train it together; all get the same data.
-        where: what machine this is, for people.
+        where: name of this machine, for people.
 
     Returns:
-        Where it was trained, and how long.
+        Where it was trained, and how long that took.
 
     Raises:
-        OodbenchError: the loss is no longer a number, or a step does not fit into the GPU's memory.
+        OodbenchError: the loss is not finite, or a step does not fit into the GPU's memory.
     """
     phases = objective.phases()
-    state = team.first(lambda: _read(unfinished))
+    state = team.first(lambda: _read_state(unfinished))
     done = int(state["epochs"]) if state else 0
     places = tuple(dict.fromkeys([*(state.get("where", [UNKNOWN]) if state else []), where]))
     began, before = time.monotonic(), float(state.get("seconds", nan)) if state else 0.0
@@ -103,45 +103,45 @@ def train(
     if state:
         network.load_state_dict(state["network"])
     with repeatable(), training_precision(network, compute):
-        behind = 0
+        end = 0
         for number, phase in enumerate(phases):
-            own = phase.recipe(recipe)
-            first, behind = behind, behind + own.epochs
-            epochs = range(max(done, first), behind)
+            phase_recipe = phase.recipe(recipe)
+            first, end = end, end + phase_recipe.epochs
+            epochs = range(max(done, first), end)
             if not epochs:
                 continue
             if epochs.start == first:
                 generator = torch_generator(seed, "initialisation", number)
-                phase.initialise(network, data.id, data.outliers, own.augment, generator)
+                phase.initialise(network, data.id, data.outliers, phase_recipe.augment, generator)
             images = phase.training_set(data.id, data.outliers, torch_generator(seed, "training set", number))
-            optimizer = _optimizer(phase, network, own)
+            optimizer = _optimizer(phase, network, phase_recipe)
             if state and epochs.start > first:
                 optimizer.load_state_dict(state["optimizer"])
             cost = phase.epoch_passes(len(data.id)).both / len(images)
             advancing = progress("training", len(epochs) * len(images), passes=cost)
-            with _still_but_for(optimizer, network), advancing as advance:
-                work = _Work(network, phase, own, TrainingData(images, data.outliers), seed, team)
+            with _freezing_untrained(optimizer, network), advancing as advance:
+                training = _PhaseTraining(network, phase, phase_recipe, TrainingData(images, data.outliers), seed, team)
                 for epoch in epochs:
-                    work.epoch(epoch, epoch - first, optimizer, advance)
+                    training.epoch(epoch, epoch - first, optimizer, advance)
                     team.first(partial(_keep, network, optimizer, epoch + 1, history(), unfinished))
     network.eval()
     return history()
 
 
 class _Loss(nn.Module):
-    """What a step minimises, as a module of the network: DistributedDataParallel wraps modules."""
+    """The loss that a step minimises, as a module around the network: DistributedDataParallel wraps modules."""
 
     def __init__(self, network: Network, objective: Objective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
 
     def forward(self, batch: Batch, generator: Generator) -> Tensor:
-        """A scalar."""
+        """The loss of a batch, a scalar."""
         return self.objective.loss(self.network, batch, generator)
 
 
-class _Work:
-    """One phase of training, as one process of a team sees it."""
+class _PhaseTraining:
+    """The training of one phase in one process of a team."""
 
     def __init__(
         self, network: Network, objective: Objective, recipe: Recipe, data: TrainingData, seed: int, team: Team
@@ -155,13 +155,13 @@ class _Work:
             self.loss = DistributedDataParallel(self.loss)
 
     def epoch(self, epoch: int, done: int, optimizer: Optimizer, advance: Advance) -> None:
-        """All steps of an epoch.
+        """Do all steps of an epoch.
 
         Args:
-            epoch: counted over all phases; what is drawn at random depends on it.
+            epoch: counted over all phases; the seeds of random draws depend on it.
             done: epochs of this phase that lie behind it; the learning rate depends on them.
             optimizer: of the phase.
-            advance: told of each step's images.
+            advance: told the number of each step's images.
 
         Raises:
             OodbenchError: as `train`.
@@ -175,10 +175,11 @@ class _Work:
         try:
             with layers:
                 for step, batch in enumerate(self._batches(done, shared, own)):
-                    # Half a step is done, as it were: the first one of a warm-up would have no rate at all.
+                    # The rate is taken at the middle of the step, because at its beginning the first step of a warm-up
+                    # would have a learning rate of 0.
                     _set_rate(optimizer, self.recipe.rate(done + (step + 0.5) / steps))
                     loss = self._step(optimizer, batch, own)
-                    # The step before this one: to look at it does not keep the device waiting for this one's work.
+                    # The loss of the step before this one is checked: to read this one's would wait for the device.
                     _refuse_divergence(last, epoch)
                     last = loss
                     advance(len(batch.images) * self.team.size)
@@ -192,7 +193,7 @@ class _Work:
         _refuse_divergence(last, epoch)
 
     def _step(self, optimizer: Optimizer, batch: Batch, generator: Generator) -> Tensor:
-        """The mean loss of all processes, (); nothing waits for it."""
+        """Do one step; return the mean loss of all processes, (), without waiting for the device."""
         self.network.train()
         loss: Tensor = self.loss(batch, generator)
         optimizer.zero_grad(set_to_none=True)
@@ -202,26 +203,26 @@ class _Work:
         return self.team.mean(loss.detach())
 
     def _batches(self, done: int, shared: Generator, own: Generator) -> Iterator[Batch]:
-        """One epoch: ID images in random order, augmented, beside the epoch's outliers in theirs.
+        """The batches of one epoch: ID images in random order, augmented, and the epoch's outliers in their own order.
 
         Args:
             done: epochs of this phase that lie behind it.
             shared: draws what all processes must agree on.
-            own: draws what concerns this one's images.
+            own: draws what concerns the images of this process alone.
         """
         data, objective = self.data, self.objective
         none = data.id.images[:0]
         # The first outliers are chosen before anything else is drawn, and before the first step.
-        beside = self._outliers(shared)
-        first = next(beside, none)
-        outliers = chain([first], beside)
+        chosen = self._outliers(shared)
+        first = next(chosen, none)
+        outliers = chain([first], chosen)
         order = torch.randperm(len(data.id), generator=shared)
-        steps = [self._mine(rows) for rows in torch.split(order, objective.id_batch)]
+        steps = [self._own_rows(rows) for rows in torch.split(order, objective.id_batch)]
         for step, (pixels, labels) in enumerate(data.id.in_turn(steps)):
             names = self.recipe.augment
             images = noisy(as_input(augment(pixels, names, own)), names, own)
-            behind = (done + step / len(steps)) / self.recipe.epochs
-            yield Batch(images, labels, noisy(as_input(next(outliers, none)), names, own), behind)
+            share_done = (done + step / len(steps)) / self.recipe.epochs
+            yield Batch(images, labels, noisy(as_input(next(outliers, none)), names, own), share_done)
 
     def _outliers(self, shared: Generator) -> Iterator[Tensor]:
         """The outliers of each step, uint8; those of each part of the epoch are chosen when its first step is due."""
@@ -233,12 +234,12 @@ class _Work:
         for begin in range(0, count, part):
             chosen = objective.epoch_outliers(self.network, pool, min(part, count - begin), shared)
             positions = torch.split(torch.arange(len(chosen)), objective.outlier_batch)
-            yield from chosen.in_groups([self._mine(rows) for rows in positions if len(rows)])
+            yield from chosen.in_groups([self._own_rows(rows) for rows in positions if len(rows)])
 
-    def _mine(self, rows: Tensor) -> Tensor:
-        """The part of a step's images that is this process's: every so-manieth, so each half of them is shared alike.
+    def _own_rows(self, rows: Tensor) -> Tensor:
+        """The rows of a step's images that this process takes: every n-th of them, so each half is shared evenly.
 
-        Where there are fewer images than processes, some look at the same one: a step without images has no loss.
+        Where there are fewer images than processes, some take the same one: a step without images has no loss.
         """
         rank, size = self.team.rank, self.team.size
         return rows[rank::size] if len(rows) >= size else rows[rank % len(rows)][None]
@@ -263,16 +264,18 @@ def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> Optimi
 
 
 @contextmanager
-def _still_but_for(optimizer: Optimizer, network: Network) -> Iterator[None]:
-    """No gradients for what the optimizer does not train: processes of a team would wait for these in vain."""
+def _freezing_untrained(optimizer: Optimizer, network: Network) -> Iterator[None]:
+    """Turn gradients off for parameters that the optimizer does not train: a team would wait for them in vain."""
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    still = [each for each in network.parameters() if each.requires_grad and id(each) not in trained]
-    for parameter in still:
+    untrained = [
+        parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in trained
+    ]
+    for parameter in untrained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in still:
+        for parameter in untrained:
             parameter.requires_grad_(True)
 
 
@@ -282,6 +285,7 @@ def _set_rate(optimizer: Optimizer, share: float) -> None:
 
 
 def _keep(network: Network, optimizer: Optimizer, epochs_done: int, history: History, path: Path) -> None:
+    """Write the state of a training to a file."""
     state = {"epochs": epochs_done, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
     state |= {"where": list(history.places), "seconds": history.seconds}
     content = io.BytesIO()
@@ -290,16 +294,17 @@ def _keep(network: Network, optimizer: Optimizer, epochs_done: int, history: His
 
 
 def epochs_done(unfinished: Path) -> int:
-    """Epochs that are behind a training which was interrupted; 0 where none was begun.
+    """The number of epochs that an interrupted training has behind it; 0 where none was begun.
 
     Raises:
         OodbenchError: its state cannot be read.
     """
-    state = _read(unfinished)
+    state = _read_state(unfinished)
     return int(state["epochs"]) if state else 0
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_state(path: Path) -> dict[str, Any] | None:
+    """The state of an interrupted training; None where there is no file."""
     if not path.is_file():
         return None
     try:
@@ -307,9 +312,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         if not (isinstance(state, dict) and state.keys() >= {"epochs", "network", "optimizer"}):
             raise ValueError("it holds something else")
     except Exception as error:  # torch raises nearly anything on a damaged file
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise OodbenchError(
-            f"{path} is not the whole state of a training that was interrupted ({said}): bring it over once more, or "
+            f"{path} is not the whole state of a training that was interrupted ({reason}): bring it over once more, or "
             "move it elsewhere, and the training begins anew"
         ) from error
     return state

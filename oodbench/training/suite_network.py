@@ -1,4 +1,4 @@
-"""The network that a suite names: as training finds it, or as a checkpoint gives it."""
+"""Building the network that a suite names: before its training, or with the weights of a checkpoint."""
 
 import copy
 from contextlib import suppress
@@ -25,12 +25,12 @@ from oodbench.suite import Suite
 def build_network(
     suite: Suite, objective: Objective, shape: tuple[int, int, int], seed: int, start: Path | None
 ) -> Network:
-    """The suite's network for an objective as training finds it.
+    """The suite's network for an objective, as it is before its training.
 
-    Its weights are those that the suite's recipe starts from, the others depend on the seed only.
+    Weights that the suite's recipe does not start from are drawn, and depend on the seed only.
 
     Args:
-        suite: that names it.
+        suite: that names the network.
         objective: of the training.
         shape: (C, H, W) of the images.
         seed: of the training.
@@ -63,7 +63,7 @@ def given_network(suite: Suite, objective: Objective, shape: tuple[int, int, int
 
 
 def plain_network(suite: Suite, objective: Objective, seed: int, shape: tuple[int, int, int]) -> Network:
-    """The suite's network with an objective's outputs, as it is drawn, without what the objective keeps beside it."""
+    """The suite's network with an objective's outputs and drawn weights, without what the objective keeps beside it."""
     spec = suite.network
     return networks.build(
         spec.name,
@@ -78,16 +78,16 @@ def plain_network(suite: Suite, objective: Objective, seed: int, shape: tuple[in
 
 
 def made_network(suite: Suite, objective: Objective, seed: int) -> nn.Module:
-    """The same as its builder makes it, before it is tried on images: its weights, by their names."""
+    """The same network as its builder makes it, before it is tried on images; its weights have the builder's names."""
     spec = suite.network
     return networks.made(spec.name, _outputs(suite, objective), spec.mean, spec.std, seed)
 
 
 def network_in_memory(module: nn.Module, suite: Suite, objective: Objective, shape: tuple[int, int, int]) -> Network:
-    """A copy of somebody's trained module as the suite's network, in evaluation mode.
+    """A copy of a user's trained module as the suite's network, in evaluation mode.
 
     Raises:
-        OodbenchError: it cannot be copied or used so, or has another number of outputs.
+        OodbenchError: the module cannot be copied or used so, or has another number of outputs.
     """
     spec = suite.network
     if module.training:
@@ -107,7 +107,7 @@ def network_in_memory(module: nn.Module, suite: Suite, objective: Objective, sha
 
 
 def require_finite(network: Network, shape: tuple[int, int, int]) -> None:
-    """OodbenchError for a trained module of somebody's that gives NaN."""
+    """Raise OodbenchError for a user's trained module that gives NaN."""
     if isinstance(network, ModuleNetwork):
         training = network.training
         network.eval().require_finite(trial(shape))
@@ -124,8 +124,8 @@ def start_file(suite: Suite, data: Path) -> Path | None:
     Raises:
         OodbenchError: there is no such file.
     """
-    named = suite.training.start if suite.training else ""
-    return trained.checkpoint(named, data) if named else None
+    start = suite.training.start if suite.training else ""
+    return trained.checkpoint(start, data) if start else None
 
 
 def start_digest(suite: Suite, data: Path) -> str:
@@ -139,7 +139,7 @@ def start_digest(suite: Suite, data: Path) -> str:
 
 
 def checkpoint_digest(file: Path | None) -> str:
-    """What stands for a trained network in keys: SHA-256 of its file; "" without one.
+    """The digest that stands for a trained network in keys: SHA-256 of its file; "" without a file.
 
     Raises:
         OodbenchError: there is no such file.
@@ -147,8 +147,9 @@ def checkpoint_digest(file: Path | None) -> str:
     return _file_digest(file) if file else ""
 
 
-def _file_digest(given: Path) -> str:
-    path, entry = split_entry(given)
+def _file_digest(checkpoint: Path) -> str:
+    """SHA-256 of a checkpoint's file, and of the name of the entry in it where the checkpoint names one."""
+    path, entry = split_entry(checkpoint)
     if not path.is_file():
         raise OodbenchError(f"there is no checkpoint {path}: give --checkpoint the path of a file")
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.results.tables import load_results
 from oodbench.tracking import log, require
-from oodbench.tracking.record import SHORT, made_of
+from oodbench.tracking.record import SHORT, make_record
 
 QUICK = ("run", "--suite", "digits", "--detector", "msp", "--limit", "20", "--set", "epochs=1", "--jobs", "1")
 
@@ -28,7 +28,7 @@ def record(stored, tmp_path):
     stored(folder, ood=both, **about)
     stored(folder, seed=2, ood=(("letters", (0.0, 0.0, 0.0, 0.0)), both[1]), **about)
     stored(folder, detector="energy", parameters=json.dumps({"long": "x" * 600}), **about)
-    return made_of(cells(folder), tmp_path, discover())
+    return make_record(cells(folder), tmp_path, discover())
 
 
 def test_metrics_are_means_over_seeds_and_over_the_suites_sets(record):

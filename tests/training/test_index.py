@@ -36,8 +36,8 @@ def moved(networks):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (moved, "is no name of a network"),
-        (lambda networks: networks["plain"].update(sha256="abc"), "sha256 is not one"),
+        (moved, "is not a valid name of a network"),
+        (lambda networks: networks["plain"].update(sha256="abc"), "sha256 is not 64 hexadecimal digits"),
         (lambda networks: networks["plain"].update(url="file:///etc/passwd"), "does not begin with https://"),
         (lambda networks: networks["plain"].update(recipe=["a"]), "expected texts by name"),
         (lambda networks: networks["plain"].update(accuracy={"mine-test": "all"}), "could not convert"),
@@ -76,7 +76,7 @@ def test_an_index_that_is_not_printable_or_no_share_is_refused(here, oodbench):
         edit(change)
         for command in ((*RUN, "--pretrained"), ("data", "list", "networks")):
             code, out, err = oodbench(*command)
-            assert code == 2 and "is no index of trained networks" in err
+            assert code == 2 and "is not an index of trained networks" in err
             assert "\x1b" not in out + err
         (SHELF / "index.json").write_text(before)
 

@@ -79,7 +79,7 @@ def run(config: RunConfig) -> pd.DataFrame:
     """
     with prepared(config) as ready:
         heard = config.say if ready.team.leads else lambda _: None
-        for said in filter(None, [ready.shard, *sweep.not_pretrained(ready.planned)]):
+        for said in filter(None, [ready.shard, *sweep.not_pretrained(ready.run_plan)]):
             heard(said)
         failures = ready.carry_out()
         try:
@@ -89,7 +89,7 @@ def run(config: RunConfig) -> pd.DataFrame:
             failures.append(str(error))
         if failures:
             raise OodbenchError("\n".join(failures))
-        return ready.team.first(lambda: sweep.frame(ready.planned, ready.registry))
+        return ready.team.first(lambda: sweep.frame(ready.run_plan, ready.registry))
 
 
 def evaluate(

@@ -146,7 +146,7 @@ def test_a_network_that_is_not_kept_may_have_been_trained(tmp_path):
     with pytest.raises(OodbenchError, match="no network is kept for msp .* that trained it with --results"):
         at_hand(asked)
     with prepared(asked) as ready:
-        ((_, (plan,)),) = ready.planned
+        (plan,) = ready.run_plan.suites
         (network_plan,) = plan.networks
     network_plan.file.parent.mkdir(parents=True)
     network_plan.file.write_bytes(kept_file("digits/plain", tmp_path).read_bytes())

@@ -10,6 +10,7 @@ from oodbench.basics.passes import Passes
 from oodbench.images import catalogue
 from oodbench.networks import compute
 from oodbench.registry import Registry
+from oodbench.running import plan_cost
 from oodbench.running.imagesets import Sample
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.planning import plan
@@ -101,8 +102,8 @@ def left(evaluation: Evaluation, place: Place, registry: Registry) -> Left:
     (planned,) = plan(request, registry)
     untrained = [network for network in planned.networks if network.to_train]
     epochs = {network.file.name: _epochs(planned, network) for network in untrained}
-    wanted = sum(len(planned.wanted(cell)) for network in planned.networks for cell in network.cells)
-    missing = sum(len(cell.missing) for network in planned.networks for cell in network.cells)
+    wanted = sum(len(planned.wanted_pairs(cell)) for cell in planned.cells)
+    missing = sum(len(cell.missing) for cell in planned.cells)
     return Left(
         networks=(len(planned.networks) - len(untrained), len(planned.networks)),
         epochs=(sum(done for done, _ in epochs.values()), sum(all_ for _, all_ in epochs.values())),
@@ -117,12 +118,13 @@ def left(evaluation: Evaluation, place: Place, registry: Registry) -> Left:
 
 
 def _scoring(planned: SuitePlan, network: NetworkPlan) -> float:
-    every, trained = replace(planned, networks=(network,)).passes(), planned.training(network)
+    every = plan_cost.passes(replace(planned, networks=(network,)))
+    trained = plan_cost.training_passes(planned, network)
     return _operations(every, network) / ASSUMED - _operations(trained, network) / ASSUMED
 
 
 def _training(planned: SuitePlan, network: NetworkPlan) -> float:
-    passes = planned.training(network)
+    passes = plan_cost.training_passes(planned, network)
     starts = STARTS * (passes.forward + passes.backward) / network.objective.id_batch
     return max(_operations(passes, network) / ASSUMED, starts)
 

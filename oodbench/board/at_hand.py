@@ -308,7 +308,7 @@ def kept_here(name: str, resources: Resources) -> Path:
     there = (file for file in resources.networks if split_entry(file)[0].is_file())
     named = (file for file in there if _sha256(file) == kept.sha256)
     if (found := kept.find(resources.data) or next(named, None)) is None:
-        raise OodbenchError(f"the kept network {name} is not here: {kept.where(resources.data)}")
+        raise OodbenchError(f"the kept network {name} is not here: {kept.advice(resources.data)}")
     return found
 
 

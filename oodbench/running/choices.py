@@ -1,4 +1,4 @@
-"""Words that a run takes in place of names and numbers, for the command line and Python alike."""
+"""Words that a run takes in place of names and numbers, on the command line and in Python alike."""
 
 ALL = "all"
 """Every suite, or every detector."""

@@ -1,4 +1,4 @@
-"""A run as somebody describes it, in names, numbers and paths: the same for the command line, Python and Ray."""
+"""The description of a run in names, numbers and paths, the same for the command line, Python and Ray."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -20,7 +20,7 @@ from oodbench.networks.network import Network
 from oodbench.networks.of_module import channels, require_module
 from oodbench.networks.wrapping import Wrapping
 from oodbench.registry import Registry
-from oodbench.running import feature_runs, given_network
+from oodbench.running import feature_runs, run_remarks
 from oodbench.running.choices import ALL, AUTO, ENGINES, LARGEST_SEED, LOCAL
 from oodbench.running.imagesets import Sample
 from oodbench.running.ray_cluster import Cluster
@@ -115,7 +115,7 @@ class RunConfig(Wrapping):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """All of them, in their order."""
+        """All seeds, in their order."""
         return tuple(self.seed) if isinstance(self.seed, Iterable) else (self.seed,)
 
     @property
@@ -125,40 +125,42 @@ class RunConfig(Wrapping):
 
     @property
     def module(self) -> nn.Module | None:
-        """The network, where it is one in memory."""
+        """The network, if it is a module in memory; None otherwise."""
         return self.network if isinstance(self.network, nn.Module) else None
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """What is changed: the network and how images go into it, then parameters."""
+        """The settings of this run: of the network and of how images go into it, then parameters."""
         if isinstance(self.parameters, Mapping):
             parameters = tuple(Setting(name, value) for name, value in self.parameters.items())
         else:
             parameters = tuple(self.parameters or ())
-        return *self._of_network(), *parameters
+        return *self._network_settings(), *parameters
 
-    def _of_network(self) -> Iterator[Setting]:
+    def _network_settings(self) -> Iterator[Setting]:
         name = self.network
         if isinstance(name, nn.Module):
             name = f"{IN_MEMORY}{AT}{type(name).__name__}"
         prepared = asdict(self.preprocessing) if self.preprocessing else None
         mean, std = self.mean, self.std
+        # A network of oodbench has its own mean and std.
         if isinstance(self.module, Network) and mean is None and std is None:
-            mean, std = (getattr(self.module, one).flatten().tolist() for one in ("mean", "std"))  # it says so itself
+            mean, std = (getattr(self.module, name).flatten().tolist() for name in ("mean", "std"))
         elif self.module is not None or mean is not None or std is not None:
             mean, std = map(list, channels(mean, std))
-        said = {"name": name, "mean": mean, "std": std, "head": self.head, "taps": self.taps, "preprocessing": prepared}
-        for each, value in said.items():
+        values = {"name": name, "mean": mean, "std": std, "head": self.head, "taps": self.taps}
+        values["preprocessing"] = prepared
+        for key, value in values.items():
             if value is not None:
-                yield Setting(f"{NETWORK}.{each}", list(value) if isinstance(value, tuple) else value)
+                yield Setting(f"{NETWORK}.{key}", list(value) if isinstance(value, tuple) else value)
 
     @property
     def trackers(self) -> Sequence[str]:
-        """Which get the results."""
+        """Names of the trackers that get the results."""
         return (self.log,) if isinstance(self.log, str) else tuple(self.log)
 
     def check(self) -> None:
-        """OodbenchError for what cannot be asked for at once, or is nothing."""
+        """Raise OodbenchError for options that exclude each other, and for values that are missing or not valid."""
         tracking.require(self.trackers)
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
@@ -172,9 +174,9 @@ class RunConfig(Wrapping):
                 raise OodbenchError(f"{name} is {count!r}: give a whole number of images, 1 or more, or None for all")
         if not isinstance(self.network, str | None):
             require_module(self.network)
-        if self.module is not None and (said := self._excluded()):
+        if self.module is not None and (reason := self._excluded_with_module()):
             raise OodbenchError(
-                f"network is a module in memory, and {said}; or name what builds it as 'FILE.py:BUILDER' and its "
+                f"network is a module in memory, and {reason}; or name what builds it as 'FILE.py:BUILDER' and its "
                 "weights with checkpoint="
             )
         if self.checkpoint and self.pretrained:
@@ -187,10 +189,11 @@ class RunConfig(Wrapping):
             raise OodbenchError("there is no detector: name one, or 'all'")
 
     def _check_features(self) -> None:
-        asked = {
+        """Raise OodbenchError for options that a feature pack excludes."""
+        options = {
             "a suite": _several(self.suites),
             "a checkpoint": self.checkpoint,
-            "a network": [*self._of_network()],
+            "a network": [*self._network_settings()],
             "pretrained networks": self.pretrained,
             "compilation": self.compiled,
             "an attack's radii": self.radii,
@@ -198,15 +201,17 @@ class RunConfig(Wrapping):
             "attacked images to keep": self.keep_images,
             "thorough checks of attacks": self.thorough,
         }
-        asked |= {f"--set {one.text}": one.name.startswith(f"{settings.NETWORK}.") for one in self.settings}
-        if odd := [name for name, found in asked.items() if found]:
+        options |= {
+            f"--set {setting.text}": setting.name.startswith(f"{settings.NETWORK}.") for setting in self.settings
+        }
+        if excluded := [name for name, value in options.items() if value]:
             raise OodbenchError(
-                f"a feature pack says its suite and has no images and no network, so {odd[0]} cannot be asked for "
+                f"a feature pack says its suite and has no images and no network, so {excluded[0]} cannot be asked for "
                 "beside it: leave one of the two out"
             )
 
-    def _excluded(self) -> str:
-        """What cannot be done with a module in memory; "" if nothing of it is asked for."""
+    def _excluded_with_module(self) -> str:
+        """Why an option cannot be combined with a module in memory; "" if all of them can."""
         if self.checkpoint or self.pretrained:
             return "checkpoint and pretrained would say other weights than it has: leave them out"
         if self.engine != "sequential" or str(self.jobs) not in (AUTO, "1"):
@@ -222,7 +227,7 @@ class RunConfig(Wrapping):
         return Cluster(self.address, self.device, self.cpus, self.plugin_files) if self.engine == "ray" else None
 
     def request(self, registry: Registry, device: torch.device, team: Team = ALONE) -> Request:
-        """Everything that it names, found: what a plan is made for.
+        """The request that a plan is made for, with everything that the description names.
 
         Args:
             registry: the detectors.
@@ -230,21 +235,21 @@ class RunConfig(Wrapping):
             team: the processes that work on it together.
 
         Raises:
-            OodbenchError: something is not there, or cannot be asked of a suite.
+            OodbenchError: something is missing, or a suite does not support it.
         """
         methods = self._methods(registry)
         limit = self.limit
         if self.features:
             pack = feature_runs.load(Path(self.features))
-            suites: tuple[Suite, ...] = (self._varied(feature_runs.suite_of(pack)),)
+            suites: tuple[Suite, ...] = (self._vary(feature_runs.suite_of(pack)),)
             limit = min(filter(None, [limit, feature_runs.limit_of(pack)]), default=None)
-            methods = self._able(pack, suites[0], methods, self._unnamed(registry), team)
+            methods = self._supported_by_pack(pack, suites[0], methods, self._unnamed(registry), team)
         else:
-            suites = tuple(self._varied(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
+            suites = tuple(self._vary(suitefile.load(name)) for name in _names(self.suites, suitefile.names))
         if self.engine != "ray":  # whose tasks run on other machines
             compute.require_for_tf32(self.tf32, device)
         settings.check_radii(self.settings, suites if self.radii else ())
-        for line in given_network.remarks(self, suites, methods) if team.leads else ():
+        for line in run_remarks.remarks(self, suites, methods) if team.leads else ():
             self.say(line)
         data = Path(self.data)
         given = checkpoint(str(self.checkpoint), data) if self.checkpoint else None
@@ -262,33 +267,34 @@ class RunConfig(Wrapping):
         )
 
     def _methods(self, registry: Registry) -> tuple[type[Detector], ...]:
-        """The detectors that are named; "all" are those that most networks can do with."""
+        """The detectors that are named; "all" leaves out those that must be named themselves."""
         named = _several(self.detectors)
-        found = tuple(registry[name] for name in _names(self.detectors, registry.names))
-        return tuple(one for one in found if not one.only_by_name or one.name in named)
+        methods = tuple(registry[name] for name in _names(self.detectors, registry.names))
+        return tuple(method for method in methods if not method.only_by_name or method.name in named)
 
     def _unnamed(self, registry: Registry) -> frozenset[str]:
-        """The detectors that nobody names: those that come with "all"."""
+        """Names of the detectors that come with "all" and are not named themselves."""
         named = _several(self.detectors)
         return frozenset(registry.names()) - {*named} if ALL in named else frozenset()
 
-    def _able(
+    def _supported_by_pack(
         self, pack: FeaturePack, suite: Suite, methods: tuple[type[Detector], ...], unnamed: Container[str], team: Team
     ) -> tuple[type[Detector], ...]:
-        """Those of `methods` that can do with a pack; others are left out if `unnamed`, and are an error by name."""
+        """Those of `methods` that a pack has all for; others are left out if `unnamed`, and are an error if named."""
         feature_runs.require_clean(suite)
         _, detectors = settings.apply(self.settings, suite, methods)
-        otherwise = feature_runs.trained_otherwise(pack, [one for one in detectors if one.name in unnamed])
-        reasons = {**otherwise, **feature_runs.unable(pack, suite, detectors)}
-        said = [f"{name} {reason}" for name, reason in reasons.items()]
-        able = tuple(one for one in methods if one.name not in reasons)
-        if reasons and not (able and all(name in unnamed for name in reasons)):
-            raise OodbenchError("\n".join(said))
-        for line in said if team.leads else ():
+        of_all = [detector for detector in detectors if detector.name in unnamed]
+        reasons = feature_runs.own_training_reasons(pack, of_all)
+        reasons |= feature_runs.unsupported_detectors(pack, suite, detectors)
+        lines = [f"{name} {reason}" for name, reason in reasons.items()]
+        supported = tuple(method for method in methods if method.name not in reasons)
+        if reasons and not (supported and all(name in unnamed for name in reasons)):
+            raise OodbenchError("\n".join(lines))
+        for line in lines if team.leads else ():
             self.say(f"left out: {line}")
-        return able
+        return supported
 
-    def _varied(self, suite: Suite) -> Suite:
+    def _vary(self, suite: Suite) -> Suite:
         return vary(restrict(suite, _several(self.only) or suite.only), _several(self.tasks), self.radii, self.threat)
 
 
@@ -304,11 +310,12 @@ def _is_count(value: object) -> bool:
     return int(value) > 0
 
 
-def _several(asked: str | Path | Sequence[str | Path]) -> list[str]:
-    return [str(name) for name in ([asked] if isinstance(asked, str | Path) else asked)]
+def _several(names: str | Path | Sequence[str | Path]) -> list[str]:
+    """One or several names as a list."""
+    return [str(name) for name in ([names] if isinstance(names, str | Path) else names)]
 
 
-def _names(asked: str | Path | Sequence[str | Path], every: Callable[[], list[str]]) -> list[str]:
-    """Each of the names once, in their order."""
-    names = _several(asked)
+def _names(given: str | Path | Sequence[str | Path], every: Callable[[], list[str]]) -> list[str]:
+    """Each of the names once, in their order; `every` name for "all"."""
+    names = _several(given)
     return every() if ALL in names else list(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""A feature pack of somebody's own arrays: what notebooks call."""
+"""Writing a feature pack of a user's own arrays, for notebooks."""
 
 import json
 import warnings
@@ -23,10 +23,10 @@ from oodbench.suite import IDSets, NetworkSpec, OODSet, Outliers, Suite
 from oodbench.tasks import Clean
 
 PARTS = ("logits", "features", "labels", "fingerprint", "source", "size")
-"""What may be said of a set."""
+"""Keys that the mapping of a set may have."""
 
 Arrays = Mapping[str, Any]
-"""Of one set, by name: see `write_features`."""
+"""The arrays of one set, by name: see `write_features`."""
 
 
 def write_features(
@@ -106,7 +106,7 @@ def write_features(
         made |= {str(name): _set(arrays, str(name), given_head)} if arrays is not None else {}
     if outliers is not None:
         made[reserved_name(described)] = _set(outliers, "outliers", given_head)
-    for text in require_apart([rows_contents(name, _rows_of(one)) for name, one in made.items()], ood):
+    for text in require_apart([rows_contents(name, _numbers(features)) for name, features in made.items()], ood):
         warnings.warn(text, OodbenchWarning, stacklevel=2)
     about = {
         SUITE: suite_text(described),
@@ -132,7 +132,9 @@ def _id_sets(suite: str, classes: int, train: Arrays | None, heldout: Arrays | N
 
 def _head(head: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
     if not isinstance(head, tuple | list) or len(head) != 2:
-        raise OodbenchError("head is no pair: give the weight (outputs, D) and the bias (outputs,) of the last layer")
+        raise OodbenchError(
+            "head is not a pair: give the weight (outputs, D) and the bias (outputs,) of the last layer"
+        )
     return _array(head[0], "head's weight"), _array(head[1], "head's bias")
 
 
@@ -156,8 +158,9 @@ def _set(arrays: Arrays, what: str, head: tuple[Tensor, Tensor] | None) -> Featu
     return FeatureSet(made, labels, fingerprint, str(arrays.get("source", "")), size, torch.arange(count))
 
 
-def _rows_of(one: FeatureSet) -> npt.NDArray[np.float32]:
-    parts = [part.float() for part in (one.made.logits, one.made.features) if part is not None]
+def _numbers(features: FeatureSet) -> npt.NDArray[np.float32]:
+    """The logits and features of a set side by side, (N, outputs + D)."""
+    parts = [part.float() for part in (features.made.logits, features.made.features) if part is not None]
     return torch.cat(parts, dim=1).numpy()
 
 
@@ -172,55 +175,55 @@ def _size(given: Any, what: str) -> tuple[int, int]:
 
 
 def _texts(given: Any, what: str) -> list[str]:
-    """Names in a list, where a number is one, too."""
+    """Names in a list, as texts; numbers may be names, too."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise OodbenchError(f"{what} is {str(given)[:40]!r}: give a list of names")
     names = list(given)
-    if odd := [name for name in names if not isinstance(name, str | int | np.integer)]:
-        raise OodbenchError(f"{what} has {str(odd[0])[:40]} of the type {type(odd[0]).__name__}: give texts")
+    if invalid := [name for name in names if not isinstance(name, str | int | np.integer)]:
+        raise OodbenchError(f"{what} has {str(invalid[0])[:40]} of the type {type(invalid[0]).__name__}: give texts")
     return [str(name) for name in names]
 
 
 def _rows(arrays: Arrays, what: str) -> Any:
-    """What has a row for each image."""
+    """The logits or, without them, the features of a set: an array with a row for each image."""
     if not isinstance(arrays, Mapping):
         raise OodbenchError(f"{what} is a {type(arrays).__name__}: give a mapping with logits, features and labels")
-    if odd := [part for part in arrays if part not in PARTS]:
-        raise unknown(f"entry of {what}", str(odd[0]), PARTS)
-    found = arrays.get("logits", arrays.get("features"))
-    if found is None:
+    if unknown_parts := [part for part in arrays if part not in PARTS]:
+        raise unknown(f"entry of {what}", str(unknown_parts[0]), PARTS)
+    rows = arrays.get("logits", arrays.get("features"))
+    if rows is None:
         raise OodbenchError(f"{what} has neither logits nor features: give one of them at least")
     try:
-        len(found)
+        len(rows)
     except TypeError as error:
-        raise OodbenchError(f"{what}: {str(found)[:40]} has no row for each image: give (N, width)") from error
-    return found
+        raise OodbenchError(f"{what}: {str(rows)[:40]} has no row for each image: give (N, width)") from error
+    return rows
 
 
 def _labels(labels: Any, count: int, what: str) -> Tensor:
     if labels is None:
         return torch.full((count,), -1)
-    wanted = f"give a whole number for each of {count}, which counts classes from 0"
+    expected = f"give a whole number for each of {count}, which counts classes from 0"
     try:
-        found = _tensor(labels)
+        tensor = _tensor(labels)
     except (TypeError, ValueError) as error:
-        raise OodbenchError(f"{what}: labels are no array of numbers ({error}): {wanted}") from error
-    if found.dtype not in feature_packs.INTEGERS or found.shape != (count,):
-        kind = str(found.dtype).removeprefix("torch.")
-        raise OodbenchError(f"{what}: labels are {kind} {tuple(found.shape)}: {wanted}")
-    return feature_packs.as_int64(found)
+        raise OodbenchError(f"{what}: labels are not an array of numbers ({error}): {expected}") from error
+    if tensor.dtype not in feature_packs.INTEGERS or tensor.shape != (count,):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise OodbenchError(f"{what}: labels are {kind} {tuple(tensor.shape)}: {expected}")
+    return feature_packs.as_int64(tensor)
 
 
 def _array(given: Any, what: str) -> Tensor:
     try:
-        found = _tensor(given)
+        tensor = _tensor(given)
     except (TypeError, ValueError) as error:
         raise OodbenchError(
-            f"{what} is not an array of numbers ({error}): give a tensor, an array or a list"
+            f"{what} is not an array of numbers ({error}): give an array, a tensor or a list of numbers"
         ) from error
-    return found.float() if found.dtype == torch.float64 else found
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
 def _tensor(given: Any) -> Tensor:
-    """Whatever holds numbers, as a tensor on the CPU; TypeError or ValueError for what holds none."""
+    """An array, tensor or list of numbers as a tensor on the CPU; TypeError or ValueError for anything else."""
     return given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))

@@ -1,4 +1,4 @@
-"""Writing a feature pack: of a suite's images and the network that a run would score with, or of somebody's arrays."""
+"""Writing a feature pack of a suite's images, by the network that a run would score with."""
 
 import json
 from dataclasses import replace
@@ -36,11 +36,11 @@ from oodbench.scoring.representing import represented
 from oodbench.suite import Suite
 
 EVERY = 1 << 40
-"""Images, more than there are."""
+"""A number of images that no set has."""
 
 
 class _Exported(Detector):
-    """Learns from all that there is, so that a plan loads it; it is never fitted and never scores."""
+    """A detector that learns from every set, so that a plan loads all of them; it is never fitted and never scores."""
 
     name = "features"
     paper = ""
@@ -49,31 +49,31 @@ class _Exported(Detector):
 
     @classmethod
     def observes(cls) -> bool:
-        """Where there are ID training images that are wanted."""
+        """True where ID training images are wanted and there are some."""
         return cls.train
 
     def objective(self) -> Objective:
-        """Of the network whose features are written: that of the method which it is trained for."""
+        """The objective of the network whose features are written: that of the method which it is trained for."""
         return self.trained_for(self.parameters).objective() if self.trained_for else Objective()
 
     def tuning(self) -> Tuning | None:
-        """What the suite holds out and reserves."""
+        """Tuning on all images that the suite holds out and reserves."""
         return Tuning(images=EVERY, outliers=self.outliers) if self.heldout else None
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """Not possible."""
+        """Raise TypeError: this detector has no score."""
         raise TypeError("features are written, not scored")
 
 
 def export(
     request: Request, trained_for: type[Detector] | None, train: bool, path: Path, registry: Registry, say: Say
 ) -> FeaturePack:
-    """Write what the network of a run makes of its images.
+    """Write the logits and features that the network of a run gives for its images.
 
     Args:
         request: of one suite; its detectors do not matter.
         trained_for: a detector whose way of training the network has; None for a plainly trained one.
-        train: the ID training images are wanted.
+        train: whether to write the ID training images, too.
         path: of the pack.
         registry: the detectors.
         say: told what is being done, a line at a time.
@@ -85,12 +85,15 @@ def export(
         OodbenchError: as for a run; or the pack cannot be written.
     """
     (original,) = request.suites
-    kind = _kind(original, trained_for, train)
-    (each,) = plan(replace(request, suites=(replace(original, tasks={}),), detectors=(kind,)), registry)
-    suite, (network_plan,) = each.suite, each.networks
+    exported = _exported_class(original, trained_for, train)
+    (suite_plan,) = plan(replace(request, suites=(replace(original, tasks={}),), detectors=(exported,)), registry)
+    suite, (network_plan,) = suite_plan.suite, suite_plan.networks
     with on_threads(network_plan.threads):
-        network = provide(each, network_plan, request.machinery, say)
-        sets = {name: _made(network, one, request.machinery.device) for name, one in _sets(each, suite, train).items()}
+        network = provide(suite_plan, network_plan, request.machinery, say)
+        sets = {
+            name: _feature_set(network, images, request.machinery.device)
+            for name, images in _image_sets(suite_plan, train).items()
+        }
     provenance = network_provenance.metadata(network_plan.file)
     here = condition_attributes(request.machinery.setup)
     about = {
@@ -102,23 +105,24 @@ def export(
         "made_on": f"{place_text(here['hardware'], here['torch'])}, oodbench {here['oodbench']}",
         OBJECTIVE: network_plan.objective.identity if not request.source.checkpoint else "",
         LIMIT: str(request.sample.limit or ""),
-        HELD_OUT_IMAGES: each.image_sets.held_out,
-        CLASSES: json.dumps(each.images[suite.id.test].classes),
+        HELD_OUT_IMAGES: suite_plan.image_sets.held_out,
+        CLASSES: json.dumps(suite_plan.images[suite.id.test].classes),
     }
     feature_packs.write(path, sets, _head(network), {name: text for name, text in about.items() if text})
     return feature_packs.read(path)
 
 
 KEPT = (network_provenance.HELD_OUT, network_provenance.RESERVED)
-"""What of a network's own provenance goes into the pack as it is."""
+"""Keys of a network's provenance that go into the pack unchanged."""
 
 
-def _kind(suite: Suite, trained_for: type[Detector] | None, train: bool) -> type[_Exported]:
+def _exported_class(suite: Suite, trained_for: type[Detector] | None, train: bool) -> type[_Exported]:
+    """The `_Exported` for a suite, with the name and the parameters of the method that its network is trained for."""
     outliers = bool(suite.outliers and suite.outliers.reserved)
-    # With the name of the method and its parameters it gets those that the suite and the run give the method.
-    like = {"name": trained_for.name, "Parameters": trained_for.Parameters} if trained_for else {}
+    # With the method's name and class of parameters it gets the values that the suite and the run set for the method.
+    method = {"name": trained_for.name, "Parameters": trained_for.Parameters} if trained_for else {}
     wanted = {
-        **like,
+        **method,
         "trained_for": trained_for,
         "train": train and suite.id.train is not None,
         "heldout": bool(suite.id.heldout),
@@ -127,21 +131,20 @@ def _kind(suite: Suite, trained_for: type[Detector] | None, train: bool) -> type
     return type("_Exported", (_Exported,), {**wanted, "__module__": __name__})
 
 
-def _sets(each: SuitePlan, suite: Suite, train: bool) -> dict[str, ImageSet]:
-    """Image sets by what they are called in the pack."""
-    images, found = each.images, {}
-    for name in (suite.id.test, *(ood.set for ood in suite.tested)):
-        found[name] = images[name]
+def _image_sets(suite_plan: SuitePlan, train: bool) -> dict[str, ImageSet]:
+    """The image sets to write, by their names in the pack."""
+    suite, images = suite_plan.suite, suite_plan.images
+    sets = {name: images[name] for name in (suite.id.test, *(ood.set for ood in suite.tested))}
     if train and suite.id.train in images:
-        found[str(suite.id.train)] = images[str(suite.id.train)]
-    if each.image_sets.heldout:
-        found[heldout_name(suite)] = each.image_sets.heldout
+        sets[str(suite.id.train)] = images[str(suite.id.train)]
+    if suite_plan.image_sets.heldout:
+        sets[heldout_name(suite)] = suite_plan.image_sets.heldout
     if suite.outliers and suite.outliers.reserved and suite.outliers.set in images:
-        found[reserved_name(suite)] = images[suite.outliers.set].first(suite.outliers.reserved)
-    return found
+        sets[reserved_name(suite)] = images[suite.outliers.set].first(suite.outliers.reserved)
+    return sets
 
 
-def _made(network: Network, images: ImageSet, device: torch.device) -> FeatureSet:
+def _feature_set(network: Network, images: ImageSet, device: torch.device) -> FeatureSet:
     _, height, width, _ = images.images.shape
     return FeatureSet(
         represented(network, images, device),
@@ -154,7 +157,7 @@ def _made(network: Network, images: ImageSet, device: torch.device) -> FeatureSe
 
 
 def _head(network: Network) -> tuple[Tensor, Tensor] | None:
-    """Weight and bias of the last layer, where that is linear."""
+    """Weight (outputs, D) and bias (outputs,) of the last layer; None where that is not linear."""
     try:
         head = network.head
     except OodbenchError:

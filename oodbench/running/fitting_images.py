@@ -1,4 +1,4 @@
-"""What the detectors over a network may learn from, of the images of a plan."""
+"""The images of a plan that the detectors over a network may learn from."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from oodbench.scoring.fitting import FittingImages
 
 
 def fitting_images(plan: SuitePlan, detectors: Sequence[Detector], device: torch.device) -> FittingImages:
-    """What `detectors` may learn from, and no more of it on the device than they ask for."""
+    """The images that `detectors` may learn from; only what they ask for goes to the device."""
     tunings = [tuning for detector in detectors if (tuning := detector.tuning())]
     sources = {tuning.source for tuning in tunings}
     train, heldout = plan.suite.id.train, plan.image_sets.heldout
@@ -20,11 +20,11 @@ def fitting_images(plan: SuitePlan, detectors: Sequence[Detector], device: torch
         train=resident(plan.images[train], device) if train and wants_train else None,
         heldout=resident(heldout, device) if heldout and "heldout" in sources else None,
         id_test=resident(plan.images[plan.suite.id.test], device) if "id-test" in sources else None,
-        outliers=_reserved(plan, device) if any(tuning.outliers for tuning in tunings) else None,
+        outliers=_reserved_outliers(plan, device) if any(tuning.outliers for tuning in tunings) else None,
     )
 
 
-def _reserved(plan: SuitePlan, device: torch.device) -> Pixels | None:
+def _reserved_outliers(plan: SuitePlan, device: torch.device) -> Pixels | None:
     outliers = plan.suite.outliers
     if outliers is None:
         return None

@@ -1,7 +1,7 @@
-"""Do labels mean what the network thinks they mean? What can be checked of that, and what has to be said instead.
+"""Checks that labels mean what the network takes them to mean, and warnings where that cannot be checked.
 
-A label is a number. A folder that is missing, or folders in another order, shift all that follow: accuracy falls, and
-with it whatever is learned or tuned from labels, while no number looks broken.
+A label is a number. If a folder is missing, or folders are in another order, all labels after it are shifted: accuracy
+falls, and so does whatever is learned or tuned from labels, while no number looks broken.
 """
 
 import json
@@ -18,33 +18,33 @@ from oodbench.statistics.label_order import some
 from oodbench.suite import Suite
 
 CLASSES = "classes"
-"""What the file of a network that was trained here says of its classes: their names, JSON."""
+"""Key of the names of the classes in the metadata of a network that was trained here, as JSON."""
 
 FALLEN = 0.01
-"""How much less often than before a kept network may be right without a word; machines round differently."""
+"""How far the accuracy of a kept network may fall without a warning, in [0, 1]; machines round differently."""
 
 
-def names_for_file(train: ImageSet) -> dict[str, str]:
-    """What the metadata of a network says of the classes that it was trained on."""
+def class_names_metadata(train: ImageSet) -> dict[str, str]:
+    """The metadata of a network that say which classes it was trained on."""
     return {CLASSES: json.dumps(train.classes)} if train.classes else {}
 
 
-def names_in_file(file: Path) -> tuple[str, ...]:
-    """The names of a network's classes, in the order of its outputs; none where its file does not say them."""
+def class_names_in(file: Path) -> tuple[str, ...]:
+    """The names of a network's classes, in the order of its outputs; none where its file does not have them."""
     try:
-        found = json.loads(metadata(file).get(CLASSES, "[]"))
+        names = json.loads(metadata(file).get(CLASSES, "[]"))
     except ValueError:
         return ()
-    return tuple(map(str, found)) if isinstance(found, list) else ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def check_against_file(test: ImageSet, file: Path) -> None:
-    """The classes of the ID test set are those that the network says it knows.
+    """Refuse an ID test set whose classes are not those that the network's file names.
 
     Raises:
-        OodbenchError: they are others, or in another order.
+        OodbenchError: the classes are others, or in another order.
     """
-    known = names_in_file(file)
+    known = class_names_in(file)
     if known and test.classes and known != test.classes:
         odd = sorted({*known} ^ {*test.classes})
         raise OodbenchError(
@@ -54,19 +54,22 @@ def check_against_file(test: ImageSet, file: Path) -> None:
         )
 
 
-def unchecked(suite: Suite, image_sets: ImageSets, given: Path | None) -> str:
-    """What an ID accuracy rests on and nothing could check; "" where names were compared, or the set is a known one.
+def unchecked_labels_text(suite: Suite, image_sets: ImageSets, given: Path | None) -> str:
+    """Say that nothing could check the labels that an ID accuracy rests on.
 
     Args:
         suite: that is run.
         image_sets: its images.
         given: file of the network, if it was not trained here.
+
+    Returns:
+        "" where the names of classes were compared, the set is a known one, or it has no labels.
     """
     test = image_sets.images[suite.id.test]
     if test.unlabelled or test.name in BUILTINS or test.name in SOURCES:
         return ""
     train = image_sets.images.get(str(suite.id.train))
-    known = names_in_file(given) if given else train.classes if train else ()
+    known = class_names_in(given) if given else train.classes if train else ()
     if known and test.classes:
         return ""
     of_test = f"0 to {suite.id.classes - 1}"
@@ -78,14 +81,14 @@ def unchecked(suite: Suite, image_sets: ImageSets, given: Path | None) -> str:
     )
 
 
-def fallen(network: str, known: Mapping[str, float], test: str, right: float) -> str:
-    """That a kept network is right less often than when it was kept; "" if it is not, or nobody knows.
+def accuracy_fall_text(network: str, known: Mapping[str, float], test: str, right: float) -> str:
+    """Say that a kept network is right less often than when it was kept; "" if it is not, or nobody knows.
 
     Args:
         network: its name.
-        known: its accuracies by ID test set.
-        test: the ID test set.
-        right: the share of its labelled images that are recognised.
+        known: its accuracies when it was kept, by ID test set.
+        test: name of the ID test set.
+        right: the share of its labelled images that the network is right on now.
     """
     if not known.get(test, 0.0) - right > FALLEN:
         return ""

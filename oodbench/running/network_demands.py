@@ -1,4 +1,4 @@
-"""What tasks and training ask of a network, found out before hours are spent: that there is a gradient."""
+"""Checks that a network has the gradient that tasks and training need, before hours are spent on a run."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from oodbench.suite import Suite
 
 
 def require_climbable(network: Network, suite: Suite, shape: tuple[int, int, int], tasks: Iterable[str]) -> None:
-    """See to it that attacks have something to climb on somebody's module.
+    """Refuse attacks on a user's module that has no gradient by its images.
 
     Args:
         network: in evaluation mode.
@@ -21,7 +21,7 @@ def require_climbable(network: Network, suite: Suite, shape: tuple[int, int, int
         tasks: names of those that are to be done.
 
     Raises:
-        OodbenchError: some attack, and it cannot be differentiated by its images.
+        OodbenchError: some task attacks, and the network cannot be differentiated by its images.
     """
     attacks = [name for name in suite.tasks if name in {*tasks} and suite.tasks[name].climbs()]
     if attacks and isinstance(network, ModuleNetwork) and not has_gradient(network, trial(shape)):
@@ -35,7 +35,7 @@ def require_climbable(network: Network, suite: Suite, shape: tuple[int, int, int
 
 
 def require_trainable(network: Network, shape: tuple[int, int, int]) -> None:
-    """OodbenchError for a network, in evaluation mode, without a head, or without a weight that can be trained."""
+    """Raise OodbenchError if a network, in evaluation mode, has no head or no weight that can be trained."""
     if isinstance(network, HeadlessNetwork):
         raise OodbenchError(
             f"network 'headless:{network.name}' has no head that could be trained: give its weights with --checkpoint "

@@ -1,7 +1,8 @@
-"""Where a network comes from, as far as its file says: on what it was trained, and which images it never saw.
+"""A network's provenance in its file: where and how it was trained, and which images it never saw.
 
-Networks that oodbench trains carry it in the metadata of their safetensors file. Of any other network, and of one that
-began with such weights, nothing is known: what a detector is then tuned on may have been trained on.
+Networks that oodbench trains carry their provenance in the metadata of their safetensors file. Of any other network,
+and of one whose training began with the weights of such a network, nothing is known: images that a detector is then
+tuned on may be images that the network was trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,83 +19,106 @@ from oodbench.suite import Suite
 
 TRAINED_ON, SEED = "trained_on", "seed"
 LIMIT = "limit"
-"""How many images it was trained on, where a run took only some (`--limit`)."""
+"""Key of the number of images that it was trained on, where a run took only some (`--limit`)."""
 
 HELD_OUT = "held_out"
-"""Fingerprint of the ID training images that were held out; "" where not all training is known."""
+"""Key of the fingerprint of the ID training images that were held out, which is "" where not all training is known."""
 
 RESERVED = "reserved_outliers"
-"""Fingerprint of the outliers that were kept out of training, or `NO_OUTLIERS`; "" where none are known to be."""
+"""Key of the fingerprint of the outliers that were kept out of training.
+
+It is `NO_OUTLIERS` where nothing was trained on outliers, and "" where no outliers are known to have been kept out."""
 
 NO_OUTLIERS = "no outliers"
 
 ID_IMAGES, OUTLIERS = "id_images", "outliers"
-"""What a detector is tuned on."""
+"""Kinds of images that a detector is tuned on."""
 
 
 def trained_on(file: Path) -> str:
     """Where and with what the network in `file` was trained, for people; "" where the file does not say it."""
     about = metadata(file)
-    said = about.get(TRAINED_ON, "")
-    if not said and "hardware" in about and "torch" in about:
-        said = place_text(about["hardware"], about["torch"])
-    return excerpt(said)
+    text = about.get(TRAINED_ON, "")
+    if not text and "hardware" in about and "torch" in about:
+        text = place_text(about["hardware"], about["torch"])
+    return excerpt(text)
 
 
-def together(places: Sequence[str]) -> str:
-    """Where a training took place, from where each part of it did."""
+def join_places(places: Sequence[str]) -> str:
+    """The places of the parts of a training in one text, for people."""
     return ", then on ".join(dict.fromkeys(places))
 
 
-def kept_out(suite: Suite, image_sets: ImageSets, objective: Objective, start: Path | None) -> dict[str, str]:
-    """What the metadata of a network that is trained now says of the images that it does not see.
+def training_metadata(suite: Suite, objective: Objective, seed: int) -> dict[str, str]:
+    """The metadata of a network that say how it is trained, images, code and machine aside.
+
+    Args:
+        suite: with its network and its recipe.
+        objective: of the training.
+        seed: of the training.
+    """
+    return {
+        "objective": objective.identity,
+        "network": suite.network.trained_as,
+        "recipe": repr(suite.training),
+        "id_train": str(suite.id.train),
+        SEED: str(seed),
+    }
+
+
+def unseen_metadata(suite: Suite, image_sets: ImageSets, objective: Objective, start: Path | None) -> dict[str, str]:
+    """The metadata of a network that is trained now that say which images it does not see.
 
     Args:
         suite: with its training images in `image_sets`.
         image_sets: what the run has in memory.
         objective: of the training.
-        start: weights that it begins with: what these have seen, it has seen.
+        start: weights that it begins with; it has seen whatever they have seen.
     """
     before = {HELD_OUT: image_sets.held_out, RESERVED: NO_OUTLIERS} if start is None else metadata(start)
     held_out = image_sets.held_out if before.get(HELD_OUT) == image_sets.held_out else ""
     if not objective.uses_outliers or suite.outliers is None:
         return {HELD_OUT: held_out, RESERVED: before.get(RESERVED, "")}
-    mine = "" if suite.outliers.train_on_reserved else image_sets.reserved(suite)
-    return {HELD_OUT: held_out, RESERVED: mine if before.get(RESERVED) in (NO_OUTLIERS, mine) else ""}
+    reserved = "" if suite.outliers.train_on_reserved else image_sets.reserved(suite)
+    return {HELD_OUT: held_out, RESERVED: reserved if before.get(RESERVED) in (NO_OUTLIERS, reserved) else ""}
 
 
-def learned_from(suite: Suite, image_sets: ImageSets, objective: Objective) -> dict[str, str]:
-    """What the metadata of a network that is trained now says of its images, beyond what their sets are called.
+def seen_metadata(suite: Suite, image_sets: ImageSets, objective: Objective) -> dict[str, str]:
+    """The metadata of a network that is trained now that identify the images that it sees.
 
     Args:
         suite: with its training images in `image_sets`.
         image_sets: what the run has in memory.
         objective: of the training.
     """
-    said = {"id_train_images": image_sets.images[suite.id.train].fingerprint} if suite.id.train else {}
+    about = {"id_train_images": image_sets.images[suite.id.train].fingerprint} if suite.id.train else {}
     if objective.uses_outliers and suite.outliers:
-        said |= {"outlier_images": image_sets.images[suite.outliers.set].fingerprint, "outliers": repr(suite.outliers)}
-    return said
+        about |= {"outlier_images": image_sets.images[suite.outliers.set].fingerprint, "outliers": repr(suite.outliers)}
+    return about
 
 
-def trained_under(setup: Setup) -> dict[str, str]:
-    """What it says of how its training calculated, as far as that makes other weights."""
+def precision_metadata(setup: Setup) -> dict[str, str]:
+    """The metadata of a network that say how its training calculates, as far as that changes the weights."""
     return {"precision": ", ".join(key_parts(setup, IN_WEIGHTS))}
 
 
 def perhaps_seen(file: Path, suite: Suite, image_sets: ImageSets, tuning: Tuning) -> list[str]:
-    """What of the images for `tuning` is not known to have been kept from the training of the network in `file`."""
+    """The kinds of images for `tuning` that the network in `file` may have been trained on.
+
+    Returns:
+        Of `ID_IMAGES` and `OUTLIERS` those that its metadata do not prove to have been kept out of training.
+    """
     about = metadata(file)
-    found = []
+    kinds = []
     if tuning.source == "heldout" and not (image_sets.held_out and about.get(HELD_OUT) == image_sets.held_out):
-        found.append(ID_IMAGES)
+        kinds.append(ID_IMAGES)
     if tuning.outliers and about.get(RESERVED, "") not in (NO_OUTLIERS, image_sets.reserved(suite) or NO_OUTLIERS):
-        found.append(OUTLIERS)
-    return found
+        kinds.append(OUTLIERS)
+    return kinds
 
 
 def metadata(file: Path) -> Mapping[str, str]:
-    """What a file says of itself; nothing where it is none that carries such words."""
+    """The metadata of a network's file; empty where the file has none or is not a safetensors file."""
     try:
         return checkpoints.metadata(file)
     except OodbenchError:

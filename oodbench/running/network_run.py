@@ -22,7 +22,7 @@ from oodbench.metrics import accuracy
 from oodbench.networks import checkpoints
 from oodbench.networks.network import MissingPartError, Network, as_input, batch_size
 from oodbench.results.store import Role
-from oodbench.running import label_check, normalisation_check, transfers
+from oodbench.running import label_check, normalisation_check, plan_cost, transfers
 from oodbench.running.fitting_images import fitting_images
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
@@ -47,8 +47,8 @@ class NetworkRun:
     """A trained network, the detectors over it, and where their scores go.
 
     Attributes:
-        remarks: what is to be said of accuracies to whoever started the run, in the order in which it was found.
-        records: where scores go.
+        remarks: on ID accuracies, for whoever started the run, in the order in which they were found.
+        records: the stored scores of the cells.
     """
 
     def __init__(self, plan: SuitePlan, network_plan: NetworkPlan, network: Network, machinery: Machinery) -> None:
@@ -59,7 +59,7 @@ class NetworkRun:
         self.records = Records(plan, network_plan, machinery.setup, weights)
         self._failures: list[str] = []
         self.remarks: dict[str, None] = {}
-        self._about_pixels: str | None = None  # not known before the first accuracy is
+        self._normalisation_doubt: str | None = None  # None before the first accuracy is known
         self._doing: Pair | tuple[()] = ()
         self._missing: dict[CellPlan, frozenset[Pair]] = {}
         for cell in network_plan.cells:
@@ -67,14 +67,18 @@ class NetworkRun:
                 self._missing[cell] = frozenset(missing)
 
     def take_failures(self) -> list[str]:
-        """What was wrong with detectors, a line each; they are not said again."""
-        found, self._failures = self._failures, []
-        return found
+        """Return what was wrong with detectors, a line each, and forget it."""
+        failures, self._failures = self._failures, []
+        return failures
 
     def _survivors(
         self, cells: Sequence[CellPlan], work: Callable[[Sequence[CellPlan]], Sequence[T]]
     ) -> list[tuple[CellPlan, T]]:
-        """What `work` gives for all `cells` at once; if it fails, for each alone, giving up those that fail again."""
+        """Do `work` for all `cells` at once; if it fails, for each cell alone, giving up those that fail again.
+
+        Returns:
+            The cells that did not fail, each with what `work` gives for it.
+        """
         try:
             return list(zip(cells, work(cells), strict=True))
         except StorageError:
@@ -84,79 +88,90 @@ class NetworkRun:
                 return [pair for cell in cells for pair in self._survivors([cell], work)]
             if self._team.size > 1 and not isinstance(error, OodbenchError):
                 raise  # the other processes may be waiting for this one, in the middle of something
-            why = _blamed(cells[0].detector, error)
+            why = _failure_text(cells[0].detector, error)
             self._failures.append(why)
-            if self._missing.pop(cells[0], None):  # what has all its scores has not failed
+            if self._missing.pop(cells[0], None):  # a cell that has all its scores has not failed
                 self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
             return []
 
-    def _learned(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
-        """Those of `cells` whose detectors have learned what they need, in this moment if not before."""
+    def _fitted_cells(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
+        """Fit the detectors of `cells` that are not fitted yet; return the cells whose detectors are."""
         new = [cell for cell in cells if cell not in self.records.learned]
         self.records.learned |= dict(self._survivors(new, self._fit)) if new else {}
         return [cell for cell in cells if cell in self.records.learned]
 
     def _fit(self, cells: Sequence[CellPlan]) -> list[Fitted]:
         detectors = [cell.detector for cell in cells]
-        classes, shown = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
-        fitted = self._team.together(lambda: fit(detectors, self._network, classes, shown))
+        classes, learned_from = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
+        fitted = self._team.together(lambda: fit(detectors, self._network, classes, learned_from))
         first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIED)), self._device))
         require_class_outputs(detectors, self._network, classes, as_input(first))
-        spend(sum(self._plan.tuning(detector).both for detector in detectors))
+        spend(sum(plan_cost.tuning_passes(self._plan, detector).both for detector in detectors))
         return fitted
 
     def score_all(self) -> None:
-        """Every missing group of every cell; what does not depend on the detector in one pass for all."""
-        self._learned(list(self._missing))
-        for pair in dict.fromkeys(pair for cell in list(self._missing) for pair in self._plan.wanted(cell)):
+        """Score every missing pair of every cell; what does not depend on the detector is done once for all."""
+        self._fitted_cells(list(self._missing))
+        for pair in dict.fromkeys(pair for cell in list(self._missing) for pair in self._plan.wanted_pairs(cell)):
             self._doing = pair
             task, images = self._plan.task(pair), self._plan.images[pair[1]]
             cells = [cell for cell, missing in self._missing.items() if pair in missing]
             if isinstance(task, Smoothed):
                 self._smooth_all(pair, task, images, cells)
-                continue
-            if isinstance(task, Certified):
-                for cell in cells:
-                    for _, one in self._survivors([cell], partial(self._certify, task, images)):
-                        self._keep(cell, pair, images, one)
-                continue
-            if not task.attacks():
-                for cell, one in self._search(task.versions(), images, cells):
-                    self._keep(cell, pair, images, one)
-                continue
-            starts = self._starts(task.versions(), images, cells)
-            for cell in [cell for cell in cells if cell in self._missing]:
-                for _, one in self._survivors([cell], partial(self._attack, pair, images, starts.get(cell))):
-                    self._keep(cell, pair, images, one)
+            elif isinstance(task, Certified):
+                self._certify_each(pair, task, images, cells)
+            elif not task.attacks():
+                for cell, scored in self._search(task.versions(), images, cells):
+                    self._keep(cell, pair, images, scored)
+            else:
+                self._attack_each(pair, task, images, cells)
+
+    def _certify_each(self, pair: Pair, task: Certified, images: ImageSet, cells: Sequence[CellPlan]) -> None:
+        for cell in cells:
+            for _, scored in self._survivors([cell], partial(self._certify, task, images)):
+                self._keep(cell, pair, images, scored)
+
+    def _attack_each(self, pair: Pair, task: Task, images: ImageSet, cells: Sequence[CellPlan]) -> None:
+        starts = self._starts(task.versions(), images, cells)
+        for cell in [cell for cell in cells if cell in self._missing]:
+            for _, scored in self._survivors([cell], partial(self._attack, pair, images, starts.get(cell))):
+                self._keep(cell, pair, images, scored)
 
     def _purpose(self, images: ImageSet) -> str:
-        # Neither detector nor task is in it: all are attacked from the same random starts, and a task that begins as
-        # another does draws what that one draws.
+        """The text that seeds what is drawn at random for a set of images.
+
+        The purpose names only seed and image set, so every detector and every task starts from the same random points.
+        Two tasks with the same first stage therefore share its random numbers.
+        """
         return f"{self._plan.seed}/{images.name}"
 
     def _shared(self, images: ImageSet, together: int, work: Callable[[ImageSet, slice], list[Scored]]) -> list[Scored]:
-        """What `work` says of all `images`, each process of the team looking at its part of them.
+        """The scores of all `images`, of which each process of the team scores its part.
 
         Args:
             images: all of them.
             together: batches of the usual size that `work` looks at at once.
-            work: this process's part of the images, and where that stands among all, to what several detectors say.
+            work: takes this process's part of the images and the place of that part among all; returns its scores by
+                one or several detectors.
+
+        Returns:
+            The scores of all images, for each detector.
         """
         team, unit = self._team, together * batch_size(self._device, images.images.shape[1])
-        mine = team.share(len(images), unit)
-        found = team.all(lambda: work(images.part(mine), mine) if mine.start < mine.stop else [])
-        return [joined(of_one) for of_one in zip(*filter(None, found), strict=True)]
+        share = team.share(len(images), unit)
+        parts_of_all = team.all(lambda: work(images.part(share), share) if share.start < share.stop else [])
+        return [joined(of_detector) for of_detector in zip(*filter(None, parts_of_all), strict=True)]
 
     def _search(self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]) -> list[tuple[CellPlan, Scored]]:
-        """The highest scores among `versions` for all `cells`, whose extras say which they are."""
+        """The highest score of each image among its `versions`, by cell; the extras say which version has it."""
 
-        def score(some: Sequence[CellPlan]) -> list[Scored]:
-            detectors = [cell.detector for cell in some]
+        def score(cells: Sequence[CellPlan]) -> list[Scored]:
+            detectors = [cell.detector for cell in cells]
             purpose, device = self._purpose(images), self._device
-            scored = self._shared(images, 1, lambda mine, _: score_versions(detectors, mine, versions, purpose, device))
+            scored = self._shared(images, 1, lambda part, _: score_versions(detectors, part, versions, purpose, device))
             if images.name == self._plan.suite.id.test:
-                for detector, one in zip(detectors, scored, strict=True):
-                    refuse_constant(detector, one.scores, images.name)
+                for detector, of_detector in zip(detectors, scored, strict=True):
+                    refuse_constant(detector, of_detector.scores, images.name)
             return scored
 
         return self._survivors(cells, score) if cells else []
@@ -164,26 +179,28 @@ class NetworkRun:
     def _starts(
         self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]
     ) -> dict[CellPlan, npt.NDArray[np.int64]]:
-        """Which version of each image an attack starts from, where there is a choice: as stored, else searched for."""
+        """The version of each image (N,) that an attack starts from, by cell; empty where there is one version only."""
         if len(versions) == 1:
             return {}
+        # Versions that a task without an attack chose are stored; others are searched.
         stored = self._team.first(lambda: [self.records.chosen_version(versions, images, cell) for cell in cells])
-        found = {cell: numbers for cell, numbers in zip(cells, stored, strict=True) if numbers is not None}
-        searched = self._search(versions, images, [cell for cell in cells if cell not in found])
-        return found | {cell: one.extras["version"].astype(np.int64) for cell, one in searched}
+        starts = {cell: numbers for cell, numbers in zip(cells, stored, strict=True) if numbers is not None}
+        searched = self._search(versions, images, [cell for cell in cells if cell not in starts])
+        return starts | {cell: scored.extras["version"].astype(np.int64) for cell, scored in searched}
 
     def _attack(
         self, pair: Pair, images: ImageSet, chosen: npt.NDArray[np.int64] | None, cells: Sequence[CellPlan]
     ) -> list[Scored]:
+        """Attack the images of a pair by the one detector of `cells`, from the `chosen` versions (N,) if not None."""
         (cell,) = cells
         detector, task, device = cell.detector, self._plan.task(pair), self._device
         goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
         in_full = self._plan.checked_in_full(pair)
-        keep = self._plan.demands.keep_images or in_full  # other detectors are tried on them, whenever those are scored
-        further = convergence.chosen(len(images), task.passes())  # of the whole set, whoever has which part of it
+        keep = self._plan.demands.keep_images or in_full  # other detectors are tried on the attacked images later
+        further = convergence.chosen(len(images), task.passes())  # numbers in the whole set, not in a process's part
         attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
         (scored,) = self._shared(
-            images, task.together, lambda mine, which: [score_attacked(attack.of(which), mine, device)]
+            images, task.together, lambda part, place: [score_attacked(attack.of(place), part, device)]
         )
         if in_full:
             more = self._team.first(
@@ -196,36 +213,38 @@ class NetworkRun:
         device = self._device
         detectors = [cell.detector for cell in cells]
         return self._shared(
-            images, 1, lambda mine, _: [score_certified(detector, mine, task, device) for detector in detectors]
+            images, 1, lambda part, _: [score_certified(detector, part, task, device) for detector in detectors]
         )
 
     def _smooth_all(self, pair: Pair, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> None:
-        """An image set under a task that smooths scores, by all detectors at once; each is attacked by itself."""
+        """Score an image set under a task that smooths scores, by all detectors at once, and attack each by itself."""
         role = self._plan.role(pair[1])
 
-        def smooth(some: Sequence[CellPlan]) -> list[Scored]:
-            found = self._smooth(task, images, some)
-            for cell, one in zip(some, found, strict=True):
+        def smooth(cells: Sequence[CellPlan]) -> list[Scored]:
+            smoothed = self._smooth(task, images, cells)
+            for cell, scored in zip(cells, smoothed, strict=True):
                 if role == "id":
-                    refuse_constant(cell.detector, one.scores, images.name)
-            return found
+                    refuse_constant(cell.detector, scored.scores, images.name)
+            return smoothed
 
         for cell, smoothed in self._survivors(cells, smooth) if cells else []:
             work = partial(self._attack_smoothed, pair[0], task, role, images, smoothed)
             for _, attacks in self._survivors([cell], work):
                 for part in parts(pair[0], task, role, smoothed, attacks):
-                    where = part.name, pair[1]
-                    self._team.first(partial(self.records.keep, cell, where, images, part.scored, scored_by=pair[0]))
+                    stored_pair = part.name, pair[1]
+                    self._team.first(
+                        partial(self.records.keep, cell, stored_pair, images, part.scored, scored_by=pair[0])
+                    )
 
     def _smooth(self, task: Smoothed, images: ImageSet, cells: Sequence[CellPlan]) -> list[Scored]:
         detectors, purpose, device = [cell.detector for cell in cells], self._purpose(images), self._device
-        count = len(images)  # of the whole set, whoever has which part of it
-        return self._shared(images, 1, lambda mine, _: score_smoothed(detectors, mine, task, purpose, device, count))
+        count = len(images)  # of the whole set, not of a process's part
+        return self._shared(images, 1, lambda part, _: score_smoothed(detectors, part, task, purpose, device, count))
 
     def _attack_smoothed(
         self, name: str, task: Smoothed, role: Role, images: ImageSet, smoothed: Scored, cells: Sequence[CellPlan]
     ) -> list[dict[int, Scored]]:
-        """By radius, what attacks on one cell's smoothed scores leave, if the task called `name` has any."""
+        """The results of attacks on one cell's smoothed scores, by radius; empty if the task `name` has no attack."""
         (cell,), id_images = cells, self._plan.images[self._plan.suite.id.test]
 
         def id_scores() -> npt.NDArray[np.float64]:
@@ -235,39 +254,40 @@ class NetworkRun:
             beside = id_images, self._team.first(id_scores)
             attack = attack_on(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
             attack = replace(attack, further=convergence.chosen(len(images), attack.task.passes()))
-            (left,) = self._shared(
-                images, attack.task.together, lambda mine, which: [score_attacked(attack.of(which), mine, self._device)]
+            (scored,) = self._shared(
+                images, attack.task.together, lambda part, place: [score_attacked(attack.of(place), part, self._device)]
             )
-            (after,) = self._smooth(task, at_new_places(images, left), cells)
-            return left, after
+            (smoothed_after,) = self._smooth(task, at_new_places(images, scored), cells)
+            return scored, smoothed_after
 
         return [attacked_at_each(task, role, smoothed, attacked)]
 
     def transfer(self, untried: Untried) -> list[str]:
-        """Try on detectors what others were attacked with, and note how often that does more.
+        """Try detectors on the images that other detectors were attacked with, and note how often these do more.
 
         Returns:
             Which results have no images that could be tried, and why; a line each.
         """
         cells = [cell for cell in self._network_plan.cells if cell.cell.path in untried]
         left_out: dict[str, None] = {}
-        for cell in self._learned(cells):
+        for cell in self._fitted_cells(cells):
             for pair, donors in untried[cell.cell.path].items():
-                if self._team.first(partial(self.records.current, cell, pair)):
+                if self._team.first(partial(self.records.is_current, cell, pair)):
                     failure, remarks = self._team.first(partial(self._try_on, cell, pair, donors))
                     self._failures += filter(None, [failure])
                     left_out |= dict.fromkeys(remarks)
         return list(left_out)
 
     def _try_on(self, cell: CellPlan, pair: Pair, donors: Mapping[str, Path]) -> tuple[str, list[str]]:
-        """Why the detector of a cell cannot score images of `donors`, "" if it can; and which of these are left out.
+        """Try the detector of a cell on the images of `donors` and note the outcome; earlier scores stay as they are.
 
-        What the detector was scored on before stays as it is.
+        Returns:
+            Why the detector cannot score the images, "" if it can; and which donors are left out, and why.
         """
         digests: dict[str, str] = {}
         left_out: list[str] = []
 
-        def sound(own: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+        def intact_images(own: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
             for name, path in donors.items():
                 try:
                     images = transfers.images(path, pair)
@@ -285,10 +305,10 @@ class NetworkRun:
             own, id_scores = transfers.images(cell.cell.path, pair), self.records.id_scores(cell)
             far = enough(id_scores, self._plan.task(pair))
             with exact(self._network):
-                found = transferred(cell.detector.score, own, sound(own), id_scores, far, self._device)
+                checks = transferred(cell.detector.score, own, intact_images(own), id_scores, far, self._device)
         except Exception as error:
-            return _blamed(cell.detector, error), left_out
-        self.records.add_transfer(cell, pair, found, digests)
+            return _failure_text(cell.detector, error), left_out
+        self.records.add_transfer(cell, pair, checks, digests)
         return "", left_out
 
     def _goal(self, cell: CellPlan, task: Task) -> Goal:
@@ -299,40 +319,41 @@ class NetworkRun:
         self._team.first(partial(self._land, cell, pair, images, scored))
 
     def _land(self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored) -> None:
-        note = self._about_accuracy(cell, images, scored) if pair[0] == ID_TASK else ""
+        note = self._accuracy_note(cell, images, scored) if pair[0] == ID_TASK else ""
         self.records.keep(cell, pair, images, scored, note)
 
-    def _about_accuracy(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
-        """What there is to say of what an ID accuracy rests on; kept for whoever started the run, too."""
+    def _accuracy_note(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
+        """The doubts about an ID accuracy, "" if there are none; they become remarks, too."""
         if (scored.predictions < 0).all():
             return ""  # the network tells no classes, so there is no accuracy
         suite, network_plan = self._plan.suite, self._network_plan
         given = network_plan.file if network_plan.given else None
-        said = [label_check.unchecked(suite, self._plan.image_sets, given)]
+        doubts = [label_check.unchecked_labels_text(suite, self._plan.image_sets, given)]
         if given:
-            said.append(label_order.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
+            doubts.append(label_order.doubt(images.labels, scored.predictions, suite.id.classes, images.classes))
             right, kept = accuracy(scored.predictions, images.labels), network_plan.pretrained
             if kept and not self._plan.image_sets.limit:
-                said.append(label_check.fallen(kept.name, kept.accuracy, images.name, right))
-            if self._about_pixels is None and self._plan.image_sets.pack:
-                self._about_pixels = ""  # there are none
-            if self._about_pixels is None:
-                self._about_pixels = normalisation_check.doubt(
+                doubts.append(label_check.accuracy_fall_text(kept.name, kept.accuracy, images.name, right))
+            if self._normalisation_doubt is None and self._plan.image_sets.pack:
+                self._normalisation_doubt = ""  # a feature pack has no pixels
+            if self._normalisation_doubt is None:
+                self._normalisation_doubt = normalisation_check.doubt(
                     self._network, suite.network, given, cell.detector, images, right, self._device
                 )
-            said.append(self._about_pixels)
-        self.remarks |= dict.fromkeys(one for one in said if one)
-        return "; ".join(one for one in said if one)
+            doubts.append(self._normalisation_doubt)
+        doubts = [doubt for doubt in doubts if doubt]
+        self.remarks |= dict.fromkeys(doubts)
+        return "; ".join(doubts)
 
 
-def _blamed(detector: Detector, error: Exception) -> str:
-    """What went wrong with a detector; where, if its own code did not expect it."""
+def _failure_text(detector: Detector, error: Exception) -> str:
+    """What went wrong with a detector, and the line in its file unless the error is one that its code expects."""
     if isinstance(error, MissingPartError):
         return str(error.of(detector.name))
     if isinstance(error, OodbenchError):
         return str(error)
     frames = extract_tb(error.__traceback__)
     file = inspect.getfile(type(detector))
-    where = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"detector {detector.name!r} failed in {where.filename}, line {where.lineno}: {said}"
+    place = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"detector {detector.name!r} failed in {place.filename}, line {place.lineno}: {text}"

@@ -1,7 +1,8 @@
-"""Is a given network shown pixels as it was trained on them? Its file seldom says, but its accuracy does.
+"""A check that a given network gets pixels normalised as in its training, judged by its accuracy.
 
-Mean and deviation of the pixels are no weights: a network that was trained with some and is used without loads well and
-is wrong on half of the images. What can be known is whether it would be right more often with another usual pair.
+Mean and deviation of the pixels are not weights: a network that was trained with them and is used without them loads
+without an error and is wrong on half of the images. Its file seldom says what they were, so it is tried whether the
+network would be right more often with another usual pair.
 """
 
 from collections.abc import Mapping
@@ -21,13 +22,13 @@ from oodbench.sources.trained import TRAINED
 from oodbench.suite import NetworkSpec
 
 FAR = 0.75
-"""Accuracy from which on another normalisation is not looked for: it would gain little."""
+"""Accuracy from which on no other normalisation is tried: it would gain little."""
 
 IMAGES = 200
-"""Labelled images, of each class its share, on which others are tried."""
+"""Number of labelled images, of each class its share, on which other normalisations are tried."""
 
 GAIN = 0.1
-"""Share of these that another one must set right before it is spoken of."""
+"""By how much another normalisation must raise the accuracy on these images before it is reported."""
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of the RGB channels, in [0, 1] units."""
@@ -35,9 +36,9 @@ Pair = tuple[tuple[float, ...], tuple[float, ...]]
 USUAL: Mapping[str, Pair] = {
     "none": ((0.0,) * 3, (1.0,) * 3),
     "from -1 to 1": ((0.5,) * 3, (0.5,) * 3),
-    **{f"as of {name}": (one.mean, one.std) for name, one in TRAINED.items()},
+    **{f"as of {name}": (network.mean, network.std) for name, network in TRAINED.items()},
 }
-"""What networks are trained with, by a word for it."""
+"""Usual pairs that networks are trained with, by name."""
 
 
 def doubt(
@@ -49,42 +50,42 @@ def doubt(
     right: float,
     device: torch.device,
 ) -> str:
-    """Why a given network is not shown pixels as it was trained on them; "" if it may be.
+    """Say why pixels do not seem normalised as a given network was trained; "" where nothing speaks against it.
 
     Args:
         network: on `device`, as it is scored with.
-        spec: what the suite says of it.
-        file: that it was given by.
-        detector: over it, whose rule says which class an image is of.
+        spec: the suite's, of this network.
+        file: that the network was given by.
+        detector: over the network; its rule says which class an image is of.
         test: the ID test set.
-        right: the share of its labelled images that are recognised.
+        right: the share of its labelled images that the network is right on.
         device: where the network is.
     """
-    said = metadata(file).get("network", "")
-    if said.startswith(f"NetworkSpec(name={spec.name!r},") and said != spec.trained_as:
+    trained_as = metadata(file).get("network", "")
+    if trained_as.startswith(f"NetworkSpec(name={spec.name!r},") and trained_as != spec.trained_as:
         return (
-            f"checkpoint {file.name} says that it was trained as {excerpt(said)}, and the suite has {spec}: give both "
-            "one mean and std under [network] in the suite's file"
+            f"checkpoint {file.name} says that it was trained as {excerpt(trained_as)}, and the suite has {spec}: give "
+            "both one mean and std under [network] in the suite's file"
         )
     if right >= FAR or test.unlabelled:
         return ""
-    some = test.spread(IMAGES)
-    found = {pair: _right(network, detector, some, pair, device) for pair in _distinct(some)}
+    images = test.spread(IMAGES)
+    accuracies = {pair: _accuracy(network, detector, images, pair, device) for pair in _candidates(images)}
     own = tuple(network.mean.flatten().tolist()), tuple(network.std.flatten().tolist())
-    usual = _right(network, detector, some, own, device)
-    best = max(found, key=lambda pair: found[pair])
-    if found[best] - usual <= GAIN:
+    own_accuracy = _accuracy(network, detector, images, own, device)
+    best = max(accuracies, key=lambda pair: accuracies[pair])
+    if accuracies[best] - own_accuracy <= GAIN:
         return ""
     mean, std = ([round(value, 4) for value in values] for values in best)
     return (
-        f"of {len(some)} images of {test.name} {found[best]:.0%} would be right instead of {usual:.0%} with pixels "
-        f"normalised otherwise, by mean = {mean} and std = {std} for one: find out what {file.name} was trained with, "
-        "and say it under [network] in the suite's file"
+        f"of {len(images)} images of {test.name} {accuracies[best]:.0%} would be right instead of {own_accuracy:.0%} "
+        f"with pixels normalised otherwise, by mean = {mean} and std = {std} for one: find out what {file.name} was "
+        "trained with, and say it under [network] in the suite's file"
     )
 
 
-def _distinct(test: ImageSet) -> list[Pair]:
-    """Usual pairs, each once, and that of the images themselves."""
+def _candidates(test: ImageSet) -> list[Pair]:
+    """The usual pairs, each once, and the mean and deviation of the images themselves."""
     pixels = np.asarray(test.pixels(), np.float64).reshape(-1, 3) / 255 if isinstance(test.images, np.ndarray) else None
     own: list[Pair] = []
     if pixels is not None and (pixels.std(0) > 0).all():
@@ -92,17 +93,17 @@ def _distinct(test: ImageSet) -> list[Pair]:
     return list(dict.fromkeys([*USUAL.values(), *own]))
 
 
-def _right(network: Network, detector: Detector, some: ImageSet, pair: Pair, device: torch.device) -> float:
-    """The share of images that is recognised if pixels are normalised by `pair` in place of the network's own."""
-    images = resident(some, device)
+def _accuracy(network: Network, detector: Detector, test: ImageSet, pair: Pair, device: torch.device) -> float:
+    """The accuracy on labelled images if pixels are normalised by `pair` in place of the network's own."""
+    images = resident(test, device)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in pair)
-    groups = torch.split(torch.arange(len(some)), batch_size(device, some.images.shape[1]))
+    groups = torch.split(torch.arange(len(test)), batch_size(device, test.images.shape[1]))
     right = 0
 
-    def instead(pixels: Tensor) -> Tensor:
+    def renormalised(pixels: Tensor) -> Tensor:
         return (as_input(pixels) - mean) / std * network.std + network.mean
 
     with torch.no_grad():
         for pixels, labels in images.in_turn(groups):
-            right += int((detector.predict(network.represent(instead(pixels))) == labels).sum())
-    return right / max(int((some.labels >= 0).sum()), 1)
+            right += int((detector.predict(network.represent(renormalised(pixels))) == labels).sum())
+    return right / max(int((test.labels >= 0).sum()), 1)

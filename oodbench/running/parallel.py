@@ -26,8 +26,8 @@ from oodbench.basics.progress import Board, Total, counted_in_all
 from oodbench.basics.threads import cores
 from oodbench.running import worker
 from oodbench.running.choices import AUTO
-from oodbench.running.jobs import Unit, note, units, where_it_is_free
-from oodbench.running.plan import Planned
+from oodbench.running.jobs import Unit, note, split_where_free, units
+from oodbench.running.plan import RunPlan
 from oodbench.running.train_or_load import Say
 
 WORTHWHILE = 1e12
@@ -62,35 +62,35 @@ def parse_jobs(text: str, alone: bool) -> int | None:
     return int(text)
 
 
-def processes(asked: int | None, planned: Sequence[Planned]) -> int:
+def processes(asked: int | None, run_plan: RunPlan) -> int:
     """How many processes a run takes: as many as were asked for, or as cores, memory and work allow.
 
     Beside a GPU that is one, which keeps it busy; so it is where somebody has started several already.
     """
-    networks = [network for _, plans in planned for each in plans for network in each.networks if network.needed]
-    parts = units(planned, (), "cpu", where_it_is_free)
+    networks = [network for suite_plan in run_plan.suites for network in suite_plan.networks if network.needed]
+    todo = units(run_plan, (), "cpu", split_where_free)
     if asked is not None or not networks:
-        return min(asked or 1, max(1, len(parts)))
-    request, plans = planned[0]
-    if request.machinery.device.type != "cpu" or request.machinery.team.size > 1 or parent_process() is not None:
+        return min(asked or 1, max(1, len(todo)))
+    machinery = run_plan.machinery
+    if machinery.device.type != "cpu" or machinery.team.size > 1 or parent_process() is not None:
         return 1
     operations = max(network.operations for network in networks)
-    if operations * sum(unit.cost for unit in parts) < WORTHWHILE:
+    if operations * sum(unit.cost for unit in todo) < WORTHWHILE:
         return 1
-    images = sum(each.image_sets.nbytes for each in plans)
+    images = sum(suite_plan.image_sets.nbytes for suite_plan in run_plan.seeds[0].suites)  # which all seeds share
     memory = available()
-    fitting = len(parts) if memory is None else memory // (PROCESS_BYTES + 2 * images)
-    return max(1, min(len(parts), cores() // max(network.threads for network in networks), fitting))
+    fitting = len(todo) if memory is None else memory // (PROCESS_BYTES + 2 * images)
+    return max(1, min(len(todo), cores() // max(network.threads for network in networks), fitting))
 
 
-def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: Say) -> list[str]:
+def side_by_side(run_plan: RunPlan, count: int, plugins: Sequence[Path], say: Say) -> list[str]:
     """Do what is missing in `count` processes. What is finished is on disk at once.
 
     A process that dies takes no results with it: what had been begun is begun again, in one process at a time, and what
     then ends its process again has failed.
 
     Args:
-        planned: by `oodbench.running.planning.plan_seeds`.
+        run_plan: what is to be done.
         count: of processes.
         plugins: files that define detectors.
         say: told what is finished, a line at a time.
@@ -101,33 +101,50 @@ def side_by_side(planned: Sequence[Planned], count: int, plugins: Sequence[Path]
     Raises:
         StorageError: results cannot be written.
     """
-    todo = units(planned, plugins, str(planned[0][0].machinery.device), where_it_is_free)
+    todo = units(run_plan, plugins, str(run_plan.machinery.device), split_where_free)
     with counted_in_all(sum(unit.passes.both for unit in todo)) as total:
         work = _Work(todo, say, total)
-        while work.left():
-            interrupted = work.round(count)
+        while work.unfinished():
+            interrupted = work.do_units(count)
             if interrupted and count == 1:
                 (number,) = interrupted
                 work.give_up(number)
             elif interrupted:
                 say("a process was ended from outside, perhaps for want of memory: going on with one at a time")
                 count = 1
-    return [line for number, unit in enumerate(work.units) for line in unit.failures(work.found[number] or (), planned)]
+    return [
+        failure
+        for number, unit in enumerate(work.units)
+        for failure in unit.label_failures(work.failures[number] or (), run_plan)
+    ]
 
 
 class _Work:
-    """Units, and what has come of them: what failed in each, or None where it was left out."""
+    """The units of a run, and how far they are.
+
+    Attributes:
+        units: all of them; other attributes refer to them by their numbers in it.
+        say: told what is finished, a line at a time.
+        total: the progress of the run.
+        spent: passes of units that are begun, by number.
+        failures: what failed in units that are finished, by number; None for a unit that was left out.
+    """
 
     def __init__(self, todo: Sequence[Unit], say: Say, total: Total) -> None:
         self.units, self.say, self.total = todo, say, total
         self.spent: dict[int, float] = {}
-        self.found: dict[int, list[str] | None] = {}
+        self.failures: dict[int, list[str] | None] = {}
 
-    def left(self) -> bool:
-        return len(self.found) < len(self.units)
+    def unfinished(self) -> bool:
+        """Whether units are left to do."""
+        return len(self.failures) < len(self.units)
 
-    def round(self, count: int) -> list[int]:
-        """Do what is left, until all is done or a process has died; the numbers of what was being done then."""
+    def do_units(self, count: int) -> list[int]:
+        """Do the units that are left in `count` processes, until all are done or a process has died.
+
+        Returns:
+            Numbers of the units that were being done when a process died; none where all are done.
+        """
         running: dict[int, Future[list[str] | None]] = {}
         with _board(len(self.units), self.say, self.total) as board, _pool(count) as (pool, heard):
             try:
@@ -152,31 +169,35 @@ class _Work:
                 return list(running)
 
     def give_up(self, number: int) -> None:
-        """Count as failed what ends its process whenever it is tried."""
+        """Count a unit as failed that ends its process whenever it is tried."""
         unit = self.units[number]
         why = (
             "its process was ended from outside, twice: if memory is short, end what else runs; what was finished is "
             "kept"
         )
         note(unit.job, why)
-        self.found[number] = [f"{unit.suite}: {unit.detectors}: {why}"]
-        self.say(f"[{len(self.found)}/{len(self.units)}] {unit.name}: failed")
+        self.failures[number] = [f"{unit.suite}: {unit.detectors}: {why}"]
+        self.say(f"[{len(self.failures)}/{len(self.units)}] {unit.name}: failed")
 
     def _ready(self, running: Collection[int]) -> list[int]:
-        """What can be begun, the longest first, so that no process ends long after the others."""
+        """Numbers of the units that can be begun, the longest first, so that no process ends long after the others."""
         ready = [
             number
             for number, unit in enumerate(self.units)
-            if number not in self.found and number not in running and (unit.after is None or unit.after in self.found)
+            if number not in self.failures
+            and number not in running
+            and (unit.after is None or unit.after in self.failures)
         ]
         return sorted(ready, key=lambda number: -self.units[number].cost)
 
     def _leave_out(self, board: Board) -> None:
+        """Leave out the units whose training failed."""
         for number, unit in enumerate(self.units):
-            if number not in self.found and unit.after is not None and self.found.get(unit.after):
+            if number not in self.failures and unit.after is not None and self.failures.get(unit.after):
                 self._note(number, None, board)
 
     def _outcome(self, number: int, future: "Future[list[str] | None]") -> list[str] | None:
+        """The failures of a unit that is finished; None if it was left out."""
         try:
             return future.result()
         except (StorageError, BrokenProcessPool):
@@ -184,22 +205,21 @@ class _Work:
         except Exception as error:
             if not isinstance(error, OodbenchError):  # not a user's mistake: with where it happened
                 self.say("".join(traceback.format_exception(error)).rstrip())
-            failure = self.units[number].failure(error)
+            failure = self.units[number].failure_text(error)
             note(self.units[number].job, failure)
             return [failure]
 
     def _count(self) -> None:
-        """Say how far all of it is: what is finished as it was planned, what is begun as it says itself."""
-        done = {number: self.units[number].passes.both for number in self.found}
+        """Tell the progress: finished units count as planned, units that are begun by what they have reported."""
+        done = {number: self.units[number].passes.both for number in self.failures}
         begun = {number: min(spent, self.units[number].passes.both) for number, spent in self.spent.items()}
         self.total.set(sum((begun | done).values()))
 
-    def _note(self, number: int, found: list[str] | None, board: Board) -> None:
-        self.found[number] = found
+    def _note(self, number: int, failures: list[str] | None, board: Board) -> None:
+        self.failures[number] = failures
         self._count()
         unit = self.units[number]
-        said = "left out: it has no network" if found is None else "failed" if found else unit.doing
-        board.ends(unit.name, f"[{len(self.found)}/{len(self.units)}] {unit.name}: {said}")
+        board.ends(unit.name, f"[{len(self.failures)}/{len(self.units)}] {unit.name}: {unit.outcome_text(failures)}")
 
 
 @contextmanager
@@ -213,7 +233,7 @@ def _board(count: int, say: Say, total: Total) -> Iterator[Board]:
 
 @contextmanager
 def _pool(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """Processes, and the queue through which they say what they do; none is left when it is over, however it ends."""
+    """Processes and the queue through which they report; all of them are ended at the end, whatever happens inside."""
     context = get_context("loky")
     heard = context.SimpleQueue()
     pool = ProcessPoolExecutor(
@@ -227,9 +247,9 @@ def _pool(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Processes that begin inside never see Ctrl-C, which a terminal sends to all; this one sees it afterwards.
+    """Keep Ctrl-C, which a terminal sends to all processes, from those that begin inside; this one sees it afterwards.
 
-    The parent ends them. Without this, one that is still importing torch would die with a traceback.
+    The parent ends them. Without this, a process that is still importing torch would die with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -1,6 +1,6 @@
-"""A described run, found and planned: what can begin."""
+"""A run that is described, found and planned, and can begin."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from oodbench.registry import Registry, discover
 from oodbench.results import store
 from oodbench.running import parallel, sharding, sweep
 from oodbench.running.config import RunConfig
-from oodbench.running.plan import Planned
+from oodbench.running.plan import RunPlan
 from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import Cluster, on_ray
 from oodbench.running.request import choose_device
@@ -25,16 +25,16 @@ class Prepared:
     Attributes:
         config: what was asked for.
         registry: the detectors.
-        planned: what is to be done, for each seed.
+        run_plan: what is to be done, for each seed.
         team: the processes that work on it together.
         cluster: where it is carried out; None for this machine.
         count: processes of this machine that work side by side.
-        every: cells of the whole run, of which `planned` has those of the shard.
+        every: number of cells of the whole run; `run_plan` has those of the shard alone.
     """
 
     config: RunConfig
     registry: Registry
-    planned: Sequence[Planned]
+    run_plan: RunPlan
     team: Team
     cluster: Cluster | None
     count: int
@@ -42,16 +42,15 @@ class Prepared:
 
     @property
     def shard(self) -> str:
-        """Which part of the run this is, in words; "" where it is all of it."""
+        """How much of the run this shard has, in words; "" where the run is not sharded."""
         if self.config.shard is None:
             return ""
-        return sharding.told(sharding.parse_shard(self.config.shard), self.every, len(sweep.cells(self.planned)))
+        return sharding.share_text(sharding.parse_shard(self.config.shard), self.every, len(self.run_plan.cells))
 
     @property
     def suites(self) -> tuple[Suite, ...]:
-        """As the run changes them."""
-        request, _ = self.planned[0]
-        return request.suites
+        """The suites of the run."""
+        return self.run_plan.request.suites
 
     def carry_out(self) -> list[str]:
         """Do what is missing.
@@ -62,39 +61,39 @@ class Prepared:
         Raises:
             StorageError: results cannot be written.
         """
-        say = self.config.say if self.team.leads else _unheard
-        if not sweep.cells(self.planned):
+        say = self.config.say if self.team.leads else _say_nothing
+        if not self.run_plan.cells:
             return []
-        request, _ = self.planned[0]
-        self.team.first(lambda: store.require_writable(request.out))
+        self.team.first(lambda: store.require_writable(self.run_plan.request.out))
         if self.cluster:
-            return on_ray(self.planned, self.cluster, say)
-        return sweep.here(self.planned, self.count, self.config.plugin_files, say)
+            return on_ray(self.run_plan, self.cluster, say)
+        return sweep.carry_out_here(self.run_plan, self.count, self.config.plugin_files, say)
 
     def log(self) -> list[str]:
-        """Give the trackers what there is of it.
+        """Give the stored results of the run to the trackers.
 
         Returns:
-            Where it is now, a line a tracker.
+            Where each tracker has them, a line a tracker.
 
         Raises:
-            OodbenchError: one of them did not take it.
+            OodbenchError: one of them did not take them.
         """
-        there = [cell for cell in sweep.cells(self.planned) if cell.path.is_file()]
-        if not (self.config.trackers and there and self.team.leads):
+        stored = [cell.cell for cell in self.run_plan.cells if cell.cell.path.is_file()]
+        if not (self.config.trackers and stored and self.team.leads):
             return []
-        from oodbench.tracking.record import made_of  # which takes the report's code, and few need it
+        # It imports the report's code, which takes time, and few runs need it.
+        from oodbench.tracking.record import make_record
 
-        return tracking.log(made_of(there, Path(self.config.data), self.registry), self.config.trackers)
+        return tracking.log(make_record(stored, Path(self.config.data), self.registry), self.config.trackers)
 
 
-def _unheard(_: str) -> None:
-    """Another process says it."""
+def _say_nothing(_: str) -> None:
+    """Stay silent: another process of the team says the line."""
 
 
 @contextmanager
 def prepared(config: RunConfig) -> Iterator[Prepared]:
-    """The plan of a run, checked; nothing is written before it is carried out.
+    """Plan a run and check it; nothing is written before it is carried out.
 
     Raises:
         OodbenchError: something that was asked for is not there or not possible.
@@ -107,9 +106,9 @@ def prepared(config: RunConfig) -> Iterator[Prepared]:
     with join_team(choose_device("cpu" if cluster else config.device)) as (team, device):
         request = config.request(registry, device, team)
         whole = team.together(lambda: plan_seeds(request, config.seeds, registry))
-        for line in dict.fromkeys(line for each in whole[0][1] for line in each.left_out) if team.leads else ():
+        left_out = dict.fromkeys(line for suite_plan in whole.seeds[0].suites for line in suite_plan.left_out)
+        for line in left_out if team.leads else ():
             config.say(f"left out: {line}")
-        planned = sharding.part(whole, shard) if shard else whole
-        every = len(sweep.cells(whole))
-        count = parallel.processes(jobs, planned) if config.module is None else 1
-        yield Prepared(config, registry, planned, team, cluster, count, every)
+        run_plan = sharding.part(whole, shard) if shard else whole
+        count = parallel.processes(jobs, run_plan) if config.module is None else 1
+        yield Prepared(config, registry, run_plan, team, cluster, count, len(whole.cells))

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.running.choices import LOCAL
-from oodbench.running.jobs import Unit, always, note, score, train, units
-from oodbench.running.plan import Planned
-from oodbench.running.request import Request
+from oodbench.running.jobs import Unit, note, score, split_always, train, units
+from oodbench.running.plan import RunPlan, SeedPlan
 from oodbench.running.train_or_load import Say
 
 if TYPE_CHECKING:
     from ray import ObjectRef
 
 RETRIES = 3
-"""How often Ray does a task again whose process or machine died."""
+"""How often Ray repeats a task whose process or machine died."""
 
 ANSWERS_WITHIN = 10
 """Seconds in which a cluster must let itself be reached."""
@@ -35,12 +34,12 @@ class Cluster:
 
     Attributes:
         address: `LOCAL`, "auto" for the cluster that this machine belongs to, or host:port of its first machine.
-        device: "auto" for a GPU where the cluster has some, "cpu" or "cuda"; Ray says which one.
-        cpus: of each task; its networks run on as many threads.
+        device: "auto" for a GPU where the cluster has some, "cpu" or "cuda"; Ray chooses which GPU.
+        cpus: CPUs of each task; its networks run on as many threads.
         plugins: files that define detectors.
 
     Raises:
-        OodbenchError: Ray is not installed, or one of these is something else.
+        OodbenchError: Ray is not installed, or the address or the device is not valid.
     """
 
     address: str = LOCAL
@@ -52,21 +51,21 @@ class Cluster:
         if find_spec("ray") is None:
             raise OodbenchError("--engine ray needs Ray, which is not installed: pip install 'oodbench[ray]'")
         if self.address not in (LOCAL, "auto") and not re.fullmatch(r"\S+:\d+", self.address):
-            raise OodbenchError(f"--address {self.address!r} is no cluster: choose {LOCAL}, auto, or HOST:PORT")
+            raise OodbenchError(f"--address {self.address!r} is not a cluster: choose {LOCAL}, auto, or HOST:PORT")
         if self.device not in ("auto", "cpu", "cuda"):
             raise OodbenchError(
                 f"--device {self.device!r} with --engine ray: choose auto, cpu or cuda; Ray says which GPU"
             )
 
 
-def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
+def on_ray(run_plan: RunPlan, cluster: Cluster, say: Say) -> list[str]:
     """Do what is missing as tasks: one a network that must be trained, then one a cell that waits for its network.
 
-    Where attacks are checked in full, all cells of a suite and seed are one task. What a task
-    has done is on disk at once, so one that is done again, because its machine died, does what is missing.
+    Where attacks are checked in full, all cells of a suite and seed are one task. What a task has done is on disk at
+    once, so a task that is repeated because its machine died does only what is missing.
 
     Args:
-        planned: by `oodbench.running.planning.plan_seeds`; the folders in it must be the same on all machines.
+        run_plan: what is to be done; the folders in it must be the same on all machines.
         cluster: joined where this process has not joined one itself.
         say: told what is finished; what the tasks say is in Ray's logs.
 
@@ -82,31 +81,35 @@ def on_ray(planned: Sequence[Planned], cluster: Cluster, say: Say) -> list[str]:
     with _joined(cluster):
         device = _device(cluster, ray.cluster_resources())
         _require_room(cluster, device, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-        on_cluster = [(_with_threads(request, cluster.cpus), plans) for request, plans in planned]
-        tasks = _submitted(units(on_cluster, cluster.plugins, device, always), cluster, device)
-        say(f"{len(tasks)} tasks for a cluster of {_described(ray.cluster_resources())}")
+        on_cluster = _with_threads(run_plan, cluster.cpus)
+        tasks = _submit(units(on_cluster, cluster.plugins, device, split_always), cluster, device)
+        say(f"{len(tasks)} tasks for a cluster of {_resources_text(ray.cluster_resources())}")
         waiting, failures = list(tasks), {}
         try:
             while waiting:
                 with redirect_stdout(sys.stderr):  # where Ray tells of machines and processes that died
                     (done,), waiting = ray.wait(waiting, num_returns=1)
                 task = tasks[done]
-                found = _outcome(done, task, say)
-                said = "left out: it has no network" if found is None else "failed" if found else task.doing
-                say(f"[{len(tasks) - len(waiting)}/{len(tasks)}] {task.name}: {said}")
-                failures[done] = task.failures(found or (), planned)
+                failed = _outcome(done, task, say)
+                say(f"[{len(tasks) - len(waiting)}/{len(tasks)}] {task.name}: {task.outcome_text(failed)}")
+                failures[done] = task.label_failures(failed or (), run_plan)
         finally:
             for unfinished in waiting:
                 ray.cancel(unfinished, force=True)
     return [failure for task in tasks for failure in failures[task]]
 
 
-def _with_threads(request: Request, count: int) -> Request:
-    return replace(request, machinery=replace(request.machinery, threads=count))
+def _with_threads(run_plan: RunPlan, count: int) -> RunPlan:
+    """The plan with `count` threads for each network."""
+    requests = (seed_plan.request for seed_plan in run_plan.seeds)
+    with_threads = (replace(request, machinery=replace(request.machinery, threads=count)) for request in requests)
+    return RunPlan(
+        tuple(SeedPlan(request, seed.suites) for request, seed in zip(with_threads, run_plan.seeds, strict=True))
+    )
 
 
-def _submitted(todo: Sequence[Unit], cluster: Cluster, device: str) -> "dict[ObjectRef, Unit]":
-    """Every unit, given to the cluster."""
+def _submit(todo: Sequence[Unit], cluster: Cluster, device: str) -> "dict[ObjectRef, Unit]":
+    """Give every unit to the cluster as a task; return the units by their tasks."""
     import ray
 
     options: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": int(device == "cuda"), "max_retries": RETRIES}
@@ -120,32 +123,32 @@ def _submitted(todo: Sequence[Unit], cluster: Cluster, device: str) -> "dict[Obj
 
 
 def _outcome(done: "ObjectRef", unit: Unit, say: Say) -> list[str] | None:
-    """What went wrong in a task that is finished; None if it was left out."""
+    """The failures of a task that is finished; None if it was left out."""
     import ray
 
     try:
-        found: list[str] | None = ray.get(done)
+        failures: list[str] | None = ray.get(done)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, StorageError):
             raise StorageError(str(error.cause)) from error
         if not isinstance(error.cause, OodbenchError):  # not a user's mistake: with where it happened
             say(str(error))
-        return [_noted(unit, error.cause)]
+        return [_note_failure(unit, error.cause)]
     except ray.exceptions.RayError as error:
-        return [_noted(unit, error)]
-    return found
+        return [_note_failure(unit, error)]
+    return failures
 
 
-def _noted(unit: Unit, error: BaseException) -> str:
-    """What ended a task before it could tell of it; its results are left word, also by a machine without a GPU."""
-    failure = unit.failure(error)
+def _note_failure(unit: Unit, error: BaseException) -> str:
+    """Note in a task's results what ended it, also on a machine without a GPU, and return that."""
+    failure = unit.failure_text(error)
     note(replace(unit.job, device="cpu"), failure)
     return failure
 
 
 @contextmanager
 def _joined(cluster: Cluster) -> Iterator[None]:
-    """Within it this process belongs to the cluster; if it did before, nothing changes."""
+    """Join the cluster, and leave it at the end; nothing changes if this process has joined one before."""
     import ray
 
     if ray.is_initialized():
@@ -178,7 +181,7 @@ def _device(cluster: Cluster, resources: Mapping[str, float]) -> str:
 
 
 def _require_room(cluster: Cluster, device: str, machines: Sequence[Mapping[str, float]]) -> None:
-    """Ray would wait for a machine that is large enough, for ever."""
+    """Refuse tasks that fit on no machine, for which Ray would wait for ever."""
     if not any(
         machine.get("CPU", 0) >= cluster.cpus and machine.get("GPU", 0) >= (device == "cuda") for machine in machines
     ):
@@ -189,5 +192,5 @@ def _require_room(cluster: Cluster, device: str, machines: Sequence[Mapping[str,
         )
 
 
-def _described(resources: Mapping[str, float]) -> str:
+def _resources_text(resources: Mapping[str, float]) -> str:
     return f"{resources.get('CPU', 0):.0f} CPUs and {resources.get('GPU', 0):.0f} GPUs"

@@ -1,4 +1,4 @@
-"""What is kept of detectors over one network: their scores with what these rest on, and what failed."""
+"""The results of the detectors over one network, as they are stored: scores, what these rest on, and failures."""
 
 import json
 import shlex
@@ -33,21 +33,21 @@ from oodbench.tasks.versions import Versions
 
 
 def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: str) -> None:
-    """Leave word with every cell that lacks something, of a network that there is none of or whose process ended."""
+    """Note the failure in every cell that lacks something: the network failed, or the process that scored with it."""
     for cell in network_plan.cells:
-        if plan.lacking(cell):
+        if plan.missing_by_file(cell):
             cell.cell.note(_failure(why), _attributes(plan, network_plan, setup, cell))
 
 
 def _failure(why: str, doing: Pair | tuple[()] = ()) -> dict[str, str]:
-    """What a cell says of its detector's failure, until what it failed at is done."""
-    # It is anybody's text, and HDF5 takes no zero byte and nothing that is no Unicode.
-    said = "\n".join(map(printable, why.splitlines()))
-    return {FAILED: said, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
+    """The attributes of a cell that tell of its detector's failure, until the pair that it failed at is scored."""
+    # A user's code may give any text, and HDF5 takes neither a zero byte nor what is not Unicode.
+    text = "\n".join(map(printable, why.splitlines()))
+    return {FAILED: text, FAILED_AT: "/".join(doing), FAILED_ON: datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 class Records:
-    """Where the scores of the detectors over one network go, and what is said of them.
+    """Stores the scores of the detectors over one network, with the attributes of their groups and cells.
 
     Only the first process of a team reads and writes here.
 
@@ -62,15 +62,15 @@ class Records:
         self.learned: dict[CellPlan, Fitted] = {}
 
     def missing(self, cell: CellPlan) -> list[Pair]:
-        """What is to be scored, see `SuitePlan.missing`."""
-        return self._plan.missing(cell, self.network_digest)
+        """The pairs that are to be scored, see `SuitePlan.missing_pairs`."""
+        return self._plan.missing_pairs(cell, self.network_digest)
 
     def id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
-        """Clean scores of the ID test set, which are kept before anything is attacked."""
+        """The clean scores of the ID test set (N,), which are stored before anything is attacked."""
         return cell.cell.group(ID_TASK, self._plan.suite.id.test).scores
 
     def chosen_version(self, versions: Versions, images: ImageSet, cell: CellPlan) -> npt.NDArray[np.int64] | None:
-        """The version of each image that a task with these versions and no attack chose; None where none is kept."""
+        """The version of each image (N,) that a task without an attack chose among these; None where none is stored."""
         for name, task in self._plan.suite.tasks.items():
             if not task.attacks() and task.versions() == versions:
                 key = self._plan.group_key(cell, self.network_digest, name, images.name)
@@ -81,18 +81,18 @@ class Records:
     def keep(
         self, cell: CellPlan, pair: Pair, images: ImageSet, scored: Scored, note: str = "", scored_by: str = ""
     ) -> None:
-        """Land one group, the scores of `images` under the task of `pair`.
+        """Store one group, the scores of `images` under the task of `pair`.
 
         Args:
             cell: to which it belongs.
             pair: names of the task and the image set.
             images: the image set.
-            scored: what was said of it.
-            note: of what an accuracy rests on.
+            scored: their scores, and what was measured with them.
+            note: doubts about an ID accuracy.
             scored_by: the task under which ID images have the same score, where it is not the detector's own.
         """
         suite, name = self._plan.suite, pair[0]
-        task = None if name == ID_TASK else self._plan.stored[name]
+        task = None if name == ID_TASK else self._plan.stored_tasks[name]
         attacked = {KEPT_IMAGES: scored.images} if scored.images.size else {}
         distances = {ood.set: ood.distance for ood in suite.ood}
         cell.cell.add(
@@ -133,19 +133,19 @@ class Records:
         )
 
     def _draws(self, cell: CellPlan, pair: Pair) -> dict[str, int]:
-        """Of how many draws each score is, and each look of an attack; nothing of what is not random."""
+        """How many draws make a score, and a look of an attack; empty for a detector that is not random."""
         detector, task = cell.detector, self._plan.task(pair)
         if not detector.draws():
             return {}
-        looked = {"draws_a_look": detector.draws() * scores_a_look(detector, task.eot)} if task.attacks() else {}
-        return {"draws": detector.draws(), **looked}
+        a_look = {"draws_a_look": detector.draws() * scores_a_look(detector, task.eot)} if task.attacks() else {}
+        return {"draws": detector.draws(), **a_look}
 
-    def current(self, cell: CellPlan, pair: Pair) -> bool:
-        """A group is there, and is of these weights."""
+    def is_current(self, cell: CellPlan, pair: Pair) -> bool:
+        """Whether a group is stored, and was scored with these weights."""
         return cell.cell.key(*pair) == self._plan.group_key(cell, self.network_digest, *pair)
 
     def add_transfer(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float], donors: Mapping[str, str]) -> None:
-        """Note of an attack that is there already what others' attacked images do.
+        """Add to a stored attack how the detector scores images that other detectors were attacked with.
 
         Args:
             cell: whose detector was tried on them.
@@ -158,16 +158,16 @@ class Records:
         cell.cell.add(replace(group, attributes={**group.attributes, **more}), self._cell_attributes(cell, done=pair))
 
     def note_failure(self, cell: CellPlan, why: str, doing: Pair | tuple[()]) -> None:
-        """Leave word that the cell's detector failed, and at which group."""
+        """Note that the cell's detector failed, and at which pair."""
         cell.cell.note(_failure(why, doing), self._cell_attributes(cell))
 
     def _scored_under(self) -> Setup:
-        """What calculated: a network that was not trained here was not trained in this run's precision."""
+        """The run's setup, but for the precision of training where the network was not trained here."""
         setup = self._setup
         return replace(setup, compute=replace(setup.compute, bf16=False)) if self._network_plan.given else setup
 
     def _cell_attributes(self, cell: CellPlan, done: Pair | None = None) -> Mapping[str, str | int | float]:
-        """What is said of a cell; that it failed once, too, until what it failed at is `done`."""
+        """The attributes of a cell, with an earlier failure unless the pair that it failed at is `done` now."""
         about = _attributes(self._plan, self._network_plan, self._setup, cell, self.network_digest)
         if cell in self.learned:
             about |= {"tuned": json.dumps(self._tuned(cell)), "fit_seconds": self.learned[cell].seconds}
@@ -178,7 +178,7 @@ class Records:
         return about
 
     def _tuned(self, cell: CellPlan) -> dict[str, Any]:
-        """What came of tuning, and which of the images for it the network may have been trained on."""
+        """The outcome of tuning, and the kinds of images for it that the network may have been trained on."""
         tuned, tuning = self.learned[cell].tuned, cell.detector.tuning()
         if not tuned or tuning is None:
             return tuned
@@ -193,7 +193,7 @@ class Records:
 def _attributes(
     plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, cell: CellPlan, network_digest: str = ""
 ) -> dict[str, str | int | float]:
-    """What is said of a cell before its detector has learned anything."""
+    """The attributes of a cell that are known before its detector has learned anything."""
     suite = plan.suite
     return {
         "suite": suite.name,
@@ -205,7 +205,7 @@ def _attributes(
         "paper": cell.detector.paper,
         "parameters": json.dumps(asdict(cell.detector.parameters)),
         "code": cell.code,
-        **_over(cell.detector),
+        **_base_attributes(cell.detector),
         "scoring_version": scoring.VERSION,
         "training_version": 0 if network_plan.given else training.VERSION,
         "settings": " ".join(setting.text for setting in plan.settings),
@@ -228,7 +228,7 @@ def _attributes(
     }
 
 
-def _over(detector: Detector) -> dict[str, str]:
-    """Which detector's score a method reworks, and the code behind that one; nothing of a score of its own."""
+def _base_attributes(detector: Detector) -> dict[str, str]:
+    """The name and code of the detector whose score a method reworks; empty for a method with a score of its own."""
     over = detector.over()
     return {} if over is None else {"over": over.name, "over_code": code_digest(type(over), root=Detector)}

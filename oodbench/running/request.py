@@ -1,4 +1,4 @@
-"""What somebody asked for, as plain data, in parts: each function takes the part that it needs."""
+"""The request for a run, as plain data, in parts: each function takes the part that it needs."""
 
 import re
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from oodbench.suitefiles.settings import Setting
 
 @dataclass(frozen=True)
 class Machinery:
-    """What calculates, and with whom.
+    """What calculates: the device, the processes, the precision and the threads.
 
     Attributes:
         device: where networks run in this process.
@@ -36,17 +36,17 @@ class Machinery:
 
     @property
     def setup(self) -> Setup:
-        """As results say it."""
+        """The part of it that results tell."""
         return Setup(self.device, self.team.size, self.compute)
 
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """Where trained networks come from; those that come from neither are trained.
+    """Where trained networks come from; a network that comes from none of these is trained.
 
     Attributes:
         checkpoint: a trained network for every detector.
-        pretrained: the networks that are kept for everybody, each where it is what would be trained.
+        pretrained: take the networks that are kept for everybody, each where it is what would be trained.
         features: a feature pack, in place of images and network.
         module: somebody's network in memory, for every detector.
     """
@@ -58,18 +58,18 @@ class NetworkSource:
 
     @property
     def file(self) -> Path | None:
-        """What there is for every detector, the pack or the checkpoint."""
+        """The pack or the checkpoint, which is for every detector; None without either."""
         return self.features or self.checkpoint
 
     @property
     def given(self) -> bool:
-        """Somebody gives what there is for every detector, and nothing is trained."""
+        """Whether one network or pack is given for every detector, and nothing is trained."""
         return self.file is not None or self.module is not None
 
     def absolute(self) -> "NetworkSource":
-        """The same, wherever a process stands."""
-        found = {name: path and path.absolute() for name in ("checkpoint", "features") if (path := getattr(self, name))}
-        return replace(self, **found)
+        """The same with absolute paths, which are valid in every working folder."""
+        names = ("checkpoint", "features")
+        return replace(self, **{name: path.absolute() for name in names if (path := getattr(self, name))})
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Demands:
     """What is wanted beside the scores that are missing.
 
     Attributes:
-        again: the scores that are there, once more.
-        keep_images: what attacks made of the images, stored with the scores.
-        thorough: other attacks tried against each one, see `oodbench.attacks.checks.thorough`.
+        again: score once more what is scored already.
+        keep_images: store the attacked images with the scores.
+        thorough: try other attacks against each one, see `oodbench.attacks.checks.thorough`.
     """
 
     again: bool = False
@@ -89,11 +89,11 @@ class Demands:
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asked for.
+    """A request for a run.
 
     Attributes:
         suites: to run.
-        detectors: classes to run on each.
+        detectors: classes to run on each suite.
         seed: of training and attacks.
         sample: which images of each set.
         machinery: what calculates.
@@ -101,7 +101,7 @@ class Request:
         settings: parameters changed for this run.
         source: where trained networks come from.
         demands: what is wanted beside the scores that are missing.
-        unnamed: those of `detectors` that came with "all"; one that can do nothing with a suite is left out there.
+        unnamed: names of those of `detectors` that came with "all"; one that can do nothing with a suite is left out.
     """
 
     suites: tuple[Suite, ...]
@@ -117,16 +117,16 @@ class Request:
 
 
 MANY = 10_000
-"""So many seeds at most in one command: each is planned before the first one runs."""
+"""The most seeds in one command: each is planned before the first one runs."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from numbers and ranges that include their ends: `0-4`, `0,2,5`, `0-2,7`.
 
     Raises:
-        OodbenchError: something else, a seed beyond `LARGEST_SEED`, or more than `MANY` of them.
+        OodbenchError: the text is not of this form, a seed is beyond `LARGEST_SEED`, or there are more than `MANY`.
     """
-    found: dict[int, None] = {}
+    seeds: dict[int, None] = {}
     for part in text.split(","):
         matched = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         first, last = (int(matched[1]), int(matched[2] or matched[1])) if matched else (1, 0)
@@ -137,17 +137,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             )
         if last > LARGEST_SEED:
             raise OodbenchError(f"--seeds {text!r}: seeds go from 0 to {LARGEST_SEED}")
-        if len(found) + last - first >= MANY:
+        if len(seeds) + last - first >= MANY:
             raise OodbenchError(f"--seeds {text!r} are more than {MANY:,} seeds: run them in parts")
-        found |= dict.fromkeys(range(first, last + 1))
-    return tuple(found)
+        seeds |= dict.fromkeys(range(first, last + 1))
+    return tuple(seeds)
 
 
 def choose_device(name: str) -> torch.device:
     """The device called "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        OodbenchError: it is none of these, or torch sees no such GPU.
+        OodbenchError: the name is not one of these, or torch sees no such GPU.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -155,7 +155,7 @@ def choose_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise OodbenchError(f"device {name!r} is not a device: choose auto, cpu, cuda or cuda:0")
-    found = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= found:
-        raise OodbenchError(f"device {name} asks for a GPU and torch sees {found}: use auto, or cpu")
+    gpus = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= gpus:
+        raise OodbenchError(f"device {name} asks for a GPU and torch sees {gpus}: use auto, or cpu")
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""Carrying out a plan: have networks trained, then each one's detectors fitted, scored and attacked."""
+"""Carrying out a plan: networks are trained, then the detectors over each network are fitted, scored and attacked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from oodbench.running.train_or_load import Say, provide
 
 
 def execute(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[str]:
-    """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group.
+    """Do what is missing in `plans`. What is finished is on disk at once: an interrupted run loses one group at most.
 
     A team of processes trains, corrupts and attacks together; its first process alone reads and writes results.
 
@@ -29,19 +29,23 @@ def execute(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[
         runs: dict[int, NetworkRun] = {}
         for number, network_plan in enumerate(plan.networks):
             if machinery.team.first(partial(_needed, network_plan)):
-                run, failed = _scored(plan, network_plan, machinery, say)
+                run, failed = _score_network(plan, network_plan, machinery, say)
                 failures += [f"{plan.suite.name}: {failure}" for failure in failed]
                 runs |= {number: run} if run is not None and plan.demands.thorough else {}
         failures += [f"{plan.suite.name}: {failure}" for failure in _transfer(plan, runs, machinery, say)]
     return failures
 
 
-def _scored(
+def _score_network(
     plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say
 ) -> tuple[NetworkRun | None, list[str]]:
-    """What scored the detectors over one network, None where that could not be done; and what failed, a line each."""
-    taken = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
-    say(f"{plan.suite.name}: {network_plan.names}{taken}")
+    """Score the detectors over one network.
+
+    Returns:
+        The `NetworkRun` that scored them, None where that could not be done; and what failed, a line each.
+    """
+    pretrained = f", pretrained network {network_plan.pretrained.name}" if network_plan.pretrained else ""
+    say(f"{plan.suite.name}: {network_plan.names}{pretrained}")
     run: NetworkRun | None = None
     try:
         with on_threads(network_plan.threads):
@@ -59,20 +63,25 @@ def _scored(
 
 
 def _transfer(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machinery, say: Say) -> Iterator[str]:
-    """Try each detector on what others were attacked with, wherever that is asked for and not yet done; what failed.
+    """Try each detector on images that others were attacked with, where that is asked for and not yet done.
 
     Args:
         plan: whose detectors are scored.
         runs: what scored them, by the number of the network, where anything was scored.
         machinery: what calculates.
         say: told what is being done.
+
+    Yields:
+        What failed, a line each.
     """
     untried = machinery.team.first(partial(transfers.untried, plan))
     for number, network_plan in enumerate(plan.networks):
-        mine = {cell.cell.path: untried[cell.cell.path] for cell in network_plan.cells if cell.cell.path in untried}
-        if not mine:
+        of_network = {
+            cell.cell.path: untried[cell.cell.path] for cell in network_plan.cells if cell.cell.path in untried
+        }
+        if not of_network:
             continue
-        names = [cell.detector.name for cell in network_plan.cells if any(mine.get(cell.cell.path, {}).values())]
+        names = [cell.detector.name for cell in network_plan.cells if any(of_network.get(cell.cell.path, {}).values())]
         run = runs.get(number)
         if run is None and not (network_plan.given or network_plan.file.is_file()):
             for name in names:
@@ -84,7 +93,7 @@ def _transfer(plan: SuitePlan, runs: Mapping[int, NetworkRun], machinery: Machin
             with on_threads(network_plan.threads):
                 if run is None:
                     run = NetworkRun(plan, network_plan, provide(plan, network_plan, machinery, say), machinery)
-                for left_out in run.transfer(mine):
+                for left_out in run.transfer(of_network):
                     say(f"{plan.suite.name}: {left_out}")
         except StorageError:
             raise
@@ -99,7 +108,7 @@ def _needed(network_plan: NetworkPlan) -> bool:
 
 
 def train(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[str]:
-    """Train the networks that `plans` need and that are not there, and score nothing.
+    """Train the networks that `plans` need and that are not trained yet, and score nothing.
 
     Returns:
         What was wrong with each network that could not be trained, a line each.

@@ -1,24 +1,25 @@
-"""Shards: the cells of a run in parts that are carried out apart, by a SLURM array, say, or the matrix of a CI."""
+"""Shards: the cells of a run in parts that are carried out separately, for example by a SLURM array or a CI matrix."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.passes import Passes
 from oodbench.basics.words import counted
+from oodbench.running import plan_cost
 from oodbench.running.jobs import weight
-from oodbench.running.plan import CellPlan, NetworkPlan, Planned, SuitePlan
+from oodbench.running.plan import CellPlan, NetworkPlan, RunPlan, SeedPlan, SuitePlan
 
 Place = tuple[int, int, int]
-"""Where a network stands in a run: number of its seed, suite and network."""
+"""Where a network stands in a run: numbers of its seed, its suite and of the network itself."""
 
 Cells = frozenset[int]
 """Numbers of some cells of a network."""
 
 Item = Mapping[Place, Cells]
-"""Cells that one shard must have together, by their networks."""
+"""Cells that must be in one shard together, by the places of their networks."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ def parse_shard(text: str) -> Shard:
     number, count = (int(matched[1]), int(matched[2])) if matched else (0, 0)
     if not 1 <= number <= count:
         raise OodbenchError(
-            f"--shard {text!r} is no part of a run: write I/N, from 1/N to N/N, such as --shard 2/8 for the second of "
-            "eight"
+            f"--shard {text!r} is not a part of a run: write I/N, from 1/N to N/N, such as --shard 2/8 for the second "
+            "of eight"
         )
     return Shard(number, count)
 
 
-def part(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
-    """The plan of a run with the cells of one shard alone: each cell is in exactly one.
+def part(run_plan: RunPlan, shard: Shard) -> RunPlan:
+    """The plan of a run with the cells of one shard alone: each cell is in exactly one shard.
 
     Which one follows from what the run is, not from what is done of it already. Cells stay together where parting them
     would have a network trained twice, or where attacks are checked in full. The rest is dealt
@@ -62,55 +63,67 @@ def part(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
     its cells share once.
 
     Args:
-        planned: by `oodbench.running.planning.plan_seeds`.
+        run_plan: the whole run.
         shard: the part.
 
     Returns:
         The same seeds, suites and networks; a network of other shards has no cells.
     """
-    dealt = _dealt(planned, shard.count)
-    mine = dealt[shard.number - 1] if shard.number <= len(dealt) else {}
-    return [
-        (request, [_with_cells(each, mine, (s, p)) for p, each in enumerate(plans)])
-        for s, (request, plans) in enumerate(planned)
-    ]
+    shards = _deal(run_plan, shard.count)
+    dealt = shards[shard.number - 1] if shard.number <= len(shards) else {}
+    return RunPlan(
+        tuple(
+            SeedPlan(
+                seed_plan.request,
+                tuple(_with_cells(suite_plan, dealt, (s, p)) for p, suite_plan in enumerate(seed_plan.suites)),
+            )
+            for s, seed_plan in enumerate(run_plan.seeds)
+        )
+    )
 
 
-def told(shard: Shard, every: int, own: int) -> str:
-    """How much of the cells of a run, `every` one of them, is the shard's `own`, in words."""
+def share_text(shard: Shard, every: int, own: int) -> str:
+    """How much of a run a shard has, in words.
+
+    Args:
+        shard: the part.
+        every: number of cells of the run.
+        own: number of cells of the shard.
+    """
     if own:
         return f"shard {shard}: {own} of {counted(every, 'cell')}"
     return f"shard {shard} has nothing to do: the run has {counted(every, 'cell')}, and shards before this one hold all"
 
 
-def _with_cells(each: SuitePlan, mine: Item, where: tuple[int, int]) -> SuitePlan:
+def _with_cells(suite_plan: SuitePlan, dealt: Item, at: tuple[int, int]) -> SuitePlan:
+    """The plan with the `dealt` cells alone; `at` are the numbers of its seed and suite."""
     networks = (
-        replace(network, cells=tuple(network.cells[c] for c in sorted(mine.get((*where, n), Cells()))))
-        for n, network in enumerate(each.networks)
+        replace(network, cells=tuple(network.cells[c] for c in sorted(dealt.get((*at, n), Cells()))))
+        for n, network in enumerate(suite_plan.networks)
     )
-    return replace(each, networks=tuple(networks))
+    return replace(suite_plan, networks=tuple(networks))
 
 
-def _dealt(planned: Sequence[Planned], count: int) -> list[dict[Place, Cells]]:
-    """The cells of each shard, but for those at the end that get none."""
+def _deal(run_plan: RunPlan, count: int) -> list[dict[Place, Cells]]:
+    """The cells of each of `count` shards, without the shards at the end that get none."""
 
     @cache
     def cost(place: Place, cells: Cells) -> int:
         s, p, n = place
-        _, plans = planned[s]
-        return _cost(plans[p], plans[p].networks[n], cells)
+        suite_plan = run_plan.seeds[s].suites[p]
+        return _cost(suite_plan, suite_plan.networks[n], cells)
 
-    def more(shard: Mapping[Place, Cells], item: Item) -> int:
-        """What a shard takes longer with an item than without it."""
-        had = {place: shard.get(place, Cells()) for place in item}
-        return sum(cost(place, had[place] | cells) - cost(place, had[place]) for place, cells in item.items())
+    def added_cost(shard: Mapping[Place, Cells], item: Item) -> int:
+        """How much more a shard costs with an item than without it."""
+        before = {place: shard.get(place, Cells()) for place in item}
+        return sum(cost(place, before[place] | cells) - cost(place, before[place]) for place, cells in item.items())
 
-    items = sorted(_items(planned), key=lambda item: -more({}, item))
+    items = sorted(_items(run_plan), key=lambda item: -added_cost({}, item))
     shards: list[dict[Place, Cells]] = [{} for _ in range(min(count, len(items)))]
     loads = [0] * len(shards)
     for item in items:
         begun = sum(map(bool, shards))  # the others are as empty as the first of them
-        added = [more(shard, item) for shard in shards[: begun + 1]]
+        added = [added_cost(shard, item) for shard in shards[: begun + 1]]
         at = min(range(len(added)), key=lambda number: (loads[number] + added[number], added[number]))
         loads[at] += added[at]
         for place, cells in item.items():
@@ -118,30 +131,31 @@ def _dealt(planned: Sequence[Planned], count: int) -> list[dict[Place, Cells]]:
     return shards
 
 
-def _items(planned: Sequence[Planned]) -> Iterator[Item]:
-    """What must stay together, in the order of the run."""
-    for s, (_, plans) in enumerate(planned):
-        for p, each in enumerate(plans):
-            whole = {(s, p, n): Cells(range(len(network.cells))) for n, network in enumerate(each.networks)}
-            if each.demands.thorough:
-                yield whole
+def _items(run_plan: RunPlan) -> Iterator[Item]:
+    """The groups of cells that must stay together, in the order of the run."""
+    for s, seed_plan in enumerate(run_plan.seeds):
+        for p, suite_plan in enumerate(seed_plan.suites):
+            all_cells = {(s, p, n): Cells(range(len(network.cells))) for n, network in enumerate(suite_plan.networks)}
+            if suite_plan.demands.thorough:
+                yield all_cells
                 continue
-            for (_, _, n), cells in whole.items():
-                if each.networks[n].given:
+            for (_, _, n), cells in all_cells.items():
+                if suite_plan.networks[n].given:
                     yield from ({(s, p, n): Cells([c])} for c in cells)
                 else:
                     yield {(s, p, n): cells}
 
 
-def _cost(each: SuitePlan, network: NetworkPlan, cells: Cells) -> int:
-    """Of some cells over a network, as if nothing were done yet: about so many floating-point operations."""
+def _cost(suite_plan: SuitePlan, network: NetworkPlan, cells: Cells) -> int:
+    """The cost of some cells over a network as if nothing were done yet, in floating-point operations; an estimate."""
     if not cells:
         return 0
-    undone = replace(network, cells=tuple(_undone(each, network.cells[c]) for c in sorted(cells)))
-    scoring = replace(each, networks=(undone,)).scoring()
-    training = Passes() if network.given else each.whole_training(network.objective)
+    undone = replace(network, cells=tuple(_undone(suite_plan, network.cells[c]) for c in sorted(cells)))
+    scoring = plan_cost.scoring_passes(replace(suite_plan, networks=(undone,)))
+    training = Passes() if network.given else plan_cost.whole_training_passes(suite_plan, network.objective)
     return weight(scoring + training) * max(1, network.operations)
 
 
-def _undone(each: SuitePlan, cell: CellPlan) -> CellPlan:
-    return replace(cell, missing=tuple(each.wanted(cell)))
+def _undone(suite_plan: SuitePlan, cell: CellPlan) -> CellPlan:
+    """The cell as if it had no scores."""
+    return replace(cell, missing=tuple(suite_plan.wanted_pairs(cell)))

@@ -1,4 +1,4 @@
-"""A run for one or several seeds: in this process one thing after the other, in several side by side, or on Ray."""
+"""A run with one or several seeds: its passes, its results as a frame, and how it is carried out on this machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pandas as pd
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import counted_in_all
 from oodbench.results import tables
-from oodbench.results.store import Cell
-from oodbench.running import parallel, runner
-from oodbench.running.jobs import of_seed
-from oodbench.running.plan import Planned, SuitePlan
+from oodbench.running import parallel, plan_cost, runner
+from oodbench.running.plan import RunPlan, SuitePlan
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.train_or_load import Say
 
@@ -24,58 +22,56 @@ if TYPE_CHECKING:
     from oodbench.detector import Detector
 
 
-def passes(planned: Sequence[Planned], cluster: Cluster | None) -> Passes:
-    """What is left to do costs this many; on a cluster each cell is a task that shares no pass with others."""
-    found = (
-        each.passes_apart() if cluster and not each.demands.thorough else each.passes()
-        for _, plans in planned
-        for each in plans
+def passes(run_plan: RunPlan, cluster: Cluster | None) -> Passes:
+    """The passes that are left to do; on a cluster each cell is a task that shares no pass with others."""
+    costs = (
+        plan_cost.unshared_passes(suite_plan)
+        if cluster and not suite_plan.demands.thorough
+        else plan_cost.passes(suite_plan)
+        for suite_plan in run_plan.suites
     )
-    return sum(found, Passes())
+    return sum(costs, Passes())
 
 
-def cells(planned: Sequence[Planned]) -> list[Cell]:
-    """The cells of all seeds."""
-    return [cell.cell for _, plans in planned for each in plans for network in each.networks for cell in network.cells]
-
-
-def frame(planned: Sequence[Planned], detectors: Mapping[str, type[Detector]]) -> pd.DataFrame:
-    """What there is of a run, tidy, without what earlier runs left in the same files: other tasks, other OOD sets.
+def frame(run_plan: RunPlan, detectors: Mapping[str, type[Detector]]) -> pd.DataFrame:
+    """The stored results of a run, tidy, without what earlier runs left in the same files: other tasks and OOD sets.
 
     Args:
-        planned: of all seeds.
+        run_plan: of all seeds.
         detectors: by name; their code is today's.
     """
     stored = [
-        (cell.cell, each.groups(cell))
-        for _, plans in planned
-        for each in plans
-        for network in each.networks
-        for cell in network.cells
+        (cell.cell, suite_plan.stored_pairs(cell))
+        for suite_plan in run_plan.suites
+        for cell in suite_plan.cells
         if cell.cell.path.is_file()
     ]
-    there = [cell for cell, _ in stored]
+    cells = [cell for cell, _ in stored]
     wanted = {
-        (name, *group) for name, (_, groups) in zip(tables.cell_names(there), stored, strict=True) for group in groups
+        (name, *pair) for name, (_, pairs) in zip(tables.cell_names(cells), stored, strict=True) for pair in pairs
     }
-    found = tables.tidy(there, detectors)
-    places = found[["cell", "task", "ood"]].itertuples(index=False, name=None)
-    asked = pd.Series([place[-1] == "" or place in wanted for place in places], found.index, dtype=bool)
-    return found[asked].reset_index(drop=True)
+    rows = tables.tidy(cells, detectors)
+    places = rows[["cell", "task", "ood"]].itertuples(index=False, name=None)
+    is_wanted = pd.Series([place[-1] == "" or place in wanted for place in places], rows.index, dtype=bool)
+    return rows[is_wanted].reset_index(drop=True)
 
 
-def not_pretrained(planned: Sequence[Planned]) -> list[str]:
+def not_pretrained(run_plan: RunPlan) -> list[str]:
     """Which networks are trained although those that are kept for everybody were asked for, and why; a line each."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for _, plans in planned:
-        for each in plans:
-            for network in (network for network in each.networks if network.why and network.cells):
-                found.setdefault((network.names, network.why), []).append(f"{each.suite.name} with seed {each.seed}")
-    return [f"{names}: trained, not pretrained, on {', '.join(on)}: {why}" for (names, why), on in found.items()]
+    trained_on: dict[tuple[str, str], list[str]] = {}
+    for suite_plan in run_plan.suites:
+        for network in suite_plan.networks:
+            if network.why_not_pretrained and network.cells:
+                place = f"{suite_plan.suite.name} with seed {suite_plan.seed}"
+                trained_on.setdefault((network.names, network.why_not_pretrained), []).append(place)
+    return [
+        f"{names}: trained, not pretrained, on {', '.join(places)}: {why}"
+        for (names, why), places in trained_on.items()
+    ]
 
 
-def here(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: Say) -> list[str]:
-    """Do what is missing on this machine: in this process, or in `count` of them, to the same bits.
+def carry_out_here(run_plan: RunPlan, count: int, plugins: Sequence[Path], say: Say) -> list[str]:
+    """Do what is missing on this machine, in this process or in `count` of them, to the same bits.
 
     Returns:
         What failed.
@@ -83,10 +79,10 @@ def here(planned: Sequence[Planned], count: int, plugins: Sequence[Path], say: S
     Raises:
         StorageError: results cannot be written.
     """
-    return parallel.side_by_side(planned, count, plugins, say) if count > 1 else in_turn(planned, say)
+    return parallel.side_by_side(run_plan, count, plugins, say) if count > 1 else in_turn(run_plan, say)
 
 
-def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
+def in_turn(run_plan: RunPlan, say: Say) -> list[str]:
     """Do what is missing, one seed after the other.
 
     Returns:
@@ -97,21 +93,23 @@ def in_turn(planned: Sequence[Planned], say: Say) -> list[str]:
     """
     failures: list[str] = []
     # Each process of a team does its share, and the first one shows how far it is.
-    with counted_in_all(passes(planned, None).both // planned[0][0].machinery.team.size):
-        for request, plans in planned:
-            if len(planned) > 1:
+    with counted_in_all(passes(run_plan, None).both // run_plan.machinery.team.size):
+        for seed_plan in run_plan.seeds:
+            request = seed_plan.request
+            if len(run_plan.seeds) > 1:
                 say(f"seed {request.seed}")
-            found = runner.execute([_unlearned(each) for each in plans], request.machinery, say)
-            failures += [of_seed(request.seed, failure, planned) for failure in found]
+            suite_plans = [_with_own_detectors(suite_plan) for suite_plan in seed_plan.suites]
+            failed = runner.execute(suite_plans, request.machinery, say)
+            failures += [run_plan.label_failure(request.seed, failure) for failure in failed]
     return failures
 
 
-def _unlearned(each: SuitePlan) -> SuitePlan:
-    """The plan with detectors of its own: what they learn with one seed goes when that seed is done."""
+def _with_own_detectors(plan: SuitePlan) -> SuitePlan:
+    """The plan with copies of its detectors, so that what they learn with one seed is freed when that seed is done."""
     return replace(
-        each,
+        plan,
         networks=tuple(
             replace(network, cells=tuple(replace(cell, detector=deepcopy(cell.detector)) for cell in network.cells))
-            for network in each.networks
+            for network in plan.networks
         ),
     )

@@ -1,7 +1,7 @@
-"""Which attacks were not yet tried on other detectors' images: those that other detectors were attacked with.
+"""Transfer of attacked images: which detectors have not been tried yet on images that others were attacked with.
 
-Files alone are asked, so that it does not matter when a detector was attacked: in this run, in one that was ended
-before its time, or in one long ago that had other detectors.
+Only stored results are read, so it does not matter when a detector was attacked: in this run, in one that was
+interrupted, or in an earlier one that had other detectors.
 """
 
 import json
@@ -18,23 +18,23 @@ from oodbench.results.store import Cell
 from oodbench.running.plan import Pair, SuitePlan
 
 TRANSFERRED_FROM = "transferred_from"
-"""Attribute of a group: whose attacked images its detector was tried on, as JSON {file: SHA-256 of the images}."""
+"""Attribute of a group: the results whose attacked images its detector was tried on, JSON {file: SHA-256 of images}."""
 
 Untried = Mapping[Path, Mapping[Pair, Mapping[str, Path]]]
-"""By the file of a cell and by its attack: the results whose images it is to be tried on, by their names there."""
+"""By the file of a cell and by its attack: the files of results whose images it is to be tried on, by their names."""
 
 
 @dataclass(frozen=True)
 class _Attacked:
-    """An image set as one attack left it, by what is noted of it.
+    """An image set that was attacked, by the attributes of its group.
 
     Attributes:
         path: of the cell that has it.
         pair: its task and its image set.
-        of: the images before the attack, and the attack's constants: where two are alike, the attacks compare.
-        key: of the group; a copy of a result has the same.
-        sha256: of the images after it.
-        transferred_from: what its detector was tried on; None before that was done.
+        of: fingerprint of the images before the attack, and the attack's constants; attacks that share both compare.
+        key: of the group; a copy of a result has the same key.
+        sha256: of the attacked images.
+        transferred_from: SHA-256 of the images that its detector was tried on, by file; None before that was done.
     """
 
     path: Path
@@ -46,33 +46,36 @@ class _Attacked:
 
     @property
     def name(self) -> str:
-        """Of the file, within the suite's folder."""
+        """The file's path within the suite's folder."""
         return f"{self.path.parent.name}/{self.path.name}"
 
 
 def untried(plan: SuitePlan) -> Untried:
-    """What is left to try for a plan whose attacks are checked in full; nothing for any other.
+    """The results that are left to try for a plan whose attacks are checked in full; nothing for any other plan.
 
-    The other detectors are all results of the suite and seed in the folder that kept the images of the same attack.
+    These are all results of the suite and seed in the folder that kept the images of the same attack.
     """
-    cells = {cell.cell.path: cell for network in plan.networks for cell in network.cells}
+    cells = {cell.cell.path: cell for cell in plan.cells}
     if not plan.demands.thorough or not cells:
         return {}
     folder = next(iter(cells)).parents[1]
-    there = [one for path in sorted(folder.glob(f"*/seed{plan.seed}-*.h5")) for one in _attacked(path, path in cells)]
-    left: dict[Path, dict[Pair, dict[str, Path]]] = {}
-    for own in there:
-        if own.path not in cells or not (own.pair in plan.wanted(cells[own.path]) and plan.checked_in_full(own.pair)):
+    paths = sorted(folder.glob(f"*/seed{plan.seed}-*.h5"))
+    attacked = [group for path in paths for group in _attacked_groups(path, path in cells)]
+    untried: dict[Path, dict[Pair, dict[str, Path]]] = {}
+    for own in attacked:
+        if own.path not in cells or not (
+            own.pair in plan.wanted_pairs(cells[own.path]) and plan.checked_in_full(own.pair)
+        ):
             continue
-        others = [one for one in there if (one.pair, one.of) == (own.pair, own.of) and one.key != own.key]
-        known = own.transferred_from
-        if known is None or {one.name: one.sha256 for one in others}.items() - known.items():
-            left.setdefault(own.path, {})[own.pair] = {one.name: one.path for one in others}
-    return left
+        others = [other for other in attacked if (other.pair, other.of) == (own.pair, own.of) and other.key != own.key]
+        tried = own.transferred_from
+        if tried is None or {other.name: other.sha256 for other in others}.items() - tried.items():
+            untried.setdefault(own.path, {})[own.pair] = {other.name: other.path for other in others}
+    return untried
 
 
 def images(path: Path, pair: Pair) -> npt.NDArray[np.uint8]:
-    """What the attack `pair` left in the cell at `path`, uint8 (N, H, W, C).
+    """The images after the attack `pair` that the cell at `path` keeps, uint8 (N, H, W, C).
 
     Raises:
         OodbenchError: the file is damaged, or its images are not those that were scored.
@@ -81,8 +84,8 @@ def images(path: Path, pair: Pair) -> npt.NDArray[np.uint8]:
     return verified_images(cell, cell.group(*pair))
 
 
-def _attacked(path: Path, planned: bool) -> Sequence[_Attacked]:
-    """What a cell has of attacked images; nothing of a broken file that the run does not ask for."""
+def _attacked_groups(path: Path, planned: bool) -> Sequence[_Attacked]:
+    """The attacked image sets that a cell keeps; none of a broken file that the run does not ask for."""
     cell = Cell(path)
     try:
         return [

@@ -1,4 +1,4 @@
-"""Choosing a parameter by training and scoring once for each value, on images that are not the test's."""
+"""Choosing a parameter's value: a network is trained and scored for each value, on images that are not test images."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from oodbench.results import tables
 from oodbench.results.tables.flags import Flagged
 from oodbench.running import network_provenance, runner, sweep
 from oodbench.running.parallel import side_by_side
-from oodbench.running.plan import SuitePlan
+from oodbench.running.plan import RunPlan, SeedPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say
@@ -32,7 +32,7 @@ class Trial:
     Attributes:
         value: of the parameter.
         fpr95: share of reserved outliers accepted where 95 % of held-out ID images are kept, by task.
-        flagged: what is flagged of these figures, as of those of a table; the worst first.
+        flagged: what a table would flag of these figures; the worst first.
     """
 
     value: Any
@@ -40,25 +40,24 @@ class Trial:
     flagged: Sequence[Flagged] = ()
 
     def mean(self, tasks: Collection[str]) -> float:
-        """Over `tasks`, unweighted."""
+        """The unweighted mean of FPR@95 over `tasks`."""
         return fmean(self.fpr95[task] for task in tasks)
 
     def mark(self, tasks: Collection[str]) -> str:
-        """The sign beside a figure over `tasks`, by the worst that is flagged of one of them."""
-        found = [size for (_, task), size in tables.severities(self.flagged).items() if task in tasks]
-        return severity.mark(max(found)) if found else ""
+        """The sign beside a figure over `tasks`, by the worst flag of one of them; "" without flags."""
+        severities = [size for (_, task), size in tables.severities(self.flagged).items() if task in tasks]
+        return severity.mark(max(severities)) if severities else ""
 
     def doubted(self, tasks: Collection[str]) -> bool:
-        """One of the figures of `tasks` is not to be believed, or known to be too good."""
+        """Whether a figure of one of `tasks` cannot be believed, or is known to be too good."""
         return any(task in tasks for _, task in tables.disqualified_figures(self.flagged))
 
 
-Trying = tuple[Request, SuitePlan]
-"""A request that tries one value, and what is to be done for it."""
-
-
-def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> list[Trying]:
+def plan_trials(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> RunPlan:
     """One validation run for each value of the parameter `name` of the request's one detector, on its one suite.
+
+    Returns:
+        A plan that has for each of the values, in their order, a `SeedPlan` with one suite.
 
     Raises:
         OodbenchError: the parameter or a value does not fit, or the suite keeps no images for this.
@@ -69,26 +68,27 @@ def plans(request: Request, registry: Registry, name: str, values: Sequence[Any]
         replace(request, sample=sample, settings=(*request.settings, Setting(f"{detector.name}.{name}", value)))
         for value in values
     ]
-    return [(each, plan(each, registry)[0]) for each in requests]
+    return RunPlan(tuple(SeedPlan(of_value, tuple(plan(of_value, registry))) for of_value in requests))
 
 
-def carry_out(planned: Sequence[Trying], count: int, plugins: Sequence[Path], say: Say) -> None:
-    """Do all of them, in this process or in `count` side by side.
+def carry_out(trials: RunPlan, count: int, plugins: Sequence[Path], say: Say) -> None:
+    """Carry out all trials, in this process or in `count` side by side.
 
     Raises:
         OodbenchError: one failed.
     """
     if count > 1:
-        failures = side_by_side([(request, [each]) for request, each in planned], count, plugins, say)
+        failures = side_by_side(trials, count, plugins, say)
     else:
-        failures = [failure for request, each in planned for failure in runner.execute([each], request.machinery, say)]
+        machinery = trials.machinery
+        failures = [failure for trial in trials.seeds for failure in runner.execute(trial.suites, machinery, say)]
     if failures:
         raise OodbenchError(failures[0])
 
 
-def trial(request: Request, planned: SuitePlan, value: Any) -> Trial:
-    """What came of one of them, of the tasks that it asked for: a file may hold those of earlier suites as well."""
-    frame: pd.DataFrame = sweep.frame([(request, [planned])], {})
+def read_trial(planned: SeedPlan, value: Any) -> Trial:
+    """The trial of one value from its stored results, of the tasks that it asked for: files may hold others as well."""
+    frame: pd.DataFrame = sweep.frame(RunPlan((planned,)), {})
     measured = frame[frame["metric"] == "fpr95"]
     scores = frame[~frame["metric"].isin(["accuracy", tables.FAILURE])]
     return Trial(
@@ -96,78 +96,83 @@ def trial(request: Request, planned: SuitePlan, value: Any) -> Trial:
     )
 
 
-def in_common(trials: Sequence[Trial]) -> list[str]:
-    """The tasks that every trial has, which alone compare them: of bounds, some values of a parameter have none."""
-    return [task for task in trials[0].fpr95 if all(task in each.fpr95 for each in trials)]
+def common_tasks(trials: Sequence[Trial]) -> list[str]:
+    """The tasks that every trial has, which alone compare them: some values of a parameter have no bounds."""
+    return [task for task in trials[0].fpr95 if all(task in trial.fpr95 for trial in trials)]
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The lowest mean that can be believed, over the tasks that all have, the first of equals; None if none can be.
+    """The trial with the lowest mean that can be believed, over the tasks that all have; the first of equals.
 
     A value that hides the gradient leaves an attack nothing to climb, and would have the lowest mean of all.
+
+    Returns:
+        None if no mean can be believed.
     """
-    tasks = in_common(trials)
-    believed = [each for each in trials if not each.doubted(tasks)] if tasks else []
-    return min(believed, key=lambda each: each.mean(tasks), default=None)
+    tasks = common_tasks(trials)
+    believed = [trial for trial in trials if not trial.doubted(tasks)] if tasks else []
+    return min(believed, key=lambda trial: trial.mean(tasks), default=None)
 
 
 def doubt(planned: SuitePlan) -> str:
-    """What is to be said against the images that decide; "" if nothing is.
+    """What speaks against the images that decide, in parentheses; "" if nothing does.
 
     Training may start from weights that were trained on them before, or the detector tune itself on them.
     """
     first = planned.networks[0]
-    kept = network_provenance.kept_out(planned.suite, planned.image_sets, first.objective, first.start)
-    said = []
+    kept = network_provenance.unseen_metadata(planned.suite, planned.image_sets, first.objective, first.start)
+    doubts = []
     if first.start is not None and not all(kept.values()):
-        said.append(f"whether {first.start.name} was trained on them is not known")
+        doubts.append(f"whether {first.start.name} was trained on them is not known")
     detector = first.cells[0].detector
-    tuned = detector.tuning()
-    if tuned is not None and tuned.source == "heldout":
-        said.append(f"{detector.name} tunes itself on some of them too, so these figures are better than on new images")
-    return f" ({'; '.join(said)})" if said else ""
+    tuning = detector.tuning()
+    if tuning is not None and tuning.source == "heldout":
+        doubts.append(
+            f"{detector.name} tunes itself on some of them too, so these figures are better than on new images"
+        )
+    return f" ({'; '.join(doubts)})" if doubts else ""
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:
-    """Values of the parameter `name` and what came of each, FPR@95 in percent, with the signs of what is flagged."""
-    tasks = list(dict.fromkeys(task for each in trials for task in each.fpr95))
-    common = in_common(trials)
+    """A table of the values of the parameter `name`, with FPR@95 in percent and the signs of what is flagged."""
+    tasks = list(dict.fromkeys(task for trial in trials for task in trial.fpr95))
+    common = common_tasks(trials)
     rows = []
-    for each in trials:
-        figures = [_figure(each, [task]) if task in each.fpr95 else "–" for task in tasks]
-        rows.append([str(each.value), *figures, _figure(each, common) if common else "–"])
+    for trial in trials:
+        figures = [_figure(trial, [task]) if task in trial.fpr95 else "–" for task in tasks]
+        rows.append([str(trial.value), *figures, _figure(trial, common) if common else "–"])
     headings, *cells = [[in_markdown_cell(text) for text in row] for row in ([name, *tasks, "mean"], *rows)]
     return tabulate(cells, headers=headings, tablefmt="github", disable_numparse=True, stralign="right")
 
 
-def _figure(each: Trial, tasks: Collection[str]) -> str:
-    return tables.percent_text(each.mean(tasks)) + each.mark(tasks)
+def _figure(trial: Trial, tasks: Collection[str]) -> str:
+    return tables.percent_text(trial.mean(tasks)) + trial.mark(tasks)
 
 
 def notes(name: str, trials: Sequence[Trial]) -> list[str]:
-    """What must be known of that table: what is flagged, what the signs mean and what its means leave out."""
-    common = in_common(trials)
-    said = [
-        f"FLAG {name} = {each.value}, {one.about}: {one.seen}."
-        for each in trials
-        for one in each.flagged
-        if set(one.tasks) & set(each.fpr95)
+    """The notes below that table, a line each: what is flagged, what the signs mean and what its means leave out."""
+    common = common_tasks(trials)
+    lines = [
+        f"FLAG {name} = {trial.value}, {flag.about}: {flag.seen}."
+        for trial in trials
+        for flag in trial.flagged
+        if set(flag.tasks) & set(trial.fpr95)
     ]
-    said += [severity.MARKS] if said else []
-    uneven = dict.fromkeys(task for each in trials for task in each.fpr95 if task not in common)
-    return said + [
-        f"{task} is in no mean: {name} = {', '.join(str(each.value) for each in trials if task not in each.fpr95)} "
+    lines += [severity.MARKS] if lines else []
+    uneven = dict.fromkeys(task for trial in trials for task in trial.fpr95 if task not in common)
+    return lines + [
+        f"{task} is in no mean: {name} = {', '.join(str(trial.value) for trial in trials if task not in trial.fpr95)} "
         "has no figure of it."
         for task in uneven
     ]
 
 
 def advice(detector: str, name: str, trials: Sequence[Trial]) -> str:
-    """Which value to take and what to write into the suite's file, or why none can be recommended."""
-    tasks = in_common(trials)
+    """The value to take and what to write into the suite's file, or why none can be recommended."""
+    tasks = common_tasks(trials)
     if not tasks:
         return "No value can be recommended: there is no task of which all have a figure."
-    doubted = [str(each.value) for each in trials if each.doubted(tasks)]
+    doubted = [str(trial.value) for trial in trials if trial.doubted(tasks)]
     why = "with a figure that is not to be believed or known to be too good"
     chosen = best(trials)
     if chosen is None:

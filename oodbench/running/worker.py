@@ -1,4 +1,4 @@
-"""What one of several processes of a run does; it begins with as little as this file imports."""
+"""One of several processes of a run; it begins with only what this file imports."""
 
 import os
 import threading
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from oodbench.running.jobs import Unit
 
 _heard: Any = None
-"""The queue to the parent."""
+"""The queue through which this process reports to its parent."""
 
 
 def begin(heard: Any, parent: int, threads: int) -> None:
-    """What each process does first.
+    """Set up this process; it is the first thing that each process does.
 
     Args:
         heard: queue to the parent.
-        parent: its process, with which this one ends.
-        threads: that torch computes on.
+        parent: number of the parent's process, with which this one ends.
+        threads: number of threads that torch computes on.
     """
     global _heard
     _heard = heard
@@ -33,14 +33,14 @@ def begin(heard: Any, parent: int, threads: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, also if that was killed and could not say so."""
+    """End this process when its parent is gone, also if the parent was killed and could not say so."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 def carry_out(number: int, unit: "Unit") -> list[str] | None:
-    """What a process does with a unit, of this number."""
+    """Carry out a unit, which has this number, and return what failed; see `oodbench.running.jobs.score`."""
     from oodbench.running.jobs import score, train
 
     def hear(doing: str) -> None:

@@ -107,7 +107,8 @@ def at_hand(config: RunConfig) -> Subject:
         OodbenchError: there is no network for one of them, or images are missing.
     """
     with prepared(config) as ready:
-        ((request, (plan,)),) = ready.planned
+        (seed_plan,) = ready.run_plan.seeds
+        request, (plan,) = seed_plan.request, seed_plan.suites
         device = request.machinery.device
         found = _fitted(plan, request.machinery)
     task = plan.suite.tasks[TASK]
@@ -130,8 +131,8 @@ def _fitted(plan: SuitePlan, machinery: Machinery) -> dict[str, Detector]:
     for network_plan in plan.networks:
         if not (network_plan.given or network_plan.file.is_file()):
             raise OodbenchError(
-                f"no network is kept for {network_plan.names} ({network_plan.why}), and none has been trained: name "
-                "the folder of an `oodbench run` that trained it with --results"
+                f"no network is kept for {network_plan.names} ({network_plan.why_not_pretrained}), and none has been "
+                "trained: name the folder of an `oodbench run` that trained it with --results"
             )
         network = provide(plan, network_plan, machinery, lambda _: None)
         detectors = [cell.detector for cell in network_plan.cells]

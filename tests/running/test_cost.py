@@ -7,6 +7,7 @@ import torch
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
 from oodbench.running.imagesets import Sample
+from oodbench.running.plan_cost import passes
 from oodbench.running.planning import plan
 from oodbench.running.request import Machinery, Request
 from oodbench.suitefiles import suitefile
@@ -25,7 +26,7 @@ def cost(tmp_path, *names):
         ),
         registry,
     )
-    return planned.passes()
+    return passes(planned)
 
 
 def test_training_and_one_shared_scoring_pass(tmp_path):

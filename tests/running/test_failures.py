@@ -10,7 +10,7 @@ from plugintext import method
 from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running.imagesets import Sample
-from oodbench.running.jobs import always, note, units
+from oodbench.running.jobs import note, split_always, units
 from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Demands, Machinery, NetworkSource, Request, choose_device
 from oodbench.suitefiles.selection import vary
@@ -151,7 +151,7 @@ def test_what_has_all_its_scores_has_not_failed_when_its_process_ends(oodbench, 
         source=NetworkSource(NETWORK),
         demands=Demands(thorough=True),  # all cells are one job
     )
-    (unit,) = units(plan_seeds(request, [1], registry), (), "cpu", always)
+    (unit,) = units(plan_seeds(request, [1], registry), (), "cpu", split_always)
     assert unit.job.chosen == ("msp", "energy")
     note(unit.job, "it was ended from outside")
     found = {cell.path.parent.name: cell.attributes() for cell in cells(tmp_path / "results")}

@@ -119,4 +119,4 @@ def test_networks_trained_here_carry_the_names_of_their_classes(oodbench, tmp_pa
     assert code == 0, err
     assert "ID accuracy rests" not in err + out
     (file,) = (tmp_path / "results" / "networks").glob("*.safetensors")
-    assert label_check.names_in_file(file) == ("ant", "cat", "dog")
+    assert label_check.class_names_in(file) == ("ant", "cat", "dog")

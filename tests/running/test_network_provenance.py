@@ -53,10 +53,10 @@ def saved(tmp_path):
 
 
 def test_a_network_of_ones_own_proves_what_it_was_kept_from(suite, saved):
-    about = network_provenance.kept_out(suite, image_sets(), PLAIN, None)
+    about = network_provenance.unseen_metadata(suite, image_sets(), PLAIN, None)
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == []
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(held=2), BOTH) == ["id_images"]
-    exposed = network_provenance.kept_out(suite, image_sets(), EXPOSED, None)
+    exposed = network_provenance.unseen_metadata(suite, image_sets(), EXPOSED, None)
     assert network_provenance.perhaps_seen(saved(exposed), suite, image_sets(), BOTH) == []
     more = replace(suite, outliers=replace(suite.outliers, reserved=4))
     assert network_provenance.perhaps_seen(saved(exposed), more, image_sets(), BOTH) == ["outliers"]
@@ -65,7 +65,7 @@ def test_a_network_of_ones_own_proves_what_it_was_kept_from(suite, saved):
 
 def test_training_on_reserved_outliers_is_not_hidden(suite, saved):
     leaky = replace(suite, outliers=replace(suite.outliers, train_on_reserved=True))
-    about = network_provenance.kept_out(leaky, image_sets(), EXPOSED, None)
+    about = network_provenance.unseen_metadata(leaky, image_sets(), EXPOSED, None)
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["outliers"]
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), Tuning(outliers=False)) == []
 
@@ -82,22 +82,22 @@ def test_a_file_that_says_nothing_proves_nothing(suite, saved, tmp_path):
 
 def test_what_the_first_weights_saw_the_network_saw(suite, saved):
     public = saved({}, "public.safetensors")
-    about = network_provenance.kept_out(suite, image_sets(), PLAIN, public)
+    about = network_provenance.unseen_metadata(suite, image_sets(), PLAIN, public)
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["id_images", "outliers"]
-    own = saved(network_provenance.kept_out(suite, image_sets(), PLAIN, None), "own.safetensors")
-    about = network_provenance.kept_out(suite, image_sets(), EXPOSED, own)
+    own = saved(network_provenance.unseen_metadata(suite, image_sets(), PLAIN, None), "own.safetensors")
+    about = network_provenance.unseen_metadata(suite, image_sets(), EXPOSED, own)
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == []
     # And of weights that saw the reserved outliers, whatever is trained later.
     leaky = replace(suite, outliers=replace(suite.outliers, train_on_reserved=True))
-    seen = saved(network_provenance.kept_out(leaky, image_sets(), EXPOSED, None), "seen.safetensors")
-    about = network_provenance.kept_out(suite, image_sets(), EXPOSED, seen)
+    seen = saved(network_provenance.unseen_metadata(leaky, image_sets(), EXPOSED, None), "seen.safetensors")
+    about = network_provenance.unseen_metadata(suite, image_sets(), EXPOSED, seen)
     assert network_provenance.perhaps_seen(saved(about), suite, image_sets(), BOTH) == ["outliers"]
 
 
 def test_where_it_was_trained_is_plain_text_of_some_length(saved):
     assert network_provenance.trained_on(saved({"trained_on": "a\n\x00GPU" + "x" * 999})) == "aGPU" + "x" * 296
     assert network_provenance.trained_on(saved({"hardware": "a GPU", "torch": "2.7"})) == "a GPU, torch 2.7"
-    assert network_provenance.together(["here", "there", "here"]) == "here, then on there"
+    assert network_provenance.join_places(["here", "there", "here"]) == "here, then on there"
 
 
 DOUBT = "not known to be held out of the network's training"

@@ -56,9 +56,9 @@ def test_a_network_that_is_used_as_it_was_trained_is_not_doubted(oodbench, weigh
 
 def test_a_kept_network_that_is_right_less_often_than_it_was_is_named():
     known = {"digits-test": 0.99}
-    assert "was right on 99.00% of digits-test when it was kept, and is on 93.00%" in label_check.fallen(
+    assert "was right on 99.00% of digits-test when it was kept, and is on 93.00%" in label_check.accuracy_fall_text(
         "digits/plain", known, "digits-test", 0.93
     )
-    assert label_check.fallen("digits/plain", known, "digits-test", 0.985) == ""
-    assert label_check.fallen("digits/plain", known, "letters", 0.1) == ""
-    assert label_check.fallen("digits/plain", known, "digits-test", float("nan")) == ""
+    assert label_check.accuracy_fall_text("digits/plain", known, "digits-test", 0.985) == ""
+    assert label_check.accuracy_fall_text("digits/plain", known, "letters", 0.1) == ""
+    assert label_check.accuracy_fall_text("digits/plain", known, "digits-test", float("nan")) == ""

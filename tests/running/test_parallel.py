@@ -17,7 +17,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import parallel
 from oodbench.running.imagesets import Sample
-from oodbench.running.jobs import units, where_it_is_free
+from oodbench.running.jobs import split_where_free, units
 from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Machinery, Request, choose_device
 from oodbench.suitefiles.suitefile import load
@@ -215,8 +215,7 @@ def test_auto_goes_by_cores_memory_and_work(tmp_path, monkeypatch, cores, memory
 
 
 def test_cells_that_share_passes_stay_together(tmp_path):
-    ((request, plans),) = asked(tmp_path, "msp", "energy", "knn", "oe")
-    found = units([(request, plans)], (), "cpu", where_it_is_free)
+    found = units(asked(tmp_path, "msp", "energy", "knn", "oe"), (), "cpu", split_where_free)
     assert [(unit.job.chosen, unit.doing, unit.after) for unit in found] == [
         (("msp", "energy", "knn"), "scored", None),
         (("oe",), "scored", None),

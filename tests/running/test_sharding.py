@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +18,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import sweep
 from oodbench.running.imagesets import Sample
+from oodbench.running.plan import RunPlan
 from oodbench.running.planning import plan_seeds
 from oodbench.running.request import Demands, Machinery, NetworkSource, Request, choose_device
 from oodbench.running.sharding import Shard, parse_shard, part
@@ -49,11 +49,9 @@ def shards(plan, count):
     """The cells of each shard, by seed and detector."""
     return [
         [
-            (request.seed, each.suite.name, cell.detector.name)
-            for request, plans in part(plan, Shard(number, count))
-            for each in plans
-            for network in each.networks
-            for cell in network.cells
+            (suite_plan.seed, suite_plan.suite.name, cell.detector.name)
+            for suite_plan in part(plan, Shard(number, count)).suites
+            for cell in suite_plan.cells
         ]
         for number in range(1, count + 1)
     ]
@@ -68,7 +66,7 @@ def test_every_cell_is_in_exactly_one_shard(tmp_path, given, thorough):
         demands=Demands(thorough=thorough), source=source,
     )  # fmt: skip
     every = sorted(cell for shard in shards(whole, 1) for cell in shard)
-    assert len(every) == len(sweep.cells(whole)) == 2 * 2 * (3 if given else 4)
+    assert len(every) == len(whole.cells) == 2 * 2 * (3 if given else 4)
     for count in (2, 3, 5, 50):
         found = shards(whole, count)
         assert Counter(cell for shard in found for cell in shard) == Counter(every)
@@ -159,8 +157,8 @@ def test_other_shards_are_refused(oodbench, tmp_path, text):
 def test_shards_are_numbered_from_one():
     assert parse_shard("1/1") == Shard(1, 1)
     assert parse_shard("08/10") == Shard(8, 10)  # as `printf %02d` writes it
-    assert part([], parse_shard("999999999/999999999")) == []
-    with pytest.raises(OodbenchError, match="no part"):
+    assert part(RunPlan(()), parse_shard("999999999/999999999")) == RunPlan(())
+    with pytest.raises(OodbenchError, match="not a part"):
         parse_shard("9/8")
 
 
@@ -197,5 +195,5 @@ def test_a_shell_that_torchrun_did_not_start_is_alone(monkeypatch, lacking):
 def test_a_plan_of_no_cells_costs_nothing(tmp_path):
     whole = planned(tmp_path, "msp")
     none = part(whole, Shard(2, 2))
-    assert sweep.passes(none, None).both == 0 and sweep.cells(none) == [] and sweep.not_pretrained(none) == []
-    assert sweep.here([(replace(request), plans) for request, plans in none], 1, (), print) == []
+    assert sweep.passes(none, None).both == 0 and none.cells == () and sweep.not_pretrained(none) == []
+    assert sweep.carry_out_here(none, 1, (), print) == []

@@ -11,6 +11,7 @@ from oodbench.registry import discover
 from oodbench.results.store import cells
 from oodbench.running import jobs, ray_cluster, sweep
 from oodbench.running.imagesets import Sample
+from oodbench.running.plan import RunPlan
 from oodbench.running.planning import plan_seeds
 from oodbench.running.ray_cluster import Cluster
 from oodbench.running.request import Demands, Machinery, Request, choose_device, parse_seeds
@@ -113,17 +114,17 @@ def planned(tmp_path, *detectors, seeds=(0, 1), **more):
 
 
 def test_all_seeds_look_at_the_same_images_in_memory(tmp_path):
-    (first, of_first), (second, of_second) = planned(tmp_path, "msp")
-    assert (first.seed, second.seed) == (0, 1)
-    assert of_first[0].image_sets is of_second[0].image_sets
-    assert of_first[0].networks[0].file != of_second[0].networks[0].file
+    first, second = planned(tmp_path, "msp").seeds
+    assert (first.request.seed, second.request.seed) == (0, 1)
+    assert first.suites[0].image_sets is second.suites[0].image_sets
+    assert first.suites[0].networks[0].file != second.suites[0].networks[0].file
 
 
 def test_what_a_detector_learns_with_one_seed_goes_with_it(tmp_path):
-    (_, plans), _ = swept = planned(tmp_path, "knn", settings=(Setting("k", 5),))
-    (cell,) = plans[0].networks[0].cells
+    first, _ = planned(tmp_path, "knn", settings=(Setting("k", 5),)).seeds
+    (cell,) = first.suites[0].cells
     before = dict(vars(cell.detector))
-    assert sweep.in_turn([(swept[0][0], plans)], print) == []
+    assert sweep.in_turn(RunPlan((first,)), print) == []
     assert cell.cell.path.is_file()
     assert vars(cell.detector) == before
 
@@ -140,8 +141,7 @@ def test_tasks_of_a_cluster_share_trainings_and_no_other_pass(tmp_path):
 
 
 def units(tmp_path):
-    ((request, plans),) = planned(tmp_path, "msp", seeds=(0,))
-    return jobs.units([(request, plans)], (), "cpu", jobs.always)
+    return jobs.units(planned(tmp_path, "msp", seeds=(0,)), (), "cpu", jobs.split_always)
 
 
 def job(tmp_path):

@@ -1,7 +1,7 @@
 """What values of a parameter are held against each other: figures of the same tasks, and those that can be believed."""
 
 from oodbench.results.tables.flags import Flagged
-from oodbench.running.tuning import Trial, advice, best, in_common, notes, render
+from oodbench.running.tuning import Trial, advice, best, common_tasks, notes, render
 from oodbench.statistics import severity
 
 ASKED = "[detectors.toy]\nk = "
@@ -51,7 +51,7 @@ def test_where_no_value_can_be_believed_none_is_recommended():
 def test_a_mean_is_over_the_tasks_that_all_values_have():
     """Under a certified task some values of a parameter may have no bound; a flag there decides nothing then."""
     trials = [Trial(1, {"clean": 0.2, "linf": 0.1}, [BLIND]), Trial(2, {"clean": 0.3})]
-    assert in_common(trials) == ["clean"]
+    assert common_tasks(trials) == ["clean"]
     assert lines(trials)[2:] == [["1", "20.00", "10.00‡", "20.00"], ["2", "30.00", "–", "30.00"]]
     assert best(trials) is trials[0]
     assert notes("k", trials)[-1] == "linf is in no mean: k = 2 has no figure of it."

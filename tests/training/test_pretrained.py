@@ -190,7 +190,7 @@ def test_every_detector_has_its_network_of_digits(suite, tmp_path):
     suites, machinery = (replace(known, only=("letters",)),), Machinery(torch.device("cpu"))
     asked = Request(suites, detectors, 1, Sample(tmp_path), machinery, tmp_path, source=NetworkSource(pretrained=True))
     (each,) = plan(asked, registry)
-    lacking = {network.names: network.why for network in each.networks if not network.pretrained}
+    lacking = {network.names: network.why_not_pretrained for network in each.networks if not network.pretrained}
     assert lacking == dict.fromkeys(["atd", "ccu, ccu-msp", "vos"], "none is kept for it")
 
 

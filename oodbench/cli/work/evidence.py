@@ -78,7 +78,7 @@ def _kept_network(asked: Asked, data: Path) -> Path:
     suite, detector = asked.applied()
     choice = shelves.choose(suite, detector.objective(), asked.seed, data)
     if choice.file is None:
-        raise OodbenchError(f"there is no kept network of {detector.name} on {suite.name}: {choice.why}")
+        raise OodbenchError(f"there is no kept network of {detector.name} on {suite.name}: {choice.why_not_pretrained}")
     return choice.file
 
 

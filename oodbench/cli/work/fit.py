@@ -51,8 +51,8 @@ def _print_plan(planned: Deployment) -> None:
         print_status(f"  NOTE {difference}")
     for overlap in planned.plan.image_sets.shared:
         print_status(f"  WARNING {overlap}")
-    if network.why:
-        print_status(f"  trained, not pretrained: {network.why}")
+    if network.why_not_pretrained:
+        print_status(f"  trained, not pretrained: {network.why_not_pretrained}")
     source = f"pretrained network {network.pretrained.name}" if network.pretrained else f"network {network.file}"
     if network.to_train and suite.training:
         source = f"network to be trained for {counted(network.objective.epochs_in_all(suite.training), 'epoch')}"

@@ -4,34 +4,34 @@ from collections.abc import Callable, Sequence
 
 from oodbench.basics.words import counted
 from oodbench.running import sweep
-from oodbench.running.plan import NetworkPlan, Planned, SuitePlan
+from oodbench.running.plan import NetworkPlan, RunPlan, SuitePlan
 from oodbench.running.ray_cluster import Cluster
 from oodbench.suite import Suite
 
 
-def print_plan(planned: Sequence[Planned], cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
+def print_plan(run_plan: RunPlan, cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
     """Print what is to be done on each suite, where, and what it costs.
 
     Args:
-        planned: the plans of all suites, once for each seed.
+        run_plan: what is to be done, for each seed.
         cluster: of Ray; None where this machine does the work.
         count: processes that work side by side.
         say: prints a line.
     """
-    request, plans = planned[0]
-    for number, plan in enumerate(plans):
-        networks_of_seeds = [*zip(*(plans_of_seed[number].networks for _, plans_of_seed in planned), strict=True)]
+    for number, plan in enumerate(run_plan.seeds[0].suites):
+        networks_of_seeds = [*zip(*(seed.suites[number].networks for seed in run_plan.seeds), strict=True)]
         _print_suite_plan(plan, networks_of_seeds, say)
-    for line in sweep.not_pretrained(planned):
+    for line in sweep.not_pretrained(run_plan):
         say(f"  {line}")
-    if not sweep.cells(planned):
+    if not run_plan.cells:
         return
-    device, team = request.machinery.device, request.machinery.team
-    seeds = f"seed{'s' if len(planned) > 1 else ''} {', '.join(str(seeded.seed) for seeded, _ in planned)}"
+    device, team = run_plan.machinery.device, run_plan.machinery.team
+    numbers = [str(seed.request.seed) for seed in run_plan.seeds]
+    seeds = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
     processes = f", {team.size} processes" if team.size > 1 else ""
     processes += f", {count} jobs side by side" if count > 1 else ""
     where = "a Ray cluster" if cluster else f"device {device.type}{processes}"
-    say(f"{seeds}, {where}; about {sweep.passes(planned, cluster)} of the network, in images")
+    say(f"{seeds}, {where}; about {sweep.passes(run_plan, cluster)} of the network, in images")
 
 
 def _print_suite_plan(

@@ -46,12 +46,12 @@ def run(
     say = click.echo if dry_run else print_status
     if ready.shard:
         say(ready.shard)
-    print_plan(ready.planned, ready.cluster, ready.count, say)
+    print_plan(ready.run_plan, ready.cluster, ready.count, say)
     if dry_run:
         return
     failures = ready.carry_out()
     out = Path(config.out)
-    if ready.team.leads and not (frame := sweep.frame(ready.planned, {})).empty:
+    if ready.team.leads and not (frame := sweep.frame(ready.run_plan, {})).empty:
         click.echo(tables.render_compact(frame, tables.View(sets=tuple(config.only)), width()))
         for line in _odd_accuracies(run_options["checkpoint"], ready.suites, frame):
             warn(line)

@@ -14,6 +14,7 @@ from oodbench.registry import discover
 from oodbench.results import store
 from oodbench.running import parallel, tuning
 from oodbench.running.config import RunConfig
+from oodbench.running.plan import RunPlan
 from oodbench.running.request import choose_device
 from oodbench.suitefiles import settings
 
@@ -30,14 +31,14 @@ def tune(
     name, values = settings.parse_values(over) if over else _grid(registry[detector])
     team, device = click.get_current_context().with_resource(join_team(choose_device(config.device)))
     request = config.request(registry, device, team)
-    planned = team.together(lambda: tuning.plans(request, registry, name, values))
+    planned = team.together(lambda: tuning.plan_trials(request, registry, name, values))
     team.first(lambda: store.require_writable(request.out))
-    count = parallel.processes(parsed_jobs, [(request_of_value, [plan]) for request_of_value, plan in planned])
-    for request_of_value, plan in planned:
-        print_plan([(request_of_value, [plan])], None, count, print_status)
+    count = parallel.processes(parsed_jobs, planned)
+    for trial in planned.seeds:
+        print_plan(RunPlan((trial,)), None, count, print_status)
     tuning.carry_out(planned, count, plugins, print_status)
-    trials = [tuning.trial(*planned_value, value) for planned_value, value in zip(planned, values, strict=True)]
-    _, first = planned[0]
+    trials = [tuning.read_trial(trial, value) for trial, value in zip(planned.seeds, values, strict=True)]
+    first = planned.suites[0]
     heldout, reserved = first.images[first.suite.id.test], first.images[first.suite.ood[0].set]
     click.echo(tuning.render(name, trials))
     click.echo(

@@ -1,4 +1,4 @@
-"""What is to be said before a run over a network that is given: what has no effect, and how images go into it."""
+"""Remarks before a run whose network is given: settings that have no effect, and how images go into the network."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def remarks(config: RunConfig, suites: Sequence[Suite], methods: Sequence[type[Detector]]) -> Iterator[str]:
-    """A line for each.
+    """The remarks on a run, a line each; none where no network is given.
 
     Args:
         config: of the run.
-        suites: of it, before its settings are applied.
-        methods: the detectors of it.
+        suites: of the run, before its settings are applied.
+        methods: the detectors of the run.
     """
-    given = {"a checkpoint": config.checkpoint, "a module": config.module, "a feature pack": config.features}
-    came_as = next((name for name, found in given.items() if found is not None), "")
+    sources = {"a checkpoint": config.checkpoint, "a module": config.module, "a feature pack": config.features}
+    came_as = next((name for name, source in sources.items() if source is not None), "")
     idle = settings.training_settings(config.settings, methods) if came_as else []
     if idle:
         texts = " ".join(f"--set {setting.text}" for setting in idle)

@@ -97,7 +97,7 @@ def test_what_cannot_be_kept(here, oodbench):
     assert "networks called digits/... come with oodbench" in err
     code, _, err = oodbench(*KEEP[:-1], "data/networks/My Networks")
     assert code == 2
-    assert "its name is a-z" in err
+    assert "give one whose name has only a-z" in err
 
 
 def test_a_network_of_fewer_images_is_not_kept_by_its_word(here, oodbench):

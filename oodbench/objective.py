@@ -74,7 +74,7 @@ class Objective:
 
     @property
     def uses_outliers(self) -> bool:
-        """Whether the suite must have auxiliary outliers."""
+        """True if the suite must have auxiliary outliers."""
         return self.outlier_batch > 0
 
     def phases(self) -> tuple["Objective", ...]:

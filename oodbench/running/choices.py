@@ -4,10 +4,10 @@ ALL = "all"
 """Every suite, or every detector."""
 
 AUTO = "auto"
-"""As many processes as cores, memory and work allow."""
+"""In place of a number of processes: as many as cores, memory and work allow."""
 
 ENGINES = ("sequential", "ray")
-"""What carries a run out: this machine, or a Ray cluster."""
+"""Engines that carry a run out: this machine, or a Ray cluster."""
 
 LOCAL = "local"
 """A Ray cluster that is started for this run."""

@@ -34,7 +34,7 @@ from oodbench.suitefiles.settings import NETWORK, Setting
 
 @dataclass(frozen=True)
 class RunConfig(Wrapping):
-    """What is run, on what, and how; `mean` to `preprocessing` are as the suite has them if left out.
+    """The description of a run; `mean` to `preprocessing` are as the suite has them if left out.
 
     A module in memory gets images as they are if nobody says `mean` or `std`: the suite's are of its own network.
 

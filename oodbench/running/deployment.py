@@ -128,7 +128,7 @@ class Deployment:
         return Built(spec.name, outputs, spec.mean, spec.std, beside, spec.head, spec.taps)
 
     def _provenance(self) -> dict[str, Any]:
-        """What the detector was fitted on, in JSON's types."""
+        """The provenance of the fitted detector, in JSON's types."""
         suite, network, train = self.plan.suite, self.network, self.plan.suite.id.train
         about: dict[str, Any] = {
             "suite": f"{suite.name}, version {suite.version}, fingerprint {suite.fingerprint}",
@@ -230,7 +230,7 @@ def _calibration_on_heldout(planned: SuitePlan, network: NetworkPlan, detector: 
 
 
 def _heldout_is_unseen(planned: SuitePlan, network: NetworkPlan, detector: Detector) -> bool:
-    """Whether held-out ID images are there and are known to be unseen by the network and by the detector."""
+    """True if held-out ID images are there and are known to be unseen by the network and by the detector."""
     heldout, fingerprint = _heldout(planned)
     if heldout is None or tunes_on_heldout(detector):
         return False

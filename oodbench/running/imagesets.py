@@ -59,7 +59,7 @@ class ImageSets:
         return sum(image_set.images.nbytes for image_set in sets if isinstance(image_set.images, np.ndarray))
 
     def tuning_images(self, tuning: Tuning, suite: Suite) -> int:
-        """How many images, ID and outliers, `tuning` gets."""
+        """The number of images, ID and outliers, that `tuning` gets."""
         id_images = self.images[suite.id.test] if tuning.source == "id-test" else self.heldout
         outliers = suite.outliers.reserved if tuning.outliers and suite.outliers else 0
         return min(len(id_images) if id_images else 0, tuning.images) + min(outliers, tuning.images)
@@ -106,7 +106,7 @@ def validation_suite(suite: Suite) -> Suite:
 
 @dataclass(frozen=True)
 class Sample:
-    """Which images of the suite's sets a run uses.
+    """The images of the suite's sets that a run uses.
 
     Attributes:
         data: folder of the image packs.
@@ -223,7 +223,7 @@ def _load_learning_sets(
 
 
 def _shared_images(suite: Suite, learned: Sequence[Contents], tests: Sequence[ImageSet]) -> tuple[str, ...]:
-    """Which images of a set are in another set that is used in another way, a line for each two sets.
+    """A line for each two sets that share images and are used in different ways.
 
     Args:
         suite: that uses them.
@@ -267,7 +267,7 @@ def _check_training(detector: Detector, suite: Suite) -> None:
 
 
 def lacking(detector: Detector, suite: Suite, trains: bool) -> str:
-    """What a detector needs and a suite does not have, in words that follow the detector's name.
+    """The lack that keeps a detector from a suite, in words that follow the detector's name.
 
     The suite alone decides it, so that nobody learns it after hours of training.
 

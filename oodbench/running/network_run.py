@@ -325,7 +325,7 @@ class NetworkRun:
     def _accuracy_note(self, cell: CellPlan, images: ImageSet, scored: Scored) -> str:
         """The doubts about an ID accuracy, "" if there are none; they become remarks, too."""
         if (scored.predictions < 0).all():
-            return ""  # the network tells no classes, so there is no accuracy
+            return ""  # the network predicts no classes, so there is no accuracy
         suite, network_plan = self._plan.suite, self._network_plan
         given = network_plan.file if network_plan.given else None
         doubts = [label_check.unchecked_labels_text(suite, self._plan.image_sets, given)]
@@ -347,7 +347,7 @@ class NetworkRun:
 
 
 def _failure_text(detector: Detector, error: Exception) -> str:
-    """What went wrong with a detector, and the line in its file unless the error is one that its code expects."""
+    """The error of a detector in one line, with the line of its code unless the error is one that the code expects."""
     if isinstance(error, MissingPartError):
         return str(error.of(detector.name))
     if isinstance(error, OodbenchError):

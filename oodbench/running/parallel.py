@@ -63,7 +63,7 @@ def parse_jobs(text: str, alone: bool) -> int | None:
 
 
 def processes(asked: int | None, run_plan: RunPlan) -> int:
-    """How many processes a run takes: as many as were asked for, or as cores, memory and work allow.
+    """The number of processes of a run: as many as were asked for, or as cores, memory and work allow.
 
     Beside a GPU that is one, which keeps it busy; so it is where somebody has started several already.
     """
@@ -136,7 +136,7 @@ class _Work:
         self.failures: dict[int, list[str] | None] = {}
 
     def unfinished(self) -> bool:
-        """Whether units are left to do."""
+        """True if units are left to do."""
         return len(self.failures) < len(self.units)
 
     def do_units(self, count: int) -> list[int]:

@@ -97,12 +97,12 @@ class NetworkPlan:
 
     @property
     def needed(self) -> bool:
-        """Whether some cell has scores that are missing."""
+        """True if some cell has scores that are missing."""
         return any(cell.missing for cell in self.cells)
 
     @property
     def to_train(self) -> bool:
-        """Whether the network is needed and must be trained first."""
+        """True if the network is needed and must be trained first."""
         return self.needed and not self.given and not self.file.is_file()
 
 
@@ -161,11 +161,11 @@ class SuitePlan:
         return Clean() if left_alone else task
 
     def role(self, image_set: str) -> Role:
-        """Whether an image set is ID or OOD in this suite."""
+        """The role of an image set in this suite: "id" or "ood"."""
         return "id" if image_set == self.suite.id.test else "ood"
 
     def checked_in_full(self, pair: Pair) -> bool:
-        """Whether other attacks are tried against this one; not on ID images, which have no scores to pass."""
+        """True if other attacks are tried against this one; not on ID images, which have no scores to pass."""
         return self.demands.thorough and self.task(pair).attacks() and pair[1] != self.suite.id.test
 
     def wanted_pairs(self, cell: CellPlan) -> list[Pair]:
@@ -212,7 +212,7 @@ class SuitePlan:
         )
 
     def _is_stored(self, cell: CellPlan, network_digest: str, pair: Pair) -> bool:
-        """Whether the cell's file has everything that the run wants of a pair."""
+        """True if the cell's file has everything that the run wants of a pair."""
         image_set = pair[1]
         for name in self._stored_names(pair):
             if cell.cell.key(name, image_set) != self.group_key(cell, network_digest, name, image_set):
@@ -234,7 +234,7 @@ class SuitePlan:
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """What a run does with one seed.
+    """The plan of a run for one seed.
 
     Attributes:
         request: with that seed.
@@ -247,7 +247,7 @@ class SeedPlan:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run does, with one or several seeds.
+    """The plan of a run for one or several seeds.
 
     Attributes:
         seeds: at least one, in the order in which they are done.
@@ -262,7 +262,7 @@ class RunPlan:
 
     @property
     def machinery(self) -> Machinery:
-        """What calculates, the same for all seeds."""
+        """The machinery, which is the same for all seeds."""
         return self.request.machinery
 
     @property

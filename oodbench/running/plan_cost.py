@@ -1,4 +1,4 @@
-"""What a plan costs: how many passes of images through the network are left to do."""
+"""The cost of a plan, counted in passes of images through the network that are left to do."""
 
 from collections.abc import Sequence
 
@@ -113,13 +113,13 @@ def _searches(plan: SuitePlan, cell: CellPlan) -> set[Search]:
 
 
 def _looks(plan: SuitePlan, search: Search) -> int:
-    """How many images a search scores: each image of the set in every version."""
+    """The number of images that a search scores: each image of the set in every version."""
     versions, image_set = search
     return len(versions) * _count(plan, image_set)
 
 
 def _copies(plan: SuitePlan, pair: Pair) -> int:
-    """How many noisy copies of an image set are made; each takes one pass for all detectors of a network."""
+    """The number of noisy copies of an image set; each takes one pass for all detectors of a network."""
     task = plan.task(pair)
     return task.draws * _count(plan, pair[1]) if isinstance(task, Smoothed) else 0
 

@@ -97,7 +97,7 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
 def _unsupported_detectors(
     source: NetworkSource, suite: Suite, detectors: Sequence[Detector], unnamed: Container[str]
 ) -> dict[str, str]:
-    """Which of the `unnamed` detectors can do nothing with the suite or with a network that is given, and why.
+    """The `unnamed` detectors that can do nothing with the suite or with a network that is given, with the reasons.
 
     Nothing is returned where no other detector is asked for: then what the first one lacks is an error.
     """
@@ -194,7 +194,7 @@ def _add_networks(
 
 
 def _user_network_digests(bare: SuitePlan, choice: Choice) -> list[str]:
-    """What keys have of a network that is not oodbench's own: a digest of its code, or of a whole module in memory."""
+    """Digests that stand in keys for a network that is not oodbench's own: of its code, or of a module in memory."""
     if bare.image_sets.pack:
         return []
     if choice.module is not None:
@@ -324,7 +324,7 @@ def _training_key(
 
 
 def _parts_text(spec: NetworkSpec, network: Network) -> str:
-    """Which parts of a network are used, and how images go into it, for people; "" where its name says all."""
+    """The parts of a network that are used, and how images go into it, for people; "" where its name says all."""
     if AT not in spec.name:
         return describe_parts(network)
     into = describe_input(network, spec.input_preprocessing())

@@ -42,7 +42,7 @@ class Prepared:
 
     @property
     def shard(self) -> str:
-        """How much of the run this shard has, in words; "" where the run is not sharded."""
+        """The share of the run that this shard has, in words; "" where the run is not sharded."""
         if self.config.shard is None:
             return ""
         return sharding.share_text(sharding.parse_shard(self.config.shard), self.every, len(self.run_plan.cells))

@@ -133,7 +133,7 @@ class Records:
         )
 
     def _draws(self, cell: CellPlan, pair: Pair) -> dict[str, int]:
-        """How many draws make a score, and a look of an attack; empty for a detector that is not random."""
+        """The number of draws of a score, and of a look of an attack; empty for a detector that is not random."""
         detector, task = cell.detector, self._plan.task(pair)
         if not detector.draws():
             return {}
@@ -141,7 +141,7 @@ class Records:
         return {"draws": detector.draws(), **a_look}
 
     def is_current(self, cell: CellPlan, pair: Pair) -> bool:
-        """Whether a group is stored, and was scored with these weights."""
+        """True if a group is stored, and was scored with these weights."""
         return cell.cell.key(*pair) == self._plan.group_key(cell, self.network_digest, *pair)
 
     def add_transfer(self, cell: CellPlan, pair: Pair, checks: Mapping[str, float], donors: Mapping[str, str]) -> None:

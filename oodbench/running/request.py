@@ -20,7 +20,7 @@ from oodbench.suitefiles.settings import Setting
 
 @dataclass(frozen=True)
 class Machinery:
-    """What calculates: the device, the processes, the precision and the threads.
+    """The machinery of a run: device, processes, precision and threads.
 
     Attributes:
         device: where networks run in this process.
@@ -63,7 +63,7 @@ class NetworkSource:
 
     @property
     def given(self) -> bool:
-        """Whether one network or pack is given for every detector, and nothing is trained."""
+        """True if one network or pack is given for every detector, and nothing is trained."""
         return self.file is not None or self.module is not None
 
     def absolute(self) -> "NetworkSource":
@@ -74,7 +74,7 @@ class NetworkSource:
 
 @dataclass(frozen=True)
 class Demands:
-    """What is wanted beside the scores that are missing.
+    """The demands on a run beside scoring what is missing.
 
     Attributes:
         again: score once more what is scored already.

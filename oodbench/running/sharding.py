@@ -83,7 +83,7 @@ def part(run_plan: RunPlan, shard: Shard) -> RunPlan:
 
 
 def share_text(shard: Shard, every: int, own: int) -> str:
-    """How much of a run a shard has, in words.
+    """The share of a run that a shard has, in words.
 
     Args:
         shard: the part.
@@ -114,7 +114,7 @@ def _deal(run_plan: RunPlan, count: int) -> list[dict[Place, Cells]]:
         return _cost(suite_plan, suite_plan.networks[n], cells)
 
     def added_cost(shard: Mapping[Place, Cells], item: Item) -> int:
-        """How much more a shard costs with an item than without it."""
+        """The cost that an item adds to a shard."""
         before = {place: shard.get(place, Cells()) for place in item}
         return sum(cost(place, before[place] | cells) - cost(place, before[place]) for place, cells in item.items())
 

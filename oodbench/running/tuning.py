@@ -49,7 +49,7 @@ class Trial:
         return severity.mark(max(severities)) if severities else ""
 
     def doubted(self, tasks: Collection[str]) -> bool:
-        """Whether a figure of one of `tasks` cannot be believed, or is known to be too good."""
+        """True if a figure of one of `tasks` cannot be believed, or is known to be too good."""
         return any(task in tasks for _, task in tables.disqualified_figures(self.flagged))
 
 
@@ -115,7 +115,7 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def doubt(planned: SuitePlan) -> str:
-    """What speaks against the images that decide, in parentheses; "" if nothing does.
+    """The objections to the images that decide, in parentheses; "" if there are none.
 
     Training may start from weights that were trained on them before, or the detector tune itself on them.
     """

@@ -39,7 +39,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that a shelf or a network on it may have: each is part of a file's name."""
 
 Recipe = Mapping[str, str]
-"""What a network is trained by, as texts by name; networks with equal recipes differ in the machine alone."""
+"""The recipe of a training, as texts by name; networks with equal recipes differ in the machine alone."""
 
 WORDS = {
     "version": "the training loop",

@@ -130,12 +130,12 @@ def units(run_plan: RunPlan, plugins: Sequence[Path], device: str, splits: Split
         device: where the units are carried out, as `choose_device` takes it.
         splits: says which networks are split.
     """
-    units: list[Unit] = []
+    all_units: list[Unit] = []
     for seed_plan in run_plan.seeds:
         for suite, suite_plan in zip(seed_plan.request.suites, seed_plan.suites, strict=True):
             part = _Part(replace(seed_plan.request, suites=(suite,)), suite_plan, tuple(plugins), device)
-            units += part.units(splits, len(units))
-    return units
+            all_units += part.units(splits, len(all_units))
+    return all_units
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def untried(plan: SuitePlan) -> Untried:
     folder = next(iter(cells)).parents[1]
     paths = sorted(folder.glob(f"*/seed{plan.seed}-*.h5"))
     attacked = [group for path in paths for group in _attacked_groups(path, path in cells)]
-    untried: dict[Path, dict[Pair, dict[str, Path]]] = {}
+    donors: dict[Path, dict[Pair, dict[str, Path]]] = {}
     for own in attacked:
         if own.path not in cells or not (
             own.pair in plan.wanted_pairs(cells[own.path]) and plan.checked_in_full(own.pair)
@@ -70,8 +70,8 @@ def untried(plan: SuitePlan) -> Untried:
         others = [other for other in attacked if (other.pair, other.of) == (own.pair, own.of) and other.key != own.key]
         tried = own.transferred_from
         if tried is None or {other.name: other.sha256 for other in others}.items() - tried.items():
-            untried.setdefault(own.path, {})[own.pair] = {other.name: other.path for other in others}
-    return untried
+            donors.setdefault(own.path, {})[own.pair] = {other.name: other.path for other in others}
+    return donors
 
 
 def images(path: Path, pair: Pair) -> npt.NDArray[np.uint8]:

@@ -185,7 +185,7 @@ def test_a_pickle_is_never_run(path):
         ({"near": "far"}, "near is 'far': give a list of names"),
         ({"near": ["nearby"]}, "unknown OOD set that is near 'nearby'"),
         ({"ood": {}}, "there is no OOD set: give one at least"),
-        ({"ood": {"a/b": {"logits": [[1.0, 2.0, 3.0]]}}}, "'a/b' is no name of a set"),
+        ({"ood": {"a/b": {"logits": [[1.0, 2.0, 3.0]]}}}, "'a/b' is not the name of a set"),
         ({"head": (WEIGHT,)}, "head is not a pair"),
         ({"head": (WEIGHT, BIAS)}, "head/weight is (3, 2), and logits and features ask for (3, 0)"),
         ({"classes": 1}, "classes is 1"),

@@ -1,4 +1,4 @@
-"""What people and programs read of a board: a text table, a CSV file, a page without scripts. All made of entries."""
+"""A board for people and programs: a text table, a CSV file, a page without scripts. All are made of its entries."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ COLUMNS = (
     "evidence",
     "entry",
 )
-"""Of `entries.csv`; figures are fractions."""
+"""Columns of `entries.csv`, whose figures are fractions."""
 
 HEADS = ("detector", "network", "ball", "images", "clean AUROC", "AUROC", "FPR@95", "strongest evidence", "entry")
 
@@ -51,37 +51,54 @@ code { overflow-wrap: anywhere; }
 
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:
-    """By suite and ball, the strongest detector first."""
+    """Return the entries by suite and ball, the strongest detector first."""
     return sorted(
-        entries, key=lambda one: (one.case.suite, one.case.norm, one.case.epsilon, -one.figure("auroc"), one.name)
+        entries,
+        key=lambda entry: (
+            entry.case.suite,
+            entry.case.norm,
+            entry.case.epsilon,
+            -entry.figure("auroc"),
+            entry.name,
+        ),
     )
 
 
 def text(entries: Sequence[Entry]) -> str:
-    """A table for a terminal, one for each suite."""
+    """Return a table for each suite, for a terminal, and below it the detectors' parameters."""
     parts = []
-    for suite, own in _by_suite(entries).items():
-        rows = [_cells(one) for one in own]
+    for suite, entries_of_suite in _by_suite(entries).items():
+        rows = [_cells(entry) for entry in entries_of_suite]
         align = ("left", "left", "left", "right", "right", "right", "right", "left", "left")
         parts.append(f"{suite}\n\n" + tabulate(rows, HEADS, disable_numparse=True, colalign=align))
+        if lines := [line for entry in entries_of_suite if (line := _parameters_line(entry))]:
+            parts.append("\n".join(["parameters:", *lines]))
     return "\n\n".join([*parts, fill(LEGEND, 100)])
 
 
+def _parameters_line(entry: Entry) -> str:
+    """Return the parameters of an entry's detector, as JSON; "" where it has none."""
+    parameters = entry.case.parameters
+    return "" if parameters in ("", "{}") else f"  {entry.case.detector}, {entry.key[:8]}: {parameters}"
+
+
 def histories(entries: Sequence[Entry]) -> str:
-    """Every piece of evidence of every entry, in its order."""
-    return "\n\n".join("\n".join([one.name, *(f"  {line}" for line in one.history())]) for one in ordered(entries))
+    """Return every piece of evidence of every entry, in its order."""
+    return "\n\n".join(
+        "\n".join([entry.name, *(f"  {line}" for line in entry.history())]) for entry in ordered(entries)
+    )
 
 
 def table(entries: Sequence[Entry]) -> bytes:
-    """`entries.csv`."""
-    written = io.StringIO()
-    rows = csv.writer(written, lineterminator="\n")
+    """Return the content of `entries.csv`."""
+    content = io.StringIO()
+    rows = csv.writer(content, lineterminator="\n")
     rows.writerow(COLUMNS)
-    for one in ordered(entries):
-        case = one.case
+    for entry in ordered(entries):
+        case = entry.case
         figures = [
             f"{value:.6f}"
-            for value in (one.clean("auroc"), one.clean("fpr95"), one.figure("auroc"), one.figure("fpr95"))
+            for value in (entry.clean("auroc"), entry.clean("fpr95"), entry.figure("auroc"), entry.figure("fpr95"))
         ]
         rows.writerow(
             [
@@ -91,23 +108,24 @@ def table(entries: Sequence[Entry]) -> bytes:
                 case.kept or case.network,
                 case.network_digest,
                 f"{case.norm}:{case.epsilon}",
-                _images(one),
+                _images(entry),
                 *figures,
-                " + ".join(found.sha256 for found in one.strongest()),
-                len(one.evidence),
-                one.name,
+                " + ".join(accepted.sha256 for accepted in entry.strongest()),
+                len(entry.evidence),
+                entry.name,
             ]
         )
-    return written.getvalue().encode()
+    return content.getvalue().encode()
 
 
 def html(about: About, entries: Sequence[Entry]) -> bytes:
-    """`index.html`: a table for each suite, and below it each entry's history; whole by itself."""
+    """Return `index.html`, whole by itself: a table for each suite, and below it each entry's history."""
     title = escape(about.title)
     body = [f"<h1>{title}</h1>", f"<p>{escape(LEGEND)}</p>"]
-    for suite, own in _by_suite(entries).items():
-        body += [f"<h2>{escape(suite)}</h2>", '<div class="wide"><table>', _head(), *map(_row, own), "</table></div>"]
-        body += map(_history, own)
+    for suite, entries_of_suite in _by_suite(entries).items():
+        rows = map(_row, entries_of_suite)
+        body += [f"<h2>{escape(suite)}</h2>", '<div class="wide"><table>', _head(), *rows, "</table></div>"]
+        body += map(_history, entries_of_suite)
     body.append(
         "<p>Every figure follows from attacked images that anybody can score again: <code>oodbench verify "
         "evidence/DIGEST.zip</code>. Lower one by handing in your own.</p>"
@@ -120,64 +138,70 @@ def html(about: About, entries: Sequence[Entry]) -> bytes:
 
 
 def _by_suite(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
-    for one in ordered(entries):
-        case = one.case
-        found.setdefault(f"{case.suite}, version {case.suite_version} ({case.suite_fingerprint[:8]})", []).append(one)
-    return found
+    by_suite: dict[str, list[Entry]] = {}
+    for entry in ordered(entries):
+        case = entry.case
+        suite = f"{case.suite}, version {case.suite_version} ({case.suite_fingerprint[:8]})"
+        by_suite.setdefault(suite, []).append(entry)
+    return by_suite
 
 
-def _cells(one: Entry) -> list[str]:
-    case = one.case
+def _cells(entry: Entry) -> list[str]:
+    """Return an entry's cells below `HEADS`."""
+    case = entry.case
     network = case.kept or f"{case.network} {case.network_digest[:8]}"
-    figures = [f"{100 * value:.2f}" for value in (one.clean("auroc"), one.figure("auroc"), one.figure("fpr95"))]
-    strongest = " + ".join(f"{found.name}, {_short(found.attack)}" for found in one.strongest())
-    return [case.detector, network, case.ball, _images(one), *figures, strongest, one.key[:8]]
+    figures = [f"{100 * value:.2f}" for value in (entry.clean("auroc"), entry.figure("auroc"), entry.figure("fpr95"))]
+    strongest = " + ".join(f"{accepted.name}, {_short(accepted.attack)}" for accepted in entry.strongest())
+    return [case.detector, network, case.ball, _images(entry), *figures, strongest, entry.key[:8]]
 
 
-def _images(one: Entry) -> str:
-    counts = sorted({each.count for each in one.sets})
-    each = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
-    some = f" of {one.sets_of_suite}" if len(one.sets) < one.sets_of_suite else ""
-    limited = f", ID {one.case.limit}" if one.case.limit else ""
-    return f"{len(one.sets)}{some} sets x {each}{limited}"
+def _images(entry: Entry) -> str:
+    """Return how many sets and images of each an entry is of, such as "3 of 7 sets x 200"."""
+    counts = sorted({one.count for one in entry.sets})
+    of_each = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+    of_suite = f" of {entry.sets_of_suite}" if len(entry.sets) < entry.sets_of_suite else ""
+    limited = f", ID {entry.case.limit}" if entry.case.limit else ""
+    return f"{len(entry.sets)}{of_suite} sets x {of_each}{limited}"
 
 
 def _short(attack: str) -> str:
-    """A task's name, or the first words of what somebody says."""
+    """Return the name of a task, or the first words of somebody's description of an attack."""
     first, colon, _ = attack.partition(":")
-    found = first if colon else attack
-    return found if len(found) <= 40 else f"{found[:37]}..."
+    words = first if colon else attack
+    return words if len(words) <= 40 else f"{words[:37]}..."
 
 
 def _head() -> str:
     numbers = HEADS[3:7]
-    return "<tr>" + "".join(f"<th{' class=n' if one in numbers else ''}>{escape(one)}</th>" for one in HEADS) + "</tr>"
+    cells = "".join(f"<th{' class=n' if head in numbers else ''}>{escape(head)}</th>" for head in HEADS)
+    return f"<tr>{cells}</tr>"
 
 
-def _row(one: Entry) -> str:
+def _row(entry: Entry) -> str:
     cells = "".join(
-        f"<td{' class=n' if 3 <= number <= 6 else ''}>{escape(cell)}</td>" for number, cell in enumerate(_cells(one))
+        f"<td{' class=n' if 3 <= number <= 6 else ''}>{escape(cell)}</td>" for number, cell in enumerate(_cells(entry))
     )
     return f"<tr>{cells}</tr>"
 
 
-def _history(one: Entry) -> str:
-    sets = "".join(_on_set(one, each.name) for each in one.sets)
+def _history(entry: Entry) -> str:
+    sets = "".join(_on_set(entry, one.name) for one in entry.sets)
     lines = "".join(
-        f"<li>{escape(line)} {_link(found)}</li>" for line, found in zip(one.history(), one.evidence, strict=True)
+        f"<li>{escape(line)} {_link(accepted)}</li>"
+        for line, accepted in zip(entry.history(), entry.evidence, strict=True)
     )
     head = "<tr><th>OOD set</th><th>images</th><th>clean AUROC</th><th>AUROC</th><th>FPR@95</th><th>of</th></tr>"
+    case = entry.case
     return (
-        f"<details><summary>{escape(one.name)}: {len(one.evidence)} of evidence</summary>"
-        f"<p>Weights <code>{one.case.network_digest}</code>; parameters <code>{escape(one.case.parameters)}</code></p>"
+        f"<details><summary>{escape(entry.name)}: {len(entry.evidence)} of evidence</summary>"
+        f"<p>Weights <code>{case.network_digest}</code>; parameters <code>{escape(case.parameters)}</code></p>"
         f'<div class="wide"><table>{head}{sets}</table></div><ol>{lines}</ol></details>'
     )
 
 
-def _on_set(one: Entry, name: str) -> str:
-    clean = next(each for each in one.sets if each.name == name)
-    auroc, fpr95 = one.standing("auroc", name), one.standing("fpr95", name)
+def _on_set(entry: Entry, name: str) -> str:
+    clean = next(one for one in entry.sets if one.name == name)
+    auroc, fpr95 = entry.standing("auroc", name), entry.standing("fpr95", name)
     assert auroc is not None and fpr95 is not None  # the first evidence has all sets
     whose = " / ".join(dict.fromkeys([auroc.evidence.name, fpr95.evidence.name]))
     cells = [
@@ -189,7 +213,7 @@ def _on_set(one: Entry, name: str) -> str:
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _link(found: Accepted) -> str:
-    address = found.url or f"evidence/{found.sha256}.zip"
-    note = f" {escape(found.note)}" if found.note else ""
-    return f'<a href="{escape(address)}">evidence</a>, row {found.row}{note}'
+def _link(accepted: Accepted) -> str:
+    address = accepted.url or f"evidence/{accepted.sha256}.zip"
+    note = f" {escape(accepted.note)}" if accepted.note else ""
+    return f'<a href="{escape(address)}">evidence</a>, row {accepted.row}{note}'

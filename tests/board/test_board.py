@@ -204,6 +204,17 @@ def test_another_ball_or_network_is_another_entry():
     assert entries.key_of(replace(case, kept=""), {"letters": 6}) in keys  # where a network lies says nothing of it
 
 
+def test_a_board_shows_the_parameters_of_each_detector_that_has_some():
+    (change,) = adding.changes(whole(), [whole_seen()], [], About(least_images=5), "")
+    plain = change.entry
+    case = replace(plain.case, detector="oe", parameters='{"weight": 0.5}')
+    tuned = replace(plain, case=case)
+    assert "parameters" not in page.text([plain])
+    shown = page.text([plain, tuned]).splitlines()
+    first = shown.index("parameters:")
+    assert shown[first : first + 3] == ["parameters:", f'  oe, {tuned.key[:8]}: {{"weight": 0.5}}', ""]
+
+
 def test_of_each_set_the_strongest_counts_and_the_earlier_where_two_are_equal():
     row = whole_seen()
     (change,) = adding.changes(whole(), [row], [], About(least_images=5), "")

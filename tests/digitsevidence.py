@@ -13,9 +13,9 @@ import pytest
 import oodbench
 from oodbench.attacks import convergence
 from oodbench.board import making
-from oodbench.board.archive import Evidence, Row, SetArrays, arrays
+from oodbench.board.archive import Evidence, Row, SetArrays, pack_arrays
 from oodbench.board.at_hand import Resources
-from oodbench.board.findings import RowSeen, Status
+from oodbench.board.findings import Status, VerifiedRow
 from oodbench.board.verifying import verify
 from oodbench.images.imageset import images_digest
 from oodbench.metrics import evaluate
@@ -42,11 +42,11 @@ def attacked(steps: int, keep: bool = True, **asked: object) -> Evidence:
         rows = [
             row
             for cell in cells(Path(folder))
-            for row in making.of_result(
+            for row in making.rows_of_result(
                 cell, making.attacks_in(cell, ()), resources(), lambda _: None, making.as_images
             )
         ]
-    return making.joined(rows, "a test", "")
+    return making.join_rows(rows, "a test", "")
 
 
 @cache
@@ -62,12 +62,12 @@ def whole() -> Evidence:
 
 
 @cache
-def whole_seen() -> RowSeen:
+def whole_seen() -> VerifiedRow:
     """That, verified."""
     return seen(whole())
 
 
-def seen(evidence: Evidence) -> RowSeen:
+def seen(evidence: Evidence) -> VerifiedRow:
     """What comes of verifying its only row."""
     (found,) = verify(evidence, resources())
     return found
@@ -96,7 +96,7 @@ def honest(row: Row) -> Row:
         found = evaluate(row.id_scores, there.scores)
         images = one.images if there.images is None else images_digest(there.images)
         said.append(replace(one, count=len(there.scores), images=images, auroc=found["auroc"], fpr95=found["fpr95"]))
-    raw = sha256(arrays(row.id_scores, row.sets)).hexdigest()
+    raw = sha256(pack_arrays(row.id_scores, row.sets)).hexdigest()
     return replace(row, said=replace(row.said, sets=tuple(said), arrays=raw))
 
 

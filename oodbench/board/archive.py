@@ -26,7 +26,7 @@ import safetensors.numpy
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.basics.words import printable
-from oodbench.board.description import Description, RefusedError, RowSaid, read
+from oodbench.board.description import Description, RefusedError, RowDescription, read
 from oodbench.images.imageset import images_digest
 from oodbench.sources.archives import DAMAGE
 
@@ -44,13 +44,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same evidence gives the same bytes
 _ENCRYPTED = 0x1
 
 Pixels = npt.NDArray[np.uint8]
-Whole = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class SetArrays:
-    """What there is of one OOD set.
+    """The arrays of one OOD set.
 
     Attributes:
         indices: int64 (N,), places of the images in the whole set.
@@ -60,7 +60,7 @@ class SetArrays:
             source and shows it to nobody else; None where there are the images, or neither.
     """
 
-    indices: Whole
+    indices: Indices
     scores: Floats
     images: Pixels | None
     changes: Pixels | None = None
@@ -76,7 +76,7 @@ class Row:
         sets: by name, in the order of the description.
     """
 
-    said: RowSaid
+    said: RowDescription
     id_scores: Floats
     sets: Mapping[str, SetArrays]
 
@@ -98,13 +98,15 @@ class Evidence:
     sha256: str = ""
 
 
-def arrays(id_scores: Floats, sets: Mapping[str, SetArrays]) -> bytes:
-    """The file of arrays of a row."""
+def pack_arrays(id_scores: Floats, sets: Mapping[str, SetArrays]) -> bytes:
+    """Return the file of arrays of a row, safetensors."""
     found: dict[str, npt.NDArray[Any]] = {ID_SCORES: id_scores}
     for name, one in sets.items():
-        found |= {_of(name, "indices"): one.indices, _of(name, "scores"): one.scores}
+        found |= {_array_name(name, "indices"): one.indices, _array_name(name, "scores"): one.scores}
         kept = {"images": one.images, "changes": one.changes}
-        found |= {_of(name, what): np.ascontiguousarray(each) for what, each in kept.items() if each is not None}
+        found |= {
+            _array_name(name, what): np.ascontiguousarray(each) for what, each in kept.items() if each is not None
+        }
     return safetensors.numpy.save(found)
 
 
@@ -116,7 +118,7 @@ def write(path: Path, evidence: Evidence) -> None:
         StorageError: it cannot be written.
     """
     contents = {SAID: evidence.description.written()}
-    contents |= {_row(number): arrays(row.id_scores, row.sets) for number, row in enumerate(evidence.rows, 1)}
+    contents |= {_row_file(number): pack_arrays(row.id_scores, row.sets) for number, row in enumerate(evidence.rows, 1)}
     contents |= {f"networks/{digest}.safetensors": raw for digest, raw in evidence.networks.items()}
     if (size := sum(map(len, contents.values()))) > MOST:
         raise OodbenchError(
@@ -133,10 +135,10 @@ def write(path: Path, evidence: Evidence) -> None:
 
 
 def load(path: Path) -> Evidence:
-    """The evidence in an archive.
+    """Return the evidence in an archive.
 
     Raises:
-        RefusedError: it is no evidence, or an archive that plays tricks, with which.
+        RefusedError: it is not valid evidence, or the archive plays tricks; the message says by what.
         OodbenchError: there is no such file.
     """
     try:
@@ -153,12 +155,12 @@ def load(path: Path) -> Evidence:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             contents = {member.filename: _content(archive, member) for member in _members(archive)}
     except (*DAMAGE, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise RefusedError(f"it is not a whole zip archive ({_short(error)})") from error
-    return _evidence(contents, sha256(raw).hexdigest())
+        raise RefusedError(f"it is not a whole zip archive ({_short_text(error)})") from error
+    return _read_evidence(contents, sha256(raw).hexdigest())
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """What an archive lists.
+    """Return the files that an archive lists.
 
     Raises:
         RefusedError: it lists what no evidence has.
@@ -190,7 +192,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """What a file unpacks to, of which no more is read than it says."""
+    """Unpack a file, of which no more is read than the size that it states."""
     if member.filename == SAID and member.file_size > MOST_SAID:
         raise RefusedError(f"its {SAID} has {member.file_size >> 20} MiB, and no description is so long")
     with archive.open(member) as stream:
@@ -202,43 +204,43 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _evidence(contents: Mapping[str, bytes], digest: str) -> Evidence:
+def _read_evidence(contents: Mapping[str, bytes], digest: str) -> Evidence:
     description = read(contents[SAID])
-    expected = {SAID, *(_row(number) for number in range(1, len(description.rows) + 1))}
+    expected = {SAID, *(_row_file(number) for number in range(1, len(description.rows) + 1))}
     expected |= {f"networks/{one}.safetensors" for one in description.networks}
     if odd := sorted(expected ^ contents.keys()):
         raise RefusedError(f"{odd[0]} is {'not in it' if odd[0] in expected else 'in it, and it does not say so'}")
     if unused := {*description.networks} - {said.case.network_digest for said in description.rows}:
         raise RefusedError(f"it carries a network that no row is of, {min(unused)[:12]}")
-    rows = tuple(_read(said, contents[_row(n)], _row(n)) for n, said in enumerate(description.rows, 1))
+    rows = tuple(_read_row(said, contents[_row_file(n)], _row_file(n)) for n, said in enumerate(description.rows, 1))
     networks = {one: contents[f"networks/{one}.safetensors"] for one in description.networks}
     for one, raw in networks.items():
         _require_tensors(raw, f"network {one[:12]}")
     return Evidence(description, rows, networks, digest)
 
 
-def _read(said: RowSaid, raw: bytes, name: str) -> Row:
-    """A row whose arrays are what its description says."""
+def _read_row(said: RowDescription, raw: bytes, name: str) -> Row:
+    """Return a row, once its arrays are those that its description says."""
     if sha256(raw).hexdigest() != said.arrays:
         raise RefusedError(f"reused digest: {name} is not the file whose SHA-256 the description has")
     found = _tensors(raw, name)
-    wanted = {ID_SCORES} | {_of(one.name, what) for one in said.sets for what in ("indices", "scores")}
+    wanted = {ID_SCORES} | {_array_name(one.name, what) for one in said.sets for what in ("indices", "scores")}
     for one in said.sets:
-        changes = _of(one.name, "changes")
-        wanted |= {changes if changes in found else _of(one.name, "images")} if one.kept else set()
+        changes = _array_name(one.name, "changes")
+        wanted |= {changes if changes in found else _array_name(one.name, "images")} if one.kept else set()
     if odd := sorted(wanted ^ found.keys()):
         raise RefusedError(f"{name}: {printable(odd[0])[:80]} is missing, or nothing that a row has")
-    sets = {one.name: _arrays_of(one.name, one.count, found, name) for one in said.sets}
+    sets = {one.name: _read_set(one.name, one.count, found, name) for one in said.sets}
     for one in said.sets:
         images = sets[one.name].images
         if images is not None and images_digest(images) != one.images:
             raise RefusedError(f"reused digest: the images of {one.name} in {name} have another SHA-256 than it says")
-    return Row(said, _scores(found[ID_SCORES], None, f"{name}: {ID_SCORES}"), sets)
+    return Row(said, _read_scores(found[ID_SCORES], None, f"{name}: {ID_SCORES}"), sets)
 
 
-def _arrays_of(one: str, count: int, found: Mapping[str, npt.NDArray[Any]], name: str) -> SetArrays:
-    indices = found[_of(one, "indices")]
-    images, changes = (found.get(_of(one, what)) for what in ("images", "changes"))
+def _read_set(one: str, count: int, found: Mapping[str, npt.NDArray[Any]], name: str) -> SetArrays:
+    indices = found[_array_name(one, "indices")]
+    images, changes = (found.get(_array_name(one, what)) for what in ("images", "changes"))
     if indices.dtype != np.int64 or indices.shape != (count,):
         raise RefusedError(
             f"{name}: the indices of {one} are {indices.dtype} {indices.shape}, expected int64 ({count},)"
@@ -248,7 +250,9 @@ def _arrays_of(one: str, count: int, found: Mapping[str, npt.NDArray[Any]], name
     for what, pixels in (("images", images), ("changes", changes)):
         if pixels is not None:
             _require_pixels(pixels, count, f"{what} of {one} in {name}")
-    return SetArrays(indices, _scores(found[_of(one, "scores")], count, f"{name}: scores of {one}"), images, changes)
+    return SetArrays(
+        indices, _read_scores(found[_array_name(one, "scores")], count, f"{name}: scores of {one}"), images, changes
+    )
 
 
 def _require_pixels(pixels: npt.NDArray[Any], count: int, what: str) -> None:
@@ -258,7 +262,7 @@ def _require_pixels(pixels: npt.NDArray[Any], count: int, what: str) -> None:
         raise RefusedError(f"the {what} have the shape {pixels.shape}, expected ({count}, H, W, 3)")
 
 
-def _scores(array: npt.NDArray[Any], count: int | None, where: str) -> Floats:
+def _read_scores(array: npt.NDArray[Any], count: int | None, where: str) -> Floats:
     if array.dtype != np.float64 or array.ndim != 1 or not array.size or (count is not None and len(array) != count):
         raise RefusedError(f"{where} are {array.dtype} {array.shape}, expected float64 ({count or 'N'},)")
     if not np.isfinite(array).all():
@@ -270,24 +274,24 @@ def _tensors(raw: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
     try:
         return safetensors.numpy.load(raw)
     except Exception as error:  # numbers that NumPy has not are a KeyError, a damaged header one of safetensors' own
-        raise RefusedError(f"{name} is no safetensors file ({_short(error)})") from error
+        raise RefusedError(f"{name} is no safetensors file ({_short_text(error)})") from error
 
 
 def _require_tensors(raw: bytes, name: str) -> None:
-    """Whatever else calls itself safetensors, a pickle say, is not handed on to any reader."""
+    """Refuse whatever else calls itself safetensors, such as a pickle, before any reader gets it."""
     try:
         safetensors.deserialize(raw)  # type: ignore[no-untyped-call]
     except Exception as error:
-        raise RefusedError(f"{name} is no safetensors file ({_short(error)})") from error
+        raise RefusedError(f"{name} is no safetensors file ({_short_text(error)})") from error
 
 
-def _of(name: str, what: str) -> str:
+def _array_name(name: str, what: str) -> str:
     return f"ood/{name}/{what}"  # no set's name has a slash
 
 
-def _row(number: int) -> str:
+def _row_file(number: int) -> str:
     return f"rows/{number:02}.safetensors"
 
 
-def _short(error: Exception) -> str:
+def _short_text(error: Exception) -> str:
     return printable(" ".join(str(error).split()) or type(error).__name__)[:200]

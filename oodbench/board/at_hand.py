@@ -1,4 +1,4 @@
-"""What there is here to check evidence with: the suite, its images, the network, the detector over it."""
+"""All that evidence is checked with on this machine: the suite, its images, the network, the detector over it."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.threads import on_threads
-from oodbench.board.archive import Floats, Pixels, Whole
+from oodbench.board.archive import Floats, Indices, Pixels
 from oodbench.detector import Detector
 from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet
@@ -62,7 +62,7 @@ class Resources:
     device: str = "cpu"
 
     def suite(self, name: str) -> Suite | None:
-        """The suite called so; None where there is none. What an archive names is never opened as a file."""
+        """Return the suite of a name; None where there is none. A name in an archive is never opened as a file."""
         for file in self.suites:
             if file.stem == name:
                 return suitefile.read(str(file))
@@ -71,7 +71,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be looked at: a detector on a suite, changed as a run changed them.
+    """A detector on a suite, with the settings by which a run changed them.
 
     Attributes:
         suite: as its file says.
@@ -99,7 +99,7 @@ class Asked:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What its suite is to have, so that each setting finds what it is of: also one of another task of the run."""
+        """The tasks that its suite needs, so that each setting has one to set: also other tasks of the run."""
         named = [self.attack, *(setting.name.rpartition(".")[0] for setting in self.settings)]
         found = [
             name_before_variants(name)
@@ -109,7 +109,7 @@ class Asked:
         return tuple(dict.fromkeys(found))
 
     def applied(self) -> tuple[Suite, Detector]:
-        """The suite and the detector as the settings make them.
+        """Return the suite and the detector as the settings make them.
 
         Raises:
             OodbenchError: a setting that nothing here has.
@@ -120,7 +120,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class AtHand:
+class LoadedDetector:
     """A detector over the network in a file, on images that are here; `ready` before it scores.
 
     Attributes:
@@ -154,8 +154,8 @@ class AtHand:
         """Digest of the network's."""
         return checkpoints.weights_digest(self.network)
 
-    def ready(self) -> "AtHand":
-        """The same, fitted, and its ID images scored.
+    def ready(self) -> "LoadedDetector":
+        """Return the same, fitted and with its ID images scored.
 
         Raises:
             OodbenchError: the detector cannot be fitted.
@@ -170,19 +170,19 @@ class AtHand:
         """The ID test images."""
         return self.plan.images[self.plan.suite.id.test]
 
-    def scores(self, name: str, images: Pixels, indices: Whole, drawn_by: str = "") -> Floats:
-        """Scores of images of the OOD set `name`, uint8 (N, H, W, 3) from the places `indices` in it.
+    def scores(self, name: str, images: Pixels, indices: Indices, drawn_by: str = "") -> Floats:
+        """Score images of the OOD set `name`, uint8 (N, H, W, 3) from the places `indices` in it.
 
         A score that draws takes the draws of the run, or those that follow from the text `drawn_by`.
         """
         return self._scores(ImageSet(name, images, np.full(len(images), -1), "handed in", indices), drawn_by)
 
     def id_scores_drawn_by(self, text: str) -> Floats:
-        """Those of the ID images (M,), with the draws that follow from a text."""
+        """Return the ID scores (M,) with the draws that follow from a text."""
         return self._scores(self.id_images, text)
 
     def attacked(self, images: ImageSet, task: Task) -> Pixels:
-        """What the task's attack leaves of some images, uint8 (N, H, W, 3): the same that a run scores."""
+        """Attack images as a run does, and return the attacked ones, uint8 (N, H, W, 3)."""
         with on_threads(self._threads):
             goal = aim(self.detector, task, self.id_images, self.id_scores, self.machinery.device)
             attack = Attack(self.detector, task, goal, self._purpose(images), keep=True)
@@ -203,7 +203,7 @@ class AtHand:
 
 
 def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:
-    """An OOD set as a run with this limit takes it.
+    """Return an OOD set as a run with this limit takes it.
 
     Raises:
         OodbenchError: it is not at hand, or broken.
@@ -212,28 +212,28 @@ def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:
     return found.spread(limit or None)
 
 
-def even_sample(images: ImageSet, count: int, limit: int = 0) -> Whole:
-    """Places of the `count` images that a run with `--images`, and `--limit` unless it is 0, takes of a whole set."""
+def even_sample(images: ImageSet, count: int, limit: int = 0) -> Indices:
+    """Return the places of the `count` images that a run takes of a whole set; `limit` is its `--limit`, 0 for none."""
     return images.spread(limit or None).spread(count).indices
 
 
-def places(images: ImageSet, indices: Whole) -> npt.NDArray[np.int64]:
-    """Where images with these places in the whole set stand in a part of it; -1 for those that it lacks."""
+def places(images: ImageSet, indices: Indices) -> npt.NDArray[np.int64]:
+    """Return where images with these places in the whole set stand in a part of it; -1 for those that it lacks."""
     order = np.argsort(images.indices, kind="stable")
     found = np.minimum(np.searchsorted(images.indices[order], indices), len(order) - 1)
     return np.where(images.indices[order[found]] == indices, order[found], -1)
 
 
-def at_hand(asked: Asked, resources: Resources, network: Path) -> AtHand:
-    """The detector over the network in a file, not fitted yet; nothing is trained.
+def load_detector(asked: Asked, resources: Resources, network: Path) -> LoadedDetector:
+    """Return the detector over the network in a file, not fitted yet; nothing is trained.
 
     Raises:
         OodbenchError: images, or anything that the detector learns from, are not here; the file is another network.
     """
-    there = catalogue.names(resources.data)
-    sets = [ood.set for ood in asked.suite.ood if ood.set in there] or [ood.set for ood in asked.suite.ood]
+    available = catalogue.names(resources.data)
+    sets = [ood.set for ood in asked.suite.ood if ood.set in available] or [ood.set for ood in asked.suite.ood]
     config = RunConfig(
-        [str(_file(asked.suite, resources))],
+        [str(_suite_file(asked.suite, resources))],
         [asked.detector.name],
         seed=asked.seed,
         device=resources.device,
@@ -248,20 +248,20 @@ def at_hand(asked: Asked, resources: Resources, network: Path) -> AtHand:
     (each,) = plan(request, resources.registry)
     (planned,) = each.networks
     with on_threads(planned.threads):
-        built = provide(each, planned, request.machinery, _unheard)
-    return AtHand(each, built, network, request.machinery)
+        built = provide(each, planned, request.machinery, _ignore_line)
+    return LoadedDetector(each, built, network, request.machinery)
 
 
-def with_weights(asked: Asked, resources: Resources, files: Sequence[Path], digest: str) -> AtHand:
-    """As `at_hand`, over the first of some files whose weights have a digest; if none has, the last that can be read.
+def load_with_weights(asked: Asked, resources: Resources, files: Sequence[Path], digest: str) -> LoadedDetector:
+    """Return the detector over the first file whose weights have the digest; else over the last that can be read.
 
     Raises:
-        OodbenchError: none can be read; of the last, as `at_hand`.
+        OodbenchError: none can be read; the error of the last one is raised, see `load_detector`.
     """
-    found: AtHand | None = None
+    found: LoadedDetector | None = None
     for number, file in enumerate(files, 1):
         try:
-            found = at_hand(asked, resources, file)
+            found = load_detector(asked, resources, file)
         except OodbenchError:
             if number == len(files) and found is None:
                 raise
@@ -272,18 +272,18 @@ def with_weights(asked: Asked, resources: Resources, files: Sequence[Path], dige
     return found
 
 
-def _file(suite: Suite, resources: Resources) -> Path | str:
+def _suite_file(suite: Suite, resources: Resources) -> Path | str:
     return next((file for file in resources.suites if file.stem == suite.name), suite.name)
 
 
-def kept_as(network: Path, data: Path) -> str:
-    """The name under which a file, or a copy of it, is kept for everybody; "" where it is on no shelf."""
+def kept_name(network: Path, data: Path) -> str:
+    """Return the name under which a file, or a copy of it, is kept for everybody; "" where it is on no shelf."""
     digest = _sha256(network)
     return next((one.name for one in pretrained.known(data).values() if one.sha256 == digest), "")
 
 
 def kept_file(name: str, data: Path) -> Path | None:
-    """The file of a network that is kept for everybody; None where it is not here.
+    """Return the file of a network that is kept for everybody; None where it is not here.
 
     Raises:
         OodbenchError: it is not the one that its index speaks of.
@@ -292,8 +292,8 @@ def kept_file(name: str, data: Path) -> Path | None:
     return known[name].find(data) if name in known else None
 
 
-def kept_here(name: str, resources: Resources) -> Path:
-    """The file of a network that is kept for everybody, from its shelf or among the networks that were named.
+def find_kept(name: str, resources: Resources) -> Path:
+    """Return the file of a network that is kept for everybody, from its shelf or among the networks that were named.
 
     Raises:
         OodbenchError: it is not here, with how to come by it; or it is not the one that its index speaks of.
@@ -317,8 +317,8 @@ def _sha256(network: Path) -> str:
 
 
 @contextmanager
-def as_files(raw: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
-    """Networks that an archive carries, as files of our own naming while the block lasts."""
+def networks_as_files(raw: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
+    """Write the networks that an archive carries to files of our own naming, which last as long as the block."""
     with tempfile.TemporaryDirectory(prefix="oodbench-") as folder:
         found = {digest: Path(folder) / f"{digest}.safetensors" for digest in raw}
         for digest, file in found.items():
@@ -327,10 +327,10 @@ def as_files(raw: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
 
 
 def task_of(constants: str) -> Task:
-    """A task by what a result says that it was.
+    """Return the task of the constants that a result has.
 
     Raises:
-        OodbenchError: it is none that moves OOD images, and those alone, in a ball around what they are.
+        OodbenchError: it does not move OOD images, and those alone, in a ball around what they are.
     """
     try:
         said = dict(json.loads(constants))
@@ -350,20 +350,20 @@ def task_of(constants: str) -> Task:
 
 
 def parameters_of(detector: Detector) -> str:
-    """A detector's parameters as an archive says them."""
+    """Return a detector's parameters as an archive has them, in JSON."""
     return json.dumps(asdict(detector.parameters), sort_keys=True)
 
 
 def over_code_of(detector: Detector) -> str:
-    """Digest of the code of the method that a detector is over; "" where it is over none."""
+    """Return the digest of the code of the method that a detector is over; "" where it is over none."""
     over = detector.over()
     return code_digest(type(over), root=Detector) if over else ""
 
 
-def parsed(texts: Sequence[str]) -> tuple[Setting, ...]:
-    """The settings of a run from an archive."""
+def parse_settings(texts: Sequence[str]) -> tuple[Setting, ...]:
+    """Return the settings of a run from their texts in an archive."""
     return tuple(map(settings.parse, texts))
 
 
-def _unheard(_: str) -> None:
-    """Nothing is trained, so there is nothing to say."""
+def _ignore_line(_: str) -> None:
+    """Print nothing: nothing is trained."""

@@ -1,4 +1,4 @@
-"""What a row of evidence is about: its own case, and the same with less said where that moves no score of it.
+"""The cases that a row of evidence is about: its own, and the same with fewer settings where that moves no score.
 
 An entry of a board is a case. Some of what a run may say moves nothing: a recipe beside a network that is given, a
 parameter at which its training alone looks, a limit above the images that there are. A row that holds without it as
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Floats, Pixels, Row
-from oodbench.board.at_hand import Asked, Resources, at_hand, ood_set, over_code_of, parameters_of
+from oodbench.board.at_hand import Asked, Resources, load_detector, ood_set, over_code_of, parameters_of
 from oodbench.board.description import Case
 from oodbench.suitefiles import settings
 from oodbench.suitefiles.settings import Setting
 
 Alike = Callable[[Floats, Floats], bool]
-"""Whether scores in the evidence may be those that are calculated here."""
+"""Returns whether scores in the evidence may be those that are calculated here."""
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """A row that holds, and with what.
+class HeldRow:
+    """A row that holds, and all that it was verified with.
 
     Attributes:
         row: as the archive has it.
@@ -38,8 +38,8 @@ class Held:
     images: Mapping[str, Pixels]
 
 
-def about(held: Held, resources: Resources, alike: Alike) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """The cases that a row is about, the one that says least first and its own last; and what that leaves out."""
+def covered_cases(held: HeldRow, resources: Resources, alike: Alike) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Return the cases that a row is about, fewest settings first and its own last; and the settings left out."""
     suite = held.asked.suite
     asked = replace(held.asked, settings=settings.settings_in_force(held.asked.settings, suite))
     cases, left_out = [held.row.said.case], list[str]()
@@ -49,10 +49,10 @@ def about(held: Held, resources: Resources, alike: Alike) -> tuple[tuple[Case, .
         tries[f"--limit {asked.limit}"] = partial(replace, limit=0)
     for text, less in tries.items():
         fewer = less(asked)
-        said = _said(cases[0], fewer)
+        said = _case_of(cases[0], fewer)
         if said == cases[0]:
             asked = fewer
-        elif said is not None and _holds(held, asked, fewer, resources, alike):
+        elif said is not None and _holds_with_less(held, asked, fewer, resources, alike):
             asked, cases, left_out = fewer, [said, *cases], [*left_out, text]
     return tuple(cases), tuple(left_out)
 
@@ -61,8 +61,8 @@ def _without(setting: Setting, asked: Asked) -> Asked:
     return replace(asked, settings=tuple(one for one in asked.settings if one != setting))
 
 
-def _said(case: Case, asked: Asked) -> Case | None:
-    """The case of a run that asked for something else; None where that means nothing."""
+def _case_of(case: Case, asked: Asked) -> Case | None:
+    """Return the case of a run with other settings; None where these mean nothing."""
     try:
         suite, detector = asked.applied()
     except OodbenchError:  # what is left is of what was taken out, such as the taps of another network
@@ -77,15 +77,15 @@ def _said(case: Case, asked: Asked) -> Case | None:
     )
 
 
-def _holds(held: Held, asked: Asked, fewer: Asked, resources: Resources, alike: Alike) -> bool:
-    """Whether a row would hold as well where less had been asked for."""
-    if _of_training(asked, fewer):
+def _holds_with_less(held: HeldRow, asked: Asked, fewer: Asked, resources: Resources, alike: Alike) -> bool:
+    """Return whether a row would hold as well with fewer settings."""
+    if _differ_in_training_alone(asked, fewer):
         return True
     row, case = held.row, held.row.said.case
     try:
         if fewer.limit < asked.limit < len(ood_set(asked.suite, case.id_set, resources.data, 0)):
             return False
-        here = at_hand(fewer, resources, held.network)
+        here = load_detector(fewer, resources, held.network)
         if (here.weights, here.id_images.fingerprint) != (case.network_digest, case.id_fingerprint):
             return False
         here = here.ready()
@@ -96,8 +96,8 @@ def _holds(held: Held, asked: Asked, fewer: Asked, resources: Resources, alike: 
         return False
 
 
-def _of_training(asked: Asked, fewer: Asked) -> bool:
-    """Whether two runs differ in their recipe alone, at which nobody looks who is given a trained network."""
+def _differ_in_training_alone(asked: Asked, fewer: Asked) -> bool:
+    """Return whether two runs differ in their recipe alone, which does not matter where a network is given."""
     (suite, detector), (other, less) = asked.applied(), fewer.applied()
     recipe_alone = replace(suite, training=other.training).fingerprint == other.fingerprint
     return recipe_alone and parameters_of(detector) == parameters_of(less) and asked.limit == fewer.limit

@@ -1,4 +1,4 @@
-"""What an archive of evidence says of itself: the content of its `evidence.json`, as plain data and strictly read."""
+"""The description in an archive of evidence: the content of its `evidence.json`, as plain data and strictly read."""
 
 import json
 import re
@@ -18,7 +18,7 @@ SCHEMA = 1
 """Bumped when the layout of an archive changes."""
 
 OWN = "own"
-"""What an attack is called that oodbench knows nothing of but the images that it left."""
+"""The name of an attack of which oodbench knows nothing but the images that it left."""
 
 LONGEST = 2_000
 """Letters of any text in it; parameters and settings are the longest."""
@@ -35,12 +35,12 @@ _KEPT = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
 
 
 class RefusedError(OodbenchError):
-    """An archive that is no evidence, or pretends to be some; the message says by what."""
+    """An archive that is not valid evidence, or pretends to be; the message says by what."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What was attacked, and how far: evidence of equal cases is about the same claim.
+    """A detector on a suite, and the ball in which it is attacked: evidence of equal cases is about the same claim.
 
     Attributes:
         suite, suite_version, suite_fingerprint: of the benchmark, with the run's settings in the last.
@@ -72,7 +72,7 @@ class Case:
     def __post_init__(self) -> None:
         _require_texts(self)
         for name in ("suite_fingerprint", "network_digest", "id_fingerprint"):
-            _require(_DIGEST.fullmatch(getattr(self, name)), f"{name} is no SHA-256")
+            _require(_DIGEST.fullmatch(getattr(self, name)), f"{name} is not a SHA-256 digest")
         _require(_WORD.fullmatch(self.suite) and _WORD.fullmatch(self.detector), "suite or detector has an odd name")
         _require(not self.kept or _KEPT.fullmatch(self.kept), f"kept is {self.kept!r}, expected SHELF/NETWORK")
         _require(is_name(self.id_set), f"id_set {self.id_set!r} is not the name of an image set")
@@ -88,7 +88,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class SetSaid:
+class SetDescription:
     """One OOD set under attack.
 
     Attributes:
@@ -112,14 +112,14 @@ class SetSaid:
     def __post_init__(self) -> None:
         _require(is_name(self.name), f"{self.name!r} is not the name of an image set")
         _require(0 < self.count <= MOST_IMAGES, f"count of {self.name} is {self.count}")
-        _require(_DIGEST.fullmatch(self.images) and _DIGEST.fullmatch(self.sources), "a digest is no SHA-256")
+        _require(_DIGEST.fullmatch(self.images) and _DIGEST.fullmatch(self.sources), "a digest is not a SHA-256 digest")
         for value in (self.auroc, self.fpr95):
             _require(isfinite(value) and 0 <= value <= 1, f"a figure of {self.name} is {value}, no fraction")
 
 
 @dataclass(frozen=True)
 class Made:
-    """With what scores and images were made: what no verification rests on, and what explains one that fails.
+    """How scores and images were made: no verification rests on it, and it explains one that fails.
 
     Attributes:
         oodbench, torch, hardware, date: versions, machine, and when.
@@ -139,7 +139,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class RowSaid:
+class RowDescription:
     """One detector under one attack.
 
     Attributes:
@@ -160,7 +160,7 @@ class RowSaid:
     words: str
     settings: tuple[str, ...]
     seed: int
-    sets: tuple[SetSaid, ...]
+    sets: tuple[SetDescription, ...]
     arrays: str
     made: Made
 
@@ -169,7 +169,7 @@ class RowSaid:
         _require(_WORD.fullmatch(self.attack), f"attack {self.attack!r} has an odd name")
         _require(all(len(text) <= LONGEST and text.isprintable() for text in self.settings), "a setting is no text")
         _require(self.seed >= 0, "seed is negative")
-        _require(_DIGEST.fullmatch(self.arrays), "arrays is no SHA-256")
+        _require(_DIGEST.fullmatch(self.arrays), "arrays is not a SHA-256 digest")
         names = [one.name for one in self.sets]
         _require(names and len(set(names)) == len(names), "its sets are not valid: name at least one, each once")
 
@@ -194,28 +194,28 @@ class Description:
     schema: int
     by: str
     note: str
-    rows: tuple[RowSaid, ...]
+    rows: tuple[RowDescription, ...]
     networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_texts(self)
         _require(0 < len(self.rows) <= MOST_ROWS, f"it has {len(self.rows)} rows, expected 1 to {MOST_ROWS}")
-        _require(all(map(_DIGEST.fullmatch, self.networks)), "a network is no SHA-256")
+        _require(all(map(_DIGEST.fullmatch, self.networks)), "a network is not a SHA-256 digest")
         _require(len(set(self.networks)) == len(self.networks), "it names a network twice")
 
     def written(self) -> bytes:
-        """As `evidence.json` holds it."""
+        """Return the content of `evidence.json`."""
         return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def read(raw: bytes) -> Description:
-    """The description in an `evidence.json`.
+    """Read the description in an `evidence.json`.
 
     Raises:
-        RefusedError: it is none, with what is wrong.
+        RefusedError: it is not valid; the message says what is wrong.
     """
     try:
-        table = json.loads(raw, parse_constant=_no_number)
+        table = json.loads(raw, parse_constant=_refuse_constant)
         if not isinstance(table, Mapping):
             raise ValueError("expected an object")
         if table.get("schema") != SCHEMA:
@@ -226,7 +226,7 @@ def read(raw: bytes) -> Description:
         raise RefusedError(f"its evidence.json says nothing that can be checked ({said})") from error
 
 
-def _no_number(text: str) -> float:
+def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
 
@@ -236,7 +236,7 @@ def _require(holds: Any, otherwise: str) -> None:
 
 
 def _require_texts(said: Any) -> None:
-    """ValueError for a text that is too long, or would command a terminal."""
+    """Raise ValueError for a text that is too long, or would command a terminal."""
     for field in fields(said):
         text = getattr(said, field.name)
         if isinstance(text, str) and not (len(text) <= LONGEST and text.isprintable()):

@@ -32,7 +32,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class About:
-    """What a board is.
+    """What a board says of itself.
 
     Attributes:
         title: on top of its page.
@@ -95,17 +95,17 @@ class Accepted:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         return f"{self.by or 'unnamed'} ({self.sha256[:8]})"
 
     def on(self, name: str) -> OnSet | None:
-        """Its figures on a set; None where it has no images of that."""
+        """Return its figures on a set; None where it has no images of that."""
         return next((one for one in self.sets if one.name == name), None)
 
 
 @dataclass(frozen=True)
 class Clean:
-    """What an entry's OOD sets are, and the figures on their images as they are.
+    """One of an entry's OOD sets, with the figures on its images when nobody attacks.
 
     Attributes:
         name: of the set.
@@ -152,7 +152,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What two entries of one claim have in common."""
+        """A digest that two entries of one claim have in common."""
         return key_of(self.case, {one.name: one.count for one in self.sets})
 
     @property
@@ -163,7 +163,7 @@ class Entry:
         return f"{case.suite}/{case.detector}-{ball}-{count}-{self.key[:8]}"
 
     def standing(self, metric: str, name: str, evidence: Sequence[Accepted] | None = None) -> Standing | None:
-        """The strongest evidence on a set: the earliest with the lowest AUROC, or the highest FPR@95."""
+        """Return the strongest evidence on a set: the earliest with the lowest AUROC, or the highest FPR@95."""
         sign = 1 if metric == "auroc" else -1
         best: Standing | None = None
         for one in self.evidence if evidence is None else evidence:
@@ -174,28 +174,28 @@ class Entry:
         return best
 
     def figure(self, metric: str) -> float:
-        """The mean over its sets of what the strongest evidence says."""
+        """Return the mean over its sets of the figure by the strongest evidence."""
         found = [self.standing(metric, one.name) for one in self.sets]
         return sum(one.value for one in found if one) / len(self.sets)
 
     def clean(self, metric: str) -> float:
-        """The mean over its sets of what the detector does when nobody attacks."""
+        """Return the mean over its sets of the figure when nobody attacks."""
         return sum(float(getattr(one, metric)) for one in self.sets) / len(self.sets)
 
     def strongest(self, metric: str = "auroc") -> tuple[Accepted, ...]:
-        """Whose evidence the figure rests on, each once."""
+        """Return the evidence that the figure rests on, each piece once."""
         found = [self.standing(metric, one.name) for one in self.sets]
         return tuple(dict.fromkeys(one.evidence for one in found if one))
 
     def history(self) -> list[str]:
-        """A line for each piece of evidence, in its order: what it replaced, and whose that was."""
+        """Return a line for each piece of evidence, in its order: what it replaced, and whose that was."""
         lines = []
         for number, one in enumerate(self.evidence):
             before = self.evidence[:number]
-            lines.append(f"{one.accepted}  {one.name}, {one.attack}: {self._changed(one, before)}")
+            lines.append(f"{one.accepted}  {one.name}, {one.attack}: {self._change_text(one, before)}")
         return lines
 
-    def _changed(self, one: Accepted, before: Sequence[Accepted]) -> str:
+    def _change_text(self, one: Accepted, before: Sequence[Accepted]) -> str:
         if not before:
             return ", ".join(f"{each.name} AUROC {100 * each.auroc:.2f}" for each in one.sets)
         said = []
@@ -212,19 +212,19 @@ class Entry:
 
 
 def key_of(case: Case, counts: Mapping[str, int]) -> str:
-    """What makes two pieces of evidence comparable: all of the case, and the sample of each set."""
+    """Return a digest of all that makes two pieces of evidence comparable: the case, and the sample of each set."""
     meant = {name: value for name, value in asdict(case).items() if name not in ("kept", "network")}
     return digest(json.dumps([meant, dict(sorted(counts.items()))], sort_keys=True))
 
 
 def read_about(board: Path) -> About:
-    """What a board says of itself; the defaults where it says nothing.
+    """Read what a board says of itself; the defaults where it says nothing.
 
     Raises:
         OodbenchError: its file is broken.
     """
     file = board / ABOUT
-    return _built(About, file) if file.is_file() else About()
+    return _read_file(About, file) if file.is_file() else About()
 
 
 def write_about(board: Path, about: About) -> None:
@@ -233,7 +233,7 @@ def write_about(board: Path, about: About) -> None:
 
 
 def read(board: Path) -> list[Entry]:
-    """All entries of a board, by suite and name.
+    """Read all entries of a board, by suite and name.
 
     Raises:
         OodbenchError: there is no board, or one of its files is broken.
@@ -243,7 +243,7 @@ def read(board: Path) -> list[Entry]:
             f"{board} is no board, it has no {ABOUT}: `oodbench board add evidence.zip --board {board}` begins one"
         )
     files = sorted((board / ENTRIES).glob("*/*.toml"))
-    found = [_built(Entry, file) for file in files]
+    found = [_read_file(Entry, file) for file in files]
     for file, entry in zip(files, found, strict=True):
         if file != place(board, entry):
             raise OodbenchError(
@@ -254,7 +254,7 @@ def read(board: Path) -> list[Entry]:
 
 
 def place(board: Path, entry: Entry) -> Path:
-    """The file of an entry."""
+    """Return the file of an entry."""
     return board / ENTRIES / f"{entry.name}.toml"
 
 
@@ -265,11 +265,11 @@ def write(board: Path, entry: Entry) -> None:
 
 
 def with_evidence(entry: Entry, accepted: Accepted) -> Entry:
-    """The entry with one more piece of evidence."""
+    """Return the entry with one more piece of evidence."""
     return replace(entry, evidence=(*entry.evidence, accepted))
 
 
-def _built(cls: type[Any], file: Path) -> Any:
+def _read_file(cls: type[Any], file: Path) -> Any:
     try:
         return build(cls, tomllib.loads(read_text(file)))
     except (tomllib.TOMLDecodeError, DeclarationError, RecursionError) as error:
@@ -277,7 +277,7 @@ def _built(cls: type[Any], file: Path) -> Any:
 
 
 def _toml(said: Any) -> str:
-    """A dataclass as TOML: plain values first, then tables, then lists of tables."""
+    """Return a dataclass as TOML: plain values first, then tables, then lists of tables."""
     return "\n".join(_lines(said, "")) + "\n"
 
 

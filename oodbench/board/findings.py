@@ -1,4 +1,4 @@
-"""What comes of checking evidence: findings, line by line, and what of a row could be scored here."""
+"""The results of checking evidence: findings, line by line, and the scores of a row on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 import numpy as np
 
-from oodbench.board.archive import Floats, Row, Whole
+from oodbench.board.archive import Floats, Indices, Row
 from oodbench.board.description import Case
 from oodbench.images.imageset import ImageSet
 from oodbench.suite import Suite
 
 
 class Status(StrEnum):
-    """What came of a check."""
+    """The result of a check."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -22,11 +22,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line.
+    """The result of one check, as a line.
 
     Attributes:
-        status: what came of it.
-        what: was looked at.
+        status: the result.
+        what: what was checked.
         said: why, for people.
     """
 
@@ -41,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class SetSeen:
+class VerifiedSet:
     """One OOD set, as it was scored here.
 
     Attributes:
@@ -53,15 +53,15 @@ class SetSeen:
     """
 
     sources: ImageSet
-    indices: Whole
+    indices: Indices
     scores: Floats
     clean: Floats
     images: str
 
 
 @dataclass(frozen=True, eq=False)
-class RowSeen:
-    """What came of one row.
+class VerifiedRow:
+    """The results of one row.
 
     Attributes:
         row: as the archive has it.
@@ -69,20 +69,20 @@ class RowSeen:
         suite: with the row's settings; None where it is not known.
         id_scores: of this machine; none where the row was not scored.
         sets: those that were scored here.
-        cases: that it is about, see `oodbench.board.claims.about`; none where something does not hold, or was not
-            looked at.
+        cases: that it is about, see `oodbench.board.claims.covered_cases`; none where something does not hold,
+            or was not checked.
     """
 
     row: Row
     findings: tuple[Finding, ...]
     suite: Suite | None = None
     id_scores: Floats = field(default_factory=lambda: np.empty(0))
-    sets: Mapping[str, SetSeen] = field(default_factory=dict)
+    sets: Mapping[str, VerifiedSet] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
 
     @property
     def amiss(self) -> Finding | None:
-        """What does not hold, or else what was not looked at; None where all was, and holds."""
+        """The first finding that does not hold, or else that was not checked; None where all was, and holds."""
         for status in (Status.FAILS, Status.UNCHECKED):
             for finding in self.findings:
                 if finding.status == status:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.hdf5 import own_dataset
 from oodbench.basics.words import printable
-from oodbench.board.archive import Pixels, Whole
+from oodbench.board.archive import Indices, Pixels
 from oodbench.board.description import MOST_IMAGES
 from oodbench.sources.archives import refuse_bomb
 from oodbench.sources.arrays import as_images
@@ -34,28 +34,28 @@ SUFFIXES = (*NPZ, *HDF5, *SAFETENSORS)
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def read(path: Path) -> dict[str, tuple[Pixels, Whole]]:
-    """The attacked images of each OOD set, uint8 (N, H, W, 3), and the places of their sources, int64 (N,).
+def read(path: Path) -> dict[str, tuple[Pixels, Indices]]:
+    """Return the attacked images of each OOD set, uint8 (N, H, W, 3), and the places of their sources, int64 (N,).
 
     Raises:
-        OodbenchError: it is no such file, or images in it are none, or not on the 8-bit grid.
+        OodbenchError: it is no such file, or images in it are not valid, or not on the 8-bit grid.
     """
-    found = _read(path)
+    found = _read_arrays(path)
     sets = [name for name in found if not name.endswith(INDICES)]
     if odd := [name for name in found if name.endswith(INDICES) and name.removesuffix(INDICES) not in sets]:
         raise OodbenchError(f"{path} has {printable(odd[0])[:80]} and no images of that set")
     if not sets:
         raise OodbenchError(f"{path} holds no array: give one of each OOD set, called as the set is")
-    return {name: _set(path, name, found[name], found.get(f"{name}{INDICES}")) for name in sets}
+    return {name: _read_set(path, name, found[name], found.get(f"{name}{INDICES}")) for name in sets}
 
 
-def _read(path: Path) -> Arrays:
+def _read_arrays(path: Path) -> Arrays:
     if path.suffix not in SUFFIXES:
         raise OodbenchError(f"{path} is not a file of arrays that can be read here: give one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise OodbenchError(f"there is no file {path}: give the attacked images as one of {', '.join(SUFFIXES)}")
     try:
-        return _of_npz(path) if path.suffix in NPZ else _of_hdf5(path) if path.suffix in HDF5 else load_file(path)
+        return _read_npz(path) if path.suffix in NPZ else _read_hdf5(path) if path.suffix in HDF5 else load_file(path)
     except OodbenchError:
         raise
     except Exception as error:  # the libraries raise errors of many kinds on a damaged or hostile file
@@ -63,7 +63,7 @@ def _read(path: Path) -> Arrays:
         raise OodbenchError(f"{path} is no whole file of arrays ({said}): write it again, without pickles") from error
 
 
-def _of_npz(path: Path) -> Arrays:
+def _read_npz(path: Path) -> Arrays:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(set(names)) < len(names):
@@ -73,7 +73,7 @@ def _of_npz(path: Path) -> Arrays:
         return {name: arrays[name] for name in arrays}
 
 
-def _of_hdf5(path: Path) -> Arrays:
+def _read_hdf5(path: Path) -> Arrays:
     with h5py.File(path, "r", locking=False) as file:
         found = {name: own_dataset(file, name) for name in file}
         if odd := [name for name, one in found.items() if one is None]:
@@ -83,9 +83,11 @@ def _of_hdf5(path: Path) -> Arrays:
         return {name: np.asarray(one[()]) for name, one in there.items()}
 
 
-def _set(path: Path, name: str, images: npt.NDArray[Any], indices: npt.NDArray[Any] | None) -> tuple[Pixels, Whole]:
+def _read_set(
+    path: Path, name: str, images: npt.NDArray[Any], indices: npt.NDArray[Any] | None
+) -> tuple[Pixels, Indices]:
     where = f"{path}, {printable(name)[:80]}"
-    pixels = _pixels(where, images)
+    pixels = _as_pixels(where, images)
     if len(pixels) > MOST_IMAGES:
         raise OodbenchError(f"{where}: evidence is of {MOST_IMAGES:,} images of a set at most")
     if indices is None:
@@ -99,7 +101,7 @@ def _set(path: Path, name: str, images: npt.NDArray[Any], indices: npt.NDArray[A
     return pixels, indices.astype(np.int64)
 
 
-def _pixels(where: str, images: npt.NDArray[Any]) -> Pixels:
+def _as_pixels(where: str, images: npt.NDArray[Any]) -> Pixels:
     if images.dtype.kind == "f":
         if not (images.size and np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
             raise OodbenchError(f"{where}: float images lie in [0, 1], and these do not: divide levels by 255")

@@ -13,23 +13,23 @@ import numpy as np
 import safetensors.torch
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.board.archive import Evidence, Floats, Pixels, Row, SetArrays, Whole, arrays
+from oodbench.board.archive import Evidence, Floats, Indices, Pixels, Row, SetArrays, pack_arrays
 from oodbench.board.at_hand import (
     Asked,
-    AtHand,
+    LoadedDetector,
     Resources,
-    at_hand,
-    kept_as,
     kept_file,
+    kept_name,
+    load_detector,
+    load_with_weights,
     ood_set,
     parameters_of,
-    parsed,
+    parse_settings,
     places,
     task_of,
-    with_weights,
 )
-from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowSaid, SetSaid
-from oodbench.board.sources_check import amiss, missing, other_size, too_wide
+from oodbench.board.description import OWN, SCHEMA, Case, Description, Made, RowDescription, SetDescription
+from oodbench.board.sources_check import ball_violation, excess_radius_text, missing_source, size_difference
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
 from oodbench.networks.network import Network
@@ -46,29 +46,29 @@ from oodbench.tasks.task import NORMS
 from oodbench.version import __version__
 
 Keep = Callable[[SetArrays, ImageSet], SetArrays]
-"""What an archive has of a set, from all that there is of it and the images that it was made of."""
+"""Returns what an archive keeps of a set, from all of its arrays and the images that it was made of."""
 
 
 def as_images(one: SetArrays, _: ImageSet) -> SetArrays:
-    """The attacked images as they are, for anybody to look at."""
+    """Keep the attacked images as they are, for anybody to look at."""
     return one
 
 
 def as_changes(one: SetArrays, sources: ImageSet) -> SetArrays:
-    """What the attack changed in each image: enough for whoever has the image set, and nobody's photograph.
+    """Keep what the attack changed in each image: enough for whoever has the image set, and nobody's photograph.
 
     Raises:
         OodbenchError: the images here are of another size.
     """
     if one.images is None:
         return one
-    if said := other_size(one.images, sources):
+    if said := size_difference(one.images, sources):
         raise OodbenchError(f"{said}: the pack here is another one than the one that was attacked")
     return replace(one, images=None, changes=one.images - sources.pixels(places(sources, one.indices)))
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnAttack:
     """An attack of somebody's own.
 
     Attributes:
@@ -80,11 +80,11 @@ class Own:
     norm: str
     epsilon: int
     words: str
-    images: Mapping[str, tuple[Pixels, Whole]]
+    images: Mapping[str, tuple[Pixels, Indices]]
 
 
-def joined(rows: Sequence[tuple[Row, Network]], by: str, note: str) -> Evidence:
-    """Rows as one archive; networks that are kept for everybody are named, the others come along.
+def join_rows(rows: Sequence[tuple[Row, Network]], by: str, note: str) -> Evidence:
+    """Join rows into one archive; networks that are kept for everybody are named, the others come along.
 
     Args:
         rows: each with its network.
@@ -95,25 +95,25 @@ def joined(rows: Sequence[tuple[Row, Network]], by: str, note: str) -> Evidence:
         OodbenchError: there are too many rows, or the words are too long or cannot be shown.
     """
     carried = {row.said.case.network_digest: network for row, network in rows if not row.said.case.kept}
-    with _sayable("what --by and --note say"):
+    with _describable("what --by and --note say"):
         described = Description(SCHEMA, by, note, tuple(row.said for row, _ in rows), tuple(carried))
-    weights = {digest: _saved(network) for digest, network in carried.items()}
+    weights = {digest: _weights_file(network) for digest, network in carried.items()}
     return Evidence(described, tuple(row for row, _ in rows), weights)
 
 
-def _saved(network: Network) -> bytes:
+def _weights_file(network: Network) -> bytes:
     return safetensors.torch.save({name: one.cpu().contiguous() for name, one in network.state_dict().items()})
 
 
 def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
-    """What attacks on OOD images left in a result, set by set, by the name of the task.
+    """Return the scores of a result under attacks on OOD images, set by set, by the name of the task.
 
     Args:
         cell: the result.
         tasks: that are wanted; all if empty.
 
     Raises:
-        OodbenchError: a task that was asked for by name is nothing that evidence can be of.
+        OodbenchError: a task that was asked for by name is not one that evidence can be of.
     """
     found: dict[str, list[Scores]] = {}
     groups_there = cell.read()
@@ -131,10 +131,10 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
     return found
 
 
-def of_result(
+def rows_of_result(
     cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Callable[[str], None], keep: Keep
 ) -> list[tuple[Row, Network]]:
-    """A row of evidence for each attack on a result's detector.
+    """Return a row of evidence for each attack on a result's detector.
 
     Args:
         cell: the result.
@@ -161,8 +161,8 @@ def of_result(
     )
     rows = []
     for name, groups in attacks.items():
-        here = _scored_with(
-            cell, about, Asked(suite, detector, parsed(texts), name, int(about["limit"]), seed), resources
+        here = _load_scored_detector(
+            cell, about, Asked(suite, detector, parse_settings(texts), name, int(about["limit"]), seed), resources
         )
         first = groups[0].attributes
         told: dict[str, Any] = {
@@ -172,7 +172,7 @@ def of_result(
             "settings": texts,
             "seed": seed,
         }
-        sets = {group.image_set: _of_group(cell, group) for group in groups}
+        sets = {group.image_set: _set_arrays(cell, group) for group in groups}
         measured = _Measured(
             id_group.scores,
             sets,
@@ -185,16 +185,16 @@ def of_result(
                 "to attack anew, and gets the same ones only on a machine that calculates to the same bits; run it "
                 "again with --keep-images for evidence that holds everywhere"
             )
-        with _sayable(str(cell.path)):
-            case = _case_of(about, id_group, task_of(told["constants"]), kept_as(here.file, resources.data))
-            rows.append((_row(case, told, measured, _made_by(about, groups), keep), here.network))
+        with _describable(str(cell.path)):
+            case = _case_of(about, id_group, task_of(told["constants"]), kept_name(here.file, resources.data))
+            rows.append((_build_row(case, told, measured, _origin(about, groups), keep), here.network))
     return rows
 
 
-def _scored_with(cell: Cell, about: Mapping[str, Any], asked: Asked, resources: Resources) -> AtHand:
-    """The detector over the very network that a result was scored with."""
+def _load_scored_detector(cell: Cell, about: Mapping[str, Any], asked: Asked, resources: Resources) -> LoadedDetector:
+    """Return the detector over the very network that a result was scored with."""
     files = _network_files(cell, about, resources)
-    here = with_weights(asked, resources, files, str(about["network_digest"]))
+    here = load_with_weights(asked, resources, files, str(about["network_digest"]))
     if here.weights != about["network_digest"]:
         raise OodbenchError(
             f"{here.file} is another network than the one that {cell.path} was scored with: name its file with "
@@ -204,7 +204,7 @@ def _scored_with(cell: Cell, about: Mapping[str, Any], asked: Asked, resources: 
 
 
 def _case_of(about: Mapping[str, Any], id_group: Scores, task: Task, kept: str) -> Case:
-    """What a result's attack was on."""
+    """Return the case that a result's attack was on."""
     return Case(
         suite=str(about["suite"]),
         suite_version=int(about["suite_version"]),
@@ -225,11 +225,11 @@ def _case_of(about: Mapping[str, Any], id_group: Scores, task: Task, kept: str) 
 
 
 @contextmanager
-def _sayable(what: str) -> Iterator[None]:
-    """In here a description is made.
+def _describable(what: str) -> Iterator[None]:
+    """Turn the ValueError of a description that is made in the block into an error for users.
 
     Raises:
-        OodbenchError: of texts or numbers that none may have.
+        OodbenchError: a text or number is one that no description may have.
     """
     try:
         yield
@@ -237,8 +237,8 @@ def _sayable(what: str) -> Iterator[None]:
         raise OodbenchError(f"{what} cannot be evidence: {error}") from error
 
 
-def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep: Keep) -> tuple[Row, Network]:
-    """A row of evidence for an attack of somebody's own, whose images are scored here.
+def row_of_images(own: OwnAttack, asked: Asked, resources: Resources, network: Path, keep: Keep) -> tuple[Row, Network]:
+    """Return a row of evidence for an attack of somebody's own, whose images are scored here.
 
     Args:
         own: the attack and what it left.
@@ -252,7 +252,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep:
             here.
     """
     sources = _sources_of(own, asked, resources)
-    here = at_hand(asked, resources, network).ready()
+    here = load_detector(asked, resources, network).ready()
     suite, detector = here.plan.suite, here.detector
     sets = {
         name: SetArrays(indices, here.scores(name, images, indices), images)
@@ -267,7 +267,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep:
         "settings": tuple(setting.text for setting in asked.settings),
         "seed": asked.seed,
     }
-    with _sayable("what --attack and --set say"):
+    with _describable("what --attack and --set say"):
         case = Case(
             suite=suite.name,
             suite_version=suite.version,
@@ -278,7 +278,7 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep:
             parameters=parameters_of(detector),
             network=suite.network.called,
             network_digest=here.weights,
-            kept=kept_as(network, resources.data),
+            kept=kept_name(network, resources.data),
             norm=own.norm,
             epsilon=own.epsilon,
             id_set=suite.id.test,
@@ -286,11 +286,11 @@ def of_images(own: Own, asked: Asked, resources: Resources, network: Path, keep:
             limit=asked.limit,
         )
         made = Made(__version__, machine["torch"], machine["hardware"], now, "")
-        return _row(case, told, _Measured(here.id_scores, sets, sources, {}), made, keep), here.network
+        return _build_row(case, told, _Measured(here.id_scores, sets, sources, {}), made, keep), here.network
 
 
-def _sources_of(own: Own, asked: Asked, resources: Resources) -> dict[str, ImageSet]:
-    """The sets that these images are made of; OodbenchError where one is not in the ball around its own source."""
+def _sources_of(own: OwnAttack, asked: Asked, resources: Resources) -> dict[str, ImageSet]:
+    """Return the sets that these images are made of; OodbenchError where one is not in the ball around its source."""
     known = {ood.set for ood in asked.suite.ood}
     sources: dict[str, ImageSet] = {}
     for name, (images, indices) in own.images.items():
@@ -299,7 +299,7 @@ def _sources_of(own: Own, asked: Asked, resources: Resources) -> dict[str, Image
                 f"suite {asked.suite.name} has no OOD set {name!r}: name the arrays after {', '.join(sorted(known))}"
             )
         sources[name] = ood_set(asked.suite, name, resources.data, asked.limit)
-        if said := amiss(images, indices, sources[name], own.norm, own.epsilon):
+        if said := ball_violation(images, indices, sources[name], own.norm, own.epsilon):
             raise OodbenchError(f"these images are no evidence: {said}")
     return sources
 
@@ -314,37 +314,37 @@ class _Measured:
     digests: Mapping[str, str]
 
 
-def _row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
-    """A row; `told` are the fields of `RowSaid` that say what the attack was, and of which run."""
+def _build_row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
+    """Build a row; `told` are the fields of `RowDescription` that say what the attack was, and of which run."""
     id_scores, sets = measured.id_scores, measured.sets
-    if wide := [why for one in measured.sources.values() if (why := too_wide(one, case.norm, case.epsilon))]:
+    if wide := [why for one in measured.sources.values() if (why := excess_radius_text(one, case.norm, case.epsilon))]:
         raise OodbenchError(wide[0])
     said = tuple(
-        _said(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
+        _describe_set(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
         for name, one in sets.items()
     )
     kept = {name: keep(one, measured.sources[name]) for name, one in sets.items()}
-    raw = sha256(arrays(id_scores, kept)).hexdigest()
-    return Row(RowSaid(case=case, **told, sets=said, arrays=raw, made=made), id_scores, kept)
+    raw = sha256(pack_arrays(id_scores, kept)).hexdigest()
+    return Row(RowDescription(case=case, **told, sets=said, arrays=raw, made=made), id_scores, kept)
 
 
-def _said(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetSaid:
-    if why := missing(one.indices, sources):
+def _describe_set(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetDescription:
+    if why := missing_source(one.indices, sources):
         raise OodbenchError(f"{why}: the pack here is another one than the one that was scored")
     of_sources = images_digest(sources.pixels(places(sources, one.indices)))
     found = evaluate(id_scores, one.scores)
     of_images = images if one.images is None else images_digest(one.images)
     kept = one.images is not None
-    return SetSaid(name, len(one.scores), kept, of_images, of_sources, found["auroc"], found["fpr95"])
+    return SetDescription(name, len(one.scores), kept, of_images, of_sources, found["auroc"], found["fpr95"])
 
 
-def _of_group(cell: Cell, group: Scores) -> SetArrays:
+def _set_arrays(cell: Cell, group: Scores) -> SetArrays:
     if attacked_images.KEPT_IMAGES not in group.extras:
         return SetArrays(group.indices, group.scores, None)
     return SetArrays(group.indices, group.scores, attacked_images.verified_images(cell, group))
 
 
-def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
+def _origin(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
     groups = list(groups)
     first = groups[0].attributes
     checks = {
@@ -361,7 +361,7 @@ def _made_by(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
 
 
 def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -> list[Path]:
-    """Files that may be the network that a result was scored with."""
+    """Return the files that may be the network that a result was scored with."""
     given = str(about.get("checkpoint", ""))
     there = [*([Path(given)] if given else []), cell.path.parents[2] / "networks" / str(about.get("network_file", ""))]
     found = [file for file in resources.networks if split_entry(file)[0].is_file()]

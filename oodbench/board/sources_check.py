@@ -1,4 +1,4 @@
-"""Attacked images beside the images that they were made of: is each one in the ball around its own?"""
+"""Attacked images compared with the images that they were made of: is each one in the ball around its source?"""
 
 from math import ceil, prod, sqrt
 
@@ -6,29 +6,29 @@ import numpy as np
 import torch
 
 from oodbench.attacks.balls import BALLS
-from oodbench.board.archive import Pixels, Whole
+from oodbench.board.archive import Indices, Pixels
 from oodbench.board.at_hand import places
 from oodbench.images.imageset import ImageSet
 from oodbench.images.tensors import channels_first_view
 from oodbench.networks.network import as_input
 
 CHUNK = 256
-"""Images that are looked at at once."""
+"""Images that are compared at once."""
 
 LOOKED = 8
-"""Images outside the ball whose true source is looked for."""
+"""The most images outside the ball whose true source is looked for."""
 
 
-def restored(changes: Pixels, indices: Whole, sources: ImageSet) -> Pixels:
-    """Attacked images, uint8 (N, H, W, 3), from what was changed in their sources; see `archive.SetArrays`.
+def restore_images(changes: Pixels, indices: Indices, sources: ImageSet) -> Pixels:
+    """Return attacked images, uint8 (N, H, W, 3), from what was changed in their sources; see `archive.SetArrays`.
 
     The sources are there, and of the same size.
     """
     return sources.pixels(places(sources, indices)) + changes
 
 
-def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon: int) -> str:
-    """What is wrong with attacked images, by name; "" where each lies in the ball around its source.
+def ball_violation(images: Pixels, indices: Indices, sources: ImageSet, norm: str, epsilon: int) -> str:
+    """Return in words what is wrong with attacked images; "" where each lies in the ball around its source.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -37,9 +37,9 @@ def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon:
         norm: of the ball.
         epsilon: its radius in 1/255.
     """
-    if said := missing(indices, sources):
+    if said := missing_source(indices, sources):
         return said
-    if said := other_size(images, sources) or too_wide(sources, norm, epsilon):
+    if said := size_difference(images, sources) or excess_radius_text(sources, norm, epsilon):
         return said
     where = places(sources, indices)
     outside = [
@@ -64,16 +64,16 @@ def amiss(images: Pixels, indices: Whole, sources: ImageSet, norm: str, epsilon:
     )
 
 
-def other_size(images: Pixels, sources: ImageSet) -> str:
-    """That images, or changes of some, are of another size than their sources, in words; "" if they are not."""
+def size_difference(images: Pixels, sources: ImageSet) -> str:
+    """Return in words that images, or changes of images, have another size than their sources; "" if they do not."""
     if images.shape[1:] == sources.images.shape[1:]:
         return ""
     sizes = [" x ".join(map(str, shape[1:3])) for shape in (images.shape, sources.images.shape)]
     return f"wrong source image: images are {sizes[0]} pixels, and those of {sources.name} {sizes[1]}"
 
 
-def too_wide(sources: ImageSet, norm: str, epsilon: int) -> str:
-    """That a ball is wider than the images it is around, in words; "" if not. All such balls hold the same."""
+def excess_radius_text(sources: ImageSet, norm: str, epsilon: int) -> str:
+    """Return in words that a ball is wider than any image; "" if it is not. All such balls hold the same images."""
     most = 255 if norm == "linf" else ceil(255 * sqrt(prod(sources.images.shape[1:])))
     if epsilon <= most:
         return ""
@@ -83,8 +83,8 @@ def too_wide(sources: ImageSet, norm: str, epsilon: int) -> str:
     )
 
 
-def missing(indices: Whole, sources: ImageSet) -> str:
-    """Which place there is no image at, in words; "" where there is one at each."""
+def missing_source(indices: Indices, sources: ImageSet) -> str:
+    """Return in words at which place there is no image; "" where there is one at each."""
     where = places(sources, indices)
     if not (where < 0).any():
         return ""
@@ -94,15 +94,15 @@ def missing(indices: Whole, sources: ImageSet) -> str:
     )
 
 
-def _outside(images: Pixels, sources: ImageSet, where: Whole, start: int, norm: str, epsilon: int) -> Whole:
+def _outside(images: Pixels, sources: ImageSet, where: Indices, start: int, norm: str, epsilon: int) -> Indices:
     before = _tensor(sources.pixels(where[start : start + CHUNK]))
     change = _tensor(images[start : start + CHUNK]).int() - before.int()
-    found: Whole = BALLS[norm](as_input(before), epsilon).outside(change).numpy()
+    found: Indices = BALLS[norm](as_input(before), epsilon).outside(change).numpy()
     return found
 
 
 def _source_of(image: Pixels, sources: ImageSet, norm: str, epsilon: int) -> int | None:
-    """The place of the first image in whose ball this one lies; None where there is none, or too much to look at."""
+    """Return the place of the first image in whose ball this one lies; None if there is none, or too much to search."""
     if not isinstance(sources.images, np.ndarray):
         return None
     for start in range(0, len(sources), CHUNK):

@@ -12,22 +12,28 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Evidence, Floats, Pixels, Row
 from oodbench.board.at_hand import (
     Asked,
-    AtHand,
+    LoadedDetector,
     Resources,
-    as_files,
-    kept_here,
+    find_kept,
+    load_with_weights,
+    networks_as_files,
     ood_set,
     over_code_of,
     parameters_of,
-    parsed,
+    parse_settings,
     places,
     task_of,
-    with_weights,
 )
-from oodbench.board.claims import Held, about
-from oodbench.board.description import OWN, Case, SetSaid
-from oodbench.board.findings import Finding, RowSeen, SetSeen, Status
-from oodbench.board.sources_check import amiss, missing, other_size, restored, too_wide
+from oodbench.board.claims import HeldRow, covered_cases
+from oodbench.board.description import OWN, Case, SetDescription
+from oodbench.board.findings import Finding, Status, VerifiedRow, VerifiedSet
+from oodbench.board.sources_check import (
+    ball_violation,
+    excess_radius_text,
+    missing_source,
+    restore_images,
+    size_difference,
+)
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
 from oodbench.metrics import evaluate
@@ -46,7 +52,7 @@ OF_FIGURES = 1e-9
 """How far a figure may lie from what its own scores give: it is computed from the same bits."""
 
 
-def verify(evidence: Evidence, resources: Resources, tolerance: float = TOLERANCE) -> Iterator[RowSeen]:
+def verify(evidence: Evidence, resources: Resources, tolerance: float = TOLERANCE) -> Iterator[VerifiedRow]:
     """Verify each row with what there is here.
 
     Args:
@@ -54,7 +60,7 @@ def verify(evidence: Evidence, resources: Resources, tolerance: float = TOLERANC
         resources: where suites, images and networks are looked for.
         tolerance: share of the spread of the ID scores by which a score may differ; 0 for none.
     """
-    with as_files(evidence.networks) as carried:
+    with networks_as_files(evidence.networks) as carried:
         for row in evidence.rows:
             yield _RowCheck(row, resources, carried, tolerance).verified()
 
@@ -68,28 +74,28 @@ class _RowCheck:
         self.findings: list[Finding] = []
         self.images: dict[str, Pixels] = {}
 
-    def verified(self) -> RowSeen:
+    def verified(self) -> VerifiedRow:
         """Check everything in turn, until something leaves the rest without a meaning."""
         run = self._applied_settings()
         if run is None:
-            return RowSeen(self.row, tuple(self.findings))
+            return VerifiedRow(self.row, tuple(self.findings))
         asked, suite, detector = run
         if not self._check_suite(suite) or not self._check_detector(detector):
-            return RowSeen(self.row, tuple(self.findings))
+            return VerifiedRow(self.row, tuple(self.findings))
         if not self._check_attack():
-            return RowSeen(self.row, tuple(self.findings), suite)
+            return VerifiedRow(self.row, tuple(self.findings), suite)
         attacked = self._attacked_sets(suite)
         loaded = self._checked_network(asked, suite)
         fitted = None if loaded is None else self._checked_id_scores(loaded)
         if fitted is None:
-            return RowSeen(self.row, tuple(self.findings), suite)
+            return VerifiedRow(self.row, tuple(self.findings), suite)
         sets = {
             name: verified
             for name, (sources, images) in attacked.items()
             if (verified := self._checked_set(fitted, name, sources, images))
         }
         id_scores, cases = self._judged_id_scores(fitted), self._held_cases(asked, fitted)
-        return RowSeen(self.row, tuple(self.findings), suite, id_scores, sets, cases)
+        return VerifiedRow(self.row, tuple(self.findings), suite, id_scores, sets, cases)
 
     def _add(self, status: Status, what: str, said: str) -> None:
         self.findings.append(Finding(status, what, said))
@@ -112,7 +118,7 @@ class _RowCheck:
         try:
             detector = self.resources.registry[case.detector]
             attack = "" if said.attack == OWN else said.attack
-            asked = Asked(suite, detector, parsed(said.settings), attack, case.limit, said.seed)
+            asked = Asked(suite, detector, parse_settings(said.settings), attack, case.limit, said.seed)
             return asked, *asked.applied()
         except OodbenchError as error:
             self._add(Status.FAILS, "settings", str(error))
@@ -175,18 +181,18 @@ class _RowCheck:
                 attacked[said.name] = whole, images
         return attacked
 
-    def _sources_hold(self, said: SetSaid, sources: ImageSet) -> bool:
+    def _sources_hold(self, said: SetDescription, sources: ImageSet) -> bool:
         indices = self.row.sets[said.name].indices
-        wrong = missing(indices, sources)
+        wrong = missing_source(indices, sources)
         if not wrong and images_digest(sources.pixels(places(sources, indices))) != said.sources:
             wrong = f"wrong source image: {said.name} here are not the images that the evidence says to be made of"
         return self._add_check(f"{said.name}, sources", wrong, f"{said.count} images, those of {said.name} here")
 
-    def _restored_images(self, said: SetSaid, changes: Pixels, sources: ImageSet) -> Pixels | None:
+    def _restored_images(self, said: SetDescription, changes: Pixels, sources: ImageSet) -> Pixels | None:
         """Return the attacked images that changes make of their sources; None where the evidence says other ones."""
-        images, wrong = None, other_size(changes, sources)
+        images, wrong = None, size_difference(changes, sources)
         if not wrong:
-            images = restored(changes, self.row.sets[said.name].indices, sources)
+            images = restore_images(changes, self.row.sets[said.name].indices, sources)
             if images_digest(images) != said.images:
                 wrong = "reused digest: they do not make the images whose SHA-256 it says"
         if wrong:
@@ -194,17 +200,17 @@ class _RowCheck:
             return None
         return images
 
-    def _ball_holds(self, said: SetSaid, images: Pixels | None, sources: ImageSet) -> bool:
+    def _ball_holds(self, said: SetDescription, images: Pixels | None, sources: ImageSet) -> bool:
         """Check that images lie in the ball; without images, which the attack makes again, only that it is no wider."""
         norm, epsilon, what = self.case.norm, self.case.epsilon, f"{said.name}, ball and grid"
         if images is None:
-            if wrong := too_wide(sources, norm, epsilon):
+            if wrong := excess_radius_text(sources, norm, epsilon):
                 self._add(Status.FAILS, what, wrong)
             return not wrong
-        wrong = amiss(images, self.row.sets[said.name].indices, sources, norm, epsilon)
+        wrong = ball_violation(images, self.row.sets[said.name].indices, sources, norm, epsilon)
         return self._add_check(what, wrong, f"{said.count} 8-bit images within {self.case.ball}")
 
-    def _checked_network(self, asked: Asked, suite: Suite) -> AtHand | None:
+    def _checked_network(self, asked: Asked, suite: Suite) -> LoadedDetector | None:
         """Return the detector over the network that the evidence names, if that has the stated name and weights."""
         case, called = self.case, suite.network.called
         if case.network != called:
@@ -212,8 +218,8 @@ class _RowCheck:
             self._add(Status.FAILS, "network", f"other network: {said}")
             return None
         try:
-            kept = kept_here(case.kept, self.resources) if case.kept else None
-            here = with_weights(asked, self.resources, self._network_files(kept), case.network_digest)
+            kept = find_kept(case.kept, self.resources) if case.kept else None
+            here = load_with_weights(asked, self.resources, self._network_files(kept), case.network_digest)
         except OodbenchError as error:
             self._add(Status.UNCHECKED, "network and scores", _first_line(error))
             return None
@@ -232,7 +238,7 @@ class _RowCheck:
             raise OodbenchError(f"the network {digest[:12]} is not here: name its file with --checkpoint")
         return files
 
-    def _network_difference(self, here: AtHand, kept: Path | None) -> str:
+    def _network_difference(self, here: LoadedDetector, kept: Path | None) -> str:
         """Return in words how the network here differs from the one that the evidence names; "" if it is that."""
         case = self.case
         named = "the one in the archive" if here.file in self.carried.values() else f"{here.file.name} here"
@@ -248,7 +254,7 @@ class _RowCheck:
             )
         return ""
 
-    def _checked_id_scores(self, here: AtHand) -> AtHand | None:
+    def _checked_id_scores(self, here: LoadedDetector) -> LoadedDetector | None:
         """Return the detector, fitted and with the ID scores that set the threshold of FPR@95, if it can be had."""
         case = self.case
         images = here.id_images
@@ -263,7 +269,9 @@ class _RowCheck:
         self._check_scores(f"ID scores, {images.name}", self.row.id_scores, ready.id_scores, ready.id_scores)
         return ready
 
-    def _checked_set(self, here: AtHand, name: str, sources: ImageSet, images: Pixels | None) -> SetSeen | None:
+    def _checked_set(
+        self, here: LoadedDetector, name: str, sources: ImageSet, images: Pixels | None
+    ) -> VerifiedSet | None:
         """Return one set as scored here, if scores and figures hold; without images the attack is carried out again."""
         said = next(one for one in self.row.said.sets if one.name == name)
         one = self.row.sets[name]
@@ -287,9 +295,9 @@ class _RowCheck:
         clean = here.scores(name, sources.pixels(where), one.indices)
         if edited:
             return None
-        return SetSeen(sources, one.indices, self._judged_scores(here, said, images, scores), clean, said.images)
+        return VerifiedSet(sources, one.indices, self._judged_scores(here, said, images, scores), clean, said.images)
 
-    def _judged_scores(self, here: AtHand, said: SetSaid, images: Pixels, scores: Floats) -> Floats:
+    def _judged_scores(self, here: LoadedDetector, said: SetDescription, images: Pixels, scores: Floats) -> Floats:
         """Return the scores that figures are taken of: of a score that draws, by draws that no attacker knew."""
         if not here.detector.draws():
             return scores
@@ -303,10 +311,10 @@ class _RowCheck:
         )
         return drawn
 
-    def _judged_id_scores(self, here: AtHand) -> Floats:
+    def _judged_id_scores(self, here: LoadedDetector) -> Floats:
         return here.id_scores_drawn_by(self.case.network_digest) if here.detector.draws() else here.id_scores
 
-    def _images_attacked_again(self, here: AtHand, said: SetSaid, sources: ImageSet) -> Pixels | None:
+    def _images_attacked_again(self, here: LoadedDetector, said: SetDescription, sources: ImageSet) -> Pixels | None:
         """Return the images that the attack leaves when it is carried out again; None where they are other ones."""
         task = task_of(self.row.said.constants) if self.row.said.constants else None
         if task is None:
@@ -337,7 +345,7 @@ class _RowCheck:
         self._add_check(f"{said.name}, images", wrong, "carried out again, the attack leaves the same ones, bit by bit")
         return None if wrong else images
 
-    def _held_cases(self, asked: Asked, here: AtHand) -> tuple[Case, ...]:
+    def _held_cases(self, asked: Asked, here: LoadedDetector) -> tuple[Case, ...]:
         """Return the cases that the row is about, if all of it holds; otherwise none."""
         if any(finding.status != Status.HOLDS for finding in self.findings):
             return ()
@@ -346,7 +354,7 @@ class _RowCheck:
         def alike(stored: Floats, scored: Floats) -> bool:
             return stored.shape == scored.shape and bool((np.abs(stored - scored) <= allowed).all())
 
-        cases, left_out = about(Held(self.row, asked, here.file, self.images), self.resources, alike)
+        cases, left_out = covered_cases(HeldRow(self.row, asked, here.file, self.images), self.resources, alike)
         if left_out:
             self._add(
                 Status.HOLDS, "claim", f"the same without {', '.join(left_out)}, by which no score of it is moved"

@@ -53,6 +53,6 @@ def test_this_repositorys_board_is_what_its_evidence_makes_of_it():
     found = entries.read(board)
     assert len(found) >= 7
     for digest in {each.sha256 for entry in found for each in entry.evidence if not each.url}:
-        assert archive.load(adding.archive(board, digest)).sha256 == digest
+        assert archive.load(adding.archive_file(board, digest)).sha256 == digest
     assert (board / "entries.csv").read_bytes() == page.table(found)
     assert (board / "index.html").read_bytes() == page.html(entries.read_about(board), found)

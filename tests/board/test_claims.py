@@ -103,8 +103,8 @@ def test_an_entry_that_says_more_than_its_claim_stays_what_it_is():
     (change,) = begun(row)
     (accepted,) = change.entry.evidence
     older = replace(change.entry, case=row.row.said.case)
-    assert older.key != change.entry.key and not adding.unlike(older, accepted, row)
-    assert adding.unlike(replace(older, case=replace(older.case, kept="digits/oe")), accepted, row)
+    assert older.key != change.entry.key and not adding.difference(older, accepted, row)
+    assert adding.difference(replace(older, case=replace(older.case, kept="digits/oe")), accepted, row)
 
 
 def test_what_does_not_hold_is_about_nothing():

@@ -29,7 +29,7 @@ def changes():
 def test_changes_hold_as_the_images_do_and_are_none(tmp_path, oodbench, changes):
     archive.write(tmp_path / "evidence.zip", changes)
     found = load(tmp_path / "evidence.zip")
-    arrays = safetensors.numpy.load(archive.arrays(found.rows[0].id_scores, found.rows[0].sets))
+    arrays = safetensors.numpy.load(archive.pack_arrays(found.rows[0].id_scores, found.rows[0].sets))
     assert not [name for name in arrays if name.endswith("/images")]
     signed = arrays["ood/letters/changes"].astype(np.int8)
     assert 0 < np.abs(signed.astype(int)).max() <= 32

@@ -291,11 +291,11 @@ def test_a_kept_network_is_found_wherever_the_results_went(tmp_path, monkeypatch
 def test_a_copy_of_a_kept_network_is_named_and_not_carried(tmp_path):
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(at_hand.kept_file("digits/plain", tmp_path).read_bytes())
-    assert at_hand.kept_as(copy, tmp_path) == "digits/plain"
+    assert at_hand.kept_name(copy, tmp_path) == "digits/plain"
     copy.write_bytes(at_hand.kept_file("digits/oe", tmp_path).read_bytes())
-    assert at_hand.kept_as(copy, tmp_path) == "digits/oe"
+    assert at_hand.kept_name(copy, tmp_path) == "digits/oe"
     copy.write_bytes(b"another one")
-    assert at_hand.kept_as(copy, tmp_path) == ""
+    assert at_hand.kept_name(copy, tmp_path) == ""
 
 
 def test_evidence_of_a_results_folder_is_what_was_stored():

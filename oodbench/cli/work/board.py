@@ -54,7 +54,7 @@ def check(options: CheckBoardOptions) -> None:
     archives = {accepted.sha256: accepted for entry in present for accepted in entry.evidence}
     bad = False
     for sha256, accepted in archives.items():
-        file = adding.archive(folder, sha256)
+        file = adding.archive_file(folder, sha256)
         if not file.is_file() and accepted.url:
             click.echo(f"{Status.UNCHECKED:<13}  {accepted.name}: it lies at {accepted.url}")
             continue
@@ -87,7 +87,7 @@ def _check_archive(
         elif row.amiss:
             yield row.amiss.status, f"{where}: {row.amiss.what}: {row.amiss.said}"
         else:
-            why = adding.unlike(entry, accepted, row)
+            why = adding.difference(entry, accepted, row)
             yield Status.FAILS if why else Status.HOLDS, where + (f": {why}" if why else "")
 
 
@@ -110,7 +110,7 @@ def _render(folder: Path, out: Path) -> int:
     write_atomic(out / "index.html", page.html(entries.read_about(folder), present))
     if out.absolute() != folder.absolute():
         for sha256 in {accepted.sha256 for entry in present for accepted in entry.evidence if not accepted.url}:
-            source, target = adding.archive(folder, sha256), adding.archive(out, sha256)
+            source, target = adding.archive_file(folder, sha256), adding.archive_file(out, sha256)
             with atomic(target, source.stat().st_size) as temporary:
                 shutil.copyfile(source, temporary)
     return len(present)

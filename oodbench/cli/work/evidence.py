@@ -32,7 +32,7 @@ def evidence_of_results(results: Path, options: EvidenceOptions) -> None:
         if (suites and about["suite"] not in suites) or (options.names and about["detector"] not in options.names):
             continue
         if attacks := making.attacks_in(cell, options.tasks):
-            rows += making.of_result(cell, attacks, resources, warn, keep)
+            rows += making.rows_of_result(cell, attacks, resources, warn, keep)
     if not rows:
         raise OodbenchError(
             f"{results} holds no attack of what was asked for: evidence is of attacks on OOD images in a ball, such as "
@@ -53,9 +53,9 @@ def evidence_of_images(file: Path, epsilon: int, options: EvidenceOptions) -> No
     suite = suitefile.load(options.suites[0])
     changes = tuple(settings.parse(text) for text in options.assignments)
     asked = Asked(suite, resources.registry[options.names[0]], changes, "", options.limit or 0, options.seed)
-    attack = making.Own(options.norm, epsilon, options.words, handed_in.read(file))
+    attack = making.OwnAttack(options.norm, epsilon, options.words, handed_in.read(file))
     network = resources.networks[0] if resources.networks else _kept_network(asked, data)
-    _write([making.of_images(attack, asked, resources, network, _keep(options))], options)
+    _write([making.row_of_images(attack, asked, resources, network, _keep(options))], options)
 
 
 def _resources(options: EvidenceOptions) -> Resources:
@@ -83,7 +83,7 @@ def _kept_network(asked: Asked, data: Path) -> Path:
 
 
 def _write(rows: Sequence[tuple[Row, Network]], options: EvidenceOptions) -> None:
-    evidence = making.joined(rows, options.by, options.note)
+    evidence = making.join_rows(rows, options.by, options.note)
     write(options.output, evidence)
     _print_content(options.output, evidence)
 

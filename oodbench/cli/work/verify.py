@@ -7,7 +7,7 @@ import click
 from oodbench.board.archive import Evidence, load
 from oodbench.board.at_hand import Resources
 from oodbench.board.description import RefusedError
-from oodbench.board.findings import RowSeen, Status
+from oodbench.board.findings import Status, VerifiedRow
 from oodbench.board.verifying import TOLERANCE
 from oodbench.board.verifying import verify as verify_rows
 from oodbench.cli.verify import ResourceOptions, VerifyOptions
@@ -36,7 +36,7 @@ def resources_of(options: ResourceOptions) -> Resources:
     return Resources(discover(options.plugins), options.data, networks, options.suites, options.device)
 
 
-def print_verification(evidence: Evidence, resources: Resources, tolerance: float | None) -> list[RowSeen]:
+def print_verification(evidence: Evidence, resources: Resources, tolerance: float | None) -> list[VerifiedRow]:
     """Verify evidence and return its rows; each finding is printed as soon as its row is verified."""
     description = evidence.description
     if description.by or description.note:

@@ -70,7 +70,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Subject:
     """A detector on a suite, with the settings by which a run changed them.
 
     Attributes:
@@ -224,25 +224,25 @@ def places(images: ImageSet, indices: Indices) -> npt.NDArray[np.int64]:
     return np.where(images.indices[order[found]] == indices, order[found], -1)
 
 
-def load_detector(asked: Asked, resources: Resources, network: Path) -> LoadedDetector:
+def load_detector(subject: Subject, resources: Resources, network: Path) -> LoadedDetector:
     """Return the detector over the network in a file, not fitted yet; nothing is trained.
 
     Raises:
         OodbenchError: images, or anything that the detector learns from, are not here; the file is another network.
     """
     available = catalogue.names(resources.data)
-    sets = [ood.set for ood in asked.suite.ood if ood.set in available] or [ood.set for ood in asked.suite.ood]
+    sets = [ood.set for ood in subject.suite.ood if ood.set in available] or [ood.set for ood in subject.suite.ood]
     config = RunConfig(
-        [str(_suite_file(asked.suite, resources))],
-        [asked.detector.name],
-        seed=asked.seed,
+        [str(_suite_file(subject.suite, resources))],
+        [subject.detector.name],
+        seed=subject.seed,
         device=resources.device,
         data=resources.data,
         checkpoint=network,
-        limit=asked.limit or None,
-        tasks=asked.tasks,
+        limit=subject.limit or None,
+        tasks=subject.tasks,
         only=sets[:1],
-        parameters=asked.settings,
+        parameters=subject.settings,
     )
     request = config.request(resources.registry, choose_device(resources.device))
     (each,) = plan(request, resources.registry)
@@ -252,7 +252,7 @@ def load_detector(asked: Asked, resources: Resources, network: Path) -> LoadedDe
     return LoadedDetector(each, built, network, request.machinery)
 
 
-def load_with_weights(asked: Asked, resources: Resources, files: Sequence[Path], digest: str) -> LoadedDetector:
+def load_with_weights(subject: Subject, resources: Resources, files: Sequence[Path], digest: str) -> LoadedDetector:
     """Return the detector over the first file whose weights have the digest; else over the last that can be read.
 
     Raises:
@@ -261,7 +261,7 @@ def load_with_weights(asked: Asked, resources: Resources, files: Sequence[Path],
     found: LoadedDetector | None = None
     for number, file in enumerate(files, 1):
         try:
-            found = load_detector(asked, resources, file)
+            found = load_detector(subject, resources, file)
         except OodbenchError:
             if number == len(files) and found is None:
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Floats, Pixels, Row
-from oodbench.board.at_hand import Asked, Resources, load_detector, ood_set, over_code_of, parameters_of
+from oodbench.board.at_hand import Resources, Subject, load_detector, ood_set, over_code_of, parameters_of
 from oodbench.board.description import Case
 from oodbench.suitefiles import settings
 from oodbench.suitefiles.settings import Setting
@@ -27,44 +27,46 @@ class HeldRow:
 
     Attributes:
         row: as the archive has it.
-        asked: of its run.
+        subject: of its run.
         network: file of the network.
         images: attacked images by set, uint8 (N, H, W, 3).
     """
 
     row: Row
-    asked: Asked
+    subject: Subject
     network: Path
     images: Mapping[str, Pixels]
 
 
 def covered_cases(held: HeldRow, resources: Resources, alike: Alike) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """Return the cases that a row is about, fewest settings first and its own last; and the settings left out."""
-    suite = held.asked.suite
-    asked = replace(held.asked, settings=settings.settings_in_force(held.asked.settings, suite))
+    suite = held.subject.suite
+    subject = replace(held.subject, settings=settings.settings_in_force(held.subject.settings, suite))
     cases, left_out = [held.row.said.case], list[str]()
-    own = [setting for setting in asked.settings if not settings.changes_task(setting, suite)]
-    tries: dict[str, Callable[[Asked], Asked]] = {f"--set {one.text}": partial(_without, one) for one in own}
-    if asked.limit:  # last: what follows from it, which images an entry is of, may be wanted without the settings
-        tries[f"--limit {asked.limit}"] = partial(replace, limit=0)
-    for text, less in tries.items():
-        fewer = less(asked)
-        said = _case_of(cases[0], fewer)
-        if said == cases[0]:
-            asked = fewer
-        elif said is not None and _holds_with_less(held, asked, fewer, resources, alike):
-            asked, cases, left_out = fewer, [said, *cases], [*left_out, text]
+    removable = [setting for setting in subject.settings if not settings.changes_task(setting, suite)]
+    removals: dict[str, Callable[[Subject], Subject]] = {
+        f"--set {setting.text}": partial(_without, setting) for setting in removable
+    }
+    if subject.limit:  # last: what follows from it, which images an entry is of, may be wanted without the settings
+        removals[f"--limit {subject.limit}"] = partial(replace, limit=0)
+    for text, remove in removals.items():
+        reduced = remove(subject)
+        case = _case_of(cases[0], reduced)
+        if case == cases[0]:
+            subject = reduced
+        elif case is not None and _holds_with_less(held, subject, reduced, resources, alike):
+            subject, cases, left_out = reduced, [case, *cases], [*left_out, text]
     return tuple(cases), tuple(left_out)
 
 
-def _without(setting: Setting, asked: Asked) -> Asked:
-    return replace(asked, settings=tuple(one for one in asked.settings if one != setting))
+def _without(setting: Setting, subject: Subject) -> Subject:
+    return replace(subject, settings=tuple(one for one in subject.settings if one != setting))
 
 
-def _case_of(case: Case, asked: Asked) -> Case | None:
+def _case_of(case: Case, subject: Subject) -> Case | None:
     """Return the case of a run with other settings; None where these mean nothing."""
     try:
-        suite, detector = asked.applied()
+        suite, detector = subject.applied()
     except OodbenchError:  # what is left is of what was taken out, such as the taps of another network
         return None
     return replace(
@@ -73,17 +75,17 @@ def _case_of(case: Case, asked: Asked) -> Case | None:
         over_code=over_code_of(detector),
         parameters=parameters_of(detector),
         network=suite.network.called,
-        limit=asked.limit,
+        limit=subject.limit,
     )
 
 
-def _holds_with_less(held: HeldRow, asked: Asked, fewer: Asked, resources: Resources, alike: Alike) -> bool:
+def _holds_with_less(held: HeldRow, subject: Subject, fewer: Subject, resources: Resources, alike: Alike) -> bool:
     """Return whether a row would hold as well with fewer settings."""
-    if _differ_in_training_alone(asked, fewer):
+    if _differ_in_training_alone(subject, fewer):
         return True
     row, case = held.row, held.row.said.case
     try:
-        if fewer.limit < asked.limit < len(ood_set(asked.suite, case.id_set, resources.data, 0)):
+        if fewer.limit < subject.limit < len(ood_set(subject.suite, case.id_set, resources.data, 0)):
             return False
         here = load_detector(fewer, resources, held.network)
         if (here.weights, here.id_images.fingerprint) != (case.network_digest, case.id_fingerprint):
@@ -96,8 +98,8 @@ def _holds_with_less(held: HeldRow, asked: Asked, fewer: Asked, resources: Resou
         return False
 
 
-def _differ_in_training_alone(asked: Asked, fewer: Asked) -> bool:
+def _differ_in_training_alone(subject: Subject, fewer: Subject) -> bool:
     """Return whether two runs differ in their recipe alone, which does not matter where a network is given."""
-    (suite, detector), (other, less) = asked.applied(), fewer.applied()
+    (suite, detector), (other, less) = subject.applied(), fewer.applied()
     recipe_alone = replace(suite, training=other.training).fingerprint == other.fingerprint
-    return recipe_alone and parameters_of(detector) == parameters_of(less) and asked.limit == fewer.limit
+    return recipe_alone and parameters_of(detector) == parameters_of(less) and subject.limit == fewer.limit

@@ -1,7 +1,7 @@
 """Rows of evidence: of what a results folder holds, and of images that somebody hands in."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,9 +15,9 @@ import safetensors.torch
 from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Evidence, Floats, Indices, Pixels, Row, SetArrays, pack_arrays
 from oodbench.board.at_hand import (
-    Asked,
     LoadedDetector,
     Resources,
+    Subject,
     kept_file,
     kept_name,
     load_detector,
@@ -115,20 +115,20 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
     Raises:
         OodbenchError: a task that was asked for by name is not one that evidence can be of.
     """
-    found: dict[str, list[Scores]] = {}
-    groups_there = cell.read()
-    outdated = stale_groups(groups_there)
-    for group in groups_there:
+    attacks: dict[str, list[Scores]] = {}
+    all_groups = cell.read()
+    outdated = stale_groups(all_groups)
+    for group in all_groups:
         if group.role == "ood" and (group.task, group.image_set) not in outdated and (group.task in tasks or not tasks):
-            found.setdefault(group.task, []).append(group)
-    for name, groups in list(found.items()):
+            attacks.setdefault(group.task, []).append(group)
+    for name, groups in list(attacks.items()):
         try:
             task_of(str(groups[0].attributes.get("constants", "")))
         except OodbenchError as error:
             if tasks:
                 raise OodbenchError(f"{cell.path}, task {name}: {error}") from error
-            del found[name]
-    return found
+            del attacks[name]
+    return attacks
 
 
 def rows_of_result(
@@ -140,7 +140,7 @@ def rows_of_result(
         cell: the result.
         attacks: see `attacks_in`.
         resources: where its images and its network are looked for.
-        say: told of what is amiss.
+        say: called with what the evidence lacks.
         keep: what the archive has of attacked images.
 
     Raises:
@@ -162,10 +162,10 @@ def rows_of_result(
     rows = []
     for name, groups in attacks.items():
         here = _load_scored_detector(
-            cell, about, Asked(suite, detector, parse_settings(texts), name, int(about["limit"]), seed), resources
+            cell, about, Subject(suite, detector, parse_settings(texts), name, int(about["limit"]), seed), resources
         )
         first = groups[0].attributes
-        told: dict[str, Any] = {
+        attack_fields: dict[str, Any] = {
             "attack": name,
             "constants": str(first["constants"]),
             "words": str(first.get("threat", "")),
@@ -176,25 +176,27 @@ def rows_of_result(
         measured = _Measured(
             id_group.scores,
             sets,
-            {each: ood_set(here.plan.suite, each, resources.data, int(about["limit"])) for each in sets},
+            {set_name: ood_set(here.plan.suite, set_name, resources.data, int(about["limit"])) for set_name in sets},
             {group.image_set: str(group.attributes.get("images_sha256", "")) for group in groups},
         )
-        if lacking := [each for each, one in sets.items() if one.images is None]:
+        if without_images := [set_name for set_name, one in sets.items() if one.images is None]:
             say(
-                f"{cell.path.name}, {name}: no images of {', '.join(lacking)} were kept, so whoever verifies them has "
-                "to attack anew, and gets the same ones only on a machine that calculates to the same bits; run it "
-                "again with --keep-images for evidence that holds everywhere"
+                f"{cell.path.name}, {name}: no images of {', '.join(without_images)} were kept, so whoever verifies "
+                "them has to attack anew, and gets the same ones only on a machine that calculates to the same bits; "
+                "run it again with --keep-images for evidence that holds everywhere"
             )
         with _describable(str(cell.path)):
-            case = _case_of(about, id_group, task_of(told["constants"]), kept_name(here.file, resources.data))
-            rows.append((_build_row(case, told, measured, _origin(about, groups), keep), here.network))
+            case = _case_of(about, id_group, task_of(attack_fields["constants"]), kept_name(here.file, resources.data))
+            rows.append((_build_row(case, attack_fields, measured, _origin(about, groups), keep), here.network))
     return rows
 
 
-def _load_scored_detector(cell: Cell, about: Mapping[str, Any], asked: Asked, resources: Resources) -> LoadedDetector:
+def _load_scored_detector(
+    cell: Cell, about: Mapping[str, Any], subject: Subject, resources: Resources
+) -> LoadedDetector:
     """Return the detector over the very network that a result was scored with."""
     files = _network_files(cell, about, resources)
-    here = load_with_weights(asked, resources, files, str(about["network_digest"]))
+    here = load_with_weights(subject, resources, files, str(about["network_digest"]))
     if here.weights != about["network_digest"]:
         raise OodbenchError(
             f"{here.file} is another network than the one that {cell.path} was scored with: name its file with "
@@ -237,12 +239,14 @@ def _describable(what: str) -> Iterator[None]:
         raise OodbenchError(f"{what} cannot be evidence: {error}") from error
 
 
-def row_of_images(own: OwnAttack, asked: Asked, resources: Resources, network: Path, keep: Keep) -> tuple[Row, Network]:
+def row_of_images(
+    own: OwnAttack, subject: Subject, resources: Resources, network: Path, keep: Keep
+) -> tuple[Row, Network]:
     """Return a row of evidence for an attack of somebody's own, whose images are scored here.
 
     Args:
         own: the attack and what it left.
-        asked: what it attacked.
+        subject: the detector that it attacked.
         resources: where images are looked for.
         network: file of the network.
         keep: what the archive has of attacked images.
@@ -251,8 +255,8 @@ def row_of_images(own: OwnAttack, asked: Asked, resources: Resources, network: P
         OodbenchError: an image is not in the ball around its source; a set is none of the suite's; something is not
             here.
     """
-    sources = _sources_of(own, asked, resources)
-    here = load_detector(asked, resources, network).ready()
+    sources = _sources_of(own, subject, resources)
+    here = load_detector(subject, resources, network).ready()
     suite, detector = here.plan.suite, here.detector
     sets = {
         name: SetArrays(indices, here.scores(name, images, indices), images)
@@ -260,12 +264,12 @@ def row_of_images(own: OwnAttack, asked: Asked, resources: Resources, network: P
     }
     machine = condition_attributes(Setup(here.machinery.device, 1, here.machinery.compute))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {
+    attack_fields = {
         "attack": OWN,
         "constants": "",
         "words": own.words or f"an attack of somebody's own, {NORMS[own.norm]} {own.epsilon}/255",
-        "settings": tuple(setting.text for setting in asked.settings),
-        "seed": asked.seed,
+        "settings": tuple(setting.text for setting in subject.settings),
+        "seed": subject.seed,
     }
     with _describable("what --attack and --set say"):
         case = Case(
@@ -283,24 +287,24 @@ def row_of_images(own: OwnAttack, asked: Asked, resources: Resources, network: P
             epsilon=own.epsilon,
             id_set=suite.id.test,
             id_fingerprint=here.id_images.fingerprint,
-            limit=asked.limit,
+            limit=subject.limit,
         )
         made = Made(__version__, machine["torch"], machine["hardware"], now, "")
-        return _build_row(case, told, _Measured(here.id_scores, sets, sources, {}), made, keep), here.network
+        return _build_row(case, attack_fields, _Measured(here.id_scores, sets, sources, {}), made, keep), here.network
 
 
-def _sources_of(own: OwnAttack, asked: Asked, resources: Resources) -> dict[str, ImageSet]:
+def _sources_of(own: OwnAttack, subject: Subject, resources: Resources) -> dict[str, ImageSet]:
     """Return the sets that these images are made of; OodbenchError where one is not in the ball around its source."""
-    known = {ood.set for ood in asked.suite.ood}
+    known = {ood.set for ood in subject.suite.ood}
     sources: dict[str, ImageSet] = {}
     for name, (images, indices) in own.images.items():
         if name not in known:
             raise OodbenchError(
-                f"suite {asked.suite.name} has no OOD set {name!r}: name the arrays after {', '.join(sorted(known))}"
+                f"suite {subject.suite.name} has no OOD set {name!r}: name the arrays after {', '.join(sorted(known))}"
             )
-        sources[name] = ood_set(asked.suite, name, resources.data, asked.limit)
-        if said := ball_violation(images, indices, sources[name], own.norm, own.epsilon):
-            raise OodbenchError(f"these images are no evidence: {said}")
+        sources[name] = ood_set(subject.suite, name, resources.data, subject.limit)
+        if violation := ball_violation(images, indices, sources[name], own.norm, own.epsilon):
+            raise OodbenchError(f"these images are no evidence: {violation}")
     return sources
 
 
@@ -314,28 +318,29 @@ class _Measured:
     digests: Mapping[str, str]
 
 
-def _build_row(case: Case, told: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
-    """Build a row; `told` are the fields of `RowDescription` that say what the attack was, and of which run."""
+def _build_row(case: Case, attack_fields: Mapping[str, Any], measured: _Measured, made: Made, keep: Keep) -> Row:
+    """Build a row; `attack_fields` are the fields of `RowDescription` that describe the attack and its run."""
     id_scores, sets = measured.id_scores, measured.sets
     if wide := [why for one in measured.sources.values() if (why := excess_radius_text(one, case.norm, case.epsilon))]:
         raise OodbenchError(wide[0])
-    said = tuple(
+    descriptions = tuple(
         _describe_set(name, one, measured.sources[name], measured.digests.get(name, ""), id_scores)
         for name, one in sets.items()
     )
     kept = {name: keep(one, measured.sources[name]) for name, one in sets.items()}
     raw = sha256(pack_arrays(id_scores, kept)).hexdigest()
-    return Row(RowDescription(case=case, **told, sets=said, arrays=raw, made=made), id_scores, kept)
+    return Row(RowDescription(case=case, **attack_fields, sets=descriptions, arrays=raw, made=made), id_scores, kept)
 
 
 def _describe_set(name: str, one: SetArrays, sources: ImageSet, images: str, id_scores: Floats) -> SetDescription:
+    """Describe one OOD set; `images` is the digest of the attacked images where these were not kept."""
     if why := missing_source(one.indices, sources):
         raise OodbenchError(f"{why}: the pack here is another one than the one that was scored")
     of_sources = images_digest(sources.pixels(places(sources, one.indices)))
-    found = evaluate(id_scores, one.scores)
+    figures = evaluate(id_scores, one.scores)
     of_images = images if one.images is None else images_digest(one.images)
     kept = one.images is not None
-    return SetDescription(name, len(one.scores), kept, of_images, of_sources, found["auroc"], found["fpr95"])
+    return SetDescription(name, len(one.scores), kept, of_images, of_sources, figures["auroc"], figures["fpr95"])
 
 
 def _set_arrays(cell: Cell, group: Scores) -> SetArrays:
@@ -344,8 +349,8 @@ def _set_arrays(cell: Cell, group: Scores) -> SetArrays:
     return SetArrays(group.indices, group.scores, attacked_images.verified_images(cell, group))
 
 
-def _origin(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
-    groups = list(groups)
+def _origin(about: Mapping[str, Any], groups: Sequence[Scores]) -> Made:
+    """Return how the scores of an attack were made, and what the attack said of itself."""
     first = groups[0].attributes
     checks = {
         group.image_set: {
@@ -355,22 +360,21 @@ def _origin(about: Mapping[str, Any], groups: Iterable[Scores]) -> Made:
         }
         for group in groups
     }
-    told = [str(first.get(name, "")) for name in ("oodbench", "torch", "hardware", "date")]
-    oodbench, torch, hardware, date = told
+    oodbench, torch, hardware, date = (str(first.get(name, "")) for name in ("oodbench", "torch", "hardware", "date"))
     return Made(oodbench, torch, hardware, date, str(about.get("options", "")), json.dumps(checks))
 
 
 def _network_files(cell: Cell, about: Mapping[str, Any], resources: Resources) -> list[Path]:
     """Return the files that may be the network that a result was scored with."""
     given = str(about.get("checkpoint", ""))
-    there = [*([Path(given)] if given else []), cell.path.parents[2] / "networks" / str(about.get("network_file", ""))]
-    found = [file for file in resources.networks if split_entry(file)[0].is_file()]
+    noted = [*([Path(given)] if given else []), cell.path.parents[2] / "networks" / str(about.get("network_file", ""))]
+    files = [file for file in resources.networks if split_entry(file)[0].is_file()]
     if title := str(about.get("pretrained", "")):  # kept for everybody: named, not carried, whichever copy was scored
         names = (title, f"{title}-seed{about['seed']}")
-        found += [file for name in names if (file := kept_file(name, resources.data))]
-    found += [file for file in there if split_entry(file)[0].is_file()]
-    if not found:
+        files += [file for name in names if (file := kept_file(name, resources.data))]
+    files += [file for file in noted if split_entry(file)[0].is_file()]
+    if not files:
         raise OodbenchError(
-            f"the network that {cell.path} was scored with is not here ({there[-1]}): name its file with --checkpoint"
+            f"the network that {cell.path} was scored with is not here ({noted[-1]}): name its file with --checkpoint"
         )
-    return found
+    return files

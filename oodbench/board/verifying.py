@@ -11,9 +11,9 @@ import numpy as np
 from oodbench.basics.errors import OodbenchError
 from oodbench.board.archive import Evidence, Floats, Pixels, Row
 from oodbench.board.at_hand import (
-    Asked,
     LoadedDetector,
     Resources,
+    Subject,
     find_kept,
     load_with_weights,
     networks_as_files,
@@ -79,13 +79,13 @@ class _RowCheck:
         run = self._applied_settings()
         if run is None:
             return VerifiedRow(self.row, tuple(self.findings))
-        asked, suite, detector = run
+        subject, suite, detector = run
         if not self._check_suite(suite) or not self._check_detector(detector):
             return VerifiedRow(self.row, tuple(self.findings))
         if not self._check_attack():
             return VerifiedRow(self.row, tuple(self.findings), suite)
         attacked = self._attacked_sets(suite)
-        loaded = self._checked_network(asked, suite)
+        loaded = self._checked_network(subject, suite)
         fitted = None if loaded is None else self._checked_id_scores(loaded)
         if fitted is None:
             return VerifiedRow(self.row, tuple(self.findings), suite)
@@ -94,7 +94,7 @@ class _RowCheck:
             for name, (sources, images) in attacked.items()
             if (verified := self._checked_set(fitted, name, sources, images))
         }
-        id_scores, cases = self._judged_id_scores(fitted), self._held_cases(asked, fitted)
+        id_scores, cases = self._judged_id_scores(fitted), self._held_cases(subject, fitted)
         return VerifiedRow(self.row, tuple(self.findings), suite, id_scores, sets, cases)
 
     def _add(self, status: Status, what: str, said: str) -> None:
@@ -105,7 +105,7 @@ class _RowCheck:
         self._add(Status.FAILS if wrong else Status.HOLDS, what, wrong or right)
         return not wrong
 
-    def _applied_settings(self) -> tuple[Asked, Suite, Detector] | None:
+    def _applied_settings(self) -> tuple[Subject, Suite, Detector] | None:
         """Return the row's run with suite and detector as its settings make them; None where these are not known."""
         case, said = self.case, self.row.said
         suite = self.resources.suite(case.suite)
@@ -118,8 +118,8 @@ class _RowCheck:
         try:
             detector = self.resources.registry[case.detector]
             attack = "" if said.attack == OWN else said.attack
-            asked = Asked(suite, detector, parse_settings(said.settings), attack, case.limit, said.seed)
-            return asked, *asked.applied()
+            subject = Subject(suite, detector, parse_settings(said.settings), attack, case.limit, said.seed)
+            return subject, *subject.applied()
         except OodbenchError as error:
             self._add(Status.FAILS, "settings", str(error))
             return None
@@ -210,7 +210,7 @@ class _RowCheck:
         wrong = ball_violation(images, self.row.sets[said.name].indices, sources, norm, epsilon)
         return self._add_check(what, wrong, f"{said.count} 8-bit images within {self.case.ball}")
 
-    def _checked_network(self, asked: Asked, suite: Suite) -> LoadedDetector | None:
+    def _checked_network(self, subject: Subject, suite: Suite) -> LoadedDetector | None:
         """Return the detector over the network that the evidence names, if that has the stated name and weights."""
         case, called = self.case, suite.network.called
         if case.network != called:
@@ -219,7 +219,7 @@ class _RowCheck:
             return None
         try:
             kept = find_kept(case.kept, self.resources) if case.kept else None
-            here = load_with_weights(asked, self.resources, self._network_files(kept), case.network_digest)
+            here = load_with_weights(subject, self.resources, self._network_files(kept), case.network_digest)
         except OodbenchError as error:
             self._add(Status.UNCHECKED, "network and scores", _first_line(error))
             return None
@@ -345,7 +345,7 @@ class _RowCheck:
         self._add_check(f"{said.name}, images", wrong, "carried out again, the attack leaves the same ones, bit by bit")
         return None if wrong else images
 
-    def _held_cases(self, asked: Asked, here: LoadedDetector) -> tuple[Case, ...]:
+    def _held_cases(self, subject: Subject, here: LoadedDetector) -> tuple[Case, ...]:
         """Return the cases that the row is about, if all of it holds; otherwise none."""
         if any(finding.status != Status.HOLDS for finding in self.findings):
             return ()
@@ -354,7 +354,7 @@ class _RowCheck:
         def alike(stored: Floats, scored: Floats) -> bool:
             return stored.shape == scored.shape and bool((np.abs(stored - scored) <= allowed).all())
 
-        cases, left_out = covered_cases(HeldRow(self.row, asked, here.file, self.images), self.resources, alike)
+        cases, left_out = covered_cases(HeldRow(self.row, subject, here.file, self.images), self.resources, alike)
         if left_out:
             self._add(
                 Status.HOLDS, "claim", f"the same without {', '.join(left_out)}, by which no score of it is moved"

@@ -225,7 +225,7 @@ SAYINGS = [
     (at([*CASE, "epsilon"], 256), "epsilon is 256: expected 1 to 255 in the norm linf"),
     (at([*CASE, "epsilon"], True), "expected a whole number"),
     (at([*CASE, "kept"], "../../etc/x"), "kept is"),
-    (at([*CASE, "network_digest"], "ab"), "no SHA-256"),
+    (at([*CASE, "network_digest"], "ab"), "not a SHA-256"),
     (at([*CASE, "surprise"], 1), "unknown entry"),
     (at(["rows", 0, "sets", 0, "auroc"], 1.5), "no fraction"),
     (at(["rows", 0, "sets", 0, "name"], "a/b"), "not the name of an image set"),

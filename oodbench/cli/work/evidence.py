@@ -8,7 +8,7 @@ import click
 from oodbench.basics.errors import OodbenchError
 from oodbench.board import handed_in, making
 from oodbench.board.archive import Evidence, Row, write
-from oodbench.board.at_hand import Asked, Resources
+from oodbench.board.at_hand import Resources, Subject
 from oodbench.cli.evidence import EvidenceOptions
 from oodbench.cli.terminal import warn
 from oodbench.networks.network import Network
@@ -52,10 +52,10 @@ def evidence_of_images(file: Path, epsilon: int, options: EvidenceOptions) -> No
     resources, data = _resources(options), options.data
     suite = suitefile.load(options.suites[0])
     changes = tuple(settings.parse(text) for text in options.assignments)
-    asked = Asked(suite, resources.registry[options.names[0]], changes, "", options.limit or 0, options.seed)
+    subject = Subject(suite, resources.registry[options.names[0]], changes, "", options.limit or 0, options.seed)
     attack = making.OwnAttack(options.norm, epsilon, options.words, handed_in.read(file))
-    network = resources.networks[0] if resources.networks else _kept_network(asked, data)
-    _write([making.row_of_images(attack, asked, resources, network, _keep(options))], options)
+    network = resources.networks[0] if resources.networks else _kept_network(subject, data)
+    _write([making.row_of_images(attack, subject, resources, network, _keep(options))], options)
 
 
 def _resources(options: EvidenceOptions) -> Resources:
@@ -73,10 +73,10 @@ def _suite_name(suite: str) -> str:
     return Path(suite).stem if Path(suite).suffix == ".toml" else suite
 
 
-def _kept_network(asked: Asked, data: Path) -> Path:
+def _kept_network(subject: Subject, data: Path) -> Path:
     """Return the file of the network that is kept for everybody; OodbenchError where there is none."""
-    suite, detector = asked.applied()
-    choice = shelves.choose(suite, detector.objective(), asked.seed, data)
+    suite, detector = subject.applied()
+    choice = shelves.choose(suite, detector.objective(), subject.seed, data)
     if choice.file is None:
         raise OodbenchError(f"there is no kept network of {detector.name} on {suite.name}: {choice.why_not_pretrained}")
     return choice.file

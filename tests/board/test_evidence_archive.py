@@ -229,7 +229,7 @@ SAYINGS = [
     (at([*CASE, "surprise"], 1), "unknown entry"),
     (at(["rows", 0, "sets", 0, "auroc"], 1.5), "no fraction"),
     (at(["rows", 0, "sets", 0, "name"], "a/b"), "not the name of an image set"),
-    (at(["rows", 0, "sets", 1, "name"], "letters"), "named twice"),
+    (at(["rows", 0, "sets", 1, "name"], "letters"), "at least one, each once"),
     (at(["rows", 0, "sets", 0], 3), "expected a table"),
     (at(["networks"], ["f" * 64]), "is not in it"),
 ]

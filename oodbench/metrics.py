@@ -117,10 +117,17 @@ def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) 
     A label below 0 says that nobody knows what is in the image. A prediction below 0 is no class, and wrong; where all
     are, the network does not tell classes at all, and the share is NaN.
     """
+    right = right_predictions(predictions, labels)
+    return float(np.mean(right)) if len(right) else float("nan")
+
+
+def right_predictions(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """For each image that counts in `accuracy`, which see, whether its prediction is right; of none if that is NaN."""
     known = labels >= 0
-    if not known.any() or (predictions[known] < 0).all():
-        return float("nan")
-    return float(np.mean(predictions[known] == labels[known]))
+    if (predictions[known] < 0).all():
+        return np.zeros(0, np.bool_)
+    right: npt.NDArray[np.bool_] = predictions[known] == labels[known]
+    return right
 
 
 @dataclass(frozen=True)

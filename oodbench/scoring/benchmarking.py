@@ -15,7 +15,7 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.preprocessing import Preprocessing
 from oodbench.images.resident import IDImages, resident
-from oodbench.metrics import accuracy
+from oodbench.metrics import accuracy, right_predictions
 from oodbench.networks.gradient import has_gradient
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork
@@ -186,7 +186,7 @@ class Setting:
         for number, found in enumerate(measured):
             if number == 0 and (labels >= 0).any():
                 right = accuracy(found.clean_id.predictions, labels)
-                known = int(((labels >= 0) & (found.clean_id.predictions >= 0)).sum())
+                known = len(right_predictions(found.clean_id.predictions, labels))
                 self._doubt_labels(found.clean_id.predictions)
                 about = {"task": ID_TASK, "ood": "", "metric": "accuracy", "value": right, "n_id": known}
                 yield {**first, **about, "n_ood": 0, "convention": self.convention, "epsilon": 0, "threat": ""}
@@ -194,8 +194,8 @@ class Setting:
 
     def _doubt_labels(self, predictions: npt.NDArray[np.int64]) -> None:
         """A word where another order of the classes would be right, or predictions are guesses."""
-        tested, told = self.id_images.images, predictions >= 0
-        said = label_order.doubt(tested.labels[told], predictions[told], self.classes, tested.classes)
+        tested = self.id_images.images
+        said = label_order.doubt(tested.labels, predictions, self.classes, tested.classes)
         if said:
             self.say(f"id_images: {said}")
 

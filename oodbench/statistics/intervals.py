@@ -122,9 +122,9 @@ def share(count: int, total: int) -> tuple[float, float]:
 
 
 def of_accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """A 95 % interval (low, high) for `oodbench.metrics.accuracy`; NaN if no image has one."""
-    known = (labels >= 0) & (predictions >= 0)
-    return share(int((predictions[known] == labels[known]).sum()), int(known.sum())) if known.any() else (nan, nan)
+    """A 95 % interval (low, high) for `oodbench.metrics.accuracy`; NaN where that is."""
+    right = metrics.right_predictions(predictions, labels)
+    return share(int(right.sum()), len(right)) if len(right) else (nan, nan)
 
 
 def methods(convention: str, operating_point: float | None = None) -> dict[str, Method]:

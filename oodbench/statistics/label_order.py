@@ -26,11 +26,11 @@ def doubt(labels: Integers, predictions: Integers, classes: int, names: Sequence
 
     Args:
         labels: (N,), -1 where unknown.
-        predictions: (N,).
+        predictions: (N,), -1 where no class was named, which says nothing of their order.
         classes: how many there are.
         names: of the labels, as far as they are known.
     """
-    known = labels >= 0
+    known = (labels >= 0) & (predictions >= 0)
     labels, predictions = labels[known], predictions[known]
     if len(labels) < ENOUGH:
         return ""

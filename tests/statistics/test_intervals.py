@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from scipy.stats import binomtest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.metrics import CONVENTIONS, METRICS, CleanThreshold, evaluate
+from oodbench.metrics import CONVENTIONS, METRICS, CleanThreshold, accuracy, evaluate
 from oodbench.statistics.intervals import at_clean_threshold, intervals, of_accuracy, share
 
 scores = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
@@ -27,6 +27,14 @@ def test_accuracy_is_a_share_of_the_images_with_a_label():
     predictions, labels = np.array([0, 1, 2, 2, 0]), np.array([0, 1, 1, 2, -1])
     assert of_accuracy(predictions, labels) == share(3, 4)
     assert all(map(isnan, of_accuracy(predictions, np.full(5, -1))))
+
+
+def test_a_prediction_of_no_class_is_wrong_unless_none_names_a_class():
+    predictions, labels = np.repeat([0, -1], 50), np.zeros(100, int)
+    low, high = of_accuracy(predictions, labels)
+    assert low <= accuracy(predictions, labels) == 0.5 <= high
+    assert (low, high) == share(50, 100)
+    assert all(map(isnan, of_accuracy(np.full(100, -1), labels)))
 
 
 def test_a_fixed_threshold_is_binomial():

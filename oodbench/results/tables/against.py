@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.metrics import Floats
+from oodbench.metrics import Floats, right_predictions
 from oodbench.results.beside import clean_id_group, compared_id_group, plain_id_group
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.as_published import published_sides
@@ -311,11 +311,10 @@ def _set_differences(result: _Result, base: _Result, task: str, ood: str, conven
 def _accuracy_difference(result: _Result, base: _Result) -> dict[str, Difference]:
     ours, theirs = plain_id_group(result.groups.values()), plain_id_group(base.groups.values())
     _require_same(ours, theirs)
-    known = (ours.labels >= 0) & (ours.predictions >= 0) & (theirs.predictions >= 0)
-    if not known.any() or not np.array_equal(ours.labels, theirs.labels):
+    our_right, their_right = (right_predictions(group.predictions, group.labels) for group in (ours, theirs))
+    if not (len(our_right) and len(their_right) and np.array_equal(ours.labels, theirs.labels)):
         raise _UnpairedError("their images have no labels, or not the same")
-    right = [(group.predictions == group.labels)[known] for group in (ours, theirs)]
-    return {OF_ID: of_accuracy(right[0], right[1])}
+    return {OF_ID: of_accuracy(our_right, their_right)}
 
 
 def _require_same(ours: Scores, theirs: Scores) -> None:

@@ -214,6 +214,17 @@ def test_labels_that_nobody_knows_give_no_difference_of_accuracy(tmp_path, store
     assert "nan" not in render(paired.frame, View(metrics=("auroc",)))
 
 
+def test_predictions_of_no_class_are_wrong_in_a_difference_of_accuracy(tmp_path, stored):
+    cells = [stored(tmp_path, detector=name, ood=[("letters", LETTERS)]) for name in ("msp", "atom")]
+    for group in cells[1].read():
+        if group.role == "id":
+            group.predictions[::2] = -1
+            cells[1].add(group, cells[1].attributes())
+    values = tidy(cells, {}).set_index(["detector", "metric"])["value"].xs("accuracy", level="metric")
+    difference = against(cells, {}, "msp").frame.set_index("metric").loc["accuracy", "value"]
+    assert difference == pytest.approx(values["atom"] - values["msp"]) and difference < 0
+
+
 def test_numbers_of_images_must_agree():
     with pytest.raises(OodbenchError, match="3 ID and 2 OOD images against 3 and 1"):
         differences(Detection(np.ones(3), np.ones(2)), Detection(np.ones(3), np.ones(1)))

@@ -9,6 +9,7 @@ from oodbench.attacks.apgd import apgd
 from oodbench.attacks.ascent import nowhere
 from oodbench.attacks.balls import LinfBall
 from oodbench.attacks.pgd import pgd
+from oodbench.attacks.pgd_l2 import pgd_l2
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
 from oodbench.basics.errors import OodbenchError
@@ -83,6 +84,30 @@ def test_a_gradient_that_is_lost_on_the_way_is_told(climb):
     found = climb(images)
     assert found.broken.tolist() == [True, False]
     assert not found.stuck.any()
+
+
+def holed_at_first(images):
+    """A slope that gives no number for one pixel's gradient up to 0.505 on average, and is sound from there on."""
+    hole = torch.where(images.mean((1, 2, 3)) > 0.505, 1.0, 0.0)
+    return images.sum((1, 2, 3)) + 0 * torch.sqrt(hole * images[:, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "climb",
+    [
+        lambda images: pgd(holed_at_first, images, epsilon=8, step=1, steps=8),
+        lambda images: pgd_l2(holed_at_first, images, epsilon=80, step=20, steps=8),
+        lambda images: apgd(holed_at_first, images, epsilon=8, iterations=8),
+        lambda images: adam(holed_at_first, images, epsilon=40, iterations=8),
+    ],
+    ids=["pgd", "pgd_l2", "apgd", "adam"],
+)
+def test_a_gradient_that_was_lost_and_comes_back_is_flagged_as_lost(climb):
+    images = torch.full((2, 3, 4, 4), 0.5)
+    images[1] = 0.6
+    climbed = climb(images)
+    assert climbed.images[0].mean() > 0.505
+    assert climbed.broken.tolist() == [True, False]
 
 
 def test_an_objective_that_is_no_number_at_the_image_is_left_for_one_that_is():

@@ -185,3 +185,35 @@ def test_a_radius_is_a_whole_number_of_levels(kind):
     for wrong in (-1, 0.5, True, 10**6):
         with pytest.raises(ValueError, match="128 for the 0.5 of the literature"):
             kind(wrong)
+
+
+def levels(*values):
+    """One image of a row of pixels, in levels."""
+    return pixels(*values) / 255
+
+
+def test_a_pixel_goes_to_the_nearest_level_of_its_ball():
+    ball = LinfBall(levels(100, 100, 100, 100, 2, 254), 8)
+    on_grid = ball.on_grid(levels(103.6, 96.4, 103.4, 120, -9, 300))
+    assert on_grid.flatten().tolist() == [104, 96, 103, 108, 0, 255]
+
+
+def test_a_climb_has_arrived_where_every_pixel_has_a_gradient_that_points_out_of_the_ball():
+    ball, low, high = LinfBall(levels(100, 100), 8), levels(92, 92), levels(108, 108)
+    assert ball.arrived(low, levels(-1, -1)).tolist() == [True]
+    assert ball.arrived(high, levels(1, 1)).tolist() == [True]
+    # A pixel without a gradient may have been kept from having one, at either end.
+    assert ball.arrived(low, levels(-1, 0)).tolist() == [False]
+    assert ball.arrived(high, levels(1, 0)).tolist() == [False]
+    assert ball.arrived(levels(92, 93), levels(-1, -1)).tolist() == [False]
+
+
+def test_a_window_of_an_l2_ball_moves_by_what_makes_the_radius_together():
+    assert L2Ball(levels(100, 100), 51).amplitude(4) == pytest.approx(0.1)
+    assert LinfBall(levels(100, 100), 51).amplitude(4) == pytest.approx(0.2)
+
+
+def test_what_is_nearer_than_the_radius_is_reached_and_not_passed():
+    ball = L2Ball(levels(100, 100), 10)
+    torch.testing.assert_close(ball.towards(levels(103, 104)), levels(103, 104))
+    torch.testing.assert_close(ball.towards(levels(130, 140)), levels(106, 108))

@@ -129,6 +129,20 @@ def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):
     assert np.isnan(gradient_error(lambda images: 0 * images.sum((1, 2, 3)), toy_images))
 
 
+def test_a_gradient_that_is_too_steep_is_as_wrong_as_one_that_is_too_flat():
+    images = torch.rand((6, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def sloping(share):
+        """A sum whose gradient is `share` of what it does."""
+        return lambda pixels: share * pixels.sum((1, 2, 3)) + (1 - share) * pixels.detach().sum((1, 2, 3))
+
+    # The rise is 1 a level, the slope 2 or 0.5: half and once apart as parts of the slope, once and half of the rise.
+    assert gradient_error(sloping(2), images) == pytest.approx(0.5)
+    assert gradient_error(sloping(0.5), images) == pytest.approx(1)
+    assert gradient_missing(sloping(2), images) == pytest.approx(1)
+    assert gradient_missing(sloping(0.5), images) == pytest.approx(0.5)
+
+
 def test_a_gradient_that_reaches_a_part_of_the_image_alone_is_missing_elsewhere(detector, toy_images):
     def first_channel(images):
         return detector.score(torch.cat([images[:, :1], images[:, 1:].detach()], 1))

@@ -85,3 +85,14 @@ def test_the_gain_is_counted_over_the_images_that_were_tried():
     assert isnan(honesty.unconverged(ids, ood))
     # ID images that fall below what is above 2 of 3 OOD images.
     assert honesty.unconverged(ids, ood, id_continued=np.array([-1.0, nan, nan, nan])) == 2 / 3
+
+
+def test_it_goes_on_from_where_the_attack_ended():
+    # A valley whose bottom is the image, where there is no slope; the attack had left it by one level.
+    images = torch.full((1, 3, 4, 4), 100 / 255)
+
+    def score(pixels):
+        return (pixels - images).abs().sum((1, 2, 3))
+
+    climbed = convergence.climbed_on(Goal(score, score), images, torch.full((1, 3, 4, 4), 101 / 255), 8)
+    assert (255 * climbed).round().flatten().tolist() == [108] * 48

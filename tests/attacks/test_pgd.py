@@ -74,3 +74,10 @@ def test_says_where_the_gradient_is_zero_or_not_a_number():
     assert found.stuck.tolist() == [False, True, True]
     assert torch.equal(found.images[1:], images[1:])
     assert found.images[0, 0, 0, 0] * 255 == pytest.approx(103)
+
+
+def test_of_equal_points_the_first_is_kept():
+    images = torch.full((1, 1, 1, 2), 100 / 255)
+    climbed = pgd(lambda pixels: 0 * pixels.sum((1, 2, 3)), images, epsilon=8, step=1, steps=20, start=images + 1)
+    assert (255 * climbed.images).round().flatten().tolist() == [100, 100]
+    assert climbed.stalled.all()

@@ -185,3 +185,13 @@ def test_bad_input() -> None:
     for wrong in (images.float() / 255, images[0], images[:, :1]):
         with pytest.raises(OodbenchError, match="8-bit RGB"):
             corrupt(wrong, "fog", 1, draws)
+
+
+def test_large_images_have_constants_of_their_own() -> None:
+    """Of ImageNet-C: five photons for a white pixel at severity 4, blocks of four pixels at severity 5."""
+    photographs = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    counts = corrupted(photographs, "shot-noise", 4).unique().tolist()
+    assert counts == [int(count / 5 * 255) for count in range(6)]
+    blocks = corrupted(photographs, "pixelate", 5).unfold(2, 4, 4).unfold(3, 4, 4).flatten(-2)
+    assert (blocks == blocks[..., :1]).all()
+    assert (blocks[..., 0].diff(dim=3) != 0).double().mean() > 0.9

@@ -1,5 +1,7 @@
 """GOOD: its loss by hand, its bound against whatever is tried, its schedule."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -90,3 +92,12 @@ def test_training_may_take_longer_than_the_suites():
 def test_parameters_out_of_range_are_refused(entries):
     with pytest.raises(ValueError, match="choose epsilon from 0 to 255"):
         GOOD.Parameters(**entries)
+
+
+def test_weight_and_radius_rise_at_different_paces():
+    """After 70 of 420 epochs the radius has risen for 60 of 120 and the weight for 68 of 100."""
+    network, given = Linear(3), replace(batch(5), done=70 / 420)
+    spread = exact_spread(network, given.outliers, 0.5 * 20 / 255)
+    expected = cross_entropy(network(given.images), given.labels) + 0.68 * 0.7 * (1 + spread**2 / 2).log().mean()
+    objective = BoundedExposure(weight=0.7, epsilon=20, quantile=1.0)
+    torch.testing.assert_close(objective.loss(network, given, torch.Generator()), expected)

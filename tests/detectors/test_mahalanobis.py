@@ -8,7 +8,7 @@ from sklearn.covariance import EmpiricalCovariance
 from oodbench.attacks.pgd import pgd
 from oodbench.basics.errors import OodbenchError
 from oodbench.detector import TuningImages
-from oodbench.detectors.mahalanobis import Gaussians, Mahalanobis, squared_distances, whitening
+from oodbench.detectors.mahalanobis import Gaussians, Mahalanobis, _trial, squared_distances, whitening
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring.fitting import FittingImages, fit
@@ -168,6 +168,12 @@ def test_tuning_says_what_it_tried_and_takes_the_first_of_the_best(case, negativ
     assert tuned["magnitude"] == next(float(name) for name, value in tuned["tried"].items() if value == best)
     assert (tuned["source"], tuned["id_images"], tuned["outliers"]) == ("heldout", 60, 30 * (negatives == "outliers"))
     assert len(tuned["weights"]) == 2
+
+
+def test_a_magnitude_is_judged_by_images_that_its_regression_was_not_fitted_to():
+    """The first halves lie ten apart. The second ones are the same: above the second lowest ID image lie 18 of 20."""
+    alike = np.linspace(0, 1, 20)[:, None]
+    assert _trial(np.r_[alike, alike], np.r_[alike - 10, alike]).fpr95 == 0.9
 
 
 def test_a_given_magnitude_is_kept_and_only_weights_are_fitted(case):

@@ -10,6 +10,7 @@ from oodbench.attacks.training import TrainingAttack
 from oodbench.basics.passes import Passes
 from oodbench.detectors.acet import ACET, AttackedExposure
 from oodbench.detectors.msp import cross_entropy_to_uniform
+from oodbench.detectors.oe import OE
 from oodbench.detectors.rowl import ROWL, AttackedOpenWorld, OpenWorld, ROWLFixed
 from oodbench.detectors.sofl import SOFL, PseudoLabelled
 from oodbench.images.resident import IDImages, OutlierPool
@@ -50,6 +51,21 @@ def test_sofl_keeps_a_preferred_reject_class_and_draws_one_otherwise():
     counts = torch.bincount(labels[100:], minlength=5)
     assert counts[:2].sum() == 0
     assert counts[2:].min() > 70
+
+
+def test_sofl_keeps_the_first_reject_class_too():
+    logits = torch.full((50, 5), -1.0)
+    logits[:, 2] = 1  # of two ID and three reject classes
+    assert (PseudoLabelled(reject_outputs=3).pseudo_labels(logits, torch.Generator().manual_seed(0)) == 2).all()
+
+
+def test_outlier_exposure_weighs_outliers_half_unless_told_otherwise():
+    network, given = Linear(3), batch()
+    id_loss = cross_entropy(network(given.images), given.labels)
+    outlier_loss = -network(given.outliers).log_softmax(1).mean()
+    for detector, weight in ((OE(), 0.5), (OE(OE.Parameters(weight=2.0)), 2.0)):
+        loss = detector.objective().loss(network, given, torch.Generator())
+        torch.testing.assert_close(loss, id_loss + weight * outlier_loss)
 
 
 def test_sofl_loss_by_hand():

@@ -7,6 +7,7 @@ from torch import nn
 
 from oodbench.attacks.attack_goal import Goal
 from oodbench.basics.errors import OodbenchError
+from oodbench.detector import TuningImages
 from oodbench.detectors.odin import MAGNITUDES, ODIN, step_direction
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import IDImages
@@ -81,6 +82,19 @@ def test_tuning_takes_the_first_of_the_best_magnitudes():
     fit([given], Tanh(), 3)
     images = pixels(9, 3) / 255
     assert torch.equal(given.score(images), detector.score(images))
+
+
+def test_of_several_magnitudes_that_with_the_lowest_published_fpr_is_taken(monkeypatch):
+    """ID images score 0 to 19, so that the published threshold is 1, and who scores 1 is rejected."""
+    ood_scores = torch.full((len(MAGNITUDES), 4), 5.0)
+    ood_scores[3] = torch.tensor([5.0, 1, 1, 1])
+    ood_scores[7] = torch.tensor([5.0, 0, 0, 0])
+    ood_scores[9] = torch.tensor([5.0, 5, 0, 0])
+    by_count = {20: torch.arange(20.0).expand(len(MAGNITUDES), 20), 4: ood_scores}
+    monkeypatch.setattr(ODIN, "_scores_at_magnitudes", lambda _, images: by_count[len(images)])
+    tuned = ODIN().tune(TuningImages(pixels(20, 1), torch.zeros(20), pixels(4, 2)))
+    assert (tuned["magnitude"], tuned["fpr95"]) == (pytest.approx(0.0006), 0.25)
+    assert list(tuned["tried"].values()) == [1, 1, 1, 0.25, 1, 1, 1, 0.25, 1, 0.5, *[1] * 11]
 
 
 def test_a_given_magnitude_is_not_tuned():

@@ -137,7 +137,7 @@ def test_what_an_epoch_costs():
 
 
 def test_parameters_reach_the_training():
-    parameters = {"epsilon": 32, "step": 8, "steps": 5}
+    parameters = {"epsilon": 32, "step": 8, "steps": 3}
     attack = TrainingAttack(**parameters)
     both = ALOE(ALOE.Parameters(**parameters, weight=0.25)).objective()
     assert both == AttackedBoth(weight=0.25, attack=attack)

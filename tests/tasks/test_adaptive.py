@@ -328,3 +328,23 @@ def test_a_gradient_lost_on_the_way_is_flagged(toy, toy_images):
 
     altered = LinfAdaptive(8, "quick").alter(Goal(holed, holed), toy_images, np.arange(6), "x")
     assert (altered.extras["broken"] > altered.extras["stuck"]).any()
+
+
+@pytest.mark.parametrize(
+    ("level", "looks"), [("quick", 1 + 5 + 42 + 42 + 1), ("standard", 1 + 17 + 102 + 202 + 52 + 208 + 1)]
+)
+def test_an_image_that_never_gets_far_enough_gets_every_stage(level, looks):
+    """No lures, surrogates or targets: the image, corners, points and its mean; APGD and Adam on the score, each with a
+    look at the image it begins with and one at what it found; the published objective; four restarts; and one look at
+    whether an image that was as good after ten steps is at the top.
+    """
+    batches = []
+
+    def score(images):
+        batches.append(len(images))
+        return images.double().sum((1, 2, 3))
+
+    images = torch.full((3, 3, 4, 4), 100 / 255)
+    altered = LinfAdaptive(8, level).alter(Goal(score, score), images, np.arange(3), "1/grey")
+    assert (255 * altered.images).round().unique().tolist() == [108]
+    assert sum(batches) == 3 * looks

@@ -107,6 +107,12 @@ def test_an_interval_counts_where_there_is_no_tolerance(measured, known):
     assert "neither a tolerance nor an interval" in neither.why
 
 
+def test_a_tolerance_counts_before_an_interval(measured, known):
+    # Measured is 0.5: within a tenth of the value and outside the interval, and the other way round.
+    assert verdict([measured], known, value=0.5, tolerance=0.1, low=0.8, high=0.9).status is Status.PASS
+    assert verdict([measured], known, value=0.3, tolerance=0.1, low=0.2, high=0.6).status is Status.FAIL
+
+
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [

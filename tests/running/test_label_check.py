@@ -54,6 +54,14 @@ def test_guessing_is_called_so_and_has_no_better_order():
     assert "another order" not in said
 
 
+def test_six_of_twenty_right_among_ten_classes_may_be_guesses_and_seven_are_not():
+    # Who guesses has 6 or more right with a probability of 1.13 %, and 7 or more with one of 0.24 %.
+    labels = np.repeat(np.arange(10), 2)
+    for right, doubted in ((6, True), (7, False)):
+        predictions = np.where(np.arange(20) < right, labels, (labels + np.arange(20) % 9 + 1) % 10)
+        assert ("no better than guessing" in label_order.doubt(labels, predictions, 10)) == doubted
+
+
 def test_few_images_a_class_or_none_with_a_label_prove_nothing():
     assert label_order.doubt(np.full(100, -1), np.zeros(100, np.int64), 10) == ""
     assert label_order.doubt(np.arange(10), np.arange(10)[::-1], 10) == ""

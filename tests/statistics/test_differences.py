@@ -108,3 +108,18 @@ def test_the_true_difference_is_inside_as_often_as_stated():
         for name, truth in truths.items():
             hits[name] += found[name].low <= truth <= found[name].high
     assert min(hits.values()) >= 0.93 * 300 - 2 * (300 * 0.93 * 0.07) ** 0.5, hits
+
+
+def test_a_difference_of_accuracies_by_hand():
+    """Three of four right against two of four, two images right for both.
+
+    Clopper and Pearson give 0.1941 to 0.9937 and 0.0676 to 0.9324. With an image more that only the other one has
+    right, both have 3 / 5 right and 2 / 5 are right for both: the correlation is (0.4 - 0.36) / 0.24 = 1 / 6. With one
+    more that only the first one has right it is (0.4 - 0.8 * 0.4) / sqrt(0.16 * 0.24) = 0.4082.
+    """
+    difference = of_accuracy(np.array([True, True, True, False]), np.array([True, True, False, False]))
+    down = np.sqrt(0.55588**2 + 0.43241**2 - 2 / 6 * 0.55588 * 0.43241)
+    up = np.sqrt(0.24369**2 + 0.43241**2 - 2 * 0.40825 * 0.24369 * 0.43241)
+    assert difference.value == 0.25
+    assert difference.low == pytest.approx(0.25 - down, abs=1e-4)
+    assert difference.high == pytest.approx(0.25 + up, abs=1e-4)

@@ -119,3 +119,36 @@ def test_an_attack_says_so_from_where_on_others_were_seen_to_beat_it_by_half_a_p
     assert honesty.warnings({**quiet, "unconverged": 0.0014}) == {}
     said = honesty.warnings({**quiet, "unconverged": 0.0016})
     assert "lower the AUROC by 0.16%" in said["unconverged"]
+
+
+def test_a_share_of_images_climbed_with_everything_allowed_is_flagged_where_it_is_low():
+    # Stored as a share, measured as its negative: less is worse.
+    assert honesty.measured(APART, {}, {"check_unbounded": 0.97})["unbounded"] == -0.97
+    assert honesty.warnings(honesty.measured(APART, {}, {"check_unbounded": 0.97})) == {}
+    assert list(honesty.warnings(honesty.measured(APART, {}, {"check_unbounded": 0.94}))) == ["unbounded"]
+
+
+def test_tasks_of_one_kind_are_not_held_against_each_other():
+    # One may climb what the paper climbs and the other the score; radii of one attack are what `rising` looks at.
+    assert honesty.disordered({"one": left("linf", 8, a=0.5), "other": left("linf", 8, a=0.3)}) == {}
+
+
+def test_a_curve_is_read_by_its_radii_whatever_their_order():
+    assert honesty.rising({"linf": [(8, 0.5), (2, 0.7), (4, 0.6)]}) == {}
+    text, rise = honesty.rising({"linf": [(4, 0.6), (8, 0.65), (2, 0.7)]})["linf"]
+    assert rise == pytest.approx(0.05)
+    assert "rises with the radius by 5.00 points" in text
+    assert honesty.rising({"linf": [(2, 0.7), (4, 0.7005)]}) == {}
+
+
+@pytest.mark.parametrize("name", ["outside", "blind", "broken"])
+def test_one_image_in_ten_thousand_is_enough_for_what_no_attack_may_do(name):
+    quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
+    assert list(honesty.warnings({**quiet, name: 1e-4})) == [name]
+
+
+@pytest.mark.parametrize("name", ["square_gain", "transfer_gain"])
+def test_an_attack_that_others_beat_is_flagged_from_a_fifth_of_a_point_of_auroc_on(name):
+    quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
+    assert honesty.warnings({**quiet, name: 0.0019}) == {}
+    assert list(honesty.warnings({**quiet, name: 0.0021})) == [name]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import CONVENTIONS, METRICS, CleanThreshold, accuracy, evaluate
@@ -76,6 +76,34 @@ def test_every_interval_has_a_width_and_holds_the_value(id_scores, ood_scores, c
         assert 0 <= low <= values[name] + 1e-12, name
         assert values[name] - 1e-12 <= high <= 1, name
         assert high - low > 0.01, name  # at most 40 images a side
+
+
+def test_a_detection_error_by_hand():
+    """One of nine ID images lies among the OOD images and one of nine OOD images among the ID images.
+
+    With one good image more of each kind, 1 / 10 of both lie on the wrong side of the threshold between the two scores;
+    with a bad one more, 2 / 10. No other threshold could be the best one. The variance of either share is
+    share * (1 - share) / 11, a quarter of both makes that of the error, and the beta distribution of that mean and
+    variance is the one of 21 images.
+    """
+    low, high = intervals([0.0] + [1.0] * 8, [0.0] * 8 + [1.0])["detection_error"]
+    assert low == pytest.approx(beta(2.1, 18.9).ppf(0.025))
+    assert high == pytest.approx(beta(4.2, 16.8).ppf(0.975))
+
+
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+def test_an_interval_holds_the_value_exactly_and_no_error_beyond_that_of_rejecting_all(convention):
+    generator = np.random.default_rng(0)
+    for _ in range(100):
+        sizes = generator.integers(1, 12, 2)
+        ids, ood = (
+            np.round(generator.normal(shift, 1, size) * 2) / 2 for shift, size in zip((1, 0), sizes, strict=True)
+        )
+        values, ends = evaluate(ids, ood, convention), intervals(ids, ood, convention)
+        for name, (low, high) in ends.items():
+            assert 0 <= low <= values[name] <= high <= 1, (name, ids, ood)
+        id_weight = sizes[0] / sizes.sum() if convention == "published" else 0.5
+        assert ends["detection_error"][1] <= min(id_weight, 1 - id_weight) + 1e-12
 
 
 EXTREMES = {

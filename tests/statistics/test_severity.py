@@ -112,3 +112,21 @@ def test_said_is_sorted_by_what_it_may_do():
     found = severity.said(means, {"stuck": Effect(0.01, 0.0), "ties": Effect(0.05)})
     assert [one.effect for one in found] == [0.05, 0.01]
     assert [severity.mark(one.effect) for one in found] == ["‡", "†"]
+
+
+def test_a_shaky_score_may_shake_by_the_wider_spread_of_both_sides():
+    # Quartiles lie 4.5 apart for ID and 8.75 for OOD images, a quarter of which is 2.1875: OOD images come 4.375
+    # nearer. 4.375 and 4.875 then lose to six ID images each, 9.875 to one, and all four pass the lowest ID image.
+    assert effects(unsteadiness=0.25)["unsteadiness"] == Effect(pytest.approx(25 / 40 - 13 / 40), 0.5)
+
+
+def test_ties_of_more_than_a_point_are_not_to_be_believed_while_a_stuck_climb_is_off_by_a_bounded_size():
+    assert severity.belief("stuck", 0.04) == severity.WITHIN
+    assert severity.belief("ties", 0.04) == severity.NO
+    assert severity.verdict("ties", 0.04) == "not to be believed"
+
+
+def test_a_flag_is_as_bad_as_the_worse_of_its_two_figures():
+    (flag,) = severity.said({**rest("stuck"), "stuck": 0.5}, {"stuck": Effect(0.004, 0.2)})
+    assert (flag.effect, flag.belief) == (0.2, severity.NO)
+    assert severity.mark(flag.effect) == "‡"

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -139,6 +140,22 @@ def test_fingerprint_is_of_the_meaning_not_of_the_words(write):
         ('"letters"', '"smooth-noise"'),
     ]:
         assert suitefile.load(str(write(GOOD.replace(before, after)))).fingerprint != first.fingerprint
+
+
+def test_a_fingerprint_follows_all_that_moves_a_figure_and_nothing_else():
+    suite = suitefile.load("cifar10-adv")
+    others = [
+        replace(suite, id=replace(suite.id, heldout=suite.id.heldout + 1)),
+        replace(suite, ood=suite.ood[:-1]),
+        replace(suite, network=replace(suite.network, mean=(0.1, 0.2, 0.3))),
+        replace(suite, network=replace(suite.network, name="small-cnn")),
+        replace(suite, outliers=replace(suite.outliers, reserved=suite.outliers.reserved + 1)),
+        replace(suite, outliers=None),
+        replace(suite, training=replace(suite.training, weight_decay=0.5)),
+        replace(suite, training=None),
+    ]
+    assert len({other.fingerprint for other in [suite, *others]}) == 1 + len(others)
+    assert replace(suite, title="other words", tasks={}, detectors={}).fingerprint == suite.fingerprint
 
 
 def test_detector_parameters_do_not_change_the_fingerprint(write):

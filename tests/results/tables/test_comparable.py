@@ -224,3 +224,11 @@ def test_what_is_part_of_a_key_is_never_averaged(tmp_path, stored, one, other):
     assert sorted(values(cells).values()) == [0, 100]
     alike = [cells[0], stored(tmp_path, seed=3, key="ef", ood=[("a", NONE_PASS)], **one)]
     assert list(values(alike).values()) == [50]
+
+
+def test_results_of_other_code_are_held_against_nothing(tmp_path, stored):
+    cells = [stored(tmp_path, seed=seed, key=key, code=key) for seed, key in ((1, "ab"), (2, "cd"))]
+    frame = tidy(cells, {})
+    frame["current"] = ["yes" if code == "ab" else "no" for code in frame["code"]]
+    found = standings(tell_threats_apart(frame))
+    assert [found[cell, "linf"].rivals is None for cell in frame["cell"].unique()] == [False, True]

@@ -12,6 +12,7 @@ from oodbench.detectors.rowl import ROWL
 from oodbench.results import store
 from oodbench.results.tables import View, find_flags, flat_frame, render, severities, tidy
 from oodbench.results.tables.compact import render_compact
+from oodbench.results.tables.flags import Flagged
 
 ADAPTIVE = {"kind": "linf-adaptive", "epsilon": 32, "level": "standard", "side": "out"}
 
@@ -231,3 +232,9 @@ def test_rows_of_means_have_the_signs_of_a_table_and_name_what_is_stale(oodbench
         assert (found["atom", "auroc"]["flag"], found["atom", "auroc"]["off_by"]) == ("", None)
         assert found["atom", "auroc"]["stale"] == ""
         assert found["oe", "auroc"]["stale"] == "linf: letters (the network is another one now)"
+
+
+def test_of_several_flags_the_worst_says_how_far_off_a_figure_may_be():
+    sizes = {"a": 0.1, "b": 0.5, "c": 0.2}
+    flags = [Flagged("cell", name, ("linf",), "", size, "no") for name, size in sizes.items()]
+    assert severities(flags) == {("cell", "linf"): 0.5}

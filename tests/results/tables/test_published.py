@@ -24,6 +24,8 @@ from oodbench.networks.checkpoints import load
 from oodbench.networks.network import Network, Representation
 from oodbench.results.store import Cell
 from oodbench.results.tables import render, tidy
+from oodbench.results.tables.as_published import published_sides
+from oodbench.results.tables.figures import Side
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.tasks.versions import Versions
@@ -71,6 +73,17 @@ def test_a_corruption_is_printed_as_the_search_of_the_papers_code_finds_it():
     assert chosen(ROWL(), [[0.0, 0.0, 0.0, 9.0], accepted, rejected]) == (1, -1.0)
     # MSP: the highest of what is printed, whichever version has the highest log-odds.
     assert chosen(MSP(), [[1.0, 0.0], [16.7, 0.0], [30.0, 0.0]]) == (2, 1.0)
+
+
+def test_printed_scores_are_taken_of_all_groups_or_of_none():
+    plain = Side(np.array([0.0, 2.0]), {}, {})
+    kept = Side(np.array([0.0, 2.0]), {"published": np.array([0.4, 0.9])}, {})
+    sides, derived = published_sides(MSP, [kept, plain])
+    assert derived
+    assert [side.scores.tolist() for side in sides] == [MSP.as_published(plain.scores).tolist()] * 2
+    (side,), derived = published_sides(MSP, [kept])
+    assert not derived and side.scores.tolist() == [0.4, 0.9]
+    assert side.unrounded.tolist() == MSP.as_published(plain.scores).tolist()
 
 
 def test_kept_scores_are_shown_and_older_results_say_that_theirs_are_derived(tmp_path, stored):

@@ -221,7 +221,7 @@ def test_predictions_of_no_class_are_wrong_in_a_difference_of_accuracy(tmp_path,
             group.predictions[::2] = -1
             cells[1].add(group, cells[1].attributes())
     values = tidy(cells, {}).set_index(["detector", "metric"])["value"].xs("accuracy", level="metric")
-    difference = against(cells, {}, "msp").frame.set_index("metric").loc["accuracy", "value"]
+    difference = paired_differences(cells, {}, "msp").frame.set_index("metric").loc["accuracy", "value"]
     assert difference == pytest.approx(values["atom"] - values["msp"]) and difference < 0
 
 

@@ -156,6 +156,19 @@ network_option = click.option(
     help="The network in place of the suite's: a name of `oodbench list networks` or of timm's, or what builds one of "
     "your own. --set network.mean=[...] says how images go into it.",
 )
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="FILE|NAME",
+    shell_complete=completing.networks,
+    help="A trained network for every detector, instead of training: a file (FILE#NAME for one of several sets of "
+    "weights in it), or a name of `oodbench data list`.",
+)
+pretrained_option = click.option(
+    "--pretrained",
+    is_flag=True,
+    help="Score with the trained networks that come with oodbench, each if it is exactly what the run would train; "
+    "train only the others.",
+)
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0, LARGEST_SEED),

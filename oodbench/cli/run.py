@@ -10,6 +10,7 @@ from oodbench.basics.team import is_launched
 from oodbench.cli import completing
 from oodbench.cli.options import (
     Examples,
+    checkpoint_option,
     compile_option,
     data_option,
     detectors_option,
@@ -21,6 +22,7 @@ from oodbench.cli.options import (
     out_option,
     plugin_option,
     precision_option,
+    pretrained_option,
     seed_option,
     seeds_option,
     set_option,
@@ -56,19 +58,8 @@ from oodbench.tracking import TRACKERS
 @data_option
 @out_option
 @network_option
-@click.option(
-    "--checkpoint",
-    metavar="FILE|NAME",
-    shell_complete=completing.networks,
-    help="A trained network for every detector, instead of training: a file (FILE#NAME for one of several sets of "
-    "weights in it), or a name of `oodbench data list`.",
-)
-@click.option(
-    "--pretrained",
-    is_flag=True,
-    help="Score with the trained networks that come with oodbench, each if it is exactly what the run would train; "
-    "train only the others.",
-)
+@checkpoint_option
+@pretrained_option
 @click.option(
     "--features",
     type=click.Path(path_type=Path),

@@ -8,14 +8,18 @@ from oodbench.basics.memory import loading
 from oodbench.cli import completing
 from oodbench.cli.options import (
     Examples,
+    checkpoint_option,
     compile_option,
     data_option,
     device_option,
+    exclusive,
     jobs_option,
     limit_option,
+    network_option,
     out_option,
     plugin_option,
     precision_option,
+    pretrained_option,
     seed_option,
     set_option,
     suite_option,
@@ -29,7 +33,7 @@ from oodbench.running.choices import ALL
     cls=Examples,
     examples=(
         "oodbench tune --suite digits-adv --detector atom",
-        "oodbench tune --suite digits --detector knn --over k=1,10,50",
+        "oodbench tune --suite digits --detector knn --over k=1,10,50 --pretrained",
     ),
 )
 @suite_option
@@ -39,12 +43,16 @@ from oodbench.running.choices import ALL
 @click.option(
     "--over",
     metavar="NAME=V1,V2,...",
-    help="The parameter and the values to try; the method's own choice if left out, where it has one.",
+    help="The parameter and the values to try; the method's own choice if left out, where it has one. A name with a "
+    "dot is as in --set: training.epochs=6,12,24.",
 )
 @seed_option
 @device_option
 @data_option
 @out_option
+@network_option
+@checkpoint_option
+@pretrained_option
 @limit_option
 @precision_option
 @tf32_option
@@ -55,10 +63,12 @@ from oodbench.running.choices import ALL
 def tune(**options: Any) -> None:
     """Try values of a detector's parameter without looking at test images.
 
-    Each value is trained and scored on ID images held out of training against reserved outliers, under every task of
-    the suite. The suite's file is not changed; what to write into it is printed. A value with a figure that a table
-    would mark as not to be believed, or as known to be too good, is never the one.
+    Each value is scored, after its training where no trained network is given, on ID images held out of training
+    against reserved outliers, under every task of the suite. The suite's file is not changed; what to write into it is
+    printed. A value with a figure that a table would mark as not to be believed, or as known to be too good, is never
+    the one.
     """
+    exclusive("checkpoint", "pretrained")
     if ALL in (options["suite"], options["detector"]):
         raise click.UsageError("tune tries values of one detector on one suite: name them, instead of 'all'")
     print_planning([options["detector"]], [options["suite"]])

@@ -56,6 +56,8 @@ class Trial:
 def plan_trials(request: Request, registry: Registry, name: str, values: Sequence[Any]) -> RunPlan:
     """One validation run for each value of the parameter `name` of the request's one detector, on its one suite.
 
+    A name with a dot is one of `--set`, such as `training.epochs`.
+
     Returns:
         A plan that has for each of the values, in their order, a `SeedPlan` with one suite.
 
@@ -64,9 +66,9 @@ def plan_trials(request: Request, registry: Registry, name: str, values: Sequenc
     """
     (detector,) = request.detectors
     sample = replace(request.sample, validation=True)
+    full_name = name if "." in name else f"{detector.name}.{name}"
     requests = [
-        replace(request, sample=sample, settings=(*request.settings, Setting(f"{detector.name}.{name}", value)))
-        for value in values
+        replace(request, sample=sample, settings=(*request.settings, Setting(full_name, value))) for value in values
     ]
     return RunPlan(tuple(SeedPlan(of_value, tuple(plan(of_value, registry))) for of_value in requests))
 
@@ -182,4 +184,6 @@ def advice(detector: str, name: str, trials: Sequence[Trial]) -> str:
         )
     line = f"{name} = {json.dumps(chosen.value)}"  # which TOML writes alike: numbers, texts, true and false
     aside = f", {name} = {', '.join(doubted)} aside, which comes {why}" if doubted else ""
+    if "." in name:
+        return f"The lowest mean is that of {line}{aside}; for a run: --set {name}={chosen.value}"
     return f"The lowest mean is that of {line}{aside}; for the suite's file:\n\n[detectors.{detector}]\n{line}"

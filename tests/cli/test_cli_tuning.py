@@ -1,6 +1,7 @@
 """From the command line: methods that learn and tune, what rows say of it, and what is missing when they cannot."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -154,6 +155,19 @@ def test_tune_tries_every_value_on_images_that_are_not_the_tests(oodbench, tmp_p
     groups = [(group.task, group.image_set) for cell in cells(tmp_path / "results") for group in cell.read()]
     assert set(groups) == {("id", "digits-train-heldout"), ("clean", "digits-outliers-reserved")}
     assert len(list((tmp_path / "results" / "networks").glob("*.safetensors"))) == 1
+
+
+def test_tune_takes_a_trained_network_and_tries_parameters_of_a_training_too(oodbench, tmp_path):
+    code, out, err = oodbench("tune", "--detector", "knn", "--over", "k=1,5", "--pretrained", "--suite", "digits")
+    assert code == 0, err
+    assert "pretrained network digits/plain" in err
+    assert "train for" not in err and "labels" not in err
+    assert not (tmp_path / "results" / "networks").exists()
+    code, out, err = oodbench("tune", "--detector", "msp", "--over", "training.epochs=1,2", *QUICK[2:])
+    assert code == 0, err
+    assert "train for 1 epoch," in err and "train for 2 epochs," in err
+    assert re.search(r"lowest mean is that of training.epochs = (\d); for a run: --set training.epochs=\1$", out)
+    assert oodbench("tune", "--detector", "msp", "--over", "x=1", "--pretrained", "--checkpoint", "a", *QUICK)[0] == 2
 
 
 HIDING = """

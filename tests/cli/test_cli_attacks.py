@@ -332,7 +332,7 @@ def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):
     (cell,) = cells(tmp_path / "results")
     scores = cell.group("linf", "letters").scores
     for more, name in ((["--keep-images"], "images"), (["--keep-images", "--checks", "full"], "check_square")):
-        assert name not in cell.names("linf", "letters")
+        assert name not in cell.stored_names("linf", "letters")
         code, _, err = oodbench(*command, *more)
         assert code == 0, err
         assert "score 4 image sets" in err  # the attacks alone

@@ -336,7 +336,7 @@ def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):
         code, _, err = oodbench(*command, *more)
         assert code == 0, err
         assert "score 4 image sets" in err  # the attacks alone
-        assert name in cell.names("linf", "letters")
+        assert name in cell.stored_names("linf", "letters")
         assert "everything is there already" in oodbench(*command, *more)[2]
     np.testing.assert_allclose(cell.group("linf", "letters").scores, scores, atol=1e-5)
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OOD, Setting, images
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import LOOKS
+from oodbench.attacks.checks import CHECKED_IMAGES
 from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, batch_size
 from oodbench.scoring.attacking import Attack, score_attacked
-from oodbench.scoring.batches import exact
+from oodbench.scoring.batches import Purpose, exact
 from oodbench.scoring.fitting import fit
 from oodbench.tasks.linf import Linf
 
@@ -28,10 +28,10 @@ def measure(setting: Setting) -> Iterator[Row]:
     for name, count in setting.sizes.attacked.items():
         network, detector = setting.network(name), setting.registry["msp"]()
         fit([detector], network, CLASSES)
-        attack = Attack(detector, Linf(epsilon=8, steps=STEPS), Goal.of(detector), "benchmark")
+        attack = Attack(detector, Linf(epsilon=8, steps=STEPS), Goal.of(detector), Purpose("benchmark"))
         victims = images(OOD, count, seed=4)
         yield _batch(setting, name, attack, victims.first(min(count, batch_size(setting.device, SIDE))))
-        if count > LOOKS:
+        if count > CHECKED_IMAGES:
             yield _set(setting, name, attack, victims)
 
 
@@ -40,7 +40,7 @@ def _batch(setting: Setting, name: str, attack: Attack, victims: ImageSet) -> Ro
 
     def attacked() -> None:
         with exact(attack.detector.network):
-            found = attack.task.alter(attack.goal, batch, victims.indices, attack.purpose)
+            found = attack.task.alter(attack.goal, batch, victims.indices, str(attack.purpose))
             with torch.no_grad():
                 attack.detector.score(found.images)
 
@@ -52,7 +52,7 @@ def _set(setting: Setting, name: str, attack: Attack, victims: ImageSet) -> Row:
     def attacked() -> None:
         score_attacked(attack, victims, setting.device)
 
-    note = f"{len(victims)} images; {LOOKS} of them are looked at about 40 times more, to check the attack"
+    note = f"{len(victims)} images; {CHECKED_IMAGES} of them are looked at about 40 times more, to check the attack"
     return _row(setting, f"linf, msp, {name}, a set", attacked, attack, setting.tensors(victims), note)
 
 

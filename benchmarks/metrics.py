@@ -7,7 +7,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmarks.compare import Ratio, Row, interleaved
 from benchmarks.setting import Setting
-from oodbench.metrics import Floats, evaluate
+from oodbench.basics.arrays import Floats
+from oodbench.metrics import evaluate
 from oodbench.statistics.intervals import intervals
 
 

@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.compare import Ratio, Row, Work, interleaved
 from benchmarks.setting import CLASSES, OOD, TRAIN, Setting, images
+from oodbench.basics.arrays import Floats
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import resident
-from oodbench.metrics import Floats
 from oodbench.networks.network import Network, batch_size
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.tasks.versions import Versions
@@ -115,7 +116,7 @@ class _Sides:
         detectors = [self._detector(pair) for pair in pairs]
         heldout = resident(self.train.first(TUNED_ON), device)
         fit(detectors, self.network, CLASSES, FittingImages(train=resident(self.train, device), heldout=heldout))
-        scored = score_versions(detectors, self.tested, Versions(), "benchmark", device)
+        scored = score_versions(detectors, self.tested, Versions(), Purpose("benchmark"), device)
         return [each.scores for each in scored]
 
     def _detector(self, pair: Pair) -> Detector:

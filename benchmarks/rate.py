@@ -14,6 +14,7 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.networks.network import Network
 from oodbench.networks.precision import Compute
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.fitting import fit
 from oodbench.tasks.linf import Linf
 
@@ -28,7 +29,9 @@ def measure(setting: Setting) -> Iterator[Row]:
         detector = setting.registry["msp"]()
         fit([detector], network, CLASSES)
         task = Linf(epsilon=8, steps=STEPS)
-        work = partial(score_attacked, Attack(detector, task, Goal.of(detector), "benchmark"), victims, setting.device)
+        work = partial(
+            score_attacked, Attack(detector, task, Goal.of(detector), Purpose("benchmark")), victims, setting.device
+        )
         passes = task.passes() * count
         flops = forward_flops(network) * (passes.forward + passes.backward)
         yield _row(f"linf, msp, {name}, float32", work, flops, torch.float32, setting, f"{count} images")

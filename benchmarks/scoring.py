@@ -13,7 +13,7 @@ from oodbench.images.resident import IDImages, resident
 from oodbench.networks.network import Network
 from oodbench.objective import Objective
 from oodbench.registry import Registry
-from oodbench.scoring.batches import exact
+from oodbench.scoring.batches import Purpose, exact
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.statistics.repeatability import SECOND_LOOKS
@@ -78,7 +78,7 @@ def _all_at_once(setting: Setting, name: str, count: int) -> Row:
     tested = setting.tensors(test)
 
     def scored() -> object:
-        return score_versions(detectors, test, Clean().versions(), f"1/{TEST}", setting.device)
+        return score_versions(detectors, test, Clean().versions(), Purpose(1, TEST), setting.device)
 
     times = interleaved([scored, lambda: forward(network, tested)], sizes.repetitions, setting.device)
     note = f"{count} images and {SECOND_LOOKS} second looks; {len(detectors)} detectors, fitted beforehand"

@@ -19,12 +19,13 @@ from oodbench.running import sweep
 from oodbench.running.config import RunConfig
 from oodbench.running.prepared import prepared
 from oodbench.running.request import choose_device
-from oodbench.scoring import benchmarking, deploying, detectorfile, given_sets
-from oodbench.scoring.benchmarking import Learned, Setting
+from oodbench.scoring import benchmarking, deploying, detectorfile
+from oodbench.scoring.benchmarking import BenchmarkInput
 from oodbench.scoring.deployed import DeployedDetector
-from oodbench.scoring.evaluating import Bench, asked_task, doubts, rows
+from oodbench.scoring.evaluating import Bench, flag_warnings, metric_rows, requested_task
 from oodbench.scoring.on_module import BenchmarkConfig, FitConfig
-from oodbench.scoring.side_effects import untouched
+from oodbench.scoring.prepared_network import prepare_network
+from oodbench.scoring.side_effects import keep_networks_unchanged
 from oodbench.scoring.user_input import Given, Score, as_detector, as_given, require_one_size
 from oodbench.tasks import Task
 
@@ -132,16 +133,17 @@ def evaluate(
         OodbenchError: images or scores of another kind, images of several sizes, batch norm in train mode, an unknown
             attack or convention, something that cannot be done with this score, or nothing to climb.
     """
-    where = choose_device(device)
-    task = asked_task(attack, epsilon)
-    detector = as_detector(score, where)
+    torch_device = choose_device(device)
+    task = requested_task(attack, epsilon)
+    detector = as_detector(score, torch_device)
     id_given = as_given(id_images, "id_images", "id")
-    sets = [as_given(images, f"ood_images {name!r}", name) for name, images in _named(ood_images).items()]
+    sets = [as_given(images, f"ood_images {name!r}", name) for name, images in _sets_by_name(ood_images).items()]
     require_one_size([id_given, *sets])
-    with untouched(score):
-        measured = list(Bench(detector, seed, where).measured(id_given, sets, task))
-    frame = pd.DataFrame([row for found in measured for row in rows(found, detector, convention, intervals)])
-    for text in doubts(frame):
+    with keep_networks_unchanged(score):
+        measured = list(Bench(detector, seed, torch_device).measure(id_given, sets, task))
+    rows = [row for scores in measured for row in metric_rows(scores, detector, convention, intervals)]
+    frame = pd.DataFrame(rows)
+    for text in flag_warnings(frame):
         warnings.warn(text, OodbenchWarning, stacklevel=2)
     return frame
 
@@ -163,37 +165,21 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
         OodbenchError: something of another kind, a network that cannot be used, or a detector that was named and cannot
             be fitted; see `evaluate` and `ModuleNetwork`.
     """
-    where, task = choose_device(config.device), asked_task(config.attack, config.epsilon)
-    asked = benchmarking.chosen(config.detectors, discover(config.plugin_files))
-    tested = config.taken(config.id_images, "id_images", "id")
-    named = _named(config.ood_images).items()
-    sets = [config.taken(images, f"ood_images {name!r}", name, labelled=False) for name, images in named]
-    seen = config.learned()
-    require_one_size([tested, *sets, *(Given(one) for one in (seen.train, seen.heldout, seen.outliers) if one)])
-    tried = benchmarking.sample(tested, where)
-    used = config.of(config.network, tried)
-    count = given_sets.require_labels(used, tried, config.classes, seen, tested.images)
-    ood = {f"ood_images {one.name!r}": one.images for one in sets}
-    learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    said = given_sets.require_sets_apart({"id_images": tested.images, **learned, **ood}, ood)
-    benchmarking.require_gradient(used, tried, task)
-    left_out: list[str] = []
-    leave_out = left_out.append if config.detectors == benchmarking.ALL else None
-    with untouched(used):
-        said += given_sets.label_doubts(used, {"train": seen.train, "heldout": seen.heldout}, count, where)
-        fitted = benchmarking.fitted(asked, used, count, seen, tried, leave_out)
-        setting = Setting(
-            tested, sets, task, config.seed, where, config.convention, config.intervals, count, said.append
-        )
-        measured = benchmarking.measured(fitted, setting, leave_out)
-    for frame in measured:
-        name = frame["detector"].iloc[0]
-        said += [f"{name}: {text}" for text in doubts(frame[frame["metric"] != "accuracy"])]
-    for text in dict.fromkeys([*left_out, *said]):  # detectors predict the same
+    device, task = choose_device(config.device), requested_task(config.attack, config.epsilon)
+    detectors = benchmarking.select_detectors(config.detectors, discover(config.plugin_files))
+    id_images = config.read_images(config.id_images, "id_images", "id")
+    named = _sets_by_name(config.ood_images).items()
+    ood_sets = [config.read_images(images, f"ood_images {name!r}", name, labelled=False) for name, images in named]
+    learning = config.learning_images()
+    require_one_size([id_images, *ood_sets, *(Given(images) for images in learning.sets.values() if images)])
+    prepared = prepare_network(config, learning, id_images, device, id_images, ood_sets)
+    benchmarking.require_gradient(prepared, task)
+    result = benchmarking.benchmark_detectors(detectors, BenchmarkInput(prepared, id_images, ood_sets, task, config))
+    for text in dict.fromkeys([*result.left_out, *result.warnings]):  # several detectors give the same warning
         warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
-    if not measured:
-        raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(left_out))
-    return pd.concat(measured, ignore_index=True)
+    if not result.frames:
+        raise OodbenchError("none of the detectors can be fitted on this network: " + "; ".join(result.left_out))
+    return pd.concat(result.frames, ignore_index=True)
 
 
 @_asked_as(FitConfig)
@@ -205,32 +191,14 @@ def fit(config: FitConfig) -> DeployedDetector:
     Raises:
         OodbenchError: the network cannot be used, or the detector not be fitted on it.
     """
-    where = choose_device(config.device)
-    chosen = benchmarking.chosen(config.detector, discover(config.plugin_files))
-    if len(chosen) != 1:
-        raise OodbenchError("one detector goes to work: name it, instead of 'all'")
-    sets = {
-        name: config.taken(found, name, name, labelled=name != "outliers")
-        for name in ("train", "heldout", "outliers", "calibrate", "images")
-        if (found := getattr(config, name)) is not None
-    }
-    if not sets:
-        raise OodbenchError("there are no images: give train, or images=, a few of the size that the network takes")
-    require_one_size(list(sets.values()))
-    tried = benchmarking.sample(next(iter(sets.values())), where)
-    used = config.of(config.network, tried)
-    seen = Learned(*(sets[name].images if name in sets else None for name in ("train", "heldout", "outliers")))
-    count = given_sets.require_labels(used, tried, config.classes, seen)
-    learned = {"train": seen.train, "heldout": seen.heldout, "outliers": seen.outliers}
-    said = given_sets.require_sets_apart(learned)
-    if calibrate := sets.get("calibrate"):
-        tuned_on = {} if deploying.tunes_on_heldout(chosen[0]) else {"heldout": None}
-        given_sets.require_unseen(calibrate.images, "calibrate", learned | tuned_on)
-    with untouched(used):
-        said += given_sets.label_doubts(used, {"train": seen.train, "heldout": seen.heldout}, count, where)
-        for text in said:
+    device = choose_device(config.device)
+    detector = deploying.select_detector(config.detector, discover(config.plugin_files))
+    sets = deploying.read_sets(config)
+    prepared = deploying.prepare(config, detector, sets, device)
+    with keep_networks_unchanged(prepared.network):
+        for text in prepared.warnings():
             warnings.warn(text, OodbenchWarning, stacklevel=CALLER)
-        return deploying.fitted(chosen[0], used, count, seen, tried, config.preprocessing, calibrate)
+        return deploying.fit_deployed(detector, prepared, config, sets.get("calibrate"))
 
 
 def load_detector(
@@ -253,7 +221,7 @@ def load_detector(
     return detectorfile.load(path, network, discover([Path(plugin) for plugin in plugins]), choose_device(device))
 
 
-def _named(ood_images: Any) -> Mapping[str, Any]:
+def _sets_by_name(ood_images: Any) -> Mapping[str, Any]:
     """OOD sets by name."""
     if isinstance(ood_images, list) and ood_images and all(getattr(images, "ndim", 0) == 4 for images in ood_images):
         raise OodbenchError("ood_images is a list of sets: give each by its name, such as {'textures': images}")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError, unknown
 
-Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 METRICS = ("fpr95", "fpr95_oodpos", "auroc", "aupr_in", "aupr_out", "detection_error")

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 
+from oodbench.basics.freezing import frozen_parameters
 from oodbench.basics.passes import Passes
 from oodbench.images.resident import IDImages, OutlierPool, Selection
 from oodbench.networks.network import Network
@@ -141,13 +142,9 @@ class Objective:
 def frozen(network: Network) -> Iterator[None]:
     """Evaluation mode and no gradients for weights inside, for attacks and mining in the middle of training."""
     training = network.training
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.eval()
-    for parameter in trainable:
-        parameter.requires_grad_(False)
     try:
-        yield
+        with frozen_parameters(network.parameters()):
+            yield
     finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
         network.train(training)

@@ -16,6 +16,7 @@ from oodbench.images.packs import write_pack
 from oodbench.metrics import auroc, curve
 from oodbench.networks import build, checkpoints
 from oodbench.registry import discover
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.fitting import fit
 from oodbench.scoring.smoothed import score_smoothed
 from oodbench.suitefiles import suitefile
@@ -72,7 +73,7 @@ def sigma(
     for each in sigmas:
         task = Smoothed(sigma=each, draws=draws, radii=(radius,))
         of_id, of_ood = (
-            score_smoothed(detectors, side, task, f"1/{side.name}", torch.device("cpu"), images) for side in sides
+            score_smoothed(detectors, side, task, Purpose(1, side.name), torch.device("cpu"), images) for side in sides
         )
         for detector, ids, others in zip(detectors, of_id, of_ood, strict=True):
             bounds = others.extras[f"high-{radius}"]

@@ -14,9 +14,10 @@ import numpy as np
 from scipy.special import betaincinv, logit, ndtr, ndtri, stdtrit
 from tabulate import tabulate
 
-from oodbench.metrics import CONVENTIONS, Floats, evaluate
+from oodbench.basics.arrays import Floats
+from oodbench.metrics import CONVENTIONS, evaluate
 from oodbench.statistics.differences import Detection, differences
-from oodbench.statistics.intervals import intervals, share
+from oodbench.statistics.intervals import intervals, share_interval
 
 GRID = 1_000_000
 """Images of the larger side whose metrics stand for the truth."""
@@ -269,7 +270,7 @@ def single(setting: Setting, convention: str, replications: int, seed: int) -> d
     for _ in range(replications):
         id_scores, ood_scores = setting.draw(generator)
         found = intervals(id_scores, ood_scores, convention)
-        found["share"] = share(int((ood_scores > middle).sum()), setting.n_ood)
+        found["share"] = share_interval(int((ood_scores > middle).sum()), setting.n_ood)
         for name, both in found.items():
             ends[name].append(both)
     return _counted({**truth, "share": above}, ends)

@@ -17,7 +17,7 @@ from oodbench.networks.precision import EXACT, Compute
 from oodbench.registry import discover
 from oodbench.results.store import Cell
 from oodbench.scoring.attacking import Attack, score_attacked
-from oodbench.scoring.batches import exact
+from oodbench.scoring.batches import Purpose, exact
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.suite import Recipe
@@ -122,7 +122,7 @@ def test_a_training_learns_and_repeats_itself_to_the_bit(tmp_path, bf16):
 
 def test_scores_and_attacks_repeat_themselves_to_the_bit():
     detector, images = fitted(network("resnet18-32x32", GPU)), builtin.make("letters").first(64)
-    attack = Attack(detector, Linf(epsilon=8, steps=5), Goal.of(detector), "x")
+    attack = Attack(detector, Linf(epsilon=8, steps=5), Goal.of(detector), Purpose("x"))
     one, other = score_attacked(attack, images, GPU), score_attacked(attack, images, GPU)
     assert one.scores.tolist() == other.scores.tolist()
     assert np.array_equal(one.digests, other.digests)
@@ -153,11 +153,11 @@ def little_memory():
 def test_what_does_not_fit_is_halved_and_scores_the_same(request):
     detector, images = fitted(network("resnet18-32x32", GPU)), builtin.make("letters")
     task = Linf(epsilon=8, steps=2)
-    attack = Attack(detector, task, Goal.of(detector), "x")
-    ample = score_versions([detector], images, Versions(), "x", GPU)[0], score_attacked(attack, images, GPU)
+    attack = Attack(detector, task, Goal.of(detector), Purpose("x"))
+    ample = score_versions([detector], images, Versions(), Purpose("x"), GPU)[0], score_attacked(attack, images, GPU)
     refused = torch.cuda.memory_stats().get("num_ooms", 0)
     request.getfixturevalue("little_memory")
-    tight = score_versions([detector], images, Versions(), "x", GPU)[0], score_attacked(attack, images, GPU)
+    tight = score_versions([detector], images, Versions(), Purpose("x"), GPU)[0], score_attacked(attack, images, GPU)
     assert torch.cuda.memory_stats()["num_ooms"] > refused  # else there was room for all
     assert [len(one.scores) for one in tight] == [len(images)] * 2
     np.testing.assert_allclose(tight[0].scores, ample[0].scores, rtol=1e-4, atol=1e-5)

@@ -10,39 +10,39 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import Climbers, ascend, beginning
+from oodbench.attacks.ascent import Climbers, ascend, first_state
 from oodbench.attacks.balls import Ball
 
 RATE = 1 / 8
-"""The first step, of the ball's radius; from there it falls evenly to nothing."""
+"""Length of the first step as a share of the ball's radius; the length falls evenly to zero."""
 
 MEAN, SPREAD = 0.9, 0.999
-"""Share that remains, at every step, of the remembered gradient and of its square; the paper's."""
+"""Decay of the running means of the gradient and of its square, as in the paper."""
 
 TINY = 1e-8
-"""Beside a root mean square, as in the paper; gradients are scaled so that each image's largest element is 1."""
+"""Added to the root mean square, as in the paper; gradients are scaled so that each image's largest element is 1."""
 
 
 @dataclass
 class _Climbers(Climbers):
-    """With the gradients they remember."""
+    """The state of images under Adam: also their running means of the gradient and of its square."""
 
     mean: Tensor
     spread: Tensor
 
 
 class Adam:
-    """The rule: Adam's steps, whose length falls evenly; see `ascent.Rule`."""
+    """The rule of Adam's steps, whose length falls evenly; see `ascent.Rule`."""
 
     def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
         self._first, self._iterations = RATE * epsilon / 255, iterations
 
     def enter(self, rows: Tensor, points: Tensor) -> _Climbers:
-        """Images that begin, with nothing to remember."""
-        return _Climbers(*beginning(rows, points), mean=torch.zeros_like(points), spread=torch.zeros_like(points))
+        """The state of images that begin, with zero running means."""
+        return _Climbers(*first_state(rows, points), mean=torch.zeros_like(points), spread=torch.zeros_like(points))
 
     def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, around: Ball) -> None:
-        """One step along the remembered gradient, each pixel by its own size, in L2 all as it points."""
+        """Take a step along the mean gradient: in L-infinity each pixel by its own scale, in L2 along its direction."""
         largest = gradient.abs().flatten(1).amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
         gradient = gradient / _per_image(largest)
         climbers.mean = MEAN * climbers.mean + (1 - MEAN) * gradient
@@ -50,7 +50,7 @@ class Adam:
         number = _per_image(climbers.iteration + 1).to(gradient)
         mean, spread = climbers.mean / (1 - MEAN**number), climbers.spread / (1 - SPREAD**number)
         step = self._first * (1 - (number - 1) / self._iterations)
-        moved = climbers.current + around.paced(mean, spread.sqrt() + TINY, step)
+        moved = climbers.current + around.scaled_step(mean, spread.sqrt() + TINY, step)
         climbers.current = around.project(moved)
 
 

@@ -7,7 +7,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import Climbers, ascend, beginning
+from oodbench.attacks.ascent import Climbers, ascend, first_state
 from oodbench.attacks.balls import Ball
 
 MOMENTUM = 0.75
@@ -19,7 +19,7 @@ ENOUGH = 0.75
 
 @dataclass
 class _Climbers(Climbers):
-    """With a step size each and what it is judged by."""
+    """The state of images under APGD: also a step size each, and what it is adapted by."""
 
     previous: Tensor
     best_direction: Tensor
@@ -46,10 +46,10 @@ class APGD:
         self._due, self._since = _schedule(iterations, device)
 
     def enter(self, rows: Tensor, points: Tensor) -> _Climbers:
-        """Images that begin, with steps as long as the ball is wide."""
+        """The state of images that begin, with steps as long as the ball is wide."""
         lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
         return _Climbers(
-            *beginning(rows, points),
+            *first_state(rows, points),
             previous=points,
             best_direction=torch.zeros_like(points),
             step=points.new_full((len(rows), 1, 1, 1), 2 * self._radius),
@@ -60,8 +60,8 @@ class APGD:
         )
 
     def move(self, climbers: _Climbers, value: Tensor, gradient: Tensor, around: Ball) -> None:
-        """One step by the steepest way up, or from the best point where the last ones led nowhere."""
-        direction = _judged(climbers, value, around.steepest(gradient), self._due, self._since)
+        """Take a step in the direction of steepest ascent, from the best point where the last steps found nothing."""
+        direction = _adapt_steps(climbers, value, around.steepest(gradient), self._due, self._since)
         _move(climbers, direction, around)
 
 
@@ -70,15 +70,15 @@ apgd = partial(ascend, APGD)
 
 
 def _schedule(iterations: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """By iteration: whether the step size is reconsidered there, and how many steps ago it was before."""
+    """For each iteration, whether the step size is reconsidered there, and how many steps ago it last was."""
     due, since, last = torch.zeros(iterations + 1, dtype=torch.bool), torch.ones(iterations + 1), 0
     for point in checkpoints(iterations):
         due[point], since[point], last = True, point - last, point
     return due.to(device), since.to(device)
 
 
-def _judged(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:
-    """Judge the steps by the values they led to; halve those that lead nowhere and go back to the best point.
+def _adapt_steps(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, since: Tensor) -> Tensor:
+    """Halve the step size of images whose last steps found too little, and put these back to their best point.
 
     Returns:
         The direction in which each image moves next.
@@ -89,20 +89,21 @@ def _judged(climbers: _Climbers, value: Tensor, direction: Tensor, due: Tensor, 
     climbers.best_direction[better] = direction[better]
     climbers.best_at_checkpoint[fresh] = value[fresh]
     climbers.value = value
-    at = due[climbers.iteration]
+    checked = due[climbers.iteration]
     few = climbers.went_up < ENOUGH * since[climbers.iteration]
     stale = ~climbers.cut & (climbers.best_value <= climbers.best_at_checkpoint)
-    cut = at & (few | stale)
+    cut = checked & (few | stale)
     climbers.step[cut] /= 2
     climbers.current, climbers.value = climbers.current.clone(), climbers.value.clone()
     climbers.current[cut], climbers.value[cut] = climbers.best[cut], climbers.best_value[cut]
     direction[cut] = climbers.best_direction[cut]
-    climbers.best_at_checkpoint[at], climbers.cut[at], climbers.went_up[at] = climbers.best_value[at], cut[at], 0
+    climbers.best_at_checkpoint[checked], climbers.cut[checked] = climbers.best_value[checked], cut[checked]
+    climbers.went_up[checked] = 0
     return direction
 
 
 def _move(climbers: _Climbers, direction: Tensor, around: Ball) -> None:
-    """One step along `direction`, with momentum from the second on."""
+    """Take a step along `direction`, with momentum from the second step on."""
     share = torch.where(climbers.iteration > 0, MOMENTUM, 1.0).to(direction)[:, None, None, None]
     stepped = around.project(climbers.current + climbers.step * direction)
     moved = (

@@ -1,7 +1,7 @@
-"""Ascent: what every climb is given and gives back, and the loop of those whose images come and go.
+"""Climbs an objective from images: the outcome of every climb, and the loop of those whose batches change.
 
-An image that is done leaves the batch and the next one takes its place, so each has its own count of steps and whatever
-else a rule of ascent remembers of it.
+In that loop an image that is done leaves the batch and the next one takes its place, so each image has its own count of
+steps and its own state of the rule of ascent.
 """
 
 from dataclasses import dataclass, fields
@@ -16,12 +16,12 @@ from oodbench.attacks.slope import value_and_slope
 from oodbench.basics.gradient import PerImage
 
 EARLY = 10
-"""Iterations after which an ascent that finds nothing more is suspicious."""
+"""An ascent that finds nothing better after so many iterations is suspicious."""
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """What an ascent found.
+    """The outcome of an ascent.
 
     Attributes:
         images: (N, C, H, W) in [0, 1], in the ball.
@@ -40,26 +40,55 @@ class Ascent:
     stalled: Tensor
 
 
-def nowhere(gradient: Tensor) -> Tensor:
-    """(N,) bool: there is nothing to follow in a gradient (N, C, H, W).
+def vanishes(gradient: Tensor) -> Tensor:
+    """True, (N,), for each image whose gradient, of (N, C, H, W), is zero, denormal or not a number in every pixel.
 
     Denormal numbers count as zero: so close to underflow, which pixels have a sign at all is an accident.
     """
     return ~(gradient.abs() >= torch.finfo(gradient.dtype).tiny).flatten(1).any(1)
 
 
-def not_a_number(gradient: Tensor) -> Tensor:
-    """(N,) bool: a gradient (N, C, H, W) is not a number in some pixel, or infinite upwards and downwards.
+def has_nan(gradient: Tensor) -> Tensor:
+    """True, (N,), for each image whose gradient, of (N, C, H, W), is not a number in some pixel, or infinite both ways.
 
-    One look at all pixels, since it is asked in every step.
+    It takes one pass over the pixels, since it is called in every step.
     """
     return gradient.flatten(1).sum(1).isnan()
 
 
-def summit(objective: PerImage, around: Ball, points: Tensor, batch: int = 64) -> Tensor:
-    """(N,) bool: at these points no step along the gradient is left, since each is where it points, at the end.
+class BestPoints:
+    """The best point of each image on a climb that moves all images together.
 
-    Whoever gets there in one step has not stalled.
+    Args:
+        points: (N, C, H, W), where the climb begins.
+        values: (N,), the objective there.
+
+    Attributes:
+        points: (N, C, H, W), the best so far.
+        values: (N,), the objective there.
+    """
+
+    def __init__(self, points: Tensor, values: Tensor) -> None:
+        self.points, self.values = points.clone(), values.clone()
+        self._improved_at = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+
+    def offer(self, points: Tensor, values: Tensor, iteration: int) -> None:
+        """Keep those of `points` that are better than any before; anything is better than what is not a number."""
+        better = (values > self.values) | (self.values.isnan() & ~values.isnan())
+        # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
+        torch.where(better, values, self.values, out=self.values)
+        torch.where(better[:, None, None, None], points, self.points, out=self.points)
+        self._improved_at.masked_fill_(better, iteration)
+
+    def stalled(self, steps: int) -> Tensor:
+        """(N,) bool: of more than `EARLY` steps none after those found anything better."""
+        return (self._improved_at <= EARLY) & (steps > EARLY)
+
+
+def at_summit(objective: PerImage, around: Ball, points: Tensor, batch: int = 64) -> Tensor:
+    """True, (N,), for each point from which no step along the gradient leads on: it is at the ball's end already.
+
+    An image that gets there in one step has not stalled.
 
     Args:
         objective: as in `ascend`.
@@ -68,25 +97,25 @@ def summit(objective: PerImage, around: Ball, points: Tensor, batch: int = 64) -
         batch: images at a time.
 
     Raises:
-        NoGradientError: the objective has none.
+        NoGradientError: the objective has no gradient.
     """
-    found = [torch.zeros(0, dtype=torch.bool, device=points.device)]
+    parts = [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for rows in torch.split(torch.arange(len(points), device=points.device), batch):
         if not len(rows):
-            continue  # split makes one part of nothing
+            continue  # split makes one part of no rows
         _, gradient = value_and_slope(objective, points[rows])
-        found.append(around.of(rows).arrived(points[rows], gradient))
-    return torch.cat(found)
+        parts.append(around.select(rows).is_summit(points[rows], gradient))
+    return torch.cat(parts)
 
 
 @dataclass
 class Climbers:
-    """Images under way, a row each. A rule of ascent adds what it remembers of them.
+    """The state of images that are being climbed from, a row each. A rule of ascent adds state of its own.
 
     Attributes:
-        rows: int64 (B,), where each stands among all images.
-        current: (B, C, H, W), where it is.
-        best: (B, C, H, W), the best point so far.
+        rows: int64 (B,), of each among all images.
+        current: (B, C, H, W), the current points.
+        best: (B, C, H, W), the best points so far.
         best_value: float64 (B,), the objective there.
         iteration: int64 (B,), steps made.
         improved: int64 (B,), steps made when the best point was found.
@@ -99,50 +128,50 @@ class Climbers:
     iteration: Tensor
     improved: Tensor
 
-    def only(self, keep: Tensor) -> Self:
-        """Those rows alone."""
+    def select(self, keep: Tensor) -> Self:
+        """The state of the marked images alone."""
         return type(self)(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def with_more(self, more: Self) -> Self:
-        """These, then `more`."""
+        """The state of these images, then of `more`."""
         return type(self)(
             *(torch.cat([getattr(self, field.name), getattr(more, field.name)]) for field in fields(self))
         )
 
-    def note(self, value: Tensor) -> None:
+    def keep_better(self, value: Tensor) -> None:
         """Keep the current points that are better than any before; `value` is float64 (B,)."""
         better = (value > self.best_value) | (self.iteration == 0)
         self.best[better], self.best_value[better] = self.current[better], value[better]
         self.improved[better] = self.iteration[better]
 
 
-def beginning(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What `Climbers` holds of images that stand at their first points, in the order of its attributes."""
+def first_state(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The state of images at their first points, in the order of the attributes of `Climbers`."""
     lowest = torch.full((len(rows),), -inf, dtype=torch.float64, device=points.device)
-    none = torch.zeros(len(rows), dtype=torch.int64, device=points.device)
-    return rows, points, points.clone(), lowest, none, none.clone()
+    zero = torch.zeros(len(rows), dtype=torch.int64, device=points.device)
+    return rows, points, points.clone(), lowest, zero, zero.clone()
 
 
 C = TypeVar("C", bound=Climbers)
 
 
 class Rule(Protocol[C]):
-    """How a climb goes on from one point to the next."""
+    """How a climb moves from one point to the next."""
 
     def __init__(self, *, epsilon: float, iterations: int, device: torch.device) -> None:
-        """For balls of radius `epsilon`/255 and so many gradient steps."""
+        """Prepare for balls of radius `epsilon`/255 and so many gradient steps."""
 
     def enter(self, rows: Tensor, points: Tensor) -> C:
-        """Climbers of rows (B,) that stand at their first points (B, C, H, W)."""
+        """The state of the images in `rows`, (B,), at their first points (B, C, H, W)."""
 
     def move(self, climbers: C, value: Tensor, gradient: Tensor, around: Ball) -> None:
         """Set the climbers' next current points, each in its ball.
 
         Args:
-            climbers: B of them.
+            climbers: state of B images.
             value: the objective at the current points, float64 (B,).
-            gradient: there, (B, C, H, W), nowhere NaN.
-            around: their balls.
+            gradient: the gradient there, (B, C, H, W), without NaN.
+            around: the balls of the B images.
         """
 
 
@@ -172,8 +201,8 @@ def ascend(
         ball: in which norm.
 
     Returns:
-        Images that are not rounded to the 8-bit grid: whoever keeps them does that and scores them again. `before` is
-        the objective at the start; an image that has reached `enough` has not stalled.
+        Images that are not rounded to the 8-bit grid: a caller that keeps them rounds them and scores them again.
+        `before` is the objective at the start; an image that has reached `enough` has not stalled.
 
     Raises:
         OodbenchError: images outside [0, 1].
@@ -182,13 +211,13 @@ def ascend(
     begin = images if start is None else around.project(start)
     numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
     found = Ascent(begin.clone(), *numbers, *flags)
-    going = rule(epsilon=epsilon, iterations=iterations, device=images.device)
+    steps = rule(epsilon=epsilon, iterations=iterations, device=images.device)
     waiting = torch.arange(len(images), device=images.device)
-    climbers = going.enter(waiting[:0], begin[:0])
+    climbers = steps.enter(waiting[:0], begin[:0])
     while len(waiting) or len(climbers.rows):
         room = batch - len(climbers.rows)
         if room and len(waiting):
-            climbers = climbers.with_more(going.enter(waiting[:room], begin[waiting[:room]]))
+            climbers = climbers.with_more(steps.enter(waiting[:room], begin[waiting[:room]]))
             waiting = waiting[room:]
         value, gradient = value_and_slope(objective, climbers.current)
         value = value.double().nan_to_num(-inf, inf, -inf)
@@ -196,16 +225,16 @@ def ascend(
         if fresh.any():
             entered = climbers.rows[fresh]
             found.before[entered] = value[fresh]
-            found.stuck[entered] = nowhere(gradient[fresh])
-        found.broken[climbers.rows] |= not_a_number(gradient)
-        climbers.note(value)
+            found.stuck[entered] = vanishes(gradient[fresh])
+        found.broken[climbers.rows] |= has_nan(gradient)
+        climbers.keep_better(value)
         done = (climbers.iteration == iterations) | (climbers.best_value >= enough)
         if done.any():
-            finished = climbers.only(done)
+            finished = climbers.select(done)
             found.images[finished.rows], found.after[finished.rows] = finished.best, finished.best_value
             idle = (finished.improved <= EARLY) & (iterations > EARLY)
             found.stalled[finished.rows] = idle & (finished.best_value < enough)
-            climbers, value, gradient = climbers.only(~done), value[~done], gradient[~done]
-        going.move(climbers, value, gradient.nan_to_num(0.0), around.of(climbers.rows))
+            climbers, value, gradient = climbers.select(~done), value[~done], gradient[~done]
+        steps.move(climbers, value, gradient.nan_to_num(0.0), around.select(climbers.rows))
         climbers.iteration = climbers.iteration + 1
     return found

@@ -1,4 +1,4 @@
-"""Balls around images, cut to [0, 1]: what an attack may reach, in the norm in which that is measured.
+"""Balls around images, cut to [0, 1]: the images that an attack may reach, in a norm.
 
 A radius counts 1/255 of pixel space in either norm: 8 levels in every pixel for L-infinity, and for L2 the root of the
 sum of the squared changes of all pixels and channels, so that 128 is the 0.5 of the literature.
@@ -15,16 +15,16 @@ from torch import Tensor
 from oodbench.basics.errors import OodbenchError
 
 AT_THE_END = 0.5 / 255
-"""How far from the end of a ball a pixel may be that counts as being there: less than half a level is rounded away."""
+"""A pixel this near to the end of a ball counts as being there: less than half a level is rounded away."""
 
 LEFT_OVER = 0.05
-"""Share of the steepest way across an L2 ball that may be left where nothing more is to be found: rounding to the grid
-turns a change by as much.
+"""Share of the steepest way across an L2 ball that may be left at a summit: rounding to the grid turns a change by as
+much.
 """
 
 
 def require_unit_range(images: Tensor) -> None:
-    """OodbenchError for images outside [0, 1]: a radius means nothing there."""
+    """Raise OodbenchError for images outside [0, 1]: a radius means nothing there."""
     if images.numel() and not (images.min() >= 0 and images.max() <= 1):
         raise OodbenchError(
             f"images from {images.min():g} to {images.max():g} cannot be attacked: they must lie in [0, 1]; divide "
@@ -36,14 +36,14 @@ class Ball(ABC):
     """Balls around some images, a row each.
 
     Args:
-        images: (N, C, H, W) in [0, 1], the middles.
+        images: (N, C, H, W) in [0, 1], the centers.
         epsilon: radius in 1/255 of pixel space.
 
     Raises:
         OodbenchError: images outside [0, 1].
 
     Attributes:
-        norm: what a task calls it.
+        norm: the name that tasks give it.
     """
 
     norm: ClassVar[str]
@@ -52,13 +52,13 @@ class Ball(ABC):
         require_unit_range(images)
         self.images, self.epsilon, self.radius = images, epsilon, epsilon / 255
 
-    def of(self, rows: Tensor) -> Self:
-        """Those of some rows."""
+    def select(self, rows: Tensor) -> Self:
+        """The balls around the images in some rows."""
         return type(self)(self.images[rows], self.epsilon)
 
     @classmethod
     @abstractmethod
-    def everything(cls, images: Tensor) -> float:
+    def covering_radius(cls, images: Tensor) -> float:
         """The radius, in 1/255, of a ball that holds every image of the shape of `images`."""
 
     @abstractmethod
@@ -67,42 +67,42 @@ class Ball(ABC):
 
     @abstractmethod
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The direction of length 1 in the norm in which a gradient (N, C, H, W) leads up most; 0 where that is 0."""
+        """The direction of steepest ascent by a gradient (N, C, H, W), of length 1 in the norm; 0 where that is 0."""
 
     @abstractmethod
-    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
-        """A step of about `length`, (N, 1, 1, 1), in the norm, along a direction whose pixels usually have `sizes`."""
+    def scaled_step(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """A step of about `length`, (N, 1, 1, 1), in the norm, along a direction; `sizes` are the pixels' scales."""
 
     @abstractmethod
     def corner(self, drawn: Tensor) -> Tensor:
-        """Points at the end of the ball, by numbers in [-1, 1) of the images' shape."""
+        """Points at the end of the balls, by random numbers in [-1, 1) of the images' shape."""
 
     @abstractmethod
-    def inside(self, drawn: Tensor) -> Tensor:
-        """Points anywhere in it, by such numbers."""
+    def inner_point(self, drawn: Tensor) -> Tensor:
+        """Points anywhere in the balls, by random numbers in [-1, 1) of the images' shape."""
 
     @abstractmethod
-    def towards(self, points: Tensor) -> Tensor:
-        """As far towards other points as the ball allows."""
+    def move_towards(self, points: Tensor) -> Tensor:
+        """The points reached by moving towards other points as far as the balls allow."""
 
     @abstractmethod
     def amplitude(self, pixels: int) -> float:
-        """How far so many pixels may all move."""
+        """The distance that so many pixels may all move."""
 
     @abstractmethod
     def on_grid(self, points: Tensor) -> Tensor:
-        """Points near these in the ball, in [0, 1] and on the 8-bit grid, in levels; the images lie on it themselves.
+        """The points brought to the 8-bit grid inside the balls and [0, 1], in levels; the images must lie on the grid.
 
-        Points that are not a number count as the image itself.
+        A point that is not a number counts as the image itself.
         """
 
     @abstractmethod
-    def outside(self, change: Tensor) -> Tensor:
-        """Whether a change in whole levels, int (N, ...), leaves a ball of this radius; (N,) bool."""
+    def is_outside(self, change: Tensor) -> Tensor:
+        """True, (N,), for each change in whole levels, of int (N, ...), that leaves a ball of this radius."""
 
     @abstractmethod
-    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
-        """(N,) bool: from points in the ball no step along a gradient leads on."""
+    def is_summit(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """True, (N,), for each point in its ball from which no step along the gradient leads on."""
 
 
 class LinfBall(Ball):
@@ -114,8 +114,8 @@ class LinfBall(Ball):
         super().__init__(images, epsilon)
         self._lowest, self._highest = (images - self.radius).clamp(min=0), (images + self.radius).clamp(max=1)
 
-    def of(self, rows: Tensor) -> Self:
-        """Those of some rows, whose ends are known."""
+    def select(self, rows: Tensor) -> Self:
+        """The balls around the images in some rows; their ends are not computed again."""
         some = object.__new__(type(self))
         some.images, some.epsilon, some.radius = self.images[rows], self.epsilon, self.radius
         some._lowest, some._highest = self._lowest[rows], self._highest[rows]
@@ -127,50 +127,50 @@ class LinfBall(Ball):
         return self._lowest, self._highest
 
     @classmethod
-    def everything(cls, images: Tensor) -> float:
-        """All levels."""
+    def covering_radius(cls, images: Tensor) -> float:
+        """The range of the levels."""
         return 255
 
     def project(self, points: Tensor) -> Tensor:
-        """Pixel by pixel."""
+        """Cut pixel by pixel."""
         return torch.minimum(torch.maximum(points, self._lowest), self._highest)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """Its sign."""
+        """The gradient's sign."""
         return torch.sign(gradient)
 
-    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
-        """Each pixel in proportion to its own usual size."""
+    def scaled_step(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """A step of each pixel in proportion to its own scale."""
         return length * direction / sizes
 
     def corner(self, drawn: Tensor) -> Tensor:
-        """By their signs."""
+        """The corners that the signs of the numbers give."""
         return self.images + self.radius * drawn.sign()
 
-    def inside(self, drawn: Tensor) -> Tensor:
-        """By their size, too."""
+    def inner_point(self, drawn: Tensor) -> Tensor:
+        """The points that the numbers give, pixel by pixel."""
         return self.images + self.radius * drawn
 
-    def towards(self, points: Tensor) -> Tensor:
-        """Each pixel for itself."""
+    def move_towards(self, points: Tensor) -> Tensor:
+        """Each pixel moves by itself."""
         return self.images + (points - self.images).clamp(-self.radius, self.radius)
 
     def amplitude(self, pixels: int) -> float:
-        """The radius."""
+        """The radius, for any number of pixels."""
         return self.radius
 
     def on_grid(self, points: Tensor) -> Tensor:
-        """Each pixel to the nearest level."""
+        """Round each pixel to the nearest level."""
         clean = (self.images * 255).round()
         change = (points * 255 - clean).nan_to_num(0.0).round().clamp(-self.epsilon, self.epsilon)
         return (clean + change).clamp(0, 255)
 
-    def outside(self, change: Tensor) -> Tensor:
-        """By the pixel that moved most."""
+    def is_outside(self, change: Tensor) -> Tensor:
+        """True where the pixel that moved most moved too far."""
         return change.abs().flatten(1).amax(1) > self.epsilon
 
-    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
-        """Each pixel is where the gradient points, at the end.
+    def is_summit(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """True where every pixel is at the end to which the gradient points.
 
         A pixel without a gradient may have been kept from having one, so it counts as one that could move.
         """
@@ -185,7 +185,7 @@ class L2Ball(Ball):
     norm = "l2"
 
     @classmethod
-    def everything(cls, images: Tensor) -> float:
+    def covering_radius(cls, images: Tensor) -> float:
         """The diagonal of the pixel range."""
         return 255 * sqrt(images.shape[1:].numel())
 
@@ -205,29 +205,29 @@ class L2Ball(Ball):
         return (middle + moved).view_as(points).to(points).clamp(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """Its own, brought to length 1."""
+        """The gradient brought to length 1."""
         return gradient / _length(gradient)
 
-    def paced(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
-        """As it points: pixels in proportion to their own sizes would end where these are equal, which is no top."""
+    def scaled_step(self, direction: Tensor, sizes: Tensor, length: Tensor) -> Tensor:
+        """A step along the direction: one in proportion to scales would end where these are equal, not at a top."""
         return direction * (length / _length(direction))
 
     def corner(self, drawn: Tensor) -> Tensor:
-        """In a direction of as much in every pixel."""
+        """Points in a direction that moves every pixel by the same amount."""
         return self.images + self.radius * self.steepest(drawn.sign())
 
-    def inside(self, drawn: Tensor) -> Tensor:
-        """In their direction, as far as the first of them says."""
+    def inner_point(self, drawn: Tensor) -> Tensor:
+        """Points in the direction of the numbers, as far as the first number says."""
         share = drawn.flatten(1)[:, :1].abs()[:, :, None, None]
         return self.images + share * self.radius * self.steepest(drawn)
 
-    def towards(self, points: Tensor) -> Tensor:
-        """On the straight way there."""
+    def move_towards(self, points: Tensor) -> Tensor:
+        """The points on the straight line there."""
         change = points - self.images
         return self.images + change * (self.radius / _length(change)).clamp(max=1)
 
     def amplitude(self, pixels: int) -> float:
-        """What makes the radius if all of them move."""
+        """The distance that makes up the radius if all pixels move by it."""
         return self.radius / sqrt(max(1, pixels))
 
     def on_grid(self, points: Tensor) -> Tensor:
@@ -249,23 +249,25 @@ class L2Ball(Ball):
         part = size - down
         order = part.argsort(dim=1, descending=True, stable=True)
         costs = (2 * down + 1).gather(1, order)
-        most = (
+        longest_square = (
             torch.maximum(size.square().sum(1), size.round().square().sum(1))
             .mul(1 + ROUNDING)
             .clamp(max=self.epsilon**2)
         )
         paid = costs.cumsum(1) + down.square().sum(1, keepdim=True)
-        up = torch.zeros_like(size).scatter_(1, order, ((paid <= most[:, None]) & (part.gather(1, order) > 0)).double())
+        up = torch.zeros_like(size).scatter_(
+            1, order, ((paid <= longest_square[:, None]) & (part.gather(1, order) > 0)).double()
+        )
         levels = (down + up).view_as(change) * change.sign()
         return (clean + levels).clamp(0, 255).to(self.images)
 
-    def outside(self, change: Tensor) -> Tensor:
-        """By whole numbers, without rounding."""
+    def is_outside(self, change: Tensor) -> Tensor:
+        """True where the squared length exceeds the squared radius, in whole numbers and so without rounding."""
         squares: Tensor = change.long().square().flatten(1).sum(1)
         return squares > self.epsilon**2
 
-    def arrived(self, points: Tensor, gradient: Tensor) -> Tensor:
-        """The end of a long way along the gradient, projected, is hardly higher on its slope."""
+    def is_summit(self, points: Tensor, gradient: Tensor) -> Tensor:
+        """True where the projected end of a long way along the gradient is hardly higher by the gradient's slope."""
         up = self.steepest(gradient)
         far = self.project(points + 100 * self.radius * up)
         left = ((far - points) * up).flatten(1).sum(1)
@@ -273,16 +275,16 @@ class L2Ball(Ball):
 
 
 ON_LEVEL = 1e-4
-"""How near a whole level a change lies, in levels, that is meant to be it: float32 pixels are not exact."""
+"""A change this near to a whole level, in levels, is meant to be whole: float32 pixels are not exact."""
 
 ROUNDING = 1e-3
-"""Share of a squared length that float32 pixels do not know, if they all change by less than a level."""
+"""Relative error of a squared length of float32 pixels that all change by less than a level."""
 
 SQUARED = 1e-18
 """A length below this, or above its inverse, has a square that float32 cannot hold."""
 
-BALLS: Mapping[str, type[Ball]] = {one.norm: one for one in (LinfBall, L2Ball)}
-"""By norm."""
+BALLS: Mapping[str, type[Ball]] = {ball.norm: ball for ball in (LinfBall, L2Ball)}
+"""The balls by the name of their norm."""
 
 
 def _length(change: Tensor) -> Tensor:

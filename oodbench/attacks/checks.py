@@ -1,4 +1,4 @@
-"""Was it a fair attack? What a detector's gradient and score are worth, and what other attacks would have reached."""
+"""Checks an attack: whether gradient and score can be relied on, and what other attacks would have reached."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
-from oodbench.attacks.starting_points import guesses
+from oodbench.attacks.starting_points import candidate_points
 from oodbench.basics.errors import NoGradientError
 from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.memory import Portions
@@ -27,33 +27,42 @@ from oodbench.basics.randomness import generators_per_image, torch_generator
 from oodbench.images.tensors import channels_first
 from oodbench.networks.network import as_input, batch_size
 
-LOOKS, DIRECTIONS = 64, 4
-"""Images and directions a gradient is measured at."""
+CHECKED_IMAGES = 64
+"""Images of a set on which every attack is checked."""
+
+DIRECTIONS = 4
+"""Random directions along which the gradient at an image is checked."""
 
 GUESSES = 8
-"""Corners, as many points and as many lures that an attack is held against."""
+"""Corners, as many inner points and as many lures that an attack must not lose against."""
 
-STRIDE, LONG_STRIDE = 0.1 / 255, 0.5 / 255
-"""How far a difference quotient reaches to both sides, in pixel space: along the gradient, and along drawn signs, which
-move a score far less."""
+STRIDE = 0.1 / 255
+"""Reach to both sides of a difference quotient along the gradient, in pixel space."""
+
+LONG_STRIDE = 0.5 / 255
+"""The same along random signs, which change a score far less."""
 
 THOROUGH_IMAGES = 100
+"""Images of a set on which an attack is checked thoroughly."""
 
-LONG, SHORT, QUERIES = 500, 100, 5000
-"""Iterations that are compared, and queries of random search."""
+LONG_CLIMB, SHORT_CLIMB = 500, 100
+"""Iterations of the climbs that are compared."""
 
-RADII = (0.25, 0.5, 2.0)
-"""Of the attack's own, the others at which the score is climbed."""
+SQUARE_QUERIES = 5000
+"""Queries of random search."""
 
-TOP = 0.999
+OTHER_RADII = (0.25, 0.5, 2.0)
+"""Radii at which the score is climbed besides the attack's own, as shares of that."""
+
+UNBOUNDED_TARGET = 0.999
 """Share of the ID scores that an unbounded climb tries to pass."""
 
-THOROUGH = Passes(forward=QUERIES) + Passes(1, 1) * (2 * (LONG + (2 + len(RADII)) * SHORT))
-"""About what `thorough` costs for each of its images."""
+THOROUGH = Passes(forward=SQUARE_QUERIES) + Passes(1, 1) * (2 * (LONG_CLIMB + (2 + len(OTHER_RADII)) * SHORT_CLIMB))
+"""The approximate cost of `check_thoroughly` for each of its images."""
 
 
 def gradient_error(score: PerImage, images: Tensor) -> float:
-    """Median relative error of the gradient along random directions, against a central difference.
+    """The median relative error of the gradient along random directions, against a central difference.
 
     A direction is the gradient's own sign in half of the pixels, drawn at random, and zero elsewhere: along it the
     score moves enough to be told from rounding. Not a number where there is no gradient, or where it is zero.
@@ -65,17 +74,17 @@ def gradient_error(score: PerImage, images: Tensor) -> float:
     errors = []
     for half, gradient, rise_along in _directions(score, images, STRIDE):
         direction = gradient.sign() * (half < 0.5)
-        slope, rise = _along(direction, gradient), rise_along(direction)
+        slope, rise = _slope_along(direction, gradient), rise_along(direction)
         errors.append(((rise - slope).abs() / slope)[slope > 0])
     return _median(errors)
 
 
 def gradient_missing(score: PerImage, images: Tensor) -> float:
-    """Median share of what a score does along drawn signs that its gradient does not tell.
+    """The median share of a score's change along random signs that its gradient does not predict.
 
     A gradient that reaches the images through some of their values alone is right along itself, and `gradient_error`
-    sees nothing. Along signs that are drawn for every value, it tells too little. Not a number where there is no
-    gradient, or where the score does not move.
+    sees nothing wrong. Along signs that are drawn for every value, it predicts too little. Not a number where there is
+    no gradient, or where the score does not change.
 
     Args:
         score: as it is attacked.
@@ -84,7 +93,7 @@ def gradient_missing(score: PerImage, images: Tensor) -> float:
     shares = []
     for drawn, gradient, rise_along in _directions(score, images, LONG_STRIDE):
         direction = (drawn - 0.5).sign()
-        slope, rise = _along(direction, gradient), rise_along(direction)
+        slope, rise = _slope_along(direction, gradient), rise_along(direction)
         shares.append(((rise - slope).abs() / rise.abs())[rise != 0])
     return _median(shares)
 
@@ -92,8 +101,10 @@ def gradient_missing(score: PerImage, images: Tensor) -> float:
 def _directions(
     score: PerImage, images: Tensor, stride: float
 ) -> Iterator[tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]]:
-    """`DIRECTIONS` times numbers drawn from [0, 1), (N, C, H, W), the gradient, and the slope (N,) that a difference
-    over so long a `stride` to both sides has along a direction; nothing where there is no gradient.
+    """Yield `DIRECTIONS` times uniform numbers in [0, 1), (N, C, H, W), the gradient, and a function for slopes.
+
+    The function gives the slope (N,) of a difference over `stride` to both sides along a direction. Nothing is yielded
+    where there is no gradient.
     """
     images, generator = images.clamp(stride, 1 - stride), torch_generator("gradient check")  # both sides are images
     try:
@@ -109,20 +120,21 @@ def _directions(
         yield torch.rand(images.shape, generator=generator).to(images.device), gradient, rise_along
 
 
-def _along(direction: Tensor, gradient: Tensor) -> Tensor:
-    """The slope (N,), in float64, of a direction (N, C, H, W)."""
+def _slope_along(direction: Tensor, gradient: Tensor) -> Tensor:
+    """The slope (N,), float64, that a gradient predicts along a direction (N, C, H, W)."""
     return (gradient * direction).flatten(1).sum(1).double()
 
 
 def _median(parts: Sequence[Tensor]) -> float:
-    """Of all numbers in `parts`; not a number where there are none."""
-    there = [part for part in parts if len(part)]
-    return float(torch.cat(there).median()) if there else nan
+    """The median of all numbers in `parts`; not a number where there are none."""
+    filled = [part for part in parts if len(part)]
+    return float(torch.cat(filled).median()) if filled else nan
 
 
 def unsteadiness(score: PerImage, images: Tensor) -> float:
-    """Largest change of a score between two looks at the same images, the second in reverse order, over their
-    interquartile range: 0 where nothing is random and no image depends on its neighbours.
+    """The largest change of a score when images are scored again in reverse order, over its interquartile range.
+
+    0 where nothing is random and no image depends on its neighbours.
     """
     with torch.no_grad():
         first, second = score(images).double(), score(images.flip(0)).double().flip(0)
@@ -132,7 +144,7 @@ def unsteadiness(score: PerImage, images: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Attacked:
-    """Images before and after an attack, what it climbed, and how far it was allowed to go: what is checked.
+    """Images before and after an attack that is checked, its goal and its ball.
 
     Attributes:
         goal: of the detector.
@@ -140,8 +152,8 @@ class Attacked:
         after: the same, attacked.
         indices: (N,) of each in its set.
         epsilon: radius in 1/255.
-        purpose: names seed and image set.
-        ball: in which norm.
+        purpose: text that names seed and image set.
+        ball: of the norm.
     """
 
     goal: Goal
@@ -152,35 +164,37 @@ class Attacked:
     purpose: str
     ball: type[Ball] = LinfBall
 
-    def part(self, which: slice) -> "Attacked":
-        """Some of the images, attacked as they were."""
-        return replace(self, before=self.before[which], after=self.after[which], indices=self.indices[which])
+    def part(self, rows: slice) -> "Attacked":
+        """The images in these rows."""
+        return replace(self, before=self.before[rows], after=self.after[rows], indices=self.indices[rows])
 
 
-def outguessed(attacked: Attacked) -> float:
-    """Share of the images on which a point that follows no gradient, or the image itself, beats the attack.
+def outguessed_share(attacked: Attacked) -> float:
+    """The share of the images on which a point found without a gradient, or the image itself, beats the attack.
 
-    Where an image has got far enough nothing beats it.
+    An image that has got far enough is not beaten.
     """
     goal, images, purpose = attacked.goal, attacked.before, f"check/{attacked.purpose}"
     reducer = Reducer(goal.score, images, attacked.epsilon, attacked.ball)
     around = attacked.ball(images, attacked.epsilon)
-    for _, points in guesses(images, attacked.indices, around=around, count=GUESSES, lures=goal.lures, purpose=purpose):
+    for _, points in candidate_points(
+        images, attacked.indices, around=around, count=GUESSES, lures=goal.lures, purpose=purpose
+    ):
         reducer.offer(points)
     with torch.no_grad():
-        return beaten(reducer.best, goal.score(attacked.after), goal.enough)
+        return beaten_share(reducer.best, goal.score(attacked.after), goal.enough)
 
 
-def beaten(others: Tensor, reached: Tensor, enough: float) -> float:
-    """Share of the images on which the score `others` (N,) is above the score `reached` (N,).
+def beaten_share(others: Tensor, reached: Tensor, enough: float) -> float:
+    """The share of the images on which the score `others` (N,) is above the score `reached` (N,).
 
     From `enough` on a score does no more damage: an attack that stops there has not lost.
     """
     return float(((others > reached) & (reached < enough)).double().mean())
 
 
-class Ranks:
-    """How much of the ID images a score passes: its damage, in AUROC.
+class IDRanks:
+    """Ranks scores among ID scores: the share of ID images that a score passes is its damage to the AUROC.
 
     Args:
         id_scores: (M,), clean.
@@ -189,20 +203,20 @@ class Ranks:
     def __init__(self, id_scores: npt.NDArray[np.float64]) -> None:
         self._sorted = np.sort(id_scores)
 
-    def passed(self, scores: Tensor) -> npt.NDArray[np.float64]:
-        """Share of the ID scores that each of `scores` (N,) is above."""
+    def share_passed(self, scores: Tensor) -> npt.NDArray[np.float64]:
+        """The share of the ID scores that each of `scores` (N,) is above."""
         return np.searchsorted(self._sorted, scores.double().cpu().numpy()) / len(self._sorted)
 
     def gain(self, others: Tensor, reached: Tensor) -> float:
-        """By how much the AUROC falls if the score `others` (N,) replaces `reached` (N,) where it does more damage."""
-        return float(np.maximum(self.passed(others) - self.passed(reached), 0).mean())
+        """The fall of the AUROC if the score `others` (N,) replaces `reached` (N,) where it does more damage."""
+        return float(np.maximum(self.share_passed(others) - self.share_passed(reached), 0).mean())
 
 
-def thorough(attacked: Attacked, id_scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
-    """What other attacks would have reached, on request since they cost much.
+def check_thoroughly(attacked: Attacked, id_scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
+    """Measure what other attacks would have reached; on request, since they cost much.
 
     Args:
-        attacked: what is checked.
+        attacked: the attack that is checked.
         id_scores: (M,), clean.
 
     Returns:
@@ -213,50 +227,53 @@ def thorough(attacked: Attacked, id_scores: npt.NDArray[np.float64]) -> Mapping[
         square: share of the images on which random search without gradients, 5,000 queries, beats the attack.
         square_gain: by how much the AUROC would be lower with what that found.
     """
-    ranks = Ranks(id_scores)
-    top = float(np.quantile(id_scores, TOP, method="higher"))
-    parts = list(Portions().each(len(attacked.before), lambda which: _climbs(attacked.part(which), top)))
+    ranks = IDRanks(id_scores)
+    target = float(np.quantile(id_scores, UNBOUNDED_TARGET, method="higher"))
+    parts = list(Portions().each(len(attacked.before), lambda rows: _climb_scores(attacked.part(rows), target)))
     reached, free, short, long, blind = (torch.cat([part[name] for part in parts]) for name in CLIMBS)
-    over_radii = {share: torch.cat([part[_at(share)] for part in parts]) for share in RADII} | {1.0: short}
-    damage = [ranks.passed(over_radii[share]).mean() for share in sorted(over_radii)]
+    over_radii = {share: torch.cat([part[_radius_name(share)] for part in parts]) for share in OTHER_RADII}
+    over_radii[1.0] = short
+    damage = [ranks.share_passed(over_radii[share]).mean() for share in sorted(over_radii)]
     return {
         "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
-        "unbounded_auroc": float(1 - ranks.passed(free).mean()),
+        "unbounded_auroc": float(1 - ranks.share_passed(free).mean()),
         "radii": float(max(less - more for less, more in pairwise(damage))),
-        "steps": float((ranks.passed(long) - ranks.passed(short)).mean()),
-        "square": beaten(blind, reached, attacked.goal.enough),
+        "steps": float((ranks.share_passed(long) - ranks.share_passed(short)).mean()),
+        "square": beaten_share(blind, reached, attacked.goal.enough),
         "square_gain": ranks.gain(blind, reached),
     }
 
 
 CLIMBS = ("reached", "free", "short", "long", "blind")
-"""The scores that `thorough` holds against each other: after the attack, and the highest of each climb but `RADII`."""
+"""Names of the scores that `check_thoroughly` compares: after the attack, and of each climb but at `OTHER_RADII`."""
 
 
-def _at(share: float) -> str:
-    """What the climb at a share of the attack's radius is called."""
+def _radius_name(share: float) -> str:
+    """The name of the climb at a share of the attack's radius."""
     return f"at {share:g}"
 
 
-def _climbs(attacked: Attacked, top: float) -> Mapping[str, Tensor]:
+def _climb_scores(attacked: Attacked, target: float) -> Mapping[str, Tensor]:
     """Scores (N,) by name: after the attack ("reached"), and the highest that each climb finds.
 
-    An unbounded climb may end at the score `top`.
+    The unbounded climb stops at the score `target`.
     """
     goal, images, epsilon, ball = attacked.goal, attacked.before, attacked.epsilon, attacked.ball
     size = batch_size(images.device, images.shape[-1])
 
     def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
-        """The highest scores (N,) that two rules of ascent reach, each in so many iterations."""
-        score = goal.climbed(f"check/{attacked.purpose}")
+        """The highest scores (N,) that two rules of ascent reach, each in that many iterations."""
+        score = goal.score_for_climb(f"check/{attacked.purpose}")
         both = [
-            counted(rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball))
+            final_scores(
+                rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball)
+            )
             for rule in (apgd, adam)
         ]
         return torch.maximum(*both)
 
-    def counted(found: Ascent) -> Tensor:
-        """The scores (N,) a climb reached; a random score's by draws that the climb did not see."""
+    def final_scores(found: Ascent) -> Tensor:
+        """The scores (N,) that a climb reached; of a random score by draws that the climb did not see."""
         if goal.expected is None:
             return found.after
         with torch.no_grad():
@@ -264,26 +281,26 @@ def _climbs(attacked: Attacked, top: float) -> Mapping[str, Tensor]:
 
     with torch.no_grad():
         reached = torch.cat([goal.score(part) for part in torch.split(attacked.after, size)])
-    widest = ball.everything(images)
+    widest = ball.covering_radius(images)
     by_chance = square(
-        goal.climbed(f"square check/{attacked.purpose}"),
+        goal.score_for_climb(f"square check/{attacked.purpose}"),
         images,
         epsilon=epsilon,
-        queries=QUERIES,
+        queries=SQUARE_QUERIES,
         generators=generators_per_image(attacked.indices, "square check", attacked.purpose),
         ball=ball,
     )
     return {
         "reached": reached,
-        "free": climbed(widest, SHORT, enough=top),
-        "short": climbed(epsilon, SHORT),
-        "long": climbed(epsilon, LONG),
-        "blind": counted(by_chance),
-        **{_at(share): climbed(min(share * epsilon, widest), SHORT) for share in RADII},
+        "free": climbed(widest, SHORT_CLIMB, enough=target),
+        "short": climbed(epsilon, SHORT_CLIMB),
+        "long": climbed(epsilon, LONG_CLIMB),
+        "blind": final_scores(by_chance),
+        **{_radius_name(share): climbed(min(share * epsilon, widest), SHORT_CLIMB) for share in OTHER_RADII},
     }
 
 
-def transferred(
+def transfer_checks(
     score: PerImage,
     attacked: npt.NDArray[np.uint8],
     donors: Iterable[npt.NDArray[np.uint8]],
@@ -291,14 +308,14 @@ def transferred(
     enough: float,
     device: torch.device,
 ) -> Mapping[str, float]:
-    """Would what other detectors were attacked with have done more damage?
+    """Measure whether images attacked for other detectors would have done more damage.
 
     Args:
-        score: of the detector that they are tried on.
-        attacked: uint8 (N, H, W, C), its own attacked images.
+        score: of the detector that the images are tried on.
+        attacked: uint8 (N, H, W, C), images attacked for this detector.
         donors: the same images as they were attacked for other detectors.
-        id_scores: clean, of that detector.
-        enough: a score from which on more changes next to nothing.
+        id_scores: clean, of this detector.
+        enough: a score beyond which a higher one changes next to nothing.
         device: where it runs.
 
     Returns:
@@ -309,20 +326,21 @@ def transferred(
     """
     portions = Portions()
 
-    def some(pixels: Tensor, which: slice) -> Tensor:
-        return score(as_input(pixels[which]))
+    def score_part(pixels: Tensor, rows: slice) -> Tensor:
+        return score(as_input(pixels[rows]))
 
-    def scored(images: npt.NDArray[np.uint8]) -> Tensor:
+    def score_all(images: npt.NDArray[np.uint8]) -> Tensor:
         pixels = channels_first(images, device)
         with torch.no_grad():
             parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
-            return torch.cat([found for part in parts for found in portions.each(len(part), partial(some, part))])
+            works = [(len(part), partial(score_part, part)) for part in parts]
+            return torch.cat([scores for count, work in works for scores in portions.each(count, work)])
 
     best: Tensor | None = None
-    for each in donors:
-        found = scored(each)
-        best = found if best is None else torch.maximum(best, found)
+    for donor in donors:
+        scores = score_all(donor)
+        best = scores if best is None else torch.maximum(best, scores)
     if best is None:
         return {"transfer": nan, "transfer_gain": nan}
-    reached = scored(attacked)
-    return {"transfer": beaten(best, reached, enough), "transfer_gain": Ranks(id_scores).gain(best, reached)}
+    reached = score_all(attacked)
+    return {"transfer": beaten_share(best, reached, enough), "transfer_gain": IDRanks(id_scores).gain(best, reached)}

@@ -1,4 +1,4 @@
-"""Had an attack got as far as it could? A few of its images are climbed on from where it left them.
+"""Checks whether an attack had converged: a few of its images are climbed on from where it left them.
 
 The climb is Adam's from the start again, with its long first steps: where the attack had stopped because its steps were
 too few or too small, or on a slope that is steep in few directions, that gets further.
@@ -18,50 +18,55 @@ from oodbench.basics.passes import Passes
 from oodbench.networks.network import batch_size
 
 CONTINUED = 12
-"""Images of a set that are climbed on with, at least."""
+"""The least number of images of a set that are climbed on with."""
 
 SHARE = 0.05
-"""Of the attack's own passes: so many may be spent on climbing on with more images than `CONTINUED`. What 12 of 1,000
-images gain may be far from what all gain, see docs/attack-on-the-table.md."""
+"""Share of the attack's own passes that may be spent on climbing on with more images than `CONTINUED`.
+
+The gain of 12 of 1,000 images may be far from the gain of all, see docs/attack-on-the-table.md.
+"""
 
 ITERATIONS = 200
-"""Half of them found 0.9 points of AUROC for a Mahalanobis distance on digits, where a longer attack finds 8."""
+"""Of Adam. Half as many found 0.9 points of AUROC for a Mahalanobis distance on digits; a longer attack finds 8."""
 
 COST = Passes(ITERATIONS + 4, ITERATIONS + 1)
-"""For each of these images, the score of what was found included."""
+"""For each image that is climbed on with, including the score of the image that was found."""
 
 
-def how_many(count: int, attack: Passes) -> int:
-    """How many of `count` attacked images are climbed on with: as many as `SHARE` pays for, but at least `CONTINUED`.
+def number_to_continue(count: int, attack: Passes) -> int:
+    """How many of `count` attacked images are climbed on with: as many as `SHARE` pays for, and `CONTINUED` at least.
 
     Args:
         count: images that were attacked.
-        attack: what it took for each.
+        attack: its cost for each of them.
     """
     return min(count, max(CONTINUED, int(SHARE * count * attack.both / COST.both)))
 
 
-def chosen(count: int, attack: Passes) -> npt.NDArray[np.bool_]:
-    """Which of `count` images, (count,): at even distances, so that of a sorted set every part has its share.
+def images_to_continue(count: int, attack: Passes) -> npt.NDArray[np.bool_]:
+    """Mark the images, of `count`, that are climbed on with; bool (count,).
+
+    They lie at even distances, so that of a sorted set every part has its share.
 
     Args:
         count: images that were attacked.
-        attack: what it took for each.
+        attack: its cost for each of them.
     """
-    wanted = np.zeros(count, dtype=bool)
-    few = how_many(count, attack)
-    wanted[np.arange(few) * count // few] = True
-    return wanted
+    marked = np.zeros(count, dtype=bool)
+    few = number_to_continue(count, attack)
+    marked[np.arange(few) * count // few] = True
+    return marked
 
 
-def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, ball: type[Ball] = LinfBall) -> Tensor:
-    """The best images found from `attacked` on, float (N, C, H, W) on the 8-bit grid; `attacked` itself where nothing
-    is better, where an image had got far enough, and where there is no gradient.
+def continue_climb(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, ball: type[Ball] = LinfBall) -> Tensor:
+    """Climb on from `attacked`; the best images found, float (N, C, H, W) on the 8-bit grid.
+
+    An image stays as it is where nothing better is found, where it had got far enough, and where there is no gradient.
 
     Args:
         goal: of the attack.
         images: (N, C, H, W) in [0, 1], before the attack.
-        attacked: the same after it.
+        attacked: (N, C, H, W), after it.
         epsilon: radius in 1/255.
         ball: in which norm.
     """
@@ -72,7 +77,7 @@ def climbed_on(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, ball:
     if len(open_rows):
         try:
             found = adam(
-                goal.climbed("further"),
+                goal.score_for_climb("further"),
                 images[open_rows],
                 epsilon=epsilon,
                 iterations=ITERATIONS,

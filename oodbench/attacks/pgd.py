@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
+from oodbench.attacks.ascent import Ascent, BestPoints, has_nan, vanishes
 from oodbench.attacks.balls import require_unit_range
 from oodbench.attacks.slope import Slope, value_and_slope
 from oodbench.basics.gradient import PerImage
@@ -36,7 +36,7 @@ def pgd(
         step: in 1/255.
         steps: gradient steps; costs steps + 2 forward and steps backward passes.
         start: first perturbation in 1/255, clipped to the ball; None starts from the images themselves.
-        slope: of the objective, with its values; in training `value_and_gradient`.
+        slope: gives values and gradients of the objective; in training `value_and_gradient`.
 
     Returns:
         Images on the 8-bit grid where the input was; `before` is the objective at the input.
@@ -52,27 +52,17 @@ def pgd(
     lowest, highest = (levels - epsilon).clamp(min=0), (levels + epsilon).clamp(max=255)
     with torch.no_grad():
         before = objective(levels / 255)
-    best, after = levels.clone(), before.clone()
+    best = BestPoints(levels, before)
     stuck, broken = torch.zeros_like(before, dtype=torch.bool), before.isnan()
-    improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-
-    def keep_better(candidates: Tensor, values: Tensor, iteration: int) -> None:
-        better = (values > after) | (after.isnan() & ~values.isnan())
-        # Chosen rather than assigned by mask, for which a GPU would have to be waited for in every step.
-        torch.where(better, values, after, out=after)
-        torch.where(better[:, None, None, None], candidates, best, out=best)
-        improved.masked_fill_(better, iteration)
-
     current = levels if start is None else torch.clamp(levels + start, lowest, highest)
     for iteration in range(steps):
         value, gradient = slope(objective, current / 255)
-        keep_better(current, value, iteration)
-        stuck = nowhere(gradient) if iteration == 0 else stuck
-        broken |= not_a_number(gradient)
-        # torch's sign of what is not a number is 0, too.
+        best.offer(current, value, iteration)
+        stuck = vanishes(gradient) if iteration == 0 else stuck
+        broken |= has_nan(gradient)
+        # torch's sign of a value that is not a number is 0, too.
         current = torch.clamp(current.add(torch.sign(gradient), alpha=step), lowest, highest)
     with torch.no_grad():
-        keep_better(current, objective(current / 255), steps)
-    perturbed = levels + (best - levels).round()
-    stalled = (improved <= EARLY) & (steps > EARLY)
-    return Ascent((perturbed / 255).clamp(0, 1), before, after, stuck, broken, stalled)
+        best.offer(current, objective(current / 255), steps)
+    perturbed = levels + (best.points - levels).round()
+    return Ascent((perturbed / 255).clamp(0, 1), before, best.values, stuck, broken, best.stalled(steps))

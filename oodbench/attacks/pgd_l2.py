@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from oodbench.attacks.ascent import EARLY, Ascent, not_a_number, nowhere
+from oodbench.attacks.ascent import Ascent, BestPoints, has_nan, vanishes
 from oodbench.attacks.balls import L2Ball
 from oodbench.attacks.slope import value_and_slope
 from oodbench.basics.gradient import PerImage
@@ -34,28 +34,19 @@ def pgd_l2(
     around = L2Ball(images, epsilon)
     with torch.no_grad():
         before = objective(images)
-    best, value_of_best = images.clone(), before.clone()
+    best = BestPoints(images, before)
     stuck, broken = torch.zeros_like(before, dtype=torch.bool), before.isnan()
-    improved = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-
-    def keep_better(points: Tensor, values: Tensor, iteration: int) -> None:
-        better = (values > value_of_best) | (value_of_best.isnan() & ~values.isnan())
-        torch.where(better, values, value_of_best, out=value_of_best)
-        torch.where(better[:, None, None, None], points, best, out=best)
-        improved.masked_fill_(better, iteration)
-
     current = images if start is None else around.project(start)
     for iteration in range(steps):
         value, gradient = value_and_slope(objective, current)
-        keep_better(current, value, iteration)
-        stuck = nowhere(gradient) if iteration == 0 else stuck
-        broken |= not_a_number(gradient)
+        best.offer(current, value, iteration)
+        stuck = vanishes(gradient) if iteration == 0 else stuck
+        broken |= has_nan(gradient)
         current = around.project(current + step / 255 * around.steepest(gradient.nan_to_num(0.0)))
     with torch.no_grad():
-        keep_better(current, objective(current), steps)
-        rounded = around.on_grid(best) / 255
+        best.offer(current, objective(current), steps)
+        rounded = around.on_grid(best.points) / 255
         after = objective(rounded)
     better = (after > before) | (before.isnan() & ~after.isnan())
-    found = torch.where(better[:, None, None, None], rounded, (images * 255).round() / 255)
-    stalled = (improved <= EARLY) & (steps > EARLY)
-    return Ascent(found, before, torch.where(better, after, before), stuck, broken, stalled)
+    kept = torch.where(better[:, None, None, None], rounded, (images * 255).round() / 255)
+    return Ascent(kept, before, torch.where(better, after, before), stuck, broken, best.stalled(steps))

@@ -1,4 +1,4 @@
-"""The one reducer behind every attack: what is kept is what an exact score says of an image on the 8-bit grid."""
+"""The reducer behind every attack: it keeps the candidate with the highest exact score on the 8-bit grid."""
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ class Reducer:
     worse than its parts, and what is stored is what was scored.
 
     Args:
-        score: what counts; called without gradients.
+        score: by which candidates are compared; called without gradients.
         images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
         epsilon: radius of the ball in whole levels of 1/255.
-        ball: in which norm.
+        ball: of the norm.
 
     Raises:
         OodbenchError: images outside [0, 1].
@@ -47,13 +47,13 @@ class Reducer:
         return self._best_levels / 255
 
     def offer(self, candidates: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Score candidates, (M, C, H, W), for the images in `rows` (M,), all by default; their exact scores (M,).
+        """Score candidates, (M, C, H, W), for the images in `rows` (M,), all by default; return exact scores (M,).
 
-        Candidates that are not a number count as the image itself.
+        A candidate that is not a number counts as the image itself.
         """
         self._offers += 1
         rows = torch.arange(len(self._levels), device=self._levels.device) if rows is None else rows
-        levels = self._around.of(rows).on_grid(candidates)
+        levels = self._around.select(rows).on_grid(candidates)
         with torch.no_grad():
             scores = self._score(levels / 255)
         better = scores > self.best[rows]

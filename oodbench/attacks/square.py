@@ -16,14 +16,14 @@ from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.basics.gradient import PerImage
 
 FIRST_SHARE = 0.8
-"""Of the image's pixels, that the first window covers."""
+"""Share of the image's pixels that the first window covers."""
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries of 10,000 at which that share is halved."""
+"""Numbers of the queries, of 10,000, at which that share is halved."""
 
 
-def share(query: int, queries: int) -> float:
-    """Of the image's pixels, that the window of a query covers (section 3.1); `query` counts from 0."""
+def window_share(query: int, queries: int) -> float:
+    """The share of the image's pixels that the window of a query covers (section 3.1); `query` counts from 0."""
     place = query * 10_000 // queries
     return float(FIRST_SHARE / 2 ** sum(place > halving for halving in HALVINGS))
 
@@ -47,8 +47,8 @@ def square(
         images: float (N, C, H, W) in [0, 1].
         epsilon: radius in 1/255 of pixel space.
         queries: windows tried; costs queries + 2 forward passes.
-        generators: one for each image.
-        ball: in which norm.
+        generators: of random numbers, one for each image.
+        ball: of the norm.
 
     Returns:
         The best points, which lie in corners of the ball; no flags, there being no gradient.
@@ -60,7 +60,7 @@ def square(
     count, channels, height, width = images.shape
 
     def signs(shape: tuple[int, ...]) -> Tensor:
-        """+-1 for each image, (N, *shape)."""
+        """Draw signs, +1 or -1, for each image, (N, *shape)."""
         drawn = np.stack([generator.integers(0, 2, shape) for generator in generators])
         return torch.from_numpy(2 * drawn - 1).to(images)
 
@@ -71,19 +71,19 @@ def square(
         stripes = (images + radius * signs((channels, 1, width))).clamp(0, 1)
         _keep_better(best, after, stripes, objective(stripes))
         for query in range(queries):
-            side = min(max(round(sqrt(share(query, queries) * height * width)), 1), height, width)
+            side = min(max(round(sqrt(window_share(query, queries) * height * width)), 1), height, width)
             corners = [generator.integers(0, (height - side + 1, width - side + 1)) for generator in generators]
             inside = _windows(np.stack(corners), side, height, width).to(images.device)
             radius = around.amplitude(channels * side * side)
             proposed = (images + radius * signs((channels, 1, 1))).clamp(0, 1)
             candidates = around.project(torch.where(inside, proposed, best))
             _keep_better(best, after, candidates, objective(candidates))
-    unknown = torch.zeros(count, dtype=torch.bool, device=images.device)
-    return Ascent(best, before, after, stuck=unknown, broken=unknown, stalled=unknown)
+    no_flags = torch.zeros(count, dtype=torch.bool, device=images.device)
+    return Ascent(best, before, after, stuck=no_flags, broken=no_flags, stalled=no_flags)
 
 
 def _windows(corners: "np.typing.NDArray[np.int64]", side: int, height: int, width: int) -> Tensor:
-    """Squares (N, 1, H, W) of a side, by their upper left corners (N, 2)."""
+    """Mark square windows, bool (N, 1, H, W), of a side, by their upper left corners (N, 2)."""
     rows, columns = (torch.from_numpy(corners[:, axis, None]) for axis in (0, 1))
     down, across = torch.arange(height), torch.arange(width)
     in_rows, in_columns = (down >= rows) & (down < rows + side), (across >= columns) & (across < columns + side)

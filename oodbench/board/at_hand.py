@@ -31,6 +31,7 @@ from oodbench.running.planning import plan
 from oodbench.running.request import Machinery, choose_device
 from oodbench.running.train_or_load import provide
 from oodbench.scoring.attacking import Attack, aim, score_attacked
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.sources.trained import FOLDER
@@ -185,7 +186,7 @@ class LoadedDetector:
         """Attack images as a run does, and return the attacked ones, uint8 (N, H, W, 3)."""
         with on_threads(self._threads):
             goal = aim(self.detector, task, self.id_images, self.id_scores, self.machinery.device)
-            attack = Attack(self.detector, task, goal, self._purpose(images), keep=True)
+            attack = Attack(self.detector, task, goal, self._purpose(images), keep_images=True)
             return score_attacked(attack, images, self.machinery.device).images
 
     def _scores(self, images: ImageSet, drawn_by: str = "") -> Floats:
@@ -198,8 +199,8 @@ class LoadedDetector:
     def _threads(self) -> int:
         return self.plan.networks[0].threads
 
-    def _purpose(self, images: ImageSet, drawn_by: str = "") -> str:
-        return f"{drawn_by or self.plan.seed}/{images.name}"
+    def _purpose(self, images: ImageSet, drawn_by: str = "") -> Purpose:
+        return Purpose(drawn_by or self.plan.seed, images.name)
 
 
 def ood_set(suite: Suite, name: str, data: Path, limit: int) -> ImageSet:

@@ -97,7 +97,7 @@ def missing_source(indices: Indices, sources: ImageSet) -> str:
 def _outside(images: Pixels, sources: ImageSet, where: Indices, start: int, norm: str, epsilon: int) -> Indices:
     before = _tensor(sources.pixels(where[start : start + CHUNK]))
     change = _tensor(images[start : start + CHUNK]).int() - before.int()
-    found: Indices = BALLS[norm](as_input(before), epsilon).outside(change).numpy()
+    found: Indices = BALLS[norm](as_input(before), epsilon).is_outside(change).numpy()
     return found
 
 
@@ -108,7 +108,7 @@ def _source_of(image: Pixels, sources: ImageSet, norm: str, epsilon: int) -> int
     for start in range(0, len(sources), CHUNK):
         some = sources.images[start : start + CHUNK]
         change = torch.from_numpy(image.astype(np.int32) - some.astype(np.int32))
-        near = ~BALLS[norm](torch.zeros(1, 1, 1, 1), epsilon).outside(change)
+        near = ~BALLS[norm](torch.zeros(1, 1, 1, 1), epsilon).is_outside(change)
         if near.any():
             return int(sources.indices[start + int(near.nonzero()[0])])
     return None

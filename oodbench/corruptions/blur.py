@@ -5,7 +5,15 @@ import torch
 from torch import Tensor
 
 from oodbench.corruptions.draws import Draws
-from oodbench.corruptions.filters import correlate, disk, gaussian, moved, on_pixel_scale, on_unit_scale, zoomed
+from oodbench.corruptions.filters import (
+    correlate,
+    disk,
+    gaussian,
+    motion_blurred,
+    on_pixel_scale,
+    on_unit_scale,
+    zoomed,
+)
 
 
 def gaussian_blur(pixels: Tensor, draws: Draws, sigma: float) -> Tensor:
@@ -34,7 +42,7 @@ def zoom_blur(pixels: Tensor, draws: Draws, stop: float, step: float) -> Tensor:
 def motion_blur(pixels: Tensor, draws: Draws, radius: int, sigma: float) -> Tensor:
     """Along a line in a direction within 45 degrees of the horizontal."""
     degrees = -45 + 90 * draws.uniform(1)[:, 0]
-    return moved(pixels, radius, sigma, degrees)
+    return motion_blurred(pixels, radius, sigma, degrees)
 
 
 def glass_blur(pixels: Tensor, draws: Draws, sigma: float, reach: int, rounds: int) -> Tensor:
@@ -51,16 +59,16 @@ def glass_blur(pixels: Tensor, draws: Draws, sigma: float, reach: int, rounds: i
     order = (rows[:, None] * width + columns).flatten()
     for offset in offsets.unbind(1):
         source = order + offset[..., 1] * width + offset[..., 0]
-        places = _followed(order, source, height * width)
+        places = _final_sources(order, source, height * width)
         blurred = blurred.flatten(2).gather(2, places[:, None].expand(-1, blurred.shape[1], -1)).view(blurred.shape)
     return on_pixel_scale(gaussian(on_unit_scale(blurred), sigma))
 
 
-def _followed(order: Tensor, source: Tensor, size: int) -> Tensor:
-    """Where each pixel's value comes from at the end, (N, size), if pixels copy one after the other in `order`.
+def _final_sources(order: Tensor, source: Tensor, size: int) -> Tensor:
+    """The place from which each pixel has its value in the end, (N, size), if pixels copy one by one in `order`.
 
-    A source that has been written before holds what it copied, so it is followed on; pointers are doubled until none
-    leads to such a one.
+    A source that was written before holds a copied value, so its own source is followed; pointers are doubled until
+    none leads to such a pixel.
 
     Args:
         order: (P,) flat places in the order written.

@@ -1,4 +1,4 @@
-"""Every corruption as it is carried out, and the one function that applies them."""
+"""The corruptions by name, and the function that applies one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from oodbench.corruptions.levels import LEVELS, SEVERITIES, Constants
 
 @dataclass(frozen=True)
 class Corruption:
-    """One type.
+    """One type of corruption.
 
     Attributes:
         function: pixels, uint8 (N, 3, H, W), draws and constants to levels in [0, 255], not yet truncated.
@@ -32,15 +32,15 @@ class Corruption:
 
     @property
     def description(self) -> str:
-        """One line for people."""
+        """A description in one line."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
 def _function(name: str) -> Callable[..., Tensor]:
-    """The function that is called like the corruption."""
-    called = name.replace("-", "_")
+    """The function with the name of the corruption."""
+    function_name = name.replace("-", "_")
     function: Callable[..., Tensor] = next(
-        vars(module)[called] for module in (noise, blur, digital, weather) if called in vars(module)
+        vars(module)[function_name] for module in (noise, blur, digital, weather) if function_name in vars(module)
     )
     return function
 
@@ -52,7 +52,7 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 
 
 def with_photographs(folder: Path) -> Mapping[str, Corruption]:
-    """`CORRUPTIONS` with frost from the public photographs in `folder`, see `corruptions.frost.photographs`."""
+    """The `CORRUPTIONS` with frost from the public photographs in `folder`, see `corruptions.frost.photographs`."""
     panes = partial(photographs, folder)
     frosted = replace(CORRUPTIONS["frost"], function=partial(weather.frost, panes=panes))
     return {**CORRUPTIONS, "frost": frosted}
@@ -61,7 +61,7 @@ def with_photographs(folder: Path) -> Mapping[str, Corruption]:
 def corrupt(
     pixels: Tensor, name: str, severity: int, draws: Draws, catalogue: Mapping[str, Corruption] = CORRUPTIONS
 ) -> Tensor:
-    """`pixels`, uint8 (N, 3, H, W), under one corruption; uint8 of the same shape, on the same device.
+    """Apply one corruption to `pixels`, uint8 (N, 3, H, W); uint8 of the same shape, on the same device.
 
     Args:
         pixels: images.
@@ -71,7 +71,7 @@ def corrupt(
         catalogue: the corruptions, if others than `CORRUPTIONS`.
 
     Raises:
-        OodbenchError: no such corruption or severity, or something else than 8-bit colour images.
+        OodbenchError: there is no such corruption or severity, or the images are not 8-bit colour images.
     """
     if name not in catalogue:
         raise unknown("corruption", name, catalogue)
@@ -82,7 +82,7 @@ def corrupt(
             f"corruptions take 8-bit RGB images (N, 3, H, W), and these are {pixels.dtype} of shape "
             f"{tuple(pixels.shape)}: convert them first"
         )
-    chosen = catalogue[name]
-    constants = chosen.small if is_small(pixels) else chosen.large
-    levels = chosen.function(pixels, draws, *constants[severity - 1])
+    corruption = catalogue[name]
+    constants = corruption.small if is_small(pixels) else corruption.large
+    levels = corruption.function(pixels, draws, *constants[severity - 1])
     return levels if levels.dtype == torch.uint8 else levels.to(torch.uint8)

@@ -1,4 +1,4 @@
-"""What cameras and files do: brightness, contrast, elastic warps, pixels, JPEG and saturation."""
+"""Digital corruptions: brightness, contrast, elastic warps, pixelation, JPEG and saturation."""
 
 import io
 import math
@@ -61,7 +61,7 @@ def elastic(pixels: Tensor, draws: Draws, scale: float, sigma: float, corners: f
 
 
 def _shifts(draws: Draws, height: int, width: int, sigma: float) -> Tensor:
-    """A smooth field (N, H, W): U(-1, 1) under a Gaussian of `sigma` pixels; zero without one."""
+    """Draw a smooth field (N, H, W): U(-1, 1) under a Gaussian of `sigma` pixels; zero for a sigma of 0."""
     field = 2 * draws.uniform(height, width) - 1
     if not sigma:
         return torch.zeros_like(field)
@@ -86,12 +86,12 @@ def _smoothing(length: int, sigma: float) -> Tensor:
 def _through_jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     file, before = io.BytesIO(), Image.fromarray(image)
     before.save(file, "JPEG", quality=quality)
-    # The decoder itself: opening the file takes twice as long.
+    # The decoder is called directly: opening the file takes twice as long.
     return np.asarray(Image.frombytes("RGB", before.size, file.getvalue(), "jpeg", "RGB", ""))
 
 
 def _box_resized(pixels: Tensor, side: int) -> Tensor:
-    """`pixels`, uint8, resized to a square of `side` as Pillow's box filter does: along rows, rounded, then columns."""
+    """Resize `pixels`, uint8, to a square of `side` as Pillow's box filter does: along rows, rounded, then columns."""
     for dim in (3, 2):
         matrix = _box_matrix(pixels.shape[dim], side).to(pixels.device)
         sums = torch.tensordot(pixels.double(), matrix, dims=([dim], [1])).movedim(-1, dim)
@@ -116,7 +116,7 @@ def _box_matrix(before: int, after: int) -> Tensor:
 
 
 def _warped(images: Tensor, moves: Tensor, side: int) -> Tensor:
-    """`images`, (N, C, H, W), under the affine map that moves three points around the middle by `moves`, (N, 3, 2).
+    """Apply to `images`, (N, C, H, W), the affine map that moves three points around the middle by `moves`, (N, 3, 2).
 
     The points are `side` pixels away along both axes. As OpenCV warps: source coordinates in 32nds of a pixel.
     """

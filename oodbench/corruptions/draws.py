@@ -1,5 +1,6 @@
-"""Random numbers for corruptions: a counter-based generator in tensor arithmetic, so that they are made where they are
-used and an image gets the same ones whatever else is in its batch.
+"""Random numbers for corruptions, by a counter-based generator in tensor arithmetic.
+
+They are made on the device where they are used, and an image gets the same numbers whatever else is in its batch.
 """
 
 import math
@@ -33,8 +34,8 @@ class CounterDraws:
 
     Args:
         indices: (N,) of each image in its set.
-        purpose: what the numbers are for; another purpose gives others.
-        device: where they are made.
+        purpose: of the numbers; another purpose gives others.
+        device: where the numbers are made.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class CounterDraws:
 
 
 def _signed(value: int) -> int:
-    """A 64-bit pattern as the int64 that has it."""
+    """The int64 with a 64-bit pattern."""
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 

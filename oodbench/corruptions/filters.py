@@ -1,4 +1,4 @@
-"""What several corruptions are made of: filters, zooms, motion and colours, on batches."""
+"""Filters, zooms, motion blur and colour spaces on batches, from which corruptions are made."""
 
 import math
 from functools import lru_cache
@@ -12,26 +12,26 @@ SMALL_SIDE = 100
 """Images with a shorter side are corrupted as 32 x 32 ones are, others as 224 x 224."""
 
 QUANTA = 257
-"""Of 16 bits to one of 8."""
+"""Levels of 16 bits in one level of 8 bits."""
 
 
 def is_small(images: Tensor) -> bool:
-    """The constants for 32 x 32 images are those for `images`, (N, C, H, W)."""
+    """True where `images`, (N, C, H, W), take the constants for 32 x 32 images."""
     return min(images.shape[2:]) < SMALL_SIDE
 
 
 def on_unit_scale(pixels: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """`pixels`, uint8, in [0, 1]."""
+    """Scale `pixels`, uint8, to [0, 1]."""
     return pixels.to(dtype).div_(255)
 
 
 def on_pixel_scale(images: Tensor) -> Tensor:
-    """`images` clipped to [0, 1], in [0, 255]."""
+    """Clip `images` to [0, 1] and scale them to [0, 255]."""
     return images.clamp(0, 1).mul_(255)
 
 
 def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Each channel of `images`, (N, C, H, W), under a Gaussian of `sigma` pixels cut off at 4 sigmas, edges repeated.
+    """Blur each channel of `images`, (N, C, H, W), by a Gaussian of `sigma` pixels cut off at 4 sigmas, edges repeated.
 
     Summed in SciPy's order, outermost pixels first: on flat parts the last bit decides which level remains.
     """
@@ -55,10 +55,10 @@ def bell(sigma: float, radius: int) -> list[float]:
 
 
 def correlate(images: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel of `images`, (N, C, H, W), correlated with `kernel` (odd, odd), mirrored about the edge pixels."""
-    below, beside = kernel.shape[0] // 2, kernel.shape[1] // 2
+    """Correlate each channel of `images`, (N, C, H, W), with `kernel` (odd, odd), mirrored about the edge pixels."""
+    vertical, horizontal = kernel.shape[0] // 2, kernel.shape[1] // 2
     height, width = images.shape[2:]
-    extended = pad(images, (beside, beside, below, below), mode="reflect")
+    extended = pad(images, (horizontal, horizontal, vertical, vertical), mode="reflect")
     total = torch.zeros_like(images)
     # A sum of shifted images: in float64 on a CPU ten times faster than torch's convolution.
     for row, weights in enumerate(kernel.tolist()):
@@ -69,7 +69,7 @@ def correlate(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def zoomed(images: Tensor, factor: float) -> Tensor:
-    """The middle of square `images`, (N, C, side, side), enlarged linearly by `factor` and trimmed to their size."""
+    """Enlarge the middle of square `images`, (N, C, side, side), linearly by `factor`, trimmed to their size."""
     side = images.shape[2]
     cut = math.ceil(side / factor)
     enlarged_side = round(cut * factor)
@@ -79,7 +79,7 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
 
 
 def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:
-    """`images`, (N, C, H, W), at fractional places, linearly, computed in float64: (N, C, H', W').
+    """Sample `images`, (N, C, H, W), linearly at fractional places, in float64: (N, C, H', W').
 
     Args:
         images: of any floating type.
@@ -88,7 +88,7 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tenso
         border: "nearest" repeats the edge pixel, "reflect" mirrors with the edge pixel repeated, "mirror" without.
     """
     height, width = images.shape[2:]
-    if at_centers := border == "mirror":  # about which reflections turn
+    if at_centers := border == "mirror":  # reflections turn about pixel centers
         across, down = 2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1
     else:
         across, down = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
@@ -98,8 +98,8 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tenso
     return grid_sample(images.double(), grid, padding_mode=padding, align_corners=at_centers).to(images.dtype)
 
 
-def moved(pixels: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
-    """`pixels`, uint8 (N, C, H, W), blurred along a line in a direction of their own, `degrees` (N,); uint8.
+def motion_blurred(pixels: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
+    """Blur each image of `pixels`, uint8 (N, C, H, W), along a line in its own direction, `degrees` (N,); uint8.
 
     ImageMagick's motion blur: a one-sided Gaussian over whole-pixel offsets, edge pixels repeated, rounded to its 16
     bits and cut to 8.
@@ -108,7 +108,7 @@ def moved(pixels: Tensor, radius: int, sigma: float, degrees: Tensor) -> Tensor:
     taps = 2 * radius + 1
     steps = torch.arange(taps, dtype=torch.float64)
     weights = (-(steps**2) / (2 * sigma**2)).exp()
-    # Offsets are few whole numbers made with care, so the CPU makes them: a GPU's cosine may round another way.
+    # The few whole-number offsets are computed on the CPU: a GPU's cosine may round another way.
     angle = torch.deg2rad(degrees.cpu())[:, None]
     across = torch.ceil(steps * angle.cos() - 0.5).long().to(pixels.device)
     down = torch.ceil(steps * angle.sin() - 0.5).long().to(pixels.device)
@@ -142,7 +142,7 @@ def disk(radius: float, sigma: float) -> Tensor:
 
 
 def hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue, saturation and value, each (N, H, W) in [0, 1], of RGB `images` (N, 3, H, W) in [0, 1]."""
+    """The hue, saturation and value, each (N, H, W) in [0, 1], of RGB `images` (N, 3, H, W) in [0, 1]."""
     red, green, blue = images.unbind(1)
     value = images.amax(1)
     spread = value - images.amin(1)
@@ -156,24 +156,24 @@ def hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """RGB (N, 3, H, W) in [0, 1] of hue, saturation and value, each (N, H, W)."""
+    """The RGB image (N, 3, H, W) in [0, 1] of hue, saturation and value, each (N, H, W)."""
     place = hue * 6
     sector = place.to(torch.uint8)
     part = place.sub_(sector)
     low, falling = (1 - saturation).mul_(value), (1 - part * saturation).mul_(value)
     rising = (1 - (1 - part).mul_(saturation)).mul_(value)
     sector.masked_fill_(sector == 6, 0)
-    here = [sector == number for number in range(6)]
+    in_sector = [sector == number for number in range(6)]
 
     def channel(first: int) -> Tensor:
-        """The one that is largest in sector `first` and in the one before."""
-        at = here[first:] + here[:first]
+        """The channel that is largest in sector `first` and in the one before."""
+        at = in_sector[first:] + in_sector[:first]
         return torch.where(at[2] | at[3], low, torch.where(at[1], falling, torch.where(at[4], rising, value)))
 
     return torch.stack([channel(0), channel(2), channel(4)], 1)
 
 
 def luma(images: Tensor) -> Tensor:
-    """Brightness (N, 1, H, W) of RGB `images` (N, 3, H, W), ITU-R BT.601."""
+    """The brightness (N, 1, H, W) of RGB `images` (N, 3, H, W), ITU-R BT.601."""
     weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)

@@ -1,6 +1,6 @@
-"""Frost on a window pane: drawn, since the photographs that others use carry no licence that anybody has found.
+"""Frost on a window pane: drawn, since no licence is known of the photographs that others use.
 
-Or those photographs themselves, where somebody has fetched them.
+Where a user has fetched those photographs, they can be used instead.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ PANES = (
 """The five photographs that the public ImageNet-C code draws from (of six that it ships), measured."""
 
 SMALL = 0.2
-"""What it shrinks them by for 32 x 32 images."""
+"""The factor by which that code shrinks them for 32 x 32 images."""
 
 
 @lru_cache
@@ -58,7 +58,7 @@ def textures(small: bool) -> tuple[Tensor, ...]:
 
 
 def photographs(folder: Path, small: bool) -> tuple[Tensor, ...]:
-    """The five public photographs, uint8 (3, H, W), from where `oodbench data fetch frost-photographs` put them.
+    """Read the five public photographs, uint8 (3, H, W), from where `oodbench data fetch frost-photographs` put them.
 
     For `small` images every fifth pixel is taken, which is what the public code's resizing to a fifth comes to.
 
@@ -82,8 +82,8 @@ def _photograph(path: Path, digest: str, small: bool) -> Tensor:
         )
     with Image.open(io.BytesIO(content)) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    every = round(1 / SMALL)
-    return pixels[:, every // 2 :: every, every // 2 :: every].contiguous() if small else pixels
+    stride = round(1 / SMALL)
+    return pixels[:, stride // 2 :: stride, stride // 2 :: stride].contiguous() if small else pixels
 
 
 def _texture(seed: int, pane: Pane, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -106,7 +106,7 @@ def _texture(seed: int, pane: Pane, height: int, width: int) -> npt.NDArray[np.u
 
 
 def _noise(random: np.random.Generator, height: int, width: int, cells: int) -> npt.NDArray[np.float64]:
-    """Smooth noise in [-1, 1] with `cells` bumps across the width."""
+    """Draw smooth noise in [-1, 1] with `cells` bumps across the width."""
     down = max(2, round(cells * height / width)) + 1
     grid = random.uniform(-1, 1, (down, cells + 1))
     smooth: npt.NDArray[np.float64] = zoom(grid, (height / down, width / (cells + 1)), order=3, mode="nearest")

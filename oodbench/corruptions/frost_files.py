@@ -1,4 +1,4 @@
-"""The public photographs of frost: their files, and what these must be."""
+"""The files of the public photographs of frost, and their digests."""
 
 PHOTOGRAPHS = {
     "frost1.png": "ff9f907860bd7a835d459e32f9d588062b7f61ee267343cc7222b56753a14755",
@@ -7,4 +7,4 @@ PHOTOGRAPHS = {
     "frost4.jpg": "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e",
     "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
 }
-"""Their names there, in the order in which they are drawn from, and their SHA-256."""
+"""Names and SHA-256 of the files, in the order in which the photographs are drawn from."""

@@ -1,4 +1,4 @@
-"""Every version of one image on one sheet."""
+"""Draws every corrupted version of one image on one sheet."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from oodbench.images.sheet import Picture, sheet
 
 
 def gallery(image: npt.NDArray[np.uint8], name: str) -> bytes:
-    """A PNG file: a type a row, the image itself first, then its five severities; `image` is uint8 (H, W, 3)."""
+    """Draw a PNG file with a row for each type: `image`, uint8 (H, W, 3), itself, then its five severities."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     pictures = []
     for kind in CORRUPTIONS:

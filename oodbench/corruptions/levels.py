@@ -1,4 +1,4 @@
-"""The corruptions by name with their constants: what can be said of them before any pixel is touched."""
+"""The corruptions by name with their constants; this can be read without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 SEVERITIES = (1, 2, 3, 4, 5)
 
 Constants = tuple[tuple[Any, ...], ...]
-"""Of one type, by severity."""
+"""The constants of one type, by severity."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from oodbench.corruptions.draws import Draws
 from oodbench.corruptions.filters import on_pixel_scale, on_unit_scale
 
 LEVELS = 256
-"""That a pixel takes."""
+"""Number of values of a pixel."""
 
 GUESSES = 4096
-"""Shares of a distribution at which its inverse is tabled."""
+"""Shares of a distribution at which its inverse is tabulated."""
 
 
 def gaussian_noise(pixels: Tensor, draws: Draws, sigma: float) -> Tensor:
@@ -29,11 +29,11 @@ def shot_noise(pixels: Tensor, draws: Draws, photons: float) -> Tensor:
     """
     chances, guesses = (table.to(pixels.device) for table in _poisson_tables(photons))
     level, share = pixels.long(), _uniform(pixels, draws)
-    found = guesses.take((share * GUESSES).long().add_(level, alpha=GUESSES))
-    unsure = (found < 0).nonzero(as_tuple=True)
+    counts = guesses.take((share * GUESSES).long().add_(level, alpha=GUESSES))
+    unsure = (counts < 0).nonzero(as_tuple=True)
     sought = torch.searchsorted(chances, level[unsure] + share[unsure], right=True)
-    found[unsure] = (sought % (len(chances) // LEVELS)).to(found.dtype)
-    return on_pixel_scale(found / photons)
+    counts[unsure] = (sought % (len(chances) // LEVELS)).to(counts.dtype)
+    return on_pixel_scale(counts / photons)
 
 
 def impulse_noise(pixels: Tensor, draws: Draws, share: float) -> Tensor:
@@ -60,13 +60,16 @@ def _uniform(pixels: Tensor, draws: Draws) -> Tensor:
 
 @lru_cache
 def _poisson_tables(photons: float) -> tuple[Tensor, Tensor]:
-    """P(count <= k) and the level on top, float64 (256 * counts), so that all are in one order; and, int32
-    (256, GUESSES), the least k with a chance above j / GUESSES, -1 where (j + 1) / GUESSES has another. A row a level.
+    """Tables of the Poisson distributions of all levels, a row for each level.
+
+    Returns:
+        P(count <= k) plus the level, float64 (256 * counts), so that all rows together are in ascending order.
+        The least k with a probability above j / GUESSES, int32 (256, GUESSES); -1 where (j + 1) / GUESSES has another.
     """
-    from scipy.stats import poisson  # which takes long to import, for one distribution
+    from scipy.stats import poisson  # imported late, since it takes long
 
     means = np.arange(LEVELS) / 255 * photons
-    # Beyond this count nothing is left that a float64 below 1 can reach.
+    # No float64 below 1 reaches a count beyond these.
     counts = np.arange(int(photons + 12 * photons**0.5) + 30)
     chances = poisson.cdf(counts, means[:, None])
     chances[:, -1] = 1

@@ -13,7 +13,7 @@ from oodbench.corruptions.filters import (
     gaussian,
     is_small,
     luma,
-    moved,
+    motion_blurred,
     on_pixel_scale,
     on_unit_scale,
     zoomed,
@@ -44,7 +44,7 @@ def snow(
     flakes = zoomed(mean + sigma * draws.normal(1, height, width), zoom)
     flakes = flakes.where(flakes >= threshold, 0)
     flakes = on_pixel_scale(flakes).to(torch.uint8)
-    flakes = on_unit_scale(moved(flakes, radius, blur, -135 + 90 * draws.uniform(1)[:, 0]))
+    flakes = on_unit_scale(motion_blurred(flakes, radius, blur, -135 + 90 * draws.uniform(1)[:, 0]))
     images = on_unit_scale(pixels, torch.float32)
     whitened = keep * images + (1 - keep) * torch.maximum(images, luma(images) * 1.5 + 0.5)
     return on_pixel_scale(whitened + flakes + flakes.rot90(2, (2, 3)))
@@ -55,11 +55,11 @@ def frost(
 ) -> Tensor:
     """`keep` of the image and `cover` of a random part of one of five frost textures."""
     height, width = pixels.shape[2:]
-    which = draws.integers(0, 5, 1)[:, 0]
+    pane = draws.integers(0, 5, 1)[:, 0]
     place = draws.uniform(2)
     images = pixels.double()
     for number, texture in enumerate(panes(is_small(pixels))):
-        rows = (which == number).nonzero()[:, 0]
+        rows = (pane == number).nonzero()[:, 0]
         if len(rows):
             texture = texture.to(pixels.device)
             spare = place.new_tensor([texture.shape[1] - height, texture.shape[2] - width])
@@ -134,23 +134,23 @@ def spatter(
 
 
 def _rims(drops: Tensor) -> Tensor:
-    """How bright each pixel of `drops`, uint8 (N, 1, H, W), shines: most along the rims; float32 levels.
+    """The brightness of each pixel of `drops`, uint8 (N, 1, H, W), largest along the rims; float32 levels.
 
     As the source does it with OpenCV: edges, distance to them, equalised, and lit from one side.
     """
     distance = _distance(~_edges(drops)).clamp(max=20)
     ones = torch.ones(3, 3, dtype=torch.float64, device=drops.device)
-    # The sum before its share and float32 before truncation: nine equal distances must stay what they are.
+    # Summed before the division, and float32 before truncation, so that nine equal distances keep their value.
     smooth = (correlate(distance.double(), ones) * (1 / 9)).float().to(torch.uint8)
     light = correlate(_equalised(smooth).double(), ones.new_tensor([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
     return (correlate(light.clamp(0, 255), ones) * (1 / 9)).round().float()
 
 
 def _edges(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
-    """Edges, bool (N, 1, H, W), of uint8 `levels`, (N, 1, H, W): Canny 1986 as OpenCV does it.
+    """Mark edges, bool (N, 1, H, W), of uint8 `levels`, (N, 1, H, W): Canny 1986 as OpenCV does it.
 
-    Sobel 3 x 3, L1 magnitude, thinned across the gradient in four directions, and what is above `low` kept where it
-    touches what is above `high`.
+    Sobel 3 x 3, L1 magnitude, thinned across the gradient in four directions, and edges above `low` kept where
+    they touch edges above `high`.
     """
     base = pad(levels.int(), (1, 1, 1, 1), mode="replicate")
     across, down = (_sobel(base, dim) for dim in (3, 2))
@@ -181,7 +181,7 @@ def _edges(levels: Tensor, low: int = 50, high: int = 150) -> Tensor:
 
 
 def _sobel(extended: Tensor, dim: int) -> Tensor:
-    """Sobel's 3 x 3 slope along `dim` of an image extended by 1: one less on every side."""
+    """The 3 x 3 Sobel slope along `dim` of an image extended by 1; smaller by one pixel on every side."""
     across, height, width = 5 - dim, extended.shape[2] - 2, extended.shape[3] - 2
     length = {2: height, 3: width}
     slope = extended.narrow(dim, 2, length[dim]) - extended.narrow(dim, 0, length[dim])
@@ -190,7 +190,7 @@ def _sobel(extended: Tensor, dim: int) -> Tensor:
 
 
 def _dilated(marks: Tensor) -> Tensor:
-    """Where any of the 3 x 3 `marks`, bool (N, 1, H, W), around a pixel is set."""
+    """Mark the pixels around which any of the 3 x 3 `marks`, bool (N, 1, H, W), is set."""
     for dim in (2, 3):
         length = marks.shape[dim]
         wider = marks.clone()
@@ -207,31 +207,31 @@ doi:10.1016/S0734-189X(86)80047-0, as OpenCV has them).
 
 
 def _distance(inside: Tensor, limit: int = 21) -> Tensor:
-    """Distance in pixels to the nearest place that is not `inside`, bool (N, 1, H, W), cut off at `limit`; float32.
+    """The distance in pixels to the nearest place that is not `inside`, bool (N, 1, H, W), cut off at `limit`; float32.
 
-    A shortest way makes two kinds of moves at most, neighbours by angle, and in any order. So it is enough to go
-    through all sixteen by angle once, and along each any number of times: 1, then 2 more, then 4 more, ...
+    A shortest way consists of two kinds of moves at most, which are neighbours by angle, in any order. So it is enough
+    to try all sixteen moves once by angle, each any number of times: 1, then 2 more, then 4 more, ...
     """
     around = [(down, over) for down in range(-2, 3) for over in range(-2, 3) if down**2 + over**2 in STEPS]
     distance = inside.float().mul_(limit)
     for down, over in sorted(around, key=lambda move: math.atan2(*move)):
         cost, times = STEPS[down**2 + over**2], 1
         while cost * times < limit and max(abs(down), abs(over)) * times < min(inside.shape[2:]):
-            there, here = _apart(distance, down * times, over * times)
-            torch.minimum(here, there + cost * times, out=here)
+            origins, targets = _shifted_views(distance, down * times, over * times)
+            torch.minimum(targets, origins + cost * times, out=targets)
             times *= 2
     return distance
 
 
-def _apart(images: Tensor, down: int, over: int) -> tuple[Tensor, Tensor]:
-    """Two views of `images`, (N, C, H, W): all pixels that have one `down` and `over` from them, and these."""
+def _shifted_views(images: Tensor, down: int, over: int) -> tuple[Tensor, Tensor]:
+    """Two views of `images`, (N, C, H, W): the pixels that have one `down` and `over` from them, and those others."""
     height, width = images.shape[2:]
     top, left, bottom, right = max(-down, 0), max(-over, 0), height - max(down, 0), width - max(over, 0)
     return images[:, :, top:bottom, left:right], images[:, :, top + down : bottom + down, left + over : right + over]
 
 
 def _equalised(levels: Tensor) -> Tensor:
-    """`levels`, uint8 (N, 1, H, W), spread so that all of 0 to 255 are used equally, image by image."""
+    """Spread `levels`, uint8 (N, 1, H, W), image by image so that all of 0 to 255 are used equally."""
     flat = levels.flatten(1).long()
     counts = torch.zeros(len(flat), 256, device=levels.device).scatter_add_(1, flat, torch.ones_like(flat).float())
     sums = counts.cumsum(1)

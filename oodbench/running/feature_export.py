@@ -32,7 +32,7 @@ from oodbench.running.plan import SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.running.train_or_load import Say, provide
-from oodbench.scoring.representing import represented
+from oodbench.scoring.representing import represent_set
 from oodbench.suite import Suite
 
 EVERY = 1 << 40
@@ -147,7 +147,7 @@ def _image_sets(suite_plan: SuitePlan, train: bool) -> dict[str, ImageSet]:
 def _feature_set(network: Network, images: ImageSet, device: torch.device) -> FeatureSet:
     _, height, width, _ = images.images.shape
     return FeatureSet(
-        represented(network, images, device),
+        represent_set(network, images, device),
         torch.from_numpy(images.labels),
         images.fingerprint,
         images.source,

@@ -14,7 +14,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.running.imagesets import ImageSets
 from oodbench.running.network_provenance import metadata
 from oodbench.sources.catalogue import SOURCES
-from oodbench.statistics.label_order import some
+from oodbench.statistics.label_order import first_names
 from oodbench.suite import Suite
 
 CLASSES = "classes"
@@ -48,9 +48,9 @@ def check_against_file(test: ImageSet, file: Path) -> None:
     if known and test.classes and known != test.classes:
         odd = sorted({*known} ^ {*test.classes})
         raise OodbenchError(
-            f"{file} was trained on other classes than ID set {test.name!r} has ({some(odd or ['their order'])}), so "
-            f"labels do not mean the same: the network's are, in their order, {some(known)}; pack the test set from "
-            "folders of these names"
+            f"{file} was trained on other classes than ID set {test.name!r} has "
+            f"({first_names(odd or ['their order'])}), so labels do not mean the same: the network's are, in their "
+            f"order, {first_names(known)}; pack the test set from folders of these names"
         )
 
 
@@ -77,7 +77,7 @@ def unchecked_labels_text(suite: Suite, image_sets: ImageSets, given: Path | Non
     if known and test.classes:
         return ""
     of_test = f"0 to {suite.id.classes - 1}"
-    of_test += f" in the order {some(test.classes)}" if test.classes else ", whose names its pack does not say"
+    of_test += f" in the order {first_names(test.classes)}" if test.classes else ", whose names its pack does not say"
     other = f"checkpoint {given.name}" if given else f"training set {suite.id.train}"
     return (
         f"ID accuracy rests on the labels of {test.name}, {of_test}: {other} does not say the names of its classes, so "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import transferred
+from oodbench.attacks.checks import transfer_checks
 from oodbench.basics.errors import OodbenchError, StorageError
 from oodbench.basics.progress import spend
 from oodbench.detector import Detector
@@ -28,14 +28,14 @@ from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Machinery
 from oodbench.running.transfers import Untried
-from oodbench.scoring.attacking import Attack, aim, enough, score_attacked, thorough_checks
-from oodbench.scoring.batches import batches, exact
+from oodbench.scoring.attacking import Attack, aim, score_attacked, stopping_score, thorough_checks
+from oodbench.scoring.batches import Purpose, batches, exact
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import Fitted, fit
-from oodbench.scoring.other_outputs import TRIED, require_class_outputs
-from oodbench.scoring.scored import Scored, joined, refuse_constant
-from oodbench.scoring.smoothed import at_new_places, attack_on, attacked_at_each, parts, score_smoothed
+from oodbench.scoring.other_outputs import TRIAL_IMAGES, require_class_outputs
+from oodbench.scoring.scored import Scored, join_parts, refuse_constant
+from oodbench.scoring.smoothed import attack_at_radii, attacked_set, parts, score_smoothed, smoothed_attack
 from oodbench.statistics import label_order
 from oodbench.tasks import ID_TASK, Certified, Smoothed, Task
 from oodbench.tasks.versions import Versions
@@ -104,7 +104,7 @@ class NetworkRun:
         detectors = [cell.detector for cell in cells]
         classes, learned_from = self._plan.suite.id.classes, fitting_images(self._plan, detectors, self._device)
         fitted = self._team.together(lambda: fit(detectors, self._network, classes, learned_from))
-        first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIED)), self._device))
+        first, _ = next(batches(self._plan.images[self._plan.suite.id.test].part(slice(TRIAL_IMAGES)), self._device))
         require_class_outputs(detectors, self._network, classes, as_input(first))
         spend(sum(plan_cost.tuning_passes(self._plan, detector).both for detector in detectors))
         return fitted
@@ -137,13 +137,13 @@ class NetworkRun:
             for _, scored in self._survivors([cell], partial(self._attack, pair, images, starts.get(cell))):
                 self._keep(cell, pair, images, scored)
 
-    def _purpose(self, images: ImageSet) -> str:
-        """The text that seeds what is drawn at random for a set of images.
+    def _purpose(self, images: ImageSet) -> Purpose:
+        """What seeds what is drawn at random for a set of images.
 
         The purpose names only seed and image set, so every detector and every task starts from the same random points.
         Two tasks with the same first stage therefore share its random numbers.
         """
-        return f"{self._plan.seed}/{images.name}"
+        return Purpose(self._plan.seed, images.name)
 
     def _shared(self, images: ImageSet, together: int, work: Callable[[ImageSet, slice], list[Scored]]) -> list[Scored]:
         """The scores of all `images`, of which each process of the team scores its part.
@@ -160,7 +160,7 @@ class NetworkRun:
         team, unit = self._team, together * batch_size(self._device, images.images.shape[1])
         share = team.share(len(images), unit)
         parts_of_all = team.all(lambda: work(images.part(share), share) if share.start < share.stop else [])
-        return [joined(of_detector) for of_detector in zip(*filter(None, parts_of_all), strict=True)]
+        return [join_parts(of_detector) for of_detector in zip(*filter(None, parts_of_all), strict=True)]
 
     def _search(self, versions: Versions, images: ImageSet, cells: Sequence[CellPlan]) -> list[tuple[CellPlan, Scored]]:
         """The highest score of each image among its `versions`, by cell; the extras say which version has it."""
@@ -197,10 +197,11 @@ class NetworkRun:
         goal = Goal.against(detector, task.eot) if pair[1] == self._plan.suite.id.test else self._goal(cell, task)
         in_full = self._plan.checked_in_full(pair)
         keep = self._plan.demands.keep_images or in_full  # other detectors are tried on the attacked images later
-        further = convergence.chosen(len(images), task.passes())  # numbers in the whole set, not in a process's part
-        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, further)
+        # Of the whole set, not of a process's part.
+        to_continue = convergence.images_to_continue(len(images), task.passes())
+        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, to_continue)
         (scored,) = self._shared(
-            images, task.together, lambda part, place: [score_attacked(attack.of(place), part, device)]
+            images, task.together, lambda part, place: [score_attacked(attack.part(place), part, device)]
         )
         if in_full:
             more = self._team.first(
@@ -252,15 +253,17 @@ class NetworkRun:
 
         def attacked(radius: int) -> tuple[Scored, Scored]:
             beside = id_images, self._team.first(id_scores)
-            attack = attack_on(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
-            attack = replace(attack, further=convergence.chosen(len(images), attack.task.passes()))
+            attack = smoothed_attack(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
+            attack = replace(attack, to_continue=convergence.images_to_continue(len(images), attack.task.passes()))
             (scored,) = self._shared(
-                images, attack.task.together, lambda part, place: [score_attacked(attack.of(place), part, self._device)]
+                images,
+                attack.task.together,
+                lambda part, rows: [score_attacked(attack.part(rows), part, self._device)],
             )
-            (smoothed_after,) = self._smooth(task, at_new_places(images, scored), cells)
+            (smoothed_after,) = self._smooth(task, attacked_set(images, scored), cells)
             return scored, smoothed_after
 
-        return [attacked_at_each(task, role, smoothed, attacked)]
+        return [attack_at_radii(task, role, smoothed, attacked)]
 
     def transfer(self, untried: Untried) -> list[str]:
         """Try detectors on the images that other detectors were attacked with, and note how often these do more.
@@ -303,9 +306,9 @@ class NetworkRun:
 
         try:
             own, id_scores = transfers.images(cell.cell.path, pair), self.records.id_scores(cell)
-            far = enough(id_scores, self._plan.task(pair))
+            far = stopping_score(id_scores, self._plan.task(pair))
             with exact(self._network):
-                checks = transferred(cell.detector.score, own, intact_images(own), id_scores, far, self._device)
+                checks = transfer_checks(cell.detector.score, own, intact_images(own), id_scores, far, self._device)
         except Exception as error:
             return _failure_text(cell.detector, error), left_out
         self.records.add_transfer(cell, pair, checks, digests)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import passes_a_look
+from oodbench.attacks.attack_goal import passes_per_look
 from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
@@ -95,9 +95,9 @@ def _pair_passes(plan: SuitePlan, detector: Detector, pair: Pair) -> Passes:
         return bounding_passes(task, detector, outputs) * count
     if not task.attacks():
         return Passes()
-    a_look = passes_a_look(detector, task.eot)
+    a_look = passes_per_look(detector, task.eot)
     attack = attack_passes(task, detector) * count
-    convergence_check = convergence.COST * (convergence.how_many(count, task.passes()) * a_look)
+    convergence_check = convergence.COST * (convergence.number_to_continue(count, task.passes()) * a_look)
     full_check = THOROUGH * (a_look * min(count, THOROUGH_IMAGES)) if plan.checked_in_full(pair) else Passes()
     return attack + convergence_check + full_check
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oodbench import scoring, training
-from oodbench.attacks.attack_goal import scores_a_look
+from oodbench.attacks.attack_goal import scores_per_look
 from oodbench.basics import plugins
 from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.words import printable
@@ -137,7 +137,7 @@ class Records:
         detector, task = cell.detector, self._plan.task(pair)
         if not detector.draws():
             return {}
-        a_look = {"draws_a_look": detector.draws() * scores_a_look(detector, task.eot)} if task.attacks() else {}
+        a_look = {"draws_a_look": detector.draws() * scores_per_look(detector, task.eot)} if task.attacks() else {}
         return {"draws": detector.draws(), **a_look}
 
     def is_current(self, cell: CellPlan, pair: Pair) -> bool:

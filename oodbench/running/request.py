@@ -79,7 +79,7 @@ class Demands:
     Attributes:
         again: score once more what is scored already.
         keep_images: store the attacked images with the scores.
-        thorough: try other attacks against each one, see `oodbench.attacks.checks.thorough`.
+        thorough: try other attacks against each one, see `oodbench.attacks.checks.check_thoroughly`.
     """
 
     again: bool = False

@@ -1,4 +1,4 @@
-"""One detector on images at hand: fitted, scored, attacked."""
+"""Fits one detector, and scores and attacks images with it."""
 
 VERSION = 7
 """Bumped when the same network and images would give other scores; part of every result's key."""

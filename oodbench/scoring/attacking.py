@@ -1,4 +1,4 @@
-"""One task against one detector: the scores that images have after an attack, and what was measured of it."""
+"""Carries out one task against one detector: scores images after an attack, and measures the attack itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import Goal, passes_a_look
+from oodbench.attacks.attack_goal import Goal, passes_per_look
 from oodbench.attacks.balls import BALLS
 from oodbench.attacks.checks import (
-    LOOKS,
+    CHECKED_IMAGES,
     THOROUGH,
     THOROUGH_IMAGES,
     Attacked,
+    check_thoroughly,
     gradient_error,
     gradient_missing,
-    outguessed,
-    thorough,
+    outguessed_share,
     unsteadiness,
 )
 from oodbench.basics.memory import Portions
@@ -30,9 +30,9 @@ from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.images.tensors import channels_first_view
 from oodbench.networks.network import as_input, batch_size
-from oodbench.scoring.batches import batches, exact
-from oodbench.scoring.clean import as_they_are
-from oodbench.scoring.scored import Scored, joined
+from oodbench.scoring.batches import ImageBatch, Purpose, batches, exact
+from oodbench.scoring.clean import score_batch
+from oodbench.scoring.scored import Scored, join_parts
 from oodbench.tasks.task import Task
 from oodbench.tasks.versions import Indices
 
@@ -41,7 +41,7 @@ OFF_GRID = 1e-3
 
 
 LURES = 8
-"""ID images with the highest scores, at which attacks look."""
+"""ID images with the highest scores, towards which attacks place starting points."""
 
 
 @dataclass(frozen=True)
@@ -50,36 +50,36 @@ class Attack:
 
     Attributes:
         detector: fitted.
-        task: what it does.
+        task: how images are attacked.
         goal: of the detector.
-        purpose: names seed and image set.
-        chosen: the number of each image's version to start from (N,); None for the images themselves.
-        keep: the attacked images are wanted, and not only their scores.
-        further: which images are climbed on with after the attack, bool (N,), to see whether it had converged; None
-            for `convergence.chosen`.
+        purpose: of the random draws.
+        start_versions: the number of each image's version to start from (N,); None to start from the images themselves.
+        keep_images: the attacked images are wanted, and not only their scores.
+        to_continue: the images that are climbed on with after the attack, bool (N,), to see whether it had converged;
+            None for those that `convergence.images_to_continue` gives.
     """
 
     detector: Detector
     task: Task
     goal: Goal
-    purpose: str
-    chosen: npt.NDArray[np.int64] | None = None
-    keep: bool = False
-    further: npt.NDArray[np.bool_] | None = None
+    purpose: Purpose
+    start_versions: npt.NDArray[np.int64] | None = None
+    keep_images: bool = False
+    to_continue: npt.NDArray[np.bool_] | None = None
 
-    def of(self, which: slice) -> "Attack":
-        """The same for some of the images."""
+    def part(self, rows: slice) -> "Attack":
+        """The same attack on the images in these rows."""
         return replace(
             self,
-            chosen=None if self.chosen is None else self.chosen[which],
-            further=None if self.further is None else self.further[which],
+            start_versions=None if self.start_versions is None else self.start_versions[rows],
+            to_continue=None if self.to_continue is None else self.to_continue[rows],
         )
 
 
 def aim(
     detector: Detector, task: Task, id_images: ImageSet, id_scores: npt.NDArray[np.float64], device: torch.device
 ) -> Goal:
-    """With the ID images that score highest as lures, and an end where an image has passed enough of the others.
+    """The goal of an attack on OOD images: the ID images that score highest are its lures, and it knows when to stop.
 
     Args:
         detector: fitted.
@@ -90,13 +90,13 @@ def aim(
     """
     highest = np.argsort(-id_scores, kind="stable")[:LURES]
     pixels = channels_first_view(id_images.pixels(highest), device)
-    return Goal.of(detector, as_input(pixels), enough(id_scores, task), task.eot)
+    return Goal.of(detector, as_input(pixels), stopping_score(id_scores, task), task.eot)
 
 
-def enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
-    """The score at which an image has passed so many of the ID scores (N,) that a task leaves it alone.
+def stopping_score(id_scores: npt.NDArray[np.float64], task: Task) -> float:
+    """The score at which an image has passed so many of the ID scores (N,) that a task stops attacking it.
 
-    Infinity where these are all one: to reach that is not yet to pass it.
+    Infinity where all ID scores are equal: to reach that value is not yet to pass it.
     """
     if id_scores.min() == id_scores.max():
         return float("inf")
@@ -104,14 +104,14 @@ def enough(id_scores: npt.NDArray[np.float64], task: Task) -> float:
 
 
 def attack_passes(task: Task, detector: Detector) -> Passes:
-    """What a task's attack on one image costs for a detector: one that draws takes all its passes at every look."""
+    """The cost of a task's attack on one image; a detector whose score draws takes all its passes at every look."""
     if not detector.draws():
         return task.passes() + detector.own_passes()
-    return task.random_passes() * passes_a_look(detector, task.eot)
+    return task.random_passes() * passes_per_look(detector, task.eot)
 
 
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
-    """Scores of `images` after an attack on them.
+    """Attack `images` and score what the attack leaves.
 
     Raises:
         OodbenchError: as `score_versions`.
@@ -122,67 +122,78 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     passes = attack_passes(task, attack.detector)
     steps = passes.forward if attack.detector.draws() else task.passes().forward
     cost = passes.both / max(1, steps)
+    to_continue = attack.to_continue
+    if to_continue is None:
+        to_continue = convergence.images_to_continue(len(images), task.passes())
+    attack = replace(attack, to_continue=to_continue)
     with (
         progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
         exact(attack.detector.network),
     ):
         done = 0
-        further = convergence.chosen(len(images), task.passes()) if attack.further is None else attack.further
         for pixels, indices in batches(images, device, size):
-            if attack.chosen is not None:
-                numbers = attack.chosen[done : done + len(pixels)]
-                pixels = task.versions().chosen(pixels, indices, numbers, attack.purpose)
-            on = further[done : done + len(pixels)]
-            work = partial(_attacked, attack, pixels, indices, on, images.name, advance, not done)
-            parts += portions.each(len(pixels), work)
-            done += len(pixels)
-    return joined(parts)
+            some = attack.part(slice(done, done + len(pixels)))
+            if some.start_versions is not None:
+                pixels = task.versions().chosen(pixels, indices, some.start_versions, str(attack.purpose))
+            batch = ImageBatch(pixels, indices, attack.purpose, images.name)
+            # The attack itself is checked on the first batch.
+            parts += portions.each(
+                len(batch), partial(_attack_part, some, batch, advance, CHECKED_IMAGES if not done else 0)
+            )
+            done += len(batch)
+    return join_parts(parts)
 
 
-def _attacked(
-    attack: Attack,
-    pixels: Tensor,
-    indices: Indices,
-    further: npt.NDArray[np.bool_],
-    where: str,
-    advance: Advance,
-    first: bool,
-    which: slice,
-) -> Scored:
-    """Scores of some of `pixels`, uint8 (B, C, H, W), after an attack on them; the `first` are checked, too.
+def _attack_part(attack: Attack, batch: ImageBatch, advance: Advance, checked_images: int, rows: slice) -> Scored:
+    """Attack the images in some rows of a uint8 batch and score what that leaves.
 
-    Those of `further`, (B,), are climbed on with: what they reach is the extra `continued`, not a number elsewhere.
+    The extra `continued` holds what the images reach that are climbed on with, and not a number for the others.
+
+    Args:
+        attack: on the images of the batch.
+        batch: before the attack.
+        advance: told of each pass.
+        checked_images: on so many of the images the attack itself is checked; 0 for no checks.
+        rows: of the batch.
     """
-    pixels, indices, rows = pixels[which], indices[which], np.flatnonzero(further[which])
-    detector, task, clock, looks = attack.detector, attack.task, Stopwatch(), 0
+    attack, batch = attack.part(rows), batch.part(rows)
+    before, clock, looks = as_input(batch.pixels), Stopwatch(), 0
 
-    def seen(count: int) -> None:
+    def count_passes(passes: int) -> None:
         nonlocal looks
-        looks += count
-        advance(count)
+        looks += passes
+        advance(passes)
 
     with clock:
-        altered = task.alter(attack.goal.watched(seen), as_input(pixels), indices, attack.purpose)
-        checks = _checks(attack, as_input(pixels[:LOOKS]), altered.images[:LOOKS], indices) if first else {}
-        stored, outside = _on_grid(altered.images, pixels, task)
-        continued = _continued(attack, pixels, altered.images, indices, rows, where)
-        after: list[Scored] = []
-        size = batch_size(altered.images.device, altered.images.shape[-1])
-        for start in range(0, len(altered.images), size):
-            part, those = altered.images[start : start + size], indices[start : start + size]
-            with torch.no_grad():
-                after.append(as_they_are(detector, part, those, attack.purpose, where))
-            advance(len(part))
-    scored = joined(after)
+        goal = attack.goal.with_counter(count_passes)
+        altered = attack.task.alter(goal, before, batch.indices, str(batch.purpose))
+        few = slice(checked_images)
+        checks = _checks(attack, before[few], altered.images[few], batch.indices) if checked_images else {}
+        stored, outside = _on_grid(altered.images, batch.pixels, attack.task)
+        after = batch.with_pixels(altered.images)
+        continued = _continued_scores(attack, batch, after)
+        scored = _score_in_batches(attack.detector, after, advance)
     return replace(
         scored,
         extras={**altered.extras, "outside": outside, "continued": continued, **scored.extras},
         seconds=clock.seconds,
         checks=checks,
-        images=stored if attack.keep else np.empty(0, np.uint8),
+        images=stored if attack.keep_images else np.empty(0, np.uint8),
         digests=image_digests(stored),
         looks=looks,
     )
+
+
+def _score_in_batches(detector: Detector, images: ImageBatch, advance: Advance) -> Scored:
+    """Score float images in batches of the usual size."""
+    parts: list[Scored] = []
+    size = batch_size(images.pixels.device, images.pixels.shape[-1])
+    for start in range(0, len(images), size):
+        part = images.part(slice(start, start + size))
+        with torch.no_grad():
+            parts.append(score_batch(detector, part))
+        advance(len(part))
+    return join_parts(parts)
 
 
 def _on_grid(altered: Tensor, pixels: Tensor, task: Task) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
@@ -191,56 +202,74 @@ def _on_grid(altered: Tensor, pixels: Tensor, task: Task) -> tuple[npt.NDArray[n
     Args:
         altered: float (B, C, H, W).
         pixels: uint8 (B, C, H, W), before the attack.
-        task: says the ball.
+        task: gives the ball.
     """
     levels = altered * 255
     after = levels.round().to(torch.uint8)
-    left = BALLS[task.norm](as_input(pixels), task.epsilon).outside(after.int() - pixels.int())
+    left_ball = BALLS[task.norm](as_input(pixels), task.epsilon).is_outside(after.int() - pixels.int())
     off_grid = (levels - levels.round()).abs().flatten(1).amax(1) > OFF_GRID
-    outside = (left | off_grid).double().cpu().numpy()
+    outside = (left_ball | off_grid).double().cpu().numpy()
     return after.permute(0, 2, 3, 1).contiguous().cpu().numpy(), outside
 
 
-def _continued(
-    attack: Attack, pixels: Tensor, altered: Tensor, indices: Indices, rows: npt.NDArray[np.int64], where: str
-) -> npt.NDArray[np.float64]:
-    """Scores (B,) of what the images in `rows` reach when they are climbed on with; not a number for the others."""
-    found = np.full(len(pixels), np.nan)
+def _continued_scores(attack: Attack, before: ImageBatch, after: ImageBatch) -> npt.NDArray[np.float64]:
+    """The scores (B,) that images reach when they are climbed on with after the attack; not a number for the others.
+
+    Args:
+        attack: says which images are climbed on with.
+        before: uint8 images before the attack.
+        after: float images after it.
+    """
+    scores = np.full(len(before), np.nan)
+    rows = np.flatnonzero(attack.to_continue) if attack.to_continue is not None else np.empty(0, np.int64)
     if len(rows):
-        some = torch.from_numpy(rows).to(pixels.device)
-        task, before = attack.task, as_input(pixels[some])
-        reached = convergence.climbed_on(attack.goal, before, altered[some], task.epsilon, BALLS[task.norm])
+        places = torch.from_numpy(rows).to(before.pixels.device)
+        task, images = attack.task, as_input(before.pixels[places])
+        reached = convergence.continue_climb(attack.goal, images, after.pixels[places], task.epsilon, BALLS[task.norm])
         with torch.no_grad():
-            found[rows] = as_they_are(attack.detector, reached, indices[rows], attack.purpose, where).scores
-        spend(convergence.COST.both * passes_a_look(attack.detector, attack.task.eot) * len(rows))
-    return found
+            batch = replace(before, pixels=reached, indices=before.indices[rows])
+            scores[rows] = score_batch(attack.detector, batch).scores
+        spend(convergence.COST.both * passes_per_look(attack.detector, attack.task.eot) * len(rows))
+    return scores
 
 
 def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
-    """What a few images, float (B, C, H, W) before and after the attack, tell of it."""
-    goal, task = attack.goal, attack.task
-    few = Attacked(goal, before, after, indices[: len(before)], task.epsilon, attack.purpose, BALLS[task.norm])
+    """Measure the attack on a few images, float (B, C, H, W) before and after it."""
+    score = attack.goal.score
     return {
-        "gradient_error": gradient_error(goal.score, before),
-        "gradient_missing": gradient_missing(goal.score, before),
-        "unsteadiness": unsteadiness(goal.score, before),
-        "outguessed": outguessed(few),
+        "gradient_error": gradient_error(score, before),
+        "gradient_missing": gradient_missing(score, before),
+        "unsteadiness": unsteadiness(score, before),
+        "outguessed": outguessed_share(_attacked_images(attack, attack.goal, before, after, indices[: len(before)])),
     }
+
+
+def _attacked_images(attack: Attack, goal: Goal, before: Tensor, after: Tensor, indices: Indices) -> Attacked:
+    task = attack.task
+    return Attacked(goal, before, after, indices, task.epsilon, str(attack.purpose), BALLS[task.norm])
 
 
 def thorough_checks(
     attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
 ) -> Mapping[str, float]:
-    """See `oodbench.attacks.checks.thorough`, for some images of an attack that was done, of each label its share."""
-    some = images.spread(THOROUGH_IMAGES)
-    places = np.flatnonzero(np.isin(images.indices, some.indices))
-    (pixels, indices), *_ = batches(some, device, THOROUGH_IMAGES)
-    if attack.chosen is not None:
-        pixels = attack.task.versions().chosen(pixels, indices, attack.chosen[places], attack.purpose)
+    """Check an attack that was carried out on some images of each label, see `attacks.checks.check_thoroughly`.
+
+    Args:
+        attack: that was carried out.
+        images: before it.
+        scored: its outcome, which holds the attacked images.
+        id_scores: (M,), clean.
+        device: where the checks run.
+    """
+    sample = images.spread(THOROUGH_IMAGES)
+    places = np.flatnonzero(np.isin(images.indices, sample.indices))
+    (pixels, indices), *_ = batches(sample, device, THOROUGH_IMAGES)
+    if attack.start_versions is not None:
+        numbers = attack.start_versions[places]
+        pixels = attack.task.versions().chosen(pixels, indices, numbers, str(attack.purpose))
     after = channels_first_view(scored.images[places], device)
-    epsilon, passes = attack.task.epsilon, THOROUGH.forward * len(pixels)
-    cost = THOROUGH.both / THOROUGH.forward
+    passes, cost = THOROUGH.forward * len(pixels), THOROUGH.both / THOROUGH.forward
     with progress(f"checking {images.name}", passes, "passes", cost) as advance, exact(attack.detector.network):
-        goal, ball = attack.goal.watched(advance), BALLS[attack.task.norm]
-        attacked = Attacked(goal, as_input(pixels), as_input(after), indices, epsilon, attack.purpose, ball)
-        return thorough(attacked, id_scores)
+        goal = attack.goal.with_counter(advance)
+        attacked = _attacked_images(attack, goal, as_input(pixels), as_input(after), indices)
+        return check_thoroughly(attacked, id_scores)

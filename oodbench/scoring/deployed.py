@@ -1,4 +1,4 @@
-"""A detector that goes to work: fitted on somebody's network, called on images, kept in a file and read again."""
+"""A detector that goes to work: fitted on a network, called on images, saved to a file."""
 
 import json
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from oodbench import networks
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest, write_atomic
 from oodbench.detector import Detector
@@ -22,11 +23,12 @@ from oodbench.images.tensors import channels_first
 from oodbench.networks.checkpoints import tensor_parts, weights_digest
 from oodbench.networks.network import Network, as_input
 from oodbench.networks.of_module import ModuleNetwork, wrap_module
+from oodbench.networks.user_network import trial
 from oodbench.networks.wrapping import Wrapping
 from oodbench.objective import Objective
 from oodbench.scoring import state
-from oodbench.scoring.batches import exact
-from oodbench.scoring.clean import as_they_are, score_floats, score_versions
+from oodbench.scoring.batches import ImageBatch, Purpose, exact
+from oodbench.scoring.clean import score_batch, score_floats, score_versions
 from oodbench.scoring.user_input import Given, as_given
 from oodbench.sources.handed import take_images
 from oodbench.statistics import conformal
@@ -35,38 +37,42 @@ from oodbench.tasks.versions import Versions
 from oodbench.version import __version__
 
 SCHEMA = 1
-"""Of the file; a newer one is refused."""
+"""Version of the file format; a newer one is refused."""
 
 HEADER = "oodbench_detector"
 """The entry of the metadata that tells our files from other safetensors files."""
 
 DIGEST = "oodbench_sha256"
-"""The entry beside it with what `content_digest` says of the file; files of before have none."""
+"""The entry of the metadata with the `content_digest` of the file; older files have none."""
 
-TRIED = 2
-"""Images that a network is tried on when a file is read."""
+PROBE_IMAGES = 2
+"""Made-up images whose scores are compared when a file is read."""
 
-TRIED_SCORES = "tried"
-"""The tensor of a file with what the detector said of these when it was written."""
+PROBE_SCORES = "tried"
+"""The tensor of a file with the scores of these images when it was written."""
 
-TOLERATED, NOTHING = 0.01, 1e-6
-"""How far such scores may lie from the stored ones: a share of the largest of these, a little where all are 0."""
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 1e-6
+"""How far such scores may lie from the stored ones: a share of the largest of these, and a little where all are 0."""
 
 CALIBRATION = "calibration"
-"""The tensor of a file with the scores of ID images that nothing has seen."""
+"""The tensor of a file with the scores of ID images that neither network nor detector has seen."""
 
 NETWORK = "network."
-"""What the names of a network's weights begin with, in a file that holds them."""
+"""Prefix of the names of a network's weights, in a file that holds them."""
 
-HASHED = 256
-"""Images whose pixels are looked at together."""
+HASHED_TOGETHER = 256
+"""Images that are read and hashed at a time."""
 
-Floats = npt.NDArray[np.float64]
+GIVEN_IMAGES = "images"
+"""What the images that a detector is given are called in messages."""
+
+PURPOSE = Purpose(GIVEN_IMAGES)
+"""Of the draws of a random score: they depend on what an image is, and on no seed."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """How images become what the network takes, said once and kept with the detector.
+    """How images become the network's input; kept with the detector.
 
     Attributes:
         side: height and width of the images.
@@ -86,38 +92,41 @@ class Input:
 
     @classmethod
     def of(cls, network: Network, side: tuple[int, int], preprocessing: Preprocessing | None) -> "Input":
-        """What must be known of a network to have it again."""
+        """The input of a network, with all that is needed to wrap its module again."""
         if not isinstance(network, ModuleNetwork):
             return cls(side, preprocessing=preprocessing)
-        mean, std = (tuple(one.double().flatten().tolist()) for one in (network.mean, network.std))
+        mean, std = (tuple(values.double().flatten().tolist()) for values in (network.mean, network.std))
         return cls(side, mean, std, network.head_name, network.tap_names, preprocessing)
 
     def network(self, module: nn.Module, device: torch.device) -> Network:
-        """The network that `module` is with this input.
+        """The module wrapped as a network with this input.
 
         Raises:
-            OodbenchError: the module cannot be used so.
+            OodbenchError: the module cannot be used with this input.
         """
         if isinstance(module, Network):
             return module.to(device).eval()
-        tried = torch.rand((TRIED, 3, *self.side), generator=torch.Generator().manual_seed(0)).to(device)
         if self.mean is None or self.std is None:
             raise OodbenchError(
                 f"{type(module).__name__} is not the network that the detector was fitted on, which is one of oodbench"
             )
-        return wrap_module(module, tried, Wrapping(mean=self.mean, std=self.std, head=self.head, taps=self.taps))
+        return wrap_module(
+            module,
+            trial((3, *self.side)).to(device),
+            Wrapping(mean=self.mean, std=self.std, head=self.head, taps=self.taps),
+        )
 
 
 @dataclass(frozen=True)
 class Built:
-    """How a network that has a name is made again, so that a file can hold its weights.
+    """How a network that has a name is built again, so that a file can hold its weights.
 
     Attributes:
-        name: see `oodbench.networks.build`, as for what follows.
+        name: see `oodbench.networks.build`, also for the other attributes.
         outputs: number of logits.
         mean: of the RGB channels.
         std: of the RGB channels.
-        beside: it is kept with what its detector's objective keeps beside a network.
+        beside: the weights include the modules that its detector's objective keeps beside a network.
         head: name of the last linear layer.
         taps: names of the parts whose outputs are feature maps.
     """
@@ -153,7 +162,7 @@ class DeployedDetector:
         about: where it comes from: version, digests, what it was fitted, tuned and calibrated on.
         calibration: scores (n,) of ID images that neither network nor detector has seen, for thresholds and p-values;
             None where there are none.
-        built: how its network is made again; None for a module of somebody's own, which a file cannot hold.
+        built: how its network is built again; None for a user's own module, which a file cannot hold.
     """
 
     detector: Detector
@@ -180,7 +189,7 @@ class DeployedDetector:
 
     @property
     def device(self) -> torch.device:
-        """Where it works."""
+        """The device of its network."""
         return next(self.detector.network.parameters()).device
 
     def score_batch(self, pixels: npt.NDArray[np.uint8]) -> Floats:
@@ -191,15 +200,16 @@ class DeployedDetector:
         """
         batch = channels_first(pixels, self.device)
         with exact(self.detector.network), torch.no_grad():
-            return as_they_are(self.detector, as_input(batch), by_content(pixels), "images", "images").scores
+            images = ImageBatch(as_input(batch), content_numbers(pixels), PURPOSE, GIVEN_IMAGES)
+            return score_batch(self.detector, images).scores
 
-    def tried(self) -> Floats | None:
-        """Scores (TRIED,) of made-up images, always the same ones; None where it gives them none."""
-        pixels = np.random.default_rng(0).integers(0, 256, (TRIED, *self.input.side, 3), dtype=np.uint8)
+    def probe_scores(self) -> Floats | None:
+        """Scores (PROBE_IMAGES,) of made-up images, always the same ones; None where one of them has no score."""
+        pixels = np.random.default_rng(0).integers(0, 256, (PROBE_IMAGES, *self.input.side, 3), dtype=np.uint8)
         try:
             return self.score_batch(pixels)
         except OodbenchError:
-            return None  # what it says of such images is its own affair, as long as it says it
+            return None  # a score need not be finite on made-up images
 
     def threshold(self, keep: float = 0.95, delta: float = 0.0) -> Threshold:
         """The score below which an image is to be rejected so that a share of `keep` of ID images is kept.
@@ -212,7 +222,7 @@ class DeployedDetector:
         Raises:
             OodbenchError: it has seen too few ID images to promise that, or none.
         """
-        return conformal.threshold(self._calibrated(), keep, delta)
+        return conformal.threshold(self._calibration_scores(), keep, delta)
 
     def p_values(self, scores: npt.ArrayLike) -> Floats:
         """How unusual `scores` (N,) are among those of ID images, see `oodbench.statistics.conformal.p_values`.
@@ -220,9 +230,9 @@ class DeployedDetector:
         Raises:
             OodbenchError: it knows no scores of ID images, or a score is not a number.
         """
-        return conformal.p_values(self._calibrated(), scores)
+        return conformal.p_values(self._calibration_scores(), scores)
 
-    def _calibrated(self) -> Floats:
+    def _calibration_scores(self) -> Floats:
         if self.calibration is None:
             raise OodbenchError(
                 f"this {self.detector.name} knows no scores of ID images that it has not seen, so it has neither "
@@ -239,7 +249,7 @@ class DeployedDetector:
         Raises:
             OodbenchError: the detector keeps something that no file can hold, or the file cannot be written.
         """
-        learned = state.of(self.detector)
+        learned = state.learned_state(self.detector)
         head = {
             "schema": SCHEMA,
             "detector": self.detector.name,
@@ -252,14 +262,16 @@ class DeployedDetector:
             "state": learned.tree,
         }
         tensors = dict(learned.tensors)
-        if (tried := self.tried()) is not None:
-            tensors[TRIED_SCORES] = torch.from_numpy(tried)
+        if (probe_scores := self.probe_scores()) is not None:
+            tensors[PROBE_SCORES] = torch.from_numpy(probe_scores)
         if self.calibration is not None:
             tensors[CALIBRATION] = torch.from_numpy(self.calibration.copy())
         if self.built is not None:
             head["network"] = asdict(self.built)
             weights = self.detector.network.state_dict()
-            tensors |= {f"{NETWORK}{name}": one.detach().cpu().contiguous().clone() for name, one in weights.items()}
+            tensors |= {
+                f"{NETWORK}{name}": weight.detach().cpu().contiguous().clone() for name, weight in weights.items()
+            }
         text = json.dumps(head)
         metadata = {HEADER: text, DIGEST: content_digest(text, tensors)}
         write_atomic(Path(path), safetensors.torch.save(tensors, metadata))
@@ -276,24 +288,27 @@ def content_digest(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
 def scores_of(detector: Detector, images: Given) -> Floats:
     """Scores (N,) of images by a fitted detector, on the device of its network.
 
-    What is random in a score is drawn by what the image is, so that neither its company nor its place changes it.
+    The draws of a random score depend on the content of the image, and not on other images or on its place.
 
     Raises:
         OodbenchError: a score is not finite.
     """
     device = next(detector.network.parameters()).device
     if images.floats is not None:
-        numbers = by_content(images.floats.permute(0, 2, 3, 1).contiguous().numpy().view(np.uint8))
-        return score_floats(detector, images.floats, numbers, "images", "images", device).scores
+        numbers = content_numbers(images.floats.permute(0, 2, 3, 1).contiguous().numpy().view(np.uint8))
+        return score_floats(detector, ImageBatch(images.floats, numbers, PURPOSE, GIVEN_IMAGES), device).scores
     named = images.images
     if detector.draws():
-        parts = [by_content(named.pixels(slice(at, at + HASHED))) for at in range(0, len(named), HASHED)]
+        parts = [
+            content_numbers(named.pixels(slice(at, at + HASHED_TOGETHER)))
+            for at in range(0, len(named), HASHED_TOGETHER)
+        ]
         named = replace(named, indices=np.concatenate(parts))
-    (scored,) = score_versions([detector], named, Versions(), "images", device)
+    (scored,) = score_versions([detector], named, Versions(), PURPOSE, device)
     return scored.scores
 
 
-def by_content(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """A number for each of `pixels`, uint8 (N, H, W, bytes), which is the same wherever the image lies; int64 (N,)."""
+def content_numbers(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """A number for each of `pixels`, uint8 (N, H, W, bytes), that depends on its content alone; int64 (N,)."""
     digests = np.ascontiguousarray(image_digests(pixels)[:, :8]).view("<i8").ravel()
     return (digests & np.iinfo(np.int64).max).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Reading a detector's file: nothing in it is run, and what is not as `DeployedDetector.save` wrote it is refused."""
+"""Reads a detector's file: nothing in it is run, and a file that `DeployedDetector.save` did not write is refused."""
 
 import json
 import re
@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.strict_dataclasses import DeclarationError, build
 from oodbench.basics.words import printable
@@ -23,26 +24,25 @@ from oodbench.networks.network import Network
 from oodbench.registry import Registry
 from oodbench.scoring import state
 from oodbench.scoring.deployed import (
+    ABSOLUTE_TOLERANCE,
     CALIBRATION,
     DIGEST,
     HEADER,
     NETWORK,
-    NOTHING,
+    PROBE_SCORES,
+    RELATIVE_TOLERANCE,
     SCHEMA,
-    TOLERATED,
-    TRIED_SCORES,
     Built,
     DeployedDetector,
-    Floats,
     Input,
     content_digest,
 )
 
 LONGEST_HEADER = 64 * 2**20
-"""Bytes of a file's header; a longer one is none that a detector writes, and would fill memory several times over."""
+"""Bytes of a file's header; no detector writes a longer one, and reading it would fill memory several times over."""
 
 LARGEST_SIDE = 10_000
-"""Pixels of an image's side."""
+"""Bound of the pixels of an image's side."""
 
 _HEAD = {
     "schema": int,
@@ -65,8 +65,8 @@ def load(
     Args:
         path: of the file.
         network: with the weights that the detector was fitted on, in evaluation mode; None for the one in the file, or
-            the name of what builds that, where it is code of somebody's own.
-        registry: where its method is looked for.
+            the name of the builder of that, where it is a user's own code.
+        registry: that has its method.
         device: where network and detector are put.
 
     Raises:
@@ -87,29 +87,29 @@ def load(
                 f"{path} was made by another state of the code of {name!r} (oodbench {head['about'].get('oodbench')}): "
                 "fit it again, or go back to that version"
             )
-        taken, built = _input(head["input"]), None
+        network_input, built = _input(head["input"]), None
         if not isinstance(network, nn.Module):
-            built = _made_by(path, _built(head.get("network"), network, tensors), network)
-            network = _with_weights(built, detector, taken, tensors, device)
-        used = taken.network(network, device)
-        if weights_digest(used) != head["network_digest"]:
+            built = _require_built(path, _built(head.get("network"), network, tensors), network)
+            network = _with_weights(built, detector, network_input, tensors, device)
+        wrapped = network_input.network(network, device)
+        if weights_digest(wrapped) != head["network_digest"]:
             raise OodbenchError(
                 f"{path} was fitted on another network than this {type(network).__name__}, or on other weights "
                 f"(SHA-256 {head['network_digest'][:12]}): give the one that it was fitted on, or fit it again"
             )
-        detector.attach(used, head["classes"])
-        state.put(state.State(head["state"], tensors), detector)
-        known = _scores(tensors[CALIBRATION], "ID images") if CALIBRATION in tensors else None
-        loaded = DeployedDetector(detector, taken, head["about"], known, built)
-        if not _says_the_same(loaded.tried(), tensors.get(TRIED_SCORES)):
+        detector.attach(wrapped, head["classes"])
+        state.restore(state.State(head["state"], tensors), detector)
+        calibration = _scores(tensors[CALIBRATION], "ID images") if CALIBRATION in tensors else None
+        loaded = DeployedDetector(detector, network_input, head["about"], calibration, built)
+        if not _scores_agree(loaded.probe_scores(), tensors.get(PROBE_SCORES)):
             raise OodbenchError(
                 f"{path} was fitted on a network that gave other scores than this {type(network).__name__}, which has "
                 "the same weights: its code, a hook or what it keeps beside its weights has changed; give the network "
                 "as it was, or fit the detector again"
             )
     except _DAMAGE as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OodbenchError(f"{path} is damaged: {said}; save the detector again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OodbenchError(f"{path} is damaged: {reason}; save the detector again") from error
     return loaded
 
 
@@ -125,13 +125,14 @@ _DAMAGE = (
     MemoryError,
     DeclarationError,
 )
-"""What a detector may say of a state, or a network of weights, that nobody wrote."""
+"""The errors that a detector may raise for a damaged state, or a network for damaged weights."""
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header and the tensors of a file, and check that they are whole."""
     foreign = f"{path} is no detector that oodbench saved"
     try:
-        if not path.is_file():  # a folder, or a device that never ends
+        if not path.is_file():  # but a folder, or a device that can be read forever
             raise OodbenchError(f"cannot read {path}: {'it is no file' if path.exists() else 'there is no such file'}")
         with path.open("rb") as raw:
             length = int.from_bytes(raw.read(8), "little")
@@ -143,7 +144,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
     except OSError as error:
         raise OodbenchError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # of a type that torch does not know
+    except (
+        SafetensorError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # the last two for a type that torch does not know
         raise OodbenchError(f"{foreign}, or it is cut off ({str(error)[:200]}): save it again") from error
     try:
         head = json.loads(text or "")
@@ -163,29 +169,29 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return head, tensors
 
 
-def _row(values: Sequence[Any] | None) -> Any:
+def _tuple(values: Sequence[Any] | None) -> Any:
     return None if values is None else tuple(values)
 
 
-def _input(found: Mapping[str, Any]) -> Input:
-    """An input as JSON has it."""
-    prepared = found["preprocessing"]
-    (height, width) = found["side"]
-    sides = (height, width) if prepared is None else (height, width, prepared["side"])
-    if not all(type(one) is int and 0 < one < LARGEST_SIDE for one in sides):
-        raise ValueError("the size of its images is none")
+def _input(stored: Mapping[str, Any]) -> Input:
+    """The input that JSON describes."""
+    preprocessing = stored["preprocessing"]
+    (height, width) = stored["side"]
+    sides = (height, width) if preprocessing is None else (height, width, preprocessing["side"])
+    if not all(type(side) is int and 0 < side < LARGEST_SIDE for side in sides):
+        raise ValueError("the size of its images is not valid")
     return Input(
         (height, width),
-        _row(found["mean"]),
-        _row(found["std"]),
-        found["head"],
-        _row(found["taps"]),
-        None if prepared is None else Preprocessing(**prepared),
+        _tuple(stored["mean"]),
+        _tuple(stored["std"]),
+        stored["head"],
+        _tuple(stored["taps"]),
+        None if preprocessing is None else Preprocessing(**preprocessing),
     )
 
 
-def _made_by(path: str | Path, built: Built | None, given: str | None) -> Built:
-    """How the network in a file is made, if it is in there and nothing is run that only the file names."""
+def _require_built(path: str | Path, built: Built | None, given: str | None) -> Built:
+    """Require that a file holds its network, and that no code is run that only the file names."""
     if built is None:
         raise OodbenchError(
             f"{path} holds no network, since it was fitted on a module of somebody's own: read it in Python, "
@@ -203,49 +209,55 @@ _NAME = re.compile(r"[\w.+-]+")
 
 
 def _is_installed(name: str) -> bool:
-    """A network of this name is made by code that is installed, and neither by a file nor from a folder or the net."""
+    """True where a network of this name is built by installed code, not by a file, a folder or from the internet."""
     return _NAME.fullmatch(name.rpartition(AT)[2]) is not None and not named.is_place(name)
 
 
-def _built(found: Any, given: str | None, tensors: Mapping[str, Tensor]) -> Built | None:
-    """How the network in the file is made, by the name that is `given` if one is; None where none is in there."""
-    if found is None:
+def _built(stored: Any, given: str | None, tensors: Mapping[str, Tensor]) -> Built | None:
+    """How the network in the file is built, under the name that is `given` if one is; None if the file holds none."""
+    if stored is None:
         return None
-    name, outputs, mean, std, beside = (found[key] for key in ("name", "outputs", "mean", "std", "beside"))
-    weights = [one for key, one in tensors.items() if key.startswith(NETWORK)]
+    name, outputs, mean, std, beside = (stored[key] for key in ("name", "outputs", "mean", "std", "beside"))
+    weights = [weight for key, weight in tensors.items() if key.startswith(NETWORK)]
     if not isinstance(name, str):
-        raise ValueError("the name of its network is none")
-    # A layer is made before it is filled, so nothing may be larger than what is there.
-    if type(outputs) is not int or not any(outputs in one.shape for one in weights):
+        raise ValueError("the name of its network is not a text")
+    # A layer is built before its weights are read, so it must not be larger than these.
+    if type(outputs) is not int or not any(outputs in weight.shape for weight in weights):
         raise ValueError("its network has other outputs than its weights")
     numbers = [*mean, *std]
-    if len(mean) not in (0, 3) or len(std) not in (0, 3) or not all(isinstance(one, int | float) for one in numbers):
-        raise ValueError("the normalisation of its network is none")
-    head, taps = found.get("head", ""), found.get("taps", [])  # files of before have neither
+    if (
+        len(mean) not in (0, 3)
+        or len(std) not in (0, 3)
+        or not all(isinstance(number, int | float) for number in numbers)
+    ):
+        raise ValueError("the normalisation of its network is not valid")
+    head, taps = stored.get("head", ""), stored.get("taps", [])  # older files have neither
     if not isinstance(head, str) or not all(isinstance(tap, str) for tap in taps):
-        raise ValueError("the parts of its network are none")
-    return Built(given or name, outputs, _row(mean), _row(std), beside is True, head, tuple(taps))
+        raise ValueError("the names of parts of its network are not texts")
+    return Built(given or name, outputs, _tuple(mean), _tuple(std), beside is True, head, tuple(taps))
 
 
 def _with_weights(
-    built: Built, detector: Detector, taken: Input, tensors: Mapping[str, Tensor], device: torch.device
+    built: Built, detector: Detector, network_input: Input, tensors: Mapping[str, Tensor], device: torch.device
 ) -> Network:
-    """The network of a file, on the device."""
-    network = built.network(detector.objective(), taken.side)
-    weights = {name.removeprefix(NETWORK): one for name, one in tensors.items() if name.startswith(NETWORK)}
+    """The network of a file with its weights, on the device."""
+    network = built.network(detector.objective(), network_input.side)
+    weights = {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
     network.load_state_dict(weights)
     return network.to(device)
 
 
-def _says_the_same(now: Floats | None, before: Tensor | None) -> bool:
-    """Scores (N,) of the same images are those of `before`, as far as anything is known of these."""
+def _scores_agree(now: Floats | None, before: Tensor | None) -> bool:
+    """True where scores (N,) of the same images are those of `before`, or where one of the two is not known."""
     if now is None or before is None:
         return True
-    then = _scores(before, "made-up images")
-    return len(now) == len(then) and bool(np.abs(now - then).max() <= NOTHING + TOLERATED * np.abs(then).max())
+    stored = _scores(before, "made-up images")
+    return len(now) == len(stored) and bool(
+        np.abs(now - stored).max() <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(stored).max()
+    )
 
 
 def _scores(scores: Tensor, of: str) -> Floats:
     if scores.dtype != torch.float64 or scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
-        raise ValueError(f"its scores of {of} are none")
+        raise ValueError(f"its scores of {of} are not finite numbers")
     return np.array(scores.numpy())

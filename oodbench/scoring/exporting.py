@@ -1,7 +1,7 @@
-"""A detector's score as one graph that runs without oodbench: torch's own format, or ONNX.
+"""Writes a detector's score as one graph that runs without oodbench: in torch's own format, or in ONNX.
 
-Not every score is one: a method that differentiates while it scores, or that decides in Python what to compute, is
-refused by name. What was written is read again and held against the detector on images that it was not traced with.
+Not every score can be written: a method that differentiates while it scores, or that decides in Python what to compute,
+is refused by name. The graph is read again and compared with the detector on images that it was not traced with.
 """
 
 import io
@@ -21,19 +21,19 @@ from oodbench.basics.files import write_atomic
 from oodbench.detector import Detector
 from oodbench.scoring.batches import exact
 from oodbench.scoring.deployed import DeployedDetector
-from oodbench.scoring.graph_check import Agreement, Run, compared, drawn, said
+from oodbench.scoring.graph_check import Agreement, Run, compare_graph, error_text, made_up_images
 
-TRACED = 3
-"""Images that it is traced with."""
+TRACED_IMAGES = 3
+"""Images that a score is traced with."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The outcome of an export.
 
     Attributes:
         path: of the file.
-        agreement: how near its scores come to the detector's.
+        agreement: of its scores with the detector's.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Exported:
 
 
 class ScoreGraph(nn.Module):
-    """Images float (N, 3, H, W) in [0, 1] to scores (N,): what is written."""
+    """A module from images, float (N, 3, H, W) in [0, 1], to scores (N,), as it is written."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class ScoreGraph(nn.Module):
         self._detector = detector
 
     def forward(self, images: Tensor) -> Tensor:
-        """Higher = more in-distribution."""
+        """Scores (N,); higher = more in-distribution."""
         return self._detector.score(images)
 
 
 def export(detector: DeployedDetector, path: Path) -> Exported:
-    """Write the score of `detector` as one graph, and hold it against the detector.
+    """Write the score of `detector` as one graph, and compare it with the detector.
 
     Its input is called "images", float32 (N, 3, H, W) in [0, 1] with any N, of the size that the detector takes; its
     output "scores", (N,).
@@ -64,7 +64,8 @@ def export(detector: DeployedDetector, path: Path) -> Exported:
         path: ends with .pt2 for `torch.export.load`, or with .onnx, which needs the extra `oodbench[onnx]`.
 
     Raises:
-        OodbenchError: the score is no such graph, or the graph gives other scores; or the file is of another kind.
+        OodbenchError: the score cannot be written as a graph, the graph gives other scores, or the file is of another
+            kind.
     """
     writers = {".pt2": _torch, ".onnx": _onnx}
     if path.suffix not in writers:
@@ -77,24 +78,25 @@ def export(detector: DeployedDetector, path: Path) -> Exported:
     with exact(detector.detector.network), torch.no_grad():
         try:
             with _quiet():
-                # A copy: what a method keeps while it scores would be left with what tracing puts in its place.
+                # A copy, since tracing replaces the tensors that a method keeps while it scores.
                 graph = ScoreGraph(deepcopy(detector.detector)).eval()
-                content, run = writers[path.suffix](graph, drawn(TRACED, side, "traced"))
+                content, run = writers[path.suffix](graph, made_up_images(TRACED_IMAGES, side, "traced"))
         except OodbenchError:
             raise
-        except Exception as error:  # whatever torch says of code that it cannot trace
+        except Exception as error:  # torch raises anything for code that it cannot trace
             raise OodbenchError(
-                f"the score of {name} is no graph that {path.suffix} holds ({said(error)}): use the detector itself, "
-                "oodbench.load_detector or `oodbench score`"
+                f"the score of {name} is no graph that {path.suffix} holds ({error_text(error)}): use the detector "
+                "itself, oodbench.load_detector or `oodbench score`"
             ) from error
-        found = compared(detector.detector, run, side, detector.calibration)
-    if not found.share <= 1:
+        agreement = compare_graph(detector.detector, run, side, detector.calibration)
+    if not agreement.share <= 1:
         raise OodbenchError(
-            f"the graph of {name} gives other scores than the detector, {found.score:.6g} but for {found.off:.2g}, "
-            f"where {found.off / found.share:.2g} is allowed: score with the detector itself"
+            f"the graph of {name} gives other scores than the detector, {agreement.score:.6g} but for "
+            f"{agreement.off:.2g}, where {agreement.off / agreement.share:.2g} is allowed: score with the "
+            "detector itself"
         )
     write_atomic(path, content)
-    return Exported(path, found)
+    return Exported(path, agreement)
 
 
 def _torch(graph: ScoreGraph, images: Tensor) -> tuple[bytes, Run]:
@@ -133,7 +135,7 @@ def _onnx(graph: ScoreGraph, images: Tensor) -> tuple[bytes, Run]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's words: on what it is going to change, and the whole graph as far as it came."""
+    """Silence torch, which logs its plans and prints the whole graph where it fails."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Fitting: what detectors learn from ID images, in one pass for all over a network, and what they are tuned on."""
+"""Fits detectors: they learn from ID images, in one pass for all over a network, and are then tuned."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.images.resident import IDImages, Pixels
 from oodbench.networks.network import Network, Representation, as_input, batch_size
 from oodbench.scoring.batches import exact
-from oodbench.scoring.side_effects import unmoved, unwritten
+from oodbench.scoring.side_effects import forbid_network_changes, forbid_writing
 
 
 @dataclass(frozen=True)
 class FittingImages:
-    """What there is to learn from, on the device.
+    """The images that detectors may learn from, on the device.
 
     Attributes:
         train: ID training images.
         heldout: ID images kept out of training.
-        id_test: ID test images, for methods told to tune on them.
+        id_test: ID test images, for methods that are set to tune on them.
         outliers: reserved outliers, uint8 (M, C, H, W).
     """
 
@@ -41,11 +41,11 @@ NO_IMAGES = FittingImages()
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of fitting one detector.
+    """The outcome of fitting one detector.
 
     Attributes:
-        tuned: what it was tuned on, what was tried and chosen, in JSON's types; empty where nothing was tuned.
-        seconds: its own work, without the pass over training images that all share.
+        tuned: the images it was tuned on, the values tried and chosen, in JSON's types; empty where nothing was tuned.
+        seconds: of its own work, without the pass over training images that all share.
     """
 
     tuned: dict[str, Any]
@@ -55,10 +55,10 @@ class Fitted:
 def fit(
     detectors: Sequence[Detector], network: Network, classes: int, shown: FittingImages = NO_IMAGES
 ) -> list[Fitted]:
-    """Make `detectors` over one network ready to score.
+    """Fit `detectors` over one network, so that they are ready to score.
 
     Raises:
-        OodbenchError: there is nothing to learn from for a detector that must, or too little.
+        OodbenchError: a detector must learn from images, and there are none or too few.
     """
     for detector in detectors:
         _require_labels(detector, shown)
@@ -68,9 +68,9 @@ def fit(
     fitted = []
     with exact(network):
         if observers:
-            _show(observers, clocks, network, classes, shown.train)
+            _show_training_images(observers, clocks, network, classes, shown.train)
         for detector in detectors:
-            with clocks[detector], unmoved(detector.name, network):
+            with clocks[detector], forbid_network_changes(detector.name, network):
                 detector.settle()
                 tuned = _tune(detector, shown)
             fitted.append(Fitted(tuned, clocks[detector].seconds))
@@ -78,28 +78,29 @@ def fit(
 
 
 def _require_labels(detector: Detector, shown: FittingImages) -> None:
-    """OodbenchError where a method reads labels, and images that it learns from have none."""
+    """Raise OodbenchError where a method reads labels, and images that it learns from have none."""
     tuning = detector.tuning()
-    learned = {
+    learned_from = {
         "ID training images": shown.train if detector.observes() else None,
         "ID images held out": shown.heldout if tuning and tuning.source == "heldout" else None,
     }
-    for what, images in learned.items() if detector.reads_labels else ():
+    for what, images in learned_from.items() if detector.reads_labels else ():
         if images is not None and bool((images.labels < 0).any()):
             raise OodbenchError(f"{detector.name} learns from the labels of {what}, and not all have one: label them")
 
 
-def _show(
+def _show_training_images(
     observers: Sequence[Detector],
     clocks: Mapping[Detector, Stopwatch],
     network: Network,
     classes: int,
     train: IDImages | None,
 ) -> None:
+    """Let the observers learn from all training images, in one pass through the network."""
     names = ", ".join(detector.name for detector in observers)
     if train is None:
         raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
-    # Who reads no labels may learn from images of some of the network's classes.
+    # A method that reads no labels may learn from images of some of the network's classes.
     if len(train) < classes and (reading := [detector.name for detector in observers if detector.reads_labels]):
         raise OodbenchError(
             f"{', '.join(reading)}: there are {len(train)} ID training images for {classes} classes; give more"
@@ -108,40 +109,42 @@ def _show(
     portions = Portions()
     with progress("fitting", len(train), passes=1) as advance, torch.no_grad():
         for pixels, labels in train.in_turn(batches):
-            for representation, known in portions.each(len(pixels), partial(_seen, network, pixels, labels)):
+            for representation, part_labels in portions.each(
+                len(pixels), partial(_represent_part, network, pixels, labels)
+            ):
                 for detector in observers:
-                    with clocks[detector], unwritten(detector.name, [known], representation):
-                        detector.observe(representation, known)
+                    with clocks[detector], forbid_writing(detector.name, [part_labels], representation):
+                        detector.observe(representation, part_labels)
             advance(len(pixels))
 
 
-def _seen(network: Network, pixels: Tensor, labels: Tensor, which: slice) -> tuple[Representation, Tensor]:
-    return network.represent(as_input(pixels[which])), labels[which]
+def _represent_part(network: Network, pixels: Tensor, labels: Tensor, rows: slice) -> tuple[Representation, Tensor]:
+    return network.represent(as_input(pixels[rows])), labels[rows]
 
 
 def _tune(detector: Detector, shown: FittingImages) -> dict[str, Any]:
-    wanted = detector.tuning()
-    if wanted is None:
+    tuning = detector.tuning()
+    if tuning is None:
         return {}
-    images = _tuning_images(detector.name, wanted, shown)
-    about = {"source": wanted.source, "id_images": len(images.id), "outliers": len(images.outliers)}
+    images = _tuning_images(detector.name, tuning, shown)
+    about = {"source": tuning.source, "id_images": len(images.id), "outliers": len(images.outliers)}
     return {**about, **detector.tune(images)}
 
 
-def _tuning_images(name: str, wanted: Tuning, shown: FittingImages) -> TuningImages:
-    found = {"heldout": shown.heldout, "id-test": shown.id_test}[wanted.source]
-    if found is None:
+def _tuning_images(name: str, tuning: Tuning, shown: FittingImages) -> TuningImages:
+    source = {"heldout": shown.heldout, "id-test": shown.id_test}[tuning.source]
+    if source is None:
         raise OodbenchError(
             f"{name} is tuned on ID images held out of training and there are none: give the suite [id] heldout = N, "
             "or in Python heldout="
         )
-    order = torch.randperm(len(found), generator=torch_generator("tuning"))[: wanted.images]
-    chosen, labels = found.images[order], found.labels[order]
-    if not wanted.outliers:
+    order = torch.randperm(len(source), generator=torch_generator("tuning"))[: tuning.images]
+    chosen, labels = source.images[order], source.labels[order]
+    if not tuning.outliers:
         return TuningImages(chosen, labels, chosen[:0])
     if shown.outliers is None or not len(shown.outliers):
         raise OodbenchError(
             f"{name} is tuned on reserved outliers and there are none: give the suite [outliers] reserved = N, or in "
             "Python outliers="
         )
-    return TuningImages(chosen, labels, shown.outliers[: wanted.images])
+    return TuningImages(chosen, labels, shown.outliers[: tuning.images])

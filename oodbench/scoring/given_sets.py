@@ -1,4 +1,4 @@
-"""What must hold of the image sets that somebody gives beside a network: their labels, and that each is used once."""
+"""Checks the image sets that a user gives beside a network: their labels, and that each is used once."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,28 +9,28 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.overlap import common, contents, require_apart
 from oodbench.networks.headless import HeadlessNetwork
 from oodbench.networks.network import Network
-from oodbench.scoring.benchmarking import Learned
-from oodbench.scoring.representing import represented
+from oodbench.scoring.learning_images import LearningImages
+from oodbench.scoring.representing import represent_set
 from oodbench.statistics import label_order
 
-LOOKED_AT = 500
-"""Images of a set, spread over it, whose labels are held against what the network calls them."""
+COMPARED_IMAGES = 500
+"""Images of a set, spread over it, whose labels are compared with the network's predictions."""
 
 
 def require_labels(
     network: Network,
     images: torch.Tensor,
     classes: int | None,
-    learned: Learned,
+    learning: LearningImages,
     tested: ImageSet | None = None,
 ) -> int:
-    """How many classes there are: those of the network, unless `classes` says that further outputs are something else.
+    """The number of classes: all outputs of the network, unless `classes` says that some are something else.
 
     Args:
         network: on the device of the images.
         images: a few, as it takes them.
         classes: as the caller says.
-        learned: what detectors learn from.
+        learning: images that detectors learn from.
         tested: ID images, if there are any.
 
     Raises:
@@ -46,24 +46,25 @@ def require_labels(
             outputs = network.represent(images).logits.shape[1]
     count = outputs if classes is None else classes
     _require_count(count, outputs, isinstance(network, HeadlessNetwork))
-    for name, found in (("id_images", tested), ("train", learned.train), ("heldout", learned.heldout)):
-        if found is None or not len(found):
+    for name, image_set in {"id_images": tested, **learning.id_sets}.items():
+        if image_set is None or not len(image_set):
             continue
-        if int(found.labels.max()) >= count:
+        if int(image_set.labels.max()) >= count:
             raise OodbenchError(
-                f"{name} has the label {int(found.labels.max())}, and the network has {outputs} outputs for "
+                f"{name} has the label {int(image_set.labels.max())}, and the network has {outputs} outputs for "
                 f"{count} classes: labels count from 0, and must be those that the network was trained with"
             )
-        if not found.unlabelled and (unknown := int((found.labels < 0).sum())):
+        if not image_set.unlabelled and (unknown := int((image_set.labels < 0).sum())):
             raise OodbenchError(
-                f"{name} has no label for {unknown} of its {len(found)} images: label them all, or none"
+                f"{name} has no label for {unknown} of its {len(image_set)} images: label them all, or none"
             )
-    _require_same_classes([one for one in (learned.train, learned.heldout, tested) if one is not None])
+    id_sets = (learning.train, learning.heldout, tested)
+    _require_same_classes([image_set for image_set in id_sets if image_set is not None])
     return count
 
 
 def _require_count(count: int, outputs: int, headless: bool) -> None:
-    """OodbenchError unless there can be so many classes; a network without a head has no outputs to go by."""
+    """Raise OodbenchError unless there can be so many classes; a network without a head has no outputs to compare."""
     if headless and count < 2:
         raise OodbenchError(f"classes is {count}: give how many classes the network's features tell apart, 2 at least")
     if outputs < 2:
@@ -76,21 +77,21 @@ def _require_count(count: int, outputs: int, headless: bool) -> None:
 
 
 def _require_same_classes(sets: Sequence[ImageSet]) -> None:
-    """OodbenchError where folders that are classes are other ones in another set."""
-    named = [one for one in sets if one.classes]
-    for one in named[1:]:
-        if tuple(one.classes) != tuple(named[0].classes):
-            odd = ", ".join(sorted({*one.classes} ^ {*named[0].classes})[:5]) or "in another order"
+    """Raise OodbenchError where folders that are classes differ from set to set."""
+    named = [image_set for image_set in sets if image_set.classes]
+    for image_set in named[1:]:
+        if tuple(image_set.classes) != tuple(named[0].classes):
+            odd = ", ".join(sorted({*image_set.classes} ^ {*named[0].classes})[:5]) or "in another order"
             raise OodbenchError(
-                f"{one.name!r} and {named[0].name!r} have other classes ({odd}), so their labels do not mean the same: "
-                "give each a folder for every class"
+                f"{image_set.name!r} and {named[0].name!r} have other classes ({odd}), so their labels do not mean "
+                "the same: give each a folder for every class"
             )
 
 
 def label_doubts(
     network: Network, sets: Mapping[str, ImageSet | None], classes: int, device: torch.device
 ) -> list[str]:
-    """A line for each set whose labels hardly mean the network's classes; `LOOKED_AT` images of each are looked at.
+    """A sentence for each set whose labels hardly are the network's classes, by `COMPARED_IMAGES` images of each.
 
     Args:
         network: on the device.
@@ -98,28 +99,28 @@ def label_doubts(
         classes: of ID images, its first outputs.
         device: where images are put.
     """
-    said = []
+    doubts = []
     for name, images in sets.items():
         if images is None or images.unlabelled or isinstance(network, HeadlessNetwork):
             continue
-        shown = images.spread(LOOKED_AT)
-        predictions = represented(network, shown, device).logits[:, :classes].argmax(1).numpy()
-        if found := label_order.doubt(shown.labels, predictions, classes, images.classes):
-            said.append(f"{name}: {found}")
-    return said
+        shown = images.spread(COMPARED_IMAGES)
+        predictions = represent_set(network, shown, device).logits[:, :classes].argmax(1).numpy()
+        if doubt := label_order.doubt(shown.labels, predictions, classes, images.classes):
+            doubts.append(f"{name}: {doubt}")
+    return doubts
 
 
 def require_sets_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str] = ()) -> list[str]:
-    """See to it that none of these sets, by what they are called, is a part of another, whatever the labels say.
+    """Require that no set is a part of another, whatever the labels say.
 
-    What is learned from images, or chosen on them, says nothing of how it does on them.
+    Results on images that something was learned from or chosen on say nothing of other images.
 
     Args:
-        sets: by name.
+        sets: by the names that messages give them.
         ood: names of OOD test sets, which may be parts of each other, but not the same.
 
     Returns:
-        Which images two of them share, a line for each such two.
+        A sentence for each two sets that share images.
 
     Raises:
         OodbenchError: a set is a part of another.
@@ -127,17 +128,17 @@ def require_sets_apart(sets: Mapping[str, ImageSet | None], ood: Collection[str]
     return require_apart([contents(images, name) for name, images in sets.items() if images is not None], ood)
 
 
-def require_unseen(calibrate: ImageSet, called: str, learned: Mapping[str, ImageSet | None]) -> None:
-    """OodbenchError where ID images that thresholds are chosen on are among those that are learned from.
+def require_unseen(calibrate: ImageSet, name: str, learning: Mapping[str, ImageSet | None]) -> None:
+    """Raise OodbenchError where ID images that thresholds are chosen on are among those that are learned from.
 
     Args:
-        calibrate: to choose thresholds on.
-        called: these, in messages.
-        learned: what network or detector learn from, by what that is called; None where there is nothing.
+        calibrate: images to choose thresholds on.
+        name: of these in messages.
+        learning: images that network or detector learn from, by their names in messages; None where there are none.
     """
-    given = contents(calibrate, called)
-    for name, images in learned.items():
-        known = contents(images, name) if images is not None else None
+    given = contents(calibrate, name)
+    for learning_name, images in learning.items():
+        known = contents(images, learning_name) if images is not None else None
         if known and (shared := common(given, known)):
             raise OodbenchError(
                 f"{shared}, so they cannot say what the detector does on new ones: calibrate on ID images that neither "

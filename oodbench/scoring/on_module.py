@@ -1,20 +1,24 @@
-"""Work on somebody's own network and images, as they describe it: the same words for `benchmark` and `fit`."""
+"""The arguments of `benchmark` and `fit`: a user's network and images, described in the same words for both."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
+from oodbench.basics.errors import OodbenchError, OodbenchWarning
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.images.preprocessing import Preprocessing
 from oodbench.networks.network import Network
 from oodbench.networks.of_module import wrap_module
 from oodbench.networks.wrapping import Wrapping
-from oodbench.scoring import benchmarking
-from oodbench.scoring.benchmarking import Learned
-from oodbench.scoring.user_input import Given
+from oodbench.scoring.learning_images import LearningImages
+from oodbench.scoring.user_input import Given, as_given
+from oodbench.sources.handed import take_images
 from oodbench.tasks import Task
 
 
@@ -43,34 +47,61 @@ class OnModule(Wrapping):
         """Files that define detectors."""
         return [Path(plugin) for plugin in self.plugins]
 
-    def taken(self, images: Any, what: str, name: str, labelled: bool = True) -> Given:
-        """Images of one set, whatever holds them; `what` names them in messages, and OOD images need no labels.
+    def read_images(self, images: Any, what: str, name: str, labelled: bool = True) -> Given:
+        """Read the images of one set, whatever holds them; `what` names them in messages, OOD images need no labels.
 
         Raises:
-            OodbenchError: they are of another kind.
+            OodbenchError: the images are not of a kind that can be read.
         """
-        return benchmarking.taken(images, what, name, self.preprocessing, labelled)
+        return _read_images(images, what, name, self.preprocessing, labelled)
 
-    def learned(self) -> Learned:
-        """What there is to learn from.
+    def learning_images(self) -> LearningImages:
+        """Read the images that there are to learn from.
 
         Raises:
-            OodbenchError: images are of another kind.
+            OodbenchError: the images are not of a kind that can be read.
         """
 
-        def there(images: Any, name: str, labelled: bool = True) -> ImageSet | None:
-            return None if images is None else self.taken(images, name, name, labelled).images
+        def read(images: Any, name: str, labelled: bool = True) -> ImageSet | None:
+            return None if images is None else self.read_images(images, name, name, labelled).images
 
-        outliers = there(self.outliers, "outliers", labelled=False)
-        return Learned(there(self.train, "train"), there(self.heldout, "heldout"), outliers)
+        outliers = read(self.outliers, "outliers", labelled=False)
+        return LearningImages(read(self.train, "train"), read(self.heldout, "heldout"), outliers)
 
-    def of(self, network: nn.Module, tried: Tensor) -> Network:
-        """The network, on the device of the images that it is tried on.
+    def wrap_network(self, network: nn.Module, trial_images: Tensor) -> Network:
+        """The module as a network, on the device of the images that it is tried on.
 
         Raises:
             OodbenchError: it cannot be used, see `oodbench.networks.of_module.ModuleNetwork`.
         """
-        return wrap_module(network, tried, self)
+        return wrap_module(network, trial_images, self)
+
+
+def _read_images(
+    images: Any, what: str, name: str, preprocessing: Preprocessing | None, labelled: bool = True
+) -> Given:
+    """Read the images of one set, with their labels if there are any; arguments as `take_images` has them.
+
+    Raises:
+        OodbenchError: the images are not of a kind that can be read.
+    """
+    if not isinstance(preprocessing, Preprocessing | None):
+        raise OodbenchError(
+            f"preprocessing is {preprocessing!r}: give a Preprocessing of oodbench.images.preprocessing, which says "
+            "how image files become the network's input"
+        )
+    found = take_images(images, what, name, preprocessing, labelled)
+    given = as_given(found.images, what, name, "mean= and std= say")
+    if preprocessing and found.numbers:
+        warnings.warn(
+            f"{what} came as tensors or arrays, so preprocessing ({preprocessing}) is not applied to them, only to "
+            "image files and Pillow images: give these, or be sure that the same was done to what you give",
+            OodbenchWarning,
+            stacklevel=2,
+        )
+    if found.labels is None:
+        return given
+    return replace(given, images=replace(given.images, labels=np.asarray(found.labels, np.int64)))
 
 
 @dataclass(frozen=True, eq=False)

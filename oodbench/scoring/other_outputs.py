@@ -1,4 +1,4 @@
-"""Outputs of a network that are no ID classes, such as a reject class: detectors must not take them for ID classes."""
+"""Refuses detectors that take outputs that are no ID classes, such as a reject class, for ID classes."""
 
 from collections.abc import Sequence
 
@@ -11,68 +11,69 @@ from oodbench.networks.headless import Headless
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring.batches import exact
 
-TRIED = 4
-"""Images that are enough to tell."""
+TRIAL_IMAGES = 4
+"""Images on which a detector is tried."""
 
-FURTHER = 30.0
+SHIFT = 30.0
 """By how much other outputs are moved to see whether a score follows them."""
 
 
 def require_reject_outputs(detectors: Sequence[Detector], network: Network, classes: int, images: Tensor) -> None:
-    """OodbenchError for a detector that trains reject outputs, on a network that has not as many.
+    """Raise OodbenchError for a detector that trains reject outputs, on a network with another number of them.
 
     Args:
         detectors: fitted or not.
-        network: over which they are.
+        network: under the detectors.
         classes: of ID images, its first outputs.
         images: a few, float (N, 3, H, W).
     """
-    rejecting = [one for one in detectors if one.objective().reject_outputs]
-    found = _represented(network, images) if rejecting else None
-    for one in rejecting:
-        more = one.objective().reject_outputs
-        if found is None or found.logits.shape[1] != classes + more:
+    rejecting = [detector for detector in detectors if detector.objective().reject_outputs]
+    representation = _representation(network, images) if rejecting else None
+    for detector in rejecting:
+        more = detector.objective().reject_outputs
+        if representation is None or representation.logits.shape[1] != classes + more:
             raise OodbenchError(
-                f"{one.name} needs a network with {classes + more} outputs, the {classes} ID classes and {more} more, "
-                "which it trains itself: `oodbench run` does that"
+                f"{detector.name} needs a network with {classes + more} outputs, the {classes} ID classes and {more} "
+                "more, which it trains itself: `oodbench run` does that"
             )
 
 
 def require_class_outputs(detectors: Sequence[Detector], network: Network, classes: int, images: Tensor) -> None:
-    """OodbenchError for a detector that takes outputs for ID classes which are none.
+    """Raise OodbenchError for a detector that takes outputs for ID classes that are something else.
 
     Args:
         detectors: fitted.
-        network: over which they are.
+        network: under the detectors.
         classes: of ID images, its first outputs.
         images: a few, float (N, 3, H, W).
     """
-    found = _represented(network, images)
-    if found is None or found.logits.shape[1] <= classes:
+    representation = _representation(network, images)
+    if representation is None or representation.logits.shape[1] <= classes:
         return
-    for one in detectors:
-        if not one.objective().reject_outputs and _follows_others(one, found, classes):
+    for detector in detectors:
+        if not detector.objective().reject_outputs and _follows_other_outputs(detector, representation, classes):
             raise OodbenchError(
-                f"{one.name} takes all {found.logits.shape[1]} outputs of the network for ID classes, and there are "
-                f"{classes}: give it a network that returns these alone"
+                f"{detector.name} takes all {representation.logits.shape[1]} outputs of the network for ID classes, and"
+                f" there are {classes}: give it a network that returns these alone"
             )
 
 
-def _represented(network: Network, images: Tensor) -> Representation | None:
-    """What the network makes of images; None where it has no logits to tell."""
+def _representation(network: Network, images: Tensor) -> Representation | None:
+    """The representation of images; None where the network has no logits."""
     with exact(network), torch.no_grad():
-        found = network.represent(images)
-    return None if isinstance(found, Headless) else found
+        representation = network.represent(images)
+    return None if isinstance(representation, Headless) else representation
 
 
-def _follows_others(detector: Detector, found: Representation, classes: int) -> bool:
-    """Its score moves with outputs that are no ID classes; False where it scores no representations."""
-    logits = found.logits.clone()
-    logits[:, classes:] += FURTHER
+def _follows_other_outputs(detector: Detector, representation: Representation, classes: int) -> bool:
+    """True where the score changes with outputs that are no ID classes; False where it scores no representations."""
+    moved = representation.logits.clone()
+    moved[:, classes:] += SHIFT
     try:
         with exact(detector.network), torch.no_grad():
             before, after = (
-                detector.score_representation(found._replace(logits=one)) for one in (found.logits, logits)
+                detector.score_representation(representation._replace(logits=logits))
+                for logits in (representation.logits, moved)
             )
     except TypeError:  # it makes passes of its own
         return False

@@ -1,4 +1,4 @@
-"""What a network makes of an image set, in the batches in which detectors over it would be shown it."""
+"""Computes the logits and features of an image set, in the batches in which detectors would be shown it."""
 
 from functools import partial
 
@@ -14,20 +14,20 @@ from oodbench.networks.of_features import NetworkOutputs
 from oodbench.scoring.batches import batches, exact
 
 
-def represented(network: Network, images: ImageSet, device: torch.device) -> NetworkOutputs:
-    """Logits and features of `images`, float32 on the CPU; no features of a network of logits alone."""
+def represent_set(network: Network, images: ImageSet, device: torch.device) -> NetworkOutputs:
+    """The logits and features of `images`, float32 on the CPU; no features of a network of logits alone."""
     parts: list[tuple[Tensor, Tensor]] = []
     portions = Portions()
     with progress(f"features of {images.name}", len(images), passes=1) as advance, exact(network), torch.no_grad():
         for pixels, _ in batches(images, device):
-            parts += portions.each(len(pixels), partial(_made, network, pixels))
+            parts += portions.each(len(pixels), partial(_represent_part, network, pixels))
             advance(len(pixels))
     logits, features = (torch.cat(of_all) for of_all in zip(*parts, strict=True))
     return NetworkOutputs(logits, features if features.shape[1] else None)
 
 
-def _made(network: Network, pixels: Tensor, which: slice) -> tuple[Tensor, Tensor]:
-    found = network.represent(as_input(pixels[which]))
+def _represent_part(network: Network, pixels: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    representation = network.represent(as_input(pixels[rows]))
     # By place, where nothing (N, 0) stands for what the network does not have.
-    features = found[1] if isinstance(found, LogitsAlone) else found.features
-    return found.logits.float().cpu(), features.float().cpu()
+    features = representation[1] if isinstance(representation, LogitsAlone) else representation.features
+    return representation.logits.float().cpu(), features.float().cpu()

@@ -1,4 +1,4 @@
-"""What a detector says of images, and the refusal of what is no score."""
+"""The scores of an image set by a detector, and the refusal of values that are no scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from oodbench.detector import Detector
 
 @dataclass(frozen=True)
 class Scored:
-    """What one detector said of one image set.
+    """The outcome of scoring one image set by one detector.
 
     Attributes:
         scores: float64 (N,), higher = more in-distribution.
         predictions: int64 (N,), among the ID classes.
-        extras: what the task left about each image, arrays (N,).
+        extras: what the task recorded of each image, by name, arrays (N,).
         seconds: the detector's own work, without a pass that it shares.
-        checks: what was measured of the attack itself, by name.
+        checks: measurements of the attack itself, by name.
         images: uint8 (N, H, W, C), as they were scored after an attack; empty where they were not to be kept.
         digests: SHA-256 of each of them, kept or not, uint8 (N, 32); empty where nothing attacked.
         looks: images that the attack looked at, one gradient counting as one look.
@@ -41,12 +41,12 @@ class Scored:
 
     @property
     def images_sha256(self) -> str:
-        """As `oodbench.images.imageset.images_digest` gives it for the attacked images; "" where nothing attacked."""
+        """`oodbench.images.imageset.images_digest` of the attacked images; "" where nothing attacked."""
         return sha256(self.digests.tobytes()).hexdigest() if self.digests.size else ""
 
 
-def joined(parts: Sequence[Scored]) -> Scored:
-    """What was said of a whole set, from what was said of its parts, in their order; checks are the first part's."""
+def join_parts(parts: Sequence[Scored]) -> Scored:
+    """Join the outcomes of the parts of an image set, in their order; the checks are those of the first part."""
     return Scored(
         scores=np.concatenate([part.scores for part in parts]),
         predictions=np.concatenate([part.predictions for part in parts]),
@@ -59,25 +59,25 @@ def joined(parts: Sequence[Scored]) -> Scored:
     )
 
 
-def checked(detector: Detector, scores: Tensor, count: int, where: str) -> Tensor:
-    """`scores` as float64 (count,) on the CPU; OodbenchError with the detector's name if they are anything else."""
-    _require_real(detector, scores, count, where)
+def require_scores(detector: Detector, scores: Tensor, count: int, image_set: str) -> Tensor:
+    """Return `scores` as float64 (count,) on the CPU; OodbenchError names the detector if they are anything else."""
+    _require_real(detector, scores, count, image_set)
     if scores.shape != (count,):
         raise OodbenchError(
-            f"detector {detector.name!r} gave scores of shape {tuple(scores.shape)} for {count} images of {where!r}: "
-            "its score() must return one number an image"
+            f"detector {detector.name!r} gave scores of shape {tuple(scores.shape)} for {count} images of "
+            f"{image_set!r}: its score() must return one number an image"
         )
     broken = int((~torch.isfinite(scores)).sum())
     if broken:
         raise OodbenchError(
-            f"detector {detector.name!r} gave NaN or infinity for {broken} of {count} images of {where!r}: "
-            f"{_advice(detector)}; nothing was stored"
+            f"detector {detector.name!r} gave NaN or infinity for {broken} of {count} images of "
+            f"{image_set!r}: {_advice(detector)}; nothing was stored"
         )
     return scores.detach().double().cpu()
 
 
-def _require_real(detector: Detector, scores: Any, count: int, where: str) -> None:
-    """OodbenchError unless `scores`, which a plugin may make of anything, are a tensor of real numbers."""
+def _require_real(detector: Detector, scores: Any, count: int, image_set: str) -> None:
+    """Raise OodbenchError unless `scores`, which a plugin may make of anything, are a tensor of real numbers."""
     if isinstance(scores, Tensor) and not scores.is_complex():
         return
     if isinstance(scores, Tensor):
@@ -85,22 +85,22 @@ def _require_real(detector: Detector, scores: Any, count: int, where: str) -> No
     else:
         kind = "None" if scores is None else f"a result of the type {type(scores).__name__}"
     raise OodbenchError(
-        f"detector {detector.name!r} gave {kind} for {count} images of {where!r}: its score() must return a tensor of "
-        "one real number an image, (N,), higher = more in-distribution"
+        f"detector {detector.name!r} gave {kind} for {count} images of {image_set!r}: its score() must return a tensor "
+        "of one real number an image, (N,), higher = more in-distribution"
     )
 
 
-def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], where: str) -> None:
-    """OodbenchError if `scores` are all one value: nothing can be told apart by them."""
+def refuse_constant(detector: Detector, scores: npt.NDArray[np.float64], image_set: str) -> None:
+    """Raise OodbenchError if `scores` are all equal: nothing can be told apart by them."""
     if len(scores) > 1 and (scores == scores[0]).all():
         raise OodbenchError(
-            f"detector {detector.name!r} gave the same score {scores[0]:g} to all {len(scores)} images of {where!r}: "
-            f"{_advice(detector)}; nothing was stored"
+            f"detector {detector.name!r} gave the same score {scores[0]:g} to all {len(scores)} images of "
+            f"{image_set!r}: {_advice(detector)}; nothing was stored"
         )
 
 
 def _advice(detector: Detector) -> str:
-    """What to do about scores that are none: one's own code can be mended, a method that ships is asked otherwise."""
+    """The advice for invalid scores: users can mend their own code, or choose other parameters of a built-in method."""
     if not type(detector).__module__.startswith(f"{METHODS}."):
         return "mend its score()"
     parameters = ", ".join(f"{name}={value}" for name, value in vars(detector.parameters).items())

@@ -1,4 +1,4 @@
-"""A detector at work: images as they come, a batch at a time, to scores and p-values."""
+"""Scores images as they come in, a batch at a time, with p-values where a detector is calibrated."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,23 @@ from itertools import islice
 
 import numpy as np
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.memory import Portions
 from oodbench.networks.network import batch_size
-from oodbench.scoring.deployed import DeployedDetector, Floats
+from oodbench.scoring.deployed import DeployedDetector
 from oodbench.sources.incoming import Incoming
 
 
 @dataclass(frozen=True)
 class Served:
-    """What is said of one image.
+    """The outcome for one image.
 
     Attributes:
         name: of the image.
         score: higher = more in-distribution; None where it has none.
         p_value: see `oodbench.statistics.conformal.p_values`; None where it has none.
-        amiss: why it has no score; "" where it has one.
+        amiss: the reason why it has no score; "" where it has one.
     """
 
     name: str
@@ -31,29 +32,31 @@ class Served:
     amiss: str = ""
 
 
-def served(detector: DeployedDetector, images: Iterable[Incoming]) -> Iterator[list[Served]]:
-    """What `detector` says of images, a batch at a time and in their order.
+def serve(detector: DeployedDetector, images: Iterable[Incoming]) -> Iterator[list[Served]]:
+    """Yield the outcomes of `detector` for images, a batch at a time and in their order.
 
-    An image that cannot be had, or gets no finite score, says so and stops nothing.
+    An image that cannot be read, or gets no finite score, has the reason in its outcome and stops nothing.
     """
     source, size = iter(images), batch_size(detector.device, max(detector.input.side))
     portions = Portions()
     while batch := list(islice(source, size)):
-        yield _batch(detector, batch, portions)
+        yield _serve_batch(detector, batch, portions)
 
 
-def _batch(detector: DeployedDetector, batch: Sequence[Incoming], portions: Portions) -> list[Served]:
-    amiss = {at: one.amiss for at, one in enumerate(batch) if one.pixels is None}
-    taken = [at for at in range(len(batch)) if at not in amiss]
-    scores = dict(zip(taken, _scores(detector, [batch[at] for at in taken], portions, amiss, taken), strict=True))
+def _serve_batch(detector: DeployedDetector, batch: Sequence[Incoming], portions: Portions) -> list[Served]:
+    amiss = {place: image.amiss for place, image in enumerate(batch) if image.pixels is None}
+    places = [place for place in range(len(batch)) if place not in amiss]
+    readable = [batch[place] for place in places]
+    scores = dict(zip(places, _scores(detector, readable, portions, amiss, places), strict=True))
     known = np.asarray([score for score in scores.values() if score is not None], np.float64)
     p_values = iter(detector.p_values(known) if detector.calibration is not None else [None] * len(known))
-    found = []
-    for at, one in enumerate(batch):
-        score = scores.get(at)
+    outcomes = []
+    for place, image in enumerate(batch):
+        score = scores.get(place)
         p_value = next(p_values) if score is not None else None
-        found.append(Served(one.name, score, None if p_value is None else float(p_value), amiss.get(at, "")))
-    return found
+        reason = amiss.get(place, "")
+        outcomes.append(Served(image.name, score, None if p_value is None else float(p_value), reason))
+    return outcomes
 
 
 def _scores(
@@ -63,19 +66,20 @@ def _scores(
     amiss: dict[int, str],
     places: Sequence[int],
 ) -> list[float | None]:
-    """Scores of images, all together; where that is refused, of each for itself, and why not in `amiss`."""
+    """Score images all together or, where that is refused, one by one; reasons for a missing score go into `amiss`."""
     if not images:
         return []
     pixels = np.stack([image.pixels for image in images if image.pixels is not None])
 
-    def work(which: slice) -> Floats:
-        return detector.score_batch(pixels[which])
+    def score_part(rows: slice) -> Floats:
+        return detector.score_batch(pixels[rows])
 
     try:
-        return [float(score) for part in portions.each(len(pixels), work) for score in part]
+        return [float(score) for part in portions.each(len(pixels), score_part) for score in part]
     except OodbenchError as error:
         if len(images) == 1:
             amiss[places[0]] = str(error)
             return [None]
-    alone = partial(_scores, detector, portions=portions, amiss=amiss)
-    return [score for image, at in zip(images, places, strict=True) for score in alone([image], places=[at])]
+    score_alone = partial(_scores, detector, portions=portions, amiss=amiss)
+    pairs = zip(images, places, strict=True)
+    return [score for image, place in pairs for score in score_alone([image], places=[place])]

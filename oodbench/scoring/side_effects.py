@@ -1,4 +1,4 @@
-"""What a score must leave as it was: its networks, found in evaluation mode, and what detectors are shown together."""
+"""Refuses scores with side effects: on their networks, or on tensors that several detectors are shown."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,89 +15,91 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.networks.network import Representation
 
 DEPTH = 4
-"""How many objects deep networks are looked for."""
+"""How many objects deep networks are searched for."""
 
 
 @contextmanager
-def unwritten(who: str, images: Sequence[Tensor], representation: Representation) -> Iterator[None]:
-    """Sees to it that a detector does not write into what it is shown, which the next one is shown as well.
+def forbid_writing(name: str, images: Sequence[Tensor], representation: Representation) -> Iterator[None]:
+    """Refuse a detector that writes into tensors that it is shown: the next detector is shown them as well.
 
     Args:
-        who: what it is called.
-        images: that were made a representation of.
-        representation: of them.
+        name: of the detector.
+        images: that it is shown.
+        representation: of the images.
 
     Raises:
         OodbenchError: it wrote into one of them.
     """
-    logits, features, taps = representation  # by place: where one of them is missing, its name says so
+    logits, features, taps = (
+        representation  # by position: a part that is missing raises an error when it is asked for by name
+    )
     shared = [*images, logits, features, *taps]
-    counted = [one for one in shared if not one.is_inference()]  # others refuse to be written into
-    versions = [one._version for one in counted]
-    # An array that shares its memory with a tensor is written into without being counted.
-    small = [one.detach() for one in (logits, features)]
-    before = [one.clone() for one in small]
+    counting = [tensor for tensor in shared if not tensor.is_inference()]  # inference tensors cannot be written into
+    versions = [tensor._version for tensor in counting]
+    # Writing into an array that shares its memory with a tensor does not change the tensor's version.
+    small = [tensor.detach() for tensor in (logits, features)]
+    before = [tensor.clone() for tensor in small]
     yield
-    if versions != [one._version for one in counted] or not all(map(_same, small, before)):
+    if versions != [tensor._version for tensor in counting] or not all(map(_equal, small, before)):
         raise OodbenchError(
-            f"{who} writes into the images, the logits or the features that it is shown, which other detectors are "
+            f"{name} writes into the images, the logits or the features that it is shown, which other detectors are "
             "shown as well: work on a copy, for instance with clamp(...) in place of clamp_(...)"
         )
 
 
 @contextmanager
-def unmoved(who: str, network: nn.Module) -> Iterator[None]:
-    """Sees to it that a detector leaves the network as it is, which it shares with others.
+def forbid_network_changes(name: str, network: nn.Module) -> Iterator[None]:
+    """Refuse a detector that changes the network, which it shares with others.
 
     Args:
-        who: what it is called.
+        name: of the detector.
         network: that it was given.
 
     Raises:
-        OodbenchError: it wrote into weights or buffers; they have been put back.
+        OodbenchError: it wrote into weights or buffers; they have been restored.
     """
-    kept = _Kept([network])
-    moved: list[str] = []
+    saved = _SavedTensors([network])
+    changed: list[str] = []
     try:
         yield
     finally:
-        moved += kept.put_back()
-    if moved:
+        changed += saved.restore()
+    if changed:
         raise OodbenchError(
-            f"{who} changes {moved[0]}, which other detectors score with as well (put back now): let it "
+            f"{name} changes {changed[0]}, which other detectors score with as well (put back now): let it "
             "change a copy, such as weight.clone()"
         )
 
 
-class _Kept:
-    """The weights and buffers of networks as they are now."""
+class _SavedTensors:
+    """Copies of the weights and buffers of networks."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        self._held = [
-            (f"{name} of {type(network).__name__}", one.detach(), one.detach().clone())
+        self._tensors = [
+            (f"{name} of {type(network).__name__}", tensor.detach(), tensor.detach().clone())
             for network in networks
-            for name, one in (*network.named_buffers(), *network.named_parameters())
+            for name, tensor in (*network.named_buffers(), *network.named_parameters())
         ]
 
-    def put_back(self) -> list[str]:
-        """What was changed since, by name."""
-        moved = [(name, one, was) for name, one, was in self._held if not _same(one, was)]
-        for _, one, was in moved:
-            one.copy_(was)
-        return [name for name, _, _ in moved]
+    def restore(self) -> list[str]:
+        """Restore the tensors that have changed since; their names."""
+        changed = [(name, tensor, saved) for name, tensor, saved in self._tensors if not _equal(tensor, saved)]
+        for _, tensor, saved in changed:
+            tensor.copy_(saved)
+        return [name for name, _, _ in changed]
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal, where what is no number equals itself."""
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """True where both are equal; a NaN equals a NaN."""
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
-def networks_behind(score: Any) -> list[nn.Module]:
-    """The networks that can be seen behind a score: itself, what its function refers to, what its object holds."""
+def find_networks(score: Any) -> list[nn.Module]:
+    """Find the networks behind a score: the score itself, what its function refers to, and what its object holds."""
     found: dict[int, nn.Module] = {}
     seen: set[int] = set()
 
-    def look(thing: Any, depth: int) -> None:
+    def search(thing: Any, depth: int) -> None:
         if id(thing) in seen or depth > DEPTH or isinstance(thing, type):
             return
         seen.add(id(thing))
@@ -105,14 +107,14 @@ def networks_behind(score: Any) -> list[nn.Module]:
             found[id(thing)] = thing
             return
         for part in _parts(thing):
-            look(part, depth + 1)
+            search(part, depth + 1)
 
-    look(score, 0)
+    search(score, 0)
     return list(found.values())
 
 
 def _parts(thing: Any) -> list[Any]:
-    """What something is made of or refers to, as far as that can hold a network."""
+    """The objects that something is made of or refers to, as far as they can hold a network."""
     if isinstance(thing, MethodType):
         return [thing.__self__, thing.__func__]
     if isinstance(thing, partial):
@@ -134,34 +136,35 @@ def _parts(thing: Any) -> list[Any]:
 
 
 @contextmanager
-def untouched(score: Any) -> Iterator[None]:
-    """Sees to it that what happens inside leaves the networks behind a score as they were.
+def keep_networks_unchanged(score: Any) -> Iterator[None]:
+    """Refuse whatever changes the networks behind a score inside.
 
-    A network may be held where nobody finds it; its batch norm is met at the latest when it is called.
+    A network may be held where it is not found; its batch norm is checked at the latest when it is called.
 
     Raises:
         OodbenchError: batch norm of one of them would take the statistics of the test images, or its buffers or weights
-            were changed all the same; they have been put back.
+            were changed; they have been restored.
     """
-    networks = networks_behind(score)
+    networks = find_networks(score)
     for network in networks:
         _refuse_training(network)
-    kept = _Kept(networks)
-    moved: list[str] = []
-    watch = register_module_forward_pre_hook(_refuse_taking)
+    saved = _SavedTensors(networks)
+    changed: list[str] = []
+    hook = register_module_forward_pre_hook(_refuse_statistics)
     try:
         yield
     finally:
-        watch.remove()
-        moved += kept.put_back()
-    if moved:
+        hook.remove()
+        changed += saved.restore()
+    if changed:
         raise OodbenchError(
-            f"the score changed {', '.join(moved[:3])}{' and more' if len(moved) > 3 else ''} while it was looked at "
-            "(put back now): call .eval() on the network first, or keep the score from writing into it"
+            f"the score changed {', '.join(changed[:3])}{' and more' if len(changed) > 3 else ''} while it was looked "
+            "at (put back now): call .eval() on the network first, or keep the score from writing into it"
         )
 
 
 def _refuse_training(network: nn.Module) -> None:
+    """Raise OodbenchError for a network whose batch norm is in train mode."""
     learning = [name for name, part in network.named_modules() if _takes_statistics(part)]
     if learning:
         raise OodbenchError(
@@ -171,8 +174,8 @@ def _refuse_training(network: nn.Module) -> None:
         )
 
 
-def _refuse_taking(part: nn.Module, given: object) -> None:
-    """Called before any module is."""
+def _refuse_statistics(part: nn.Module, args: object) -> None:
+    """Refuse batch norm in train mode; torch calls this before each module."""
     if _takes_statistics(part):
         _refuse_training(part)
 

@@ -1,4 +1,4 @@
-"""Scores smoothed by noise, and their bounds over L2 balls: the task `smoothed` on images at hand."""
+"""Scores image sets under the task `smoothed`: scores smoothed by noise, and their bounds over L2 balls."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import Goal, passes_a_look
+from oodbench.attacks.attack_goal import Goal, passes_per_look
+from oodbench.basics.arrays import Floats
 from oodbench.basics.draws import CommonDraws, Draws, DrawsPerImage
 from oodbench.basics.gradient import PerImage
 from oodbench.basics.memory import Portions
@@ -21,14 +22,11 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks.network import Network, Representation, as_input
 from oodbench.networks.smoothing import scores_around
 from oodbench.scoring.attacking import Attack, aim, attack_passes
-from oodbench.scoring.batches import batches, exact
+from oodbench.scoring.batches import ImageBatch, Purpose, batches, exact
 from oodbench.scoring.clean import predictions, scores_together
-from oodbench.scoring.scored import Scored, joined
+from oodbench.scoring.scored import Scored, join_parts
 from oodbench.tasks.smoothed import Guaranteed, Smoothed
 from oodbench.tasks.task import Task
-from oodbench.tasks.versions import Indices
-
-Floats = npt.NDArray[np.float64]
 
 TRIVIAL = 1e30
 """The bound of a score of which nothing is known: above every score of a detector, and finite, as scores are."""
@@ -52,12 +50,12 @@ class Around(Detector):
 
     @property
     def network(self) -> Network:
-        """The base's."""
+        """The base's network."""
         return self._base.network
 
     @property
     def classes(self) -> int:
-        """The base's."""
+        """The base's number of ID classes."""
         return self._base.classes
 
     def draws(self) -> int:
@@ -76,31 +74,31 @@ class Around(Detector):
         raise TypeError("a smoothed score is of images, not of representations: it adds noise to them first")
 
     def own_passes(self) -> Passes:
-        """Those of the base, for each copy."""
+        """The passes of the base, for each copy."""
         return (Passes(1) + self._base.own_passes()) * self._copies
 
     def predict(self, representation: Representation) -> Tensor:
-        """The base's, of the image itself."""
+        """The base's predictions for the images themselves."""
         return self._base.predict(representation)
 
     def published_objective(self, images: Tensor) -> Tensor:
-        """The base's score without noise, which costs fewest passes and leads a good part of the way."""
+        """The base's score without noise: it costs the fewest passes and leads a good part of the way."""
         return self._base.score(images)
 
     def surrogates(self) -> Mapping[str, PerImage]:
-        """The mean in place of the median, through which every copy has a gradient."""
+        """The mean of the copies' scores: unlike the median it gives every copy a gradient."""
         draws = CommonDraws("surrogate")
         return {"mean": lambda images: self._scores(images, draws).mean(0)}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of the things that the task leaves of an image set.
+    """The scores of an image set under one of the tasks that `smoothed` consists of, see `Smoothed.parts`.
 
     Attributes:
-        name: of the task that it is.
+        name: of that task.
         task: that task.
-        scored: its scores.
+        scored: the images' scores under it.
     """
 
     name: str
@@ -109,18 +107,18 @@ class Part:
 
 
 def score_smoothed(
-    detectors: Sequence[Detector], images: ImageSet, task: Smoothed, purpose: str, device: torch.device, count: int
+    detectors: Sequence[Detector], images: ImageSet, task: Smoothed, purpose: Purpose, device: torch.device, count: int
 ) -> list[Scored]:
-    """Smoothed scores of `images` of each of the fitted `detectors` over one network.
+    """Smooth the scores of `images` by each of the fitted `detectors` over one network.
 
     Extras are bounds at each radius, `low-RADIUS` and `high-RADIUS`: `TRIVIAL` or its negative where there is none.
 
     Args:
         detectors: over one network; all share a pass.
         images: to be scored.
-        task: says how.
-        purpose: names seed and image set; the seed and each image's index make its noise.
-        device: where to do so.
+        task: gives the noise and the number of copies.
+        purpose: of the draws; the seed and each image's index make its noise.
+        device: where images are scored.
         count: of the images whose bounds are to hold together; `images` may be a part of them.
 
     Raises:
@@ -135,43 +133,38 @@ def score_smoothed(
         torch.no_grad(),
     ):
         for pixels, indices in batches(images, device):
-            work = partial(_smoothed, detectors, task, pixels, indices, purpose, images.name, count, advance)
-            parts += portions.each(len(pixels), work)
-    return [joined(of_one) for of_one in zip(*parts, strict=True)]
+            batch = ImageBatch(pixels, indices, purpose, images.name)
+            parts += portions.each(len(batch), partial(_smooth_part, detectors, task, batch, count, advance))
+    return [join_parts(of_detector) for of_detector in zip(*parts, strict=True)]
 
 
-def _smoothed(
-    detectors: Sequence[Detector],
-    task: Smoothed,
-    pixels: Tensor,
-    indices: Indices,
-    purpose: str,
-    where: str,
-    count: int,
-    advance: Advance,
-    which: slice,
+def _smooth_part(
+    detectors: Sequence[Detector], task: Smoothed, batch: ImageBatch, count: int, advance: Advance, rows: slice
 ) -> list[Scored]:
-    """Smoothed scores of some of `pixels`, uint8 (B, C, H, W), of each detector."""
-    images, indices, clock = as_input(pixels[which]), indices[which], Stopwatch()
-    seed, _, _ = purpose.partition("/")  # by the image's place, not by what its set is called, as other draws
+    """Smooth the scores of the images in some rows of a uint8 batch, by each detector."""
+    part, clock = batch.part(rows), Stopwatch()
+    images, indices, seed = as_input(part.pixels), part.indices, str(part.purpose.seed)
+    # Like other draws of scores, the noise does not depend on what the image set is called.
     noise = DrawsPerImage(indices, "smoothed", seed)
-    found = [np.empty((task.draws, len(images))) for _ in detectors]
+    scores_of_copies = [np.empty((task.draws, len(images))) for _ in detectors]
     with clock:
         for number in range(task.draws):
             copies = images + task.sigma * noise.normal(number, images)
-            draws = DrawsPerImage(indices, "copy", number, seed)
-            for scores, kept in zip(scores_together(detectors, copies, draws, where), found, strict=True):
-                kept[number] = scores.numpy()
+            scores = scores_together(detectors, copies, DrawsPerImage(indices, "copy", number, seed), part.image_set)
+            for of_detector, kept in zip(scores, scores_of_copies, strict=True):
+                kept[number] = of_detector.numpy()
             advance(len(images))
         plain = detectors[0].network.represent(images)
         predicted = [predictions(detector, plain, len(images)).cpu().numpy() for detector in detectors]
     share = clock.seconds / len(detectors)
-    both = zip(found, predicted, strict=True)
-    return [replace(_of(kept, task, classes, count), seconds=share) for kept, classes in both]
+    return [
+        replace(_order_statistics(scores, task, classes, count), seconds=share)
+        for scores, classes in zip(scores_of_copies, predicted, strict=True)
+    ]
 
 
-def _of(scores: Floats, task: Smoothed, predicted: npt.NDArray[np.int64], count: int) -> Scored:
-    """Median and bounds of scores of copies, (D, B)."""
+def _order_statistics(scores: Floats, task: Smoothed, predicted: npt.NDArray[np.int64], count: int) -> Scored:
+    """The median and the bounds of the scores of copies, (D, B), where bounds of `count` images hold together."""
     ordered = np.sort(scores, axis=0)
     beyond = np.full((1, ordered.shape[1]), TRIVIAL)
     ranked = np.concatenate([-beyond, ordered, beyond])
@@ -183,35 +176,35 @@ def _of(scores: Floats, task: Smoothed, predicted: npt.NDArray[np.int64], count:
 
 
 def parts(name: str, task: Smoothed, role: str, scored: Scored, attacks: Mapping[int, Scored]) -> Iterator[Part]:
-    """What is kept of a smoothed image set, see `Smoothed.parts`.
+    """Yield the scores of a smoothed image set under each task that is stored of it, see `Smoothed.parts`.
 
     Args:
         name: of the task.
         task: what was done.
         role: "id" or "ood".
         scored: from `score_smoothed`.
-        attacks: by radius, from `attacked_at_each`; none where nothing was attacked.
+        attacks: by radius, from `attack_at_radii`; none where nothing was attacked.
     """
-    bare = replace(scored, extras={})
-    for called, part in task.parts(name, role):
+    without_bounds = replace(scored, extras={})
+    for part_name, part in task.parts(name, role):
         if part is task:
-            yield Part(called, part, bare)
+            yield Part(part_name, part, without_bounds)
         elif not task.moves(role):
-            yield Part(called, part, replace(bare, seconds=0.0))
+            yield Part(part_name, part, replace(without_bounds, seconds=0.0))
         elif isinstance(part, Guaranteed):
             bound = scored.extras[f"{'low' if role == 'id' else 'high'}-{part.epsilon}"]
-            yield Part(called, part, replace(bare, scores=bound, seconds=0.0))
+            yield Part(part_name, part, replace(without_bounds, scores=bound, seconds=0.0))
         else:
-            yield Part(called, part, attacks[part.epsilon])
+            yield Part(part_name, part, attacks[part.epsilon])
 
 
-def attack_on(
+def smoothed_attack(
     detector: Detector,
     task: Smoothed,
     radius: int,
     role: str,
-    beside: tuple[ImageSet, Floats],
-    purpose: str,
+    id_images: tuple[ImageSet, Floats],
+    purpose: Purpose,
     device: torch.device,
 ) -> Attack:
     """The attack at one radius on the smoothed score.
@@ -220,77 +213,80 @@ def attack_on(
         detector: fitted.
         task: says how it is smoothed and how hard it is attacked.
         radius: in 1/255.
-        role: "id" or "ood": who is attacked.
-        beside: the ID images and their smoothed scores (N,).
-        purpose: names seed and image set.
+        role: "id" or "ood": which images are attacked.
+        id_images: the ID images and their smoothed scores (N,).
+        purpose: of the draws.
         device: where it runs.
     """
     around, search = Around(detector, task.sigma, task.eot), task.search(radius)
-    goal = Goal.against(around, search.eot) if role == "id" else aim(around, search, *beside, device)
-    return Attack(around, search, goal, purpose, keep=True)
+    goal = Goal.against(around, search.eot) if role == "id" else aim(around, search, *id_images, device)
+    return Attack(around, search, goal, purpose, keep_images=True)
 
 
-def at_new_places(images: ImageSet, attacked: Scored) -> ImageSet:
+def attacked_set(images: ImageSet, attacked: Scored) -> ImageSet:
     """The image set with the images that an attack left."""
     return replace(images, images=attacked.images)
 
 
-def attacked_at_each(
-    task: Smoothed, role: str, smoothed: Scored, attacked: Callable[[int], tuple[Scored, Scored]]
+def attack_at_radii(
+    task: Smoothed, role: str, smoothed: Scored, attack: Callable[[int], tuple[Scored, Scored]]
 ) -> dict[int, Scored]:
-    """By radius, what attacks leave of a smoothed image set; nothing where the task attacks no such images.
+    """Attack a smoothed image set at each radius of the task.
 
     Args:
-        task: says at which radii.
+        task: gives the radii.
         role: "id" or "ood".
-        smoothed: the images as they are.
-        attacked: at a radius, what the attack says of itself, and smoothed scores of its images.
+        smoothed: scores of the images as they are.
+        attack: carries out the attack at a radius; gives its outcome and the smoothed scores of its images.
+
+    Returns:
+        By radius, the strongest that was found there and at smaller radii; empty where the task attacks no such images.
     """
-    found: dict[int, Scored] = {}
-    best = smoothed
+    attacks: dict[int, Scored] = {}
+    strongest = smoothed
     for radius in task.radii if task.attack and task.moves(role) else ():
-        best = found[radius] = _strongest(role, best, *attacked(radius))
-    return found
+        strongest = attacks[radius] = _strongest(role, strongest, *attack(radius))
+    return attacks
 
 
 def _strongest(role: str, before: Scored, attacked: Scored, after: Scored) -> Scored:
-    """What an attack left, scored with all draws: an image that was better before stays where it was.
+    """The outcome of an attack, scored with all draws; an image for which something stronger was known keeps that.
 
     Args:
-        role: "id" or "ood": which way is better.
+        role: "id" or "ood": the direction in which a score is stronger.
         before: smoothed scores and predictions of the strongest that is known of each image.
-        attacked: what the attack says of itself.
+        attacked: the attack's own outcome.
         after: smoothed scores of its images.
     """
     stays = before.scores < after.scores if role == "id" else before.scores > after.scores
-    # What was climbed on with was scored by fewer draws, and compares with nothing here.
+    # The scores of images that were climbed on with are of fewer draws, so they compare with nothing here.
     extras = {name: values for name, values in attacked.extras.items() if name not in ("continued", "published")}
     return replace(
         attacked,
         scores=np.where(stays, before.scores, after.scores),
         predictions=np.where(stays, before.predictions, after.predictions),
         extras=extras,
-        images=np.empty(0, np.uint8),  # no one set of images has these scores
+        images=np.empty(0, np.uint8),  # the scores are of images of several attacks
         digests=np.empty(0, np.uint8),
         seconds=attacked.seconds + after.seconds,
     )
 
 
 def smoothing_passes(task: Smoothed, detector: Detector, role: str, images: int) -> Passes:
-    """What the task costs of an image set besides the passes that all detectors of a network share.
+    """The cost of the task on an image set, besides the passes that all detectors of a network share.
 
     Args:
-        task: what is done.
-        detector: to which.
-        role: "id" or "ood": what the images are.
-        images: how many they are.
+        task: that is carried out.
+        detector: whose scores are smoothed.
+        role: "id" or "ood".
+        images: number of images.
     """
     total = detector.own_passes() * (task.draws * images)
     if task.attack and task.moves(role):
         around = Around(detector, task.sigma, task.eot)
-        again = (Passes(1) + detector.own_passes()) * (task.draws * images)
+        scoring = (Passes(1) + detector.own_passes()) * (task.draws * images)
         for radius in task.radii:
             search = task.search(radius)
-            further = passes_a_look(around, task.eot) * convergence.how_many(images, search.passes())
-            total += attack_passes(search, around) * images + convergence.COST * further + again
+            continued = passes_per_look(around, task.eot) * convergence.number_to_continue(images, search.passes())
+            total += attack_passes(search, around) * images + convergence.COST * continued + scoring
     return total

@@ -1,9 +1,8 @@
-"""What a fitted detector learned, as tensors and plain JSON, and back: nothing in a file is ever run.
+"""Turns the state that a fitted detector learned into tensors and plain JSON, and back: nothing in a file is ever run.
 
 A detector learns by setting attributes. Those that hold tensors, arrays, numbers, texts, and lists, tuples, dicts and
 plain objects of these can be stored; an object is stored by the name of its class, which must stand in the code of the
-method itself. The network, or a part of it, is stored by its name there. Whatever else a method keeps is refused by
-name.
+method itself. The network, or a part of it, is stored by its name there. Any other value is refused by name.
 """
 
 import sys
@@ -24,21 +23,21 @@ OWN = ("parameters", "_fitted")
 """Attributes that every detector has, and that are stored elsewhere."""
 
 OVER = "over()"
-"""In place of an attribute, which cannot be called so: what was learned by the detector that another one is over."""
+"""Key of the state of the detector that another one is over; no attribute can have this name."""
 
-DEEPEST = 40
-"""Containers in each other, at most."""
+MOST_NESTED = 40
+"""The deepest nesting of containers."""
 
 _PLAIN = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
 class State:
-    """What a detector learned.
+    """The state that a detector learned.
 
     Attributes:
         tree: its attributes in JSON's types, see this module.
-        tensors: which the tree names, on the CPU.
+        tensors: those that the tree names, on the CPU.
     """
 
     tree: dict[str, Any]
@@ -46,46 +45,46 @@ class State:
 
 
 def code_behind(detector: Detector) -> str:
-    """Digest of the code of a detector, and of the one that it is over."""
+    """The digest of the code of a detector, and of the one that it is over."""
     over = detector.over()
-    return code_digest(*(type(one) for one in (detector, over) if one is not None), root=Detector)
+    return code_digest(*(type(part) for part in (detector, over) if part is not None), root=Detector)
 
 
-def of(detector: Detector) -> State:
-    """What a fitted detector learned.
+def learned_state(detector: Detector) -> State:
+    """The state that a fitted detector learned.
 
     Raises:
-        OodbenchError: it keeps something that cannot be stored.
+        OodbenchError: the detector keeps something that cannot be stored.
     """
     tensors: dict[str, Tensor] = {}
     return State(_tree(detector, tensors), tensors)
 
 
 def _tree(detector: Detector, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Attributes in JSON's types, those of a detector that it is over among them; tensors are put aside."""
+    """The attributes in JSON's types, with those of a detector that it is over; tensors are added to `tensors`."""
     writer, over = _Writer(detector, tensors), detector.over()
-    tree = {name: writer.written(value, name) for name, value in _learned(detector).items()}
+    tree = {name: writer.to_json(value, name) for name, value in _learned_attributes(detector).items()}
     return tree if over is None else {**tree, OVER: _tree(over, tensors)}
 
 
-def _learned(detector: Detector) -> dict[str, Any]:
-    """What a detector knows beside its network and its parameters."""
+def _learned_attributes(detector: Detector) -> dict[str, Any]:
+    """The attributes of a detector besides its network and its parameters."""
     over = detector.over()
     return {name: value for name, value in vars(detector).items() if name not in OWN and value is not over}
 
 
-def put(state: State, detector: Detector) -> None:
-    """Let a detector, which has been given its network, know what `state` says and nothing else.
+def restore(state: State, detector: Detector) -> None:
+    """Give a detector, which has its network already, the state and nothing else.
 
     Raises:
-        ValueError: the state is of no detector, or of another one.
+        ValueError: the state is not one of this detector.
     """
-    _put(state.tree, state.tensors, detector)
+    _restore(state.tree, state.tensors, detector)
 
 
-def _put(tree: Mapping[str, Any], tensors: Mapping[str, Tensor], detector: Detector) -> None:
-    for attribute in _learned(detector):
-        del vars(detector)[attribute]  # what it begins to learn with
+def _restore(tree: Mapping[str, Any], tensors: Mapping[str, Tensor], detector: Detector) -> None:
+    for attribute in _learned_attributes(detector):
+        del vars(detector)[attribute]  # an initial value
     reader, over = _Reader(detector, tensors), detector.over()
     if (over is not None) != (OVER in tree) or not isinstance(tree.get(OVER, {}), dict):
         raise ValueError(f"what {detector.name} is over is missing, or it is over nothing")
@@ -93,46 +92,46 @@ def _put(tree: Mapping[str, Any], tensors: Mapping[str, Tensor], detector: Detec
         if name != OVER:
             vars(detector)[_attribute(name)] = reader.read(value, 0)
     if over is not None:
-        _put(tree[OVER], tensors, over)
+        _restore(tree[OVER], tensors, over)
 
 
 @dataclass
 class _Writer:
-    """Values to JSON's types; tensors are put aside."""
+    """Turns values into JSON's types; tensors are added to `tensors`."""
 
     detector: Detector
     tensors: dict[str, Tensor]
 
-    def written(self, value: Any, where: str) -> Any:
-        """A value; `where` names it for people."""
+    def to_json(self, value: Any, where: str) -> Any:
+        """A value in JSON's types; `where` names it in messages."""
         if isinstance(value, _PLAIN):
             return value.item() if isinstance(value, np.generic) else value
         if isinstance(value, nn.Module):
-            return {"network": self._part(value, where)}
+            return {"network": self._part_name(value, where)}
         if isinstance(value, Tensor | np.ndarray | np.generic):
-            return {"tensor" if isinstance(value, Tensor) else "array": self._aside(torch.as_tensor(value))}
+            return {"tensor" if isinstance(value, Tensor) else "array": self._add_tensor(torch.as_tensor(value))}
         if isinstance(value, torch.device):
             return {"device": ""}  # wherever the network is
         if isinstance(value, list | tuple) and type(value) in (list, tuple):
-            return {type(value).__name__: [self.written(one, where) for one in value]}
+            return {type(value).__name__: [self.to_json(item, where) for item in value]}
         if type(value) is dict:
-            return {"dict": [[self.written(key, where), self.written(one, where)] for key, one in value.items()]}
+            return {"dict": [[self.to_json(key, where), self.to_json(item, where)] for key, item in value.items()]}
         if _of_method(type(value), self.detector) and hasattr(value, "__dict__"):
-            parts = {name: self.written(one, f"{where}.{name}") for name, one in vars(value).items()}
+            parts = {name: self.to_json(part, f"{where}.{name}") for name, part in vars(value).items()}
             return {"object": [type(value).__module__, type(value).__qualname__, parts]}
         raise OodbenchError(
             f"{self.detector.name} keeps {where!r}, of the type {type(value).__qualname__}, which no file can hold "
             "without code: let the method keep tensors, numbers, and lists, dicts or plain objects of its own of these"
         )
 
-    def _aside(self, tensor: Tensor) -> list[Any]:
-        """Name of a tensor, and its axes in the order of its memory: a product with it adds in that order."""
+    def _add_tensor(self, tensor: Tensor) -> list[Any]:
+        """Add a tensor; its name, and its axes in the order of its memory: a product with it adds in that order."""
         name = f"tensor{len(self.tensors)}"
         order = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride()[axis])
         self.tensors[name] = tensor.detach().cpu().permute(order).contiguous().clone()
         return [name, order]
 
-    def _part(self, module: nn.Module, where: str) -> str:
+    def _part_name(self, module: nn.Module, where: str) -> str:
         for name, part in self.detector.network.named_modules():
             if part is module:
                 return str(name)
@@ -144,16 +143,16 @@ class _Writer:
 
 @dataclass
 class _Reader:
-    """The way back."""
+    """Turns the output of `_Writer` back into values."""
 
     detector: Detector
     tensors: Mapping[str, Tensor]
 
     def read(self, value: Any, depth: int) -> Any:
-        """A value that `_Writer` wrote."""
+        """The value that `_Writer` turned into `value`."""
         if isinstance(value, _PLAIN):
             return value
-        if depth > DEEPEST or not isinstance(value, dict) or len(value) != 1:
+        if depth > MOST_NESTED or not isinstance(value, dict) or len(value) != 1:
             raise ValueError("it holds something that no detector writes")
         ((kind, inside),) = value.items()
         if kind == "device":
@@ -163,10 +162,10 @@ class _Reader:
             tensor = tensor.permute([inside[1].index(axis) for axis in range(tensor.ndim)])
             return tensor.to(_device(self.detector)) if kind == "tensor" else tensor.numpy()
         if kind in ("list", "tuple") and isinstance(inside, list):
-            several = [self.read(one, depth + 1) for one in inside]
-            return several if kind == "list" else tuple(several)
+            items = [self.read(item, depth + 1) for item in inside]
+            return items if kind == "list" else tuple(items)
         if kind == "dict" and isinstance(inside, list):
-            return {self.read(key, depth + 1): self.read(one, depth + 1) for key, one in inside}
+            return {self.read(key, depth + 1): self.read(item, depth + 1) for key, item in inside}
         if kind == "network" and isinstance(inside, str):
             return self.detector.network.get_submodule(inside)
         if kind == "object" and isinstance(inside, list) and len(inside) == 3:
@@ -193,7 +192,7 @@ def _attribute(name: str) -> str:
 
 
 def _of_method(kind: type, detector: Detector) -> bool:
-    """A plain class of the code of the detector's method: of its own package, or of the built-in methods."""
+    """True for a plain class of the code of the method: of its own package, or of the built-in methods."""
     plain = not issubclass(kind, nn.Module | Detector) and kind.__new__ is object.__new__
     return plain and _in_rooms(kind.__module__, detector)
 

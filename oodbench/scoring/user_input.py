@@ -1,4 +1,4 @@
-"""What people hand over from their own code, images and scores, as what the harness works with."""
+"""Turns images and scores that come from users' own code into the harness's own types."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,16 @@ from oodbench.networks.network import Network, Representation
 from oodbench.scoring.attacking import OFF_GRID
 
 INTO_SCORE = "belongs into the score"
-"""Where the normalisation of images is to be, for those who hand over a score of their own."""
+"""The advice on normalisation for users who give a score of their own."""
 
 EXPECTED = "give uint8 (N, H, W, 3), or float (N, 3, H, W) in [0, 1]"
 
 
 class Score(Protocol):
-    """Images float (N, 3, H, W) in [0, 1] to scores (N,), higher = more in-distribution: a tensor or an array."""
+    """A function from images, float (N, 3, H, W) in [0, 1], to scores (N,), a tensor or an array.
+
+    Higher = more in-distribution.
+    """
 
     def __call__(self, images: Tensor, /) -> Any:
         """Scores of some images."""
@@ -31,12 +34,12 @@ class Score(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """Images as they were handed over.
+    """Images that a user gave.
 
     Attributes:
         images: on the 8-bit grid.
-        floats: as they are, float32 (N, 3, H, W) in [0, 1], where the grid does not hold them; else None.
-        called: by the caller, where that is not the set's own name.
+        floats: the same as given, float32 (N, 3, H, W) in [0, 1], where they do not lie on the grid; else None.
+        called: the caller's name for the set, where that is not its own name.
     """
 
     images: ImageSet
@@ -45,22 +48,22 @@ class Given:
 
     @property
     def name(self) -> str:
-        """What figures call it."""
+        """The name of the set in figures."""
         return self.called or self.images.name
 
 
 def as_given(images: Any, what: str, name: str, normalisation: str = INTO_SCORE) -> Given:
-    """Images of one set, whatever holds them.
+    """Turn the images of one set, whatever holds them, into a `Given`.
 
     Args:
         images: an `ImageSet`; uint8 (N, H, W, 3) or float (N, 3, H, W) in [0, 1], as a tensor, an array or a list of
             such images.
-        what: they are called in messages.
-        name: of the set, as figures call it; what is random of an `ImageSet` goes by the name that it has itself.
-        normalisation: what is said of it where images were normalised already.
+        what: name of the images in messages.
+        name: of the set in figures; the random draws of an `ImageSet` depend on its own name.
+        normalisation: the end of the message for images that were normalised already.
 
     Raises:
-        OodbenchError: something else.
+        OodbenchError: they are of another kind, empty, or outside [0, 1].
     """
     if isinstance(images, ImageSet):
         if not len(images):
@@ -78,9 +81,9 @@ def as_given(images: Any, what: str, name: str, normalisation: str = INTO_SCORE)
         if not (pixels.isfinite().all() and pixels.min() >= 0 and pixels.max() <= 1):
             raise OodbenchError(f"{what} leave [0, 1]: give them before normalisation, which {normalisation}")
         levels = pixels.float() * 255
-        whole = levels.round()
-        on_grid = bool((levels - whole).abs().max() <= OFF_GRID)
-        images_on_grid = _as_set(whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous(), name)
+        rounded = levels.round()
+        on_grid = bool((levels - rounded).abs().max() <= OFF_GRID)
+        images_on_grid = _as_set(rounded.to(torch.uint8).permute(0, 2, 3, 1).contiguous(), name)
         return Given(images_on_grid, None if on_grid else pixels.float())
     raise OodbenchError(f"{what} are {pixels.dtype} {tuple(pixels.shape)}: {EXPECTED}")
 
@@ -90,17 +93,17 @@ def _as_set(pixels: Tensor, name: str) -> ImageSet:
 
 
 def _as_tensor(images: Any, what: str) -> Tensor:
-    """On the CPU and without a gradient; not yet looked at."""
+    """Images as a tensor on the CPU without a gradient; type and shape are not yet checked."""
     if isinstance(images, Tensor):
         return images.detach().cpu()
-    if isinstance(images, list | tuple) and images and all(isinstance(one, Tensor) for one in images):
-        images = [one.detach().cpu().numpy() for one in images if isinstance(one, Tensor)]
+    if isinstance(images, list | tuple) and images and all(isinstance(image, Tensor) for image in images):
+        images = [image.detach().cpu().numpy() for image in images if isinstance(image, Tensor)]
     if isinstance(images, Mapping | str | bytes) or not (
         isinstance(images, list | tuple) or hasattr(images, "__array__") or hasattr(images, "__array_interface__")
     ):
         raise OodbenchError(
-            f"{what} is {_a(images)}: {EXPECTED}; of a DataLoader, torch.cat([batch[0] for batch in loader]), of a "
-            "Dataset, torch.stack([one[0] for one in dataset])"
+            f"{what} is {_description(images)}: {EXPECTED}; of a DataLoader, "
+            "torch.cat([batch[0] for batch in loader]), of a Dataset, torch.stack([one[0] for one in dataset])"
         )
     try:
         array = np.asarray(images)
@@ -113,21 +116,17 @@ def _as_tensor(images: Any, what: str) -> Tensor:
         ) from error
 
 
-def _a(value: Any) -> str:
-    """What somebody gave, in words."""
-    return "None" if value is None else f"{type(value).__name__} {str(value)!r:.60}" if _short(value) else _kind(value)
-
-
-def _short(value: Any) -> bool:
-    return isinstance(value, str | int | float)
-
-
-def _kind(value: Any) -> str:
+def _description(value: Any) -> str:
+    """A value of a wrong type in words."""
+    if value is None:
+        return "None"
+    if isinstance(value, str | int | float):
+        return f"{type(value).__name__} {str(value)!r:.60}"
     return f"of the type {type(value).__module__}.{type(value).__name__}"
 
 
 def require_one_size(sets: Sequence[Given]) -> None:
-    """OodbenchError unless all images have one height and width: else their size alone would tell them apart."""
+    """Raise OodbenchError unless all images have one height and width: else their size would tell ID from OOD."""
     sizes = {(height, width) for _, height, width, _ in (given.images.images.shape for given in sets)}
     if len(sizes) > 1:
         named = ", ".join(
@@ -139,15 +138,15 @@ def require_one_size(sets: Sequence[Given]) -> None:
 
 
 class _NoNetwork(Network):
-    """Stands where a detector has its network: nothing is known of what a given score is made of."""
+    """Takes the place of a detector's network where nothing is known of the network behind a given score."""
 
     def represent(self, images: Tensor) -> Representation:
-        """Nothing."""
+        """An empty representation."""
         return Representation(images.new_empty(len(images), 0), images.new_empty(len(images), 0), ())
 
 
 class GivenScore(Detector):
-    """A score that lives in somebody's own code.
+    """A score that is defined in a user's own code.
 
     An object, or the object of a bound method, may have `published_objective(images)`, `surrogates()` and
     `targets(images)` as detectors have, and is then attacked through these, too.
@@ -163,7 +162,8 @@ class GivenScore(Detector):
         super().__init__()
         if not callable(score) and not callable(getattr(score, "score", None)):
             raise OodbenchError(
-                f"score is {_a(score)}: give a function of images, float (N, 3, H, W) in [0, 1], or a fitted detector"
+                f"score is {_description(score)}: give a function of images, float (N, 3, H, W) in [0, 1], or a "
+                "fitted detector"
             )
         self._function = score if callable(score) else score.score
         self._owner = getattr(self._function, "__self__", self._function)
@@ -171,42 +171,44 @@ class GivenScore(Detector):
         self.attach(_NoNetwork(), 0)
 
     def score(self, images: Tensor) -> Tensor:
-        """What the function says, (N,), also where it gives an array, which has no gradient."""
-        return self._asked(self._function, images)
+        """The scores (N,) that the function gives; those of an array have no gradient."""
+        return self._scores(self._function, images)
 
     def score_representation(self, representation: Representation) -> Tensor:
-        """Not possible: it sees images."""
+        """Not possible: a given score takes images."""
         raise TypeError("a given score takes images")
 
     def predict(self, representation: Representation) -> Tensor:
-        """Nothing is known of classes: 0."""
+        """Class 0 for each image: nothing is known of classes."""
         return torch.zeros(len(representation.logits), dtype=torch.int64)
 
     def published_objective(self, images: Tensor) -> Tensor:
-        """The object's own, else the score."""
-        own = self._own("published_objective")
-        return self._asked(own, images) if own else self.score(images)
+        """The object's own `published_objective`, else the score."""
+        own = self._owner_method("published_objective")
+        return self._scores(own, images) if own else self.score(images)
 
     def surrogates(self) -> Mapping[str, PerImage]:
-        """The object's own, if it has any."""
-        own = self._own("surrogates")
-        return {name: partial(self._asked, function) for name, function in own().items()} if own else {}
+        """The object's own surrogates, if it has any."""
+        own = self._owner_method("surrogates")
+        return {name: partial(self._scores, function) for name, function in own().items()} if own else {}
 
     def targets(self, images: Tensor) -> Tensor:
-        """The object's own, if it has any."""
-        own = self._own("targets")
-        return self._outcome(own, images) if own else super().targets(images)
+        """The object's own targets, if it has any."""
+        own = self._owner_method("targets")
+        return self._call(own, images) if own else super().targets(images)
 
-    def _own(self, name: str) -> Any:
-        found = getattr(self._owner, name, None)
-        return found if callable(found) else None
+    def _owner_method(self, name: str) -> Any:
+        """A method of the object; None where it has none of this name."""
+        method = getattr(self._owner, name, None)
+        return method if callable(method) else None
 
-    def _asked(self, function: Any, images: Tensor) -> Tensor:
-        return one_an_image(self._outcome(function, images), len(images))
+    def _scores(self, function: Any, images: Tensor) -> Tensor:
+        return as_scores(self._call(function, images), len(images))
 
-    def _outcome(self, function: Any, images: Tensor) -> Any:
+    def _call(self, function: Any, images: Tensor) -> Any:
+        """Call a function on images; OodbenchError with the name of the score where it fails."""
         try:
-            return function(images.clone())  # so that a score that works in place keeps its hands off the images
+            return function(images.clone())  # a copy, since a score may work in place
         except (OodbenchError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -217,14 +219,14 @@ class GivenScore(Detector):
 
 
 def as_detector(score: Any, device: torch.device) -> Detector:
-    """A score as the harness works with it: the fitted detector that it is, or a `GivenScore`.
+    """Turn a score into a detector: the fitted detector that it belongs to, or a `GivenScore`.
 
     Args:
         score: see `Score`; a fitted detector, or the method `score` of one.
         device: where images will be.
 
     Raises:
-        OodbenchError: it is neither, or a detector that is not fitted or has its network elsewhere.
+        OodbenchError: it is neither, or a detector that is not fitted or has its network on another device.
     """
     owner = getattr(score, "__self__", None)
     detector = owner if isinstance(owner, Detector) and score.__name__ == "score" else score
@@ -247,23 +249,23 @@ def as_detector(score: Any, device: torch.device) -> Detector:
     return detector
 
 
-def one_an_image(found: Any, count: int) -> Tensor:
-    """What a score gave for `count` images as a tensor (count,); a column (count, 1) counts as one.
+def as_scores(values: Any, count: int) -> Tensor:
+    """Turn the values that a score gave for `count` images into a tensor (count,); a column (count, 1) is allowed.
 
     Raises:
-        OodbenchError: it is no number an image.
+        OodbenchError: they are not one number an image.
     """
     wanted = "it must give one number an image, (N,), higher = more in-distribution"
-    if isinstance(found, list) and found and all(isinstance(one, Tensor) for one in found):
-        found = torch.stack(found) if len({one.shape for one in found}) == 1 else tuple(found)
-    if not isinstance(found, Tensor):
-        if found is None or isinstance(found, tuple | Mapping | str):
-            raise OodbenchError(f"the score gave a {type(found).__name__} for {count} images: {wanted}")
+    if isinstance(values, list) and values and all(isinstance(value, Tensor) for value in values):
+        values = torch.stack(values) if len({value.shape for value in values}) == 1 else tuple(values)
+    if not isinstance(values, Tensor):
+        if values is None or isinstance(values, tuple | Mapping | str):
+            raise OodbenchError(f"the score gave a {type(values).__name__} for {count} images: {wanted}")
         try:
-            found = torch.as_tensor(np.asarray(found))
+            values = torch.as_tensor(np.asarray(values))
         except (ValueError, TypeError, RuntimeError) as error:
-            raise OodbenchError(f"the score gave a {type(found).__name__} for {count} images: {wanted}") from error
-    scores: Tensor = found[:, 0] if found.shape == (count, 1) else found
+            raise OodbenchError(f"the score gave a {type(values).__name__} for {count} images: {wanted}") from error
+    scores: Tensor = values[:, 0] if values.shape == (count, 1) else values
     if scores.shape != (count,) or scores.is_complex():
         raise OodbenchError(
             f"the score gave {str(scores.dtype).removeprefix('torch.')} of shape {tuple(scores.shape)} for {count} "

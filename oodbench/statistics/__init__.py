@@ -1,1 +1,1 @@
-"""What two arrays of scores say beside the metrics: intervals, differences, and how far these can be believed."""
+"""Statistics of two arrays of scores beside the metrics: intervals, differences, and how far these can be believed."""

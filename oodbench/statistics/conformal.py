@@ -13,23 +13,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 
-Floats = npt.NDArray[np.float64]
-
 SLACK = 1e-9
-"""A share like 0.05 of 20 images is one of them, though 1 - 0.95 is a little more than 0.05."""
+"""Tolerance of rounding: 0.05 of 20 images is one of them, though 1 - 0.95 is a little more than 0.05."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where ID images are told from others: an image is rejected if its score is lower.
+    """A threshold between ID images and others: an image is rejected if its score is lower.
 
     Attributes:
         value: a score.
         keep: share of ID images that is promised to be kept, in (0, 1).
-        delta: the probability that the promise is broken by the images that were drawn; 0 where it is one in
-            expectation over them.
+        delta: the probability that the promise is broken by the images that were drawn; 0 where it holds in expectation
+            over them.
         images: ID images that it was chosen on.
     """
 
@@ -40,19 +39,19 @@ class Threshold:
 
     @property
     def promise(self) -> str:
-        """For people."""
+        """The promise in words."""
         share = f"at least {100 * self.keep:g} % of ID images are kept"
         if self.delta:
             return f"{share}, with probability {100 * (1 - self.delta):g} % over the {self.images} images chosen on"
         return f"{share} in expectation over the {self.images} images chosen on"
 
     def rejects(self, scores: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which of the images are rejected, (N,): also those whose score is no number, as nothing speaks for them."""
+        """Mark the images that are rejected, (N,); also those whose score is NaN, since nothing speaks for them."""
         return ~(np.asarray(scores, np.float64) >= self.value)
 
 
 def threshold(scores: npt.ArrayLike, keep: float, delta: float = 0.0) -> Threshold:
-    """The highest score of `scores` as a threshold under which the promise still holds.
+    """The highest of `scores` that keeps the promise as a threshold.
 
     Below the k-th lowest of n scores lies a share of all ID images that is Beta(k, n + 1 - k), whatever the scores'
     distribution; ties make it less. In expectation that is k / (n + 1).
@@ -72,21 +71,21 @@ def threshold(scores: npt.ArrayLike, keep: float, delta: float = 0.0) -> Thresho
     if lowest < 1:
         raise OodbenchError(
             f"{count} ID images are too few to promise that {100 * keep:g} % are kept"
-            f"{f' with probability {100 * (1 - delta):g} %' if delta else ''}: it takes {needed(keep, delta)}; give "
-            "more, or promise less"
+            f"{f' with probability {100 * (1 - delta):g} %' if delta else ''}: it takes {images_needed(keep, delta)}; "
+            "give more, or promise less"
         )
     return Threshold(float(ordered[lowest - 1]), keep, delta, count)
 
 
 def require_promise(keep: float, delta: float = 0.0) -> None:
-    """OodbenchError where no number of images could promise that: see `threshold`."""
+    """Raise OodbenchError for a promise that no number of images could keep: see `threshold`."""
     if not 0 < keep < 1:
         raise OodbenchError(f"keep is {keep:g}: give a share of ID images above 0 and below 1, such as 0.95")
     if not 0 <= delta < 1:
         raise OodbenchError(f"delta is {delta:g}: give a probability below 1, or 0 for a promise in expectation")
 
 
-def needed(keep: float, delta: float = 0.0) -> int:
+def images_needed(keep: float, delta: float = 0.0) -> int:
     """The fewest ID images on which a threshold that keeps a share of `keep` can be chosen."""
     count = 1
     while _rank(count, 1 - keep, delta) < 1:
@@ -99,7 +98,7 @@ def needed(keep: float, delta: float = 0.0) -> int:
 
 
 def _rank(count: int, rejected: float, delta: float) -> int:
-    """Which of `count` scores, 1 being the lowest, is the threshold; 0 if none may be."""
+    """The rank among `count` scores, 1 for the lowest, of the threshold; 0 if no score can be one."""
     if not delta:
         return floor(rejected * (count + 1) + SLACK)
     ranks = np.arange(1, count + 1)
@@ -109,37 +108,37 @@ def _rank(count: int, rejected: float, delta: float) -> int:
 
 
 def p_values(id_scores: npt.ArrayLike, scores: npt.ArrayLike) -> Floats:
-    """How unusual each of `scores` (N,) is among those of ID images (n,): of an ID image, p <= a has probability <= a.
+    """The p-value of each of `scores` (N,) among those of ID images (n,): for an ID image, p <= a has probability <= a.
 
     Args:
-        id_scores: as `threshold` wants them.
+        id_scores: as `threshold` takes them.
         scores: of the images in question.
 
     Raises:
         OodbenchError: a score is not finite, or there are no ID images.
     """
-    ordered, asked = np.sort(_finite(id_scores)), np.asarray(scores, np.float64)
-    if np.isnan(asked).any():
+    ordered, values = np.sort(_finite(id_scores)), np.asarray(scores, np.float64)
+    if np.isnan(values).any():
         raise OodbenchError("a score is not a number: there is no p-value of it")
-    below = np.searchsorted(ordered, asked, side="right")
+    below = np.searchsorted(ordered, values, side="right")
     return np.asarray((1.0 + below) / (len(ordered) + 1.0), np.float64)
 
 
 def discoveries(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
-    """Which images of a batch are called OOD, (N,): of these a share of at most `fdr` is ID, in expectation.
+    """Mark the images of a batch that are called OOD, (N,): a share of at most `fdr` of them is ID, in expectation.
 
     Benjamini and Hochberg 1995; it holds for the p-values of `p_values`, which share their ID images (Bates et al.
     2023, theorem 2).
 
     Raises:
-        OodbenchError: `fdr` is no share.
+        OodbenchError: `fdr` is not above 0 and below 1.
     """
     values = np.asarray(p, np.float64)
     return np.asarray(values <= discovery_limit(*np.unique(values, return_counts=True), fdr))
 
 
 def discovery_limit(values: npt.ArrayLike, counts: npt.ArrayLike, fdr: float) -> float:
-    """The largest p-value of a batch that is called OOD, -inf if none is: what `discoveries` goes by.
+    """The largest p-value of a batch that is called OOD, -inf if none is; `discoveries` uses it.
 
     Args:
         values: distinct p-values in rising order.
@@ -147,7 +146,7 @@ def discovery_limit(values: npt.ArrayLike, counts: npt.ArrayLike, fdr: float) ->
         fdr: share of those called OOD that may be ID, in expectation.
 
     Raises:
-        OodbenchError: `fdr` is no share.
+        OodbenchError: `fdr` is not above 0 and below 1.
     """
     if not 0 < fdr < 1:
         raise OodbenchError(f"fdr is {fdr:g}: give a share above 0 and below 1, such as 0.05")
@@ -158,7 +157,7 @@ def discovery_limit(values: npt.ArrayLike, counts: npt.ArrayLike, fdr: float) ->
 
 
 def _finite(scores: npt.ArrayLike) -> Floats:
-    found = np.asarray(scores, np.float64)
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise OodbenchError(f"scores of ID images are {found.shape} and must be (n,), one or more, and finite")
-    return found
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise OodbenchError(f"scores of ID images are {values.shape} and must be (n,), one or more, and finite")
+    return values

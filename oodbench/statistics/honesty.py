@@ -1,4 +1,4 @@
-"""Honesty flags: what scores and attacks show themselves of how far a number can be believed."""
+"""Honesty flags: signs in scores and attacks of how far a number can be believed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ import numpy.typing as npt
 from oodbench.metrics import Curve, auroc, auroc_ties, curve
 
 CHECK = "check_"
-"""In front of the name of what was measured with an attack, among the attributes of its scores."""
+"""Prefix of the name of a measurement of an attack, among the attributes of its scores."""
 
 
 def as_attributes(checks: Mapping[str, float]) -> dict[str, float]:
-    """What was measured with an attack, by name, as the attributes of its scores have it."""
+    """Measurements of an attack, by name, as attributes of its scores."""
     return {f"{CHECK}{name}": value for name, value in checks.items()}
 
 
 @dataclass(frozen=True)
 class Flag:
-    """Something that is measured, and said where there is too much of it.
+    """A measurement that is reported where it exceeds a tolerance.
 
     Attributes:
-        tolerated: up to this nothing is said.
-        meaning: what is said; `{value}` is what was measured.
+        tolerated: up to this value nothing is reported.
+        meaning: the text that is reported; `{value}` stands for the measured value.
     """
 
     tolerated: float
@@ -73,10 +73,10 @@ FLAGS: Mapping[str, Flag] = {
     "transfer": Flag(0.01, "images attacked for other detectors beat the attack on {value:.0%} of the images"),
     "transfer_gain": Flag(0.002, "with images attacked for other detectors the AUROC would be lower by {value:.1%}"),
 }
-"""What is measured of every attack, or on request (from "unbounded" on, which is stored negative: less is worse)."""
+"""Measured of every attack or, from "unbounded" on, on request; "unbounded" is stored negative: less is worse."""
 
 RISE = 0.001
-"""By how much an AUROC may rise with the radius before it is said."""
+"""By how much an AUROC may rise with the radius before that is reported."""
 
 UPSIDE_DOWN = 0.4
 """An AUROC of clean images below this on every OOD set looks like a score of the wrong sign."""
@@ -85,43 +85,47 @@ STRONGEST_FIRST = ("certified", "linf-adaptive", "l2-adaptive", "linf", "l2", "c
 """Kinds of tasks of which none may leave more of an AUROC than a later one within its ball."""
 
 SMOOTHED = ("smoothed-guaranteed", "smoothed-attacked", "smoothed")
-"""The same of a smoothed score, which is another one than the detector's: the two do not compare."""
+"""The same for smoothed scores, which do not compare with the detector's own."""
 
 IN_L2 = ("l2-adaptive", "l2")
-"""Those of them in an L2 ball. One of L-infinity holds it at the same radius, and not the other way round."""
+"""The kinds whose ball is of L2. An L-infinity ball contains the L2 ball of the same radius, and not vice versa."""
 
 OF_IMAGES = ("outside", "blind", "stuck", "broken", "guessed", "stalled")
-"""Counted over what a task leaves about each image, 1 where it is so."""
+"""Flags that are shares of images, from what a task records of each image: 1 where the flag holds."""
 
 
-def measured(
+def measure_flags(
     points: Curve,
     extras: Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]],
     attributes: Mapping[str, object],
 ) -> dict[str, float]:
-    """What each of `FLAGS` is about; not a number where the task left nothing of the kind.
+    """The value of each of `FLAGS`; not a number where the task recorded nothing for it.
 
     Args:
         points: of the ID scores against the OOD scores.
-        extras: what the task left about each OOD image.
-        attributes: of the group of scores; "check_NAME" was measured with the attack.
+        extras: what the task recorded of each OOD image.
+        attributes: of the group of scores; "check_NAME" is a measurement of the attack.
     """
-    found = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
-    found |= {name: float(np.mean(rows)) for name, rows in flagged_images(extras).items()}
+    values = {name: float("nan") for name in FLAGS} | {"ties": auroc_ties(points)}
+    values |= {name: float(np.mean(rows)) for name, rows in flagged_images(extras).items()}
     for name in FLAGS:
         if isinstance(value := attributes.get(f"{CHECK}{name}"), float):
-            found[name] = -value if FLAGS[name].tolerated < 0 else value
-    return found
+            values[name] = -value if FLAGS[name].tolerated < 0 else value
+    return values
 
 
 def flagged_images(extras: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which images, bool (N,), each flag that is counted over images is about, from what a task left about each."""
-    found = {name: extras[name] > 0 for name in OF_IMAGES if name in extras}
+    """Mark the images, bool (N,), for which each flag of `OF_IMAGES` holds, and those that an attack left unmoved.
+
+    Args:
+        extras: what a task recorded of each image.
+    """
+    flagged = {name: extras[name] > 0 for name in OF_IMAGES if name in extras}
     if {"objective_before", "objective_after"} <= extras.keys():
         still = extras["objective_after"] <= extras["objective_before"]
         # An image that had passed enough ID images by itself was not to be moved.
-        found["unmoved"] = still & (extras.get("retired", np.zeros(len(still))) == 0)
-    return found
+        flagged["unmoved"] = still & (extras.get("retired", np.zeros(len(still))) == 0)
+    return flagged
 
 
 def unconverged(
@@ -131,7 +135,7 @@ def unconverged(
     id_continued: npt.NDArray[np.float64] | None = None,
     ood_continued: npt.NDArray[np.float64] | None = None,
 ) -> float:
-    """By how much the AUROC falls over the images that were climbed on with after an attack; not a number without any.
+    """The fall of the AUROC over the images that were climbed on with after an attack; not a number without any.
 
     Args:
         id_scores: (N,), attacked where ID images are.
@@ -143,39 +147,39 @@ def unconverged(
     for side, continued in enumerate((id_continued, ood_continued)):
         if continued is not None and (tried := ~np.isnan(continued)).any():
             before[side], after[side] = before[side][tried], continued[tried]
-    if all(one is other for one, other in zip(before, after, strict=True)):
+    if all(scores is same for scores, same in zip(before, after, strict=True)):
         return float("nan")
     return float(auroc(curve(*before)) - auroc(curve(*after)))
 
 
-def rising(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, tuple[str, float]]:
-    """What to say of curves over radii whose AUROC rises: a larger ball holds the smaller one, so none truly does.
+def rising_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, tuple[str, float]]:
+    """Report the curves over radii whose AUROC rises: a larger ball contains the smaller one, so no best attack's does.
 
     Args:
         curves: by name, (radius in 1/255, AUROC) in any order.
 
     Returns:
-        By name, what is said, and by how much the AUROC is off at least.
+        By name, a text, and by how much the AUROC is off at least.
     """
-    said = {}
+    reports = {}
     for name, points in curves.items():
         rise = max((after - before for (_, before), (_, after) in pairwise(sorted(points))), default=0.0)
         if rise > RISE:
-            said[name] = (
+            reports[name] = (
                 f"the AUROC rises with the radius by {100 * rise:.2f} points somewhere, which no best attack does: the "
                 "optimiser fails",
                 rise,
             )
-    return said
+    return reports
 
 
-def upside_down(clean: Sequence[tuple[float, int, int]]) -> str:
-    """What to say if a score puts OOD images above ID images on every set, without any attack; else "".
+def upside_down_text(clean: Sequence[tuple[float, int, int]]) -> str:
+    """A text if a score ranks OOD images above ID images on every set, without any attack; else "".
 
-    So few images that chance would do it, too, are no evidence: three standard errors of a score that tells nothing.
+    Few images may do so by chance: the AUROC must be three standard errors of an uninformative score below one half.
 
     Args:
-        clean: of each OOD set the AUROC, the number of ID images and the number of OOD images.
+        clean: for each OOD set the AUROC, the number of ID images and the number of OOD images.
     """
 
     def far_below(auroc: float, n_id: int, n_ood: int) -> bool:
@@ -191,8 +195,8 @@ def upside_down(clean: Sequence[tuple[float, int, int]]) -> str:
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a task leaves of the AUROC.
+class TaskAUROCs:
+    """The AUROCs of one detector under one task.
 
     Attributes:
         constants: of the task, its "kind" among them.
@@ -202,53 +206,53 @@ class Left:
     constants: Mapping[str, Any]
     aurocs: Mapping[str, float]
 
-    def beyond(self, other: "Left") -> float:
-        """How much more it leaves than `other`, over the sets of both, if all that `other` may do is open to it too.
+    def excess_over(self, other: "TaskAUROCs") -> float:
+        """The mean excess of its AUROC over that of `other`, over the sets of both, if its attack is the stronger one.
 
         Not a number where the two do not compare.
         """
         kinds = [str(task.constants.get("kind")) for task in (self, other)]
         sets = self.aurocs.keys() & other.aurocs.keys()
         order = next((order for order in (STRONGEST_FIRST, SMOOTHED) if set(kinds) <= set(order)), ())
-        if not sets or not order or not self._reaches(other):
+        if not sets or not order or not self._covers(other):
             return float("nan")
         stronger, weaker = map(order.index, kinds)
         more = float(np.mean([self.aurocs[name] - other.aurocs[name] for name in sets]))
         return more if stronger < weaker else float("nan")
 
-    def _reaches(self, other: "Left") -> bool:
-        """Its ball holds the other's, on the same side."""
-        own, its = (
+    def _covers(self, other: "TaskAUROCs") -> bool:
+        """True where its ball contains the other's, on the same side."""
+        own, others = (
             (int(task.constants.get("epsilon", 0)), task.constants.get("side", "out")) for task in (self, other)
         )
         in_l2 = [task.constants.get("kind") in IN_L2 for task in (self, other)]
-        holds = its[0] <= own[0] and in_l2 in ([False, True], [False, False], [True, True])
-        return its[0] == 0 or (holds and own[1] in (its[1], "both"))
+        holds = others[0] <= own[0] and in_l2 in ([False, True], [False, False], [True, True])
+        return others[0] == 0 or (holds and own[1] in (others[1], "both"))
 
 
-def disordered(tasks: Mapping[str, Left]) -> dict[str, tuple[str, float]]:
-    """What to say of tasks of one detector that leave more of the AUROC than weaker ones within their ball.
+def disordered_tasks(tasks: Mapping[str, TaskAUROCs]) -> dict[str, tuple[str, float]]:
+    """Report the tasks of one detector that leave a higher AUROC than weaker ones within their ball.
 
     Args:
         tasks: by name.
 
     Returns:
-        By name, what is said, and by how much the AUROC is off at least.
+        By name, a text, and by how much the AUROC is off at least.
     """
-    said = {}
-    for name, left in tasks.items():
-        beyond = {other: more for other, its in tasks.items() if (more := left.beyond(its)) > RISE}
-        if beyond:
-            said[name] = (
-                f"it leaves {100 * max(beyond.values()):.2f} points more of the AUROC than {' and '.join(beyond)}, "
+    reports = {}
+    for name, task in tasks.items():
+        excess = {other: more for other, weaker in tasks.items() if (more := task.excess_over(weaker)) > RISE}
+        if excess:
+            reports[name] = (
+                f"it leaves {100 * max(excess.values()):.2f} points more of the AUROC than {' and '.join(excess)}, "
                 "which it should outdo: it missed something",
-                max(beyond.values()),
+                max(excess.values()),
             )
-    return said
+    return reports
 
 
-def warnings(means: Mapping[str, float]) -> dict[str, str]:
-    """What to say of measurements above what is tolerated, a phrase each, by flag."""
+def flag_texts(means: Mapping[str, float]) -> dict[str, str]:
+    """The texts of measurements that exceed their tolerance, by flag."""
     return {
         name: flag.meaning.format(value=abs(means[name]))
         for name, flag in FLAGS.items()
@@ -256,6 +260,6 @@ def warnings(means: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-def worse(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Of two measurements of each flag the larger one; what is not a number counts for nothing."""
+def larger_of(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """The larger of two measurements of each flag; a value that is not a number is ignored."""
     return {name: float(np.fmax(one[name], other[name])) for name in FLAGS}

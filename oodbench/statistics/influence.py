@@ -1,4 +1,4 @@
-"""What one image more or less does to a metric: its value and gradient where every image has a weight.
+"""The influence of single images on a metric: its value and gradient where every image has a weight.
 
 Both of an interval's ends are taken where one more image of each side has been seen, and it was as bad, or as good, as
 an image can be. For a plain share that gives the Clopper-Pearson interval; for other means of bounded numbers it is
@@ -12,14 +12,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.metrics import Curve, Floats
+from oodbench.basics.arrays import Floats
+from oodbench.metrics import Curve
 
 End = Literal["worse", "better"]
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """Images of both sides by score, ascending, with shares for weights, one imagined image of each side among them.
+    """Images of both sides by ascending score, with shares for weights, and with one imagined image of each side.
 
     Attributes:
         id: (G,) share of ID images in each of the G groups of equal scores, sum 1. The first group lies below all
@@ -40,17 +41,17 @@ class Weighed:
 
     @property
     def id_part(self) -> float:
-        """Share of ID images among all images that were seen."""
+        """The share of ID images among all images that were seen."""
         return self.n_id / (self.n_id + self.n_ood)
 
 
 @dataclass(frozen=True)
 class Influence:
-    """A metric near some weighed images.
+    """The value of a metric for weighed images, and its derivatives.
 
     Attributes:
         value: of the metric.
-        id: (G,) its derivative by the share of ID images in each group, up to a constant.
+        id: (G,) derivative by the share of ID images in each group, up to a constant.
         ood: the same for OOD images.
         variance: of the metric under Dirichlet weights of the images, to first order.
     """
@@ -62,21 +63,21 @@ class Influence:
 
     @classmethod
     def of(cls, weighed: Weighed, value: float, by_id: Floats, by_ood: Floats) -> "Influence":
-        """With the variance that the derivatives make."""
+        """The influence, with the variance that the derivatives give."""
         variance = _variance(weighed.id, by_id) / (weighed.n_id + 2)
         return cls(value, by_id, by_ood, variance + _variance(weighed.ood, by_ood) / (weighed.n_ood + 2))
 
 
 def beyond(points: Curve, end: End) -> Weighed:
-    """With imagined images beyond all scores: ID below and OOD above at the worse end, the other way at the better."""
+    """Weigh images, with imagined ones beyond all scores: at the worse end ID below and OOD above, else vice versa."""
     return _weighed(points, end, 0, len(points.thresholds) + 1)
 
 
 def joined(points: Curve, end: End) -> Weighed:
-    """As `beyond`, but where several images share the lowest or highest score, the imagined one is among them.
+    """Weigh images as `beyond` does, but where several share the lowest or highest score, put the imagined one there.
 
-    A trapezoid area that begins with many images of one score depends on whether a single image lies before these; as
-    far as anybody has seen, none does.
+    A trapezoid area that begins with many images of one score depends on whether a single image lies before these; in
+    the data none does.
     """
     if len(points.thresholds) == 1:
         return beyond(points, end)
@@ -86,20 +87,20 @@ def joined(points: Curve, end: End) -> Weighed:
 
 
 def auroc(weighed: Weighed) -> Influence:
-    """Of `oodbench.metrics.auroc`: the derivatives are DeLong's placements (DeLong et al. 1988)."""
+    """The influence on `oodbench.metrics.auroc`: derivatives are the placements of DeLong et al. 1988."""
     by_id = np.cumsum(weighed.ood) - weighed.ood / 2
     by_ood = 1 - np.cumsum(weighed.id) + weighed.id / 2
     return Influence.of(weighed, float(weighed.id @ by_id), by_id, by_ood)
 
 
 def aupr_in(weighed: Weighed, corner: float | None, end: End) -> Influence:
-    """Of an area under precision over recall with ID positive.
+    """The influence on an area under precision over recall with ID positive.
 
     Args:
         weighed: the images.
         corner: precision where nothing is recalled, for a trapezoid area; None for average precision.
-        end: of the interval. An area of steps is as wide of the truth as its steps, which endless images do not have:
-            so much lower it is taken at the worse end.
+        end: of the interval. An area of steps differs from that of endless images by up to its steps, so at the worse
+            end it is lowered by as much.
     """
     sides = weighed.id[::-1], weighed.ood[::-1]
     value, by_id, by_ood = _area(*sides, weighed.id_part, weighed.n_id, corner, end)
@@ -107,18 +108,18 @@ def aupr_in(weighed: Weighed, corner: float | None, end: End) -> Influence:
 
 
 def aupr_out(weighed: Weighed, corner: float | None, end: End) -> Influence:
-    """As `aupr_in` with OOD positive."""
+    """The influence on an area under precision over recall with OOD positive; see `aupr_in`."""
     value, by_ood, by_id = _area(weighed.ood, weighed.id, 1 - weighed.id_part, weighed.n_ood, corner, end)
     return Influence.of(weighed, value, by_id, by_ood)
 
 
 def detection_error(weighed: Weighed, id_weight: float, choose: Callable[[Floats, Floats], int]) -> Influence:
-    """Of the share of images on the wrong side of a threshold.
+    """The influence on the share of images on the wrong side of a threshold.
 
     Args:
         weighed: the images.
         id_weight: of ID images in the error, OOD images have the rest.
-        choose: the threshold among all (G + 1), from the errors there and their variances.
+        choose: chooses among all (G + 1) thresholds, from the errors there and their variances.
     """
     rejected = np.append(0.0, _sums(weighed.id, weighed.n_id + 1))
     accepted = 1 - np.append(0.0, _sums(weighed.ood, weighed.n_ood + 1))
@@ -126,14 +127,14 @@ def detection_error(weighed: Weighed, id_weight: float, choose: Callable[[Floats
     of_id = id_weight**2 / (weighed.n_id + 2)
     of_ood = (1 - id_weight) ** 2 / (weighed.n_ood + 2)
     variances = of_id * _binomial(rejected) + of_ood * _binomial(accepted)
-    likely = _perhaps_least(errors, rejected, accepted, of_id, of_ood)
+    likely = _plausible_minima(errors, rejected, accepted, of_id, of_ood)
     at = int(likely[choose(errors[likely], variances[likely])])
     below = (np.arange(len(weighed.id)) < at).astype(np.float64)
     return Influence(float(errors[at]), id_weight * below, (1 - id_weight) * (1 - below), float(variances[at]))
 
 
 def accepted(weighed: Weighed, first: tuple[int, int, int], span: float) -> Influence:
-    """Of the share of OOD accepted at a threshold that ID images set; the derivative by these is a difference.
+    """The influence on the share of OOD accepted at a threshold set by ID images; its derivative is a difference.
 
     Args:
         weighed: the images.
@@ -183,7 +184,7 @@ def _binomial(share: Floats) -> Floats:
 def _area(
     positive: Floats, negative: Floats, part: float, images: int, corner: float | None, end: End
 ) -> tuple[float, Floats, Floats]:
-    """Area under precision over recall, and its derivatives by both shares; groups begin with the surest one."""
+    """The area under precision over recall, and its derivatives by both shares; the surest group comes first."""
     hits, misses = part * np.cumsum(positive), (1 - part) * np.cumsum(negative)
     some = hits + misses > 0
     called = np.where(some, hits + misses, 1.0)
@@ -192,7 +193,7 @@ def _area(
         precision = direct = hits / called
         weight = positive
     else:
-        # With only a few images of one score in front, others would lie before them among endless images.
+        # Where only a few images share the first score, others would lie before them among endless images.
         few = positive[some.argmax()] <= max(FEW, FEW_IMAGES / (images + 1))
         corner = {"worse": 0.0, "better": 1.0}[end] if few else corner
         precision = np.where(some, hits / called, corner)
@@ -203,28 +204,28 @@ def _area(
         half = part * positive / 2
         value -= float((positive * single) @ (direct - (hits - half) / np.where(called > half, called - half, 1.0)))
     slope = np.where(some, weight / called / called, 0.0)
-    by_positive = direct + _from_here(part * slope * misses)
-    by_negative = -_from_here((1 - part) * slope * hits)
+    by_positive = direct + _suffix_sums(part * slope * misses)
+    by_negative = -_suffix_sums((1 - part) * slope * hits)
     return value, by_positive, by_negative
 
 
-def _from_here(values: Floats) -> Floats:
+def _suffix_sums(values: Floats) -> Floats:
     return np.cumsum(values[::-1])[::-1]
 
 
 FEW, FEW_IMAGES = 0.1, 10
-"""A share or number of images of one score that may be the rare end of a population; more are a score none exceeds."""
+"""Share and number of images of one score that may be the rare end of a population; more share a largest score."""
 
-LIKELY = 1.0
-"""Standard deviations by which the error at a threshold may exceed the least one, and still be the least in truth."""
+PLAUSIBLE_EXCESS = 1.0
+"""Standard deviations by which the error at a threshold may exceed the least one and still be the least in truth."""
 
 
-def _perhaps_least(
+def _plausible_minima(
     errors: Floats, rejected: Floats, accepted: Floats, of_id: float, of_ood: float
 ) -> npt.NDArray[np.int64]:
-    """Thresholds at which the true error could be least: those whose excess could be chance."""
+    """The thresholds at which the true error could be least: those whose excess could be due to chance."""
     least = int(errors.argmin())
     excess = errors - errors[least]
     variances = of_id * _binomial(np.abs(rejected - rejected[least]))
     variances += of_ood * _binomial(np.abs(accepted - accepted[least]))
-    return np.flatnonzero(excess <= LIKELY * np.sqrt(variances) + 1e-12)
+    return np.flatnonzero(excess <= PLAUSIBLE_EXCESS * np.sqrt(variances) + 1e-12)

@@ -19,43 +19,44 @@ import numpy.typing as npt
 from scipy.special import betainc, betaincinv, gammaln, xlog1py, xlogy
 
 from oodbench import metrics
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import unknown
-from oodbench.metrics import CleanThreshold, Counts, Curve, Floats, Metric, curve
+from oodbench.metrics import CleanThreshold, Counts, Curve, Metric, curve
 from oodbench.statistics import influence
 from oodbench.statistics.influence import End, Influence, Weighed
 
 TAIL = 0.025
-"""Probability beyond each end."""
+"""Probability beyond each end of an interval."""
 
 TIED_TAIL = TAIL / 2
-"""The same where ID scores tie near a threshold. It then is one of a few scores far apart: to take a wrong one, and to
-err at the right one, are two chances to miss. A mean of p-values is wrong at most twice as often as it says (Vovk and
-Wang 2020, arXiv:1212.4966)."""
+"""The same where ID scores tie near a threshold. The threshold then is one of a few scores far apart: taking a wrong
+one and erring at the right one are two ways to miss. A mean of p-values is wrong at most twice as often as it says
+(Vovk and Wang 2020, arXiv:1212.4966)."""
 
 REJECTED = 0.05
-"""Share of ID images below the threshold of a FPR@95."""
+"""The share of ID images below the threshold of a FPR@95."""
 
 NODES = 64
-"""Thresholds over which a mixture is taken, at most."""
+"""The most thresholds over which a mixture is taken."""
 
 HALVINGS = 30
-"""Of the range in which the end of a mixture lies."""
+"""Bisections of the range in which the end of a mixture lies."""
 
-SPECK = 1e-20
-"""Variances below are rounding errors of zero."""
+ZERO_VARIANCE = 1e-20
+"""Variances up to this are rounding errors of zero."""
 
-CLOSE = 1.96
-"""Standard deviations to an end, about."""
+END_DEVIATIONS = 1.96
+"""Approximate standard deviations from the middle to an end."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One end of an interval, and what each image does to the metric there.
+    """One end of an interval, and the influence of each image on the metric there.
 
     Attributes:
         value: of the end, a fraction in [0, 1].
-        weighed: the images, one more of each side among them.
-        influence: of them.
+        weighed: the images, with an imagined one of each side.
+        influence: of the images.
     """
 
     value: float
@@ -71,7 +72,7 @@ class Interval:
     high: Bound
 
     def holding(self, value: float) -> "Interval":
-        """The interval, extended to `value` where it ends before."""
+        """The interval, extended where it does not contain `value`."""
         low, high = min(self.low.value, value), max(self.high.value, value)
         return Interval(replace(self.low, value=low), replace(self.high, value=high))
 
@@ -96,7 +97,7 @@ def intervals(
     Raises:
         OodbenchError: an unknown convention, or scores that `oodbench.metrics.curve` refuses.
     """
-    found = methods(convention, operating_point)
+    found = interval_methods(convention, operating_point)
     points = curve(id_scores, ood_scores)
     ends = {name: method(points) for name, method in found.items()}
     return {name: (interval.low.value, interval.high.value) for name, interval in ends.items()}
@@ -108,7 +109,7 @@ def at_clean_threshold(given: CleanThreshold) -> dict[str, tuple[float, float]]:
     The attacked ID images set the threshold while they were clean. An image that scores high then tends to score high
     when attacked, which makes the share that is rejected vary less than is allowed for here.
     """
-    method = methods(given.convention, given.operating_point)["fpr95"]
+    method = interval_methods(given.convention, given.operating_point)["fpr95"]
     accepted, kept = (method(curve(given.clean_id, scores)) for scores in (given.ood_scores, given.attacked_id))
     return {
         "fpr95_clean": (accepted.low.value, accepted.high.value),
@@ -116,51 +117,51 @@ def at_clean_threshold(given: CleanThreshold) -> dict[str, tuple[float, float]]:
     }
 
 
-def share(count: int, total: int) -> tuple[float, float]:
+def share_interval(count: int, total: int) -> tuple[float, float]:
     """A 95 % interval (low, high) for a share, where `count` of `total` were seen (Clopper and Pearson 1934)."""
     return _beta(count, total - count + 1, TAIL), _beta(count + 1, total - count, 1 - TAIL)
 
 
-def of_accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
+def accuracy_interval(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
     """A 95 % interval (low, high) for `oodbench.metrics.accuracy`; NaN where that is."""
     right = metrics.right_predictions(predictions, labels)
-    return share(int(right.sum()), len(right)) if len(right) else (nan, nan)
+    return share_interval(int(right.sum()), len(right)) if len(right) else (nan, nan)
 
 
-def methods(convention: str, operating_point: float | None = None) -> dict[str, Method]:
-    """What makes the interval of each metric, which holds the value that was measured; see `intervals`.
+def interval_methods(convention: str, operating_point: float | None = None) -> dict[str, Method]:
+    """The functions that give the interval of each metric, which contains the measured value; see `intervals`.
 
     Raises:
         OodbenchError: an unknown convention.
     """
     if convention not in METHODS:
         raise unknown("convention", convention, METHODS)
-    found: dict[str, Method] = {
-        name: partial(_holding, method, metrics.CONVENTIONS[convention][name])
+    functions: dict[str, Method] = {
+        name: partial(_containing, method, metrics.CONVENTIONS[convention][name])
         for name, method in METHODS[convention].items()
     }
-    if operating_point is not None:  # its interval is exact, and of another value than the convention's FPR@95
-        found["fpr95"] = partial(_fixed, operating_point=operating_point)
-    return found
+    if operating_point is not None:  # the interval is exact, of another value than the convention's FPR@95
+        functions["fpr95"] = partial(_at_operating_point, operating_point=operating_point)
+    return functions
 
 
-def _holding(method: Method, metric: Metric, points: Curve) -> Interval:
+def _containing(method: Method, metric: Metric, points: Curve) -> Interval:
     return method(points).holding(float(metric(points)))
 
 
-def _fixed(points: Curve, operating_point: float) -> Interval:
-    """Of the share of OOD above a threshold that no image sets."""
+def _at_operating_point(points: Curve, operating_point: float) -> Interval:
+    """The interval of the share of OOD above a fixed threshold."""
     position = int(np.searchsorted(points.thresholds, operating_point, side="right"))
-    low, high = share(int(points.n_ood - points.ood_below[position]), points.n_ood)
+    low, high = share_interval(int(points.n_ood - points.ood_below[position]), points.n_ood)
     first = (position + 1,) * 3
     return Interval(_rate(points, "better", first, 1.0, low), _rate(points, "worse", first, 1.0, high))
 
 
 def _fpr95(points: Curve, strict: bool) -> Interval:
-    """Of the share of OOD accepted where 95 % of ID are kept: at the threshold and above or, if `strict`, above it.
+    """The interval of the share of OOD accepted where 95 % of ID are kept; if `strict`, only above the threshold.
 
-    With R ID images below the true threshold, it lies between those of ranks R and R + 1, and R is binomial whatever
-    the scores are; were the threshold known, so would be the number of OOD images accepted.
+    With R ID images below the true threshold, it lies between those of ranks R and R + 1. R is binomial whatever the
+    scores are and, for a known threshold, so is the number of OOD images accepted.
     """
     ranks, chances = _ranks(points.n_id)
     spread = max(1, round(np.sqrt(points.n_id * REJECTED * (1 - REJECTED))))
@@ -181,31 +182,31 @@ def _fpr95(points: Curve, strict: bool) -> Interval:
 
 
 def _fpr95_oodpos(points: Curve) -> Interval:
-    """As `_fpr95` with signs and sides exchanged."""
-    turned = Curve(
+    """The interval of `_fpr95` with signs and sides exchanged."""
+    exchanged = Curve(
         -points.thresholds[::-1],
         points.ood_below[-1] - points.ood_below[::-1],
         points.id_below[-1] - points.id_below[::-1],
     )
-    found = _fpr95(turned, strict=False)
+    interval = _fpr95(exchanged, strict=False)
 
     def back(bound: Bound, end: End) -> Bound:
-        of = bound.influence
-        turned_back = Influence(of.value, of.ood[::-1], of.id[::-1], of.variance)
-        return Bound(bound.value, influence.beyond(points, end), turned_back)
+        near = bound.influence
+        restored = Influence(near.value, near.ood[::-1], near.id[::-1], near.variance)
+        return Bound(bound.value, influence.beyond(points, end), restored)
 
-    return Interval(back(found.low, "better"), back(found.high, "worse"))
+    return Interval(back(interval.low, "better"), back(interval.high, "worse"))
 
 
 Area = Callable[[Weighed, End], Influence]
 
 
 def _area(points: Curve, weighed: Callable[[Curve, End], Weighed], area: Area) -> Interval:
-    """Of an area, from the images that `weighed` gives for each end."""
+    """The interval of an area, from the images that `weighed` gives for each end."""
 
     def bound(end: End, tail: float) -> Bound:
         images = weighed(points, end)
-        return _matched(images, area(images, end), tail)
+        return _matched_beta(images, area(images, end), tail)
 
     return Interval(bound("worse", TAIL), bound("better", 1 - TAIL))
 
@@ -226,7 +227,7 @@ def _trapezoid(points: Curve, area: AreaUnderPrecision, corner: float) -> Interv
 
 
 def _detection_error(points: Curve, by_count: bool) -> Interval:
-    """Of the least error over thresholds. The least that was seen is too low: the threshold fits these very images.
+    """The interval of the least error over thresholds. The least error seen is too low: the threshold fits the images.
 
     The true error is that of some threshold, and at most that of any. So the interval reaches from the lowest to the
     highest end over all thresholds that could be best.
@@ -235,12 +236,14 @@ def _detection_error(points: Curve, by_count: bool) -> Interval:
 
     def bound(end: End, tail: float, choose: Callable[[Floats, Floats], int]) -> Bound:
         weighed = influence.beyond(points, end)
-        found = _matched(weighed, influence.detection_error(weighed, id_weight, choose), tail)
-        return replace(found, value=min(found.value, id_weight, 1 - id_weight))  # all rejected, or none
+        matched = _matched_beta(weighed, influence.detection_error(weighed, id_weight, choose), tail)
+        return replace(matched, value=min(matched.value, id_weight, 1 - id_weight))  # all rejected, or none
 
     return Interval(
-        bound("better", TAIL, lambda errors, variances: int((errors - CLOSE * np.sqrt(variances)).argmin())),
-        bound("worse", 1 - TAIL, lambda errors, variances: int((errors + CLOSE * np.sqrt(variances)).argmax())),
+        bound("better", TAIL, lambda errors, variances: int((errors - END_DEVIATIONS * np.sqrt(variances)).argmin())),
+        bound(
+            "worse", 1 - TAIL, lambda errors, variances: int((errors + END_DEVIATIONS * np.sqrt(variances)).argmax())
+        ),
     )
 
 
@@ -270,13 +273,13 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "detection_error": partial(_detection_error, by_count=False),
     },
 }
-"""As `oodbench.metrics.CONVENTIONS`."""
+"""The interval of each metric of `oodbench.metrics.CONVENTIONS`."""
 
 
-def _matched(weighed: Weighed, near: Influence, tail: float) -> Bound:
+def _matched_beta(weighed: Weighed, near: Influence, tail: float) -> Bound:
     """The end of a beta distribution of the mean and variance that a metric has under Dirichlet weights."""
     mean, variance = min(max(near.value, 0.0), 1.0), near.variance
-    total = mean * (1 - mean) / variance - 1 if variance > SPECK else 0.0
+    total = mean * (1 - mean) / variance - 1 if variance > ZERO_VARIANCE else 0.0
     value = _beta(mean * total, (1 - mean) * total, tail) if total > 0 else mean
     return Bound(value, weighed, near)
 
@@ -284,8 +287,8 @@ def _matched(weighed: Weighed, near: Influence, tail: float) -> Bound:
 def _rate(points: Curve, end: End, first: tuple[int, int, int], span: float, value: float) -> Bound:
     weighed = influence.beyond(points, end)
     near = influence.accepted(weighed, first, span)
-    # A threshold that jumps from tie to tie makes the end lie further away than slopes tell.
-    variance = max(near.variance, ((value - near.value) / CLOSE) ** 2)
+    # Where a threshold jumps from tie to tie the end lies further away than slopes predict.
+    variance = max(near.variance, ((value - near.value) / END_DEVIATIONS) ** 2)
     return Bound(value, weighed, replace(near, variance=variance))
 
 
@@ -296,13 +299,13 @@ def _first(points: Curve, ranks: Counts, strict: bool) -> Counts:
 
 
 def _accepted(points: Curve, first: Counts) -> Counts:
-    """Number of OOD images from each group on."""
+    """The number of OOD images from each group on."""
     return points.n_ood - points.ood_below[np.clip(first - 1, 0, len(points.thresholds))]
 
 
 @lru_cache(maxsize=64)
 def _ranks(total: int) -> tuple[Counts, Floats]:
-    """How many of `total` images may lie below the true threshold, and how likely each number is."""
+    """The numbers of `total` images that may lie below the true threshold, and the probability of each number."""
     middle, spread = REJECTED * total, np.sqrt(total * REJECTED * (1 - REJECTED))
     ranks = np.arange(max(0, int(middle - 6 * spread - 1)), min(total, int(middle + 6 * spread + 6)) + 1)
     ways = gammaln(total + 1) - gammaln(ranks + 1) - gammaln(total - ranks + 1)
@@ -311,7 +314,7 @@ def _ranks(total: int) -> tuple[Counts, Floats]:
 
 
 def _mixed(counts: Counts, total: int, chances: Floats, end: End, beyond: float) -> float:
-    """The lower or upper end for a share of which `counts` of `total` images were seen, with these chances.
+    """The lower or upper end for a share, where `counts` of `total` images were seen with probabilities `chances`.
 
     `beyond` is the probability beyond this end.
     """
@@ -334,7 +337,7 @@ def _mixed(counts: Counts, total: int, chances: Floats, end: End, beyond: float)
 
 
 def _beta(first: float, second: float, tail: float) -> float:
-    """Quantile of a beta distribution; all of it lies at 0 or 1 where a parameter is zero."""
+    """The quantile of a beta distribution, which lies at 0 or 1 altogether where a parameter is zero."""
     if first <= 0 or second <= 0:
         return float(first > 0)
     return float(betaincinv(first, second, tail))

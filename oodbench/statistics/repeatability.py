@@ -1,22 +1,22 @@
-"""Does an image score the same in any company? Some of each set are looked at twice, and what changed is kept."""
+"""Measures whether an image scores the same in any batch: some images of each set are scored twice."""
 
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
+
 SECOND_LOOKS = 64
-"""Images of a set that are looked at twice."""
+"""Images of a set that are scored twice."""
 
 GROUP = 24
-"""About so many at a time: not as many as at the first look, so that the size of a batch counts as well."""
+"""Approximate size of a batch of the second look; another than that of the first, since sizes may matter as well."""
 
 ROUNDING = 1e-6
 """Differences of scores up to this share of the largest score are float32 rounding, which varies with the batch."""
 
-Floats = npt.NDArray[np.float64]
-
 
 def second_looks(count: int) -> list[npt.NDArray[np.int64]]:
-    """Which of `count` images to look at again, in groups: other companions, another order, other batch sizes.
+    """Rows, of `count`, of the images to score again, in groups: in another order, and with other batch sizes.
 
     They lie at even distances, so that of a sorted set every part has its share; no group is of one image where there
     are four or more.
@@ -32,7 +32,7 @@ def change_between_looks(first: Floats, second: Floats, spread: float) -> float:
 
     Args:
         first: scores (N,).
-        second: of the same images in other company (N,).
+        second: of the same images in other batches (N,).
         spread: see `spread_of`.
     """
     change = float(np.abs(first - second).max())
@@ -40,6 +40,6 @@ def change_between_looks(first: Floats, second: Floats, spread: float) -> float:
 
 
 def spread_of(scores: Floats) -> float:
-    """How far apart scores (N,) lie: their interquartile range, or their deviation where half of them are one value."""
+    """The spread of scores (N,): their interquartile range, or their deviation where half of them are one value."""
     low, high = np.quantile(scores, [0.25, 0.75])
     return float(high - low) or float(np.std(scores))

@@ -1,8 +1,8 @@
-"""What a flag can do to a number: from the scores themselves how far off it may be, and whether to believe it.
+"""The severity of a flag: how far off a number may be, by the scores themselves, and whether to believe it.
 
-An image on which an attack failed might have passed every ID image, had it not: giving just those images the highest
-score bounds what the failure hides. What another attack reached is no bound, but measured: the number is off by that
-much at least.
+An image on which an attack failed might have passed every ID image otherwise: giving just those images the highest
+score bounds what the failure hides. The effect of another attack is no bound but a measurement: the number is off by
+that much at least.
 """
 
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from math import ceil, fsum, isnan, nan
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
 from oodbench.metrics import auroc, curve, fpr95
 from oodbench.statistics import honesty
 from oodbench.statistics.repeatability import spread_of
 
-Floats = npt.NDArray[np.float64]
 Extras = Mapping[str, npt.NDArray[np.float64] | npt.NDArray[np.uint8]]
 
 AT_LEAST = {"unconverged": "unconverged", "steps": "steps", "square": "square_gain", "transfer": "transfer_gain"}
-"""Flags of attacks that did more, and the measurement that says by how much the AUROC falls with them."""
+"""Flags of other attacks that did more damage, and the measurement of how much the AUROC falls with them."""
 
-ALL = ("gradient_error", "gradient_missing", "unbounded", "unbounded_auroc", "radii")
-"""Signs that the attack was blind to what the score does: nothing bounds what it missed."""
+UNBOUNDED_FLAGS = ("gradient_error", "gradient_missing", "unbounded", "unbounded_auroc", "radii")
+"""Flags of an attack that was blind to the score: nothing bounds what it missed."""
 
-ANYTHING = 1.0
-"""By how much a figure may be off where nobody knows by how much."""
+UNKNOWN_ERROR = 1.0
+"""The error of a figure whose error is not known."""
 
 BELIEVED, BOUND = 0.01, 0.05
-"""Up to which error a number is believed, and up to which it says something still."""
+"""Errors up to which a number is believed, and up to which it is still informative."""
 
 
 NO, AT_MOST, WITHIN = "no", "at most", "within"
@@ -38,12 +38,12 @@ BELIEFS: Mapping[str, str] = {
     AT_MOST: "too good, the true value is worse by at least",
     WITHIN: "to be believed within",
 }
-"""Whether a flagged number says anything, the worst first; points follow."""
+"""What is left of a flagged number, the worst first; a number of points follows in texts."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """How far off a flag says that two numbers may be, as fractions; NaN where it says nothing.
+    """How far off the AUROC and the FPR@95 may be by a flag, as fractions; NaN where that is not known.
 
     Attributes:
         auroc: of the AUROC.
@@ -55,8 +55,8 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is said of one number, the most that it may be off by, as a fraction, and which of `BELIEFS` that leaves."""
+class FlagStatement:
+    """What is reported of one number: a text, its largest error as a fraction, one of `BELIEFS`, and a remedy."""
 
     text: str
     effect: float
@@ -64,10 +64,12 @@ class Said:
     remedy: str = ""
 
 
-def effects(
+def flag_effects(
     id_scores: Floats, ood_scores: Floats, found: Mapping[str, float], id_extras: Extras, ood_extras: Extras
 ) -> dict[str, Effect]:
-    """What each flag can do to the numbers of ID scores (N,) against OOD scores (M,), by its name; none that can't.
+    """The effect of each flag on the numbers of ID scores (N,) against OOD scores (M,), by its name.
+
+    A flag without an effect is left out.
 
     Args:
         id_scores: attacked where ID images are.
@@ -105,40 +107,40 @@ def effects(
             result[name] = result[gain] = Effect(max(measured[gain], 0.0))
     if measured.get("outguessed"):
         result["outguessed"] = _of_a_share(measured["outguessed"], id_scores, ood_scores, before)
-    raised = [name for name in ALL if name in measured and measured[name] > honesty.FLAGS[name].tolerated]
+    raised = [name for name in UNBOUNDED_FLAGS if name in measured and measured[name] > honesty.FLAGS[name].tolerated]
     return result | {name: Effect(before.auroc, 1 - before.fpr95) for name in raised}
 
 
-def mean(several: list[dict[str, Effect]]) -> dict[str, Effect]:
-    """Over OOD sets; a set on which a flag says nothing counts as nothing."""
-    names = list(dict.fromkeys(name for one in several for name in one))
+def mean_effects(several: list[dict[str, Effect]]) -> dict[str, Effect]:
+    """The mean effects over OOD sets; a set on which a flag has no effect counts as 0."""
+    names = list(dict.fromkeys(name for effects in several for name in effects))
 
     def over(name: str, attribute: str) -> float:
-        values = [getattr(one[name], attribute) if name in one else 0.0 for one in several]
+        values = [getattr(effects[name], attribute) if name in effects else 0.0 for effects in several]
         return fsum(values) / len(several)
 
     return {name: Effect(over(name, "auroc"), over(name, "fpr95")) for name in names}
 
 
-def said(means: Mapping[str, float], effects: Mapping[str, Effect]) -> list[Said]:
-    """What to say of measurements above what is tolerated: what was seen, what it does, what to believe; worst first.
+def flag_statements(means: Mapping[str, float], effects: Mapping[str, Effect]) -> list[FlagStatement]:
+    """Report measurements above their tolerance: what was seen, its effect, and what to believe; the worst first.
 
     Args:
         means: of each of `oodbench.statistics.honesty.FLAGS`, over OOD sets.
-        effects: of them, likewise; what a flag does that is not in it is not known.
+        effects: of the flags, likewise; the effect of a flag that is missing is not known.
     """
-    found = []
-    for name, phrase in honesty.warnings(means).items():
+    statements = []
+    for name, phrase in honesty.flag_texts(means).items():
         effect = effects.get(name)
-        size = ANYTHING if effect is None else float(np.fmax(effect.auroc, effect.fpr95))
+        size = UNKNOWN_ERROR if effect is None else float(np.fmax(effect.auroc, effect.fpr95))
         sized = "by how much a figure may be off is not known" if effect is None else _sized(name, effect)
         text = f"{phrase}; {sized}: {verdict(name, size)}"
-        found.append(Said(text, size, belief(name, size), REMEDIES.get(name, "")))
-    return sorted(found, key=lambda one: -one.effect)
+        statements.append(FlagStatement(text, size, belief(name, size), REMEDIES.get(name, "")))
+    return sorted(statements, key=lambda statement: -statement.effect)
 
 
 def belief(name: str, size: float) -> str:
-    """Which of `BELIEFS` is left of a number that a flag says may be off by `size`, a fraction."""
+    """The one of `BELIEFS` that is left of a number that may be off by `size`, a fraction, by a flag."""
     if name == "outside":
         return NO
     if size <= BELIEVED:
@@ -149,7 +151,7 @@ def belief(name: str, size: float) -> str:
 
 
 def verdict(name: str, size: float) -> str:
-    """The same in words."""
+    """The belief that is left, in words."""
     left = belief(name, size)
     if left == NO:
         why = ", since the attack did more than its threat allows" if name == "outside" else ""
@@ -157,11 +159,11 @@ def verdict(name: str, size: float) -> str:
     if left == AT_MOST:
         return "an upper bound of how well the detector holds, and not the best one"
     bound = "" if size <= BELIEVED else ", as an upper bound of how well the detector holds"
-    return f"to be believed within {points(size)}{bound}"
+    return f"to be believed within {points_text(size)}{bound}"
 
 
 def mark(effect: float) -> str:
-    """The sign beside a number that flags say may be off by `effect`, a fraction."""
+    """The sign beside a number that may be off by `effect`, a fraction, by its flags."""
     return "†" if effect <= BELIEVED else "‡"
 
 
@@ -169,7 +171,7 @@ MARKS = (
     "† flagged, and off by one point at most; ‡ flagged, and off by more or by nobody knows how much: read its FLAG "
     "before you believe it."
 )
-"""What the signs mean."""
+"""The legend of the signs."""
 
 REMEDIES: Mapping[str, str] = {
     "outside": "mend the attack, then --rerun all",
@@ -179,7 +181,7 @@ REMEDIES: Mapping[str, str] = {
     "gradient_missing": "take detach(), no_grad() and arrays out of the way from images to score(), then --rerun all",
     "broken": "mend the way back through score(), then --rerun all",
 }
-"""What helps where no other attack does."""
+"""Advice for flags that no other attack settles."""
 
 
 def _figures(id_scores: Floats, ood_scores: Floats) -> Effect:
@@ -188,7 +190,7 @@ def _figures(id_scores: Floats, ood_scores: Floats) -> Effect:
 
 
 def _of_a_share(share: float, id_scores: Floats, ood_scores: Floats, before: Effect) -> Effect:
-    """If the images behind a share that was counted on some of them were those whose failure would matter most."""
+    """The effect of a flag counted on a sample, if the failing images are those whose failure matters most."""
     ordered = np.sort(id_scores)
     below, through = (np.searchsorted(ordered, ood_scores, side) for side in ("left", "right"))
     held = np.sort(1 - (below + through) / (2 * len(ordered)))[::-1]
@@ -199,14 +201,14 @@ def _of_a_share(share: float, id_scores: Floats, ood_scores: Floats, before: Eff
 def _sized(name: str, effect: Effect) -> str:
     """The effect in words."""
     if name in AT_LEAST or name in AT_LEAST.values():
-        return f"the AUROC is too high by {points(effect.auroc)} at least"
+        return f"the AUROC is too high by {points_text(effect.auroc)} at least"
     if name == "ties":
-        return f"the AUROC may be off by {points(effect.auroc)} to either side"
+        return f"the AUROC may be off by {points_text(effect.auroc)} to either side"
     higher, lower = ("lower", "higher") if name == "outside" else ("higher", "lower")
-    words = f"the AUROC may be up to {points(effect.auroc)} {lower}"
-    return words if isnan(effect.fpr95) else f"{words}, FPR@95 up to {points(effect.fpr95)} {higher}"
+    words = f"the AUROC may be up to {points_text(effect.auroc)} {lower}"
+    return words if isnan(effect.fpr95) else f"{words}, FPR@95 up to {points_text(effect.fpr95)} {higher}"
 
 
-def points(size: float) -> str:
+def points_text(size: float) -> str:
     """A fraction in percentage points."""
     return f"{100 * size:.2f} points"

@@ -1,7 +1,7 @@
-"""What order statistics of a score's noisy copies guarantee of its median anywhere in an L2 ball.
+"""Bounds of a score's median anywhere in an L2 ball, by order statistics of the scores of noisy copies.
 
-Chiang et al. 2020, arXiv:2007.03730, lemma 1. Theirs bounds the median itself, which nobody knows; here it is the
-sample median, which is what a detector can compute: a bound holds for a score as it is measured.
+Chiang et al. 2020, arXiv:2007.03730, lemma 1. Theirs bounds the median itself, which is not known; here the bound is of
+the sample median, which a detector can compute: it holds for a score as it is measured.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from math import exp, log
 import numpy as np
 
 MOST_DRAWS = 10_000_000
-"""Up to here `draws_needed` looks."""
+"""`draws_needed` searches up to this number."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Ranks:
 
     Attributes:
         median: the lower of two in the middle.
-        low: no score in the ball has a sample median below this one; 0 where the draws say nothing of the kind.
-        high: none has one above this one; D + 1 where the draws say nothing of the kind.
+        low: no score in the ball has a sample median below this one; 0 where the draws give no such bound.
+        high: none has one above this one; D + 1 where the draws give no such bound.
     """
 
     median: int
@@ -29,7 +29,7 @@ class Ranks:
 
 
 def ranks(draws: int, shift: float, failure: float) -> Ranks:
-    r"""Which of an image's `draws` sorted scores bound the sample median of as many copies of any image in the ball.
+    r"""The ranks of an image's `draws` sorted scores that bound the sample median of any image in the ball.
 
     Let m be the rank of the median and X_(k) the k-th smallest of the scores. Half of `failure` is given to the other
     image's sample median: it lies below that image's quantile p+ with probability 1 - failure / 2, where

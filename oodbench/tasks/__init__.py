@@ -16,10 +16,10 @@ KINDS: Mapping[str, type[Task]] = {
     task.kind: task
     for task in (Clean, Corruption, Linf, Compositional, LinfAdaptive, L2, L2Adaptive, Certified, Smoothed)
 }
-"""What a suite's `kind` may say."""
+"""The tasks by the `kind` that a suite gives."""
 
 STORED: Mapping[str, type[Task]] = {**KINDS, **{task.kind: task for task in (Guaranteed, SmoothedAttacked)}}
-"""The same, and what comes with one of them: every kind that scores may be stored under."""
+"""The tasks by every kind that scores may be stored under: those of suites, and those that `smoothed` consists of."""
 
 __all__ = [
     "ID_TASK",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oodbench.basics.passes import Passes
-from oodbench.tasks.task import LATER, NORMS, Altered, Task, attacked, check_l2_radius, check_radius, check_side
+from oodbench.tasks.task import LATER, NORMS, Altered, Task, attacked_text, check_l2_radius, check_radius, check_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of each stage, for an image that never gets far enough.
+    """The work of each stage, for an image that never gets far enough.
 
     Attributes:
         starts: random corners of the ball, as many random points inside it, and as many points towards ID images.
         score: iterations of APGD on the score, from the best start.
         adam: iterations of Adam on the score, from where that got to.
-        surrogate: iterations of APGD on what the method's paper climbs and on each surrogate, from the image itself.
-        classes: targets that are tried, those with the largest margins.
-        target: iterations on each of them.
-        finalists: of them, those that went highest are climbed again.
-        final: iterations on each of those.
+        surrogate: iterations of APGD on the published objective and on each surrogate, from the image itself.
+        classes: number of targets that are tried, those with the largest margins.
+        target: iterations on each target.
+        finalists: number of targets that are climbed again, those that went highest.
+        final: iterations on each finalist.
         restarts: further climbs of the score, each from a corner of its own.
-        restart: iterations of each.
-        again: iterations of Adam on the score once more, from the best of all.
+        restart: iterations of each restart.
+        again: iterations of a last climb of Adam on the score, from the best of all.
         queries: of Square at the end.
-        blind: queries of Square where there is no gradient to follow; these come on top.
+        blind: queries of Square where there is no gradient to follow; these come in addition.
     """
 
     starts: int
@@ -126,21 +126,23 @@ class LinfAdaptive(Task):
         check_radius(self.epsilon)
 
     def stops_at(self) -> float:
-        """Share of the ID scores that an image has to pass to be left alone."""
+        """The share of the ID scores that an image has to pass for the attack to stop."""
         return 1.0 if self.level == "plus" else 0.999
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The best images found; scores before and after, which stage won, and what went wrong on the way."""
-        # What a suite says can be read without torch, which a search takes.
+        """The best images found. Extras: scores before and after, which stage won, and what went wrong on the way."""
+        # torch is imported here and not above, so that suites can be read without it.
         from oodbench.attacks.balls import BALLS
-        from oodbench.tasks.adaptive_search import altered
+        from oodbench.tasks.adaptive_search import search_adaptively
 
-        return altered(LEVELS[self.level], BALLS[self.norm](images, self.epsilon), goal, images, indices, purpose)
+        return search_adaptively(
+            LEVELS[self.level], BALLS[self.norm](images, self.epsilon), goal, images, indices, purpose
+        )
 
     def passes(self) -> Passes:
-        """The most that an image with a gradient can cost, with one surrogate beside the published objective.
+        """The most passes that an image with a gradient can take, with one surrogate beside the published objective.
 
-        Many retire early.
+        Many images retire early.
         """
         budget = LEVELS[self.level]
         climbs = [budget.score, budget.adam, *([budget.surrogate] * 2 if budget.surrogate else [])]
@@ -150,15 +152,15 @@ class LinfAdaptive(Task):
         return Passes(forward=scored) + sum((Passes(climb + 1, climb + 1) for climb in climbs), Passes())
 
     def random_passes(self) -> Passes:
-        """With climbs of the published objective and of a surrogate at every level, since these come first."""
+        """The passes for a random score: here every level climbs the published objective and a surrogate first."""
         budget = LEVELS[self.level]
         return self.passes() if budget.surrogate else self.passes() + Passes(budget.score + 2, budget.score + 1) * 2
 
     def threat(self) -> str:
-        """The ball, and how hard it was searched."""
+        """A phrase for the ball and for how hard it was searched."""
         return (
-            f"{attacked(self.side)}; {NORMS[self.norm]} {self.epsilon}/255, adaptive tier at level {self.level!r} on "
-            "the detector's own score"
+            f"{attacked_text(self.side)}; {NORMS[self.norm]} {self.epsilon}/255, adaptive tier at level {self.level!r} "
+            "on the detector's own score"
         )
 
 

@@ -1,4 +1,4 @@
-"""Tasks of one ascent inside a ball: what `linf` and `l2` have in common."""
+"""The common base of the tasks `linf` and `l2`: one ascent inside a ball."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oodbench.basics.passes import Passes
 from oodbench.basics.words import counted
-from oodbench.tasks.task import NORMS, Altered, Task, attacked, check_side
+from oodbench.tasks.task import NORMS, Altered, Task, attacked_text, check_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class OneAscent(Task):
     @staticmethod
     @abstractmethod
     def check_radius(epsilon: int) -> None:
-        """ValueError for a radius that its ball cannot have."""
+        """Raise ValueError for a radius that the ball cannot have."""
 
     @abstractmethod
     def ascend(self, objective: PerImage, images: Tensor, indices: Indices, purpose: str) -> Ascent:
@@ -58,25 +58,25 @@ class OneAscent(Task):
     @property
     @abstractmethod
     def looks(self) -> int:
-        """Passes forward that an ascent of `steps` gradients takes for one image."""
+        """The forward passes that an ascent of `steps` gradients takes for one image."""
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
-        """The strongest images found, with the objective before and after, and where the gradient led nowhere."""
-        # What a suite says can be read without torch, which an attack takes.
+        """The strongest images found. Extras: the objective before and after, and where the gradient led nowhere."""
+        # torch is imported here and not above, so that suites can be read without it.
         from oodbench.attacks.balls import BALLS
-        from oodbench.tasks.climbed import climbed
+        from oodbench.tasks.climbed import altered_by_ascent
 
-        objective = goal.published if self.objective == "published" else goal.climbed(purpose)
-        found = self.ascend(objective, images, indices, purpose)
-        return climbed(found, objective, images, lambda some: BALLS[self.norm](some, self.epsilon))
+        objective = goal.published if self.objective == "published" else goal.score_for_climb(purpose)
+        ascent = self.ascend(objective, images, indices, purpose)
+        return altered_by_ascent(ascent, objective, images, lambda centers: BALLS[self.norm](centers, self.epsilon))
 
     def passes(self) -> Passes:
-        """The attack, then one pass for the score."""
+        """The passes of the attack, and one for the score."""
         return Passes(self.looks, self.steps) + Passes(forward=1)
 
     def threat(self) -> str:
-        """The ball, and what is climbed in it."""
+        """A phrase for the ball and for the objective that is climbed in it."""
         return (
-            f"{attacked(self.side)}; {NORMS[self.norm]} {self.epsilon}/255, {counted(self.steps, 'step')} of "
+            f"{attacked_text(self.side)}; {NORMS[self.norm]} {self.epsilon}/255, {counted(self.steps, 'step')} of "
             f"{self.step}/255, {self.objective} objective"
         )

@@ -1,11 +1,11 @@
-"""A guarantee in place of an attack: no image in the ball scores higher than this."""
+"""Bounds in place of an attack: no image in the ball scores higher than its bound."""
 
 from dataclasses import dataclass, field
 
 from oodbench.tasks.task import LATER, Task, check_radius
 
 BOUNDS = {"intervals": "interval", "linear": "linear"}
-"""Kinds of bounds, and what they are called before the word."""
+"""Kinds of bounds, and the adjective that texts put before "bounds"."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Certified(Task):
             raise ValueError(f"bounds is {self.bounds!r}: choose one of {', '.join(map(repr, BOUNDS))}")
 
     def threat(self) -> str:
-        """What is guaranteed."""
+        """A phrase for what is guaranteed."""
         return (
             f"no attack within L-infinity {self.epsilon}/255 on OOD images can do worse, by {BOUNDS[self.bounds]} "
             "bounds (0: the bounds are too wide to say anything); ID clean"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from oodbench.corruptions.levels import LEVELS, SEVERITIES
-from oodbench.tasks.corruption import check_types, worst
+from oodbench.tasks.corruption import check_types, worst_text
 from oodbench.tasks.linf import Linf
 from oodbench.tasks.versions import Versions
 
@@ -34,9 +34,9 @@ class Compositional(Linf):
             raise ValueError(f"side is {self.side!r}: corruptions are searched for OOD images only, choose 'out'")
 
     def versions(self) -> Versions:
-        """The image and its corruptions."""
+        """The image itself and its corruptions."""
         return Versions(self.types, self.severities, self.frost)
 
     def threat(self) -> str:
-        """Both parts."""
-        return f"OOD images in the worst of {worst(self.versions())}, then: {super().threat()}"
+        """A phrase for both parts."""
+        return f"OOD images in the worst of {worst_text(self.versions())}, then: {super().threat()}"

@@ -32,21 +32,21 @@ class Corruption(Task):
         self.versions()  # which checks the rest
 
     def versions(self) -> Versions:
-        """The image and its corruptions."""
+        """The image itself and its corruptions."""
         return Versions(self.types, self.severities, self.frost)
 
     def threat(self) -> str:
-        """How many versions, and who chooses."""
-        return f"OOD images in the worst of {worst(self.versions())}; ID clean"
+        """A phrase for the number of versions and for how one is chosen."""
+        return f"OOD images in the worst of {worst_text(self.versions())}; ID clean"
 
 
 def check_types(types: Sequence[str]) -> None:
-    """ValueError for none: there would be nothing to search."""
+    """Raise ValueError where there are no types: there would be nothing to search."""
     if not types:
         raise ValueError(f"types is []: choose some of {', '.join(LEVELS)}")
 
 
-def worst(versions: Versions) -> str:
-    """What is chosen among, in words."""
+def worst_text(versions: Versions) -> str:
+    """The versions that are chosen among, in words."""
     frost = " (frost from photographs)" if versions.frost else ""
     return f"{len(versions) - 1} corrupted versions{frost} and their own, by the detector's score"

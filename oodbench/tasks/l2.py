@@ -42,16 +42,16 @@ class L2(OneAscent):
 
     @staticmethod
     def check_radius(epsilon: int) -> None:
-        """ValueError for anything but a whole number from 0 to the diagonal of a large image."""
+        """Raise ValueError for anything but a whole number from 0 to the diagonal of a large image."""
         check_l2_radius(epsilon)
 
     @property
     def looks(self) -> int:
-        """The start, the clean image, each step, and the best one again, on the 8-bit grid."""
+        """Passes for the start, the clean image, each step, and the best one once more, on the 8-bit grid."""
         return self.steps + 3
 
     def ascend(self, objective: PerImage, images: Tensor, indices: Indices, purpose: str) -> Ascent:
-        """Steps along the gradient from a random place."""
+        """Climb in steps along the gradient from a random point."""
         import torch
 
         from oodbench.attacks.balls import L2Ball
@@ -59,5 +59,5 @@ class L2(OneAscent):
         from oodbench.basics.randomness import uniform_per_image
 
         uniform = torch.from_numpy(uniform_per_image(indices, tuple(images.shape[1:]), "l2", purpose)).to(images)
-        start = L2Ball(images, self.epsilon).inside(2 * uniform - 1)
+        start = L2Ball(images, self.epsilon).inner_point(2 * uniform - 1)
         return pgd_l2(objective, images, epsilon=self.epsilon, step=self.step, steps=self.steps, start=start)

@@ -37,16 +37,16 @@ class Linf(OneAscent):
 
     @staticmethod
     def check_radius(epsilon: int) -> None:
-        """ValueError for anything but whole levels from 0 to 255."""
+        """Raise ValueError for anything but whole levels from 0 to 255."""
         check_radius(epsilon)
 
     @property
     def looks(self) -> int:
-        """The start, the clean image, and each step."""
+        """Passes for the start, the clean image, and each step."""
         return self.steps + 2
 
     def ascend(self, objective: PerImage, images: Tensor, indices: Indices, purpose: str) -> Ascent:
-        """Signed steps from a random start of whole levels."""
+        """Climb in signed steps from a random start of whole levels."""
         import torch
 
         from oodbench.attacks.pgd import pgd, random_start

@@ -9,24 +9,24 @@ from math import isfinite
 from oodbench.basics.errors import OodbenchError
 from oodbench.statistics.smoothed_median import MOST_DRAWS, Ranks, draws_needed, ranks, reach
 from oodbench.tasks.adaptive import LEVELS, L2Adaptive
-from oodbench.tasks.task import Task, attacked, check_l2_radius, check_side
+from oodbench.tasks.task import Task, attacked_text, check_l2_radius, check_side
 
-MOVED = {"out": "OOD images", "in": "ID images", "both": "OOD or ID images"}
-"""Whom a guarantee covers, by the side."""
+MOVED_IMAGES = {"out": "OOD images", "in": "ID images", "both": "OOD or ID images"}
+"""The images that a guarantee covers, by the side."""
 
-MANY = 100_000
-"""Draws of an image beyond which a number is a mistake: their scores are held in memory."""
+MOST_COPIES = 100_000
+"""The most noisy copies of an image that may be asked for: their scores are held in memory."""
 
 
 @dataclass(frozen=True)
 class Smoothing(Task):
-    """How a score is smoothed: what the tasks of this file share.
+    """The common base of the tasks of this file: how a score is smoothed.
 
     Attributes:
         sigma: deviation of the noise, in units of [0, 1] pixel space.
         draws: noisy copies of an image, whose median is its score.
         confidence: probability that the bounds of all images of a figure hold together.
-        side: who may be moved, one of `oodbench.tasks.task.SIDES`.
+        side: which images may be moved, one of `oodbench.tasks.task.SIDES`.
     """
 
     norm = "l2"
@@ -43,8 +43,8 @@ class Smoothing(Task):
                 f"sigma is {self.sigma}: without noise nothing is smoothed and nothing guaranteed; choose above 0, in "
                 "units of [0, 1] pixel space, for instance 0.25"
             )
-        if not 1 <= self.draws <= MANY:
-            raise ValueError(f"draws is {self.draws}: choose from 1 to {MANY:,} noisy copies, for instance 1000")
+        if not 1 <= self.draws <= MOST_COPIES:
+            raise ValueError(f"draws is {self.draws}: choose from 1 to {MOST_COPIES:,} noisy copies, for instance 1000")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence is {self.confidence}: choose above 0 and below 1, for instance 0.999")
         check_side(self.side)
@@ -52,20 +52,20 @@ class Smoothing(Task):
     def failure(self, images: int) -> float:
         """The probability with which the bound of one of `images` may fail, so that all hold together (Bonferroni).
 
-        Where both sides may be moved each gets half of what there is.
+        Where both sides may be moved each gets half of the probability.
         """
         return (1 - self.confidence) / (2 if self.side == "both" else 1) / images
 
     def moves(self, role: str) -> bool:
-        """Images of this role, "id" or "ood", may be moved."""
+        """True where images of this role, "id" or "ood", may be moved."""
         return self.side in ("both", "in" if role == "id" else "out")
 
     def shift(self, radius: int) -> float:
-        """A radius in 1/255 in deviations of the noise."""
+        """A radius, given in 1/255, in deviations of the noise."""
         return radius / 255 / self.sigma
 
-    def said(self) -> str:
-        """Of the score, in words."""
+    def score_text(self) -> str:
+        """The smoothed score in words."""
         return f"the median of {self.draws:,} noisy copies, sigma {self.sigma:g}"
 
 
@@ -120,7 +120,7 @@ class Smoothed(Smoothing):
             raise ValueError(f"eot is {self.eot}: an attack on a random score looks at 1 draw or more")
 
     def climbs(self) -> bool:
-        """There is an attack, which needs gradients."""
+        """True where there is an attack, which needs gradients."""
         return bool(self.attack)
 
     def ranks(self, radius: int, images: int) -> Ranks:
@@ -128,41 +128,41 @@ class Smoothed(Smoothing):
         return ranks(self.draws, self.shift(radius), self.failure(images))
 
     def require_enough(self, images: int) -> None:
-        """OodbenchError where the draws guarantee nothing of `images` at any of the radii: say how many would."""
+        """Raise OodbenchError where the draws guarantee nothing of `images` at any radius; it says how many would."""
         failure, least = self.failure(images), self.shift(self.radii[0])
         if reach(self.draws, failure) < least:
             raise OodbenchError(
                 f"smoothed: {self.draws:,} draws guarantee nothing of {images:,} images together with a confidence of "
-                f"{self.confidence:g}, not even at radius {self.radii[0]}/255: {_needed(least, failure)}, or take a "
-                "lower confidence, fewer images, a smaller radius or a larger sigma"
+                f"{self.confidence:g}, not even at radius {self.radii[0]}/255: {_needed_text(least, failure)}, or take "
+                "a lower confidence, fewer images, a smaller radius or a larger sigma"
             )
 
-    def guaranteed(self, radius: int) -> Guaranteed:
-        """What the bounds at one of the radii are."""
+    def guaranteed_task(self, radius: int) -> Guaranteed:
+        """The task under which the bounds at one of the radii are stored."""
         return Guaranteed(self.sigma, self.draws, self.confidence, self.side, radius)
 
-    def attacked(self, radius: int) -> SmoothedAttacked:
-        """What the attack at one of the radii is."""
+    def attacked_task(self, radius: int) -> SmoothedAttacked:
+        """The task under which the attack at one of the radii is stored."""
         return SmoothedAttacked(self.sigma, self.draws, self.confidence, self.side, radius, self.attack, self.eot)
 
     def search(self, radius: int) -> L2Adaptive:
-        """The attack on the smoothed score."""
+        """The attack on the smoothed score at one of the radii."""
         return L2Adaptive(radius, self.attack, self.side, self.eot)
 
     def parts(self, name: str, role: str = "ood") -> Iterator[tuple[str, Task]]:
-        """Everything that is stored of this task, which is called `name`: itself first.
+        """Yield name and task of everything that is stored of this task, which is called `name`: itself first.
 
-        Of ID images, by `role`, that is all unless they may be moved: what nothing happens to is held against all else.
+        Of ID images (`role`) nothing else is stored unless they may be moved: they are compared with all parts.
         """
         yield name, self
         for radius in self.radii if role == "ood" or self.moves(role) else ():
-            yield f"{name}-eps{radius}", self.guaranteed(radius)
+            yield f"{name}-eps{radius}", self.guaranteed_task(radius)
             if self.attack:
-                yield f"{name}-attacked-eps{radius}", self.attacked(radius)
+                yield f"{name}-attacked-eps{radius}", self.attacked_task(radius)
 
     def threat(self) -> str:
-        """What the score is."""
-        return f"images as they are, scored by {self.said()}"
+        """A phrase for the score."""
+        return f"images as they are, scored by {self.score_text()}"
 
 
 @dataclass(frozen=True)
@@ -178,24 +178,24 @@ class Guaranteed(Smoothing):
 
     epsilon: int = 64
 
-    def trivial(self, images: int) -> bool:
-        """The draws say nothing of `images` at this radius."""
+    def is_trivial(self, images: int) -> bool:
+        """True where the draws guarantee nothing of `images` at this radius."""
         return reach(self.draws, self.failure(images)) < self.shift(self.epsilon)
 
     def threat(self) -> str:
-        """What is guaranteed."""
+        """A phrase for what is guaranteed."""
         return (
-            f"no attack within L2 {self.epsilon}/255 on {MOVED[self.side]} can do worse to {self.said()}, with a "
-            f"confidence of {100 * self.confidence:g} % for all images of a set together"
+            f"no attack within L2 {self.epsilon}/255 on {MOVED_IMAGES[self.side]} can do worse to {self.score_text()}, "
+            f"with a confidence of {100 * self.confidence:g} % for all images of a set together"
         )
 
-    def nothing(self, images: int) -> str:
-        """What is to be said where the draws say nothing of `images` at this radius."""
+    def trivial_text(self, images: int) -> str:
+        """The explanation where the draws guarantee nothing of `images` at this radius."""
         failure = self.failure(images)
         least = reach(self.draws, failure) * 255 * self.sigma
         return (
             f"{self.draws:,} draws guarantee nothing beyond L2 {max(0, int(least))}/255, so that the figure is the "
-            f"trivial one, as if every image passed: {_needed(self.shift(self.epsilon), failure)}"
+            f"trivial one, as if every image passed: {_needed_text(self.shift(self.epsilon), failure)}"
         )
 
 
@@ -216,17 +216,17 @@ class SmoothedAttacked(Smoothing):
     eot: int = Task.eot
 
     def stops_at(self) -> float:
-        """As of the search."""
+        """The share of the ID scores that an image has to pass for the search to stop."""
         return L2Adaptive(self.epsilon, self.level).stops_at()
 
     def threat(self) -> str:
-        """The ball, and how hard it was searched."""
+        """A phrase for the ball and for how hard it was searched."""
         return (
-            f"{attacked(self.side)}; L2 {self.epsilon}/255, adaptive tier at level {self.level!r} on what is expected "
-            f"of {self.said()}"
+            f"{attacked_text(self.side)}; L2 {self.epsilon}/255, adaptive tier at level {self.level!r} on what is "
+            f"expected of {self.score_text()}"
         )
 
 
-def _needed(shift: float, failure: float) -> str:
+def _needed_text(shift: float, failure: float) -> str:
     needed = draws_needed(shift, failure)
     return f"it takes more than {MOST_DRAWS:,} draws" if needed > MOST_DRAWS else f"it takes {needed:,} draws"

@@ -1,4 +1,4 @@
-"""Task: the contract between the runner and what happens to images before they are scored."""
+"""Task: the contract between the runner and the code that alters images before they are scored."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ID_TASK = "id"
 """The name under which clean ID test scores are kept; no task of a suite may take it."""
 
 NORMS = {"linf": "L-infinity", "l2": "L2"}
-"""What norms are called."""
+"""Names of norms in texts."""
 
 SIDES = ("out", "in", "both")
-"""Who is attacked: OOD images, ID images or both."""
+"""Which images are attacked: OOD images, ID images or both."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Altered:
 
     Attributes:
         images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
-        extras: what is worth keeping for each image, arrays (N,): objectives, flags.
+        extras: objectives, flags and the like that are stored for each image, arrays (N,).
     """
 
     images: Tensor
@@ -67,15 +67,15 @@ class Task:
     eot: int = 50
 
     def versions(self) -> Versions:
-        """What is tried before an attack; only the image itself, unless the task says otherwise."""
+        """The versions of an image that are tried before an attack: the image itself, if the task has no others."""
         return Versions()
 
     def attacks(self) -> bool:
-        """Images move inside a ball, after the choice of a version."""
+        """True where images move inside a ball, after the choice of a version."""
         return self.epsilon > 0 and not self.certifies
 
     def climbs(self) -> bool:
-        """Something in it follows gradients of a score."""
+        """True where the task follows gradients of a score."""
         return self.attacks()
 
     def alter(self, goal: Goal, images: Tensor, indices: Indices, purpose: str) -> Altered:
@@ -85,20 +85,20 @@ class Task:
             goal: of a fitted detector whose network stands in evaluation mode with frozen weights.
             images: float (N, C, H, W) in [0, 1], on the 8-bit grid.
             indices: (N,) of each image in its set; with `purpose` they seed what is random, image by image.
-            purpose: names seed and image set.
+            purpose: text that names seed and image set.
         """
         return Altered(images)
 
     def stops_at(self) -> float:
-        """Share of the ID scores that an attacked image has to pass to be left alone."""
+        """The share of the ID scores that an attacked image has to pass for the attack to stop."""
         return 1.0
 
     def passes(self) -> Passes:
-        """What the attack on one image costs, and its score, in passes of the plain network."""
+        """The cost of the attack on one image and of its score, in passes of the plain network."""
         return Passes()
 
     def random_passes(self) -> Passes:
-        """The same for a random score, a look counting as one pass whatever the draws that it takes."""
+        """The same cost for a random score; a look counts as one pass, however many draws it takes."""
         return self.passes()
 
     def threat(self) -> str:
@@ -107,22 +107,26 @@ class Task:
 
 
 LATER = {"later": True}
-"""Metadata of a field that came after the first results, and is said of a task where it differs from its default."""
+"""Metadata of a field that was added after the first results: `constants` names it where it is not the default."""
 
 
 L2_MOST = 99_999
-"""The diagonal of the pixel range of an image of 224 pixels, in 1/255, about."""
+"""The largest L2 radius: about the diagonal of the pixel range of an image of 224 pixels, in 1/255."""
 
 
 def constants(task: Task) -> dict[str, Any]:
-    """What a task is, in JSON's types: its kind and all that a suite may say of it."""
-    usual = {one.name: one.default for one in fields(task) if one.metadata.get("later")}  # type: ignore[arg-type]
-    said = asdict(task).items()  # type: ignore[call-overload]
-    return {"kind": task.kind, **{name: value for name, value in said if name not in usual or value != usual[name]}}
+    """A task in JSON's types: its kind and the value of every field.
+
+    A field with the metadata `LATER` is left out where it has its default.
+    """
+    defaults = {field.name: field.default for field in fields(task) if field.metadata.get("later")}  # type: ignore[arg-type]
+    values = asdict(task).items()  # type: ignore[call-overload]
+    named = {name: value for name, value in values if name not in defaults or value != defaults[name]}
+    return {"kind": task.kind, **named}
 
 
-def attacked(side: str) -> str:
-    """Whose images a threat moves, in words."""
+def attacked_text(side: str) -> str:
+    """The images that a threat moves, in words."""
     return {
         "out": "OOD images attacked; ID clean",
         "in": "ID images attacked; OOD clean",
@@ -131,13 +135,13 @@ def attacked(side: str) -> str:
 
 
 def check_radius(epsilon: int) -> None:
-    """ValueError for anything but 0 to 255 levels."""
+    """Raise ValueError for anything but 0 to 255 levels."""
     if isinstance(epsilon, bool) or epsilon not in range(256):
         raise ValueError(f"epsilon is {epsilon}, but it counts whole levels of 1/255: choose 0 to 255")
 
 
 def check_l2_radius(epsilon: int) -> None:
-    """ValueError for anything but a whole number from 0 to `L2_MOST`."""
+    """Raise ValueError for anything but a whole number from 0 to `L2_MOST`."""
     if isinstance(epsilon, bool) or epsilon not in range(L2_MOST + 1):
         raise ValueError(
             f"epsilon is {epsilon}, but an L2 radius counts whole 1/255 of pixel space: choose 0 to {L2_MOST}, 128 for "
@@ -146,6 +150,6 @@ def check_l2_radius(epsilon: int) -> None:
 
 
 def check_side(side: str) -> None:
-    """ValueError for anything but one of `SIDES`."""
+    """Raise ValueError for anything but one of `SIDES`."""
     if side not in SIDES:
         raise ValueError(f"side is {side!r}: choose one of {', '.join(map(repr, SIDES))}")

@@ -51,16 +51,16 @@ class Versions:
         if not self.severities or not set(self.severities) <= set(SEVERITIES):
             raise ValueError(f"severities is {list(self.severities)}: choose some of {list(SEVERITIES)}")
         if self.frost:
-            # What a suite says can be read without torch, which corruptions take.
+            # torch is imported here and not above, so that suites can be read without it.
             from oodbench.corruptions.frost import photographs
 
-            photographs(Path(self.frost), small=True)  # which finds out now what is missing
+            photographs(Path(self.frost), small=True)  # so that a missing one is reported now
 
     def __len__(self) -> int:
         return 1 + len(self._corruptions())
 
     def of(self, pixels: Tensor, indices: Indices, purpose: str) -> Iterator[Tensor]:
-        """Every version of `pixels`, uint8 (N, 3, H, W), in order; uint8 of the same shape."""
+        """Yield every version of `pixels`, uint8 (N, 3, H, W), in order; uint8 of the same shape."""
         from oodbench.corruptions.catalogue import corrupt
 
         yield pixels

@@ -3,7 +3,6 @@
 import io
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,6 +17,7 @@ from torch.optim import Optimizer
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
+from oodbench.basics.freezing import frozen_parameters
 from oodbench.basics.progress import Advance, progress
 from oodbench.basics.randomness import drawing, torch_generator
 from oodbench.basics.team import ALONE, Team
@@ -119,7 +119,7 @@ def train(
                 optimizer.load_state_dict(state["optimizer"])
             cost = phase.epoch_passes(len(data.id)).both / len(images)
             advancing = progress("training", len(epochs) * len(images), passes=cost)
-            with _freezing_untrained(optimizer, network), advancing as advance:
+            with frozen_parameters(_untrained_parameters(optimizer, network)), advancing as advance:
                 training = _PhaseTraining(network, phase, phase_recipe, TrainingData(images, data.outliers), seed, team)
                 for epoch in epochs:
                     training.epoch(epoch, epoch - first, optimizer, advance)
@@ -263,20 +263,10 @@ def _optimizer(objective: Objective, network: Network, recipe: Recipe) -> Optimi
     return objective.optimizer(groups, recipe)
 
 
-@contextmanager
-def _freezing_untrained(optimizer: Optimizer, network: Network) -> Iterator[None]:
-    """Turn gradients off for parameters that the optimizer does not train: a team would wait for them in vain."""
+def _untrained_parameters(optimizer: Optimizer, network: Network) -> list[nn.Parameter]:
+    """The parameters that the optimizer does not train: a team would wait in vain for their gradients."""
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    untrained = [
-        parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in trained
-    ]
-    for parameter in untrained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in untrained:
-            parameter.requires_grad_(True)
+    return [parameter for parameter in network.parameters() if id(parameter) not in trained]
 
 
 def _set_rate(optimizer: Optimizer, share: float) -> None:

@@ -62,8 +62,10 @@ Found = tuple[str, Scores, int]
 def tier(subject: Subject, which: ImageSet, level: str) -> Iterator[Found]:
     """The adaptive tier through a run's own door; at "standard" with what the harness reaches from there, too."""
     task, device = replace(subject.task, level=level), subject.lures.device
-    further = np.full(len(which), level == STANDARD)
-    attack = Attack(subject.detector, task, subject.goal(level), subject.purpose, keep=True, further=further)
+    to_continue = np.full(len(which), level == STANDARD)
+    attack = Attack(
+        subject.detector, task, subject.goal(level), subject.purpose, keep_images=True, to_continue=to_continue
+    )
     found = score_attacked(attack, which, device)
     yield level, found.scores, found.looks // len(which)
     if level == STANDARD:
@@ -77,7 +79,7 @@ def given(subject: Subject, images: Tensor, indices: npt.NDArray[np.int64]) -> l
     attacked = []
     for donor in subject.donors:
         with exact(donor.network):
-            attacked.append(task.alter(Goal.of(donor), images, indices, subject.purpose).images)
+            attacked.append(task.alter(Goal.of(donor), images, indices, str(subject.purpose)).images)
     return attacked
 
 

@@ -18,7 +18,7 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.balls import LinfBall
 from oodbench.attacks.reducer import Reducer
 from oodbench.attacks.square import square
-from oodbench.attacks.starting_points import drawn
+from oodbench.attacks.starting_points import uniform_draws
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.randomness import drawing, generators_per_image
@@ -80,7 +80,7 @@ class Search:
     reducer: Reducer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.goal = self.goal.watched(self.seen)
+        self.goal = self.goal.with_counter(self.seen)
         self.reducer = Reducer(self.goal.score, self.images, self.subject.task.epsilon)
 
     @classmethod
@@ -99,7 +99,7 @@ class Search:
 
     def draw(self, name: str) -> Tensor:
         """Uniform draws in [-1, 1) in the images' shape, each image's own."""
-        return drawn(self.images, self.which.indices, f"overturn {name}", self.subject.purpose)
+        return uniform_draws(self.images, self.which.indices, f"overturn {name}", str(self.subject.purpose))
 
     def climb(
         self,
@@ -129,7 +129,7 @@ class Means(Protocol):
 
 def ten_times(search: Search) -> None:
     """The tier's two long ascents of the score, APGD and then Adam from where that got to, with ten times the steps."""
-    score, effort = search.goal.climbed("overturn/ten times"), search.effort
+    score, effort = search.goal.score_for_climb("overturn/ten times"), search.effort
     reached = search.climb(apgd, score, effort.long)
     search.climb(adam, score, 2 * effort.long, start=reached)
 
@@ -151,7 +151,7 @@ def tanh_space(search: Search) -> None:
     for number in range(search.effort.starts):
         inside = search.images if number == 0 else low + (high - low) * (search.draw(f"tanh {number}") + 1) / 2
         share = torch.where(half > 0, (inside - middle) / half, 0).clamp(-EDGE, EDGE)
-        score = search.goal.climbed(f"overturn/tanh {number}")
+        score = search.goal.score_for_climb(f"overturn/tanh {number}")
         search.reducer.offer(_climbed_in_tanh(score, middle, half, share.atanh(), search.effort.tanh))
 
 
@@ -187,7 +187,7 @@ def features(search: Search) -> None:
     for rank in range(min(effort.matched, len(aims))):
         aim = aims[nearest[:, rank]]
         pulled = search.climb(adam, _nearness(seen, aim), effort.pull)
-        search.climb(adam, search.goal.climbed(f"overturn/features {rank}"), effort.refine, start=pulled)
+        search.climb(adam, search.goal.score_for_climb(f"overturn/features {rank}"), effort.refine, start=pulled)
 
 
 def _nearness(seen: Callable[[Tensor], Tensor], aim: Tensor) -> PerImage:
@@ -200,15 +200,15 @@ def transfer(search: Search) -> None:
     for images in search.given:
         search.reducer.offer(images)
     if search.given:
-        score = search.goal.climbed("overturn/transfer")
+        score = search.goal.score_for_climb("overturn/transfer")
         search.climb(adam, score, search.effort.refine, start=search.reducer.images)
 
 
 def black_box(search: Search) -> None:
     """Random search over square windows (Andriushchenko et al. 2020), without gradients."""
-    purpose = search.subject.purpose
+    purpose = str(search.subject.purpose)
     found = square(
-        search.goal.climbed("overturn/black box"),
+        search.goal.score_for_climb("overturn/black box"),
         search.images,
         epsilon=search.subject.task.epsilon,
         queries=search.effort.queries,
@@ -250,11 +250,11 @@ def auto_attack(search: Search) -> None:
 
     subject, effort = search.subject, search.effort
     threshold, spread = float(subject.id_scores.max()), float(subject.id_scores.std())
-    score = search.goal.climbed("overturn/autoattack")
+    score = search.goal.score_for_climb("overturn/autoattack")
     model = _TwoClasses(score, subject.detector.network, threshold, spread)
     outside = torch.ones(len(search.images), dtype=torch.int64, device=search.images.device)
     radius = subject.task.epsilon / 255
-    with drawing(search.images.device, "overturn", "autoattack", subject.purpose, *map(int, search.which.indices)):
+    with drawing(search.images.device, "overturn", "autoattack", str(subject.purpose), *map(int, search.which.indices)):
         climb = APGD(model, eps=radius, steps=effort.steps, loss="ce")
         for _ in range(effort.restarts):  # its own loop over them keeps only images that pass the threshold
             found, *_ = climb.attack_single_run(search.images, outside)

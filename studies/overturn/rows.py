@@ -12,7 +12,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.statistics.intervals import share
+from oodbench.statistics.intervals import share_interval
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "attack-on-the-table.md"
@@ -207,7 +207,7 @@ def _gained(title: str, parts: Sequence[Mapping[str, Beaten]], means: Sequence[s
     standard, lowered = (100 * np.mean([[one.standard, one.lowered] for one in every], axis=0)).tolist()
     low, high = (100 * end for end in interval(every))
     raised, count = sum(one.raised for one in every), sum(len(one.gains) for one in every)
-    least, most = (100 * end for end in share(raised, count))
+    least, most = (100 * end for end in share_interval(raised, count))
     return [
         title,
         f"{standard:.2f}",

@@ -22,8 +22,8 @@ from oodbench.running.prepared import prepared
 from oodbench.running.request import Machinery
 from oodbench.running.train_or_load import provide
 from oodbench.scoring.attacking import aim
-from oodbench.scoring.batches import exact
-from oodbench.scoring.clean import as_they_are, score_versions
+from oodbench.scoring.batches import ImageBatch, Purpose, exact
+from oodbench.scoring.clean import score_batch, score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import LinfAdaptive
 from oodbench.tasks.versions import Versions
@@ -61,9 +61,9 @@ class Subject:
     donors: tuple[Detector, ...] = ()
 
     @property
-    def purpose(self) -> str:
-        """As a run names seed and set, so that the tier draws here what it draws there."""
-        return f"{SEED}/{self.images.name}"
+    def purpose(self) -> Purpose:
+        """The same as in a run, so that the tier draws the same numbers."""
+        return Purpose(SEED, self.images.name)
 
     def goal(self, level: str) -> Goal:
         """As a run aims the tier at a level: an image may stop where it has passed enough of the ID images."""
@@ -83,11 +83,11 @@ class Subject:
         levels = found * 255
         stored = levels.round().to(torch.uint8)
         before = inputs(which, found.device)
-        left = LinfBall(before, self.task.epsilon).outside(stored.int() - (before * 255).round().int())
+        left = LinfBall(before, self.task.epsilon).is_outside(stored.int() - (before * 255).round().int())
         if left.any() or (levels - levels.round()).abs().max() > 1e-3:
             raise OodbenchError(f"{self.detector.name}: an attacked image has left the ball or the 8-bit grid")
         with exact(self.detector.network), torch.no_grad():
-            scored = as_they_are(self.detector, as_input(stored), which.indices, self.purpose, which.name)
+            scored = score_batch(self.detector, ImageBatch(as_input(stored), which.indices, self.purpose, which.name))
         return stored.permute(0, 2, 3, 1).cpu().numpy(), scored.scores
 
 
@@ -115,7 +115,7 @@ def at_hand(config: RunConfig) -> Subject:
     assert isinstance(task, LinfAdaptive)  # what was asked for
     own, *donors = (found[name] for name in config.detectors)
     id_images, (ood,) = plan.images[plan.suite.id.test], config.only
-    (scored,) = score_versions([own], id_images, Versions(), f"{SEED}/{id_images.name}", device)
+    (scored,) = score_versions([own], id_images, Versions(), Purpose(SEED, id_images.name), device)
     best = [
         max(np.flatnonzero(scored.predictions == label), key=lambda row: scored.scores[row])
         for label in np.unique(scored.predictions)

@@ -6,7 +6,7 @@ import torch
 
 from oodbench.attacks.adam import adam
 from oodbench.attacks.apgd import apgd
-from oodbench.attacks.ascent import nowhere
+from oodbench.attacks.ascent import vanishes
 from oodbench.attacks.balls import LinfBall
 from oodbench.attacks.pgd import pgd
 from oodbench.attacks.pgd_l2 import pgd_l2
@@ -125,4 +125,4 @@ def test_an_objective_that_is_no_number_at_the_image_is_left_for_one_that_is():
 def test_a_denormal_gradient_is_none(slope, stuck):
     gradient = torch.zeros(1, 1, 2, 2)
     gradient[0, 0, 0, 0] = slope
-    assert nowhere(gradient).tolist() == [stuck]
+    assert vanishes(gradient).tolist() == [stuck]

@@ -78,7 +78,7 @@ def test_a_corner_a_hair_below_whole_levels_does_not_leave_the_ball():
     grey = torch.full((1, 3, 32, 32), 128 / 255)
     around = L2Ball(grey, 2605)
     found = around.on_grid(around.corner(torch.ones_like(grey))) - 128
-    assert not around.outside(found.long()).any()
+    assert not around.is_outside(found.long()).any()
     assert float(found.square().sum()) > 2600**2
 
 
@@ -99,8 +99,8 @@ def test_what_lies_on_the_grid_in_the_ball_stays_where_it_is():
 
 def test_outside_is_told_without_rounding():
     change = torch.tensor([[3, 4], [3, 5], [-5, 0]])
-    assert L2Ball(torch.zeros(3, 1, 1, 2), 5).outside(change).tolist() == [False, True, False]
-    assert LinfBall(torch.zeros(3, 1, 1, 2), 4).outside(change).tolist() == [False, True, True]
+    assert L2Ball(torch.zeros(3, 1, 1, 2), 5).is_outside(change).tolist() == [False, True, False]
+    assert LinfBall(torch.zeros(3, 1, 1, 2), 4).is_outside(change).tolist() == [False, True, True]
 
 
 WEIGHTS = torch.randn((3, 8, 8), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
@@ -120,9 +120,9 @@ def test_a_climb_of_a_slope_ends_at_its_top(climb):
     found = climb(slope, GREY, epsilon=64, iterations=100, ball=L2Ball)
     np.testing.assert_allclose(found.after - slope(GREY), 64 / 255 * TOP, rtol=1e-3 if climb is apgd else 2e-2)
     assert ((found.images - GREY).flatten(1).norm(dim=1) <= 64 / 255 + 1e-9).all()
-    assert L2Ball(GREY, 64).arrived(found.images, WEIGHTS.expand_as(GREY)).all()
-    assert not L2Ball(GREY, 64).arrived(GREY, WEIGHTS.expand_as(GREY)).any()
-    assert not L2Ball(GREY, 64).arrived(found.images, torch.zeros_like(GREY)).any()  # nothing says that it is the top
+    assert L2Ball(GREY, 64).is_summit(found.images, WEIGHTS.expand_as(GREY)).all()
+    assert not L2Ball(GREY, 64).is_summit(GREY, WEIGHTS.expand_as(GREY)).any()
+    assert not L2Ball(GREY, 64).is_summit(found.images, torch.zeros_like(GREY)).any()  # nothing says that it is the top
 
 
 @pytest.mark.parametrize("scale", [1e30, 1e-30])
@@ -155,7 +155,7 @@ def test_a_task_reaches_the_top_of_a_slope_with_no_flag(task):
     images = GREY.float()
     altered = task.alter(Goal(slope, slope), images, np.arange(3), "1/grey")
     change = (altered.images * 255).round().long() - 128
-    assert not L2Ball(images, 64).outside(change).any()
+    assert not L2Ball(images, 64).is_outside(change).any()
     assert (altered.extras["objective_after"] - slope(images).numpy() > 0.99 * 64 / 255 * TOP).all()
     np.testing.assert_allclose(altered.extras["objective_after"], slope(altered.images), rtol=1e-6)
     for flag in ("stuck", "broken", "stalled", "blind", "guessed"):
@@ -175,7 +175,7 @@ def test_the_reducer_keeps_to_its_ball():
     reducer = Reducer(slope, GREY.float(), 20, L2Ball)
     reducer.offer(GREY + WEIGHTS)
     assert (reducer.winner == 1).all()
-    assert not L2Ball(GREY, 20).outside((reducer.images * 255).round().long() - 128).any()
+    assert not L2Ball(GREY, 20).is_outside((reducer.images * 255).round().long() - 128).any()
     assert ((reducer.best - reducer.before) / (20 / 255 * TOP) > 0.95).all()
 
 
@@ -200,12 +200,12 @@ def test_a_pixel_goes_to_the_nearest_level_of_its_ball():
 
 def test_a_climb_has_arrived_where_every_pixel_has_a_gradient_that_points_out_of_the_ball():
     ball, low, high = LinfBall(levels(100, 100), 8), levels(92, 92), levels(108, 108)
-    assert ball.arrived(low, levels(-1, -1)).tolist() == [True]
-    assert ball.arrived(high, levels(1, 1)).tolist() == [True]
+    assert ball.is_summit(low, levels(-1, -1)).tolist() == [True]
+    assert ball.is_summit(high, levels(1, 1)).tolist() == [True]
     # A pixel without a gradient may have been kept from having one, at either end.
-    assert ball.arrived(low, levels(-1, 0)).tolist() == [False]
-    assert ball.arrived(high, levels(1, 0)).tolist() == [False]
-    assert ball.arrived(levels(92, 93), levels(-1, -1)).tolist() == [False]
+    assert ball.is_summit(low, levels(-1, 0)).tolist() == [False]
+    assert ball.is_summit(high, levels(1, 0)).tolist() == [False]
+    assert ball.is_summit(levels(92, 93), levels(-1, -1)).tolist() == [False]
 
 
 def test_a_window_of_an_l2_ball_moves_by_what_makes_the_radius_together():
@@ -215,5 +215,5 @@ def test_a_window_of_an_l2_ball_moves_by_what_makes_the_radius_together():
 
 def test_what_is_nearer_than_the_radius_is_reached_and_not_passed():
     ball = L2Ball(levels(100, 100), 10)
-    torch.testing.assert_close(ball.towards(levels(103, 104)), levels(103, 104))
-    torch.testing.assert_close(ball.towards(levels(130, 140)), levels(106, 108))
+    torch.testing.assert_close(ball.move_towards(levels(103, 104)), levels(103, 104))
+    torch.testing.assert_close(ball.move_towards(levels(130, 140)), levels(106, 108))

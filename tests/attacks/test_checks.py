@@ -9,7 +9,14 @@ import torch
 from oodbench.attacks import checks
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import Attacked, gradient_error, gradient_missing, thorough, transferred, unsteadiness
+from oodbench.attacks.checks import (
+    Attacked,
+    check_thoroughly,
+    gradient_error,
+    gradient_missing,
+    transfer_checks,
+    unsteadiness,
+)
 from oodbench.detectors.msp import MSP
 from oodbench.scoring.fitting import fit
 
@@ -23,7 +30,7 @@ def detector(toy):
 
 @pytest.fixture
 def quick(monkeypatch):
-    for name, fewer in (("LONG", 60), ("SHORT", 30), ("QUERIES", 100)):
+    for name, fewer in (("LONG_CLIMB", 60), ("SHORT_CLIMB", 30), ("SQUARE_QUERIES", 100)):
         monkeypatch.setattr(checks, name, fewer)
 
 
@@ -35,8 +42,8 @@ def best(detector, images, iterations=60):
 def test_an_attack_that_did_nothing_is_beaten_by_all_and_a_good_one_by_none(detector, toy_images, quick):
     id_scores = np.linspace(-5, 2, 50)
     goal, common = Goal.of(detector), (np.arange(6), 8, "1/letters")
-    nothing = thorough(Attacked(goal, toy_images, toy_images, *common), id_scores)
-    good = thorough(Attacked(goal, toy_images, best(detector, toy_images), *common), id_scores)
+    nothing = check_thoroughly(Attacked(goal, toy_images, toy_images, *common), id_scores)
+    good = check_thoroughly(Attacked(goal, toy_images, best(detector, toy_images), *common), id_scores)
     assert nothing["square"] == 1
     assert nothing["square_gain"] > 0.05
     assert good["square"] < 0.2
@@ -55,7 +62,7 @@ def test_images_made_for_a_twin_beat_only_a_worse_attack(detector, toy_images):
     )
 
     def judged(own, donors, enough=np.inf):
-        return transferred(detector.score, own, donors, ids, enough, torch.device("cpu"))
+        return transfer_checks(detector.score, own, donors, ids, enough, torch.device("cpu"))
 
     worse = judged(clean, [clean, attacked])
     with torch.no_grad():
@@ -73,7 +80,7 @@ def test_a_score_that_cannot_be_climbed_even_with_everything_allowed(toy_images,
         return images.mean((1, 2, 3)).clamp(max=0.1)
 
     attacked = Attacked(Goal(capped, capped), toy_images, toy_images, np.arange(6), 8, "x")
-    found = thorough(attacked, np.array([0.2, 0.3]))
+    found = check_thoroughly(attacked, np.array([0.2, 0.3]))
     assert found["unbounded"] == 0
     assert found["unbounded_auroc"] == 1
 
@@ -89,23 +96,23 @@ def test_what_does_not_fit_into_memory_is_checked_in_parts_to_the_same_figures(d
 
     goal = replace(small, score=tight)
     common = (three, three, np.arange(3), 8, "1/letters")
-    expected = thorough(Attacked(small, *common), ids)
-    assert thorough(Attacked(goal, *common), ids) == pytest.approx(expected, abs=1e-6)
+    expected = check_thoroughly(Attacked(small, *common), ids)
+    assert check_thoroughly(Attacked(goal, *common), ids) == pytest.approx(expected, abs=1e-6)
     bytes_of = (three * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     asked = (bytes_of, [255 - bytes_of], ids, float("inf"), torch.device("cpu"))
-    assert transferred(tight, *asked) == pytest.approx(transferred(detector.score, *asked), abs=1e-6)
+    assert transfer_checks(tight, *asked) == pytest.approx(transfer_checks(detector.score, *asked), abs=1e-6)
 
 
 def test_a_climb_that_does_worse_in_a_larger_ball_is_told(toy_images, quick, monkeypatch):
     """A narrow peak a little above the image, and no slope around it: only the smaller steps see it."""
-    monkeypatch.setattr(checks, "SHORT", 2)
+    monkeypatch.setattr(checks, "SHORT_CLIMB", 2)
     grey = torch.full_like(toy_images, 0.5)
 
     def peak(images):
         level = (images.mean((1, 2, 3)) - 0.5) * 255
         return torch.relu(3 - (level - 2).abs()) + 0 * level
 
-    found = thorough(Attacked(Goal(peak, peak), grey, grey, np.arange(6), 8, "x"), np.linspace(0, 3, 50))
+    found = check_thoroughly(Attacked(Goal(peak, peak), grey, grey, np.arange(6), 8, "x"), np.linspace(0, 3, 50))
     assert found["radii"] > 0.3
 
 
@@ -114,8 +121,8 @@ def test_an_image_that_had_got_far_enough_is_not_beaten(detector, toy_images):
     with torch.no_grad():
         lowest = float(detector.score(toy_images).min())
     common = (toy_images, toy_images, np.arange(6), 8, "1/letters")
-    assert checks.outguessed(Attacked(goal, *common)) > 0.8
-    assert checks.outguessed(Attacked(replace(goal, enough=lowest), *common)) == 0
+    assert checks.outguessed_share(Attacked(goal, *common)) > 0.8
+    assert checks.outguessed_share(Attacked(replace(goal, enough=lowest), *common)) == 0
 
 
 def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):
@@ -177,8 +184,8 @@ def test_an_attack_must_not_lose_against_guesses(detector, toy_images):
     goal = Goal.of(detector, lures=toy_images[:2])
     common = (np.arange(6), 8, "1/letters")
     attacked = Attacked(goal, toy_images, best(detector, toy_images), *common)
-    assert checks.outguessed(replace(attacked, after=toy_images)) > 0.8
-    assert checks.outguessed(attacked) == 0
+    assert checks.outguessed_share(replace(attacked, after=toy_images)) > 0.8
+    assert checks.outguessed_share(attacked) == 0
     # An image that scores less than before has lost against itself.
     inverted = Goal(lambda images: -detector.score(images), detector.score)
-    assert checks.outguessed(replace(attacked, goal=inverted)) == 1
+    assert checks.outguessed_share(replace(attacked, goal=inverted)) == 1

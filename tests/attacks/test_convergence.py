@@ -26,31 +26,31 @@ def goal(toy):
 
 def test_images_are_chosen_at_even_distances():
     short = Passes(forward=40, backward=40)
-    assert np.flatnonzero(convergence.chosen(24, short)).tolist() == list(range(0, 24, 2))
-    assert convergence.chosen(5, short).all()
-    assert convergence.chosen(500, short).sum() == convergence.CONTINUED
+    assert np.flatnonzero(convergence.images_to_continue(24, short)).tolist() == list(range(0, 24, 2))
+    assert convergence.images_to_continue(5, short).all()
+    assert convergence.images_to_continue(500, short).sum() == convergence.CONTINUED
 
 
 def test_a_twentieth_of_what_a_long_attack_takes_goes_into_looking_further():
     long = convergence.COST * 5
-    assert convergence.chosen(1000, long).sum() == 250  # each costs a fifth of an attacked image
-    assert convergence.chosen(40, long).sum() == convergence.CONTINUED
-    assert convergence.chosen(40, convergence.COST * 50).all()
+    assert convergence.images_to_continue(1000, long).sum() == 250  # each costs a fifth of an attacked image
+    assert convergence.images_to_continue(40, long).sum() == convergence.CONTINUED
+    assert convergence.images_to_continue(40, convergence.COST * 50).all()
 
 
 def test_an_attack_that_did_nothing_is_climbed_on_from_and_a_good_one_is_not(goal, toy_images):
-    further = convergence.climbed_on(goal, toy_images, toy_images, 8)
+    further = convergence.continue_climb(goal, toy_images, toy_images, 8)
     assert (goal.score(further) > goal.score(toy_images)).all()
     assert ((further - toy_images) * 255).abs().round().max() <= 8
     best = LinfAdaptive(8, "quick").alter(goal, toy_images, np.arange(6), "x").images
-    assert (goal.score(convergence.climbed_on(goal, toy_images, best, 8)) - goal.score(best)).max() < 0.01
+    assert (goal.score(convergence.continue_climb(goal, toy_images, best, 8)) - goal.score(best)).max() < 0.01
 
 
 def test_what_had_got_far_enough_or_has_no_gradient_stays_as_it_is(goal, toy_images):
     enough = float(goal.score(toy_images).min())
-    assert torch.equal(convergence.climbed_on(replace(goal, enough=enough), toy_images, toy_images, 8), toy_images)
+    assert torch.equal(convergence.continue_climb(replace(goal, enough=enough), toy_images, toy_images, 8), toy_images)
     blind = Goal(lambda images: goal.score(images).detach(), goal.score)
-    assert torch.equal(convergence.climbed_on(blind, toy_images, toy_images, 8), toy_images)
+    assert torch.equal(convergence.continue_climb(blind, toy_images, toy_images, 8), toy_images)
 
 
 def test_a_slope_that_is_steep_in_few_directions_is_climbed_most_of_the_way(toy_images):
@@ -67,13 +67,13 @@ def test_a_slope_that_is_steep_in_few_directions_is_climbed_most_of_the_way(toy_
 
     steep = Goal(score, score)
     left = apgd(score, images, epsilon=8, iterations=40, start=images).images
-    further = convergence.climbed_on(steep, images, left, 8)
+    further = convergence.continue_climb(steep, images, left, 8)
     assert score(further).sum() > 0.25 * score(left).sum()
 
 
 def test_no_more_is_spent_than_announced(goal, toy_images):
     seen = []
-    convergence.climbed_on(goal.watched(seen.append), toy_images, toy_images, 8)
+    convergence.continue_climb(goal.with_counter(seen.append), toy_images, toy_images, 8)
     assert sum(seen) <= len(toy_images) * convergence.COST.forward
 
 
@@ -94,5 +94,5 @@ def test_it_goes_on_from_where_the_attack_ended():
     def score(pixels):
         return (pixels - images).abs().sum((1, 2, 3))
 
-    climbed = convergence.climbed_on(Goal(score, score), images, torch.full((1, 3, 4, 4), 101 / 255), 8)
+    climbed = convergence.continue_climb(Goal(score, score), images, torch.full((1, 3, 4, 4), 101 / 255), 8)
     assert (255 * climbed).round().flatten().tolist() == [108] * 48

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench.attacks.square import share, square
+from oodbench.attacks.square import square, window_share
 
 
 def generators(count, seed=0):
@@ -14,9 +14,11 @@ def generators(count, seed=0):
 
 
 def test_windows_shrink_as_in_the_paper():
-    shares = {query: share(query, 10_000) for query in (0, 10, 11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001, 9999)}
+    shares = {
+        query: window_share(query, 10_000) for query in (0, 10, 11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001, 9999)
+    }
     assert list(shares.values()) == pytest.approx([0.8 / 2**halvings for halvings in (0, 0, *range(1, 10), 9)])
-    assert share(5, 5_000) == share(10, 10_000)
+    assert window_share(5, 5_000) == window_share(10, 10_000)
 
 
 def test_a_slope_is_climbed_to_the_corner_without_a_gradient():

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from oodbench.corruptions.digital import _smoothing
-from oodbench.corruptions.filters import gaussian, hsv, moved, rgb, sampled, zoomed
+from oodbench.corruptions.filters import gaussian, hsv, motion_blurred, rgb, sampled, zoomed
 from oodbench.corruptions.weather import _dilated, _distance
 
 RANDOM = np.random.default_rng(0)
@@ -55,13 +55,13 @@ def test_zooms_are_scipys(factor):
 
 def test_motion_leaves_flat_images_alone_and_moves_a_point_one_way():
     flat = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8)
-    assert torch.equal(moved(flat, 6, 2.0, torch.linspace(-45, 45, 256)), flat)
+    assert torch.equal(motion_blurred(flat, 6, 2.0, torch.linspace(-45, 45, 256)), flat)
     point = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
     point[0, 0, 4, 6] = 255
     weights = np.exp(-(np.arange(5) ** 2) / (2 * 1.5**2))
     # Offsets look to the right, so the trail is on the left; 16 bits are rounded, 8 cut off.
     trail = np.floor(np.round(255 * 257 * weights / weights.sum()) / 257)
-    found = moved(point, 2, 1.5, torch.zeros(1))[0, 0]
+    found = motion_blurred(point, 2, 1.5, torch.zeros(1))[0, 0]
     assert found[4].tolist() == [0, 0, *trail[::-1].tolist(), 0, 0]
     assert found.sum() == trail.sum()
 

@@ -13,6 +13,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.images.resident import IDImages
 from oodbench.networks.network import Network, Representation
 from oodbench.scoring import clean
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import FittingImages, fit
 from oodbench.tasks import Linf
@@ -136,8 +137,8 @@ def test_the_step_takes_one_pass_besides_the_shared_one(magnitude, passes, monke
     seen = []
     monkeypatch.setattr(network, "represent", lambda some: seen.append(some) or Tanh.represent(network, some))
     # Looks that tell whether a score is steady have passes of their own.
-    monkeypatch.setattr(clean, "_looked_at_again", lambda *given: given[4])
-    (scored,) = score_versions([odin], images, Versions(), "x", torch.device("cpu"))
+    monkeypatch.setattr(clean, "_add_unsteadiness", lambda detectors, scored, *_: scored)
+    (scored,) = score_versions([odin], images, Versions(), Purpose("x"), torch.device("cpu"))
     assert len(seen) == passes
     np.testing.assert_array_equal(scored.scores, odin.score(pixels(4, 0) / 255).detach().numpy())
 
@@ -146,4 +147,4 @@ def test_a_shared_pass_without_gradient_is_refused():
     fit([odin := ODIN(ODIN.Parameters(magnitude=0.001))], Rounding(), 3)
     images = ImageSet("some", pixels(4, 0).permute(0, 2, 3, 1).numpy(), np.zeros(4, np.int64), "")
     with pytest.raises(OodbenchError, match="not differentiable"):
-        score_versions([odin], images, Versions(), "x", torch.device("cpu"))
+        score_versions([odin], images, Versions(), Purpose("x"), torch.device("cpu"))

@@ -18,7 +18,7 @@ from oodbench.networks.network import Network, Representation
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.registry import discover
 from oodbench.scoring.attacking import Attack, score_attacked
-from oodbench.scoring.batches import exact
+from oodbench.scoring.batches import Purpose, exact
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.suite import Recipe
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_halved_and_scores_the_same(letters):
     ample, cramped = detector_over(1000), detector_over(9)
     corrupted = Versions(("gaussian-noise",), (3,))
     for versions in (Versions(), corrupted):
-        one, other = (score_versions([each], letters, versions, "x", CPU)[0] for each in (ample, cramped))
+        one, other = (score_versions([each], letters, versions, Purpose("x"), CPU)[0] for each in (ample, cramped))
         np.testing.assert_allclose(other.scores, one.scores, rtol=1e-5)
         assert one.predictions.tolist() == other.predictions.tolist()
         assert one.extras.keys() == other.extras.keys()
@@ -155,7 +155,9 @@ def test_what_does_not_fit_is_halved_and_scores_the_same(letters):
 def test_an_attack_that_does_not_fit_is_halved(letters, task):
     ample, cramped = detector_over(1000), detector_over(9)
     few = letters.first(10)
-    one, other = (score_attacked(Attack(each, task, Goal.of(each), "x"), few, CPU) for each in (ample, cramped))
+    one, other = (
+        score_attacked(Attack(each, task, Goal.of(each), Purpose("x")), few, CPU) for each in (ample, cramped)
+    )
     assert len(other.scores) == len(other.digests) == 10
     np.testing.assert_allclose(other.scores, one.scores, rtol=1e-3)
     assert other.checks.keys() == one.checks.keys()
@@ -163,7 +165,7 @@ def test_an_attack_that_does_not_fit_is_halved(letters, task):
 
 def test_not_even_one_image_is_an_error(letters):
     with pytest.raises(OodbenchError, match="not even one image at a time fits into the GPU's memory"):
-        score_versions([detector_over(0)], letters, Versions(), "x", CPU)
+        score_versions([detector_over(0)], letters, Versions(), Purpose("x"), CPU)
 
 
 def test_portions_remember_what_fits():

@@ -221,7 +221,7 @@ from oodbench.attacks import checks
 from oodbench.detectors.energy import Energy
 
 if ray.is_initialized():  # in a task
-    checks.LONG, checks.SHORT, checks.QUERIES = 4, 2, 5
+    checks.LONG_CLIMB, checks.SHORT_CLIMB, checks.SQUARE_QUERIES = 4, 2, 5
 
 
 class Same(Energy):

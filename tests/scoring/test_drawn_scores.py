@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from oodbench.attacks import convergence
-from oodbench.attacks.attack_goal import Goal, scores_a_look
+from oodbench.attacks.attack_goal import Goal, scores_per_look
 from oodbench.basics.draws import CommonDraws, DrawsPerImage
 from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.scoring.attacking import Attack, attack_passes, score_attacked
+from oodbench.scoring.batches import ImageBatch, Purpose
 from oodbench.scoring.clean import score_floats, score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.statistics import honesty
@@ -59,25 +60,25 @@ def images(count=70, name="letters"):
 
 
 def test_an_image_has_its_draws_in_any_batch_and_part_of_the_set(detector):
-    (whole,) = score_versions([detector], images(), Versions(), "1/letters", CPU)
+    (whole,) = score_versions([detector], images(), Versions(), Purpose(1, "letters"), CPU)
     assert whole.checks["unsteadiness"] == 0.0
-    (part,) = score_versions([detector], images().part(slice(66, 70)), Versions(), "1/letters", CPU)
+    (part,) = score_versions([detector], images().part(slice(66, 70)), Versions(), Purpose(1, "letters"), CPU)
     assert np.array_equal(part.scores, whole.scores[66:])
-    (renamed,) = score_versions([detector], images(name="attacked"), Versions(), "1/attacked", CPU)
+    (renamed,) = score_versions([detector], images(name="attacked"), Versions(), Purpose(1, "attacked"), CPU)
     assert np.array_equal(renamed.scores, whole.scores)
-    (other,) = score_versions([detector], images(), Versions(), "2/letters", CPU)
+    (other,) = score_versions([detector], images(), Versions(), Purpose(2, "letters"), CPU)
     assert not (other.scores == whole.scores).any()
     pixels = torch.from_numpy(images().images).permute(0, 3, 1, 2).float() / 255
     by_hand = detector.score_drawn(pixels, DrawsPerImage(range(70), "score", "1"))
     np.testing.assert_allclose(whole.scores, by_hand, rtol=1e-12)
-    floats = score_floats(detector, pixels, np.arange(70), "letters", "1/letters", CPU)
+    floats = score_floats(detector, ImageBatch(pixels, np.arange(70), Purpose(1, "letters"), "letters"), CPU)
     np.testing.assert_allclose(floats.scores, whole.scores, rtol=1e-12)
     assert floats.checks["unsteadiness"] == 0.0
 
 
 def test_a_score_that_draws_and_does_not_say_so_is_found(detector):
     detector.score_drawn = lambda some, draws: (some * (1 + torch.rand(some.shape))).double().mean((1, 2, 3))
-    (found,) = score_versions([detector], images(), Versions(), "1/letters", CPU)
+    (found,) = score_versions([detector], images(), Versions(), Purpose(1, "letters"), CPU)
     assert found.checks["unsteadiness"] > honesty.FLAGS["unsteadiness"].tolerated
 
 
@@ -91,7 +92,7 @@ def test_an_attack_on_the_expectation_does_more_than_one_on_a_single_draw(detect
 
 def _keeping(detector, eot):
     task = LinfAdaptive(8, "quick", eot=eot)
-    return Attack(detector, task, Goal.of(detector, draws=eot), "1/letters", keep=True)
+    return Attack(detector, task, Goal.of(detector, draws=eot), Purpose(1, "letters"), keep_images=True)
 
 
 def test_attacked_images_are_scored_with_the_runs_draws_which_the_attack_never_saw(detector, monkeypatch):
@@ -113,15 +114,15 @@ def test_each_climb_has_draws_of_its_own_and_the_judge_others(detector):
     goal, some = Goal.of(detector), torch.rand(2, 3, 8, 8)
     values = [
         goal.score(some),
-        goal.climbed("1/score")(some),
-        goal.climbed("1/adam")(some),
-        goal.climbed("2/adam")(some),
+        goal.score_for_climb("1/score")(some),
+        goal.score_for_climb("1/adam")(some),
+        goal.score_for_climb("2/adam")(some),
     ]
     assert len({value[0].item() for value in values}) == 4
-    assert torch.equal(goal.climbed("1/adam")(some), values[2])
+    assert torch.equal(goal.score_for_climb("1/adam")(some), values[2])
     against = Goal.against(detector)
     assert torch.equal(against.score(some), -values[0])
-    assert torch.equal(against.climbed("1/adam")(some), -values[2])
+    assert torch.equal(against.score_for_climb("1/adam")(some), -values[2])
 
 
 def test_an_image_is_attacked_alike_in_any_company(detector):
@@ -148,20 +149,20 @@ def test_an_attack_says_how_many_passes_it_took(detector):
     task, asked = LinfAdaptive(4, "quick", eot=3), []
     scored = detector.score_drawn
     detector.score_drawn = lambda some, draws: asked.append(len(some)) or scored(some, draws)
-    Goal.of(detector, draws=3).watched(asked.append).score(torch.rand(2, 3, 8, 8))
+    Goal.of(detector, draws=3).with_counter(asked.append).score(torch.rand(2, 3, 8, 8))
     assert asked == [6, 2, 2, 2]
-    found = score_attacked(Attack(detector, task, Goal.of(detector, draws=3), "1/letters"), images(4), CPU)
+    found = score_attacked(Attack(detector, task, Goal.of(detector, draws=3), Purpose(1, "letters")), images(4), CPU)
     announced = 4 * attack_passes(task, detector).forward
     assert 0.5 * announced < found.looks <= announced
 
 
 def test_a_look_has_the_draws_that_are_asked_for():
     made = Shaken()
-    assert scores_a_look(made, 50) == 50
+    assert scores_per_look(made, 50) == 50
     made.draws = lambda: 20
-    assert scores_a_look(made, 50) == 3
+    assert scores_per_look(made, 50) == 3
     made.draws = lambda: 1000
-    assert scores_a_look(made, 50) == 1
+    assert scores_per_look(made, 50) == 1
 
 
 def test_a_constant_that_came_later_is_said_only_where_it_is_another():

@@ -13,7 +13,7 @@ from oodbench.images import builtin
 from oodbench.networks import build
 from oodbench.scoring import exporting
 from oodbench.scoring.exporting import export
-from oodbench.scoring.graph_check import AGREES, ROUNDING, compared, drawn, floats, uphill
+from oodbench.scoring.graph_check import AGREES, ROUNDING, compare_graph, floats, made_up_images, move_uphill
 from oodbench.statistics.repeatability import spread_of
 
 TRAIN, LETTERS = builtin.make("digits-train").spread(60), builtin.make("letters").first(9)
@@ -72,7 +72,7 @@ def off_by(change):
 
 def test_a_graph_that_is_off_by_the_spread_of_id_scores_is_refused(tmp_path, monkeypatch, mahalanobis):
     spread = spread_of(mahalanobis.calibration)
-    far = floats(mahalanobis.detector.score(drawn(12, (32, 32), "tried"))).std()
+    far = floats(mahalanobis.detector.score(made_up_images(12, (32, 32), "tried"))).std()
     assert far > 1000 * spread
     unknown = oodbench.fit(NETWORK, "energy", images=LETTERS)
     for made, size in ((mahalanobis, spread), (unknown, 0.001)):
@@ -92,7 +92,7 @@ def test_float32_rounding_of_a_score_is_allowed_by_its_own_size(mahalanobis):
     def graph(images):
         return (mahalanobis.detector.score(images).double() * (1 + 1e-6)).detach()
 
-    found = compared(mahalanobis.detector, graph, (32, 32), mahalanobis.calibration)
+    found = compare_graph(mahalanobis.detector, graph, (32, 32), mahalanobis.calibration)
     assert found.share <= 1
     assert found.off > AGREES * found.scale
     assert found.off <= ROUNDING * abs(found.score)
@@ -109,13 +109,13 @@ def test_an_honest_graph_of_scores_that_rounding_moves_most_is_written(tmp_path,
 def test_images_are_moved_to_where_scores_of_id_images_lie():
     made = oodbench.fit(NETWORK, "energy", images=LETTERS, calibrate=builtin.make("digits-test").first(60))
     enough = float(np.median(made.calibration))
-    drawn_ones = drawn(6, (32, 32), "uphill")
-    moved = uphill(made.detector, drawn_ones, enough)
+    drawn_ones = made_up_images(6, (32, 32), "uphill")
+    moved = move_uphill(made.detector, drawn_ones, enough)
     assert moved.min() >= 0 and moved.max() <= 1
     before, after = (floats(made.detector.score(images)) for images in (drawn_ones, moved))
     assert (after >= np.minimum(before, enough)).all()
     assert (after > before)[before < enough].all()
-    found = compared(made.detector, made.detector.score, (32, 32), made.calibration)
+    found = compare_graph(made.detector, made.detector.score, (32, 32), made.calibration)
     assert (found.share, found.images) == (0, 24)
     assert found.reached >= (after >= enough).sum()
 

@@ -13,9 +13,10 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks.smallcnn import SmallCNN
 from oodbench.registry import discover
 from oodbench.scoring.attacking import score_attacked
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.fitting import fit
 from oodbench.scoring.scored import Scored
-from oodbench.scoring.smoothed import TRIVIAL, at_new_places, attack_on, attacked_at_each, parts, score_smoothed
+from oodbench.scoring.smoothed import TRIVIAL, attack_at_radii, attacked_set, parts, score_smoothed, smoothed_attack
 from oodbench.tasks import Smoothed
 from tests.pixelnetwork import Pixels
 
@@ -57,8 +58,8 @@ def pictures(count, seed=0, name="toys"):
     return ImageSet(name, images, np.zeros(count, np.int64), "drawn")
 
 
-def scores_of(detector, images, task, purpose="1/toys", count=None):
-    (scored,) = score_smoothed([detector], images, task, purpose, CPU, count or len(images))
+def scores_of(detector, images, task, seed=1, count=None):
+    (scored,) = score_smoothed([detector], images, task, Purpose(seed, "toys"), CPU, count or len(images))
     return scored
 
 
@@ -88,12 +89,12 @@ def test_batches_parts_and_other_detectors_change_nothing(monkeypatch):
     both = [Shaken(), Linear()]
     for detector in both:
         detector.attach(network, 2)
-    beside = score_smoothed(both, images, task, "1/called otherwise", CPU, 5)
+    beside = score_smoothed(both, images, task, Purpose(1, "called otherwise"), CPU, 5)
     for name in ("low-1", "high-1"):
         np.testing.assert_allclose(np.concatenate([half.extras[name] for half in halves]), once.extras[name], atol=1e-4)
     np.testing.assert_allclose(np.concatenate([half.scores for half in halves]), once.scores, atol=1e-4)
     np.testing.assert_allclose(beside[1].scores, once.scores, atol=1e-4)
-    assert (scores_of(fitted(), images, task, purpose="2/toys").scores != once.scores).all()
+    assert (scores_of(fitted(), images, task, seed=2).scores != once.scores).all()
     monkeypatch.setattr("oodbench.scoring.batches.batch_size", lambda device, side: 2)
     np.testing.assert_allclose(scores_of(fitted(), images, task).scores, once.scores, atol=1e-4)
 
@@ -111,7 +112,7 @@ def test_each_detector_over_a_network_predicts_for_itself():
     detectors = [Linear(), Contrary()]
     for detector in detectors:
         detector.attach(network, 2)
-    one, other = score_smoothed(detectors, pictures(5), Smoothed(draws=300), "1/toys", CPU, 5)
+    one, other = score_smoothed(detectors, pictures(5), Smoothed(draws=300), Purpose(1, "toys"), CPU, 5)
     assert (one.predictions + other.predictions == 1).all()
 
 
@@ -136,11 +137,11 @@ def test_bounds_widen_with_the_radius_and_hold_the_score():
 
 def attacked(detector, task, role, images, beside, level_scores):
     def at(radius):
-        attack = attack_on(detector, task, radius, role, beside, "1/toys", CPU)
+        attack = smoothed_attack(detector, task, radius, role, beside, Purpose(1, "toys"), CPU)
         left = score_attacked(attack, images, CPU)
-        return left, scores_of(detector, at_new_places(images, left), task)
+        return left, scores_of(detector, attacked_set(images, left), task)
 
-    return attacked_at_each(task, role, level_scores, at)
+    return attack_at_radii(task, role, level_scores, at)
 
 
 @pytest.mark.usefixtures("briefly_continued")
@@ -165,7 +166,7 @@ def test_an_image_that_stays_keeps_its_prediction():
     task = Smoothed(radii=(20,), attack="quick")
     before, after = scored([5.0, 1.0], [0, 0]), scored([4.0, 2.0], [1, 1])
     left = replace(after, digests=np.zeros((2, 32), np.uint8))
-    (found,) = attacked_at_each(task, "ood", before, lambda radius: (left, after)).values()
+    (found,) = attack_at_radii(task, "ood", before, lambda radius: (left, after)).values()
     assert found.scores.tolist() == [5, 2]
     assert found.predictions.tolist() == [0, 1]
     assert not found.digests.size  # nobody was scored on these images as a whole
@@ -188,7 +189,9 @@ def test_every_detector_that_shares_a_plain_network_goes_the_same_way():
     detectors = [discover()[name]() for name in names]
     fit(detectors, network, 4)
     task = Smoothed(sigma=0.1, draws=8, radii=(1,), confidence=0.1)
-    for detector, scored in zip(detectors, score_smoothed(detectors, images, task, "1/toys", CPU, 1), strict=True):
+    for detector, scored in zip(
+        detectors, score_smoothed(detectors, images, task, Purpose(1, "toys"), CPU, 1), strict=True
+    ):
         assert np.isfinite(scored.scores).all(), detector.name
         assert (scored.extras["low-1"] < scored.extras["high-1"]).all(), detector.name
 

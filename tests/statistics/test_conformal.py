@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.statistics.conformal import discoveries, needed, p_values, threshold
+from oodbench.statistics.conformal import discoveries, images_needed, p_values, threshold
 
 SPLITS = 500
 
@@ -22,14 +22,14 @@ def test_a_threshold_is_the_score_of_that_rank():
 
 def test_with_a_probability_the_first_promise_takes_59_images():
     """Wilks 1941: 59 draws have one below the 5 % point with 95 %, since 0.95^59 < 0.05 < 0.95^58."""
-    assert needed(0.95, 0.05) == 59
+    assert images_needed(0.95, 0.05) == 59
     assert threshold(np.arange(59.0), 0.95, 0.05).value == 0
     with pytest.raises(OodbenchError, match="58 ID images are too few .* with probability 95 %: it takes 59"):
         threshold(np.arange(58.0), 0.95, 0.05)
 
 
 def test_what_fifteen_images_cannot_promise_is_said():
-    assert needed(0.95) == 19
+    assert images_needed(0.95) == 19
     assert threshold(np.arange(19.0), 0.95).value == 0
     with pytest.raises(OodbenchError, match="15 ID images are too few to promise that 95 % are kept: it takes 19"):
         threshold(np.arange(15.0), 0.95)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from oodbench.metrics import CONVENTIONS, evaluate
-from oodbench.statistics.differences import SAME, Detection, differences, of_accuracy
+from oodbench.statistics.differences import SAME, Detection, accuracy_difference, differences
 from oodbench.statistics.intervals import intervals
 
 few = st.floats(-5, 5).map(lambda value: round(value, 1))
@@ -78,14 +78,14 @@ def test_a_fixed_threshold_of_one_side_alone():
 
 def test_accuracy_is_paired_image_by_image():
     right = np.arange(1000) % 10 > 0
-    assert of_accuracy(right, right.copy()) == SAME
+    assert accuracy_difference(right, right.copy()) == SAME
     other = right.copy()
     other[:10] = ~other[:10]  # nine that were right, one that was not
-    found = of_accuracy(right, other)
+    found = accuracy_difference(right, other)
     assert found.value == pytest.approx(0.008)
     # Ten of a thousand differ: the standard deviation of the difference is about sqrt(10) / 1000.
     assert found.high - found.low == pytest.approx(2 * 1.96 * 10**0.5 / 1000, rel=0.15)
-    assert of_accuracy(~right, right).value == pytest.approx(-0.8)
+    assert accuracy_difference(~right, right).value == pytest.approx(-0.8)
 
 
 def test_the_true_difference_is_inside_as_often_as_stated():
@@ -117,7 +117,7 @@ def test_a_difference_of_accuracies_by_hand():
     right, both have 3 / 5 right and 2 / 5 are right for both: the correlation is (0.4 - 0.36) / 0.24 = 1 / 6. With one
     more that only the first one has right it is (0.4 - 0.8 * 0.4) / sqrt(0.16 * 0.24) = 0.4082.
     """
-    difference = of_accuracy(np.array([True, True, True, False]), np.array([True, True, False, False]))
+    difference = accuracy_difference(np.array([True, True, True, False]), np.array([True, True, False, False]))
     down = np.sqrt(0.55588**2 + 0.43241**2 - 2 / 6 * 0.55588 * 0.43241)
     up = np.sqrt(0.24369**2 + 0.43241**2 - 2 * 0.40825 * 0.24369 * 0.43241)
     assert difference.value == 0.25

@@ -11,7 +11,7 @@ from scipy.stats import beta, binomtest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import CONVENTIONS, METRICS, CleanThreshold, accuracy, evaluate
-from oodbench.statistics.intervals import at_clean_threshold, intervals, of_accuracy, share
+from oodbench.statistics.intervals import accuracy_interval, at_clean_threshold, intervals, share_interval
 
 scores = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
 conventions = st.sampled_from(sorted(CONVENTIONS))
@@ -20,37 +20,37 @@ conventions = st.sampled_from(sorted(CONVENTIONS))
 @pytest.mark.parametrize(("count", "total"), [(0, 50), (1, 50), (17, 40), (50, 50), (0, 1), (9_990, 10_000)])
 def test_a_share_has_the_exact_binomial_interval(count, total):
     exact = binomtest(count, total).proportion_ci(0.95, "exact")
-    assert share(count, total) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert share_interval(count, total) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
 def test_accuracy_is_a_share_of_the_images_with_a_label():
     predictions, labels = np.array([0, 1, 2, 2, 0]), np.array([0, 1, 1, 2, -1])
-    assert of_accuracy(predictions, labels) == share(3, 4)
-    assert all(map(isnan, of_accuracy(predictions, np.full(5, -1))))
+    assert accuracy_interval(predictions, labels) == share_interval(3, 4)
+    assert all(map(isnan, accuracy_interval(predictions, np.full(5, -1))))
 
 
 def test_a_prediction_of_no_class_is_wrong_unless_none_names_a_class():
     predictions, labels = np.repeat([0, -1], 50), np.zeros(100, int)
-    low, high = of_accuracy(predictions, labels)
+    low, high = accuracy_interval(predictions, labels)
     assert low <= accuracy(predictions, labels) == 0.5 <= high
-    assert (low, high) == share(50, 100)
-    assert all(map(isnan, of_accuracy(np.full(100, -1), labels)))
+    assert (low, high) == share_interval(50, 100)
+    assert all(map(isnan, accuracy_interval(np.full(100, -1), labels)))
 
 
 def test_a_fixed_threshold_is_binomial():
     # Ten of forty OOD images lie above -0.5; no ID image has anything to do with it.
     ood = [-0.5] * 30 + [0.0] * 10
     found = intervals([0.0, 1.0, 2.0], ood, "published", operating_point=-0.5)
-    assert found["fpr95"] == share(10, 40)
-    assert intervals([-9.0], [0.0] * 40, "published", operating_point=-0.5)["fpr95"] == share(40, 40)
+    assert found["fpr95"] == share_interval(10, 40)
+    assert intervals([-9.0], [0.0] * 40, "published", operating_point=-0.5)["fpr95"] == share_interval(40, 40)
 
 
 def test_where_the_threshold_does_not_matter_a_fpr95_is_binomial():
     # Wherever the true threshold lies among ID scores, the same ten of forty OOD images are above it.
     found = intervals(np.linspace(0, 1, 1000), [-1.0] * 30 + [2.0] * 10)
-    assert found["fpr95"] == pytest.approx(share(10, 40), abs=1e-6)
+    assert found["fpr95"] == pytest.approx(share_interval(10, 40), abs=1e-6)
     turned = intervals([1.0] * 30 + [-2.0] * 10, np.linspace(-1, 0, 1000))
-    assert turned["fpr95_oodpos"] == pytest.approx(share(10, 40), abs=1e-6)
+    assert turned["fpr95_oodpos"] == pytest.approx(share_interval(10, 40), abs=1e-6)
 
 
 def test_a_few_id_images_do_not_say_where_their_five_percent_lie():
@@ -62,7 +62,7 @@ def test_binary_scores_have_half_the_share_for_an_auroc():
     # All ID images score 1; OOD images that score 1, too, cost half a point each: 1 - share / 2, between the exact
     # interval of the share and a bit more for ID images that could have scored 0.
     low, high = intervals([1.0] * 10_000, [1.0] * 10 + [0.0] * 90)["auroc"]
-    least, most = share(10, 100)
+    least, most = share_interval(10, 100)
     assert 1 - most / 2 - 0.02 < low < 1 - most / 2 + 0.005
     assert 1 - least / 2 - 0.005 < high < 1 - least / 2 + 0.02
 
@@ -211,7 +211,7 @@ def test_shares_at_a_clean_threshold_have_the_interval_of_their_convention():
         low, high = intervals(clean, attacked, convention)["fpr95"]
         assert found["fnr_clean"] == (1 - high, 1 - low)
     fixed = at_clean_threshold(CleanThreshold(clean, attacked, ood, "published", 0.2))
-    assert fixed["fnr_clean"] == pytest.approx(share(int((attacked <= 0.2).sum()), 200))
+    assert fixed["fnr_clean"] == pytest.approx(share_interval(int((attacked <= 0.2).sum()), 200))
 
 
 def test_a_threshold_between_a_few_levels_is_covered_as_well():

@@ -6,6 +6,7 @@ import torch
 
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.statistics.repeatability import change_between_looks, second_looks, spread_of
@@ -57,7 +58,7 @@ def test_a_score_that_depends_on_its_batch_or_on_chance_is_told_from_one_that_do
     fit(detectors := [steady, company, chance], toy("out3"), 3)
     pixels = np.random.default_rng(0).integers(0, 256, (150, 4, 4, 3), np.uint8)
     images = ImageSet("drawn", pixels, np.zeros(150, np.int64), "drawn")
-    scored = score_versions(detectors, images, versions, "1/drawn", torch.device("cpu"))
+    scored = score_versions(detectors, images, versions, Purpose(1, "drawn"), torch.device("cpu"))
     of_steady, of_company, of_chance = (one.checks["unsteadiness"] for one in scored)
     assert of_steady == 0
     assert 0.01 < of_company < 1

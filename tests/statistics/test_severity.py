@@ -17,7 +17,7 @@ def effects(ood_extras=None, id_extras=None, **found):
     quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
     arrays = [{name: np.array(rows) for name, rows in (extras or {}).items()} for extras in (id_extras, ood_extras)]
     counted = {name: rows.mean() for extras in arrays for name, rows in extras.items() if name in honesty.FLAGS}
-    return severity.effects(IDS, OOD, {**quiet, **counted, **found}, *arrays)
+    return severity.flag_effects(IDS, OOD, {**quiet, **counted, **found}, *arrays)
 
 
 def test_images_on_which_the_attack_failed_might_have_passed_everything():
@@ -37,7 +37,7 @@ def test_who_left_the_ball_did_more_than_allowed():
     assert found == Effect(0.25, 0.25)
     assert (
         "may be up to 25.00 points higher"
-        in severity.said({"outside": 0.25, **rest("outside")}, {"outside": found})[0].text
+        in severity.flag_statements({"outside": 0.25, **rest("outside")}, {"outside": found})[0].text
     )
 
 
@@ -49,7 +49,9 @@ def test_no_attack_does_more_than_the_bound():
     generator = np.random.default_rng(0)
     ids, ood = generator.normal(1, size=50), generator.normal(size=40)
     rows = generator.random(40) < 0.3
-    bound = severity.effects(ids, ood, {**rest(), "stuck": rows.mean()}, {}, {"stuck": rows.astype(float)})["stuck"]
+    bound = severity.flag_effects(ids, ood, {**rest(), "stuck": rows.mean()}, {}, {"stuck": rows.astype(float)})[
+        "stuck"
+    ]
     for _ in range(20):
         stronger = np.where(rows, ood + generator.exponential(3, 40), ood)
         assert auroc(curve(ids, ood)) - auroc(curve(ids, stronger)) <= bound.auroc
@@ -69,21 +71,21 @@ def test_who_is_beaten_without_passing_one_id_image_more_loses_nothing():
     assert effects(square=0.0, square_gain=0.0) == {}
     found = effects(square=0.3, square_gain=0.0)
     assert found["square"].auroc == 0 and isnan(found["square"].fpr95)
-    (said,) = severity.said({**rest("square"), "square": 0.3}, found)
+    (said,) = severity.flag_statements({**rest("square"), "square": 0.3}, found)
     assert "beats the attack on 30% of the images; the AUROC is too high by 0.00 points at least" in said.text
     assert said.effect == 0
 
 
 def test_what_was_not_measured_is_not_given_a_size():
-    (said,) = severity.said({**rest("square"), "square": 0.3}, {})
+    (said,) = severity.flag_statements({**rest("square"), "square": 0.3}, {})
     assert "by how much a figure may be off is not known" in said.text
     assert severity.mark(said.effect) == "‡"
 
 
 def test_an_effect_is_of_all_sets_also_where_one_alone_would_be_tolerated():
     several = [effects(unconverged=gain) for gain in (0.004, 0.004, 0.004, 0.048)]
-    assert severity.mean(several)["unconverged"].auroc == pytest.approx(0.015)
-    assert severity.mean([*several, {}])["unconverged"].auroc == pytest.approx(0.012)
+    assert severity.mean_effects(several)["unconverged"].auroc == pytest.approx(0.015)
+    assert severity.mean_effects([*several, {}])["unconverged"].auroc == pytest.approx(0.012)
 
 
 def test_a_wrong_gradient_bounds_nothing_and_a_shaky_score_what_it_shakes():
@@ -109,7 +111,7 @@ def test_a_verdict_goes_by_size(name, size, words):
 
 def test_said_is_sorted_by_what_it_may_do():
     means = {**rest("stuck", "ties"), "stuck": 0.5, "ties": 0.1}
-    found = severity.said(means, {"stuck": Effect(0.01, 0.0), "ties": Effect(0.05)})
+    found = severity.flag_statements(means, {"stuck": Effect(0.01, 0.0), "ties": Effect(0.05)})
     assert [one.effect for one in found] == [0.05, 0.01]
     assert [severity.mark(one.effect) for one in found] == ["‡", "†"]
 
@@ -127,6 +129,6 @@ def test_ties_of_more_than_a_point_are_not_to_be_believed_while_a_stuck_climb_is
 
 
 def test_a_flag_is_as_bad_as_the_worse_of_its_two_figures():
-    (flag,) = severity.said({**rest("stuck"), "stuck": 0.5}, {"stuck": Effect(0.004, 0.2)})
+    (flag,) = severity.flag_statements({**rest("stuck"), "stuck": 0.5}, {"stuck": Effect(0.004, 0.2)})
     assert (flag.effect, flag.belief) == (0.2, severity.NO)
     assert severity.mark(flag.effect) == "‡"

@@ -104,7 +104,7 @@ def test_an_image_is_attacked_alike_in_any_company(toy, toy_images):
 def test_no_image_costs_more_than_announced(toy, toy_images, level):
     detector, seen = Plain(), []
     fit([detector], toy("out3"), 3)
-    LinfAdaptive(8, level).alter(Goal.of(detector).watched(seen.append), toy_images, np.arange(6), "x")
+    LinfAdaptive(8, level).alter(Goal.of(detector).with_counter(seen.append), toy_images, np.arange(6), "x")
     assert sum(seen) <= len(toy_images) * LinfAdaptive(8, level).passes().forward
     # Three classes where nine are announced, and no surrogate of its own.
     assert sum(seen) > 0.5 * len(toy_images) * LinfAdaptive(8, level).passes().forward
@@ -116,7 +116,7 @@ def test_an_image_that_is_far_enough_costs_no_more(toy, toy_images):
     with torch.no_grad():
         scores = detector.score(toy_images)
     goal = replace(Goal.of(detector), enough=float(scores.median()))
-    altered = LinfAdaptive(8).alter(goal.watched(seen.append), toy_images, np.arange(6), "x")
+    altered = LinfAdaptive(8).alter(goal.with_counter(seen.append), toy_images, np.arange(6), "x")
     assert (altered.extras["retired"] == (altered.extras["objective_after"] >= goal.enough)).all()
     assert altered.extras["retired"][scores.numpy() >= goal.enough].all()
     assert sum(seen) < 0.7 * len(toy_images) * LinfAdaptive(8).passes().forward
@@ -214,7 +214,7 @@ def test_a_planted_fault_raises_its_flag(toy, toy_images, planted, flag):
         "check_gradient_missing": gradient_missing(goal.score, toy_images),
         "check_unsteadiness": unsteadiness(goal.score, toy_images),
     }
-    found = honesty.measured(curve([1.0], [0.0]), extras, checks)
+    found = honesty.measure_flags(curve([1.0], [0.0]), extras, checks)
     assert found[flag] > honesty.FLAGS[flag].tolerated
     assert gradient_error(sound.score, toy_images) < 0.05
     assert gradient_missing(sound.score, toy_images) < 0.05
@@ -266,7 +266,7 @@ def test_an_attack_that_picks_its_images_is_flagged(toy, toy_images):
     goal, task = Goal.of(detector), LinfAdaptive(8, "quick")
     extras = dict(task.alter(goal, toy_images, np.arange(6), "x").extras)
     extras["objective_after"][:3] = extras["objective_before"][:3]
-    assert honesty.measured(curve([1.0], [0.0]), extras, {})["unmoved"] == 0.5
+    assert honesty.measure_flags(curve([1.0], [0.0]), extras, {})["unmoved"] == 0.5
     assert "label" not in " ".join(inspect.signature(task.alter).parameters)
 
 
@@ -295,7 +295,7 @@ class Killed(MSP):
 def test_where_the_gradient_is_killed_random_search_goes_on_and_it_is_said(toy, toy_images):
     detector, seen = Killed(), []
     fit([detector], toy("out3"), 3)
-    altered = LinfAdaptive(8, "quick").alter(Goal.of(detector).watched(seen.append), toy_images, np.arange(6), "x")
+    altered = LinfAdaptive(8, "quick").alter(Goal.of(detector).with_counter(seen.append), toy_images, np.arange(6), "x")
     assert altered.extras["stuck"].all()
     assert not altered.extras["blind"].any()
     assert (altered.extras["stage"] == STAGES.index("square")).mean() > 0.5

@@ -13,6 +13,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.networks import build
 from oodbench.networks.network import as_input
 from oodbench.scoring.attacking import Attack, score_attacked
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import Compositional, Corruption, Linf
@@ -55,7 +56,7 @@ def by_hand(detector, images, versions):
 def test_each_detector_gets_its_own_worst_version(network, images):
     versions = Versions(TYPES, (1, 5))
     detectors = [fitted(MSP, network), fitted(ODIN, network, ODIN.Parameters(magnitude=0.002))]
-    found = score_versions(detectors, images, versions, "1/some", CPU)
+    found = score_versions(detectors, images, versions, Purpose(1, "some"), CPU)
     for detector, one in zip(detectors, found, strict=True):
         scores, _ = by_hand(detector, images, versions)
         np.testing.assert_allclose(one.scores, scores.amax(0), rtol=1e-5, atol=1e-5)
@@ -72,12 +73,12 @@ def test_of_equal_scores_the_first_wins(network, images):
         def score_representation(self, representation):
             return torch.zeros(len(representation.logits), dtype=torch.float64)
 
-    (found,) = score_versions([fitted(Flat, network)], images, Versions(TYPES, (1,)), "1/some", CPU)
+    (found,) = score_versions([fitted(Flat, network)], images, Versions(TYPES, (1,)), Purpose(1, "some"), CPU)
     assert (found.extras["version"] == 0).all()
 
 
 def test_the_image_alone_leaves_nothing_of_a_choice(network, images):
-    (found,) = score_versions([fitted(MSP, network)], images, Versions(), "1/some", CPU)
+    (found,) = score_versions([fitted(MSP, network)], images, Versions(), Purpose(1, "some"), CPU)
     assert found.extras.keys() == {"published"}
 
 
@@ -94,15 +95,15 @@ def test_chosen_versions_are_those_that_were_scored(network, images):
 def test_the_attack_starts_from_the_chosen_version(network, images):
     task = Compositional(epsilon=2, steps=2, types=TYPES, severities=(1, 5))
     detector = fitted(MSP, network)
-    (search,) = score_versions([detector], images, task.versions(), "1/some", CPU)
-    attack = Attack(detector, task, Goal.of(detector), "1/some", search.extras["version"].astype(np.int64))
+    (search,) = score_versions([detector], images, task.versions(), Purpose(1, "some"), CPU)
+    attack = Attack(detector, task, Goal.of(detector), Purpose(1, "some"), search.extras["version"].astype(np.int64))
     both = score_attacked(attack, images, CPU)
     surrogate = detector.published_objective
     _, made = by_hand(detector, images, task.versions())
-    start = made[torch.from_numpy(attack.chosen), torch.arange(len(images))]
+    start = made[torch.from_numpy(attack.start_versions), torch.arange(len(images))]
     with torch.no_grad():
         np.testing.assert_allclose(both.extras["objective_before"], surrogate(as_input(start)), rtol=1e-4, atol=1e-5)
-    alone = score_attacked(Attack(detector, Linf(2, 2), Goal.of(detector), "1/some"), images, CPU)
+    alone = score_attacked(Attack(detector, Linf(2, 2), Goal.of(detector), Purpose(1, "some")), images, CPU)
     assert both.scores.mean() > alone.scores.mean()
 
 

@@ -53,14 +53,14 @@ def test_too_few_draws_say_how_many_are_needed():
 def test_a_radius_beyond_the_draws_is_trivial_and_says_how_many_would_do():
     task = Smoothed(draws=200, radii=(16, 128))
     task.require_enough(200)
-    near, far = task.guaranteed(16), task.guaranteed(128)
-    assert not near.trivial(200)
-    assert far.trivial(200)
-    said = far.nothing(200)
+    near, far = task.guaranteed_task(16), task.guaranteed_task(128)
+    assert not near.is_trivial(200)
+    assert far.is_trivial(200)
+    said = far.trivial_text(200)
     reached = int(said.partition("beyond L2 ")[2].partition("/255")[0])
     assert 16 < reached < 128
-    assert not task.guaranteed(reached).trivial(200)
-    assert task.guaranteed(reached + 1).trivial(200)
+    assert not task.guaranteed_task(reached).is_trivial(200)
+    assert task.guaranteed_task(reached + 1).is_trivial(200)
 
 
 def test_what_is_stored_bears_its_radius_in_its_name():

@@ -11,7 +11,7 @@ from oodbench.registry import discover
 from oodbench.running.request import choose_device
 from oodbench.scoring import detectorfile, exporting
 from oodbench.scoring.graph_check import AGREES, REACHED, ROUNDING, Agreement
-from oodbench.statistics.conformal import needed
+from oodbench.statistics.conformal import images_needed
 
 
 def export(detector: Path, output: Path, replace: bool, network: str | None, plugins: tuple[Path, ...]) -> None:
@@ -25,7 +25,7 @@ def export(detector: Path, output: Path, replace: bool, network: str | None, plu
     for line in _agreement_lines(graph.agreement):
         click.echo(f"  {line}")
     for share in SHOWN_SHARES:
-        if deployed.calibration is not None and len(deployed.calibration) >= needed(share):
+        if deployed.calibration is not None and len(deployed.calibration) >= images_needed(share):
             limit = deployed.threshold(share).value
             click.echo(f"  to keep {100 * share:g} % of ID images, call OOD what scores below {in_full(limit)}")
 

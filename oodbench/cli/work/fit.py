@@ -14,7 +14,7 @@ from oodbench.running.config import RunConfig
 from oodbench.running.deployment import Deployment, deployment
 from oodbench.running.request import choose_device
 from oodbench.scoring.deployed import DeployedDetector
-from oodbench.statistics.conformal import needed
+from oodbench.statistics.conformal import images_needed
 from oodbench.suitefiles import settings
 
 
@@ -74,8 +74,8 @@ def _promise_lines(deployed: DeployedDetector, planned: Deployment) -> list[str]
     lines.append(f"thresholds rest on {count:,} ID images, {calibration['set']}: {calibration['what']}")
     for share in SHOWN_SHARES:
         kept = f"{100 * share:g} % of ID images"
-        if count >= needed(share):
+        if count >= images_needed(share):
             lines.append(f"to keep {kept}, call OOD what scores below {in_full(deployed.threshold(share).value)}")
         else:
-            lines.append(f"{count} images cannot promise that {kept} are kept: it takes {needed(share)}")
+            lines.append(f"{count} images cannot promise that {kept} are kept: it takes {images_needed(share)}")
     return lines

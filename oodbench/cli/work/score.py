@@ -25,7 +25,7 @@ from oodbench.registry import discover
 from oodbench.running.request import choose_device
 from oodbench.scoring import detectorfile
 from oodbench.scoring.deployed import DeployedDetector
-from oodbench.scoring.serving import Served, served
+from oodbench.scoring.serving import Served, serve
 from oodbench.sources.incoming import ImageInputs
 from oodbench.statistics.conformal import discovery_limit
 
@@ -67,7 +67,7 @@ def score(options: ScoreOptions, threshold_required: bool) -> None:
         # Lines on a terminal say themselves how far it is.
         shown = output is not None or not sys.stdout.isatty()
         advance = stack.enter_context(progress("scoring", None)) if shown else _ignore_progress
-        batches = served(deployed, chain.from_iterable(map(incomers.images_behind, options.images)))
+        batches = serve(deployed, chain.from_iterable(map(incomers.images_behind, options.images)))
         images = tally.counted(batches, advance)
         if decide is None:
             decided = _decide_jointly(images, deployed, fdr or 0.0)

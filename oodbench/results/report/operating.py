@@ -9,7 +9,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.results.report.model import OperatingPoint, Value
 from oodbench.results.store import Scores
 from oodbench.results.tables.operating import delivered_rows
-from oodbench.statistics.intervals import share
+from oodbench.statistics.intervals import share_interval
 
 KEPT = (0.95, 0.99)
 """Shares of ID images that are promised."""
@@ -51,7 +51,7 @@ def _operating_point(groups: Sequence[Scores], views: Mapping[str, Sequence[str]
 def _rejected_share(part: pd.DataFrame) -> Value:
     row = part.iloc[0]
     count = int(row["n_id"])
-    low, high = share(round(float(row["id_rejected"]) * count), count)
+    low, high = share_interval(round(float(row["id_rejected"]) * count), count)
     return Value(float(row["id_rejected"]), low, high)
 
 

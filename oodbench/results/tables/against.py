@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.metrics import Floats, right_predictions
+from oodbench.metrics import right_predictions
 from oodbench.results.beside import clean_id_group, compared_id_group, plain_id_group
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.as_published import published_sides
@@ -24,7 +25,7 @@ from oodbench.results.tables.frame import FAILURE, tidy
 from oodbench.results.tables.networks import NetworkBehind, objective_of
 from oodbench.results.tables.notes import upside_down_notes
 from oodbench.results.tables.summary import SUITE
-from oodbench.statistics.differences import Detection, Difference, differences, of_accuracy
+from oodbench.statistics.differences import Detection, Difference, accuracy_difference, differences
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector
@@ -314,7 +315,7 @@ def _accuracy_difference(result: _Result, base: _Result) -> dict[str, Difference
     our_right, their_right = (right_predictions(group.predictions, group.labels) for group in (ours, theirs))
     if not (len(our_right) and len(their_right) and np.array_equal(ours.labels, theirs.labels)):
         raise _UnpairedError("their images have no labels, or not the same")
-    return {OF_ID: of_accuracy(our_right, their_right)}
+    return {OF_ID: accuracy_difference(our_right, their_right)}
 
 
 def _require_same(ours: Scores, theirs: Scores) -> None:

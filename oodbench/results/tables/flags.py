@@ -166,7 +166,9 @@ def _measured_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     for task, part in scores.groupby("task", sort=False):
         rows = part.drop_duplicates("ood")
         means = {flag: float(rows[flag].mean()) for flag in honesty.FLAGS}
-        warnings = severity.said(means, severity.mean([load_effects(text) for text in rows["effects"]]))
+        warnings = severity.flag_statements(
+            means, severity.mean_effects([load_effects(text) for text in rows["effects"]])
+        )
         if warnings:
             text = "; also ".join(warning.text for warning in warnings) + _next_steps(
                 part, [_remedy(warning, part) for warning in warnings]
@@ -174,7 +176,7 @@ def _measured_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
             yield Flagged(cell, str(task), (str(task),), text, warnings[0].effect, warnings[0].belief)
 
 
-def _remedy(warning: severity.Said, rows: pd.DataFrame) -> str:
+def _remedy(warning: severity.FlagStatement, rows: pd.DataFrame) -> str:
     """The remedy for a flag; ties in scores as a paper prints them need none but to look at the scores as they are."""
     printed = warning.remedy == severity.REMEDIES["ties"] and (rows["convention"] == "published").all()
     return PRINTED_TIES if printed else warning.remedy
@@ -208,7 +210,7 @@ def _rising_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     for task, (curve, radius) in curves(radii).items():
         points.setdefault(curve, []).append((radius, float(values[task])))
         tasks.setdefault(curve, []).append(task)
-    for name, (text, effect) in honesty.rising(points).items():
+    for name, (text, effect) in honesty.rising_curves(points).items():
         steps = f"{text}: no radius's figure is to be believed closer than that"
         last = scores[scores["task"] == tasks[name][-1]]
         steps += _next_steps(last, [""])
@@ -217,17 +219,17 @@ def _rising_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
 
 def _disordered_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Attacks that do less damage than weaker ones."""
-    for task, (damage_text, effect) in honesty.disordered(remaining_auroc(scores)).items():
+    for task, (damage_text, effect) in honesty.disordered_tasks(remaining_auroc(scores)).items():
         text = f"{damage_text}: the AUROC is too high by {100 * effect:.2f} points at least"
         text += _next_steps(scores[scores["task"] == task], [""])
         yield Flagged(cell, task, (task,), text, effect, severity.AT_MOST)
 
 
-def remaining_auroc(scores: pd.DataFrame) -> dict[str, honesty.Left]:
+def remaining_auroc(scores: pd.DataFrame) -> dict[str, honesty.TaskAUROCs]:
     """The AUROC that each task leaves of one cell, from its tidy frame; sets that stand aside do not count."""
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     return {
-        str(task): honesty.Left(
+        str(task): honesty.TaskAUROCs(
             json_object(part["constants"].iloc[0]), dict(zip(part["ood"], part["value"], strict=True))
         )
         for task, part in rows.groupby("task", sort=False)

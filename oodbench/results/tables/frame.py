@@ -26,7 +26,7 @@ from oodbench.results.tables.comparable import VERSIONS
 from oodbench.results.tables.stale import stale_groups, stale_text
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics import honesty
-from oodbench.statistics.intervals import of_accuracy
+from oodbench.statistics.intervals import accuracy_interval
 from oodbench.tasks import ID_TASK
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def _rows(
 
 
 def _accuracy_columns(id_group: Scores, with_interval: bool) -> dict[str, Any]:
-    low, high = of_accuracy(id_group.predictions, id_group.labels) if with_interval else figures.UNBOUNDED
+    low, high = accuracy_interval(id_group.predictions, id_group.labels) if with_interval else figures.UNBOUNDED
     return {
         **_group_columns(id_group),
         "ood": "",

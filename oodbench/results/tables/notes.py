@@ -296,7 +296,7 @@ def upside_down_notes(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[s
     clean = rows[pd.Series(kinds, rows.index, dtype=object) == Clean.kind]
     notes = []
     for _, part in clean.groupby("cell", sort=False):
-        warning = honesty.upside_down(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
+        warning = honesty.upside_down_text(list(part[["value", "n_id", "n_ood"]].itertuples(index=False, name=None)))
         notes += [f"FLAG {_cell_name(part.iloc[0], titles)}: {warning}."] if warning else []
     return notes
 

@@ -22,8 +22,8 @@ def smoothed_notes(scores: pd.DataFrame) -> list[str]:
         if task is None:
             continue
         note = (
-            f"another detector than the row's own, whose score is {task.said()}; guarantees hold with a confidence of "
-            f"{100 * task.confidence:g} % for all images of a set together"
+            f"another detector than the row's own, whose score is {task.score_text()}; guarantees hold with a "
+            f"confidence of {100 * task.confidence:g} % for all images of a set together"
         )
         tasks_of_note.setdefault(note, {})[str(row["task"])] = None
         for trivial_note in _trivial_guarantees(task, int(row["n_id"]), int(row["n_ood"])):
@@ -46,5 +46,5 @@ def _smoothing_task(constants: str) -> Smoothing | None:
 def _trivial_guarantees(task: Smoothing, n_id: int, n_ood: int) -> Iterator[str]:
     if isinstance(task, Guaranteed):
         for images in dict.fromkeys([n_id] * task.moves("id") + [n_ood] * task.moves("ood")):
-            if images and task.trivial(images):
-                yield task.nothing(images)
+            if images and task.is_trivial(images):
+                yield task.trivial_text(images)

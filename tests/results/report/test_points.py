@@ -6,7 +6,7 @@ import pytest
 from oodbench.results.report import boards
 from oodbench.results.tables.operating import chooses_threshold
 from oodbench.statistics.conformal import threshold
-from oodbench.statistics.intervals import share
+from oodbench.statistics.intervals import share_interval
 
 
 def test_a_point_holds_what_the_stored_scores_deliver(made, data):
@@ -20,7 +20,7 @@ def test_a_point_holds_what_the_stored_scores_deliver(made, data):
     assert (point.threshold, point.n_chosen_on, point.note) == (limit, 20, "")
     count = int((ids.scores[~half] < limit).sum())
     assert point.id_rejected.value == count / 20
-    assert (point.id_rejected.low, point.id_rejected.high) == share(count, 20)
+    assert (point.id_rejected.low, point.id_rejected.high) == share_interval(count, 20)
     assert point.id_rejected_attacked == {}
     caught = {name: (stored["linf", name].scores < limit).mean() for name in ("cats", "dogs", "noise")}
     assert point.caught["linf"]["cats"].value == pytest.approx(caught["cats"])

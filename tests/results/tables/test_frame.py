@@ -16,7 +16,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.metrics import METRICS
 from oodbench.results.tables.frame import COLUMNS
 from oodbench.statistics import honesty
-from oodbench.statistics.intervals import share
+from oodbench.statistics.intervals import share_interval
 
 
 def test_values_and_provenance_of_a_row(tmp_path, stored):
@@ -142,7 +142,7 @@ def test_a_fixed_threshold_has_its_own_interval(tmp_path, stored):
     frame = oodbench.load_results(tmp_path, convention="published", intervals=True).set_index("metric")
     fpr = frame.loc["fpr95"]
     assert fpr.value == 1
-    assert (fpr.low, fpr.high) == pytest.approx(share(4, 4))
+    assert (fpr.low, fpr.high) == pytest.approx(share_interval(4, 4))
     assert (frame.low <= frame.value).all()
     assert (frame.value <= frame.high).all()
 
@@ -151,7 +151,7 @@ def test_accuracy_has_an_interval_where_others_have_one(tmp_path, stored):
     stored(tmp_path)
     assert np.isnan(oodbench.load_results(tmp_path).set_index("metric").loc["accuracy", "low"])
     asked = oodbench.load_results(tmp_path, intervals=True).set_index("metric").loc["accuracy"]
-    assert (asked.low, asked.high) == share(7, 8)
+    assert (asked.low, asked.high) == share_interval(7, 8)
 
 
 def test_folders_whose_names_are_no_text_are_in_every_format(oodbench, tmp_path, stored):

@@ -26,6 +26,7 @@ from oodbench.results.store import Cell
 from oodbench.results.tables import render, tidy
 from oodbench.results.tables.as_published import published_sides
 from oodbench.results.tables.figures import Side
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
 from oodbench.tasks.versions import Versions
@@ -63,7 +64,7 @@ def grey(*levels):
 def chosen(detector, table):
     fit([detector], ByLevel(table), len(table[0]) - isinstance(detector, ROWL))
     images = ImageSet("one", grey(0), np.zeros(1, np.int64), "made")
-    (scored,) = score_versions([detector], images, Steps(), "1/one", torch.device("cpu"))
+    (scored,) = score_versions([detector], images, Steps(), Purpose(1, "one"), torch.device("cpu"))
     return int(scored.extras["version"][0]), float(scored.extras["published"][0])
 
 
@@ -112,7 +113,7 @@ def test_kept_scores_are_shown_and_older_results_say_that_theirs_are_derived(tmp
 def test_ties_are_those_of_a_float32_softmax_on_real_logits():
     network, images = real()
     fit([detector := MSP()], network, 10)
-    (scored,) = score_versions([detector], images, Versions(), "1/cifar", torch.device("cpu"))
+    (scored,) = score_versions([detector], images, Versions(), Purpose(1, "cifar"), torch.device("cpu"))
     with torch.no_grad():
         pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2).contiguous().float() / 255
         softmax = torch.cat([network(part).softmax(1).amax(1) for part in torch.split(pixels, 64)])

@@ -1,4 +1,4 @@
-"""What notebooks call: a run, and the evaluation of a score that lives in somebody's own code."""
+"""The functions that Python programs call: a run, the evaluation of a user's own score, a benchmark, a fit."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,37 +38,37 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 CALLER = 3
-"""Frames from a function of a description up to whoever called it, for warnings."""
+"""Stack frames from a function below `_with_fields_of` up to its caller, for warnings."""
 
-_EXPLAINED = "\nAttributes:"
-"""What stands above the attributes of a class in its docstring."""
+_ATTRIBUTES = "\nAttributes:"
+"""The heading of the attributes in the docstring of a class."""
 
 
-def _asked_as(described: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T]]:
-    """A function of a description as a function of what that is made of, which is named and explained there alone."""
+def _with_fields_of(config_class: Callable[P, C]) -> Callable[[Callable[[C], T]], Callable[P, T]]:
+    """Turn a function of one configuration into a function of its fields, which are documented in that class alone."""
 
-    def made(function: Callable[[C], T]) -> Callable[P, T]:
+    def decorate(function: Callable[[C], T]) -> Callable[P, T]:
         @wraps(function)
-        def asked(*args: P.args, **kwargs: P.kwargs) -> T:
-            return function(described(*args, **kwargs))
+        def called(*args: P.args, **kwargs: P.kwargs) -> T:
+            return function(config_class(*args, **kwargs))
 
         returned = signature(function).return_annotation
-        asked.__signature__ = signature(described).replace(return_annotation=returned)  # type: ignore[attr-defined]
-        asked.__doc__ = f"{cleandoc(function.__doc__ or '')}\n\n{_attributes(described)}"
-        return asked
+        called.__signature__ = signature(config_class).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        called.__doc__ = f"{cleandoc(function.__doc__ or '')}\n\n{_args_section(config_class)}"
+        return called
 
-    return made
+    return decorate
 
 
-def _attributes(described: Any) -> str:
-    """The attributes of a class as its docstring and those of its bases explain them, as arguments."""
+def _args_section(config_class: Any) -> str:
+    """The attributes in the docstrings of a class and of its bases, as the arguments of a function."""
     # From Python 3.13 on docstrings come without the indentation that they are written with.
-    texts = [cleandoc(str(vars(one).get("__doc__"))) for one in described.__mro__ if one is not object]
-    parts = [text.partition(_EXPLAINED)[2].rstrip() for text in texts]
+    texts = [cleandoc(str(vars(base).get("__doc__"))) for base in config_class.__mro__ if base is not object]
+    parts = [text.partition(_ATTRIBUTES)[2].rstrip() for text in texts]
     return "".join(["Args:", *parts, "\n"])
 
 
-@_asked_as(RunConfig)
+@_with_fields_of(RunConfig)
 def run(config: RunConfig) -> pd.DataFrame:
     """Train, attack and score detectors on suites, as `oodbench run` does; what is there already is not done again.
 
@@ -79,13 +79,13 @@ def run(config: RunConfig) -> pd.DataFrame:
         OodbenchError: something asked for is not there or not possible, or a detector failed; the others are done.
     """
     with prepared(config) as ready:
-        heard = config.say if ready.team.leads else lambda _: None
-        for said in filter(None, [ready.shard, *sweep.not_pretrained(ready.run_plan)]):
-            heard(said)
+        say = config.say if ready.team.leads else lambda _: None
+        for text in filter(None, [ready.shard, *sweep.not_pretrained(ready.run_plan)]):
+            say(text)
         failures = ready.carry_out()
         try:
-            for said in ready.log():
-                heard(said)
+            for text in ready.log():
+                say(text)
         except OodbenchError as error:
             failures.append(str(error))
         if failures:
@@ -148,7 +148,7 @@ def evaluate(
     return frame
 
 
-@_asked_as(BenchmarkConfig)
+@_with_fields_of(BenchmarkConfig)
 def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     """Detectors on a network of one's own: how well each tells ID images from OOD images, as they are and attacked.
 
@@ -182,7 +182,7 @@ def benchmark(config: BenchmarkConfig) -> pd.DataFrame:
     return pd.concat(result.frames, ignore_index=True)
 
 
-@_asked_as(FitConfig)
+@_with_fields_of(FitConfig)
 def fit(config: FitConfig) -> DeployedDetector:
     """A detector on a network of one's own, ready to work: call it on images, keep it with `save`.
 
@@ -222,7 +222,7 @@ def load_detector(
 
 
 def _sets_by_name(ood_images: Any) -> Mapping[str, Any]:
-    """OOD sets by name."""
+    """The OOD sets by name; OodbenchError where they are a list or have no proper names."""
     if isinstance(ood_images, list) and ood_images and all(getattr(images, "ndim", 0) == 4 for images in ood_images):
         raise OodbenchError("ood_images is a list of sets: give each by its name, such as {'textures': images}")
     if not isinstance(ood_images, Mapping):

@@ -1,4 +1,4 @@
-"""Detector: what a method must say to stand in the table."""
+"""Detector: the contract between a method and the harness."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,23 +20,23 @@ from oodbench.objective import Objective
 Scores = npt.NDArray[np.float64]
 
 TUNING_SOURCES = ("heldout", "id-test")
-"""What a method may be tuned on: ID training images held out, or ID test images, which is a leak and marked so."""
+"""ID images that a method may be tuned on: held-out training images, or test images, a leak that is marked."""
 
 
 @dataclass(frozen=True)
 class NoParameters:
-    """For a method without parameters."""
+    """The parameters of a method that has none."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a method wants in order to tune itself.
+    """The images that a method needs to tune itself.
 
     Attributes:
         source: one of `TUNING_SOURCES`, where the ID images come from.
         images: at most so many ID images, and so many outliers.
-        outliers: the suite's reserved outliers are wanted too.
-        passes: about what it costs for each image.
+        outliers: the suite's reserved outliers are needed too.
+        passes: approximate cost for each image.
     """
 
     source: str = "heldout"
@@ -51,12 +51,12 @@ class Tuning:
 
 @dataclass(frozen=True)
 class TuningImages:
-    """What it gets, on the device.
+    """The images that a method tunes itself on, on the device.
 
     Attributes:
         id: ID images, uint8 (N, C, H, W).
         labels: theirs, int64 (N,).
-        outliers: reserved ones, uint8 (M, C, H, W); none where not asked for.
+        outliers: reserved outliers, uint8 (M, C, H, W); empty where they were not asked for.
     """
 
     id: Tensor
@@ -65,11 +65,11 @@ class TuningImages:
 
 
 class Published(NamedTuple):
-    """What a paper's code makes of images, (N,) each, in the precision in which it does.
+    """The scores of images by a paper's code, (N,) each, in its precision.
 
     Attributes:
         scores: as it prints them.
-        search: by what it chooses among versions of an image; the first of the highest.
+        search: the values by which it chooses among versions of an image: the first of the highest.
     """
 
     scores: Tensor
@@ -114,7 +114,7 @@ class Detector(ABC):
         return self._when_fitted()[1]
 
     def observes(self) -> bool:
-        """It learns from ID training images."""
+        """True where the method learns from ID training images."""
         return type(self).observe is not Detector.observe
 
     def over(self) -> "Detector | None":
@@ -125,18 +125,18 @@ class Detector(ABC):
         return None
 
     def draws(self) -> int:
-        """Of how many random draws one score is made; 0 where nothing in it is random.
+        """The number of random draws in one score; 0 where nothing in it is random.
 
         A method that draws overrides `score_drawn` in place of `score`.
         """
         return 0
 
     def objective(self) -> Objective:
-        """How this method's network is trained; plain cross-entropy unless the method says otherwise."""
+        """How this method's network is trained: by plain cross-entropy unless the method overrides this."""
         return Objective()
 
     def tuning(self) -> Tuning | None:
-        """What the method tunes itself on; None where nothing is left to tune."""
+        """The images that the method needs to tune itself; None where nothing is left to tune."""
         return None
 
     def attach(self, network: Network, classes: int) -> None:
@@ -151,10 +151,10 @@ class Detector(ABC):
         """
 
     def settle(self) -> None:  # noqa: B027
-        """Make of what was observed what the score needs; called once, before `tune`."""
+        """Compute what the score needs from what was observed; called once, before `tune`."""
 
     def tune(self, images: TuningImages) -> Mapping[str, Any]:
-        """Choose what `tuning` is for, and say in JSON's types what was tried and chosen; kept with the result."""
+        """Tune the method; the values tried and chosen, in JSON's types, which are kept with the result."""
         return {}
 
     def score(self, images: Tensor) -> Tensor:
@@ -185,18 +185,18 @@ class Detector(ABC):
         """
 
     def score_shared(self, images: Tensor, representation: Representation) -> Tensor:
-        """`score` of images, with the `representation` that the pass all detectors of a network share gave of them.
+        """`score` of images, given their `representation` from the pass that all detectors of a network share.
 
-        A method that looks at more than representations overrides this, to save what that pass has done already.
+        A method that uses more than representations overrides this, to save the work that the pass has done already.
         """
         if type(self).score is Detector.score and not self.draws():
             return self.score_representation(representation)
         return self.score(images)
 
     def published(self, representation: Representation) -> Published | None:
-        """What the paper's code says of the same pass, where `as_published` cannot tell it from the score alone.
+        """The scores by the paper's code from the same pass, where `as_published` cannot know them from scores alone.
 
-        A softmax in float32 is exactly 1 where the score still tells images apart; from which score on depends on all
+        A softmax in float32 is exactly 1 where the score still distinguishes images; from which score on depends on all
         logits.
         """
         return None
@@ -207,50 +207,50 @@ class Detector(ABC):
 
     @classmethod
     def has_published(cls) -> bool:
-        """Its published scores are not those that `as_published` gives, only nearly."""
+        """True where the published scores are only approximately those that `as_published` gives."""
         return cls.published is not Detector.published or cls.score_and_published is not Detector.score_and_published
 
     def needs_graph(self) -> bool:
-        """Whether `score_shared` differentiates the representation by the images; asked when the method is fitted."""
+        """True where `score_shared` differentiates the representation by the images; called on a fitted method."""
         return False
 
     def own_passes(self) -> Passes:
-        """About what scoring one image costs besides the pass that detectors share."""
+        """The approximate cost of scoring one image, besides the pass that detectors share."""
         return Passes()
 
     def predict(self, representation: Representation) -> Tensor:
-        """Predicted ID class (N,): the largest of the first K logits."""
+        """The predicted ID classes (N,): the largest of the first K logits."""
         return representation.logits[:, : self.classes].argmax(1)
 
     def published_objective(self, images: Tensor) -> Tensor:
-        """What the method's published attack climbs on OOD images (N,); the score itself unless the paper differs."""
+        """The objective (N,) that the method's published attack climbs on OOD images; the score if it is that."""
         return self.score(images)
 
     def surrogates(self) -> Mapping[str, PerImage]:
-        """Other objectives worth climbing on OOD images, by name: what rises with the score and is easier to climb.
+        """Other objectives worth climbing on OOD images, by name: they rise with the score and are easier to climb.
 
-        Asked when the method has been fitted.
+        Called when the method has been fitted.
         """
         return {}
 
     def targets(self, images: Tensor) -> Tensor:
-        """Margins (N, T), where the largest of them decides the score: each is climbed for itself. T is 0 otherwise."""
+        """Margins (N, T) of which the largest decides the score: an attack climbs each. T is 0 where there are none."""
         return images.new_empty((len(images), 0))
 
     def widening(self) -> float:
-        """How far the score itself moves each pixel, in [0, 1] units: bounds must hold there too."""
+        """The distance that the score itself moves each pixel, in [0, 1] units: bounds must hold there too."""
         return 0.0
 
     def upper_bound(self, bounds: LogitBounds) -> Tensor:
-        """The most the score can be, (N,), for logits within `bounds`; no attack may ever exceed it.
+        """An upper bound of the score, (N,), for logits within `bounds`; no attack may ever exceed it.
 
-        Infinity, which is always true, where the method knows nothing better; the certified task leaves those out.
+        Infinity, which is always true, where the method has no bound; the certified task leaves such methods out.
         """
         return torch.full((len(bounds.high),), torch.inf, dtype=torch.float64, device=bounds.high.device)
 
     @classmethod
     def has_bound(cls) -> bool:
-        """It knows a bound below infinity."""
+        """True where the method has a bound below infinity."""
         return cls.upper_bound is not Detector.upper_bound
 
     operating_point: ClassVar[float | None] = None
@@ -258,10 +258,11 @@ class Detector(ABC):
 
     @classmethod
     def as_published(cls, scores: Scores) -> Scores:
-        """Stored scores as the paper prints them, as far as the scores alone tell: see `published`."""
+        """Stored scores as the paper prints them, as far as they follow from the scores alone: see `published`."""
         return scores.astype(np.float32).astype(np.float64)
 
     def _when_fitted(self) -> tuple[Network, int]:
+        """The network and the number of classes; RuntimeError before `attach`."""
         if self._fitted is None:
             raise RuntimeError(f"{self.name} was asked for a score before it was fitted")
         return self._fitted

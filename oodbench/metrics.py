@@ -1,4 +1,4 @@
-"""Two score arrays to FPR@95, AUROC, AUPR and detection error, each by its own name and convention.
+"""Computes FPR@95, AUROC, AUPR and detection error of two score arrays, each by its own name and convention.
 
 Higher score = more in-distribution (ID); ID is the positive class; every value is a fraction in [0, 1].
 """
@@ -17,12 +17,12 @@ Counts = npt.NDArray[np.int64]
 METRICS = ("fpr95", "fpr95_oodpos", "auroc", "aupr_in", "aupr_out", "detection_error")
 
 AT_CLEAN = ("fpr95_clean", "fnr_clean")
-"""What `at_clean_threshold` measures where ID images are attacked: a deployed threshold was set before the attack."""
+"""Measured by `at_clean_threshold` where ID images are attacked: a deployed threshold was set before the attack."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """All a metric needs to know of two score arrays: how many images of each side lie at or below each threshold.
+    """Two score arrays as metrics need them: the number of images of each side at or below each threshold.
 
     Attributes:
         thresholds: the T distinct scores, ascending.
@@ -71,16 +71,16 @@ def evaluate(id_scores: npt.ArrayLike, ood_scores: npt.ArrayLike, convention: st
 
 @dataclass(frozen=True)
 class CleanThreshold:
-    """A threshold that was set on clean ID images, and who meets it while ID images are attacked.
+    """A threshold that was set on clean ID images, and the scores that meet it while ID images are attacked.
 
-    All other metrics hold attacked ID scores against OOD scores, so that their threshold moves with the attack, which
-    nobody's threshold does.
+    All other metrics compare attacked ID scores with OOD scores, so that their threshold moves with the attack, which a
+    deployed threshold does not.
 
     Attributes:
         clean_id: (N,), sets the threshold that keeps 95 % of them.
         attacked_id: (M,).
         ood_scores: (K,), attacked or not.
-        convention: one of `CONVENTIONS`; how `fpr95` is taken.
+        convention: one of `CONVENTIONS`, by which `fpr95` is computed.
         operating_point: a fixed threshold in its place, where the method has one.
     """
 
@@ -92,7 +92,7 @@ class CleanThreshold:
 
 
 def at_clean_threshold(given: CleanThreshold) -> dict[str, float]:
-    """What passes and what is rejected at a threshold that was set before the attack.
+    """The shares of images accepted and rejected at a threshold that was set before the attack.
 
     Returns:
         fpr95_clean: share of OOD images accepted there.
@@ -112,10 +112,10 @@ def at_clean_threshold(given: CleanThreshold) -> dict[str, float]:
 
 
 def accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> float:
-    """Share of predictions (N,) that equal the labels (N,), of the images that have a label; NaN if none has.
+    """The share of predictions (N,) that equal the labels (N,), of the images that have a label; NaN if none has.
 
-    A label below 0 says that nobody knows what is in the image. A prediction below 0 is no class, and wrong; where all
-    are, the network does not tell classes at all, and the share is NaN.
+    A label below 0 stands for an unknown class. A prediction below 0 is no class, and wrong; where all are below 0 the
+    network predicts no classes, and the share is NaN.
     """
     right = right_predictions(predictions, labels)
     return float(np.mean(right)) if len(right) else float("nan")
@@ -132,7 +132,7 @@ def right_predictions(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np
 
 @dataclass(frozen=True)
 class InDistributionReport:
-    """How ID images fare behind a detector that rejects at a threshold (section 4 of Chen et al. 2021).
+    """Rejection and accuracy of ID images with a detector that rejects at a threshold (section 4 of Chen et al. 2021).
 
     Attributes:
         fnr: share of ID images rejected.
@@ -149,11 +149,11 @@ def in_distribution_report(
     scores: Floats, predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], threshold: float
 ) -> InDistributionReport:
     """The report for ID images whose score must lie above `threshold` to be accepted; arrays (N,)."""
-    accepted, nothing = scores > threshold, np.full(len(labels), -1)
+    accepted, no_class = scores > threshold, np.full(len(labels), -1)
     return InDistributionReport(
         float(np.mean(~accepted)),
         accuracy(predictions, labels),
-        accuracy(np.where(accepted, predictions, nothing), labels),
+        accuracy(np.where(accepted, predictions, no_class), labels),
     )
 
 
@@ -182,7 +182,7 @@ def fnr_at(points: Curve, threshold: float) -> float:
 
 
 def auroc_ties(points: Curve) -> float:
-    """P(ID = OOD): how far apart the AUROC is with all ties lost and with all of them won; 0 where none are."""
+    """P(ID = OOD): the difference of the AUROC with all ties won and with all ties lost; 0 without ties."""
     return float((np.diff(points.id_below) * np.diff(points.ood_below)).sum() / (points.n_id * points.n_ood))
 
 
@@ -190,7 +190,7 @@ def auroc_ties(points: Curve) -> float:
 
 
 def fpr95(points: Curve) -> Floats:
-    """Share of OOD accepted (score >= threshold) at the largest threshold that keeps at least 95 % of ID."""
+    """The share of OOD accepted (score >= threshold) at the largest threshold that keeps at least 95 % of ID."""
     kept = points.n_id - points.id_below[..., :-1]
     largest = (100 * kept >= 95 * points.n_id).sum(-1, keepdims=True) - 1
     return (points.n_ood - _at(points.ood_below, largest)) / points.n_ood

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.corruptions import frost
-from oodbench.corruptions.blur import _followed
+from oodbench.corruptions.blur import _final_sources
 from oodbench.corruptions.catalogue import CORRUPTIONS, corrupt, with_photographs
 from oodbench.corruptions.draws import CounterDraws
 from oodbench.corruptions.frost import textures
@@ -135,7 +135,7 @@ def test_glass_copies_one_pixel_after_the_other(reach: int) -> None:
     order = [row * side + column for row in rows for column in columns]
     offsets = random.integers(-reach, reach, (count, len(order), 2))
     source = np.array(order) + offsets[..., 1] * side + offsets[..., 0]
-    places = _followed(torch.tensor(order), torch.from_numpy(source), side * side)
+    places = _final_sources(torch.tensor(order), torch.from_numpy(source), side * side)
     for image in range(count):
         expected = np.arange(side * side)
         for place, taken in zip(order, source[image], strict=True):

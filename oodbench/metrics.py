@@ -52,7 +52,7 @@ def curve(id_scores: npt.ArrayLike, ood_scores: npt.ArrayLike) -> Curve:
     Raises:
         OodbenchError: an array is empty, not one-dimensional, or not finite.
     """
-    id_sorted, ood_sorted = np.sort(_checked(id_scores, "ID")), np.sort(_checked(ood_scores, "OOD"))
+    id_sorted, ood_sorted = np.sort(_valid_scores(id_scores, "ID")), np.sort(_valid_scores(ood_scores, "OOD"))
     merged = np.sort(np.concatenate([id_sorted, ood_sorted]), kind="stable")  # two runs: a merge
     thresholds = merged[np.append(merged[1:] != merged[:-1], True)]
     return Curve(thresholds, _cumulated(id_sorted, thresholds), _cumulated(ood_sorted, thresholds))
@@ -299,7 +299,8 @@ def _convention(name: str) -> Mapping[str, Metric]:
     return CONVENTIONS[name]
 
 
-def _checked(scores: npt.ArrayLike, side: str) -> Floats:
+def _valid_scores(scores: npt.ArrayLike, side: str) -> Floats:
+    """The scores of one side as an array; OodbenchError where they are no finite numbers, one an image."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not array.size:
         raise OodbenchError(f"the {side} scores have shape {array.shape}: expected one number an image, at least one")

@@ -118,7 +118,7 @@ class Climbers:
         best: (B, C, H, W), the best points so far.
         best_value: float64 (B,), the objective there.
         iteration: int64 (B,), steps made.
-        improved: int64 (B,), steps made when the best point was found.
+        improved: int64 (B,), steps made when the best point was result.
     """
 
     rows: Tensor
@@ -210,7 +210,7 @@ def ascend(
     around = ball(images, epsilon)
     begin = images if start is None else around.project(start)
     numbers, flags = images.new_zeros((2, len(images)), dtype=torch.float64), images.new_zeros((3, len(images))).bool()
-    found = Ascent(begin.clone(), *numbers, *flags)
+    result = Ascent(begin.clone(), *numbers, *flags)
     steps = rule(epsilon=epsilon, iterations=iterations, device=images.device)
     waiting = torch.arange(len(images), device=images.device)
     climbers = steps.enter(waiting[:0], begin[:0])
@@ -224,17 +224,17 @@ def ascend(
         fresh = climbers.iteration == 0
         if fresh.any():
             entered = climbers.rows[fresh]
-            found.before[entered] = value[fresh]
-            found.stuck[entered] = vanishes(gradient[fresh])
-        found.broken[climbers.rows] |= has_nan(gradient)
+            result.before[entered] = value[fresh]
+            result.stuck[entered] = vanishes(gradient[fresh])
+        result.broken[climbers.rows] |= has_nan(gradient)
         climbers.keep_better(value)
         done = (climbers.iteration == iterations) | (climbers.best_value >= enough)
         if done.any():
             finished = climbers.select(done)
-            found.images[finished.rows], found.after[finished.rows] = finished.best, finished.best_value
+            result.images[finished.rows], result.after[finished.rows] = finished.best, finished.best_value
             idle = (finished.improved <= EARLY) & (iterations > EARLY)
-            found.stalled[finished.rows] = idle & (finished.best_value < enough)
+            result.stalled[finished.rows] = idle & (finished.best_value < enough)
             climbers, value, gradient = climbers.select(~done), value[~done], gradient[~done]
         steps.move(climbers, value, gradient.nan_to_num(0.0), around.select(climbers.rows))
         climbers.iteration = climbers.iteration + 1
-    return found
+    return result

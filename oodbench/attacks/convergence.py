@@ -34,7 +34,7 @@ COST = Passes(ITERATIONS + 4, ITERATIONS + 1)
 
 
 def number_to_continue(count: int, attack: Passes) -> int:
-    """How many of `count` attacked images are climbed on with: as many as `SHARE` pays for, and `CONTINUED` at least.
+    """The number of images, of `count`, that are climbed on with: as many as `SHARE` pays for, at least `CONTINUED`.
 
     Args:
         count: images that were attacked.
@@ -76,7 +76,7 @@ def continue_climb(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, b
     open_rows = torch.nonzero(reducer.best < goal.enough)[:, 0]
     if len(open_rows):
         try:
-            found = adam(
+            ascent = adam(
                 goal.score_for_climb("further"),
                 images[open_rows],
                 epsilon=epsilon,
@@ -88,5 +88,5 @@ def continue_climb(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, b
             )
         except NoGradientError:
             return attacked
-        reducer.offer(found.images, open_rows)
+        reducer.offer(ascent.images, open_rows)
     return reducer.images

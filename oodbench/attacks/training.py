@@ -1,4 +1,4 @@
-"""The attack in the middle of training: few steps, against the network as it stands."""
+"""The attack of adversarial training: a few steps, against the network as it is at that moment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,22 +38,22 @@ class TrainingAttack:
         self, climbed: Callable[[Tensor], Tensor], network: Network, images: Tensor, generator: Generator
     ) -> Tensor:
         """Images (N, C, H, W) where `climbed`, logits to one value an image, is highest; eval mode meanwhile."""
-        return self.climb(lambda some: climbed(network(some)), network, images, generator)
+        return self.climb(lambda points: climbed(network(points)), network, images, generator)
 
     def climb(self, objective: PerImage, network: Network, images: Tensor, generator: Generator) -> Tensor:
         """Images (N, C, H, W) where `objective`, of a network's images, is highest; eval mode meanwhile."""
         start = random_start(torch.rand(images.shape, generator=generator), self.epsilon).to(images.device)
         with frozen(network):
-            found = pgd(
+            ascent = pgd(
                 objective,
                 images,
                 epsilon=self.epsilon,
                 step=self.step,
                 steps=self.steps,
                 start=start,
-                slope=value_and_gradient,  # an objective may go by labels, one for each image of the batch
+                slope=value_and_gradient,  # an objective may use labels, one for each image of the batch
             )
-        return found.images
+        return ascent.images
 
     def on_second_half(
         self, climbed: Callable[[Tensor], Tensor], network: Network, outliers: Tensor, generator: Generator
@@ -63,5 +63,5 @@ class TrainingAttack:
         return torch.cat([clean, self.perturb(climbed, network, victims, generator)])
 
     def passes(self) -> Passes:
-        """What it costs for one image."""
+        """The cost of the attack on one image."""
         return Passes(self.steps + 2, self.steps)

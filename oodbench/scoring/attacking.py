@@ -132,13 +132,13 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
     ):
         done = 0
         for pixels, indices in batches(images, device, size):
-            some = attack.part(slice(done, done + len(pixels)))
-            if some.start_versions is not None:
-                pixels = task.versions().chosen(pixels, indices, some.start_versions, str(attack.purpose))
+            part = attack.part(slice(done, done + len(pixels)))
+            if part.start_versions is not None:
+                pixels = task.versions().chosen(pixels, indices, part.start_versions, str(attack.purpose))
             batch = ImageBatch(pixels, indices, attack.purpose, images.name)
             # The attack itself is checked on the first batch.
             parts += portions.each(
-                len(batch), partial(_attack_part, some, batch, advance, CHECKED_IMAGES if not done else 0)
+                len(batch), partial(_attack_part, part, batch, advance, CHECKED_IMAGES if not done else 0)
             )
             done += len(batch)
     return join_parts(parts)

@@ -21,7 +21,7 @@ from oodbench.tasks.versions import Indices
 
 @dataclass(frozen=True)
 class Purpose:
-    """What random numbers are drawn for. Generators are seeded by its text, `str(purpose)`.
+    """The purpose of random numbers: its text, `str(purpose)`, seeds their generators.
 
     Attributes:
         seed: of the run, or a text in its place.

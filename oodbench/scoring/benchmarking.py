@@ -64,13 +64,13 @@ def require_gradient(prepared: PreparedNetwork, task: Task) -> None:
 
 @dataclass(frozen=True)
 class BenchmarkInput:
-    """What every detector of a benchmark meets.
+    """The input that all detectors of a benchmark share.
 
     Attributes:
         prepared: the network and the images to learn from.
         id_images: test images of the network's classes.
         ood_sets: test images of other classes.
-        task: done to them.
+        task: under which the OOD images are scored.
         config: of seed, convention and intervals.
     """
 

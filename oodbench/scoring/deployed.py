@@ -64,10 +64,10 @@ HASHED_TOGETHER = 256
 """Images that are read and hashed at a time."""
 
 GIVEN_IMAGES = "images"
-"""What the images that a detector is given are called in messages."""
+"""The name of the images that a detector is given in messages."""
 
 PURPOSE = Purpose(GIVEN_IMAGES)
-"""Of the draws of a random score: they depend on what an image is, and on no seed."""
+"""The purpose of the draws of a random score: they depend on the content of an image, and on no seed."""
 
 
 @dataclass(frozen=True)

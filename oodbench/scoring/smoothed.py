@@ -32,7 +32,7 @@ TRIVIAL = 1e30
 """The bound of a score of which nothing is known: above every score of a detector, and finite, as scores are."""
 
 
-class Around(Detector):
+class SmoothedDetector(Detector):
     """A fitted detector smoothed by noise, as an attack sees it: its score is the median over some noisy copies.
 
     Args:
@@ -218,7 +218,7 @@ def smoothed_attack(
         purpose: of the draws.
         device: where it runs.
     """
-    around, search = Around(detector, task.sigma, task.eot), task.search(radius)
+    around, search = SmoothedDetector(detector, task.sigma, task.eot), task.search(radius)
     goal = Goal.against(around, search.eot) if role == "id" else aim(around, search, *id_images, device)
     return Attack(around, search, goal, purpose, keep_images=True)
 
@@ -283,7 +283,7 @@ def smoothing_passes(task: Smoothed, detector: Detector, role: str, images: int)
     """
     total = detector.own_passes() * (task.draws * images)
     if task.attack and task.moves(role):
-        around = Around(detector, task.sigma, task.eot)
+        around = SmoothedDetector(detector, task.sigma, task.eot)
         scoring = (Passes(1) + detector.own_passes()) * (task.draws * images)
         for radius in task.radii:
             search = task.search(radius)

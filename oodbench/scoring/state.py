@@ -175,12 +175,12 @@ class _Reader:
     def _object(self, written: list[Any], depth: int) -> Any:
         module, name, parts = written
         known = _in_rooms(str(module), self.detector)
-        found: Any = sys.modules.get(str(module)) if known else None
+        kind: Any = sys.modules.get(str(module)) if known else None
         for step in str(name).split("."):
-            found = vars(found).get(step) if hasattr(found, "__dict__") else None
-        if not isinstance(found, type) or not isinstance(parts, dict) or not _of_method(found, self.detector):
+            kind = vars(kind).get(step) if hasattr(kind, "__dict__") else None
+        if not isinstance(kind, type) or not isinstance(parts, dict) or not _of_method(kind, self.detector):
             raise ValueError(f"it holds a {str(name)[:60]!r}, which {self.detector.name} does not know")
-        made: Any = object.__new__(found)  # no __init__: nothing of the file is run
+        made: Any = object.__new__(kind)  # no __init__: nothing of the file is run
         made.__dict__.update({_attribute(key): self.read(part, depth + 1) for key, part in parts.items()})
         return made
 

@@ -68,19 +68,19 @@ class Influence:
         return cls(value, by_id, by_ood, variance + _variance(weighed.ood, by_ood) / (weighed.n_ood + 2))
 
 
-def beyond(points: Curve, end: End) -> Weighed:
+def weigh_beyond(points: Curve, end: End) -> Weighed:
     """Weigh images, with imagined ones beyond all scores: at the worse end ID below and OOD above, else vice versa."""
     return _weighed(points, end, 0, len(points.thresholds) + 1)
 
 
-def joined(points: Curve, end: End) -> Weighed:
-    """Weigh images as `beyond` does, but where several share the lowest or highest score, put the imagined one there.
+def weigh_joined(points: Curve, end: End) -> Weighed:
+    """Weigh images as `weigh_beyond`, but where several share the lowest or highest score, put the imagined one there.
 
     A trapezoid area that begins with many images of one score depends on whether a single image lies before these; in
     the data none does.
     """
     if len(points.thresholds) == 1:
-        return beyond(points, end)
+        return weigh_beyond(points, end)
     sizes = np.diff(points.id_below) + np.diff(points.ood_below)
     lowest, highest = 1 if sizes[0] > 1 else 0, len(sizes) + (0 if sizes[-1] > 1 else 1)
     return _weighed(points, end, lowest, highest)

@@ -193,7 +193,7 @@ def _fpr95_oodpos(points: Curve) -> Interval:
     def back(bound: Bound, end: End) -> Bound:
         near = bound.influence
         restored = Influence(near.value, near.ood[::-1], near.id[::-1], near.variance)
-        return Bound(bound.value, influence.beyond(points, end), restored)
+        return Bound(bound.value, influence.weigh_beyond(points, end), restored)
 
     return Interval(back(interval.low, "better"), back(interval.high, "worse"))
 
@@ -212,18 +212,18 @@ def _area(points: Curve, weighed: Callable[[Curve, End], Weighed], area: Area) -
 
 
 def _auroc(points: Curve) -> Interval:
-    return _area(points, influence.beyond, lambda weighed, _: influence.auroc(weighed))
+    return _area(points, influence.weigh_beyond, lambda weighed, _: influence.auroc(weighed))
 
 
 AreaUnderPrecision = Callable[[Weighed, float | None, End], Influence]
 
 
 def _average_precision(points: Curve, area: AreaUnderPrecision) -> Interval:
-    return _area(points, influence.beyond, lambda weighed, end: area(weighed, None, end))
+    return _area(points, influence.weigh_beyond, lambda weighed, end: area(weighed, None, end))
 
 
 def _trapezoid(points: Curve, area: AreaUnderPrecision, corner: float) -> Interval:
-    return _area(points, influence.joined, lambda weighed, end: area(weighed, corner, end))
+    return _area(points, influence.weigh_joined, lambda weighed, end: area(weighed, corner, end))
 
 
 def _detection_error(points: Curve, by_count: bool) -> Interval:
@@ -235,7 +235,7 @@ def _detection_error(points: Curve, by_count: bool) -> Interval:
     id_weight = points.n_id / (points.n_id + points.n_ood) if by_count else 0.5
 
     def bound(end: End, tail: float, choose: Callable[[Floats, Floats], int]) -> Bound:
-        weighed = influence.beyond(points, end)
+        weighed = influence.weigh_beyond(points, end)
         matched = _matched_beta(weighed, influence.detection_error(weighed, id_weight, choose), tail)
         return replace(matched, value=min(matched.value, id_weight, 1 - id_weight))  # all rejected, or none
 
@@ -285,7 +285,7 @@ def _matched_beta(weighed: Weighed, near: Influence, tail: float) -> Bound:
 
 
 def _rate(points: Curve, end: End, first: tuple[int, int, int], span: float, value: float) -> Bound:
-    weighed = influence.beyond(points, end)
+    weighed = influence.weigh_beyond(points, end)
     near = influence.accepted(weighed, first, span)
     # Where a threshold jumps from tie to tie the end lies further away than slopes predict.
     variance = max(near.variance, ((value - near.value) / END_DEVIATIONS) ** 2)

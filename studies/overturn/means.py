@@ -94,7 +94,7 @@ class Search:
 
     @property
     def ball(self) -> LinfBall:
-        """Around the images."""
+        """SmoothedDetector the images."""
         return LinfBall(self.images, self.subject.task.epsilon)
 
     def draw(self, name: str) -> Tensor:

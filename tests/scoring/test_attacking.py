@@ -1,0 +1,91 @@
+"""One task against one detector: the lures, when it is enough, and what is stored of the images after it."""
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.attacks.attack_goal import Goal
+from oodbench.detector import Detector
+from oodbench.images.imageset import ImageSet, image_digests
+from oodbench.scoring import attacking
+from oodbench.scoring.attacking import LURES, Attack, aim, enough, score_attacked
+from oodbench.scoring.fitting import fit
+from oodbench.tasks import LinfAdaptive, Task
+from oodbench.tasks.task import Altered
+from tests.pixelnetwork import Pixels
+
+CPU = torch.device("cpu")
+
+
+class Bright(Detector):
+    """The brightness of an image."""
+
+    name = "bright"
+    paper = "none"
+
+    def score_representation(self, representation):
+        return representation.features.double().flatten(1).mean(1)
+
+
+class Lighter(Task):
+    """Every pixel is lighter by a number of levels, which need not be whole."""
+
+    kind = "lighter"
+    epsilon = 8
+    levels = 5.0
+
+    def alter(self, goal, images, indices, purpose):
+        return Altered((images + self.levels / 255).clamp(max=1))
+
+
+@pytest.fixture
+def bright():
+    detector = Bright()
+    fit([detector], Pixels(), 2)
+    return detector
+
+
+def grey(*levels):
+    """A set of one 8 x 8 image of each grey level."""
+    pixels = np.tile(np.asarray(levels, np.uint8)[:, None, None, None], (1, 8, 8, 3))
+    return ImageSet("grey", pixels, np.zeros(len(levels), np.int64), "drawn")
+
+
+def attack(detector, task, **options):
+    return Attack(detector, task, Goal.of(detector), "1/grey", **options)
+
+
+def test_an_attack_has_enough_where_an_image_has_passed_nearly_all_id_images():
+    task = LinfAdaptive(8)
+    assert 0.9 < task.stops_at() < 1
+    assert enough(np.arange(10.0), task) == 9
+    assert enough(np.ones(10), task) == np.inf  # who reaches one score of all has not passed it
+
+
+def test_lures_are_the_id_images_with_the_highest_scores(bright):
+    levels = np.arange(10, 10 + 3 * LURES, 2)
+    scores = levels / 255
+    goal = aim(bright, LinfAdaptive(8), grey(*levels), scores, CPU)
+    assert (255 * goal.lures[:, 0, 0, 0]).round().tolist() == levels[::-1][:LURES].tolist()
+
+
+def test_in_every_batch_the_images_that_were_chosen_are_climbed_on_with(bright, monkeypatch):
+    monkeypatch.setattr(attacking, "batch_size", lambda *_: 2)
+    further = np.array([True, False, False, False, False, True])
+    scored = score_attacked(attack(bright, Lighter(), further=further), grey(*range(100, 106)), CPU)
+    assert (~np.isnan(scored.extras["continued"])).tolist() == further.tolist()
+
+
+@pytest.mark.parametrize(("levels", "outside"), [(5.0, 0), (5.4, 1), (8.0, 0), (9.0, 1)])
+def test_an_image_that_left_the_ball_or_the_grid_is_outside(bright, levels, outside):
+    task = Lighter()
+    task.levels = levels
+    assert score_attacked(attack(bright, task), grey(100), CPU).extras["outside"].tolist() == [outside]
+
+
+def test_digests_are_of_the_attacked_images_whether_these_are_kept_or_not(bright):
+    lighter = image_digests(grey(105, 155).images)
+    for keep in (True, False):
+        scored = score_attacked(attack(bright, Lighter(), keep=keep), grey(100, 150), CPU)
+        assert np.array_equal(scored.digests, lighter)
+        assert len(scored.images) == (2 if keep else 0)

@@ -1,4 +1,4 @@
-"""One task against one detector: the lures, when it is enough, and what is stored of the images after it."""
+"""One task against one detector: the lures, the score at which it stops, and what is stored of the images after it."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.scoring import attacking
-from oodbench.scoring.attacking import LURES, Attack, aim, enough, score_attacked
+from oodbench.scoring.attacking import LURES, Attack, aim, score_attacked, stopping_score
+from oodbench.scoring.batches import Purpose
 from oodbench.scoring.fitting import fit
 from oodbench.tasks import LinfAdaptive, Task
 from oodbench.tasks.task import Altered
@@ -52,14 +53,14 @@ def grey(*levels):
 
 
 def attack(detector, task, **options):
-    return Attack(detector, task, Goal.of(detector), "1/grey", **options)
+    return Attack(detector, task, Goal.of(detector), Purpose(1, "grey"), **options)
 
 
 def test_an_attack_has_enough_where_an_image_has_passed_nearly_all_id_images():
     task = LinfAdaptive(8)
     assert 0.9 < task.stops_at() < 1
-    assert enough(np.arange(10.0), task) == 9
-    assert enough(np.ones(10), task) == np.inf  # who reaches one score of all has not passed it
+    assert stopping_score(np.arange(10.0), task) == 9
+    assert stopping_score(np.ones(10), task) == np.inf  # who reaches one score of all has not passed it
 
 
 def test_lures_are_the_id_images_with_the_highest_scores(bright):
@@ -71,9 +72,9 @@ def test_lures_are_the_id_images_with_the_highest_scores(bright):
 
 def test_in_every_batch_the_images_that_were_chosen_are_climbed_on_with(bright, monkeypatch):
     monkeypatch.setattr(attacking, "batch_size", lambda *_: 2)
-    further = np.array([True, False, False, False, False, True])
-    scored = score_attacked(attack(bright, Lighter(), further=further), grey(*range(100, 106)), CPU)
-    assert (~np.isnan(scored.extras["continued"])).tolist() == further.tolist()
+    to_continue = np.array([True, False, False, False, False, True])
+    scored = score_attacked(attack(bright, Lighter(), to_continue=to_continue), grey(*range(100, 106)), CPU)
+    assert (~np.isnan(scored.extras["continued"])).tolist() == to_continue.tolist()
 
 
 @pytest.mark.parametrize(("levels", "outside"), [(5.0, 0), (5.4, 1), (8.0, 0), (9.0, 1)])
@@ -86,6 +87,13 @@ def test_an_image_that_left_the_ball_or_the_grid_is_outside(bright, levels, outs
 def test_digests_are_of_the_attacked_images_whether_these_are_kept_or_not(bright):
     lighter = image_digests(grey(105, 155).images)
     for keep in (True, False):
-        scored = score_attacked(attack(bright, Lighter(), keep=keep), grey(100, 150), CPU)
+        scored = score_attacked(attack(bright, Lighter(), keep_images=keep), grey(100, 150), CPU)
         assert np.array_equal(scored.digests, lighter)
         assert len(scored.images) == (2 if keep else 0)
+
+
+def test_the_first_batch_is_checked(bright, monkeypatch):
+    monkeypatch.setattr(attacking, "batch_size", lambda *_: 2)
+    checks = score_attacked(attack(bright, Lighter()), grey(*range(100, 104)), CPU).checks
+    assert checks["gradient_error"] == pytest.approx(0, abs=1e-3)
+    assert checks["unsteadiness"] == 0

@@ -81,6 +81,13 @@ def test_a_linear_score_is_bounded_as_its_closed_form_says():
             assert (over <= moved + 0.1 * norm * 0.5).all()
 
 
+def test_bounds_that_hold_for_more_images_together_are_wider():
+    task, images = Smoothed(sigma=0.1, draws=600, radii=(8,), confidence=0.5), pictures(6)
+    few, many = (scores_of(fitted(), images, task, count=count) for count in (6, 600))
+    assert (many.extras["high-8"] > few.extras["high-8"]).all()
+    assert (many.extras["low-8"] < few.extras["low-8"]).all()
+
+
 def test_batches_parts_and_other_detectors_change_nothing(monkeypatch):
     task, images = Smoothed(sigma=0.1, draws=30, radii=(1,), confidence=0.5), pictures(5)
     once = scores_of(fitted(), images, task)

@@ -66,6 +66,17 @@ def test_each_detector_gets_its_own_worst_version(network, images):
     assert len(set(found[0].extras["version"])) > 2
 
 
+def test_the_prediction_is_that_of_the_version_with_the_highest_score(network, images):
+    versions, detector = Versions(TYPES, (1, 5)), fitted(MSP, network)
+    (scored,) = score_versions([detector], images, versions, Purpose(1, "some"), CPU)
+    _, made = by_hand(detector, images, versions)
+    chosen = made[torch.from_numpy(scored.extras["version"]).long(), torch.arange(len(images))]
+    with torch.no_grad():
+        predicted, clean = (detector.predict(network.represent(as_input(pixels))) for pixels in (chosen, made[0]))
+    assert scored.predictions.tolist() == predicted.tolist()
+    assert (predicted != clean).any()
+
+
 def test_of_equal_scores_the_first_wins(network, images):
     class Flat(MSP):
         """The same score for all."""

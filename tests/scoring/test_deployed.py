@@ -144,6 +144,7 @@ def test_thresholds_and_p_values_come_from_images_that_nothing_has_seen(tmp_path
     again = oodbench.load_detector(tmp_path / "msp.ood", Own().eval())
     scores = np.sort(again(HELDOUT))
     assert again.threshold(0.95).value == scores[2]  # the third of 60: 0.05 * 61 = 3.05
+    assert again.threshold(0.95, delta=0.05).value == scores[0]  # all 60 lie above the true one in 0.95^60 = 4.6 %
     assert again.p_values([scores[0], scores[-1], -np.inf]).tolist() == [2 / 61, 1.0, 1 / 61]
     with pytest.raises(OodbenchError, match="60 ID images are too few .* it takes 99"):
         again.threshold(0.99)

@@ -77,6 +77,12 @@ def test_the_prediction_is_that_of_the_version_with_the_highest_score(network, i
     assert (predicted != clean).any()
 
 
+def test_a_score_is_steady_whatever_the_corruptions_do_to_it(network, images):
+    (scored,) = score_versions([fitted(MSP, network)], images, Versions(TYPES, (5,)), Purpose(1, "some"), CPU)
+    assert (scored.extras["version"] > 0).any()
+    assert scored.checks["unsteadiness"] < 1e-5  # a second look at the images themselves
+
+
 def test_of_equal_scores_the_first_wins(network, images):
     class Flat(MSP):
         """The same score for all."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,13 @@ def load(path: Path) -> Evidence:
     """
     try:
         if path.is_dir():
-            raise OodbenchError(f"{path} is a folder: `oodbench evidence {path} -o evidence.zip` makes evidence of it")
+            raise OodbenchError(
+                f"{path} is a folder: `oodbench evidence {quote(str(path))} -o evidence.zip` makes evidence of it"
+            )
         if not path.is_file():
-            raise OodbenchError(f"there is no evidence {path}: `oodbench evidence RESULTS -o {path.name}` makes some")
+            raise OodbenchError(
+                f"there is no evidence {path}: `oodbench evidence RESULTS -o {quote(path.name)}` makes some"
+            )
         if path.stat().st_size > MOST:
             raise RefusedError(f"it is larger than {MOST >> 20} MiB, and evidence is not")
         raw = path.read_bytes()

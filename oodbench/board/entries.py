@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from oodbench.basics.errors import OodbenchError
@@ -240,7 +241,8 @@ def read(board: Path) -> list[Entry]:
     """
     if not (board / ABOUT).is_file():
         raise OodbenchError(
-            f"{board} is no board, it has no {ABOUT}: `oodbench board add evidence.zip --board {board}` begins one"
+            f"{board} is no board, it has no {ABOUT}: `oodbench board add evidence.zip --board "
+            f"{quote(str(board))}` begins one"
         )
     files = sorted((board / ENTRIES).glob("*/*.toml"))
     found = [_read_file(Entry, file) for file in files]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import transfer_checks
-from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.errors import NoGradientError, OodbenchError, StorageError
 from oodbench.basics.progress import spend
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, images_digest
@@ -353,6 +353,8 @@ def _failure_text(detector: Detector, error: Exception) -> str:
     """The error of a detector in one line, with the line of its code unless the error is one that the code expects."""
     if isinstance(error, MissingPartError):
         return str(error.of(detector.name))
+    if isinstance(error, NoGradientError):
+        return f"{detector.name}: {error}"
     if isinstance(error, OodbenchError):
         return str(error)
     frames = extract_tb(error.__traceback__)

@@ -6,6 +6,7 @@ network would be right more often with another usual pair.
 """
 
 from collections.abc import Mapping
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,6 @@ FAR = 0.75
 
 IMAGES = 200
 """Number of labelled images, of each class its share, on which other normalisations are tried."""
-
-GAIN = 0.1
-"""By how much another normalisation must raise the accuracy on these images before it is reported."""
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of the RGB channels, in [0, 1] units."""
@@ -74,7 +72,8 @@ def doubt(
     own = tuple(network.mean.flatten().tolist()), tuple(network.std.flatten().tolist())
     own_accuracy = _accuracy(network, detector, images, own, device)
     best = max(accuracies, key=lambda pair: accuracies[pair])
-    if accuracies[best] - own_accuracy <= GAIN:
+    # Two standard errors of the difference of two shares of so many images, where it is largest.
+    if accuracies[best] - own_accuracy <= sqrt(2 / max(int((images.labels >= 0).sum()), 1)):
         return ""
     mean, std = ([round(value, 4) for value in values] for values in best)
     return (

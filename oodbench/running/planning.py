@@ -239,7 +239,13 @@ def _plan_file(
     machinery: Machinery,
 ) -> NetworkPlan:
     """The plan of a network that is in a file: a checkpoint, a feature pack, or one that is kept for everybody."""
-    network = load_given(bare.image_sets, bare.suite, objective, bare.seed, file).eval()
+    try:
+        network = load_given(bare.image_sets, bare.suite, objective, bare.seed, file).eval()
+    except OodbenchError as error:
+        if not objective.reject_outputs:
+            raise
+        names = ", ".join(cell.detector.name for cell in cells)
+        raise OodbenchError(f"{names}, with a reject class beside those of the suite: {error}") from error
     count, threads = _require_usable(bare, network, cells, machinery)
     parts = _parts_text(bare.suite.network, network)
     label_check.check_against_file(bare.images[bare.suite.id.test], file)

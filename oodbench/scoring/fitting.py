@@ -99,7 +99,10 @@ def _show_training_images(
     """Let the observers learn from all training images, in one pass through the network."""
     names = ", ".join(detector.name for detector in observers)
     if train is None:
-        raise OodbenchError(f"{names}: learns from ID training images and there are none; give the suite an [id] train")
+        raise OodbenchError(
+            f"{names}: learns from ID training images and there are none: give the suite an [id] train, or in Python "
+            "train="
+        )
     # A method that reads no labels may learn from images of some of the network's classes.
     if len(train) < classes and (reading := [detector.name for detector in observers if detector.reads_labels]):
         raise OodbenchError(

@@ -78,7 +78,9 @@ def as_given(images: Any, what: str, name: str, normalisation: str = INTO_SCORE)
     if pixels.dtype == torch.uint8 and pixels.ndim == 4 and pixels.shape[3] == 3 and pixels.numel():
         return Given(_as_set(pixels, name))
     if pixels.is_floating_point() and pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.numel():
-        if not (pixels.isfinite().all() and pixels.min() >= 0 and pixels.max() <= 1):
+        if not pixels.isfinite().all():
+            raise OodbenchError(f"{what} hold values that are no numbers (NaN or infinite): give images in [0, 1]")
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
             raise OodbenchError(f"{what} leave [0, 1]: give them before normalisation, which {normalisation}")
         levels = pixels.float() * 255
         rounded = levels.round()

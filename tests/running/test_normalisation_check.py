@@ -40,6 +40,13 @@ def test_another_normalisation_that_would_be_right_is_named(oodbench, weights):
     assert int(line.partition("% would")[0].rpartition(" ")[2]) > 90
 
 
+def test_of_a_few_images_a_few_more_right_ones_prove_nothing(oodbench, weights):
+    """Of twenty images seven more or less are right by chance: as many as the network gets right here, and more."""
+    code, out, err = oodbench(*RUN, "wrong.toml", "--checkpoint", "bare.pt", "--limit", "2")
+    assert code == 0, err
+    assert "would be right instead of" not in err + out
+
+
 def test_what_the_file_says_itself_is_believed(oodbench, weights):
     code, _, err = oodbench(*RUN, "wrong.toml", "--checkpoint", TRAINED)
     assert code == 0, err

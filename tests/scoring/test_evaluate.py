@@ -312,6 +312,7 @@ class Loader:
         (DARK[..., 0], "give uint8"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.complex64), "give uint8"),
         (torch.full((2, 3, 8, 8), 200.0), "leave [0, 1]"),
+        (torch.full((2, 3, 8, 8), torch.nan), "hold values that are no numbers"),
         ({}, "give one set or more"),
         ({0: DARK}, "by a name in words"),
         ({"a": {"b": DARK}}, "ood_images 'a' is of the type"),

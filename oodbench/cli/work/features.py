@@ -1,6 +1,7 @@
 """`oodbench features`: the feature pack of a suite and a network, written."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -36,7 +37,7 @@ def features(
     head = "with" if pack.head else "without"
     click.echo(
         f"\n{path} ({path.stat().st_size / 2**20:.1f} MiB, SHA-256 {pack.sha256[:16]}...), {head} the weights of the "
-        f"last layer: `oodbench run --features {path} --detector all` scores it."
+        f"last layer: `oodbench run --features {quote(str(path))} --detector all` scores it."
     )
 
 

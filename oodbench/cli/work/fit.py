@@ -1,6 +1,7 @@
 """`oodbench fit`: the plan and its cost printed, the detector fitted, its file written."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -41,7 +42,7 @@ def fit(
     click.echo(f"{detector} is in {output}, {output.stat().st_size / 1e6:.1f} MB")
     for line in _promise_lines(deployed, planned):
         click.echo(f"  {line}")
-    click.echo(f"`oodbench score IMAGES --with {output}` scores images with it.")
+    click.echo(f"`oodbench score IMAGES --with {quote(str(output))}` scores images with it.")
 
 
 def _print_plan(planned: Deployment) -> None:

@@ -1,6 +1,7 @@
 """`oodbench reference`: a leaderboard's file made into a reference."""
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -19,4 +20,5 @@ def openood(file: Path, commit: str, version: str, board: str | None, path: Path
     click.echo(f"{amount}, {rows['reference'].iloc[0]}, are in {path}.")
     suite = rows["suite"].iloc[0]
     of_suite = f" of suite {suite}" if suite else ""
-    click.echo(f"`oodbench table RESULTS --compare {path} --convention openood` puts them beside results{of_suite}.")
+    command = f"oodbench table RESULTS --compare {quote(str(path))} --convention openood"
+    click.echo(f"`{command}` puts them beside results{of_suite}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ def run(
         click.echo(tables.render_compact(frame, tables.View(sets=tuple(config.only)), width()))
         for line in _odd_accuracies(run_options["checkpoint"], ready.suites, frame):
             warn(line)
-        click.echo(f"\nScores are in {out.resolve()}: `oodbench table {out}` shows them again.")
+        click.echo(f"\nScores are in {out.resolve()}: `oodbench table {quote(str(out))}` shows them again.")
     try:
         for line in ready.log():
             click.echo(line)

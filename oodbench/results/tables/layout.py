@@ -358,7 +358,10 @@ def _interval_text(entry: Entry) -> str:
 
 
 def best_values(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable], str]:
-    """The best value, as printed, of each (task, set or mean, metric, rivals) that several lines compete for."""
+    """The best value, as printed, of each (task, set or mean, metric, rivals) that several lines compete for.
+
+    Where all print the same, none is the best.
+    """
     rivals: dict[tuple[str, str, str, Hashable], list[float]] = {}
     for entry in summary:
         if entry.rivals is not None:
@@ -366,7 +369,7 @@ def best_values(summary: Sequence[Entry]) -> dict[tuple[str, str, str, Hashable]
     best = {}
     for (task, ood, metric, rivals_key), values in rivals.items():
         known = [value for value in values if not isnan(value)]
-        if len(values) > 1 and known:
+        if len(values) > 1 and known and (len(known) == 1 or len({*map(percent_text, known)}) > 1):
             best[task, ood, metric, rivals_key] = percent_text(
                 min(known) if FACTS[metric].lower_is_better else max(known)
             )

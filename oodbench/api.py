@@ -80,7 +80,8 @@ def run(config: RunConfig) -> pd.DataFrame:
     """
     with prepared(config) as ready:
         say = config.say if ready.team.leads else lambda _: None
-        for text in filter(None, [ready.shard, *sweep.not_pretrained(ready.run_plan)]):
+        notes = [ready.shard, *sweep.not_pretrained(ready.run_plan), *sweep.of_logits_alone(ready.run_plan)]
+        for text in filter(None, notes):
             say(text)
         failures = ready.carry_out()
         try:

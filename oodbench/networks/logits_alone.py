@@ -13,6 +13,9 @@ from torch import Tensor
 
 from oodbench.networks.network import MissingPartError, Representation
 
+LOGITS_ALONE = "logits alone: "
+"""What texts about such a network begin with."""
+
 
 class NoFeaturesError(MissingPartError):
     """Features, or the layer behind them, were asked of a network of logits alone.
@@ -74,7 +77,7 @@ def logits_alone_text(network: str, outputs: int, linear_layers: str) -> str:
         linear_layers: those that it has all the same, in words.
     """
     return (
-        f"logits alone: no linear layer gives the {outputs} outputs of {network}, so nobody knows which features they "
+        f"{LOGITS_ALONE}no linear layer gives the {outputs} outputs of {network}, so nobody knows which features they "
         "are made of, and detectors that need features are refused; head= names the last linear layer (there are "
         f"{linear_layers})"
     )

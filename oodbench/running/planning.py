@@ -18,7 +18,7 @@ from oodbench.networks.architecture import architecture_text
 from oodbench.networks.cost import operations
 from oodbench.networks.identity import architectures, describe_input, describe_parts, identity
 from oodbench.networks.named import AT
-from oodbench.networks.network import Network
+from oodbench.networks.network import MissingPartError, Network
 from oodbench.networks.sizes import require_takes
 from oodbench.objective import Objective
 from oodbench.registry import Registry
@@ -26,6 +26,7 @@ from oodbench.results.conditions import IN_SCORES, IN_WEIGHTS, Setup, key_parts
 from oodbench.results.store import Cell
 from oodbench.running import feature_runs, label_check
 from oodbench.running.imagesets import ImageSets, Sample, gather, lacking, validation_suite
+from oodbench.running.missing_parts import missing_parts
 from oodbench.running.network_demands import require_climbable, require_trainable
 from oodbench.running.plan import UNFINISHED, CellPlan, NetworkPlan, RunPlan, SeedPlan, SuitePlan
 from oodbench.running.request import Machinery, NetworkSource, Request
@@ -83,6 +84,10 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     ]
     image_sets = _gather(sample, source, suite, detectors, choices_by_seed)
     _require_draws(suite, image_sets)
+    unnamed = [detector for detector in detectors if detector.name in request.unnamed]
+    lacks = missing_parts(source, suite, unnamed, image_sets.shape(suite))
+    if len(lacks) < len(detectors):  # else what the first one lacks is an error
+        reasons |= lacks
     plans = []
     for seed, choices in zip(seeds, choices_by_seed, strict=True):
         _, of_seed = apply(request.settings, original, request.detectors)  # detectors learn anew with each seed
@@ -186,10 +191,12 @@ def _add_networks(
             *image_sets.learned_from(detector, bare.suite),
         ]
         cells.setdefault(objective, []).append(_plan_cell(bare, detector, learned_from, machinery.setup, out))
-    networks = [
-        _plan_network(bare, objective, tuple(cells_of_network), fitting[objective], machinery, out)
-        for objective, cells_of_network in cells.items()
-    ]
+    networks = []
+    for objective, of_network in cells.items():
+        try:
+            networks.append(_plan_network(bare, objective, tuple(of_network), fitting[objective], machinery, out))
+        except MissingPartError as error:  # its way of training needs what the network does not have
+            raise error.of(", ".join(cell.detector.name for cell in of_network)) from error
     return replace(bare, networks=tuple(networks))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import counted_in_all
+from oodbench.networks.logits_alone import LOGITS_ALONE
 from oodbench.results import tables
 from oodbench.running import parallel, plan_cost, runner
 from oodbench.running.plan import RunPlan, SuitePlan
@@ -68,6 +69,18 @@ def not_pretrained(run_plan: RunPlan) -> list[str]:
         f"{names}: trained, not pretrained, on {', '.join(places)}: {why}"
         for (names, why), places in trained_on.items()
     ]
+
+
+def of_logits_alone(run_plan: RunPlan) -> list[str]:
+    """A line for each network of logits alone, which says why it is one."""
+    return list(
+        dict.fromkeys(
+            f"network {suite_plan.suite.network.called}: {network.parts}"
+            for suite_plan in run_plan.suites
+            for network in suite_plan.networks
+            if network.parts.startswith(LOGITS_ALONE)
+        )
+    )
 
 
 def carry_out_here(run_plan: RunPlan, count: int, plugins: Sequence[Path], say: Say) -> list[str]:

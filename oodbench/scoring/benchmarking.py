@@ -12,6 +12,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.detector import Detector
 from oodbench.metrics import accuracy, right_predictions
 from oodbench.networks.gradient import has_gradient
+from oodbench.networks.network import MissingPartError
 from oodbench.networks.of_module import ModuleNetwork
 from oodbench.objective import Objective
 from oodbench.registry import Registry
@@ -169,9 +170,12 @@ def _score_detectors(
         try:
             frames.append(pd.DataFrame([{"detector": name, **row} for row in _detector_rows(detector, given, warn)]))
         except OodbenchError as error:
-            if leave_out is None:
+            if leave_out is not None:
+                leave_out(f"{name} is left out: {error}")
+            elif isinstance(error, MissingPartError):
+                raise error.of(name) from error
+            else:
                 raise
-            leave_out(f"{name} is left out: {error}")
     return frames
 
 

@@ -1,6 +1,7 @@
 """Fits detectors: they learn from ID images, in one pass for all over a network, and are then tuned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from oodbench.basics.progress import Stopwatch, progress
 from oodbench.basics.randomness import torch_generator
 from oodbench.detector import Detector, Tuning, TuningImages
 from oodbench.images.resident import IDImages, Pixels
-from oodbench.networks.network import Network, Representation, as_input, batch_size
+from oodbench.networks.network import MissingPartError, Network, Representation, as_input, batch_size
 from oodbench.scoring.batches import exact
 from oodbench.scoring.side_effects import forbid_network_changes, forbid_writing
 
@@ -58,11 +59,13 @@ def fit(
     """Fit `detectors` over one network, so that they are ready to score.
 
     Raises:
-        OodbenchError: a detector must learn from images, and there are none or too few.
+        OodbenchError: a detector must learn from images, and there are none or too few; or it needs a part that the
+            network does not have.
     """
     for detector in detectors:
         _require_labels(detector, shown)
-        detector.attach(network, classes)
+        with _named(detector):
+            detector.attach(network, classes)
     observers = [detector for detector in detectors if detector.observes()]
     clocks = {detector: Stopwatch() for detector in detectors}
     fitted = []
@@ -70,11 +73,20 @@ def fit(
         if observers:
             _show_training_images(observers, clocks, network, classes, shown.train)
         for detector in detectors:
-            with clocks[detector], forbid_network_changes(detector.name, network):
+            with clocks[detector], forbid_network_changes(detector.name, network), _named(detector):
                 detector.settle()
                 tuned = _tune(detector, shown)
             fitted.append(Fitted(tuned, clocks[detector].seconds))
     return fitted
+
+
+@contextmanager
+def _named(detector: Detector) -> Iterator[None]:
+    """Inside, an error about a part that the network does not have names the detector that needs it."""
+    try:
+        yield
+    except MissingPartError as error:
+        raise error.of(detector.name) from error
 
 
 def _require_labels(detector: Detector, shown: FittingImages) -> None:
@@ -116,7 +128,11 @@ def _show_training_images(
                 len(pixels), partial(_represent_part, network, pixels, labels)
             ):
                 for detector in observers:
-                    with clocks[detector], forbid_writing(detector.name, [part_labels], representation):
+                    with (
+                        clocks[detector],
+                        forbid_writing(detector.name, [part_labels], representation),
+                        _named(detector),
+                    ):
                         detector.observe(representation, part_labels)
             advance(len(pixels))
 

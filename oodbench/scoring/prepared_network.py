@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from oodbench.networks.network import Network, as_input
+from oodbench.networks.of_module import ModuleNetwork
 from oodbench.scoring.given_sets import label_doubts, require_labels, require_sets_apart
 from oodbench.scoring.learning_images import LearningImages
 from oodbench.scoring.on_module import BenchmarkConfig, FitConfig
@@ -38,8 +39,10 @@ class PreparedNetwork:
         return self.trial_images.device
 
     def warnings(self) -> list[str]:
-        """Sentences on image sets that share images, and on labels that hardly are the network's classes."""
-        return self.overlaps + label_doubts(self.network, self.learning.id_sets, self.classes, self.device)
+        """Sentences on a network of logits alone, on overlapping sets, and on labels that hardly are its classes."""
+        note = self.network.logits_alone_note if isinstance(self.network, ModuleNetwork) else ""
+        doubts = label_doubts(self.network, self.learning.id_sets, self.classes, self.device)
+        return [*filter(None, [note]), *self.overlaps, *doubts]
 
 
 def prepare_network(

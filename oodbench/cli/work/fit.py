@@ -8,6 +8,7 @@ import click
 
 from oodbench.basics.words import counted, in_full
 from oodbench.cli.work.output import SHOWN_SHARES, print_status, refuse_to_overwrite
+from oodbench.networks.logits_alone import LOGITS_ALONE
 from oodbench.registry import discover
 from oodbench.results.store import require_writable
 from oodbench.results.tables import tuning_text
@@ -58,6 +59,8 @@ def _print_plan(planned: Deployment) -> None:
     if network.to_train and suite.training:
         source = f"network to be trained for {counted(network.objective.epochs_in_all(suite.training), 'epoch')}"
     print_status(f"  {source}")
+    if network.parts.startswith(LOGITS_ALONE):
+        print_status(f"  {network.parts}")
     calibration = planned.calibration
     images = counted(len(calibration.images.images), "image")
     print_status(f"  thresholds rest on {images}: {calibration.what}")

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.networks import build
 from oodbench.networks.bounds import Bounder
 from oodbench.networks.gradient import can_learn, has_gradient
 from oodbench.networks.identity import describe_parts
@@ -134,3 +135,15 @@ def test_bounds_hold_the_logits_and_their_differences(module, bounder):
         assert (logits <= bounds.high + 1e-5).all()
         assert (logits[:, :, None] - logits[:, None] <= bounds.differences + 1e-5).all()
     assert not torch.diagonal(bounds.differences, dim1=1, dim2=2).any()
+
+
+def test_torchvisions_squeezenet_comes_in_by_its_name():
+    network = build("torchvision:squeezenet1_1", 5, seed=1, shape=(3, 32, 32))
+    network.eval()
+    images = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = network.represent(images)
+        assert torch.equal(found.logits, network.module(network.normalise(images)))
+    assert found.logits.shape == (2, 5) and [tap.shape[1] for tap in found.taps] == [64, 128, 256]
+    with pytest.raises(NoFeaturesError, match="the logits of SqueezeNet"):
+        assert found.features is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,9 @@ def training_precision(network: Network, compute: Compute) -> Iterator[None]:
     wraps_module = any(isinstance(part, ModuleNetwork) for part in network.modules())
     layout = torch.contiguous_format if wraps_module else torch.channels_last
 
-    def represent(images: Tensor) -> Representation:
+    def represent(images: Any) -> Representation:
+        if not isinstance(images, Tensor):  # boxes, whose bounds would not hold if they were rounded
+            return exact(images)
         with torch.autocast(images.device.type, torch.bfloat16):
             representation = exact(images.contiguous(memory_format=layout))
         logits, features, taps = representation  # by place: where one of them is missing, its name says so

@@ -13,8 +13,9 @@ from oodbench.basics.memory import Portions
 from oodbench.images import builtin
 from oodbench.images.resident import resident
 from oodbench.networks import build
+from oodbench.networks.bounds import Box
 from oodbench.networks.compute import choose, prepare, training_precision
-from oodbench.networks.network import Network, Representation
+from oodbench.networks.network import MissingPartError, Network, Representation
 from oodbench.networks.precision import EXACT, Compute
 from oodbench.registry import discover
 from oodbench.scoring.attacking import Attack, score_attacked
@@ -48,6 +49,29 @@ def test_exact_precision_leaves_the_network_alone():
     before = network(images)
     with training_precision(network, EXACT):
         assert torch.equal(network(images), before)
+
+
+def test_boxes_go_through_a_network_in_bf16_as_they_do_without():
+    network = build("small-cnn", 3, seed=1).eval()
+    images = torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    box = Box.between(images - 0.01, images + 0.01)
+    with torch.no_grad():
+        exact_features = network.represent(box).features
+        with training_precision(network, Compute(bf16=True)):
+            features = network.represent(box).features
+    torch.testing.assert_close(features.center, exact_features.center)
+    torch.testing.assert_close(features.radius, exact_features.radius)
+
+
+@pytest.mark.parametrize("name", ["headless:test_resnet", "torchvision:squeezenet1_1"])
+def test_what_a_network_lacks_stays_away_in_bf16(name):
+    pytest.importorskip("timm")
+    network = build(name, 3, seed=1).eval()
+    with training_precision(network, Compute(bf16=True)), torch.no_grad():
+        found = network.represent(torch.rand((2, 3, 32, 32), generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(MissingPartError):
+        assert found.logits is found.features
+    assert all(part.dtype == torch.float32 for part in (*found[:2], *found.taps))
 
 
 @pytest.mark.parametrize("tf32", [False, True])

@@ -58,6 +58,7 @@ class NetworkRun:
         weights = pack.network_digest if pack else checkpoints.weights_digest(network)
         self.records = Records(plan, network_plan, machinery.setup, weights)
         self._failures: list[str] = []
+        self._left_out: list[str] = []
         self.remarks: dict[str, None] = {}
         self._normalisation_doubt: str | None = None  # None before the first accuracy is known
         self._doing: Pair | tuple[()] = ()
@@ -89,10 +90,20 @@ class NetworkRun:
             if self._team.size > 1 and not isinstance(error, OodbenchError):
                 raise  # the other processes may be waiting for this one, in the middle of something
             why = _failure_text(cells[0].detector, error)
+            if isinstance(error, OodbenchError) and self._may_be_left_out(cells[0]):
+                self._missing.pop(cells[0], None)
+                self._left_out.append(f"{cells[0].detector.name} is left out: {why}")
+                return []
             self._failures.append(why)
             if self._missing.pop(cells[0], None):  # a cell that has all its scores has not failed
                 self._team.first(partial(self.records.note_failure, cells[0], why, self._doing))
             return []
+
+    def _may_be_left_out(self, cell: CellPlan) -> bool:
+        """Whether nobody named the detector of a cell, and nothing is scored of it yet."""
+        wanted = self._plan.wanted_pairs(cell)
+        begun = self._missing.get(cell) != frozenset(wanted) or self._doing not in ((), wanted[0])
+        return cell.detector.name in self._plan.unnamed and not begun
 
     def _fitted_cells(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
         """Fit the detectors of `cells` that are not fitted yet; return the cells whose detectors are."""
@@ -125,6 +136,10 @@ class NetworkRun:
                     self._keep(cell, pair, images, scored)
             else:
                 self._attack_each(pair, task, images, cells)
+        if len(self._left_out) < len(self._network_plan.cells):
+            self.remarks |= dict.fromkeys(self._left_out)
+        else:  # no detector can do with the network
+            self._failures += self._left_out
 
     def _certify_each(self, pair: Pair, task: Certified, images: ImageSet, cells: Sequence[CellPlan]) -> None:
         for cell in cells:

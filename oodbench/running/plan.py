@@ -121,6 +121,7 @@ class SuitePlan:
         demands: what is wanted beside the scores that are missing.
         networks: in the order in which they are trained.
         left_out: which detectors can do nothing with the suite, and why; a line a reason.
+        unnamed: names of detectors that came with "all"; one that turns out unable to score is left out, too.
     """
 
     suite: Suite
@@ -132,6 +133,7 @@ class SuitePlan:
     demands: Demands
     networks: tuple[NetworkPlan, ...] = ()
     left_out: tuple[str, ...] = ()
+    unnamed: frozenset[str] = frozenset()
 
     @property
     def images(self) -> Mapping[str, ImageSet]:

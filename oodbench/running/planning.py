@@ -92,7 +92,15 @@ def _plan_suite(request: Request, seeds: Sequence[int], original: Suite, registr
     for seed, choices in zip(seeds, choices_by_seed, strict=True):
         _, of_seed = apply(request.settings, original, request.detectors)  # detectors learn anew with each seed
         bare = SuitePlan(
-            suite, settings, retasked, sample, image_sets, seed, request.demands, left_out=_reasons_text(reasons)
+            suite,
+            settings,
+            retasked,
+            sample,
+            image_sets,
+            seed,
+            request.demands,
+            left_out=_reasons_text(reasons),
+            unnamed=request.unnamed,
         )
         supported = [detector for detector in of_seed if detector.name not in reasons]
         plans.append(_add_networks(bare, supported, choices, request.machinery, request.out))

@@ -1,8 +1,10 @@
 """All detectors are those that can do with the suite and the network at hand; who is left out is said, and why."""
 
+import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 PLAIN = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
 
@@ -56,3 +58,28 @@ def test_who_is_named_beside_all_is_not_left_out(oodbench, bare):
     code, _, err = oodbench("run", "--suite", bare, "--detector", "all", "--detector", "oe", "--dry-run")
     assert code == 2
     assert "detector 'oe' trains with outliers and suite 'bare' has none" in err
+
+
+ONE_MAP = """
+from torch import nn
+
+
+def build(outputs):
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
+"""
+
+
+def test_who_turns_out_unable_to_score_is_left_out_and_who_was_named_fails(oodbench, tmp_path):
+    """RankFeat wants two feature maps, and the network has one."""
+    (tmp_path / "small.py").write_text(ONE_MAP)
+    torch.manual_seed(0)
+    torch.save(runpy.run_path("small.py")["build"](10).state_dict(), "small.pt")
+    run = ("run", "--suite", "digits", "--network", "small.py:build", "--checkpoint", "small.pt", "--limit", "60")
+    run += ("--task", "clean", "--only", "letters", "--detector")
+    code, out, err = oodbench(*run, "all")
+    assert code == 0, err
+    assert "digits: rankfeat is left out: rankfeat wants the last 2 feature maps" in err
+    assert "msp" in out and "rankfeat" not in out
+    code, out, err = oodbench(*run, "msp", "--detector", "rankfeat")
+    assert code == 2 and "rankfeat wants the last 2 feature maps" in err
+    assert "left out" not in err and "msp" in out

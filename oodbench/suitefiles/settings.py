@@ -196,15 +196,18 @@ def _changes_by_owner(
         owner, dot, name = setting.name.rpartition(".")
         # A bare name means training or detectors; a task's constants and the network are the benchmark and want their
         # owner named.
-        bare = [
-            owner_name
-            for owner_name in owned
-            if owner_name not in (*suite.tasks, NETWORK) and name in owned[owner_name]
-        ]
+        unspoken = [owner_name for owner_name in owned if owner_name not in (*suite.tasks, NETWORK)]
+        bare = [owner_name for owner_name in unspoken if name in owned[owner_name]]
         owners = _owners_called(owner, suite) if dot else bare
         if not owners or any(name not in owned.get(owner_name, []) for owner_name in owners):
-            known = [f"{owner_name}.{field}" for owner_name in owned for field in owned[owner_name]]
-            raise unknown("parameter", setting.name, known if dot else {entry.rpartition(".")[2] for entry in known})
+            full_names = [f"{owner_name}.{field}" for owner_name in owned for field in owned[owner_name]]
+            if not dot and (meant := [full for full in full_names if full.endswith(f".{name}")]):
+                raise OodbenchError(
+                    f"parameter {name!r} belongs to a task or to the network, whose name goes in front: "
+                    f"{' or '.join(meant)}"
+                )
+            bare_names = {field for owner_name in unspoken for field in owned[owner_name]}
+            raise unknown("parameter", setting.name, full_names if dot else bare_names)
         for owner_name in owners:
             changes[owner_name][name] = setting.value
     return changes

@@ -76,6 +76,8 @@ def test_a_bare_name_leaves_tasks_alone(suite):
     [
         ("epoch=1", "did you mean 'epochs'"),
         ("atom.epochs=1", "unknown parameter 'atom.epochs'"),
+        ("mean=1", "whose name goes in front: network.mean"),
+        ("objective=adaptive", "whose name goes in front: .*linf.objective"),
         ("linf.epsilom=1", "did you mean 'linf.epsilon'"),
         ("oe.weight=1", "unknown parameter"),
         ("epochs=two", "expected a whole number, got 'two'"),

@@ -68,16 +68,15 @@ class LogitsAlone(Representation):
         return made
 
 
-def logits_alone_text(network: str, outputs: int, linear_layers: str) -> str:
+def logits_alone_text(network: str, linear_layers: str) -> str:
     """Say that a network is one of logits alone, and why.
 
     Args:
         network: what it is called.
-        outputs: number of its logits.
         linear_layers: those that it has all the same, in words.
     """
     return (
-        f"{LOGITS_ALONE}no linear layer gives the {outputs} outputs of {network}, so nobody knows which features they "
+        f"{LOGITS_ALONE}no linear layer gives the outputs of {network}, so nobody knows which features they "
         "are made of, and detectors that need features are refused; head= names the last linear layer (there are "
         f"{linear_layers})"
     )

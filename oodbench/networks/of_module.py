@@ -101,7 +101,7 @@ class ModuleNetwork(Network):
     @property
     def logits_alone_note(self) -> str:
         """What people are told of a network of logits alone, and why it is one; "" of others."""
-        return "" if self.head_name is not None else logits_alone_text(self.called, self.outputs, self._linear_layers)
+        return "" if self.head_name is not None else logits_alone_text(self.called, self._linear_layers)
 
     def represent(self, images: Tensor) -> Representation:
         """One forward pass over images, float (N, 3, H, W) in [0, 1]."""

@@ -40,7 +40,9 @@ class PreparedNetwork:
 
     def warnings(self) -> list[str]:
         """Sentences on a network of logits alone, on overlapping sets, and on labels that hardly are its classes."""
-        note = self.network.logits_alone_note if isinstance(self.network, ModuleNetwork) else ""
+        note = ""
+        if isinstance(self.network, ModuleNetwork) and self.network.logits_alone_note:
+            note = f"{self.network.logits_alone_note}; its {self.network.outputs} outputs are taken for logits"
         doubts = label_doubts(self.network, self.learning.id_sets, self.classes, self.device)
         return [*filter(None, [note]), *self.overlaps, *doubts]
 

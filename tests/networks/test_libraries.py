@@ -283,5 +283,8 @@ def test_a_run_without_a_head_has_no_accuracy_and_refuses_by_name_what_asks_for_
         "clean",
         "linf-adaptive",
     }
+    code, _, err = oodbench(*asked, "--checkpoint", "own.safetensors", "--detector", "all", "--task", "clean")
+    (line,) = [line for line in err.splitlines() if line.startswith("left out: ") and "each needs logits" in line]
+    assert {"msp", "energy", "vim"} <= {*line.removeprefix("left out: ").partition(" (")[0].split(", ")}
     code, _, err = oodbench(*asked, "--detector", "knn")
     assert code == 2 and "has no head that could be trained: give its weights with --checkpoint" in err

@@ -86,7 +86,7 @@ def test_features_and_head_say_that_nobody_knows_them(module):
 def test_people_are_told_that_it_is_one_and_why():
     said = describe_parts(ModuleNetwork(seeded(Functional), IMAGES))
     assert said == (
-        "logits alone: no linear layer gives the 5 outputs of Functional, so nobody knows which features they are made "
+        "logits alone: no linear layer gives the outputs of Functional, so nobody knows which features they are made "
         "of, and detectors that need features are refused; head= names the last linear layer (there are none at all); "
         "taps conv"
     )

@@ -232,3 +232,13 @@ def test_results_of_other_code_are_held_against_nothing(tmp_path, stored):
     frame["current"] = ["yes" if code == "ab" else "no" for code in frame["code"]]
     found = standings(tell_threats_apart(frame))
     assert [found[cell, "linf"].rivals is None for cell in frame["cell"].unique()] == [False, True]
+
+
+def test_equals_share_the_mark_of_the_best(tmp_path, stored):
+    best, worst = [0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 9.5, 9.5]
+    cells = [
+        stored(tmp_path, detector=name, ood=[("a", scores)])
+        for name, scores in (("msp", best), ("atom", best), ("oe", worst))
+    ]
+    body = rows(render(tidy(cells, {}), View(by="ood", metrics=("auroc",))))
+    assert [row[-1] for row in body[-3:]] == ["**100.00**", "**100.00**", "50.00"]

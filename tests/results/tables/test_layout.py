@@ -38,16 +38,6 @@ def test_the_best_of_each_task_set_and_metric_is_bold(frame):
     assert ["msp (seed 1)", "linf", "b", "100.00", "0.00"] in body  # where all are equal none is the best
 
 
-def test_equals_share_the_mark_of_the_best(tmp_path, stored):
-    best, worst = [0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 9.5, 9.5]
-    cells = [
-        stored(tmp_path, detector=name, ood=[("a", scores)])
-        for name, scores in (("msp", best), ("atom", best), ("oe", worst))
-    ]
-    body = rows(render(tidy(cells, {}), View(by="ood", metrics=("auroc",))))
-    assert [row[-1] for row in body[2:]] == ["**100.00**", "**100.00**", "50.00"]
-
-
 def test_a_bar_or_a_line_break_in_a_name_or_value_ends_no_cell(tmp_path, stored):
     cells = [
         stored(tmp_path, settings="msp.a|b=1\\|2"),

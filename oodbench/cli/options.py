@@ -202,7 +202,8 @@ limit_option = click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Use only N images of each ID and OOD set, evenly over the classes. Tables say that this was done.",
+    help="Use only N images of each set, training images included, evenly over the classes. Tables say that this was "
+    "done.",
 )
 set_option = click.option(
     "--set",

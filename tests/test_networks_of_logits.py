@@ -1,5 +1,7 @@
 """Networks of logits alone through every door: runs, benchmarks, detectors in files, packs, attacks and training."""
 
+import runpy
+
 import numpy as np
 import pytest
 import torch
@@ -49,9 +51,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def module(file):
-    names: dict = {"__name__": "__main__"}
-    exec(SOURCE, names)
-    return trained(names["Convolutional"]())
+    return trained(runpy.run_path(str(file))["Convolutional"]())
 
 
 def trained(module):

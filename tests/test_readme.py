@@ -195,7 +195,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         arguments += ["--images", "1", "--jobs", "1"]
         monkeypatch.setitem(adaptive.LEVELS, "quick", adaptive.Budget(starts=1, score=3, adam=3, blind=10))
     if "full" in arguments:
-        for name, fewer in (("LONG", 4), ("SHORT", 2), ("QUERIES", 5)):
+        for name, fewer in (("LONG_CLIMB", 4), ("SHORT_CLIMB", 2), ("SQUARE_QUERIES", 5)):
             monkeypatch.setattr(checks, name, fewer)
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
         arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]

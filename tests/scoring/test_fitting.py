@@ -132,7 +132,7 @@ def test_who_reads_no_labels_learns_from_images_of_some_of_the_classes():
 @pytest.mark.parametrize(
     ("parameters", "shown", "said"),
     [
-        (Observer.Parameters(), FittingImages(), r"learns from ID training images and there are none; .*\[id\] train"),
+        (Observer.Parameters(), FittingImages(), r"learns from ID training images and there are none: .*\[id\] train"),
         (Observer.Parameters(), FittingImages(levels(1)), "1 ID training images for 2 classes"),
         (Observer.Parameters("heldout"), FittingImages(levels(9)), r"held out of training .*\[id\] heldout"),
         (

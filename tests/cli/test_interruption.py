@@ -10,6 +10,8 @@ from oodbench.cli.interruption import INTERRUPTED, MESSAGE, is_interruption
 PROGRAM = """
 import signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests in the background ignores it
+
 class Interrupting:
     def find_spec(self, name, *_):
         if name != MODULE:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import write_atomic
 from oodbench.basics.words import printable
@@ -46,7 +47,6 @@ _ENCRYPTED = 0x1
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.sourcecode import code_digest
 from oodbench.basics.threads import on_threads
-from oodbench.board.archive import Floats, Indices, Pixels
+from oodbench.board.archive import Indices, Pixels
 from oodbench.detector import Detector
 from oodbench.images import catalogue
 from oodbench.images.imageset import ImageSet

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
-from oodbench.board.archive import Floats, Pixels, Row
+from oodbench.board.archive import Pixels, Row
 from oodbench.board.at_hand import Resources, Subject, load_detector, ood_set, over_code_of, parameters_of
 from oodbench.board.description import Case
 from oodbench.suitefiles import settings

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from oodbench.board.archive import Floats, Indices, Row
+from oodbench.basics.arrays import Floats
+from oodbench.board.archive import Indices, Row
 from oodbench.board.description import Case
 from oodbench.images.imageset import ImageSet
 from oodbench.suite import Suite

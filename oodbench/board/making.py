@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
-from oodbench.board.archive import Evidence, Floats, Indices, Pixels, Row, SetArrays, pack_arrays
+from oodbench.basics.listeners import Say
+from oodbench.board.archive import Evidence, Indices, Pixels, Row, SetArrays, pack_arrays
 from oodbench.board.at_hand import (
     LoadedDetector,
     Resources,
@@ -132,7 +134,7 @@ def attacks_in(cell: Cell, tasks: Sequence[str]) -> dict[str, list[Scores]]:
 
 
 def rows_of_result(
-    cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Callable[[str], None], keep: Keep
+    cell: Cell, attacks: Mapping[str, Sequence[Scores]], resources: Resources, say: Say, keep: Keep
 ) -> list[tuple[Row, Network]]:
     """Return a row of evidence for each attack on a result's detector.
 

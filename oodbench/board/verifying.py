@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import OodbenchError
-from oodbench.board.archive import Evidence, Floats, Pixels, Row
+from oodbench.board.archive import Evidence, Pixels, Row
 from oodbench.board.at_hand import (
     LoadedDetector,
     Resources,

@@ -6,7 +6,6 @@ them. Otherwise one half of the ID test images serves, the same half for every d
 on the other half.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import h5py
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import counted_in_all
 from oodbench.basics.threads import on_threads
@@ -92,7 +92,7 @@ class Deployment:
             total += Passes(forward=len(self.plan.images[train]))
         return total + (Passes(forward=1) + detector.own_passes()) * len(self.calibration.images.images)
 
-    def carry_out(self, say: Callable[[str], None]) -> DeployedDetector:
+    def carry_out(self, say: Say) -> DeployedDetector:
         """Fit the detector, and train its network first if need be.
 
         Raises:

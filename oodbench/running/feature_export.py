@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.basics.threads import on_threads
 from oodbench.detector import Detector, Tuning
 from oodbench.images.imageset import ImageSet
@@ -31,7 +32,7 @@ from oodbench.running.label_check import CLASSES
 from oodbench.running.plan import SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Request
-from oodbench.running.train_or_load import Say, provide
+from oodbench.running.train_or_load import provide
 from oodbench.scoring.representing import represent_set
 from oodbench.suite import Suite
 

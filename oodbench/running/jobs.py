@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.basics.memory import keep_freed_memory
 from oodbench.basics.passes import Passes
 from oodbench.registry import discover
@@ -18,7 +19,6 @@ from oodbench.running.plan import NetworkPlan, RunPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.records import note_failure
 from oodbench.running.request import Machinery, Request, choose_device
-from oodbench.running.train_or_load import Say
 from oodbench.running.transfers import untried
 
 

@@ -1,7 +1,7 @@
 """Keeping trained networks: they are copied from a results folder to a shelf, where `--pretrained` finds them."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from math import nan
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import atomic, update_alone
+from oodbench.basics.listeners import Say
 from oodbench.images import catalogue
 from oodbench.images.resident import resident
 from oodbench.networks import checkpoints
@@ -42,7 +43,7 @@ def keep(
     registry: Registry,
     shelf: Path,
     overwrite: bool,
-    say: Callable[[str], None],
+    say: Say,
     by_word: bool = False,
 ) -> list[str]:
     """Copy the networks that runs of `request` have trained to a shelf, and enter them into the shelf's index.

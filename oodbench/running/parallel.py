@@ -21,6 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.listeners import Say
 from oodbench.basics.memory import available
 from oodbench.basics.progress import Board, Total, counted_in_all
 from oodbench.basics.threads import cores
@@ -28,7 +29,6 @@ from oodbench.running import worker
 from oodbench.running.choices import AUTO
 from oodbench.running.jobs import Unit, note, split_where_free, units
 from oodbench.running.plan import RunPlan
-from oodbench.running.train_or_load import Say
 
 WORTHWHILE = 1e12
 """Floating-point operations of a run, below which starting processes takes longer than they save: half a minute."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.listeners import Say
 from oodbench.running.choices import LOCAL
 from oodbench.running.jobs import Unit, note, score, split_always, train, units
 from oodbench.running.plan import RunPlan, SeedPlan
-from oodbench.running.train_or_load import Say
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from oodbench.basics.errors import OodbenchError, StorageError
+from oodbench.basics.listeners import Say
 from oodbench.basics.threads import on_threads
 from oodbench.running import transfers
 from oodbench.running.network_run import NetworkRun
 from oodbench.running.plan import NetworkPlan, SuitePlan
 from oodbench.running.records import note_failure
 from oodbench.running.request import Machinery
-from oodbench.running.train_or_load import Say, provide
+from oodbench.running.train_or_load import provide
 
 
 def execute(plans: Sequence[SuitePlan], machinery: Machinery, say: Say) -> list[str]:

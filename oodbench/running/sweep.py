@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from oodbench.basics.listeners import Say
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import counted_in_all
 from oodbench.networks.logits_alone import LOGITS_ALONE
@@ -17,7 +18,6 @@ from oodbench.results import tables
 from oodbench.running import parallel, plan_cost, runner
 from oodbench.running.plan import RunPlan, SuitePlan
 from oodbench.running.ray_cluster import Cluster
-from oodbench.running.train_or_load import Say
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector

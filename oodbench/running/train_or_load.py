@@ -1,11 +1,12 @@
 """The trained network that a plan asks for: trained now, or read where it was trained before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from filelock import FileLock
 
+from oodbench.basics.listeners import Say
 from oodbench.images.resident import OutlierPool, resident
 from oodbench.networks import checkpoints
 from oodbench.networks.compute import prepare
@@ -19,9 +20,6 @@ from oodbench.running.request import Machinery
 from oodbench.suite import Suite
 from oodbench.training import loop
 from oodbench.training.suite_network import build_network, given_network
-
-Say = Callable[[str], None]
-"""Takes lines that say what is being done."""
 
 
 def provide(plan: SuitePlan, network_plan: NetworkPlan, machinery: Machinery, say: Say) -> Network:

@@ -11,6 +11,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.basics.words import in_markdown_cell
 from oodbench.registry import Registry
 from oodbench.results import tables
@@ -20,7 +21,6 @@ from oodbench.running.parallel import side_by_side
 from oodbench.running.plan import RunPlan, SeedPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Request
-from oodbench.running.train_or_load import Say
 from oodbench.statistics import severity
 from oodbench.suitefiles.settings import Setting
 

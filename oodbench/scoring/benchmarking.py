@@ -1,6 +1,6 @@
 """Fits, scores and attacks several detectors on a user's network and images; nothing is stored."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.listeners import Say
 from oodbench.detector import Detector
 from oodbench.metrics import accuracy, right_predictions
 from oodbench.networks.gradient import has_gradient
@@ -28,9 +29,6 @@ from oodbench.tasks import ID_TASK, Task
 
 ALL = "all"
 """In place of names: every detector that needs no training of its own."""
-
-LeaveOut = Callable[[str], None]
-"""Called for each detector that cannot be fitted or cannot score the images, with the reason."""
 
 
 def select_detectors(detectors: str | Detector | Sequence[str | Detector], registry: Registry) -> list[Detector]:
@@ -115,9 +113,7 @@ def benchmark_detectors(detectors: Sequence[Detector], given: BenchmarkInput) ->
     return BenchmarkResult(frames, left_out, warnings)
 
 
-def _fit_detectors(
-    detectors: Sequence[Detector], prepared: PreparedNetwork, leave_out: LeaveOut | None
-) -> list[Detector]:
+def _fit_detectors(detectors: Sequence[Detector], prepared: PreparedNetwork, leave_out: Say | None) -> list[Detector]:
     """Fit `detectors`; those that could be fitted.
 
     Args:
@@ -155,7 +151,7 @@ def _fit_detectors(
 
 
 def _score_detectors(
-    detectors: Sequence[Detector], given: BenchmarkInput, leave_out: LeaveOut | None, warn: Callable[[str], None]
+    detectors: Sequence[Detector], given: BenchmarkInput, leave_out: Say | None, warn: Say
 ) -> list[pd.DataFrame]:
     """Make the frame of each fitted detector that can score the images, a row for each metric.
 
@@ -179,7 +175,7 @@ def _score_detectors(
     return frames
 
 
-def _detector_rows(detector: Detector, given: BenchmarkInput, warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def _detector_rows(detector: Detector, given: BenchmarkInput, warn: Say) -> Iterator[dict[str, Any]]:
     """Yield the rows of one fitted detector: the network's accuracy if there are labels, then each metric.
 
     Raises:
@@ -198,7 +194,7 @@ def _detector_rows(detector: Detector, given: BenchmarkInput, warn: Callable[[st
         yield from metric_rows(measured, detector, config.convention, config.intervals)
 
 
-def _doubt_labels(predictions: npt.NDArray[np.int64], given: BenchmarkInput, warn: Callable[[str], None]) -> None:
+def _doubt_labels(predictions: npt.NDArray[np.int64], given: BenchmarkInput, warn: Say) -> None:
     """Warn where another order of the classes would be right, or predictions are guesses."""
     images = given.id_images.images
     doubt = label_order.doubt(images.labels, predictions, given.prepared.classes, images.classes)

@@ -1,7 +1,8 @@
 """The plan of `oodbench run` and `oodbench tune`, printed before it is carried out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from oodbench.basics.listeners import Say
 from oodbench.basics.words import counted
 from oodbench.running import sweep
 from oodbench.running.plan import NetworkPlan, RunPlan, SuitePlan
@@ -9,7 +10,7 @@ from oodbench.running.ray_cluster import Cluster
 from oodbench.suite import Suite
 
 
-def print_plan(run_plan: RunPlan, cluster: Cluster | None, count: int, say: Callable[[str], None]) -> None:
+def print_plan(run_plan: RunPlan, cluster: Cluster | None, count: int, say: Say) -> None:
     """Print what is to be done on each suite, where, and what it costs.
 
     Args:
@@ -34,9 +35,7 @@ def print_plan(run_plan: RunPlan, cluster: Cluster | None, count: int, say: Call
     say(f"{seeds}, {where}; about {sweep.passes(run_plan, cluster)} of the network, in images")
 
 
-def _print_suite_plan(
-    plan: SuitePlan, networks_of_seeds: Sequence[Sequence[NetworkPlan]], say: Callable[[str], None]
-) -> None:
+def _print_suite_plan(plan: SuitePlan, networks_of_seeds: Sequence[Sequence[NetworkPlan]], say: Say) -> None:
     """Print what is to be done on one suite; nothing where it has no cell. Networks are grouped by objective."""
     suite = plan.suite
     if not any(network.cells for networks in networks_of_seeds for network in networks):

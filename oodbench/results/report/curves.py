@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
 from oodbench.metrics import Curve
-
-Floats = npt.NDArray[np.float64]
 
 TOLERANCE = 0.002
 """The share of the axis by which a thinned ROC curve may miss a point: less than a pixel on 400 of them."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oodbench.results.tables.figures import Floats, Side
+from oodbench.basics.arrays import Floats
+from oodbench.results.tables.figures import Side
 
 if TYPE_CHECKING:
     from oodbench.detector import Detector

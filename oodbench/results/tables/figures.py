@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from oodbench.basics.arrays import Floats
 from oodbench.metrics import CleanThreshold, at_clean_threshold, curve, evaluate, fpr_at
 from oodbench.results.tables import flags
 from oodbench.statistics import honesty, severity
 from oodbench.statistics.intervals import at_clean_threshold as at_clean_intervals
 from oodbench.statistics.intervals import intervals as all_intervals
-
-Floats = npt.NDArray[np.float64]
 
 UNBOUNDED = (float("nan"), float("nan"))
 """The ends of an interval that nobody asked for."""

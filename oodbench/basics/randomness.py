@@ -51,8 +51,10 @@ def generators_per_image(
     Each number of a `stream`, from 0, gives a generator of its own, far from the others in the same sequence.
     """
     low, high = _key(purpose)
-    counter = [0, 0, 0, stream]
-    return [np.random.Generator(np.random.Philox(counter=counter, key=[low, high ^ int(index)])) for index in indices]
+    counter = np.array([0, 0, 0, stream], np.uint64)
+    # As uint64: of a list with one word below 2^63 and one above NumPy makes floats, which lose the index.
+    keys = [np.array([low, high ^ int(index)], np.uint64) for index in indices]
+    return [np.random.Generator(np.random.Philox(counter=counter, key=key)) for key in keys]
 
 
 def _key(purpose: tuple[int | str, ...]) -> tuple[int, int]:

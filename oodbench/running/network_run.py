@@ -122,7 +122,8 @@ class NetworkRun:
 
     def score_all(self) -> None:
         """Score every missing pair of every cell; what does not depend on the detector is done once for all."""
-        self._fitted_cells(list(self._missing))
+        for cell in self._fitted_cells(list(self._missing)):
+            self._give_up_if_tuned_apart(cell)
         for pair in dict.fromkeys(pair for cell in list(self._missing) for pair in self._plan.wanted_pairs(cell)):
             self._doing = pair
             task, images = self._plan.task(pair), self._plan.images[pair[1]]
@@ -140,6 +141,18 @@ class NetworkRun:
             self.remarks |= dict.fromkeys(self._left_out)
         else:  # no detector can do with the network
             self._failures += self._left_out
+
+    def _give_up_if_tuned_apart(self, cell: CellPlan) -> None:
+        """Leave a cell alone whose stored ID scores are of a detector that was tuned to other values than here."""
+        if (ID_TASK, self._plan.suite.id.test) in self._missing[cell]:
+            return
+        if names := self._team.first(partial(self.records.tuned_apart, cell)):
+            del self._missing[cell]
+            self._failures.append(
+                f"{cell.detector.name} was tuned here to another {' and '.join(names)} than where {cell.cell.path} was "
+                "begun, so its scores from here cannot stand beside those: go on with the machine and versions that it "
+                "was begun with, or give another folder with --out; what is stored stays as it is"
+            )
 
     def _certify_each(self, pair: Pair, task: Certified, images: ImageSet, cells: Sequence[CellPlan]) -> None:
         for cell in cells:

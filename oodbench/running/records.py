@@ -1,6 +1,7 @@
 """The results of the detectors over one network, as they are stored: scores, what these rest on, and failures."""
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -30,6 +31,10 @@ from oodbench.scoring.scored import Scored
 from oodbench.statistics.honesty import as_attributes
 from oodbench.tasks import ID_TASK, constants
 from oodbench.tasks.versions import Versions
+
+
+ROUNDING = 0.01
+"""How far a tuned number may lie from one of another machine, as a share of it: what rounding alone may do."""
 
 
 def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: str) -> None:
@@ -64,6 +69,16 @@ class Records:
     def missing(self, cell: CellPlan) -> list[Pair]:
         """The pairs that are to be scored, see `SuitePlan.missing_pairs`."""
         return self._plan.missing_pairs(cell, self.network_digest)
+
+    def tuned_apart(self, cell: CellPlan) -> list[str]:
+        """Names of the values that the cell's detector was tuned to here, and to others where its scores come from.
+
+        Tuning chooses between values that are nearly as good, so another machine's rounding may turn the choice. What
+        was tried is left out: what was chosen counts.
+        """
+        stored = json.loads(str(cell.cell.attributes().get("tuned", "{}"))) if cell.cell.path.is_file() else {}
+        learned = self.learned[cell].tuned
+        return [name for name in learned if name in stored and name != "tried" and _apart(learned[name], stored[name])]
 
     def id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
         """The clean scores of the ID test set (N,), which are stored before anything is attacked."""
@@ -188,6 +203,15 @@ class Records:
                 self._network_plan.file, self._plan.suite, self._plan.image_sets, tuning
             ),
         }
+
+
+def _apart(first: Any, second: Any) -> bool:
+    """True if two values in JSON's types differ by more than rounding."""
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) != len(second) or any(map(_apart, first, second))
+    if isinstance(first, float) and isinstance(second, int | float):
+        return not math.isclose(first, second, rel_tol=ROUNDING)
+    return bool(first != second)
 
 
 def _attributes(

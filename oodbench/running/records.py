@@ -32,7 +32,6 @@ from oodbench.statistics.honesty import as_attributes
 from oodbench.tasks import ID_TASK, constants
 from oodbench.tasks.versions import Versions
 
-
 ROUNDING = 0.01
 """How far a tuned number may lie from one of another machine, as a share of it: what rounding alone may do."""
 

@@ -35,6 +35,9 @@ from oodbench.tasks.versions import Versions
 ROUNDING = 0.01
 """How far a tuned number may lie from one of another machine, as a share of it: what rounding alone may do."""
 
+OUTCOMES = ("tried", "fpr95")
+"""What tuning tells besides the values that it chose: how well each did, where a single image may differ."""
+
 
 def note_failure(plan: SuitePlan, network_plan: NetworkPlan, setup: Setup, why: str) -> None:
     """Note the failure in every cell that lacks something: the network failed, or the process that scored with it."""
@@ -72,12 +75,12 @@ class Records:
     def tuned_apart(self, cell: CellPlan) -> list[str]:
         """Names of the values that the cell's detector was tuned to here, and to others where its scores come from.
 
-        Tuning chooses between values that are nearly as good, so another machine's rounding may turn the choice. What
-        was tried is left out: what was chosen counts.
+        Tuning chooses between values that are nearly as good, so another machine's rounding may turn the choice.
         """
         stored = json.loads(str(cell.cell.attributes().get("tuned", "{}"))) if cell.cell.path.is_file() else {}
         learned = self.learned[cell].tuned
-        return [name for name in learned if name in stored and name != "tried" and _apart(learned[name], stored[name])]
+        chosen = [name for name in learned if name in stored and name not in OUTCOMES]
+        return [name for name in chosen if _apart(learned[name], stored[name])]
 
     def id_scores(self, cell: CellPlan) -> npt.NDArray[np.float64]:
         """The clean scores of the ID test set (N,), which are stored before anything is attacked."""

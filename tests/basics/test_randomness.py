@@ -13,7 +13,7 @@ def test_each_image_has_a_generator_of_its_own_whatever_the_purpose():
 
 
 def test_purposes_and_streams_share_no_draws():
-    first = {next(iter(generators_per_image([7], *purpose))).random() for purpose in PURPOSES}
+    first = {generators_per_image([7], *purpose)[0].random() for purpose in PURPOSES}
     streams = {generators_per_image([7], "linf", stream=number)[0].random() for number in range(100)}
     assert len(first) == len(PURPOSES)
     assert len(streams) == 100

@@ -17,17 +17,17 @@ def begun(oodbench, tmp_path):
     return tmp_path, file
 
 
-def tune_elsewhere(file, magnitude):
-    """As if the file had been begun where ODIN's magnitude came out as `magnitude` times what it is."""
+def tune_elsewhere(file, factor, more=0.0):
+    """As if the file had been begun where ODIN's magnitude came out as `factor` times what it is and `more`."""
     with h5py.File(file, "r+") as opened:
         tuned = json.loads(opened.attrs["tuned"])
-        tuned["magnitude"] = tuned["magnitude"] * magnitude + (magnitude - 1)
-        opened.attrs["tuned"] = json.dumps(tuned | {"tried": {}})
+        tuned["magnitude"] = tuned["magnitude"] * factor + more
+        opened.attrs["tuned"] = json.dumps(tuned | {"tried": {}, "fpr95": 0.5})
 
 
 def test_other_tuned_values_are_refused_and_nothing_is_lost(oodbench, begun):
     out, file = begun
-    tune_elsewhere(file, 2.0)
+    tune_elsewhere(file, 2.0, more=1.0)
     before = file.read_bytes()
     code, _, err = oodbench("run", *COMMON, "--task", "linf", "--out", out)
     assert code == 2
@@ -36,9 +36,9 @@ def test_other_tuned_values_are_refused_and_nothing_is_lost(oodbench, begun):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--rerun", "all")])
-def test_the_same_values_but_for_rounding_go_on(oodbench, begun, arguments):
+def test_rounding_is_no_other_value_and_who_starts_over_may_have_others(oodbench, begun, arguments):
     out, file = begun
-    tune_elsewhere(file, 2.0 if arguments else 1.0)
+    tune_elsewhere(file, 1.001, more=1.0 if arguments else 0.0)
     code, _, err = oodbench("run", *COMMON, "--task", "linf", "--out", out, *arguments)
     assert code == 0, err
     with h5py.File(file) as opened:

@@ -19,8 +19,8 @@ from oodbench.results.current import Today
 from oodbench.results.metric_facts import FACTS
 from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
 from oodbench.results.store import Cell
-from oodbench.results.tables import View, flags
-from oodbench.results.tables.summary import MEAN, SUITE, mean_sets, sets_behind, summarise
+from oodbench.results.tables import flags
+from oodbench.results.tables.summary import MEAN, SUITE, mean_sets, sets_behind
 from oodbench.suite import Suite
 
 if TYPE_CHECKING:
@@ -99,10 +99,12 @@ def check(
         OodbenchError: results cannot be read, nothing was measured, or a convention or detector is unknown.
     """
     verdicts: list[Verdict] = []
+    failures: list[Verdict] = []
     today = Today(detectors, suites or {})
     for convention, rows in reference.groupby("convention", sort=False):
         is_known = str(convention) in CONVENTIONS
         frame = tables.tidy(cells, detectors, str(convention) if is_known else "default")
+        failures = _failures(frame)  # the same in every convention
         measured = _MeasuredFigures(reference_figures(frame, rows["ood"]), frame[frame["metric"] != tables.FAILURE])
         for _, row in rows.iterrows():
             candidates = measured.rows_named(row)
@@ -116,8 +118,7 @@ def check(
             f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
             "reference; `oodbench check --update` writes one from these results"
         )
-    verdicts += _failures(cells)
-    return worst_first(verdicts)
+    return worst_first(verdicts + failures)
 
 
 def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -126,9 +127,8 @@ def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: (order.index(verdict.status), -verdict.beyond))
 
 
-def _failures(cells: Sequence[Cell]) -> list[Verdict]:
-    """A verdict for each detector that failed when it was last tried."""
-    frame = tables.tidy(cells, {})
+def _failures(frame: pd.DataFrame) -> list[Verdict]:
+    """A verdict for each detector of a tidy frame that failed when it was last tried."""
     failed = frame[frame["metric"] == tables.FAILURE]
     names = [figure_name(row) for _, row in _as_reference(failed).assign(metric="").iterrows()]
     return [
@@ -172,23 +172,17 @@ def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[s
     None where one of the mean's sets is missing.
     """
     template = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
-    sets = task.drop_duplicates("ood").set_index("ood")
-    sizes, scores = sets["n_ood"], sets["scores"]
-    values: dict[str, dict[str, float]] = {}
-    frame = pd.concat([cell[cell["ood"] == ""], task])
-    views = [View(by="mean"), *(View(sets=sets) for sets in choices if set(sets) <= set(sizes.index))]
-    for entry in (entry for view in views for entry in summarise(frame, view)):
-        if entry.ood.startswith(MEAN):
-            values.setdefault(entry.ood, {})[entry.metric] = entry.value
+    of_set = task.drop_duplicates("ood").set_index("ood")
+    means = mean_sets(cell) | {"+".join(sets): list(sets) for sets in choices}
     rows = [
         template.assign(
-            value=pd.Series(mean_values),
-            ood=ood,
-            n_ood=int(sizes[sets_behind(cell, ood)].sum()),
-            scores=digest(*scores[sets_behind(cell, ood)]),
+            value=task[task["ood"].isin(sets)].groupby("metric")["value"].mean(),
+            ood=MEAN + name,
+            n_ood=int(of_set["n_ood"][sets].sum()),
+            scores=digest(*of_set["scores"][sets]),
         )
-        for ood, mean_values in values.items()
-        if set(sets_behind(cell, ood)) <= set(sizes.index)  # accuracy has a value all the same
+        for name, sets in means.items()
+        if set(sets) <= set(of_set.index)
     ]
     return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
 

@@ -267,7 +267,9 @@ def _groups(frame: pd.DataFrame, view: View) -> dict[str, list[str]]:
 
 
 def _cells(frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Each cell, each of its tasks, and what was measured there."""
+    """Each cell, each of its tasks, and what was measured there, in the columns that `_entries` reads."""
+    # All sixty would be copied with every selection of rows, which was most of the time of a table.
+    frame = frame[["cell", "detector", "task", "ood", "metric", "value", "low", "high"]]
     accuracies = frame[frame["metric"] == OF_ID]
     scores = frame[frame["metric"] != OF_ID].groupby(["cell", "task"], sort=False)
     for (cell, task), part in cast("Iterable[tuple[tuple[str, str], pd.DataFrame]]", scores):

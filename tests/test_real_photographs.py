@@ -90,7 +90,7 @@ def test_what_is_left_when_both_sides_move_is_the_references(table):
     for name, of_ood, of_both in said:
         own = rows[rows["detector"] == name]
         assert of_ood == table[name, "adaptive"]
-        assert of_both == f"{mean(own, 'fpr95'):.2f} / {mean(own, 'auroc'):.2f}"
+        assert of_both.rstrip("‡") == f"{mean(own, 'fpr95'):.2f} / {mean(own, 'auroc'):.2f}"
     assert lost == {"msp", "oe", "ntom", "sofl", "rowl", "logitnorm", "energy-ft"}
     assert (rows[rows["detector"].isin(lost) & (rows["metric"] == "auroc")]["value"] < 5e-5).all()
 

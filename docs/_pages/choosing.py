@@ -80,9 +80,10 @@ def _listed(lines: Sequence[Line], by: str) -> str:
 
 @cache
 def _doubted() -> frozenset[tuple[str, str]]:
-    """Detectors and tasks whose figure the committed page of real photographs marks."""
+    """Detectors and tasks whose figure the table of the committed page of real photographs marks."""
     found = set()
-    for row in real_photographs.PAGE.read_text(encoding="utf-8").splitlines():
+    page = real_photographs.PAGE.read_text(encoding="utf-8")
+    for row in page.split(real_photographs.BEGIN)[1].split(real_photographs.END)[0].strip().splitlines():
         name, _, *cells = [cell.strip() for cell in row.strip("| ").split("|")] + [""]
         tasks = zip(real_photographs.TASKS, cells, strict=False)
         found |= {(name.rstrip("*"), task) for task, cell in tasks if cell.endswith(MARK)}

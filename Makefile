@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DEVELOPING := $(VENV)/.developing
 POSTHOC := msp maxlogit energy gen odin mahalanobis rmds knn vim react ash
 
-.PHONY: help demo figures check test images fuzz bench gpu docs lint format clean
+.PHONY: help demo figures check test images fuzz mutate kill bench gpu docs lint format clean
 
 help:
 	@echo "make demo    MSP against ATOM on real digits, clean and attacked (minutes, no download)"
@@ -45,8 +45,14 @@ test: $(DEVELOPING)
 images: $(DEVELOPING)
 	$(BIN)/python -m tests.realimages
 
+# Side by side, since each keeps one core busy.
 fuzz: $(DEVELOPING)
+	$(MAKE) --jobs 2 mutate kill
+
+mutate: $(DEVELOPING)
 	$(BIN)/python -m tests.fuzz --minutes 1
+
+kill: $(DEVELOPING)
 	$(BIN)/python -m tests.kill --times 20
 
 bench: $(INSTALLED)

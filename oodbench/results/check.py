@@ -173,10 +173,11 @@ def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[s
     """
     template = task[task["ood"] == task["ood"].iloc[0]].set_index("metric", drop=False)
     of_set = task.drop_duplicates("ood").set_index("ood")
+    values = task.pivot(index="metric", columns="ood", values="value")
     means = mean_sets(cell) | {"+".join(sets): list(sets) for sets in choices}
     rows = [
         template.assign(
-            value=task[task["ood"].isin(sets)].groupby("metric")["value"].mean(),
+            value=values[sets].mean(axis=1, skipna=False),  # nobody shall take a mean over fewer sets for it
             ood=MEAN + name,
             n_ood=int(of_set["n_ood"][sets].sum()),
             scores=digest(*of_set["scores"][sets]),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from oodbench.results.check import Status, check
+from oodbench.results.check import Status, check, reference_figures
 from oodbench.results.reference import read, write
 from oodbench.results.tables import tidy
 from oodbench.results.updating import update_reference
@@ -16,6 +16,14 @@ def test_a_trained_network_gives_means_without_its_digest(tmp_path, stored):
     assert (row.value, row.n_ood, row.network_digest) == (0.5, 8, "")
     retrained = stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)], network_digest="0" * 64)
     assert {each.status for each in check([retrained], rows, {})} == {Status.PASS}
+
+
+def test_a_mean_is_none_where_one_of_its_sets_has_no_figure(tmp_path, stored):
+    frame = tidy([stored(tmp_path, ood=[("a", [9.5] * 4), ("b", [0.0] * 4)])], {})
+    frame.loc[(frame["ood"] == "b") & (frame["metric"] == "auroc"), "value"] = float("nan")
+    mean = reference_figures(frame).query("ood == 'mean:all'").set_index("metric")["value"]
+    assert mean["fpr95"] == 0.5
+    assert pd.isna(mean["auroc"])
 
 
 def test_a_set_that_stands_aside_enters_no_mean(tmp_path, stored):

@@ -177,7 +177,7 @@ def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[s
     means = mean_sets(cell) | {"+".join(sets): list(sets) for sets in choices}
     rows = [
         template.assign(
-            value=values[sets].mean(axis=1, skipna=False),  # nobody shall take a mean over fewer sets for it
+            value=values[sets].mean(axis=1, skipna=False),  # over fewer sets it would be another figure
             ood=MEAN + name,
             n_ood=int(of_set["n_ood"][sets].sum()),
             scores=digest(*of_set["scores"][sets]),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ from oodbench.basics.listeners import Say
 from oodbench.basics.words import in_markdown_cell
 from oodbench.registry import Registry
 from oodbench.results import tables
+from oodbench.results.metric_facts import FACTS
 from oodbench.results.tables.flags import Flagged
 from oodbench.running import network_provenance, runner, sweep
 from oodbench.running.parallel import side_by_side
@@ -22,7 +23,11 @@ from oodbench.running.plan import RunPlan, SeedPlan, SuitePlan
 from oodbench.running.planning import plan
 from oodbench.running.request import Request
 from oodbench.statistics import severity
+from oodbench.statistics.differences import Difference
 from oodbench.suitefiles.settings import Setting
+
+METRICS = ("accuracy", "fpr95", "auroc")
+"""The metrics of a table of trials."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,15 @@ class Trial:
         value: of the parameter.
         fpr95: share of reserved outliers accepted where 95 % of held-out ID images are kept, by task.
         flagged: what a table would flag of these figures; the worst first.
+        auroc: of the same images, by task.
+        accuracy: share of held-out ID images whose class is recognised; None where they have no labels.
     """
 
     value: Any
     fpr95: Mapping[str, float]
     flagged: Sequence[Flagged] = ()
+    auroc: Mapping[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
 
     def mean(self, tasks: Collection[str]) -> float:
         """The unweighted mean of FPR@95 over `tasks`."""
@@ -90,12 +99,25 @@ def carry_out(trials: RunPlan, count: int, plugins: Sequence[Path], say: Say) ->
 
 def read_trial(planned: SeedPlan, value: Any) -> Trial:
     """The trial of one value from its stored results, of the tasks that it asked for: files may hold others as well."""
-    frame: pd.DataFrame = sweep.frame(RunPlan((planned,)), {})
-    measured = frame[frame["metric"] == "fpr95"]
+    frame = _frame(planned)
     scores = frame[~frame["metric"].isin(["accuracy", tables.FAILURE])]
+    accuracies = frame.loc[frame["metric"] == "accuracy", "value"].dropna()
     return Trial(
-        value, dict(zip(measured["task"], measured["value"].astype(float), strict=True)), tables.find_flags(scores)
+        value,
+        _by_task(frame, "fpr95"),
+        tables.find_flags(scores),
+        _by_task(frame, "auroc"),
+        float(accuracies.iloc[0]) if len(accuracies) else None,
     )
+
+
+def _frame(planned: SeedPlan) -> pd.DataFrame:
+    return sweep.frame(RunPlan((planned,)), {})
+
+
+def _by_task(frame: pd.DataFrame, metric: str) -> dict[str, float]:
+    rows = frame[frame["metric"] == metric]
+    return dict(zip(rows["task"], rows["value"].astype(float), strict=True))
 
 
 def common_tasks(trials: Sequence[Trial]) -> list[str]:
@@ -114,6 +136,23 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     tasks = common_tasks(trials)
     believed = [trial for trial in trials if not trial.doubted(tasks)] if tasks else []
     return min(believed, key=lambda trial: trial.mean(tasks), default=None)
+
+
+def lead(chosen: SeedPlan, other: SeedPlan, tasks: Collection[str]) -> Difference | None:
+    """By how much the mean of FPR@95 over `tasks` is higher with another value than with the chosen one.
+
+    The interval is the mean of those of the tasks: as wide as it would be if their errors went together, which is the
+    worst case.
+
+    Returns:
+        None if a task was not the same with both, so that no images can be paired.
+    """
+    cells = [planned.suites[0].cells[0].cell for planned in (other, chosen)]
+    rows, _ = tables.result_difference(cells[0], _frame(other), cells[1], _frame(chosen))
+    rows = rows[(rows["metric"] == "fpr95") & rows["task"].isin(tasks)]
+    if len(rows) < len(tasks):
+        return None
+    return Difference(*(float(rows[column].mean()) for column in ("value", "low", "high")))
 
 
 def doubt(planned: SuitePlan) -> str:
@@ -136,19 +175,26 @@ def doubt(planned: SuitePlan) -> str:
 
 
 def render(name: str, trials: Sequence[Trial]) -> str:
-    """A table of the values of the parameter `name`, with FPR@95 in percent and the signs of what is flagged."""
+    """A table of the values of the parameter `name`: ID accuracy, FPR@95 and AUROC of each task, the mean of FPR@95.
+
+    Figures are in percent, with the signs of what is flagged.
+    """
     tasks = list(dict.fromkeys(task for trial in trials for task in trial.fpr95))
     common = common_tasks(trials)
+    accuracy, fpr95, auroc = (FACTS[metric].short for metric in METRICS)
+    headings = [name, accuracy, *(f"{task} {title}" for task in tasks for title in (fpr95, auroc)), f"mean {fpr95}"]
     rows = []
     for trial in trials:
-        figures = [_figure(trial, [task]) if task in trial.fpr95 else "–" for task in tasks]
-        rows.append([str(trial.value), *figures, _figure(trial, common) if common else "–"])
-    headings, *cells = [[in_markdown_cell(text) for text in row] for row in ([name, *tasks, "mean"], *rows)]
-    return tabulate(cells, headers=headings, tablefmt="github", disable_numparse=True, stralign="right")
+        figures = [_figure(values.get(task), trial, [task]) for task in tasks for values in (trial.fpr95, trial.auroc)]
+        mean = trial.mean(common) if common else None
+        rows.append([str(trial.value), _figure(trial.accuracy, trial, []), *figures, _figure(mean, trial, common)])
+    first, *cells = [[in_markdown_cell(text) for text in row] for row in (headings, *rows)]
+    return tabulate(cells, headers=first, tablefmt="github", disable_numparse=True, stralign="right")
 
 
-def _figure(trial: Trial, tasks: Collection[str]) -> str:
-    return tables.percent_text(trial.mean(tasks)) + trial.mark(tasks)
+def _figure(value: float | None, trial: Trial, tasks: Collection[str]) -> str:
+    """A figure in percent, with the sign of the worst flag of `tasks`; a dash where there is none."""
+    return "–" if value is None else tables.percent_text(value) + trial.mark(tasks)
 
 
 def notes(name: str, trials: Sequence[Trial]) -> list[str]:
@@ -167,6 +213,24 @@ def notes(name: str, trials: Sequence[Trial]) -> list[str]:
         "has no figure of it."
         for task in uneven
     ]
+
+
+def chance(name: str, leads: Mapping[str, Difference]) -> list[str]:
+    """A note of which values may be as good as the one with the lowest mean; none if all are worse beyond chance.
+
+    Args:
+        name: of the parameter.
+        leads: see `lead`; by the other value.
+    """
+    close = {value: difference for value, difference in leads.items() if difference.low <= 0}
+    if not close:
+        return []
+    intervals = ", ".join(
+        f"{name} = {value} is {tables.percent_text(one.value)} points behind it, with a 95 % interval from "
+        f"{tables.percent_text(one.low)} to {tables.percent_text(one.high)}"
+        for value, one in close.items()
+    )
+    return [f"By chance of these images alone the lowest mean may not be the best: {intervals}."]
 
 
 def advice(detector: str, name: str, trials: Sequence[Trial]) -> str:

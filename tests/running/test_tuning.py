@@ -1,8 +1,9 @@
 """What values of a parameter are held against each other: figures of the same tasks, and those that can be believed."""
 
 from oodbench.results.tables.flags import Flagged
-from oodbench.running.tuning import Trial, advice, best, common_tasks, notes, render
+from oodbench.running.tuning import Trial, advice, best, chance, common_tasks, notes, render
 from oodbench.statistics import severity
+from oodbench.statistics.differences import Difference
 
 ASKED = "[detectors.toy]\nk = "
 
@@ -28,14 +29,23 @@ def test_a_value_whose_figure_is_not_to_be_believed_is_never_the_best():
         assert "lowest mean is that of k = 1, k = 2 aside, which comes with a figure that is not to be believed" in (
             advice("toy", "k", trials)
         )
-    assert lines([sound, blind])[2:] == [["1", "30.00", "100.00", "65.00"], ["2", "30.00", "30.00‡", "30.00‡"]]
+    assert [line[-1] for line in lines([sound, blind])[2:]] == ["65.00", "30.00‡"]
     assert notes("k", [sound, blind]) == ["FLAG k = 2, linf: blind; not to be believed.", severity.MARKS]
 
 
 def test_a_figure_that_is_off_by_little_is_marked_and_counts():
-    trials = [Trial(1, {"clean": 0.3, "linf": 0.5}), Trial(2, {"clean": 0.3, "linf": 0.3}, [MILD])]
+    auroc = {"clean": 0.9, "linf": 0.6}
+    trials = [Trial(1, {"clean": 0.3, "linf": 0.5}), Trial(2, {"clean": 0.3, "linf": 0.3}, [MILD], auroc, 0.855)]
     assert best(trials) is trials[1]
-    assert lines(trials)[-1] == ["2", "30.00", "30.00†", "30.00†"]
+    assert lines(trials)[0][1:] == [
+        "ID acc.",
+        "clean FPR@95",
+        "clean AUROC",
+        "linf FPR@95",
+        "linf AUROC",
+        "mean FPR@95",
+    ]
+    assert lines(trials)[-1] == ["2", "85.50", "30.00", "90.00", "30.00†", "60.00†", "30.00†"]
     assert advice("toy", "k", trials) == f"The lowest mean is that of k = 2; for the suite's file:\n\n{ASKED}2"
     for value, written in (("fast", '"fast"'), (True, "true")):
         assert advice("toy", "k", [Trial(value, {"clean": 0.3})]).endswith(f"{ASKED}{written}")
@@ -52,10 +62,18 @@ def test_a_mean_is_over_the_tasks_that_all_values_have():
     """Under a certified task some values of a parameter may have no bound; a flag there decides nothing then."""
     trials = [Trial(1, {"clean": 0.2, "linf": 0.1}, [BLIND]), Trial(2, {"clean": 0.3})]
     assert common_tasks(trials) == ["clean"]
-    assert lines(trials)[2:] == [["1", "20.00", "10.00‡", "20.00"], ["2", "30.00", "–", "30.00"]]
+    assert [line[2::2] for line in lines(trials)[2:]] == [["20.00", "10.00‡", "20.00"], ["30.00", "–", "30.00"]]
     assert best(trials) is trials[0]
     assert notes("k", trials)[-1] == "linf is in no mean: k = 2 has no figure of it."
     apart = [Trial(1, {"clean": 0.2}), Trial(2, {"linf": 0.3})]
     assert best(apart) is None
     assert "no task of which all have a figure" in advice("toy", "k", apart)
     assert lines(apart)[2][-1] == "–"
+
+
+def test_a_value_that_may_be_as_good_by_chance_is_named_and_one_that_is_worse_is_not():
+    leads = {"5": Difference(0.01, -0.002, 0.022), "10": Difference(0.2, 0.15, 0.25)}
+    (note,) = chance("k", leads)
+    assert "k = 5 is 1.00 points behind it, with a 95 % interval from -0.20 to 2.20" in note
+    assert "k = 10" not in note
+    assert chance("k", {"10": leads["10"]}) == []

@@ -12,10 +12,12 @@ from oodbench.cli.work.plan_text import print_plan
 from oodbench.detector import Detector
 from oodbench.registry import discover
 from oodbench.results import store
+from oodbench.results.metric_facts import FACTS
 from oodbench.running import parallel, tuning
 from oodbench.running.config import RunConfig
 from oodbench.running.plan import RunPlan
 from oodbench.running.request import choose_device
+from oodbench.statistics.differences import Difference
 from oodbench.suitefiles import settings
 
 
@@ -42,12 +44,27 @@ def tune(
     heldout, reserved = first.images[first.suite.id.test], first.images[first.suite.ood[0].set]
     click.echo(tuning.render(name, trials))
     click.echo(
-        f"\nFPR@95 in percent, {len(heldout)} ID images held out of training, {len(reserved)} reserved outliers"
+        f"\nPercent; {len(heldout)} ID images held out of training against {len(reserved)} reserved outliers"
         f"{tuning.doubt(first)}, seed {seed}."
     )
-    for note in tuning.notes(name, trials):
+    click.echo(" ".join(FACTS[metric].meaning for metric in tuning.METRICS))
+    for note in (*tuning.notes(name, trials), *tuning.chance(name, _leads(planned, trials))):
         click.echo(note)
     click.echo(f"\n{tuning.advice(detector, name, trials)}")
+
+
+def _leads(planned: RunPlan, trials: Sequence[tuning.Trial]) -> dict[str, Difference]:
+    """How far the other values lie behind the best one, where that can be told."""
+    best, tasks = tuning.best(trials), tuning.common_tasks(trials)
+    if best is None:
+        return {}
+    (chosen,) = (seed for seed, trial in zip(planned.seeds, trials, strict=True) if trial is best)
+    leads = {
+        str(trial.value): tuning.lead(chosen, seed, tasks)
+        for seed, trial in zip(planned.seeds, trials, strict=True)
+        if trial is not best and not trial.doubted(tasks)
+    }
+    return {value: difference for value, difference in leads.items() if difference is not None}
 
 
 def _grid(detector: type[Detector]) -> tuple[str, Sequence[Any]]:

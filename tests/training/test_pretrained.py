@@ -181,8 +181,8 @@ def test_from_python(here, trained):
 def test_every_detector_has_its_network_of_digits(suite, tmp_path):
     """They are what would be trained today: whoever changes a method keeps its network anew.
 
-    All but CCU, which has a matrix over all pixels in it, 40 MB, VOS, which has covariances of features, 4.5 MB, and
-    ATD, whose discriminator and generator take 5 MB.
+    All but CCU, which has a matrix over all pixels in it, 40 MB, and VOS, which has covariances of features, 4.5 MB,
+    and is trained in seconds.
     """
     registry = discover([])
     detectors = tuple(registry[name] for name in registry.names())
@@ -191,7 +191,7 @@ def test_every_detector_has_its_network_of_digits(suite, tmp_path):
     asked = Request(suites, detectors, 1, Sample(tmp_path), machinery, tmp_path, source=NetworkSource(pretrained=True))
     (each,) = plan(asked, registry)
     lacking = {network.names: network.why_not_pretrained for network in each.networks if not network.pretrained}
-    assert lacking == dict.fromkeys(["atd", "ccu, ccu-msp", "vos"], "none is kept for it")
+    assert lacking == dict.fromkeys(["ccu, ccu-msp", "vos"], "none is kept for it")
 
 
 def test_a_network_of_which_nothing_says_what_it_saw_is_not_taken(here, oodbench):

@@ -88,7 +88,7 @@ def test_what_is_left_when_both_sides_move_is_the_references(table):
     rows = rows[(rows["suite"] == SUITE) & (rows["task"] == "linf-adaptive-both")]
     said = re.findall(r"\| ([\w+-]+) \| (\S+ / \S+) \| (\S+ / \S+) \|", PAGE.read_text(encoding="utf-8"))
     lost = set(rows["detector"]) - {name for name, _, _ in said}
-    assert len(said) == 7
+    assert len(said) == 8
     cells = [cell for cell in find_results(SCORES).cells if cell.path.parent.name in {name for name, _, _ in said}]
     frame = tidy(cells, {})
     marked = doubted(frame[frame["limit"] == 200])

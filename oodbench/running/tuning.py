@@ -226,11 +226,11 @@ def chance(name: str, leads: Mapping[str, Difference]) -> list[str]:
     if not close:
         return []
     intervals = ", ".join(
-        f"{name} = {value} is {tables.percent_text(one.value)} points behind it, with a 95 % interval from "
-        f"{tables.percent_text(one.low)} to {tables.percent_text(one.high)}"
+        f"{name} = {value} lies {tables.percent_text(one.value)} points above it (95 % interval "
+        f"{tables.percent_text(one.low)} to {tables.percent_text(one.high)})"
         for value, one in close.items()
     )
-    return [f"By chance of these images alone the lowest mean may not be the best: {intervals}."]
+    return [f"The lowest mean may be no more than chance of these images: {intervals}."]
 
 
 def advice(detector: str, name: str, trials: Sequence[Trial]) -> str:

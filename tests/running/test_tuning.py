@@ -74,6 +74,6 @@ def test_a_mean_is_over_the_tasks_that_all_values_have():
 def test_a_value_that_may_be_as_good_by_chance_is_named_and_one_that_is_worse_is_not():
     leads = {"5": Difference(0.01, -0.002, 0.022), "10": Difference(0.2, 0.15, 0.25)}
     (note,) = chance("k", leads)
-    assert "k = 5 is 1.00 points behind it, with a 95 % interval from -0.20 to 2.20" in note
+    assert "k = 5 lies 1.00 points above it (95 % interval -0.20 to 2.20)" in note
     assert "k = 10" not in note
     assert chance("k", {"10": leads["10"]}) == []

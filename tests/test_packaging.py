@@ -81,6 +81,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_at_the_top(distributions
     networks = [name for name in names if name.endswith(".safetensors")]
     assert networks
     assert all(name.startswith("oodbench/figures/networks/digits/") for name in networks)  # small ones alone
+    assert "oodbench/figures/networks/digits/atd.safetensors" not in networks
     assert {name.split("/")[0] for name in names} == {"oodbench", "oodbench-0.1.0.dist-info"}
 
 

@@ -8,6 +8,7 @@ What stands between the page's marks is replaced, and the picture beside the pag
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import click
@@ -115,7 +116,7 @@ COLOURS = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#999933")
 def picture(shown: Sequence[Training]) -> str:
     """SVG of two panels over epochs, a line for each network: ID accuracy, and AUROC under `linf`, in percent."""
     networks = list(dict.fromkeys(training.network for training in shown))
-    colours = dict(zip(networks, COLOURS, strict=False))
+    colours = dict(zip(networks, cycle(COLOURS), strict=False))
     width, height = 2 * (LEFT + PANEL) + 20, TOP + HEIGHT + 44
     size = f'viewBox="0 0 {width} {height}"'
     parts = [

@@ -64,6 +64,7 @@ def test_every_figure_of_the_text_stands_in_a_table_or_is_a_difference(apart):
         shown, text = shown + inside, before + after
     said = set(re.findall(r"(?<![\d.])\d+\.\d\d?(?!\d)", text))
     assert len(said) > 8
+    # What another seed changes, of the page of other seeds; a standard error; the paper's figure.
     assert said - set(re.findall(r"\d+\.\d\d?", shown)) - apart == {"0.7", "1.1", "88.94"}
     published = reference.shipped_reference("published").query("suite == 'cifar10-adv' and detector == 'atom'")
     (of_paper,) = published.query("task == 'linf' and metric == 'auroc' and ood == 'mean:paper'")["value"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from oodbench.cli import completing
-from oodbench.cli.options import Examples, collect_into, results_argument, several
+from oodbench.cli.options import Examples, collect_into, plugin_option, results_argument, several
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,18 @@ class ThresholdOptions:
     keeps: tuple[float, ...]
     delta: float
     prevalences: tuple[float, ...]
+    suites: tuple[str, ...]
     detectors: tuple[str, ...]
+    tasks: tuple[str, ...]
     form: str
+    plugins: tuple[Path, ...]
 
 
 @click.command(
     cls=Examples,
     examples=(
         "oodbench threshold results/ --keep 0.95",
+        "oodbench threshold results/ --suite digits-adv --detector msp --task clean",
         "oodbench threshold results/ --keep 0.95 --keep 0.99 --delta 0.1 --prevalence 0.001 --format csv",
     ),
 )
@@ -58,7 +62,9 @@ class ThresholdOptions:
     metavar="SHARE",
     help="Share of OOD images where the detector is to work: how many alarms 1,000 images then give; repeatable.",
 )
+@several("--suite", "suites", "NAME", completing.suites, "Only this suite; repeatable.")
 @several("--detector", "detectors", "NAME", completing.detectors, "Only this detector; repeatable.")
+@several("--task", "tasks", "NAME", completing.tasks, "Only what comes of this task, such as linf; repeatable.")
 @click.option(
     "--format",
     "form",
@@ -67,6 +73,7 @@ class ThresholdOptions:
     show_default=True,
     help="A table to read, or rows of fractions, with what is flagged, stale, failed or left out in columns.",
 )
+@plugin_option
 @collect_into(ThresholdOptions)
 def threshold(options: ThresholdOptions) -> None:
     """Set thresholds that keep a share of ID images, and say what they deliver on images of all kinds.

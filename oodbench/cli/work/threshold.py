@@ -12,7 +12,7 @@ from oodbench.cli.terminal import warn
 from oodbench.cli.threshold import ThresholdOptions
 from oodbench.registry import discover
 from oodbench.results.folder import find_results, select_cells
-from oodbench.results.tables import json_text, operating_notes, tidy
+from oodbench.results.tables import json_text, operating_notes, select_tasks, tidy
 from oodbench.results.tables.operating import operating_points
 from oodbench.results.tables.summary import SUITE
 from oodbench.statistics.conformal import Threshold
@@ -23,15 +23,17 @@ def threshold(options: ThresholdOptions) -> None:
     results = find_results(options.results)
     for line in results.left_out:
         warn(line)
-    cells = select_cells(results.cells, "detector", options.detectors)
+    cells = select_cells(select_cells(results.cells, "suite", options.suites), "detector", options.detectors)
     kept_shares = sorted(dict.fromkeys(options.keeps))
-    registry = discover([])
-    measured = tidy(cells, registry)
+    registry = discover(options.plugins)
+    measured = select_tasks(tidy(cells, registry), options.tasks)
     frames = [
         operating_points(cells, kept_shares, options.delta, prevalence, registry, measured)
         for prevalence in sorted(dict.fromkeys(options.prevalences))
     ]
     frame = pd.concat(frames, ignore_index=True)
+    if options.tasks:
+        frame = frame[frame["task"].isin(["", *options.tasks])]  # rows without a task say what could not be done
     missing = [
         line for _, part in frame.groupby(SUITE, sort=False) for line in operating_notes.absent_notes(part, measured)
     ]

@@ -93,6 +93,35 @@ def test_the_command_promises_and_delivers(oodbench, tmp_path):
     assert (code, "did you mean 'odin'" in err) == (2, True)
 
 
+def test_the_command_keeps_to_suites_and_tasks_that_are_named(oodbench, tmp_path):
+    cell, _ = cell_of(tmp_path / "results")
+    letters = Cell(tmp_path / "results" / "letters" / "msp" / "seed1-cdcdcdcdcdcd.h5")
+    for group in cell.read():
+        letters.add(replace(group, scores=2 * group.scores), cell.attributes() | {"suite": "letters"})
+    code, out, err = oodbench("threshold", "results", "--suite", "letters", "--task", "linf", "--format", "csv")
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert {(row["suite"], row["task"], row["ood_accepted"]) for row in rows} == {("letters", "linf", "0.75")}
+    code, out, err = oodbench("threshold", "results", "--suite", "digits", "--task", "clean")
+    assert code == 0, err
+    assert "25.00" in out and "75.00" not in out and "letters" not in out
+    for option, name, meant in (("--suite", "letter", "letters"), ("--task", "lin", "linf")):
+        code, _, err = oodbench("threshold", "results", option, name)
+        assert (code, f"did you mean {meant!r}" in err) == (2, True)
+
+
+def test_the_command_knows_the_code_of_a_plugin(oodbench, tmp_path):
+    cell, _ = cell_of(tmp_path / "results", detector="mine")
+    for group in cell.read():
+        cell.add(group, cell.attributes() | {"code": "another"})
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from oodbench.detectors.msp import MSP\n\n\nclass Mine(MSP):\n    name = 'mine'\n")
+    stale = "Made by other code than the method has today"
+    assert stale not in oodbench("threshold", "results", "--keep", "0.9")[1]  # nobody can know
+    code, out, err = oodbench("threshold", "results", "--keep", "0.9", "--plugin", str(plugin))
+    assert (code, stale in out) == (0, True), err
+
+
 def test_alarms_at_several_prevalences_stand_side_by_side(oodbench, tmp_path):
     cell_of(tmp_path / "results")
     code, out, err = oodbench("threshold", "results", "--prevalence", "0.5", "--prevalence", "0.01")

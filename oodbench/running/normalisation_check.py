@@ -68,16 +68,17 @@ def doubt(
     if right >= FAR or test.unlabelled:
         return ""
     images = test.spread(IMAGES)
+    labelled = int((images.labels >= 0).sum())
     accuracies = {pair: _accuracy(network, detector, images, pair, device) for pair in _candidates(images)}
     own = tuple(network.mean.flatten().tolist()), tuple(network.std.flatten().tolist())
     own_accuracy = _accuracy(network, detector, images, own, device)
     best = max(accuracies, key=lambda pair: accuracies[pair])
     # Two standard errors of the difference of two shares of so many images, where it is largest.
-    if accuracies[best] - own_accuracy <= sqrt(2 / max(int((images.labels >= 0).sum()), 1)):
+    if accuracies[best] - own_accuracy <= sqrt(2 / max(labelled, 1)):
         return ""
     mean, std = ([round(value, 4) for value in values] for values in best)
     return (
-        f"of {len(images)} images of {test.name} {accuracies[best]:.0%} would be right instead of {own_accuracy:.0%} "
+        f"of {labelled} labelled images of {test.name} {accuracies[best]:.0%} would be right instead of {own_accuracy:.0%} "
         f"with pixels normalised otherwise, by mean = {mean} and std = {std} for one: find out what {file.name} was "
         "trained with, and say it under [network] in the suite's file"
     )
@@ -104,5 +105,6 @@ def _accuracy(network: Network, detector: Detector, test: ImageSet, pair: Pair, 
 
     with torch.no_grad():
         for pixels, labels in images.in_turn(groups):
-            right += int((detector.predict(network.represent(renormalised(pixels))) == labels).sum())
+            answers = detector.predict(network.represent(renormalised(pixels)))
+            right += int(((answers == labels) & (labels >= 0)).sum())  # a refusal, -1, is no right answer on no label
     return right / max(int((test.labels >= 0).sum()), 1)

@@ -49,9 +49,12 @@ class Reducer:
     def offer(self, candidates: Tensor, rows: Tensor | None = None) -> Tensor:
         """Score candidates, (M, C, H, W), for the images in `rows` (M,), all by default; return exact scores (M,).
 
-        A candidate that is not a number counts as the image itself.
+        A candidate that is not a number counts as the image itself. Without candidates nothing is scored: many networks
+        cannot take a batch of no images.
         """
         self._offers += 1
+        if not len(candidates):
+            return self.best[:0]
         rows = torch.arange(len(self._levels), device=self._levels.device) if rows is None else rows
         levels = self._around.select(rows).on_grid(candidates)
         with torch.no_grad():

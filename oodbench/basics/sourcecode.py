@@ -1,8 +1,8 @@
 """The code that a number rests on: a digest of the Python source behind a class or a module.
 
 It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
-its own folder or distribution, or from modules on Python's path that are of no distribution, such as a folder of
-scripts; of oodbench itself, the built-in methods. The same goes for every base class that is a plugin's or a method's.
+its own folder or distribution, or from modules on Python's path that lie in no folder of installed packages, such as a
+folder of scripts or a package installed with `pip install -e`; of oodbench itself, the built-in methods. The same goes for every base class that is a plugin's or a method's.
 It goes by content and by names inside the folder: where the folder lies does not matter.
 
 It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
@@ -14,12 +14,14 @@ modules lie does not count, so that they may move.
 """
 
 import importlib
+import importlib.util
+import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from types import ModuleType
 
@@ -183,16 +185,21 @@ def _tops_of_distribution(top: str) -> frozenset[str]:
 
 
 def _rooms_of_loose_modules(room: _Room, content: bytes) -> Iterator[_Room]:
-    """A room for each module that some source of `room` imports and no distribution owns."""
+    """A room for each module that some source of `room` imports and that lies in no folder of installed packages.
+
+    Whether a distribution calls the module its own does not matter: one that is installed to be edited does, and it is
+    what its owner edits.
+    """
     for top in dict.fromkeys(
         imported.name.partition(".")[0] for imported in read(content).imports if not imported.level
     ):
-        if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names:
+        if room.inside(top) is not None or top == HARNESS or top in sys.stdlib_module_names | _libraries():
             continue
-        spec = getattr(sys.modules.get(top), "__spec__", None) or PathFinder.find_spec(top)
-        files = [*(getattr(spec, "submodule_search_locations", None) or []), getattr(spec, "origin", None)]
+        spec = getattr(sys.modules.get(top), "__spec__", None) or _find_top(top)
+        own_file = spec.origin if spec is not None and spec.has_location else None
+        files = [*(getattr(spec, "submodule_search_locations", None) or []), own_file]
         folders = tuple(dict.fromkeys(str(Path(file).parent) for file in files[:-1] or files if file))
-        if folders and not _is_installed(folders[0]) and top not in _distribution_tops():
+        if folders and not _is_installed(folders[0]):
             yield _Room("", "", folders, frozenset([top]))
 
 
@@ -201,9 +208,22 @@ def _is_installed(folder: str) -> bool:
 
 
 @cache
-def _distribution_tops() -> frozenset[str]:
-    """First parts of the names of what distributions hold."""
-    return frozenset(packages_distributions())
+def _libraries() -> frozenset[str]:
+    """First parts of the names of what oodbench stands on, such as torch: conditions, wherever they are installed."""
+    required = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in requires(HARNESS) or []}
+    return frozenset(
+        top
+        for top, owners in packages_distributions().items()
+        if required & {owner.lower().replace("_", "-") for owner in owners}
+    )
+
+
+def _find_top(top: str) -> ModuleSpec | None:
+    """Where a module would be loaded from, also by the finders of packages that are installed to be edited."""
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a finder of somebody's that fails
+        return None
 
 
 def _names_asked_for(room: _Room, module: _ModuleFile, content: bytes, into: _Room) -> Iterator[str]:

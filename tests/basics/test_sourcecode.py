@@ -4,6 +4,8 @@ import itertools
 import re
 import sys
 import textwrap
+from importlib.metadata import packages_distributions
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -357,3 +359,39 @@ def test_files_on_the_path_that_no_distribution_owns_count_and_libraries_do_not(
     )
     found = {label for label, _ in sourcecode._closure(mine.__module__, mine.__qualname__)}
     assert found == {":plug", ":loose_tools", ":loose_tools.maths", ":loose_single"}
+
+
+@pytest.mark.parametrize("loaded_by", ["a line in a .pth file", "a finder of its own"])
+def test_a_package_that_is_installed_to_be_edited_counts(plugin, tmp_path, monkeypatch, loaded_by):
+    """As setuptools does it with `pip install -e`: a distribution calls the package its own, which lies elsewhere."""
+    editable = tmp_path / "src" / "edited_lab"
+    editable.mkdir(parents=True)
+    (editable / "__init__.py").write_text("")
+    about = tmp_path / "site-packages" / "edited_lab-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: edited-lab\nVersion: 1.0\n")
+    (about / "top_level.txt").write_text("edited_lab\n")
+    monkeypatch.syspath_prepend(about.parent)
+    assert "edited_lab" in packages_distributions()
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            is_ours = name == "edited_lab"
+            return spec_from_file_location(name, editable / "__init__.py") if is_ours else None
+
+    if loaded_by == "a finder of its own":
+        monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    else:
+        monkeypatch.syspath_prepend(editable.parent)
+    digests = []
+    for number, answer in enumerate(("0", "1")):
+        (editable / "scores.py").write_text(f"answer = {answer}\n")
+        files = {"plug.py": combining("from edited_lab.scores import answer", "return answer")}
+        mine, digest = plugin(files, folder=f"plugins {number}")
+        found = {label for label, _ in sourcecode._closure(mine.__module__, mine.__qualname__)}
+        assert {":edited_lab", ":edited_lab.scores"} < found
+        digests.append(digest)
+        for name in [name for name in sys.modules if name.startswith("edited_lab")]:
+            del sys.modules[name]
+    assert digests[0] != digests[1]

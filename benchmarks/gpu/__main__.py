@@ -14,9 +14,9 @@ from benchmarks.gpu.slices import DONE, FAILED, UNFINISHED, Say, Stop, carry_out
 from benchmarks.gpu.steps import Place, Step, steps, tiny
 from oodbench.basics import words
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import require_writable
 from oodbench.images import pieces
 from oodbench.registry import Registry, discover
-from oodbench.results.store import require_writable
 from oodbench.running.request import choose_device
 
 MORE = 75
@@ -72,7 +72,7 @@ def main(
     place = Place(device, data.absolute(), out.absolute(), jobs)
     try:
         choose_device(device)
-        require_writable(place.out)
+        require_writable(place.out, "--out")
         registry = discover()
         if folder is not None:
             put_together(folder, place, click.echo)

@@ -56,6 +56,26 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path, option: str) -> None:
+    """Make `folder` if need be and try to write there, so that hours of work are not lost at their end.
+
+    Args:
+        folder: to be written to.
+        option: of the command line that names it, such as "--out".
+
+    Raises:
+        StorageError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder with {option}"
+        ) from error
+
+
 def _locked_temporary(path: Path) -> tuple[int, Path]:
     """Make a temporary file of `path`, open and locked, and return its handle and its path.
 

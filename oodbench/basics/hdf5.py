@@ -27,6 +27,14 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
     return dataset if isinstance(dataset, h5py.Dataset) and not (dataset.external or dataset.is_virtual) else None
 
 
+def refuse_links(file: h5py.File) -> None:
+    """Raise ValueError if anything in the file, a group or a dataset, is a link to another place or another file."""
+    # The first one is returned: h5py cannot be left by an exception here.
+    name = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
+    if name is not None:
+        raise ValueError(f"{name!r} points elsewhere instead of holding its numbers")
+
+
 class _Patient(io.RawIOBase):
     """A file opened for reading and writing that remembers the first error instead of raising it."""
 

@@ -2,8 +2,9 @@
 
 It covers the module that defines the class and whatever that imports, transitively and also inside functions, out of
 its own folder or distribution, or from modules on Python's path that lie in no folder of installed packages, such as a
-folder of scripts or a package installed with `pip install -e`; of oodbench itself, the built-in methods. The same goes for every base class that is a plugin's or a method's.
-It goes by content and by names inside the folder: where the folder lies does not matter.
+folder of scripts or a package installed with `pip install -e`; of oodbench itself, the built-in methods. The same goes
+for every base class that is a plugin's or a method's. It goes by content and by names inside the folder: where the
+folder lies does not matter.
 
 It cannot see data files that a module reads, nor code that reaches it in another way than by an import. Libraries
 (torch, timm, ...) are conditions, see `oodbench.results.conditions`. The harness is not in it either: its own version

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from oodbench.basics.errors import OodbenchError, StorageError
-from oodbench.basics.files import write_atomic
-from oodbench.basics.hdf5 import own_dataset
+from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import require_writable, write_atomic
+from oodbench.basics.hdf5 import own_dataset, refuse_links
 from oodbench.results import bundle
 from oodbench.sources.archives import refuse_bomb
 
@@ -200,7 +199,7 @@ class Cell:
 
     def _rewrite(self, scores: Sequence[Scores], attributes: Callable[[Attributes], Attributes]) -> None:
         """The file with `scores` added to its groups, and what `attributes` makes of its present attributes."""
-        require_writable(self.path.parent)
+        require_writable(self.path.parent, "--out")
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             exists = self.path.is_file()
             stored, present_attributes = (self.read(), self.attributes()) if exists else ([], {})
@@ -219,6 +218,7 @@ class Cell:
                         f"{self.path} was written by a newer oodbench (schema {schema}, this one reads {SCHEMA}): "
                         "upgrade oodbench"
                     )
+                refuse_links(file)
                 yield file
         except _READ_ERRORS as error:
             raise OodbenchError(
@@ -270,20 +270,6 @@ def _hdf5_files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in names if name.endswith(".h5"))
 
 
-def require_writable(folder: Path) -> None:
-    """Make `folder` if need be and try to write there, so that hours of work are not lost at their end.
-
-    Raises:
-        OodbenchError: it cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
-
-
 def bundle_bytes(scores: Iterable[Scores], attributes: Attributes) -> bytes:
     """The file of a cell as a bundle holds it: numbers made small as far as they lose nothing, and no images.
 
@@ -316,7 +302,7 @@ def _groups(file: h5py.File) -> Iterator[tuple[str, str, h5py.Group]]:
 
 
 def _small_extras(group: h5py.Group) -> list[str]:
-    """The extras of a group that hold a number an image; what points elsewhere counts, so that it is refused."""
+    """The extras of a group that hold a number an image; whose numbers are elsewhere counts, so that it is refused."""
     extras = group["extras"]
     datasets = {name: own_dataset(extras, name) for name in extras}
     return [name for name, dataset in datasets.items() if dataset is None or len(dataset.shape) == 1]

@@ -78,9 +78,9 @@ def doubt(
         return ""
     mean, std = ([round(value, 4) for value in values] for values in best)
     return (
-        f"of {labelled} labelled images of {test.name} {accuracies[best]:.0%} would be right instead of {own_accuracy:.0%} "
-        f"with pixels normalised otherwise, by mean = {mean} and std = {std} for one: find out what {file.name} was "
-        "trained with, and say it under [network] in the suite's file"
+        f"of {labelled} labelled images of {test.name} {accuracies[best]:.0%} would be right instead of "
+        f"{own_accuracy:.0%} with pixels normalised otherwise, by mean = {mean} and std = {std} for one: find out "
+        f"what {file.name} was trained with, and say it under [network] in the suite's file"
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oodbench import tracking
+from oodbench.basics.files import require_writable
 from oodbench.basics.team import Team, is_launched, join_team
 from oodbench.registry import Registry, discover
-from oodbench.results import store
 from oodbench.running import parallel, sharding, sweep
 from oodbench.running.config import RunConfig
 from oodbench.running.plan import RunPlan
@@ -64,7 +64,7 @@ class Prepared:
         say = self.config.say if self.team.leads else _say_nothing
         if not self.run_plan.cells:
             return []
-        self.team.first(lambda: store.require_writable(self.run_plan.request.out))
+        self.team.first(lambda: require_writable(self.run_plan.request.out, "--out"))
         if self.cluster:
             return on_ray(self.run_plan, self.cluster, say)
         return sweep.carry_out_here(self.run_plan, self.count, self.config.plugin_files, say)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import require_writable
 from oodbench.results.folder import find_results
-from oodbench.results.store import SCHEMA, Attributes, Cell, Scores, cells, require_writable
+from oodbench.results.store import SCHEMA, Attributes, Cell, Scores, cells
 
 ATTRIBUTES: Attributes = {
     "suite": "digits",
@@ -215,12 +216,12 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     folder = tmp_path / "file" / "results"
     with pytest.raises(OodbenchError, match=r"cannot write to .*file/results: Not a directory; choose another"):
         Cell(folder / "cell.h5").add(filled("blobs", 1), ATTRIBUTES)
-    with pytest.raises(OodbenchError, match=r"cannot write to .*file/results: Not a directory; choose another"):
-        require_writable(folder)
+    with pytest.raises(OodbenchError, match=r"cannot write to .*file/results: .*; choose another folder with --data"):
+        require_writable(folder, "--data")
 
 
 def test_trying_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:
-    require_writable(tmp_path / "new" / "results")
+    require_writable(tmp_path / "new" / "results", "--out")
     assert list((tmp_path / "new" / "results").iterdir()) == []
 
 
@@ -381,6 +382,20 @@ def test_a_result_shows_nothing_of_other_files(tmp_path, stored):
             write(file["linf/letters"])
         with pytest.raises(OodbenchError, match="points elsewhere"):
             cell.read()
+
+
+@pytest.mark.parametrize("place", ["linf", "linf/letters", "linf/letters/extras"])
+@pytest.mark.parametrize("kind", ["another file", "another place"])
+def test_no_group_of_a_result_lies_in_another_file(tmp_path, stored, place, kind):
+    other, cell = stored(tmp_path / "other"), stored(tmp_path / "received")
+    link = h5py.ExternalLink(str(other.path), f"/{place}") if kind == "another file" else h5py.SoftLink("/id")
+    with h5py.File(cell.path, "r+") as file:
+        del file[place]
+        file[place] = link
+    looks = (cell.attributes, cell.read, cell.scores, lambda: cell.key("linf", "letters"))
+    for look in (*looks, lambda: cell.stored_names("linf", "letters"), lambda: cell.group_attributes("blind")):
+        with pytest.raises(OodbenchError, match=f"'{place}' points elsewhere"):
+            look()
 
 
 def test_a_result_that_says_to_hold_more_than_it_can_is_not_read(tmp_path, stored):

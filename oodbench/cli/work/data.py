@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.basics.files import write_atomic
+from oodbench.basics.files import require_writable, write_atomic
 from oodbench.cli.data import FetchOptions, PackOptions
 from oodbench.cli.options import typed
 from oodbench.cli.terminal import warn, width
@@ -17,7 +17,7 @@ from oodbench.images.packs import write_pack
 from oodbench.images.sheet import Picture, sheet
 from oodbench.results.attacked_images import kept_image_sets
 from oodbench.results.folder import find_results
-from oodbench.results.store import Cell, require_writable
+from oodbench.results.store import Cell
 from oodbench.sources import hub_images, own, torchvision_weights
 from oodbench.sources.assets import ASSETS, fetch_asset
 from oodbench.sources.catalogue import SOURCES
@@ -52,7 +52,7 @@ def fetch_(options: FetchOptions) -> None:
 
 def _fetch_from_hub(addresses: Sequence[str], options: FetchOptions) -> list[str]:
     """Make a pack of each address on the Hugging Face hub, and return what went wrong."""
-    require_writable(options.data)
+    require_writable(options.data, "--data")
     classes = listed_classes(options.classes) if options.classes else None
     failures = []
     for text in addresses:
@@ -75,7 +75,7 @@ def _fetch_public(
     wanted = dict.fromkeys([*names, *(name for name in names_of_suites if name not in BUILTINS)])
     if not wanted:
         raise OodbenchError("nothing to fetch: name an image set of `oodbench data list`, or --suite NAME")
-    require_writable(data)
+    require_writable(data, "--data")
     kept_networks = {name: network for name, network in pretrained.known(data).items() if name in wanted}
     missing = [name for name in wanted if name in FILES and not place(name, data).is_file()]
     files = dict.fromkeys(file for name in missing for file in FILES[name])
@@ -115,7 +115,7 @@ def require_name(name: str) -> str:
 def pack(options: PackOptions) -> None:
     """Make a pack of image files, or of a file of arrays."""
     require_name(options.name)
-    require_writable(options.data)
+    require_writable(options.data, "--data")
     classes = listed_classes(options.classes) if options.classes else None
     size = None if options.files else options.size
     request = PackRequest(options.name, options.data, size, options.skip_broken, classes, replace=options.replace)
@@ -141,7 +141,7 @@ def export(results: Path, replace: bool, data: Path) -> None:
             f"{results} makes {amount}: say where to put them with --data DIR, which `oodbench run` then takes as well"
         )
     _require_one_file_per_name(files)
-    require_writable(data)
+    require_writable(data, "--data")
     for cell in cells:
         for attacked in kept_image_sets(cell):
             require_no_other(data / f"{attacked.images.name}.h5", attacked.images, replace)
@@ -202,7 +202,7 @@ def show(name: str, count: int, corrupted: int | None, out: Path | None, data: P
 
 def split(names: tuple[str, ...], folder: Path, most: int, data: Path) -> None:
     """Cut packs into pieces."""
-    require_writable(folder)
+    require_writable(folder, "--to")
     for name in names:
         listed = pieces.split(name, data, folder, most * 1_000_000)
         for file in listed.files(folder):
@@ -217,7 +217,7 @@ def join(folder: Path, data: Path) -> None:
         raise OodbenchError(
             f"{folder} has no NAME{pieces.LISTED}, which `oodbench data split` writes beside the pieces"
         )
-    require_writable(data)
+    require_writable(data, "--data")
     failures = []
     for listed in packs:
         try:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from oodbench.basics.files import require_writable
 from oodbench.registry import discover
-from oodbench.results.store import require_writable
 from oodbench.running import feature_export
 from oodbench.running.config import RunConfig
 from oodbench.running.request import choose_device
@@ -26,7 +26,7 @@ def features(
     changes = tuple(settings.parse(text) for text in assignments)
     config = RunConfig(suite, trained_for or (), parameters=changes, say=_print_status, **run_options)
     registry = discover(config.plugin_files)
-    require_writable(path.absolute().parent)  # before the work
+    require_writable(path.absolute().parent, "-o")  # before the work
     detector = registry[trained_for] if trained_for else None
     request = config.request(registry, choose_device(config.device))
     pack = feature_export.export(request, detector, train, path, registry, _print_status)

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from oodbench.basics.files import require_writable
 from oodbench.basics.words import counted, in_full
 from oodbench.cli.work.output import SHOWN_SHARES, print_status, refuse_to_overwrite
 from oodbench.networks.logits_alone import LOGITS_ALONE
 from oodbench.registry import discover
-from oodbench.results.store import require_writable
 from oodbench.results.tables import tuning_text
 from oodbench.running.config import RunConfig
 from oodbench.running.deployment import Deployment, deployment
@@ -37,7 +37,7 @@ def fit(
     registry = discover(config.plugin_files)
     planned = deployment(config.request(registry, choose_device(config.device)), registry, calibrate)
     _print_plan(planned)
-    require_writable(output.absolute().parent)  # before the work
+    require_writable(output.absolute().parent, "-o")  # before the work
     deployed = planned.carry_out(print_status)
     deployed.save(output)
     click.echo(f"{detector} is in {output}, {output.stat().st_size / 1e6:.1f} MB")

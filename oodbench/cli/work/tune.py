@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.basics.files import require_writable
 from oodbench.basics.team import is_launched, join_team
 from oodbench.cli.work.output import print_status
 from oodbench.cli.work.plan_text import print_plan
 from oodbench.detector import Detector
 from oodbench.registry import discover
-from oodbench.results import store
 from oodbench.results.metric_facts import FACTS
 from oodbench.running import parallel, tuning
 from oodbench.running.config import RunConfig
@@ -34,7 +34,7 @@ def tune(
     team, device = click.get_current_context().with_resource(join_team(choose_device(config.device)))
     request = config.request(registry, device, team)
     planned = team.together(lambda: tuning.plan_trials(request, registry, name, values))
-    team.first(lambda: store.require_writable(request.out))
+    team.first(lambda: require_writable(request.out, "--out"))
     count = parallel.processes(parsed_jobs, planned)
     for trial in planned.seeds:
         print_plan(RunPlan((trial,)), None, count, print_status)

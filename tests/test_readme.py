@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 import oodbench as package
-from oodbench.attacks import checks
+from oodbench.attacks import thorough_checks
 from oodbench.running import prepared, runner
 from oodbench.tasks import adaptive
 from tests.prose import GUIDES, TEXT, blocks, one
@@ -196,7 +196,7 @@ def test_every_command_works_as_it_is_written(reader, monkeypatch, command):
         monkeypatch.setitem(adaptive.LEVELS, "quick", adaptive.Budget(starts=1, score=3, adam=3, blind=10))
     if "full" in arguments:
         for name, fewer in (("LONG_CLIMB", 4), ("SHORT_CLIMB", 2), ("SQUARE_QUERIES", 5)):
-            monkeypatch.setattr(checks, name, fewer)
+            monkeypatch.setattr(thorough_checks, name, fewer)
     if arguments[0] == "threshold":  # of the few images that there are, 95 % cannot be promised
         arguments = ["0.5" if before == "--keep" else word for before, word in pairwise(["", *arguments])]
     if (

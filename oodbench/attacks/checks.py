@@ -1,31 +1,23 @@
-"""Checks an attack: whether gradient and score can be relied on, and what other attacks would have reached."""
+"""Checks an attack: whether gradient and score can be relied on, and whether guesses beat it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import pairwise
-from math import inf, nan
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from oodbench.attacks.adam import adam
-from oodbench.attacks.apgd import apgd
-from oodbench.attacks.ascent import Ascent
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.attacks.reducer import Reducer
-from oodbench.attacks.square import square
 from oodbench.attacks.starting_points import candidate_points
+from oodbench.basics.arrays import Floats
 from oodbench.basics.errors import NoGradientError
 from oodbench.basics.gradient import PerImage, value_and_gradient
 from oodbench.basics.memory import Portions
-from oodbench.basics.passes import Passes
-from oodbench.basics.randomness import generators_per_image, torch_generator
-from oodbench.images.tensors import channels_first
-from oodbench.networks.network import as_input, batch_size
+from oodbench.basics.randomness import torch_generator
 
 CHECKED_IMAGES = 64
 """Images of a set on which every attack is checked."""
@@ -42,60 +34,52 @@ STRIDE = 0.1 / 255
 LONG_STRIDE = 0.5 / 255
 """The same along random signs, which change a score far less."""
 
-THOROUGH_IMAGES = 100
-"""Images of a set on which an attack is checked thoroughly."""
-
-LONG_CLIMB, SHORT_CLIMB = 500, 100
-"""Iterations of the climbs that are compared."""
-
-SQUARE_QUERIES = 5000
-"""Queries of random search."""
-
-OTHER_RADII = (0.25, 0.5, 2.0)
-"""Radii at which the score is climbed besides the attack's own, as shares of that."""
-
-UNBOUNDED_TARGET = 0.999
-"""Share of the ID scores that an unbounded climb tries to pass."""
-
-THOROUGH = Passes(forward=SQUARE_QUERIES) + Passes(1, 1) * (2 * (LONG_CLIMB + (2 + len(OTHER_RADII)) * SHORT_CLIMB))
-"""The approximate cost of `check_thoroughly` for each of its images."""
-
 
 def gradient_error(score: PerImage, images: Tensor) -> float:
-    """The median relative error of the gradient along random directions, against a central difference.
+    """The median of `gradient_errors`; not a number where there are none."""
+    return _median(gradient_errors(score, images))
+
+
+def gradient_missing(score: PerImage, images: Tensor) -> float:
+    """The median of `missing_shares`; not a number where there are none."""
+    return _median(missing_shares(score, images))
+
+
+def gradient_errors(score: PerImage, images: Tensor) -> Tensor:
+    """The relative errors (K,) of the gradient along random directions, against a central difference.
 
     A direction is the gradient's own sign in half of the pixels, drawn at random, and zero elsewhere: along it the
-    score moves enough to be told from rounding. Not a number where there is no gradient, or where it is zero.
+    score moves enough to be told from rounding. There are none where there is no gradient, or where it is zero.
 
     Args:
         score: as it is attacked.
         images: (N, C, H, W) in [0, 1].
     """
-    errors = []
+    errors = [torch.zeros(0, dtype=torch.float64, device=images.device)]
     for half, gradient, rise_along in _directions(score, images, STRIDE):
         direction = gradient.sign() * (half < 0.5)
         slope, rise = _slope_along(direction, gradient), rise_along(direction)
         errors.append(((rise - slope).abs() / slope)[slope > 0])
-    return _median(errors)
+    return torch.cat(errors)
 
 
-def gradient_missing(score: PerImage, images: Tensor) -> float:
-    """The median share of a score's change along random signs that its gradient does not predict.
+def missing_shares(score: PerImage, images: Tensor) -> Tensor:
+    """The shares (K,) of a score's change along random signs that its gradient does not predict.
 
-    A gradient that reaches the images through some of their values alone is right along itself, and `gradient_error`
-    sees nothing wrong. Along signs that are drawn for every value, it predicts too little. Not a number where there is
-    no gradient, or where the score does not change.
+    A gradient that reaches the images through some of their values alone is right along itself, and `gradient_errors`
+    sees nothing wrong. Along signs that are drawn for every value, it predicts too little. There are none where there
+    is no gradient, or where the score does not change.
 
     Args:
         score: as it is attacked.
         images: (N, C, H, W) in [0, 1].
     """
-    shares = []
+    shares = [torch.zeros(0, dtype=torch.float64, device=images.device)]
     for drawn, gradient, rise_along in _directions(score, images, LONG_STRIDE):
         direction = (drawn - 0.5).sign()
         slope, rise = _slope_along(direction, gradient), rise_along(direction)
         shares.append(((rise - slope).abs() / rise.abs())[rise != 0])
-    return _median(shares)
+    return torch.cat(shares)
 
 
 def _directions(
@@ -125,10 +109,8 @@ def _slope_along(direction: Tensor, gradient: Tensor) -> Tensor:
     return (gradient * direction).flatten(1).sum(1).double()
 
 
-def _median(parts: Sequence[Tensor]) -> float:
-    """The median of all numbers in `parts`; not a number where there are none."""
-    filled = [part for part in parts if len(part)]
-    return float(torch.cat(filled).median()) if filled else nan
+def _median(values: Tensor) -> float:
+    return float(values.median()) if len(values) else nan
 
 
 def unsteadiness(score: PerImage, images: Tensor) -> float:
@@ -136,8 +118,16 @@ def unsteadiness(score: PerImage, images: Tensor) -> float:
 
     0 where nothing is random and no image depends on its neighbours.
     """
+    return _unsteadiness(*_two_looks(score, images))
+
+
+def _two_looks(score: PerImage, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores (N,) of images, and again in reverse order."""
     with torch.no_grad():
-        first, second = score(images).double(), score(images.flip(0)).double().flip(0)
+        return score(images).double(), score(images.flip(0)).double().flip(0)
+
+
+def _unsteadiness(first: Tensor, second: Tensor) -> float:
     low, high = torch.quantile(first, first.new_tensor([0.25, 0.75]))
     return float((first - second).abs().max() / (high - low).clamp(min=1e-12))
 
@@ -169,8 +159,53 @@ class Attacked:
         return replace(self, before=self.before[rows], after=self.after[rows], indices=self.indices[rows])
 
 
-def outguessed_share(attacked: Attacked) -> float:
-    """The share of the images on which a point found without a gradient, or the image itself, beats the attack.
+Seen = Mapping[str, Floats]
+"""What a check saw of some images, by name, arrays (K,); empty where it looked at none."""
+
+
+def look_at(attacked: Attacked, portions: Portions) -> Seen:
+    """Look at whether an attack can be relied on: its gradient, its score, and guesses that it must not lose to.
+
+    Args:
+        attacked: some images of a set, from all parts of it, since sets are often sorted.
+        portions: splits them where they do not fit into memory at once.
+    """
+
+    def look(rows: slice) -> Mapping[str, Tensor]:
+        part, score = attacked.part(rows), attacked.goal.score
+        first, second = _two_looks(score, part.before)
+        return {
+            "gradient_errors": gradient_errors(score, part.before),
+            "missing_shares": missing_shares(score, part.before),
+            "first_look": first,
+            "second_look": second,
+            "outguessed": outguessed(part).double(),
+        }
+
+    parts = list(portions.each(len(attacked.before), look))
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]} if parts else {}
+
+
+def conclude(seen: Seen) -> Mapping[str, float]:
+    """Say of what `look_at` saw whether the attack can be relied on; nothing where it looked at no image.
+
+    Returns:
+        gradient_error, gradient_missing, unsteadiness: see the functions of these names.
+        outguessed: share of the images on which a guess beats the attack, see `outguessed`.
+    """
+    if not seen:
+        return {}
+    values = {name: torch.from_numpy(array) for name, array in seen.items()}
+    return {
+        "gradient_error": _median(values["gradient_errors"]),
+        "gradient_missing": _median(values["missing_shares"]),
+        "unsteadiness": _unsteadiness(values["first_look"], values["second_look"]),
+        "outguessed": float(values["outguessed"].mean()),
+    }
+
+
+def outguessed(attacked: Attacked) -> Tensor:
+    """True, (N,), where a point found without a gradient, or the image itself, beats the attack.
 
     An image that has got far enough is not beaten.
     """
@@ -182,165 +217,12 @@ def outguessed_share(attacked: Attacked) -> float:
     ):
         reducer.offer(points)
     with torch.no_grad():
-        return beaten_share(reducer.best, goal.score(attacked.after), goal.enough)
+        return is_beaten(reducer.best, goal.score(attacked.after), goal.enough)
 
 
-def beaten_share(others: Tensor, reached: Tensor, enough: float) -> float:
-    """The share of the images on which the score `others` (N,) is above the score `reached` (N,).
+def is_beaten(others: Tensor, reached: Tensor, enough: float) -> Tensor:
+    """True, (N,), where the score `others` (N,) is above the score `reached` (N,).
 
     From `enough` on a score does no more damage: an attack that stops there has not lost.
     """
-    return float(((others > reached) & (reached < enough)).double().mean())
-
-
-class IDRanks:
-    """Ranks scores among ID scores: the share of ID images that a score passes is its damage to the AUROC.
-
-    Args:
-        id_scores: (M,), clean.
-    """
-
-    def __init__(self, id_scores: npt.NDArray[np.float64]) -> None:
-        self._sorted = np.sort(id_scores)
-
-    def share_passed(self, scores: Tensor) -> npt.NDArray[np.float64]:
-        """The share of the ID scores that each of `scores` (N,) is above."""
-        return np.searchsorted(self._sorted, scores.double().cpu().numpy()) / len(self._sorted)
-
-    def gain(self, others: Tensor, reached: Tensor) -> float:
-        """The fall of the AUROC if the score `others` (N,) replaces `reached` (N,) where it does more damage."""
-        return float(np.maximum(self.share_passed(others) - self.share_passed(reached), 0).mean())
-
-
-def check_thoroughly(attacked: Attacked, id_scores: npt.NDArray[np.float64]) -> Mapping[str, float]:
-    """Measure what other attacks would have reached; on request, since they cost much.
-
-    Args:
-        attacked: the attack that is checked.
-        id_scores: (M,), clean.
-
-    Returns:
-        unbounded: share of the images that pass the ID median when everything is allowed.
-        unbounded_auroc: what is left of the AUROC then.
-        radii: by how much the AUROC rises where it rises most from one radius to the next larger one.
-        steps: how much more of the ID scores the images pass after 500 iterations than after 100, on average.
-        square: share of the images on which random search without gradients, 5,000 queries, beats the attack.
-        square_gain: by how much the AUROC would be lower with what that found.
-    """
-    ranks = IDRanks(id_scores)
-    target = float(np.quantile(id_scores, UNBOUNDED_TARGET, method="higher"))
-    parts = list(Portions().each(len(attacked.before), lambda rows: _climb_scores(attacked.part(rows), target)))
-    reached, free, short, long, blind = (torch.cat([part[name] for part in parts]) for name in CLIMBS)
-    over_radii = {share: torch.cat([part[_radius_name(share)] for part in parts]) for share in OTHER_RADII}
-    over_radii[1.0] = short
-    damage = [ranks.share_passed(over_radii[share]).mean() for share in sorted(over_radii)]
-    return {
-        "unbounded": float((free >= float(np.median(id_scores))).double().mean()),
-        "unbounded_auroc": float(1 - ranks.share_passed(free).mean()),
-        "radii": float(max(less - more for less, more in pairwise(damage))),
-        "steps": float((ranks.share_passed(long) - ranks.share_passed(short)).mean()),
-        "square": beaten_share(blind, reached, attacked.goal.enough),
-        "square_gain": ranks.gain(blind, reached),
-    }
-
-
-CLIMBS = ("reached", "free", "short", "long", "blind")
-"""Names of the scores that `check_thoroughly` compares: after the attack, and of each climb but at `OTHER_RADII`."""
-
-
-def _radius_name(share: float) -> str:
-    """The name of the climb at a share of the attack's radius."""
-    return f"at {share:g}"
-
-
-def _climb_scores(attacked: Attacked, target: float) -> Mapping[str, Tensor]:
-    """Scores (N,) by name: after the attack ("reached"), and the highest that each climb finds.
-
-    The unbounded climb stops at the score `target`.
-    """
-    goal, images, epsilon, ball = attacked.goal, attacked.before, attacked.epsilon, attacked.ball
-    size = batch_size(images.device, images.shape[-1])
-
-    def climbed(radius: float, iterations: int, enough: float = inf) -> Tensor:
-        """The highest scores (N,) that two rules of ascent reach, each in that many iterations."""
-        score = goal.score_for_climb(f"check/{attacked.purpose}")
-        both = [
-            final_scores(
-                rule(score, images, epsilon=radius, iterations=iterations, batch=size, enough=enough, ball=ball)
-            )
-            for rule in (apgd, adam)
-        ]
-        return torch.maximum(*both)
-
-    def final_scores(found: Ascent) -> Tensor:
-        """The scores (N,) that a climb reached; of a random score by draws that the climb did not see."""
-        if goal.expected is None:
-            return found.after
-        with torch.no_grad():
-            return torch.cat([goal.score(part) for part in torch.split(found.images, size)]).double()
-
-    with torch.no_grad():
-        reached = torch.cat([goal.score(part) for part in torch.split(attacked.after, size)])
-    widest = ball.covering_radius(images)
-    by_chance = square(
-        goal.score_for_climb(f"square check/{attacked.purpose}"),
-        images,
-        epsilon=epsilon,
-        queries=SQUARE_QUERIES,
-        generators=generators_per_image(attacked.indices, "square check", attacked.purpose),
-        ball=ball,
-    )
-    return {
-        "reached": reached,
-        "free": climbed(widest, SHORT_CLIMB, enough=target),
-        "short": climbed(epsilon, SHORT_CLIMB),
-        "long": climbed(epsilon, LONG_CLIMB),
-        "blind": final_scores(by_chance),
-        **{_radius_name(share): climbed(min(share * epsilon, widest), SHORT_CLIMB) for share in OTHER_RADII},
-    }
-
-
-def transfer_checks(
-    score: PerImage,
-    attacked: npt.NDArray[np.uint8],
-    donors: Iterable[npt.NDArray[np.uint8]],
-    id_scores: npt.NDArray[np.float64],
-    enough: float,
-    device: torch.device,
-) -> Mapping[str, float]:
-    """Measure whether images attacked for other detectors would have done more damage.
-
-    Args:
-        score: of the detector that the images are tried on.
-        attacked: uint8 (N, H, W, C), images attacked for this detector.
-        donors: the same images as they were attacked for other detectors.
-        id_scores: clean, of this detector.
-        enough: a score beyond which a higher one changes next to nothing.
-        device: where it runs.
-
-    Returns:
-        transfer: share of the images on which one of the donors scores higher.
-        transfer_gain: by how much the AUROC would be lower with them.
-
-        Neither is a number without donors.
-    """
-    portions = Portions()
-
-    def score_part(pixels: Tensor, rows: slice) -> Tensor:
-        return score(as_input(pixels[rows]))
-
-    def score_all(images: npt.NDArray[np.uint8]) -> Tensor:
-        pixels = channels_first(images, device)
-        with torch.no_grad():
-            parts = torch.split(pixels, batch_size(device, pixels.shape[-1]))
-            works = [(len(part), partial(score_part, part)) for part in parts]
-            return torch.cat([scores for count, work in works for scores in portions.each(count, work)])
-
-    best: Tensor | None = None
-    for donor in donors:
-        scores = score_all(donor)
-        best = scores if best is None else torch.maximum(best, scores)
-    if best is None:
-        return {"transfer": nan, "transfer_gain": nan}
-    reached = score_all(attacked)
-    return {"transfer": beaten_share(best, reached, enough), "transfer_gain": IDRanks(id_scores).gain(best, reached)}
+    return (others > reached) & (reached < enough)

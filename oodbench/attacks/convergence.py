@@ -13,6 +13,7 @@ from oodbench.attacks.adam import adam
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.balls import Ball, LinfBall
 from oodbench.attacks.reducer import Reducer
+from oodbench.basics.arrays import evenly_marked
 from oodbench.basics.errors import NoGradientError
 from oodbench.basics.passes import Passes
 from oodbench.networks.network import batch_size
@@ -46,16 +47,11 @@ def number_to_continue(count: int, attack: Passes) -> int:
 def images_to_continue(count: int, attack: Passes) -> npt.NDArray[np.bool_]:
     """Mark the images, of `count`, that are climbed on with; bool (count,).
 
-    They lie at even distances, so that of a sorted set every part has its share.
-
     Args:
         count: images that were attacked.
         attack: its cost for each of them.
     """
-    marked = np.zeros(count, dtype=bool)
-    few = number_to_continue(count, attack)
-    marked[np.arange(few) * count // few] = True
-    return marked
+    return evenly_marked(count, number_to_continue(count, attack))
 
 
 def continue_climb(goal: Goal, images: Tensor, attacked: Tensor, epsilon: int, ball: type[Ball] = LinfBall) -> Tensor:

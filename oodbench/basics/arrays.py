@@ -1,4 +1,4 @@
-"""Types of arrays, called after what they hold."""
+"""Types of arrays, called after what they hold, and rows of them at even distances."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,3 +11,10 @@ Floats32 = npt.NDArray[np.float32]
 
 Pixels = npt.NDArray[np.uint8]
 """Levels 0 to 255 of images (N, H, W, 3), or of one image (H, W, 3)."""
+
+
+def evenly_marked(count: int, few: int) -> npt.NDArray[np.bool_]:
+    """Mark `few` of `count` rows, bool (count,), at even distances: of a sorted set every part has its share."""
+    marked = np.zeros(count, dtype=bool)
+    marked[np.arange(few) * count // few] = True
+    return marked

@@ -11,9 +11,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal
-from oodbench.attacks.checks import transfer_checks
+from oodbench.attacks.thorough_checks import transfer_checks
 from oodbench.basics.errors import NoGradientError, OodbenchError, StorageError
 from oodbench.basics.progress import spend
 from oodbench.detector import Detector
@@ -28,7 +27,14 @@ from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan
 from oodbench.running.records import Records
 from oodbench.running.request import Machinery
 from oodbench.running.transfers import Untried
-from oodbench.scoring.attacking import Attack, aim, score_attacked, stopping_score, thorough_checks
+from oodbench.scoring.attacking import (
+    Attack,
+    aim,
+    images_to_look_at,
+    score_attacked,
+    stopping_score,
+    thorough_checks,
+)
 from oodbench.scoring.batches import Purpose, batches, exact
 from oodbench.scoring.certified import score_certified
 from oodbench.scoring.clean import score_versions
@@ -226,8 +232,8 @@ class NetworkRun:
         in_full = self._plan.checked_in_full(pair)
         keep = self._plan.demands.keep_images or in_full  # other detectors are tried on the attacked images later
         # Of the whole set, not of a process's part.
-        to_continue = convergence.images_to_continue(len(images), task.passes())
-        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, to_continue)
+        marked = images_to_look_at(images, task, device)
+        attack = Attack(detector, task, goal, self._purpose(images), chosen, keep, *marked)
         (scored,) = self._shared(
             images, task.together, lambda part, place: [score_attacked(attack.part(place), part, device)]
         )
@@ -282,7 +288,8 @@ class NetworkRun:
         def attacked(radius: int) -> tuple[Scored, Scored]:
             beside = id_images, self._team.first(id_scores)
             attack = smoothed_attack(cell.detector, task, radius, role, beside, self._purpose(images), self._device)
-            attack = replace(attack, to_continue=convergence.images_to_continue(len(images), attack.task.passes()))
+            to_continue, to_check = images_to_look_at(images, attack.task, self._device)
+            attack = replace(attack, to_continue=to_continue, to_check=to_check)
             (scored,) = self._shared(
                 images,
                 attack.task.together,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import passes_per_look
-from oodbench.attacks.checks import THOROUGH, THOROUGH_IMAGES
+from oodbench.attacks.thorough_checks import THOROUGH, THOROUGH_IMAGES
 from oodbench.basics.passes import Passes
 from oodbench.detector import Detector
 from oodbench.objective import Objective

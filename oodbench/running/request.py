@@ -79,7 +79,7 @@ class Demands:
     Attributes:
         again: score once more what is scored already.
         keep_images: store the attacked images with the scores.
-        thorough: try other attacks against each one, see `oodbench.attacks.checks.check_thoroughly`.
+        thorough: try other attacks against each one, see `oodbench.attacks.thorough_checks`.
     """
 
     again: bool = False

@@ -1,6 +1,6 @@
 """Carries out one task against one detector: scores images after an attack, and measures the attack itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,15 +14,12 @@ from oodbench.attacks.attack_goal import Goal, passes_per_look
 from oodbench.attacks.balls import BALLS
 from oodbench.attacks.checks import (
     CHECKED_IMAGES,
-    THOROUGH,
-    THOROUGH_IMAGES,
     Attacked,
-    check_thoroughly,
-    gradient_error,
-    gradient_missing,
-    outguessed_share,
-    unsteadiness,
+    conclude,
+    look_at,
 )
+from oodbench.attacks.thorough_checks import THOROUGH, THOROUGH_IMAGES, check_thoroughly
+from oodbench.basics.arrays import evenly_marked
 from oodbench.basics.memory import Portions
 from oodbench.basics.passes import Passes
 from oodbench.basics.progress import Advance, Stopwatch, progress, spend
@@ -55,8 +52,9 @@ class Attack:
         purpose: of the random draws.
         start_versions: the number of each image's version to start from (N,); None to start from the images themselves.
         keep_images: the attacked images are wanted, and not only their scores.
-        to_continue: the images that are climbed on with after the attack, bool (N,), to see whether it had converged;
-            None for those that `convergence.images_to_continue` gives.
+        to_continue: the images that are climbed on with after the attack, bool (N,), to see whether it had converged.
+        to_check: the images that the attack itself is checked on, bool (N,). None for either stands for those that
+            `images_to_look_at` gives.
     """
 
     detector: Detector
@@ -66,14 +64,13 @@ class Attack:
     start_versions: npt.NDArray[np.int64] | None = None
     keep_images: bool = False
     to_continue: npt.NDArray[np.bool_] | None = None
+    to_check: npt.NDArray[np.bool_] | None = None
 
     def part(self, rows: slice) -> "Attack":
         """The same attack on the images in these rows."""
-        return replace(
-            self,
-            start_versions=None if self.start_versions is None else self.start_versions[rows],
-            to_continue=None if self.to_continue is None else self.to_continue[rows],
-        )
+        of_images = ("start_versions", "to_continue", "to_check")
+        given = {name: values for name in of_images if (values := getattr(self, name)) is not None}
+        return replace(self, **{name: values[rows] for name, values in given.items()})
 
 
 def aim(
@@ -110,6 +107,25 @@ def attack_passes(task: Task, detector: Detector) -> Passes:
     return task.random_passes() * passes_per_look(detector, task.eot)
 
 
+Marked = npt.NDArray[np.bool_]
+"""Some images of a set, bool (N,)."""
+
+
+def images_to_look_at(images: ImageSet, task: Task, device: torch.device) -> tuple[Marked, Marked]:
+    """Mark the images that are climbed on with after an attack, and those that the attack itself is checked on.
+
+    The second are `CHECKED_IMAGES`, or as many as are attacked at once. Both lie at even distances: sets are often
+    sorted, and a fault may show on a part of them only.
+    """
+    count = len(images)
+    checked = min(count, _at_once(images, task, device), CHECKED_IMAGES)
+    return convergence.images_to_continue(count, task.passes()), evenly_marked(count, checked)
+
+
+def _at_once(images: ImageSet, task: Task, device: torch.device) -> int:
+    return task.together * batch_size(device, images.images.shape[1])
+
+
 def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Scored:
     """Attack `images` and score what the attack leaves.
 
@@ -117,34 +133,59 @@ def score_attacked(attack: Attack, images: ImageSet, device: torch.device) -> Sc
         OodbenchError: as `score_versions`.
     """
     task, portions = attack.task, Portions()
-    parts: list[Scored] = []
-    size = task.together * batch_size(device, images.images.shape[1])
+    parts: list[_Part] = []
     passes = attack_passes(task, attack.detector)
     steps = passes.forward if attack.detector.draws() else task.passes().forward
     cost = passes.both / max(1, steps)
-    to_continue = attack.to_continue
-    if to_continue is None:
-        to_continue = convergence.images_to_continue(len(images), task.passes())
-    attack = replace(attack, to_continue=to_continue)
+    to_continue, to_check = images_to_look_at(images, task, device)
+    attack = replace(
+        attack,
+        to_continue=to_continue if attack.to_continue is None else attack.to_continue,
+        to_check=to_check if attack.to_check is None else attack.to_check,
+    )
     with (
         progress(f"attacking {images.name}", len(images) * steps, "passes", cost) as advance,
         exact(attack.detector.network),
     ):
         done = 0
-        for pixels, indices in batches(images, device, size):
+        for pixels, indices in batches(images, device, _at_once(images, task, device)):
             part = attack.part(slice(done, done + len(pixels)))
             if part.start_versions is not None:
                 pixels = task.versions().chosen(pixels, indices, part.start_versions, str(attack.purpose))
             batch = ImageBatch(pixels, indices, attack.purpose, images.name)
-            # The attack itself is checked on the first batch.
-            parts += portions.each(
-                len(batch), partial(_attack_part, part, batch, advance, CHECKED_IMAGES if not done else 0)
-            )
+            parts += portions.each(len(batch), partial(_attack_part, part, batch, advance))
             done += len(batch)
-    return join_parts(parts)
+        return _with_checks(join_parts([part.scored for part in parts]), [part.sample for part in parts], portions)
 
 
-def _attack_part(attack: Attack, batch: ImageBatch, advance: Advance, checked_images: int, rows: slice) -> Scored:
+@dataclass(frozen=True)
+class _Part:
+    """Some attacked images of a set.
+
+    Attributes:
+        scored: what the attack left of them.
+        sample: those of them that the attack itself is checked on.
+    """
+
+    scored: Scored
+    sample: Attacked
+
+
+def _with_checks(scored: Scored, samples: Sequence[Attacked], portions: Portions) -> Scored:
+    """The outcome of an attack, checked on some of its images."""
+    clock = Stopwatch()
+    with clock:
+        sample = replace(
+            samples[0],
+            before=torch.cat([part.before for part in samples]),
+            after=torch.cat([part.after for part in samples]),
+            indices=np.concatenate([part.indices for part in samples]),
+        )
+        seen = look_at(sample, portions)
+    return replace(scored, seen=seen, checks=conclude(seen), seconds=scored.seconds + clock.seconds)
+
+
+def _attack_part(attack: Attack, batch: ImageBatch, advance: Advance, rows: slice) -> _Part:
     """Attack the images in some rows of a uint8 batch and score what that leaves.
 
     The extra `continued` holds what the images reach that are climbed on with, and not a number for the others.
@@ -153,7 +194,6 @@ def _attack_part(attack: Attack, batch: ImageBatch, advance: Advance, checked_im
         attack: on the images of the batch.
         batch: before the attack.
         advance: told of each pass.
-        checked_images: on so many of the images the attack itself is checked; 0 for no checks.
         rows: of the batch.
     """
     attack, batch = attack.part(rows), batch.part(rows)
@@ -167,21 +207,22 @@ def _attack_part(attack: Attack, batch: ImageBatch, advance: Advance, checked_im
     with clock:
         goal = attack.goal.with_counter(count_passes)
         altered = attack.task.alter(goal, before, batch.indices, str(batch.purpose))
-        few = slice(checked_images)
-        checks = _checks(attack, before[few], altered.images[few], batch.indices) if checked_images else {}
         stored, outside = _on_grid(altered.images, batch.pixels, attack.task)
         after = batch.with_pixels(altered.images)
         continued = _continued_scores(attack, batch, after)
         scored = _score_in_batches(attack.detector, after, advance)
-    return replace(
+    scored = replace(
         scored,
         extras={**altered.extras, "outside": outside, "continued": continued, **scored.extras},
         seconds=clock.seconds,
-        checks=checks,
         images=stored if attack.keep_images else np.empty(0, np.uint8),
         digests=image_digests(stored),
         looks=looks,
     )
+    chosen = np.flatnonzero(attack.to_check) if attack.to_check is not None else np.empty(0, np.int64)
+    places = torch.from_numpy(chosen).to(before.device)
+    sample = _attacked_images(attack, attack.goal, before[places], altered.images[places], batch.indices[chosen])
+    return _Part(scored, sample)
 
 
 def _score_in_batches(detector: Detector, images: ImageBatch, advance: Advance) -> Scored:
@@ -233,17 +274,6 @@ def _continued_scores(attack: Attack, before: ImageBatch, after: ImageBatch) -> 
     return scores
 
 
-def _checks(attack: Attack, before: Tensor, after: Tensor, indices: Indices) -> Mapping[str, float]:
-    """Measure the attack on a few images, float (B, C, H, W) before and after it."""
-    score = attack.goal.score
-    return {
-        "gradient_error": gradient_error(score, before),
-        "gradient_missing": gradient_missing(score, before),
-        "unsteadiness": unsteadiness(score, before),
-        "outguessed": outguessed_share(_attacked_images(attack, attack.goal, before, after, indices[: len(before)])),
-    }
-
-
 def _attacked_images(attack: Attack, goal: Goal, before: Tensor, after: Tensor, indices: Indices) -> Attacked:
     task = attack.task
     return Attacked(goal, before, after, indices, task.epsilon, str(attack.purpose), BALLS[task.norm])
@@ -252,7 +282,7 @@ def _attacked_images(attack: Attack, goal: Goal, before: Tensor, after: Tensor, 
 def thorough_checks(
     attack: Attack, images: ImageSet, scored: Scored, id_scores: npt.NDArray[np.float64], device: torch.device
 ) -> Mapping[str, float]:
-    """Check an attack that was carried out on some images of each label, see `attacks.checks.check_thoroughly`.
+    """Check an attack that was carried out on some images of each label, see `check_thoroughly`.
 
     Args:
         attack: that was carried out.

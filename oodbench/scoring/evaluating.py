@@ -19,7 +19,7 @@ from oodbench.images.imageset import ImageSet
 from oodbench.results.store import Role
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import published_sides
-from oodbench.results.tables.flags import load_effects
+from oodbench.results.tables.flags import set_flags
 from oodbench.scoring.attacking import Attack, aim, score_attacked
 from oodbench.scoring.batches import ImageBatch, Purpose
 from oodbench.scoring.certified import score_certified
@@ -277,7 +277,5 @@ def flag_warnings(frame: pd.DataFrame) -> list[str]:
     if upside_down := honesty.upside_down_text(list(clean.itertuples(index=False, name=None))):
         sentences.append(upside_down)
     for task, part in aurocs.groupby("task", sort=False):
-        means = {flag: float(part[flag].mean()) for flag in honesty.FLAGS}
-        effects = severity.mean_effects(list(map(load_effects, part["effects"])))
-        sentences += [f"{task}: {flag.text}" for flag in severity.flag_statements(means, effects)]
+        sentences += [f"{task}: {flag.text}" for flag in severity.flag_statements(set_flags(part))]
     return sentences

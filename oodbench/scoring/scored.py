@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from oodbench.attacks.checks import Seen, conclude
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.sourcetext import METHODS
 from oodbench.detector import Detector
@@ -25,6 +26,7 @@ class Scored:
         extras: what the task recorded of each image, by name, arrays (N,).
         seconds: the detector's own work, without a pass that it shares.
         checks: measurements of the attack itself, by name.
+        seen: what those that are made of some images saw of each, see `oodbench.attacks.checks.look_at`.
         images: uint8 (N, H, W, C), as they were scored after an attack; empty where they were not to be kept.
         digests: SHA-256 of each of them, kept or not, uint8 (N, 32); empty where nothing attacked.
         looks: images that the attack looked at, one gradient counting as one look.
@@ -35,6 +37,7 @@ class Scored:
     extras: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     seconds: float = 0.0
     checks: Mapping[str, float] = field(default_factory=dict)
+    seen: Seen = field(default_factory=dict)
     images: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     digests: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     looks: int = 0
@@ -46,13 +49,21 @@ class Scored:
 
 
 def join_parts(parts: Sequence[Scored]) -> Scored:
-    """Join the outcomes of the parts of an image set, in their order; the checks are those of the first part."""
+    """Join the outcomes of the parts of an image set, in their order.
+
+    Checks are made of what was seen of the images of all parts; of one that does not say, the worst part's counts.
+    """
+    looked = [part.seen for part in parts if part.seen]
+    seen = {name: np.concatenate([one[name] for one in looked]) for name in (looked[0] if looked else ())}
+    names = dict.fromkeys(name for part in parts for name in part.checks)
+    worst = {name: float(np.fmax.reduce([part.checks.get(name, np.nan) for part in parts])) for name in names}
     return Scored(
         scores=np.concatenate([part.scores for part in parts]),
         predictions=np.concatenate([part.predictions for part in parts]),
         extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
         seconds=sum(part.seconds for part in parts),
-        checks=parts[0].checks,
+        checks={**worst, **conclude(seen)},
+        seen=seen,
         images=np.concatenate([part.images for part in parts]),
         digests=np.concatenate([part.digests for part in parts]),
         looks=sum(part.looks for part in parts),

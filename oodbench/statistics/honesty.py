@@ -251,13 +251,24 @@ def disordered_tasks(tasks: Mapping[str, TaskAUROCs]) -> dict[str, tuple[str, fl
     return reports
 
 
-def flag_texts(means: Mapping[str, float]) -> dict[str, str]:
-    """The texts of measurements that exceed their tolerance, by flag."""
-    return {
-        name: flag.meaning.format(value=abs(means[name]))
-        for name, flag in FLAGS.items()
-        if means[name] > flag.tolerated
-    }
+def is_raised(name: str, values: Mapping[str, float]) -> bool:
+    """Whether a measurement, one of `FLAGS` as measured on an OOD set, exceeds its tolerance."""
+    return values[name] > FLAGS[name].tolerated
+
+
+def flag_texts(sets: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """The texts of measurements that exceed their tolerance, by flag, each with its mean over the sets that do so.
+
+    Args:
+        sets: each of `FLAGS` as measured on an OOD set; not a number where it was not.
+    """
+    texts = {}
+    for name, flag in FLAGS.items():
+        raised = [values[name] for values in sets if is_raised(name, values)]
+        if raised:
+            where = f", on {len(raised)} of {len(sets)} OOD sets" if len(raised) < len(sets) else ""
+            texts[name] = flag.meaning.format(value=abs(math.fsum(raised) / len(raised))) + where
+    return texts
 
 
 def larger_of(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:

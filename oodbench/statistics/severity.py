@@ -5,7 +5,7 @@ score bounds what the failure hides. The effect of another attack is no bound bu
 that much at least.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, fsum, isnan, nan
 
@@ -64,8 +64,26 @@ class FlagStatement:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class SetFlags:
+    """The flags of one OOD set.
+
+    Attributes:
+        values: each of `oodbench.statistics.honesty.FLAGS` as measured; not a number where it was not.
+        effects: of the flags, by name; the effect of a flag that is missing is not known.
+    """
+
+    values: Mapping[str, float]
+    effects: Mapping[str, Effect]
+
+
 def flag_effects(
-    id_scores: Floats, ood_scores: Floats, found: Mapping[str, float], id_extras: Extras, ood_extras: Extras
+    id_scores: Floats,
+    ood_scores: Floats,
+    found: Mapping[str, float],
+    id_extras: Extras,
+    ood_extras: Extras,
+    outguessed: tuple[float, float] = (nan, nan),
 ) -> dict[str, Effect]:
     """The effect of each flag on the numbers of ID scores (N,) against OOD scores (M,), by its name.
 
@@ -77,6 +95,8 @@ def flag_effects(
         found: each of `oodbench.statistics.honesty.FLAGS` as measured; not a number where it was not.
         id_extras: what the task left about each ID image, (N,) each.
         ood_extras: likewise, (M,).
+        outguessed: share of the ID images, and of the OOD images, on which a guess beats the attack; not a number
+            where they were not attacked.
     """
     before = _figures(id_scores, ood_scores)
     lowest = min(id_scores.min(), ood_scores.min()) - 1
@@ -106,32 +126,39 @@ def flag_effects(
             # Images may be moved further without passing one ID image more.
             result[name] = result[gain] = Effect(max(measured[gain], 0.0))
     if measured.get("outguessed"):
-        result["outguessed"] = _of_a_share(measured["outguessed"], id_scores, ood_scores, before)
+        # Counted on a sample: the failing images may be those whose failure matters most.
+        of_id_share, of_ood_share = (0.0 if isnan(share) else share for share in outguessed)
+        result["outguessed"] = moved(
+            _highest(id_scores, of_id_share), _highest(-ood_scores, of_ood_share), lowest, highest
+        )
     raised = [name for name in UNBOUNDED_FLAGS if name in measured and measured[name] > honesty.FLAGS[name].tolerated]
     return result | {name: Effect(before.auroc, 1 - before.fpr95) for name in raised}
 
 
-def mean_effects(several: list[dict[str, Effect]]) -> dict[str, Effect]:
-    """The mean effects over OOD sets; a set on which a flag has no effect counts as 0."""
-    names = list(dict.fromkeys(name for effects in several for name in effects))
+def mean_effect(name: str, sets: Sequence[SetFlags]) -> Effect | None:
+    """The mean effect of a flag on the figures of OOD sets, of which those without an effect count as 0.
 
-    def over(name: str, attribute: str) -> float:
-        values = [getattr(effects[name], attribute) if name in effects else 0.0 for effects in several]
-        return fsum(values) / len(several)
+    None where it is not known of a set on which the flag is raised.
+    """
+    if any(name not in one.effects for one in sets if honesty.is_raised(name, one.values)):
+        return None
+    effects = [one.effects.get(name, Effect(0.0, 0.0)) for one in sets]
+    return Effect(
+        fsum(effect.auroc for effect in effects) / len(sets), fsum(effect.fpr95 for effect in effects) / len(sets)
+    )
 
-    return {name: Effect(over(name, "auroc"), over(name, "fpr95")) for name in names}
 
-
-def flag_statements(means: Mapping[str, float], effects: Mapping[str, Effect]) -> list[FlagStatement]:
+def flag_statements(sets: Sequence[SetFlags]) -> list[FlagStatement]:
     """Report measurements above their tolerance: what was seen, its effect, and what to believe; the worst first.
 
+    An attack may fail on one OOD set alone, so a flag is raised for the mean over sets where it is for any of them.
+
     Args:
-        means: of each of `oodbench.statistics.honesty.FLAGS`, over OOD sets.
-        effects: of the flags, likewise; the effect of a flag that is missing is not known.
+        sets: the flags of each OOD set behind a figure.
     """
     statements = []
-    for name, phrase in honesty.flag_texts(means).items():
-        effect = effects.get(name)
+    for name, phrase in honesty.flag_texts([one.values for one in sets]).items():
+        effect = mean_effect(name, sets)
         size = UNKNOWN_ERROR if effect is None else float(np.fmax(effect.auroc, effect.fpr95))
         sized = "by how much a figure may be off is not known" if effect is None else _sized(name, effect)
         text = f"{phrase}; {sized}: {verdict(name, size)}"
@@ -189,13 +216,11 @@ def _figures(id_scores: Floats, ood_scores: Floats) -> Effect:
     return Effect(float(auroc(points)), float(fpr95(points)))
 
 
-def _of_a_share(share: float, id_scores: Floats, ood_scores: Floats, before: Effect) -> Effect:
-    """The effect of a flag counted on a sample, if the failing images are those whose failure matters most."""
-    ordered = np.sort(id_scores)
-    below, through = (np.searchsorted(ordered, ood_scores, side) for side in ("left", "right"))
-    held = np.sort(1 - (below + through) / (2 * len(ordered)))[::-1]
-    count = min(len(held), ceil(share * len(held)))
-    return Effect(float(held[:count].sum() / len(held)), min(share, 1 - before.fpr95))
+def _highest(scores: Floats, share: float) -> npt.NDArray[np.bool_]:
+    """Mark the images with the highest of some scores (N,), as many as a share of them comes to, rounded up."""
+    marked = np.zeros(len(scores), bool)
+    marked[np.argsort(-scores, kind="stable")[: ceil(share * len(scores))]] = True
+    return marked
 
 
 def _sized(name: str, effect: Effect) -> str:

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from oodbench.attacks import checks
+from oodbench.attacks import thorough_checks
 from oodbench.attacks.apgd import apgd
 from oodbench.attacks.attack_goal import Goal
 from oodbench.attacks.checks import (
     Attacked,
-    check_thoroughly,
+    conclude,
     gradient_error,
     gradient_missing,
-    transfer_checks,
+    look_at,
+    outguessed,
     unsteadiness,
 )
+from oodbench.attacks.thorough_checks import IDRanks, check_thoroughly, transfer_checks
+from oodbench.basics.memory import Portions
 from oodbench.detectors.msp import MSP
+from oodbench.metrics import auroc, curve
 from oodbench.scoring.fitting import fit
 
 
@@ -31,7 +35,11 @@ def detector(toy):
 @pytest.fixture
 def quick(monkeypatch):
     for name, fewer in (("LONG_CLIMB", 60), ("SHORT_CLIMB", 30), ("SQUARE_QUERIES", 100)):
-        monkeypatch.setattr(checks, name, fewer)
+        monkeypatch.setattr(thorough_checks, name, fewer)
+
+
+def outguessed_share(attacked):
+    return float(outguessed(attacked).double().mean())
 
 
 def best(detector, images, iterations=60):
@@ -98,14 +106,26 @@ def test_what_does_not_fit_into_memory_is_checked_in_parts_to_the_same_figures(d
     common = (three, three, np.arange(3), 8, "1/letters")
     expected = check_thoroughly(Attacked(small, *common), ids)
     assert check_thoroughly(Attacked(goal, *common), ids) == pytest.approx(expected, abs=1e-6)
+    whole, in_parts = (conclude(look_at(Attacked(one, *common), Portions())) for one in (small, goal))
+    assert set(whole) == {"gradient_error", "gradient_missing", "unsteadiness", "outguessed"}
+    # What is drawn for the first of two parts is drawn for the second one again.
+    assert in_parts == pytest.approx(whole, abs=0.02)
     bytes_of = (three * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     asked = (bytes_of, [255 - bytes_of], ids, float("inf"), torch.device("cpu"))
     assert transfer_checks(tight, *asked) == pytest.approx(transfer_checks(detector.score, *asked), abs=1e-6)
 
 
+def test_a_score_that_ties_with_id_images_does_half_the_damage_as_in_the_auroc():
+    ids = np.array([0.0, 1.0, 1.0, 1.0])  # a probability that float32 rounds to 1
+    reached, others = torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.5])
+    fall = auroc(curve(ids, reached.numpy())) - auroc(curve(ids, others.numpy()))
+    assert IDRanks(ids).gain(others, reached) == pytest.approx(fall) == 0.1875
+    assert IDRanks(ids).share_passed(torch.tensor([1.0, 2.0, 0.0])).tolist() == [0.625, 1.0, 0.125]
+
+
 def test_a_climb_that_does_worse_in_a_larger_ball_is_told(toy_images, quick, monkeypatch):
     """A narrow peak a little above the image, and no slope around it: only the smaller steps see it."""
-    monkeypatch.setattr(checks, "SHORT_CLIMB", 2)
+    monkeypatch.setattr(thorough_checks, "SHORT_CLIMB", 2)
     grey = torch.full_like(toy_images, 0.5)
 
     def peak(images):
@@ -121,8 +141,8 @@ def test_an_image_that_had_got_far_enough_is_not_beaten(detector, toy_images):
     with torch.no_grad():
         lowest = float(detector.score(toy_images).min())
     common = (toy_images, toy_images, np.arange(6), 8, "1/letters")
-    assert checks.outguessed_share(Attacked(goal, *common)) > 0.8
-    assert checks.outguessed_share(Attacked(replace(goal, enough=lowest), *common)) == 0
+    assert outguessed_share(Attacked(goal, *common)) > 0.8
+    assert outguessed_share(Attacked(replace(goal, enough=lowest), *common)) == 0
 
 
 def test_gradient_error_is_that_of_a_wrong_gradient(toy_images):
@@ -184,8 +204,8 @@ def test_an_attack_must_not_lose_against_guesses(detector, toy_images):
     goal = Goal.of(detector, lures=toy_images[:2])
     common = (np.arange(6), 8, "1/letters")
     attacked = Attacked(goal, toy_images, best(detector, toy_images), *common)
-    assert checks.outguessed_share(replace(attacked, after=toy_images)) > 0.8
-    assert checks.outguessed_share(attacked) == 0
+    assert outguessed_share(replace(attacked, after=toy_images)) > 0.8
+    assert outguessed_share(attacked) == 0
     # An image that scores less than before has lost against itself.
     inverted = Goal(lambda images: -detector.score(images), detector.score)
-    assert checks.outguessed_share(replace(attacked, goal=inverted)) == 1
+    assert outguessed_share(replace(attacked, goal=inverted)) == 1

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from oodbench.attacks import checks
+from oodbench.attacks import thorough_checks
 from oodbench.detectors.msp import MSP
 from oodbench.images import builtin
 from oodbench.images.imageset import images_digest
@@ -151,7 +151,7 @@ def test_attacked_on_both_sides_is_worse_than_on_one(oodbench):
 
 def test_full_checks_try_others_and_say_so(oodbench, tmp_path, monkeypatch):
     for name, fewer in (("LONG_CLIMB", 20), ("SHORT_CLIMB", 10), ("SQUARE_QUERIES", 60)):
-        monkeypatch.setattr(checks, name, fewer)
+        monkeypatch.setattr(thorough_checks, name, fewer)
     command = (*QUICK, "--limit", "6", "--detector", "energy", "--task", "linf", "--set", "linf.steps=1")
     code, _, err = oodbench(*command, "--set", "linf.epsilon=4", "--checks", "full")
     assert code == 0, err
@@ -182,7 +182,7 @@ FULL = (*QUICK[:-2], "--limit", "6", "--only", "letters", "--task", "linf", "--s
 @pytest.fixture
 def few_queries(monkeypatch):
     for name, fewer in (("LONG_CLIMB", 4), ("SHORT_CLIMB", 2), ("SQUARE_QUERIES", 5)):
-        monkeypatch.setattr(checks, name, fewer)
+        monkeypatch.setattr(thorough_checks, name, fewer)
 
 
 def attacked_letters(tmp_path):
@@ -326,7 +326,7 @@ def test_a_task_of_another_name_changed_for_one_run_stands_beside_the_suites_own
 
 def test_what_is_asked_for_later_is_done_later(oodbench, tmp_path, monkeypatch):
     for name, fewer in (("LONG_CLIMB", 12), ("SHORT_CLIMB", 6), ("SQUARE_QUERIES", 5)):
-        monkeypatch.setattr(checks, name, fewer)
+        monkeypatch.setattr(thorough_checks, name, fewer)
     command = (*QUICK, "--limit", "6", "--task", "clean", "--task", "linf", "--set", "linf.steps=2")
     assert oodbench(*command)[0] == 0
     (cell,) = cells(tmp_path / "results")

@@ -8,9 +8,10 @@ from oodbench.attacks.attack_goal import Goal
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet, image_digests
 from oodbench.scoring import attacking
-from oodbench.scoring.attacking import LURES, Attack, aim, score_attacked, stopping_score
+from oodbench.scoring.attacking import LURES, Attack, aim, images_to_look_at, score_attacked, stopping_score
 from oodbench.scoring.batches import Purpose
 from oodbench.scoring.fitting import fit
+from oodbench.scoring.scored import Scored, join_parts
 from oodbench.tasks import LinfAdaptive, Task
 from oodbench.tasks.task import Altered
 from tests.pixelnetwork import Pixels
@@ -92,8 +93,43 @@ def test_digests_are_of_the_attacked_images_whether_these_are_kept_or_not(bright
         assert len(scored.images) == (2 if keep else 0)
 
 
-def test_the_first_batch_is_checked(bright, monkeypatch):
+def test_an_attack_is_checked(bright, monkeypatch):
     monkeypatch.setattr(attacking, "batch_size", lambda *_: 2)
     checks = score_attacked(attack(bright, Lighter()), grey(*range(100, 104)), CPU).checks
     assert checks["gradient_error"] == pytest.approx(0, abs=1e-3)
     assert checks["unsteadiness"] == 0
+
+
+class BlindToLight(Bright):
+    """No gradient comes back from images that are rather bright."""
+
+    def score_representation(self, representation):
+        score = super().score_representation(representation)
+        return torch.where(score > 0.5, score.detach(), score)
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_a_fault_on_a_part_of_a_sorted_set_is_seen_wherever_that_part_lies(last_first):
+    detector = BlindToLight()
+    fit([detector], Pixels(), 2)
+    levels = np.r_[np.arange(20, 120), np.full(200, 200)]
+    checks = score_attacked(attack(detector, Lighter()), grey(*levels[:: -1 if last_first else 1]), CPU).checks
+    assert checks["gradient_missing"] == 1  # on two images in three
+
+
+def test_processes_that_attack_a_part_each_check_the_attack_as_one_does():
+    detector = BlindToLight()
+    fit([detector], Pixels(), 2)
+    images = grey(*np.r_[np.arange(20, 220), np.full(100, 200)])
+    marked = dict(zip(("to_continue", "to_check"), images_to_look_at(images, Lighter(), CPU), strict=True))
+    whole = attack(detector, Lighter(), **marked)
+    shares = [slice(0, 150), slice(150, 151), slice(151, 300)]
+    parts = [score_attacked(whole.part(share), images.part(share), CPU) for share in shares]
+    together, alone = join_parts(parts), score_attacked(whole, images, CPU)
+    assert together.checks == pytest.approx(alone.checks, abs=1e-6)
+    assert together.checks["gradient_missing"] > 0.5 > parts[0].checks["gradient_missing"]
+
+
+def test_of_a_check_that_does_not_say_what_it_saw_the_worst_part_counts():
+    parts = [Scored(np.zeros(1), np.zeros(1, np.int64), checks={"unsteadiness": value}) for value in (0.1, np.nan, 0.3)]
+    assert join_parts(parts).checks == {"unsteadiness": 0.3}

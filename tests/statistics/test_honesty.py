@@ -34,20 +34,20 @@ def test_a_task_that_leaves_nothing_is_not_flagged():
     shares = honesty.measure_flags(APART, {}, {})
     assert isnan(shares["stuck"])
     assert isnan(shares["unmoved"])
-    assert honesty.flag_texts(shares) == {}
+    assert honesty.flag_texts([shares]) == {}
 
 
 def test_checks_come_from_the_attributes():
     found = honesty.measure_flags(APART, {}, {"check_square": 0.02, "check_unbounded": 0.9, "hardware": "cpu"})
     assert found["square"] == 0.02
-    assert len(honesty.flag_texts(found)) == 2
-    assert "climbed on 90% of the images only" in honesty.flag_texts(found)["unbounded"]
+    assert len(honesty.flag_texts([found])) == 2
+    assert "climbed on 90% of the images only" in honesty.flag_texts([found])["unbounded"]
 
 
 def test_only_what_is_not_tolerated_is_said():
     quiet = {name: flag.tolerated for name, flag in honesty.FLAGS.items()}
-    assert honesty.flag_texts(quiet) == {}
-    said = honesty.flag_texts({**quiet, "stuck": 0.71})
+    assert honesty.flag_texts([quiet]) == {}
+    said = honesty.flag_texts([{**quiet, "stuck": 0.71}])
     assert said["stuck"] == "no gradient at the start of the attack on 71% of the images, so it could not climb"
 
 
@@ -116,16 +116,16 @@ def test_a_score_of_the_wrong_sign_is_named_where_every_set_shows_it():
 
 def test_an_attack_says_so_from_where_on_others_were_seen_to_beat_it_by_half_a_point():
     quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
-    assert honesty.flag_texts({**quiet, "unconverged": 0.0014}) == {}
-    said = honesty.flag_texts({**quiet, "unconverged": 0.0016})
+    assert honesty.flag_texts([{**quiet, "unconverged": 0.0014}]) == {}
+    said = honesty.flag_texts([{**quiet, "unconverged": 0.0016}])
     assert "lower the AUROC by 0.16%" in said["unconverged"]
 
 
 def test_a_share_of_images_climbed_with_everything_allowed_is_flagged_where_it_is_low():
     # Stored as a share, measured as its negative: less is worse.
     assert honesty.measure_flags(APART, {}, {"check_unbounded": 0.97})["unbounded"] == -0.97
-    assert honesty.flag_texts(honesty.measure_flags(APART, {}, {"check_unbounded": 0.97})) == {}
-    assert list(honesty.flag_texts(honesty.measure_flags(APART, {}, {"check_unbounded": 0.94}))) == ["unbounded"]
+    assert honesty.flag_texts([honesty.measure_flags(APART, {}, {"check_unbounded": 0.97})]) == {}
+    assert list(honesty.flag_texts([honesty.measure_flags(APART, {}, {"check_unbounded": 0.94})])) == ["unbounded"]
 
 
 def test_tasks_of_one_kind_are_not_held_against_each_other():
@@ -144,11 +144,11 @@ def test_a_curve_is_read_by_its_radii_whatever_their_order():
 @pytest.mark.parametrize("name", ["outside", "blind", "broken"])
 def test_one_image_in_ten_thousand_is_enough_for_what_no_attack_may_do(name):
     quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
-    assert list(honesty.flag_texts({**quiet, name: 1e-4})) == [name]
+    assert list(honesty.flag_texts([{**quiet, name: 1e-4}])) == [name]
 
 
 @pytest.mark.parametrize("name", ["square_gain", "transfer_gain"])
 def test_an_attack_that_others_beat_is_flagged_from_a_fifth_of_a_point_of_auroc_on(name):
     quiet = dict.fromkeys(honesty.FLAGS, float("nan"))
-    assert honesty.flag_texts({**quiet, name: 0.0019}) == {}
-    assert list(honesty.flag_texts({**quiet, name: 0.0021})) == [name]
+    assert honesty.flag_texts([{**quiet, name: 0.0019}]) == {}
+    assert list(honesty.flag_texts([{**quiet, name: 0.0021}])) == [name]

@@ -42,9 +42,8 @@ class Side:
 def attack_columns(id_side: Side, ood_side: Side) -> dict[str, Any]:
     """The columns `OF_ATTACK`, one for each flag, and `effects`, of an OOD set under one task."""
     points = curve(id_side.scores, ood_side.scores)
-    columns: dict[str, Any] = honesty.larger_of(
-        *(honesty.measure_flags(points, side.extras, side.attributes) for side in (ood_side, id_side))
-    )
+    of_id, of_ood = (honesty.measure_flags(points, side.extras, side.attributes) for side in (id_side, ood_side))
+    columns: dict[str, Any] = honesty.larger_of(of_ood, of_id)
     columns["unconverged"] = honesty.unconverged(
         id_side.scores if id_side.unrounded is None else id_side.unrounded,
         ood_side.scores if ood_side.unrounded is None else ood_side.unrounded,
@@ -52,7 +51,10 @@ def attack_columns(id_side: Side, ood_side: Side) -> dict[str, Any]:
         ood_continued=ood_side.continued,
     )
     extras = id_side.extras if id_side.attacked else {}, ood_side.extras
-    columns["effects"] = flags.effects_json(severity.flag_effects(id_side.scores, ood_side.scores, columns, *extras))
+    id_share, ood_share = (measured["outguessed"] for measured in (of_id, of_ood))
+    columns["effects"] = flags.effects_json(
+        severity.flag_effects(id_side.scores, ood_side.scores, columns, *extras, (id_share, ood_share))
+    )
     retired = float(np.mean(ood_side.extras["retired"])) if "retired" in ood_side.extras else float("nan")
     columns["retired"] = retired
     columns["hidden"] = retired * (1 - float(ood_side.attributes.get("stops_at", 1.0)))

@@ -165,15 +165,21 @@ def _measured_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
     """Flags from the attack's own measurements, one a task."""
     for task, part in scores.groupby("task", sort=False):
         rows = part.drop_duplicates("ood")
-        means = {flag: float(rows[flag].mean()) for flag in honesty.FLAGS}
-        warnings = severity.flag_statements(
-            means, severity.mean_effects([load_effects(text) for text in rows["effects"]])
-        )
+        warnings = severity.flag_statements(set_flags(rows))
         if warnings:
             text = "; also ".join(warning.text for warning in warnings) + _next_steps(
                 part, [_remedy(warning, part) for warning in warnings]
             )
             yield Flagged(cell, str(task), (str(task),), text, warnings[0].effect, warnings[0].belief)
+
+
+def set_flags(rows: pd.DataFrame) -> list[severity.SetFlags]:
+    """The flags of each OOD set, a row of a tidy frame each."""
+    columns = {name: rows[name].astype(float).tolist() for name in honesty.FLAGS}
+    return [
+        severity.SetFlags({name: column[at] for name, column in columns.items()}, load_effects(text))
+        for at, text in enumerate(rows["effects"])
+    ]
 
 
 def _remedy(warning: severity.FlagStatement, rows: pd.DataFrame) -> str:

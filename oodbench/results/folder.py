@@ -17,7 +17,7 @@ TEXTS = ("suite", "suite_fingerprint", "detector", "network", "network_digest")
 WHOLE = ("suite_version", "seed", "limit", "images")
 """Attributes of a cell without which nobody could say what its numbers are: texts, and whole numbers."""
 
-OF_JSON = ("means", "parameters", "tuned")
+OF_JSON = ("means", "parameters", "tuned", "learned_from")
 """Attributes of a cell that hold JSON objects, where they are there."""
 
 TUNED = ("source", "id_images", "outliers")

@@ -16,6 +16,7 @@ from oodbench.objective import Objective
 from oodbench.results.conditions import IN_WEIGHTS, Setup, key_parts, place_text
 from oodbench.running.imagesets import ImageSets
 from oodbench.suite import Suite
+from oodbench.training.suite_network import checkpoint_digest
 
 TRAINED_ON, SEED = "trained_on", "seed"
 LIMIT = "limit"
@@ -30,6 +31,9 @@ RESERVED = "reserved_outliers"
 It is `NO_OUTLIERS` where nothing was trained on outliers, and "" where no outliers are known to have been kept out."""
 
 NO_OUTLIERS = "no outliers"
+
+ID_TRAIN_IMAGES, OUTLIER_IMAGES = "id_train_images", "outlier_images"
+"""Keys of the fingerprints of the ID images and of the outliers that it was trained on."""
 
 ID_IMAGES, OUTLIERS = "id_images", "outliers"
 """Kinds of images that a detector is tuned on."""
@@ -91,10 +95,25 @@ def seen_metadata(suite: Suite, image_sets: ImageSets, objective: Objective) -> 
         image_sets: what the run has in memory.
         objective: of the training.
     """
-    about = {"id_train_images": image_sets.images[suite.id.train].fingerprint} if suite.id.train else {}
+    about = {ID_TRAIN_IMAGES: image_sets.images[suite.id.train].fingerprint} if suite.id.train else {}
     if objective.uses_outliers and suite.outliers:
-        about |= {"outlier_images": image_sets.images[suite.outliers.set].fingerprint, "outliers": repr(suite.outliers)}
+        about |= {OUTLIER_IMAGES: image_sets.images[suite.outliers.set].fingerprint, "outliers": repr(suite.outliers)}
     return about
+
+
+def learned_from(file: Path, start: Path | None) -> dict[str, str]:
+    """What the network in `file` has learned from: fingerprints of its image sets, and of the weights it began with.
+
+    Args:
+        file: of the network.
+        start: file of the weights that its training began with; None where they were drawn.
+
+    Returns:
+        By kind; a kind of which the file says nothing is left out.
+    """
+    about = metadata(file)
+    seen = {name: excerpt(about[name]) for name in (ID_TRAIN_IMAGES, OUTLIER_IMAGES) if name in about}
+    return seen | ({"start": checkpoint_digest(start)} if start is not None else {})
 
 
 def precision_metadata(setup: Setup) -> dict[str, str]:

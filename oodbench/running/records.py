@@ -247,6 +247,7 @@ def _attributes(
         "objective": network_plan.objective.identity,
         **({"network_parts": network_plan.parts} if network_plan.parts else {}),
         "trained_on": network_provenance.trained_on(network_plan.file),
+        "learned_from": json.dumps(network_provenance.learned_from(network_plan.file, network_plan.start)),
         "checkpoint": str(network_plan.file) if network_plan.given else "",
         "features": plan.image_sets.pack.title if plan.image_sets.pack else "",
         "pretrained": network_plan.pretrained.title if network_plan.pretrained else "",

@@ -127,6 +127,10 @@ def test_a_checkpoint_is_doubted_and_ones_own_is_not(oodbench, tmp_path):
     assert cell.attributes()["trained_on"] == network_provenance.trained_on(network) != ""
     assert json.loads(str(cell.attributes()["tuned"]))["perhaps_seen"] == []
     assert cell.attributes()["objective"] == PLAIN.identity
+    learned_from = {"id_train_images": checkpoints.metadata(network)["id_train_images"]}
+    assert json.loads(str(cell.attributes()["learned_from"])) == learned_from
+    assert json.loads(str(cells(Path("first"))[0].attributes()["learned_from"])) == learned_from
+    assert json.loads(str(cells(Path("foreign"))[0].attributes()["learned_from"])) == {}
 
 
 def _loaded(file):

@@ -99,7 +99,8 @@ class Standing:
 def standings(frame: pd.DataFrame) -> dict[tuple[str, str], Standing]:
     """Return the standing of each (cell, task) of a frame.
 
-    Cells share images where no set has another fingerprint, and where as many were taken. Of two states of a detector's
+    Cells share images where no set has another fingerprint, of those that a network learned from as well, and where as
+    many were taken. Of two states of a detector's
     code, today's counts where that is known, else the one that was run last.
 
     Args:
@@ -115,6 +116,7 @@ def standings(frame: pd.DataFrame) -> dict[tuple[str, str], Standing]:
             first = part.iloc[0]
             taken = (str(first["unlike"]), first["limit"], first["images"])
             prints = dict(zip(part["ood"], map(str, part["fingerprint"]), strict=True)) | {"": str(ids.get(cell, ""))}
+            prints |= {f"learned from: {kind}": text for kind, text in json_object(first["learned_from"]).items()}
             members.append((str(cell), taken, {name: text for name, text in prints.items() if text}))
         classes = _image_classes([(taken, prints) for _, taken, prints in members])
         main = _main_class(classes, [taken for _, taken, _ in members])

@@ -63,6 +63,7 @@ OF_CELL = (
     "current",
     "failed",
     "trained_on",
+    "learned_from",
 )
 OF_GROUP = (
     "distance",
@@ -145,7 +146,10 @@ def load_results(
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
         means: JSON, the sets behind each mean that the suite names.
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
-        network, network_digest, trained_on: by name; SHA-256 of its weights; on what they were trained, if it is known.
+        network, network_digest, trained_on: by name; SHA-256 of its weights; where and with what they were trained, if it
+            is known.
+        learned_from: JSON, SHA-256 of the images that it was trained on, as far as they are known, and of the weights
+            that training began with, where it began with some.
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
         code: digest of the method's code; "" where it was not recorded.
         over, over_code: the detector whose score the method reworks, as `median` does, and likewise of its code; "".

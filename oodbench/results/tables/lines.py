@@ -26,6 +26,7 @@ LIKE_SEEDS = [
     *VERSIONS,
     "operating_point",
     "tuning_source",
+    "learned_from",
 ]
 """Cells that are equal in all of these are seeds of one line, under each task whose images and constants are equal."""
 
@@ -85,6 +86,7 @@ def lines(frame: pd.DataFrame, seeds: str = "mean") -> list[Line]:
         tuning_source=[tuning_record(cell).get("source", "") for _, cell in cells.iterrows()],
         network_from=network_from(cells),
         precision=precision(cells),
+        learned_from=learned_from(cells),
     )
     grouped: list[Line] = []
     for _, group in cells.groupby(LIKE_SEEDS, sort=False, dropna=False):
@@ -158,6 +160,19 @@ def network_from(cells: pd.DataFrame) -> "pd.Series[str]":
     given = cells["checkpoint"].astype(str) + " " + cells["network_digest"].astype(str)
     given = given.where(cells["checkpoint"] != "", "")
     return cells["pretrained"].where(cells["pretrained"] != "", given)
+
+
+def learned_from(cells: pd.DataFrame) -> "pd.Series[str]":
+    """What each cell's network learned from, as a text; a result that does not say it is like the others that do.
+
+    Older results do not say it. Where those of a detector that do are of several kinds, they are a kind of their own.
+    """
+    said = cells["learned_from"].astype(str).replace("{}", "")
+    kinds: dict[str, set[str]] = {}
+    for name, text in zip(cells["detector"], said, strict=True):
+        kinds.setdefault(name, set()).update([text] * bool(text))
+    usual = [next(iter(known)) if len(known := kinds[name]) == 1 else "" for name in cells["detector"]]
+    return said.where(said != "", pd.Series(usual, cells.index, dtype=object))
 
 
 def precision(cells: pd.DataFrame) -> "pd.Series[str]":

@@ -261,7 +261,8 @@ def apart_notes(summary: Sequence[Entry]) -> list[str]:
     reasons = {
         OTHER_CODE: "the method's code has changed since, or how oodbench scores or trains, so this is averaged with "
         "no other seed and is never the best",
-        OTHER_IMAGES: "image sets of the same names held other images, so this is held against no other line",
+        OTHER_IMAGES: "image sets of the same names held other images, or its network was trained on others, so this "
+        "is held against no other line",
     }
     return [
         f"Apart: {line}, {', '.join(names)}: {'; '.join(reasons[reason] for reason in apart.split(', '))}."

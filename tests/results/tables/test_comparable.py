@@ -15,6 +15,10 @@ ALL_PASS, NONE_PASS, HALF_PASS = (9.5,) * 4, (0.0,) * 4, (0.0, 1.0, 9.5, 9.5)
 """Of an OOD set, against ID scores of 2 to 9: FPR@95 is 1, 0 and 1/2."""
 
 
+IDS = {"id_train_images": "1"}
+"""What a network learned from."""
+
+
 def changed(cell, group="linf/a", **attributes):
     """The cell with other attributes in one of its groups."""
     with h5py.File(cell.path, "a") as file:
@@ -142,6 +146,37 @@ def test_other_images_of_the_same_name_are_no_rivals(tmp_path, stored, group):
     text = render(tidy(cells, {}), View(metrics=("fpr95",)))
     assert "Apart: msp (seed 3, other images), linf: image sets of the same names held other images" in text
     assert [row[2] for row in rows(text)] == ["100.00 ± 0.00", "0.00", "**50.00**"]
+
+
+def test_networks_that_were_trained_on_other_images_of_the_same_name_are_no_seeds_of_one_line(tmp_path, stored):
+    """The training set was packed anew between two seeds: `msp (2 seeds) 69.67 ± 28.76`."""
+    first, again, both = (json.dumps(one) for one in (IDS, {"id_train_images": "2"}, {**IDS, "outlier_images": "3"}))
+    cells = [
+        stored(tmp_path, seed=1, ood=[("a", ALL_PASS)], learned_from=first),
+        stored(tmp_path, seed=2, key="cd", ood=[("a", ALL_PASS)], learned_from=first),
+        stored(tmp_path, seed=3, key="ef", ood=[("a", NONE_PASS)], learned_from=again),
+        stored(tmp_path, "oe", ood=[("a", HALF_PASS)], learned_from=both),
+        stored(tmp_path, "knn", ood=[("a", HALF_PASS)], learned_from="{}"),  # somebody's network, which does not say
+    ]
+    assert values(cells) == {
+        ("msp (2 seeds)", "linf"): 100,
+        ("msp (seed 3, other images)", "linf"): 0,
+        ("oe (seed 1)", "linf"): 50,
+        ("knn (seed 1)", "linf"): 50,
+    }
+    text = render(tidy(cells, {}), View(metrics=("fpr95",)))
+    assert "or its network was trained on others, so this is held against no other line" in text
+
+
+def test_a_result_that_does_not_say_what_it_learned_from_is_a_seed_like_those_that_do(tmp_path, stored):
+    said = json.dumps(IDS)
+    older, newer = (
+        stored(tmp_path, seed=1, ood=[("a", ALL_PASS)]),
+        stored(tmp_path, seed=2, key="cd", ood=[("a", ALL_PASS)], learned_from=said),
+    )
+    assert values([older, newer]) == {("msp (2 seeds)", "linf"): 100}
+    other = stored(tmp_path, seed=3, key="ef", ood=[("a", ALL_PASS)], learned_from='{"id_train_images": "2"}')
+    assert not any("2 seeds" in line or "3 seeds" in line for line, _ in values([older, newer, other]))
 
 
 def test_fewer_images_are_no_rivals_of_more(tmp_path, stored):

@@ -155,6 +155,11 @@ def rows_of_result(
     if suite is None:
         raise OodbenchError(f"{cell.path} is of suite {about['suite']}, which is not known here: name its --suite")
     id_group = next(group for group in cell.read() if group.task == ID_TASK and group.role == "id")
+    if about["detector"] not in resources.registry:
+        raise OodbenchError(
+            f"{cell.path} is of detector {about['detector']}, which is not known here: give its file by --plugin, or "
+            "choose others with --detector"
+        )
     seed, detector = int(about["seed"]), resources.registry[str(about["detector"])]
     texts = tuple(
         text

@@ -15,6 +15,7 @@ from oodbench.cli.options import (
     device_option,
     limit_option,
     plugin_option,
+    replace_option,
     seed_option,
     set_option,
     several,
@@ -35,6 +36,7 @@ class EvidenceOptions:
 
     results: Path | None
     output: Path
+    replace: bool
     suites: tuple[str, ...]
     names: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -71,6 +73,7 @@ class EvidenceOptions:
     metavar="FILE",
     help="The archive to write, evidence.zip.",
 )
+@replace_option
 @several("--suite", "suites", "NAME|FILE", completing.suites, "Only rows of this suite; repeatable.")
 @several("--detector", "names", "NAME", completing.detectors, "Only rows of this detector; repeatable.")
 @several("--task", "tasks", "NAME", completing.tasks, "Only rows of this attack; repeatable.")

@@ -44,7 +44,7 @@ def load(name: str, data: Path, preprocessing: Preprocessing | None = PREPROCESS
         near = get_close_matches(name, names(data), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise OodbenchError(
-            f"image set {name!r} is missing: {hint}there is no {path.absolute()}; try `oodbench data fetch {name}`, "
-            "put the pack there, or say where packs are with --data DIR or OODBENCH_DATA"
+            f"image set {name!r} is missing: {hint}there is no {path.absolute()}; fetch it if it is public (`oodbench "
+            f"data fetch {name}`), put the pack there, or say where packs are with --data DIR or OODBENCH_DATA"
         )
     return read_pack(path, name, preprocessing)

@@ -116,7 +116,7 @@ def check(
     if all(verdict.status is Status.MISSING for verdict in verdicts):
         raise OodbenchError(
             f"none of the reference's {len(verdicts)} figures was measured here: run what it names, or give another "
-            "reference; `oodbench check --update` writes one from these results"
+            "reference; the same command with --update writes one from these results"
         )
     return worst_first(verdicts + failures)
 

@@ -84,10 +84,10 @@ def parse(text: str, name: str) -> pd.DataFrame:
     if missing := [column for column in COLUMNS if column not in frame.columns]:
         raise OodbenchError(
             f"{name} lacks the columns {', '.join(missing)}: a reference has {', '.join(COLUMNS)}; "
-            "`oodbench check --update` writes one"
+            "`oodbench check` with --update writes one"
         )
     if frame.empty:
-        raise OodbenchError(f"{name} has no rows: `oodbench check --update` writes them from a results folder")
+        raise OodbenchError(f"{name} has no rows: `oodbench check` with --update writes them from a results folder")
     for column in NUMBERS:
         numbers = _numbers(frame, column, separator, name)
         frame[column] = numbers.fillna(0.0) if column in ("limit", "images") else numbers
@@ -112,7 +112,7 @@ def _read_csv(text: str, name: str) -> tuple[pd.DataFrame, str]:
     try:
         frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise OodbenchError(f"{name} is not a CSV file ({error}): `oodbench check --update` writes one") from error
+        raise OodbenchError(f"{name} is not a CSV file ({error}): `oodbench check` with --update writes one") from error
     frame.columns = frame.columns.str.strip()
     frame.attrs["heading"] = 2 if separator_line else 1
     return frame, separator

@@ -253,8 +253,9 @@ def _require_tests(data: Path, suite: Suite) -> None:
     present = [ood.set for ood in suite.tested if ood.set in available]
     instead = f", or keep to what is there with {' '.join(f'--only {name}' for name in present)}" if present else ""
     raise OodbenchError(
-        f"image sets {', '.join(missing)} are missing from {data.absolute()}: try `oodbench data fetch "
-        f"{' '.join(missing)}`, say where packs are with --data DIR or OODBENCH_DATA{instead}"
+        f"image sets {', '.join(missing)} are missing from {data.absolute()}: fetch those that are public (`oodbench "
+        f"data fetch {' '.join(missing)}`), put their packs there, say where packs are with --data DIR or "
+        f"OODBENCH_DATA{instead}"
     )
 
 

@@ -159,5 +159,8 @@ def discovery_limit(values: npt.ArrayLike, counts: npt.ArrayLike, fdr: float) ->
 def _finite(scores: npt.ArrayLike) -> Floats:
     values = np.asarray(scores, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise OodbenchError(f"scores of ID images are {values.shape} and must be (n,), one or more, and finite")
+        shape = "none" if not values.size else f"of shape {values.shape}"
+        raise OodbenchError(
+            f"the scores of ID images are {shape}, and must be one number an image, of one or more, and finite"
+        )
     return values

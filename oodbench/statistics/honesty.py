@@ -1,9 +1,10 @@
 """Honesty flags: signs in scores and attacks of how far a number can be believed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -200,11 +201,11 @@ class TaskAUROCs:
 
     Attributes:
         constants: of the task, its "kind" among them.
-        aurocs: by OOD set.
+        aurocs: by OOD set, each by whatever tells its images from others.
     """
 
     constants: Mapping[str, Any]
-    aurocs: Mapping[str, float]
+    aurocs: Mapping[Hashable, float]
 
     def excess_over(self, other: "TaskAUROCs") -> float:
         """The mean excess of its AUROC over that of `other`, over the sets of both, if its attack is the stronger one.
@@ -230,18 +231,22 @@ class TaskAUROCs:
         return others[0] == 0 or (holds and own[1] in (others[1], "both"))
 
 
-def disordered_tasks(tasks: Mapping[str, TaskAUROCs]) -> dict[str, tuple[str, float]]:
+def disordered_tasks(
+    tasks: Mapping[str, TaskAUROCs], elsewhere: Mapping[str, TaskAUROCs] = MappingProxyType({})
+) -> dict[str, tuple[str, float]]:
     """Report the tasks of one detector that leave a higher AUROC than weaker ones within their ball.
 
     Args:
         tasks: by name.
+        elsewhere: others of the same detector, which are not reported themselves.
 
     Returns:
         By name, a text, and by how much the AUROC is off at least.
     """
     reports = {}
     for name, task in tasks.items():
-        excess = {other: more for other, weaker in tasks.items() if (more := task.excess_over(weaker)) > RISE}
+        others = {**elsewhere, **tasks}
+        excess = {other: more for other, weaker in others.items() if (more := task.excess_over(weaker)) > RISE}
         if excess:
             reports[name] = (
                 f"it leaves {100 * max(excess.values()):.2f} points more of the AUROC than {' and '.join(excess)}, "

@@ -204,9 +204,10 @@ REMEDIES: Mapping[str, str] = {
     "outside": "mend the attack, then --rerun all",
     "ties": "let score() answer in the log domain, where it does not saturate, then --rerun all",
     "unsteadiness": "put the network into evaluation mode, or let score() draw nothing by chance, then --rerun all",
-    "gradient_error": "mend the way back through score(), then --rerun all",
-    "gradient_missing": "take detach(), no_grad() and arrays out of the way from images to score(), then --rerun all",
-    "broken": "mend the way back through score(), then --rerun all",
+    "gradient_error": "in a detector of your own mend the way back through score(), then --rerun all",
+    "gradient_missing": "in a detector of your own take detach(), no_grad() and arrays out of the way from images to "
+    "score(), then --rerun all",
+    "broken": "in a detector of your own mend the way back through score(), then --rerun all",
 }
 """Advice for flags that no other attack settles."""
 

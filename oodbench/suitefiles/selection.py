@@ -1,7 +1,7 @@
 """The part of a suite that a run asks for: some of its OOD sets, some of its tasks, at which radius, against whom."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 
 from oodbench.basics.errors import OodbenchError, unknown
@@ -81,11 +81,11 @@ def vary(suite: Suite, names: Sequence[str], radii: Sequence[int], side: str) ->
     if side != "out":
         tasks = {
             f"{name}-{side}": _with_side(task, side) for name, task in tasks.items() if _has_constant(task, "side")
-        } or _refuse_tasks(suite, "who is attacked can be chosen of none of the tasks")
+        } or _refuse_tasks(suite, tasks, "who is attacked can be chosen of none of the tasks")
     if radii:
         attacks = {name: task for name, task in tasks.items() if _has_constant(task, "epsilon")}
         if not attacks:
-            _refuse_tasks(suite, "--eps needs an attack, and there is none among the tasks")
+            _refuse_tasks(suite, tasks, "--eps needs an attack, and there is none among the tasks")
         tasks = {name: task for name, task in tasks.items() if name not in attacks} | {
             name if radius == task.epsilon else f"{name}-eps{radius}": _with_radius(task, radius)
             for name, task in attacks.items()
@@ -124,5 +124,5 @@ def _has_constant(task: Task, name: str) -> bool:
     return name in {field.name for field in fields(task)}  # type: ignore[arg-type]
 
 
-def _refuse_tasks(suite: Suite, what: str) -> dict[str, Task]:
-    raise OodbenchError(f"suite {suite.name!r}: {what} {', '.join(suite.tasks)}; name one with --task linf")
+def _refuse_tasks(suite: Suite, chosen: Iterable[str], what: str) -> dict[str, Task]:
+    raise OodbenchError(f"suite {suite.name!r}: {what} {', '.join(chosen)}; name one with --task linf")

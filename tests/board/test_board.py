@@ -293,6 +293,11 @@ def test_images_of_an_attack_of_ones_own_are_evidence(tmp_path, oodbench, suffix
     found = archive.load(tmp_path / "own.zip")
     assert np.array_equal(found.rows[0].sets["letters"].images, arrays["letters"])
     assert not seen(found).amiss and found.description.rows[0].words == "brighter"
+    again = ("evidence", "--images", file.name, *OWN, "--attack", "once more", "-o", "own.zip")
+    assert "there is a own.zip already" in oodbench(*again)[2]
+    assert archive.load(tmp_path / "own.zip").description.rows[0].words == "brighter"
+    assert oodbench(*again, "--replace")[0] == 0
+    assert archive.load(tmp_path / "own.zip").description.rows[0].words == "once more"
 
 
 @pytest.mark.parametrize(("epsilon", "code"), [(56, 0), (55, 2)])
@@ -311,7 +316,7 @@ def test_no_ball_is_wider_than_images_are(tmp_path, oodbench, norm, most):
     """All that are would hold the same images, and be as many entries."""
     np.savez(tmp_path / "mine.npz", letters=images_of(tmp_path))
     for epsilon in (most, most + 1):
-        own = [*OWN[:5], "--norm", norm, "--eps", epsilon, "-o", "own.zip"]
+        own = [*OWN[:5], "--norm", norm, "--eps", epsilon, "-o", f"own {epsilon}.zip"]
         code, _, err = oodbench("evidence", "--images", "mine.npz", *own)
         assert code == (0 if epsilon == most else 2), err
     assert f"another ball: no two images of the size of letters are farther from each other than {most}/255" in err

@@ -54,8 +54,8 @@ def test_a_threat_is_in_the_name_and_in_the_words(suite):
     ("names", "radii", "side", "said"),
     [
         (("lnf",), (), "out", "did you mean 'linf'"),
-        (("clean",), (2,), "out", "--eps needs an attack"),
-        (("clean",), (), "in", "who is attacked can be chosen of none"),
+        (("clean",), (2,), "out", "--eps needs an attack, and there is none among the tasks clean;"),
+        (("clean",), (), "in", "who is attacked can be chosen of none of the tasks clean;"),
         (("compositional",), (), "both", "OOD images only"),
     ],
 )

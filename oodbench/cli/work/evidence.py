@@ -11,6 +11,7 @@ from oodbench.board.archive import Evidence, Row, write
 from oodbench.board.at_hand import Resources, Subject
 from oodbench.cli.evidence import EvidenceOptions
 from oodbench.cli.terminal import warn
+from oodbench.cli.work.output import refuse_to_overwrite
 from oodbench.networks.network import Network
 from oodbench.registry import discover
 from oodbench.results.folder import find_results
@@ -21,6 +22,7 @@ from oodbench.training import pretrained as shelves
 
 def evidence_of_results(results: Path, options: EvidenceOptions) -> None:
     """Write evidence of the attacks that a results folder holds."""
+    refuse_to_overwrite(options.output, options.replace)
     resources, keep = _resources(options), _keep(options)
     suites = [_suite_name(name) for name in options.suites]
     folder = find_results(results)
@@ -49,6 +51,7 @@ def evidence_of_images(file: Path, epsilon: int, options: EvidenceOptions) -> No
         epsilon: radius of the ball that the attack kept to, in 1/255.
         options: all options of the verb, with one suite and one detector.
     """
+    refuse_to_overwrite(options.output, options.replace)
     resources, data = _resources(options), options.data
     suite = suitefile.load(options.suites[0])
     changes = tuple(settings.parse(text) for text in options.assignments)

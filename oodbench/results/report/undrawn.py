@@ -18,7 +18,7 @@ def undrawn_lines(board: Board, kind: str, task: str, metric: str) -> list[str]:
     if kind in ("roc", "hist"):
         return [*_without_panels(board, task)]
     tasks = [board_task.name for board_task in (curve_points(board, task) if kind == "eps" else board.tasks)]
-    return [*_without_means(board, tasks, metric)]
+    return [*_without_means(board, tasks, metric), *(_without_radius(board, task) if kind == "eps" else ())]
 
 
 def _without_panels(board: Board, task: str) -> Iterator[str]:
@@ -38,6 +38,17 @@ def _without_means(board: Board, tasks: Sequence[str], metric: str) -> Iterator[
                 reasons.setdefault(_why_without(row, task, board.views[view]), []).append(task)
         for reason, lacking_tasks in reasons.items():
             yield f"{row.name} under {', '.join(lacking_tasks)}: {reason}, so it has no mean over {view}"
+
+
+def _without_radius(board: Board, task: str) -> Iterator[str]:
+    """A task that is no point of its own curve, since rows have it within several radii."""
+    by_radius: dict[int, list[str]] = {}
+    for row in board.rows:
+        if task in row.constants:
+            by_radius.setdefault(int(row.constants[task].get("epsilon", 0)), []).append(row.name)
+    if len(by_radius) > 1:
+        words = "; ".join(f"{radius} of 255 levels: {', '.join(names)}" for radius, names in sorted(by_radius.items()))
+        yield f"{task}: it was measured within several radii under this one name, so it is no point ({words})"
 
 
 def _why_without(row: Row, task: str, sets: Sequence[str]) -> str:

@@ -64,12 +64,33 @@ def find_flags(scores: pd.DataFrame) -> list[Flagged]:
 
 
 def _value_flags(scores: pd.DataFrame) -> Iterable[Flagged]:
+    elsewhere = _tasks_of_twins(scores)
     for cell, part in scores.groupby("cell", sort=False):
         yield from (
             *_measured_flags(str(cell), part),
             *_rising_flags(str(cell), part),
-            *_disordered_flags(str(cell), part),
+            *_disordered_flags(str(cell), part, elsewhere.get(str(cell), {})),
         )
+
+
+SAME_DETECTOR = ("suite", "suite_fingerprint", "detector", "seed", "limit", "parameters", "tuned", "code", "over_code")
+"""Columns in which results of one and the same detector are equal; its network is, too."""
+
+
+def _tasks_of_twins(scores: pd.DataFrame) -> dict[str, dict[str, honesty.TaskAUROCs]]:
+    """By cell, what each task left of the same detector in other cells: a run with other settings has its own file."""
+    found: dict[str, dict[str, honesty.TaskAUROCs]] = {}
+    known = scores[(scores["network_digest"] != "") & (scores["fingerprint"] != "")]
+    for _, twins in known.groupby([*SAME_DETECTOR, "network_digest", "convention"], sort=False, dropna=False):
+        tasks = {str(cell): remaining_auroc(part) for cell, part in twins.groupby("cell", sort=False)}
+        for cell in tasks if len(tasks) > 1 else ():
+            found[cell] = {
+                f"{task} ({other})": left
+                for other, of_other in tasks.items()
+                if other != cell
+                for task, left in of_other.items()
+            }
+    return found
 
 
 def flags_json(flags: Iterable[Flagged], task: str) -> str:
@@ -223,20 +244,27 @@ def _rising_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
         yield Flagged(cell, f"{name} over radii", tuple(tasks[name]), steps, effect, severity.AT_MOST)
 
 
-def _disordered_flags(cell: str, scores: pd.DataFrame) -> Iterable[Flagged]:
-    """Attacks that do less damage than weaker ones."""
-    for task, (damage_text, effect) in honesty.disordered_tasks(remaining_auroc(scores)).items():
+def _disordered_flags(
+    cell: str, scores: pd.DataFrame, elsewhere: Mapping[str, honesty.TaskAUROCs]
+) -> Iterable[Flagged]:
+    """Attacks that do less damage than weaker ones of the same detector, in this cell or `elsewhere`."""
+    own = remaining_auroc(scores)
+    for task, (damage_text, effect) in honesty.disordered_tasks(own, elsewhere).items():
         text = f"{damage_text}: the AUROC is too high by {100 * effect:.2f} points at least"
         text += _next_steps(scores[scores["task"] == task], [""])
         yield Flagged(cell, task, (task,), text, effect, severity.AT_MOST)
 
 
 def remaining_auroc(scores: pd.DataFrame) -> dict[str, honesty.TaskAUROCs]:
-    """The AUROC that each task leaves of one cell, from its tidy frame; sets that stand aside do not count."""
+    """The AUROC that each task leaves of one cell, from its tidy frame; sets that stand aside do not count.
+
+    An OOD set goes by its name and by its images: fewer of them are another set.
+    """
     rows = scores[(scores["metric"] == "auroc") & (scores["distance"] != ASIDE)]
     return {
         str(task): honesty.TaskAUROCs(
-            json_object(part["constants"].iloc[0]), dict(zip(part["ood"], part["value"], strict=True))
+            json_object(part["constants"].iloc[0]),
+            dict(zip(zip(part["ood"], part["fingerprint"], strict=True), part["value"], strict=True)),
         )
         for task, part in rows.groupby("task", sort=False)
     }

@@ -146,8 +146,8 @@ def load_results(
         suite_version, suite_fingerprint: of the suite; rows that differ in the latter must not be compared.
         means: JSON, the sets behind each mean that the suite names.
         parameters, tuned: JSON, of the detector; what it tuned itself on and chose.
-        network, network_digest, trained_on: by name; SHA-256 of its weights; where and with what they were trained, if it
-            is known.
+        network, network_digest, trained_on: by name; SHA-256 of its weights; where and with what they were trained, as
+            far as it is known.
         learned_from: JSON, SHA-256 of the images that it was trained on, as far as they are known, and of the weights
             that training began with, where it began with some.
         stale: scores of the cell that are left out, in words: they no longer go with its ID scores. Run them again.
@@ -200,6 +200,8 @@ def tidy(
     Raises:
         OodbenchError: an unknown convention or, for "published", an unknown detector; a cell that no run wrote.
     """
+    if convention == "published":
+        _require_known(cells, detectors)
     named = zip(cells, cell_names(cells), strict=True)
     rows = [row for cell, name in named for row in _rows(cell, name, detectors, convention, intervals)]
     return _without_redone_failures(pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -380,7 +382,15 @@ def harness_versions(attributes: Mapping[str, Any]) -> dict[str, int]:
     return {name: version if isinstance(version := attributes.get(name), int) else defaults[name] for name in VERSIONS}
 
 
+def _require_known(cells: Sequence[Cell], detectors: Mapping[str, type[Detector]]) -> None:
+    """Raise OodbenchError that names all detectors which cannot be asked how their papers print scores."""
+    names = dict.fromkeys(str(cell.attributes()["detector"]) for cell in cells)
+    if strangers := [name for name in names if name not in detectors]:
+        raise OodbenchError(
+            f"how the papers of {', '.join(strangers)} print scores is not known here: give their files by --plugin, "
+            "or choose other detectors with --detector"
+        )
+
+
 def _published_detector(name: str, detectors: Mapping[str, type[Detector]]) -> type[Detector]:
-    if name not in detectors:
-        raise unknown("detector", name, detectors)
     return detectors[name]

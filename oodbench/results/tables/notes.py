@@ -214,7 +214,7 @@ def missing_notes(frame: pd.DataFrame, summary: Sequence[Entry], titles: Mapping
         ):
             gaps.setdefault((entry.line, entry.task), {}).update(dict.fromkeys(missing_sets))
             partial |= not entry.incomplete
-    advice = "the same run again goes on there"
+    advice = "the same run again, without --only, goes on there"
     notes = [f"Missing: {line}, {task}: {', '.join(names)}; {advice}." for (line, task), names in gaps.items()]
     if partial:
         rows = frame[frame["ood"] != ""].groupby(["cell", "task"], sort=False)["ood"]

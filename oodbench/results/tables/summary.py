@@ -62,7 +62,7 @@ class View:
         measured = set(frame["metric"])
         for name in {*self.metrics, self.sort} & set(AT_CLEAN) - measured:
             raise OodbenchError(
-                f"metric {name!r} is of attacked ID images, and none were: `oodbench run --threat both`"
+                f"metric {name!r} is of attacked ID images, and none were: `oodbench run` with --threat both does that"
             )
 
     def shown(self, frame: pd.DataFrame) -> list[str]:

@@ -1,5 +1,8 @@
 """Figures for papers: what is drawn is what was measured."""
 
+import json
+
+import h5py
 import pytest
 
 from oodbench.basics.errors import OodbenchError
@@ -87,6 +90,20 @@ def test_flagged_figures_are_signed_in_every_legend_and_the_signs_explained(boar
     (axes,) = plots.bars(board, "", "auroc").axes
     signed = sorted(text.get_text() for text in axes.texts)
     assert signed == sorted(mark for row in board.rows for each in board.tasks if (mark := row.mark(each.name, ALL)))
+
+
+def test_a_task_within_several_radii_is_no_point_of_its_curve_and_is_named(made, data):
+    able, baker = (made(name, tasks=CURVE, keep=False) for name in ("able", "baker"))
+    with h5py.File(baker.path, "r+") as file:
+        for group in file["linf"].values():
+            group.attrs["constants"] = json.dumps({**json.loads(group.attrs["constants"]), "epsilon": 4})
+    (board,) = boards([able, baker], data)
+    assert undrawn_lines(board, "eps", "linf", "auroc") == [
+        "linf: it was measured within several radii under this one name, so it is no point (4 of 255 levels: baker; "
+        "8 of 255 levels: able)"
+    ]
+    (axes,) = plots.eps(board, "linf", "auroc").axes
+    assert {tuple(line.get_xdata()) for line in axes.lines} == {(0, 16)}
 
 
 def test_rows_that_lack_what_a_figure_draws_are_named(made, data):

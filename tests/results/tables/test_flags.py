@@ -238,3 +238,24 @@ def test_of_several_flags_the_worst_says_how_far_off_a_figure_may_be():
     sizes = {"a": 0.1, "b": 0.5, "c": 0.2}
     flags = [Flagged("cell", name, ("linf",), "", size, "no") for name, size in sizes.items()]
     assert severities(flags) == {("cell", "linf"): 0.5}
+
+
+def test_an_attack_must_outdo_weaker_ones_in_other_files_of_the_same_detector_and_images(tmp_path, stored):
+    """A run with another level, as the second one of `make demo`, has a file of its own: nobody compared the two."""
+    weaker = stored(tmp_path, ood=[("letters", [9.5, 9.6, 2.5, 8.5])])
+    stronger = stored(tmp_path, task="linf-adaptive", ood=UNTIED, key="cd", settings="linf-adaptive.level=quick")
+    flag(stronger, {}, task="linf-adaptive", constants=ADAPTIVE, fingerprint="1" * 64)
+
+    def disorder(of_weaker):
+        flag(weaker, {}, **of_weaker)
+        found = find_flags(scores_of(weaker, stronger))
+        return [one for one in found if "which it should outdo" in one.text]
+
+    (found,) = disorder({"fingerprint": "1" * 64})
+    assert found.tasks == ("linf-adaptive",) and found.cell.endswith("seed1-cdcdcdcdcdcd")
+    assert re.search(r"more of the AUROC than linf \(msp/seed1-abababababab\), which it should outdo", found.text)
+    assert disorder({"fingerprint": "2" * 64}) == []  # other images
+    assert disorder({}) == []  # nobody knows which
+    other = stored(tmp_path, ood=[("letters", [9.5, 9.6, 2.5, 8.5])], key="ef", network_digest="e" * 64)
+    flag(other, {}, fingerprint="1" * 64)
+    assert not any("which it should outdo" in one.text for one in find_flags(scores_of(other, stronger)))

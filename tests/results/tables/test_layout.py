@@ -323,7 +323,7 @@ def test_metrics_of_attacked_id_images_are_shown_where_they_are(oodbench, tmp_pa
     assert "clean threshold" not in oodbench("table", "--long")[1].lower()
     code, _, err = oodbench("table", "--metric", "fnr_clean")
     assert code == 2
-    assert "none were: `oodbench run --threat both`" in err
+    assert "none were: `oodbench run` with --threat both does that" in err
 
 
 def test_a_detectors_rows_stand_together_the_whole_run_first(tmp_path, stored):

@@ -231,7 +231,7 @@ def test_what_failed_is_missing_or_stale_is_named_as_below_a_table(oodbench, tmp
     Cell(cell.path.parents[1] / "knn" / cell.path.name).note(failed, cell.attributes() | {"detector": "knn"})
     said = [
         "Failed: knn (seed 1): out of luck; the same run again tries it.",
-        "Missing: odin (seed 1), clean: dogs; the same run again goes on there.",
+        "Missing: odin (seed 1), clean: dogs; the same run again, without --only, goes on there.",
         "Stale and left out: msp (seed 1), linf: cats (the network is another one now); run it again.",
     ]
     code, out, err = oodbench("threshold", "results")

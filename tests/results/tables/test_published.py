@@ -109,6 +109,16 @@ def test_kept_scores_are_shown_and_older_results_say_that_theirs_are_derived(tmp
     assert tidy([cell], registry, "published")["derived"].fillna(False).any()
 
 
+def test_detectors_that_nobody_can_ask_how_their_papers_print_scores_are_named(tmp_path, stored, oodbench):
+    for name in ("msp", "mine", "yours"):
+        stored(tmp_path / "results", name, task="clean", ood=[("a", [9.5, 0.0, 1.0, 2.0])])
+    code, _, err = oodbench("table", "results", "--convention", "published")
+    assert code == 2
+    assert "how the papers of mine, yours print scores is not known here: give their files by --plugin, or" in err
+    code, out, err = oodbench("table", "results", "--convention", "published", "--detector", "msp")
+    assert (code, "msp" in out) == (0, True), err
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="needs real weights and images: set OODBENCH_SHARED")
 def test_ties_are_those_of_a_float32_softmax_on_real_logits():
     network, images = real()

@@ -149,11 +149,11 @@ def in_distribution_report(
     scores: Floats, predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], threshold: float
 ) -> InDistributionReport:
     """The report for ID images whose score must lie above `threshold` to be accepted; arrays (N,)."""
-    accepted, no_class = scores > threshold, np.full(len(labels), -1)
+    accepted, right = scores > threshold, right_predictions(predictions, labels)
     return InDistributionReport(
         float(np.mean(~accepted)),
         accuracy(predictions, labels),
-        accuracy(np.where(accepted, predictions, no_class), labels),
+        float(np.mean(right & accepted[labels >= 0])) if len(right) else float("nan"),
     )
 
 

@@ -70,6 +70,14 @@ def test_in_distribution_report_is_the_reference(golden, index):
     assert report.end_to_end_accuracy * 100 == pytest.approx(expected["EndToEndAcc"], abs=0.005)
 
 
+def test_who_rejects_all_images_accepts_none_that_is_right():
+    scores, labels = np.arange(4.0), np.array([0, 1, 2, -1])
+    report = in_distribution_report(scores, np.array([0, 1, 0, 0]), labels, 9.0)
+    assert (report.fnr, report.accuracy, report.end_to_end_accuracy) == (1, pytest.approx(2 / 3), 0)
+    report = in_distribution_report(scores, np.array([0, 1, 0, 0]), labels, 0.5)
+    assert report.end_to_end_accuracy == pytest.approx(1 / 3)  # of three that have a label
+
+
 @settings(max_examples=200, deadline=None)
 @given(scores, scores)
 def test_openood_convention_is_what_it_calls_of_scikit_learn(id_scores, ood_scores):

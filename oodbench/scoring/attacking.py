@@ -12,12 +12,7 @@ from torch import Tensor
 from oodbench.attacks import convergence
 from oodbench.attacks.attack_goal import Goal, passes_per_look
 from oodbench.attacks.balls import BALLS
-from oodbench.attacks.checks import (
-    CHECKED_IMAGES,
-    Attacked,
-    conclude,
-    look_at,
-)
+from oodbench.attacks.checks import CHECKED_IMAGES, Attacked, conclude, look_at
 from oodbench.attacks.thorough_checks import THOROUGH, THOROUGH_IMAGES, check_thoroughly
 from oodbench.basics.arrays import evenly_marked
 from oodbench.basics.memory import Portions
@@ -39,6 +34,10 @@ OFF_GRID = 1e-3
 
 LURES = 8
 """ID images with the highest scores, towards which attacks place starting points."""
+
+
+Marked = npt.NDArray[np.bool_]
+"""Some images of a set, bool (N,)."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class Attack:
     purpose: Purpose
     start_versions: npt.NDArray[np.int64] | None = None
     keep_images: bool = False
-    to_continue: npt.NDArray[np.bool_] | None = None
-    to_check: npt.NDArray[np.bool_] | None = None
+    to_continue: Marked | None = None
+    to_check: Marked | None = None
 
     def part(self, rows: slice) -> "Attack":
         """The same attack on the images in these rows."""
@@ -105,10 +104,6 @@ def attack_passes(task: Task, detector: Detector) -> Passes:
     if not detector.draws():
         return task.passes() + detector.own_passes()
     return task.random_passes() * passes_per_look(detector, task.eot)
-
-
-Marked = npt.NDArray[np.bool_]
-"""Some images of a set, bool (N,)."""
 
 
 def images_to_look_at(images: ImageSet, task: Task, device: torch.device) -> tuple[Marked, Marked]:

@@ -160,7 +160,5 @@ def _finite(scores: npt.ArrayLike) -> Floats:
     values = np.asarray(scores, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         shape = "none" if not values.size else f"of shape {values.shape}"
-        raise OodbenchError(
-            f"the scores of ID images are {shape}, and must be one number an image, of one or more, and finite"
-        )
+        raise OodbenchError(f"the scores of ID images are {shape}: give a finite number for each of one or more images")
     return values

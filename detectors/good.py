@@ -2,17 +2,26 @@
 
 The bound is by intervals (IBP) over an L-infinity ball, and holds whatever an attack does: the task `certified` shows
 what it guarantees. Loss, order of outliers and schedule are those of the authors' code for MNIST; the optimizer is the
-suite's, and balls are cut to [0, 1], which theirs are not. Their networks have no batch norm. With batch norm the bound
-is of the network as it is tested, by running statistics.
+suite's, and balls are cut to [0, 1], which theirs are not.
+
+Their networks have no batch norm. With it, boxes are normalised by the mean and the variance of the images that pass
+beside them, and gradients go through both (so auto_LiRPA does: its mode "forward", and Shi et al. 2021,
+arXiv:2103.17268). By running statistics, the bound would be of another network than the one that learns the classes,
+and the two part: trained so on CIFAR-10, networks came to tell classes by the statistics of a batch, and to give the
+same logits to all images by the running ones.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from oodbench.basics.passes import Passes
 from oodbench.networks.bounds import Box
@@ -52,11 +61,13 @@ class BoundedExposure(Objective):
 
     def loss(self, network: Network, batch: Batch, generator: Generator) -> Tensor:
         """CE(ID) + weight * mean over outliers of log(1 + d^2 / 2), d being what lies between two logits at most."""
-        logits = network(torch.cat([batch.images, batch.outliers]))
+        with batch_statistics(network) as statistics:
+            logits = network(torch.cat([batch.images, batch.outliers]))
         id_logits, outlier_logits = logits.split([len(batch.images), len(batch.outliers)])
         classes = logits.shape[1]
         spread = outlier_logits.amax(1) - outlier_logits.amin(1)
-        bound = largest_spread(network, batch.outliers, self.epsilon / 255 * ramp(batch.done, *RADIUS_RAMP), classes)
+        radius = self.epsilon / 255 * ramp(batch.done, *RADIUS_RAMP)
+        bound = largest_spread(network, batch.outliers, radius, classes, statistics)
         lowest = bound.argsort()[: floor(self.quantile * len(bound))]
         bounded = torch.zeros_like(bound, dtype=torch.bool)
         bounded[lowest] = True
@@ -82,23 +93,62 @@ def ramp(done: float, start: float, length: float) -> float:
     return min(max(done - start, 0.0) / length, 1.0)
 
 
-def largest_spread(network: Network, images: Tensor, radius: float, classes: int) -> Tensor:
+@contextmanager
+def batch_statistics(network: Network) -> Iterator[dict[str, Tensor]]:
+    """Inside, note the mean and the variance by which each batch norm of a network in training normalises a batch.
+
+    Yields:
+        Both of each, (channels,), with their gradients, under the names of the buffers of running statistics. Of the
+        images of this process alone, where a team trains.
+    """
+    noted: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, part in network.named_modules():
+            if isinstance(part, _BatchNorm) and part.running_mean is not None:
+
+                def note(part: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+                    if part.training:
+                        channels = given[0].float().transpose(0, 1).flatten(1)
+                        noted[f"{name}.running_mean"] = channels.mean(1)
+                        noted[f"{name}.running_var"] = channels.var(1, correction=0)
+
+                hooks.callback(part.register_forward_pre_hook(note).remove)
+        yield noted
+
+
+class _Features(nn.Module):
+    """The features of a network as a module's output, for `functional_call`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Any) -> Any:
+        """Of images, or of boxes around them."""
+        return self.network.represent(images).features
+
+
+def largest_spread(
+    network: Network, images: Tensor, radius: float, classes: int, statistics: dict[str, Tensor]
+) -> Tensor:
     """A bound of max z - min z over the first `classes` logits z, (N,), in L-infinity balls around `images`.
 
     The difference of two logits is bounded as one function of the features. The network computes as in evaluation,
-    and gradients reach its weights.
+    but by other statistics, and gradients reach its weights.
 
     Args:
         network: of operations that boxes go through, see `oodbench.networks.bounds`.
         images: (N, C, H, W) in [0, 1].
         radius: in units of [0, 1] pixel space.
         classes: K.
+        statistics: what batch norms normalise by, as `batch_statistics` gives it.
     """
+    box = Box.between((images - radius).clamp(min=0), (images + radius).clamp(max=1))
+    given = {f"network.{name}": value for name, value in statistics.items()}
     training = network.training
     network.eval()
     try:
-        box: Any = Box.between((images - radius).clamp(min=0), (images + radius).clamp(max=1))
-        features: Any = network.represent(box).features
+        features: Any = functional_call(_Features(network), given, (box,))
     finally:
         network.train(training)
     weight, bias = network.head.weight[:classes], network.head.bias[:classes]

@@ -290,9 +290,11 @@ def _batch_norm(
 ) -> Box:
     if training or running_mean is None or running_var is None:
         raise _no_bounds_error("batch norm by the statistics of a batch")
-    center = F.batch_norm(box.center, running_mean, running_var, weight, bias, training, momentum, eps)
-    scale = (torch.ones_like(running_var) if weight is None else weight.abs()) / (running_var + eps).sqrt()
-    return Box(center, box.radius * scale.view(1, -1, *(1,) * (box.dim() - 2)))
+    scale = (torch.ones_like(running_var) if weight is None else weight) / (running_var + eps).sqrt()
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    # Not by F.batch_norm: through the mean and the variance it has no gradients, and a training by bounds needs them.
+    channels = (1, -1, *(1,) * (box.dim() - 2))
+    return Box(box.center * scale.view(channels) + shift.view(channels), box.radius * scale.abs().view(channels))
 
 
 def _cat(boxes: Sequence[Box], dim: int = 0) -> Box:

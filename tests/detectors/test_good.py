@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from oodbench.basics.passes import Passes
-from oodbench.detectors.good import GOOD, BoundedExposure, largest_spread, ramp
+from oodbench.detectors.good import GOOD, BoundedExposure, batch_statistics, largest_spread, ramp
 from oodbench.networks.smallcnn import SmallCNN
 from oodbench.objective import Batch
 from oodbench.recipe import Recipe
@@ -29,7 +29,7 @@ def exact_spread(network, images, radius):
 
 def test_one_linear_layer_is_bounded_exactly():
     network, images = Linear(3), batch().outliers
-    torch.testing.assert_close(largest_spread(network, images, 0.1, 3), exact_spread(network, images, 0.1))
+    torch.testing.assert_close(largest_spread(network, images, 0.1, 3, {}), exact_spread(network, images, 0.1))
 
 
 def test_loss_by_hand_bounds_the_share_with_the_lowest_bounds():
@@ -58,7 +58,7 @@ def test_the_bound_holds_in_a_network_with_batch_norm_and_teaches_it():
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     network.train()
     running = network.bn1.running_mean.clone()
-    bound = largest_spread(network, images, 0.05, 4)
+    bound = largest_spread(network, images, 0.05, 4, {})
     assert network.training
     assert torch.equal(network.bn1.running_mean, running)  # boxes have no statistics
     bound.sum().backward()
@@ -70,6 +70,45 @@ def test_the_bound_holds_in_a_network_with_batch_norm_and_teaches_it():
             moved = (images + 0.05 * (2 * torch.rand(images.shape, generator=generator) - 1).sign()).clamp(0, 1)
             logits = network(moved)
             assert (logits.amax(1) - logits.amin(1) <= bound + 1e-5).all()
+
+
+def trained_beside(images, outliers, radius, scale=1.0):
+    """A network with batch norm, its logits of outliers in a training pass, and their bound by that pass's statistics.
+
+    Args:
+        scale: of the weights of each convolution, which batch norm takes out again.
+    """
+    torch.manual_seed(0)
+    network = SmallCNN(4).train()
+    with torch.no_grad():
+        for part in network.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                part.weight.mul_(scale)
+    with batch_statistics(network) as statistics:
+        logits = network(torch.cat([images, outliers]))[len(images) :]
+    return network, logits, largest_spread(network, outliers, radius, 4, statistics)
+
+
+def two_batches():
+    generator = torch.Generator().manual_seed(3)
+    return 0.5 * torch.rand(6, 3, 32, 32, generator=generator), torch.rand(5, 3, 32, 32, generator=generator)
+
+
+def test_boxes_without_width_have_the_spread_of_the_training_pass():
+    images, outliers = two_batches()
+    _, logits, bound = trained_beside(images, outliers, 0.0)
+    torch.testing.assert_close(bound, logits.amax(1) - logits.amin(1))
+
+
+def test_no_bound_is_gained_by_weights_that_batch_norm_scales_back():
+    """Running statistics would let a network shrink its bound and keep its training pass as it is."""
+    _, _, bound = trained_beside(*two_batches(), 0.02)
+    network, _, scaled = trained_beside(*two_batches(), 0.02, scale=10.0)
+    torch.testing.assert_close(scaled, bound, rtol=1e-2, atol=0)
+    scaled.sum().backward()
+    weight = network.conv1.weight
+    along = (weight.grad * weight).sum() / (weight.grad.norm() * weight.norm())
+    assert along.abs() < 0.01
 
 
 def test_weight_and_radius_rise_at_the_authors_pace():

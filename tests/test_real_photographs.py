@@ -83,6 +83,18 @@ def test_every_figure_of_the_text_is_one_of_the_table_or_the_reference(table, me
     assert "59.51" in intervals - shown
 
 
+def test_how_many_detectors_there_are_and_where_they_were_attacked(table, measured):
+    page = PAGE.read_text(encoding="utf-8")
+    count = len({detector for detector, _ in table})
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"how well {count} of oodbench's detectors" in page and f"{count} detectors" in readme
+    attacked = measured[measured["task"] == "linf-adaptive"]
+    on_gpu = attacked[attacked["hardware"].str.contains("H100")]["detector"].nunique()
+    assert f"ran on an H100 for {on_gpu} of the detectors" in page
+    both = measured[measured["task"] == "linf-adaptive-both"]
+    assert "what attacks both sides on a CPU" in page and both["hardware"].str.contains("CPU").all()
+
+
 def test_what_is_left_when_both_sides_move_is_the_references(table):
     rows = reference.shipped_reference("measured")
     rows = rows[(rows["suite"] == SUITE) & (rows["task"] == "linf-adaptive-both")]

@@ -75,8 +75,7 @@ def test_the_bound_holds_in_a_network_with_batch_norm_and_teaches_it():
 def trained_beside(images, outliers, radius, scale=1.0):
     """A network with batch norm, its logits of outliers in a training pass, and their bound by that pass's statistics.
 
-    Args:
-        scale: of the weights of each convolution, which batch norm takes out again.
+    The weights of each convolution are scaled, which batch norm takes out again.
     """
     torch.manual_seed(0)
     network = SmallCNN(4).train()

@@ -148,11 +148,12 @@ def store_cell(
     key="ab",
     aside=(),
     attacked_id=None,
+    fingerprints=None,
     **about,
 ):
     """A cell with eight ID images that score 2 to 9 and are all recognised but one; `aside` names OOD sets.
 
-    `attacked_id` are the scores of the ID images where they are attacked, too.
+    `attacked_id` are the scores of the ID images where they are attacked, too; `fingerprints` are of sets, by name.
     """
     cell = Cell(folder / about.get("suite", "digits") / detector / f"seed{seed}-{key * 6}.h5")
     attributes = {"suite": "digits", "suite_version": 2, "suite_fingerprint": "f" * 64, "detector": detector}
@@ -163,6 +164,7 @@ def store_cell(
         numbers = np.arange(len(scores))
         labels, predictions = np.where(numbers == 3, 1, 0), np.zeros(len(scores), np.int64)
         made = {"torch": "2.0", "hardware": "a machine", "date": "2026-01-01T00:00:00+00:00", **more}
+        made |= {"fingerprint": fingerprints[name]} if fingerprints else {}
         cell.add(
             Scores(task, name, role, np.asarray(scores, float), predictions, labels, numbers, attributes=made),
             attributes,

@@ -5,6 +5,7 @@ import errno
 import glob
 import hashlib
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     """Give a temporary file beside `path` to write to, which becomes `path` when the block ends well.
 
-    What a killed process left behind of the same file is removed.
+    What a killed process left behind of the same file is removed. Where `path` is a symbolic link, the file that it
+    leads to is written and the link stays; a file that was there keeps its permissions.
 
     Args:
         path: its folder is made if need be.
@@ -38,7 +40,9 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
         StorageError: the folder cannot be written, or the disk is full; nothing is left behind.
     """
     try:
+        path = path.resolve() if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
         _clear_leftovers(path)
         handle, temporary = _locked_temporary(path)
     except OSError as error:
@@ -46,7 +50,7 @@ def atomic(path: Path, size: int = 0) -> Iterator[Path]:
     try:
         yield temporary
         os.fsync(handle)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, size, error) from error
@@ -165,10 +169,11 @@ def update_alone(path: Path) -> Iterator[None]:
     Raises:
         StorageError: its folder cannot be written.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    file = path.resolve() if path.is_symlink() else path
+    lock = file.with_name(f".{file.name}.lock")
     with ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(lock))
         except OSError as error:
             raise _cannot_write(path, 0, error) from error

@@ -15,6 +15,7 @@ from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import digest
 from oodbench.metrics import CONVENTIONS
 from oodbench.results import tables
+from oodbench.results.conditions import SCORED_IN_TF32
 from oodbench.results.current import Today
 from oodbench.results.metric_facts import FACTS
 from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SLACK = 1e-9
 """Fractions go through text: this much is no difference."""
 
+
+IMAGES_DIGEST = 16
+"""Hexadecimal digits of it: enough for images that nobody chose to have one digest."""
 
 KEPT_ALONG = ("current", "cell", "means", "distance")
 """Columns of a tidy frame that stand beside those of a reference while the two are compared."""
@@ -107,7 +111,7 @@ def check(
         failures = _failures(frame)  # the same in every convention
         measured = _MeasuredFigures(reference_figures(frame, rows["ood"]), frame[frame["metric"] != tables.FAILURE])
         for _, row in rows.iterrows():
-            candidates = measured.rows_named(row)
+            candidates = _of_the_same(row, measured.rows_named(row))
             candidates = candidates if candidates.empty else today.choose_current(candidates)
             if is_known or candidates.empty:
                 verdicts.append(_verdict(row, candidates, measured))
@@ -158,12 +162,26 @@ def reference_figures(frame: pd.DataFrame, mean_names: Iterable[str] = ()) -> pd
 
 def _as_reference(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a tidy frame in a reference's columns and `KEPT_ALONG`."""
-    rows = rows.copy()
+    rows = rows.assign(images_digest=_images_digests(rows))
     rows["checkpoint"] = [Path(str(path)).name for path in rows["checkpoint"]]
     rows["data"] = rows["source"]
     rows = rows.assign(source="measured", tolerance=nan, sides="", reference="", note="", sd=nan)
     texts = [name for name in (*IDENTITY, *CONDITIONS) if name not in NUMBERS]
     return rows.astype(dict.fromkeys(texts, str) | dict.fromkeys(NUMBERS, float))[[*COLUMNS, *KEPT_ALONG]]
+
+
+def _images_digests(rows: pd.DataFrame) -> list[str]:
+    """What tells the images behind each row of a tidy frame apart: of ID and of OOD images; "" where it is not known.
+
+    Rows of a mean are to have a list of its sets' fingerprints in place of one.
+    """
+    of_id = rows[rows["ood"] == ""].set_index("cell")["fingerprint"].to_dict()
+    digests = []
+    for cell, ood, fingerprint in zip(rows["cell"], rows["ood"], rows["fingerprint"], strict=True):
+        of_ood = [] if not ood else fingerprint if isinstance(fingerprint, tuple) else [fingerprint]
+        known = [str(of_id.get(cell, "")), *map(str, of_ood)]
+        digests.append(digest(*known)[:IMAGES_DIGEST] if all(known) else "")
+    return digests
 
 
 def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[str, ...]] = ()) -> pd.DataFrame:
@@ -181,11 +199,23 @@ def _mean_rows(cell: pd.DataFrame, task: pd.DataFrame, choices: Sequence[tuple[s
             ood=MEAN + name,
             n_ood=int(of_set["n_ood"][sets].sum()),
             scores=digest(*of_set["scores"][sets]),
+            fingerprint=[tuple(of_set["fingerprint"][sets])] * len(template),
         )
         for name, sets in means.items()
         if set(sets) <= set(of_set.index)
     ]
     return pd.concat(rows).assign(source="", low=nan, high=nan).reset_index(drop=True) if rows else task[:0]
+
+
+def _of_the_same(row: pd.Series[Any], named: pd.DataFrame) -> pd.DataFrame:
+    """Of figures named as a reference row, those of its network and images; all where it has none of them.
+
+    Two given networks may have files of one name, and two sets of images may be called alike.
+    """
+    for column in ("network_digest", "images_digest") if len(named) > 1 else ():
+        is_same = named[column] == row[column]
+        named = named[is_same] if is_same.any() else named
+    return named
 
 
 class _MeasuredFigures:
@@ -244,6 +274,8 @@ def _verdict(row: pd.Series[Any], candidates: pd.DataFrame, measured: _MeasuredF
             return _not_comparable(
                 row, f"{_difference_text(name)}: {_shortened(figure[name])}, not {_shortened(expected)}"
             )
+    if row["hardware"] and (SCORED_IN_TF32 in row["hardware"]) != (SCORED_IN_TF32 in figure["hardware"]):
+        return _not_comparable(row, f"another precision: one of the two was {SCORED_IN_TF32}, which is other scores")
     if isnan(figure["value"]):
         return _not_comparable(row, f"unknown: the images of {figure['id_set']} carry no labels")
     low, high = row["value"] - row["tolerance"], row["value"] + row["tolerance"]
@@ -278,6 +310,8 @@ def _unmeasured_text(row: pd.Series[Any], measured: _MeasuredFigures) -> str:
 
 def _difference_text(column: str) -> str:
     """Say in words that the values of a column differ."""
+    if column == "images_digest":
+        return "other images under the same names, by their digest"
     name = {"id_set": "ID set", "n_id": "number of ID images", "n_ood": "number of OOD images"}.get(column, column)
     return f"{'other' if name in ('parameters', 'constants') else 'another'} {name.replace('_', ' ')}"
 

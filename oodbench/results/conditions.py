@@ -26,6 +26,9 @@ from oodbench.version import __version__
 if TYPE_CHECKING:
     import torch
 
+SCORED_IN_TF32 = "scored in TF32"
+"""What the attribute "hardware" of such a result says."""
+
 IN_WEIGHTS, IN_SCORES, SHOWN = "key of networks", "key of results", "shown"
 """The uses of a condition. Those in a key are shown as well."""
 
@@ -87,7 +90,7 @@ CONDITIONS = (
         "processes", IN_WEIGHTS, "hardware", lambda setup: f"{setup.processes} processes" * (setup.processes > 1)
     ),
     Condition("training in bf16", IN_WEIGHTS, "hardware", lambda setup: "trained in bf16" * setup.compute.bf16),
-    Condition("scoring in TF32", IN_SCORES, "hardware", lambda setup: "scored in TF32" * setup.compute.tf32),
+    Condition("scoring in TF32", IN_SCORES, "hardware", lambda setup: SCORED_IN_TF32 * setup.compute.tf32),
     Condition("compilation", SHOWN, "hardware", lambda setup: "compiled" * setup.compute.compiled),
 )
 """In the order in which they are said."""

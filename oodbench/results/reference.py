@@ -17,6 +17,7 @@ CONDITIONS = (
     "suite_version",
     "suite_fingerprint",
     "id_set",
+    "images_digest",
     "network",
     "network_digest",
     "parameters",
@@ -26,6 +27,12 @@ CONDITIONS = (
     "n_ood",
 )
 """Columns that must be equal for two figures to be compared, where a reference states them; empty states nothing."""
+
+ADDED = ("images_digest",)
+"""Columns that came later: a file without them states nothing in them."""
+
+TOLD_APART = ("id_set", "images_digest", "network", "network_digest", "convention", "reference", "note")
+"""Columns in which rows of one name may differ and stand side by side."""
 
 FIGURE = ("convention", "value", "sd", "tolerance", "low", "high", "sides")
 ORIGIN = ("source", "reference", "note", "scores", "oodbench", "torch", "device", "hardware", "data", "date")
@@ -81,11 +88,13 @@ def parse(text: str, name: str) -> pd.DataFrame:
         OodbenchError: it is no CSV, has no rows, lacks columns, or a number, a value or a `sides` is not valid.
     """
     frame, separator = _read_csv(text, name)
-    if missing := [column for column in COLUMNS if column not in frame.columns]:
+    if missing := [column for column in COLUMNS if column not in (*frame.columns, *ADDED)]:
         raise OodbenchError(
             f"{name} lacks the columns {', '.join(missing)}: a reference has {', '.join(COLUMNS)}; "
             "`oodbench check` with --update writes one"
         )
+    for column in set(ADDED) - set(frame.columns):
+        frame[column] = ""
     if frame.empty:
         raise OodbenchError(f"{name} has no rows: `oodbench check` with --update writes them from a results folder")
     for column in NUMBERS:
@@ -96,9 +105,11 @@ def parse(text: str, name: str) -> pd.DataFrame:
     # 5 for five points would let anything pass
     a_fraction = "a fraction from 0 to 1, as 0.05 for five points, or nothing"
     _require(tolerance.isna() | tolerance.between(0, 1), name, frame, "tolerance", a_fraction)
+    for end in ("low", "high"):
+        _require(frame[end].isna() | frame[end].between(0, 1), name, frame, end, "a fraction from 0 to 1, or nothing")
     _require(~(frame["low"] > frame["high"]), name, frame, "low", "no more than `high`")
     _require(frame["sides"].isin(SIDES), name, frame, "sides", "nothing or 'both'")
-    if (is_repeated := frame.duplicated([*IDENTITY, "id_set", "network", "convention", "reference", "note"])).any():
+    if (is_repeated := frame.duplicated([*IDENTITY, *TOLD_APART])).any():
         line = _line_number(frame, is_repeated)
         raise OodbenchError(f"{name}, line {line}: this figure stands in an earlier line as well; keep one")
     return frame

@@ -30,7 +30,8 @@ def update_reference(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.
 
     Of a given network (`--checkpoint`) each OOD set gets its rows, of one that was trained in the run the mean over
     them, since only the former has the same weights everywhere. A mean that lacks some of the suite's sets has the
-    names of those that it is over. What a row tolerates stays as it is; new rows tolerate
+    names of those that it is over. Networks whose files have one name in different folders have rows of their own, told
+    apart by their digests. What a row tolerates stays as it is; new rows tolerate
     `TOLERANCE` and one image, or `TRAINED`, to either side.
 
     Args:
@@ -45,7 +46,7 @@ def update_reference(reference: pd.DataFrame | None, frame: pd.DataFrame) -> pd.
     rows[["low", "high"]] = nan
     rows["tolerance"] = [_tolerance(row) for _, row in rows.iterrows()]
     rows["sides"] = "both"
-    names = pd.MultiIndex.from_frame(rows[[*IDENTITY, "convention"]])
+    names = pd.MultiIndex.from_frame(rows[[*IDENTITY, "convention", "network_digest"]])
     if names.has_duplicates:
         name = figure_name(rows[names.duplicated()].iloc[0])
         raise OodbenchError(f"two results have the name {name}: a reference holds one; move the older file away")
@@ -73,22 +74,39 @@ def _places(reference: pd.DataFrame, rows: pd.DataFrame) -> list[int | None]:
     """The row number in a reference of the figure that each of `rows` replaces; None where there is none.
 
     What was published is never replaced. Of several figures of one name, which tells no networks apart, it is the one
-    of the same network and ID images.
+    of the same network and ID images. Where there is none, one that stands alone under its name gives up its place,
+    unless another of `rows` has it.
     """
-    name_columns, all_columns = [*IDENTITY, "convention"], [*IDENTITY, "convention", "id_set", "network"]
-    places_of_name: dict[Hashable, list[int]] = {}
-    place_of: dict[Hashable, int] = {}
-    for place, (name, full_name) in enumerate(
-        zip(_tuples(reference, name_columns), _tuples(reference, all_columns), strict=True)
-    ):
-        if reference["source"].iloc[place] != PUBLISHED:
-            places_of_name.setdefault(name, []).append(place)
-            place_of[full_name] = place
-    places: list[int | None] = []
-    for name, full_name in zip(_tuples(rows, name_columns), _tuples(rows, all_columns), strict=True):
-        name_places = places_of_name.get(name, [])
-        places.append(place_of.get(full_name, name_places[0] if len(name_places) == 1 else None))
+    ours = [place for place, source in enumerate(reference["source"]) if source != PUBLISHED]
+    name_columns = [*IDENTITY, "convention"]
+    same = [*name_columns, "id_set", "network", "network_digest"]
+    places: list[int | None] = [None] * len(rows)
+    for columns in (same, same[:-1], name_columns):
+        taken = set(places)
+        free: dict[Hashable, list[int]] = {}
+        for place, name in zip(ours, _tuples(reference.iloc[ours], columns), strict=True):
+            if place not in taken:
+                free.setdefault(name, []).append(place)
+        for number, name in enumerate(_tuples(rows, columns)):
+            if places[number] is None and (columns is same or len(free.get(name, [])) == 1):
+                places[number] = free.pop(name, [None])[-1]
     return places
+
+
+def other_networks(reference: pd.DataFrame | None, frame: pd.DataFrame) -> list[str]:
+    """The names of given networks whose figures `update_reference` replaces by those of another file of that name."""
+    if reference is None:
+        return []
+    rows = _figures_to_keep(frame)[list(COLUMNS)].reset_index(drop=True)
+    before = [(row, place) for row, place in enumerate(_places(reference, rows)) if place is not None]
+    return list(
+        dict.fromkeys(
+            str(rows["checkpoint"][row])
+            for row, place in before
+            if rows["checkpoint"][row]
+            and reference["network_digest"].iloc[place] not in ("", rows["network_digest"][row])
+        )
+    )
 
 
 def _tuples(frame: pd.DataFrame, columns: Sequence[str]) -> list[Hashable]:
@@ -101,11 +119,17 @@ def cells_behind(frame: pd.DataFrame) -> set[str]:
 
 
 def _figures_to_keep(frame: pd.DataFrame) -> pd.DataFrame:
-    """The figures of a tidy frame that a reference holds: of several figures of one name the newest."""
+    """The figures of a tidy frame that a reference holds: of several figures of one name and network the newest.
+
+    A network's file that was written anew is the same network; files of one name in two folders are two.
+    """
     partial_means = _partial_means(frame)
     measured = reference_figures(frame, partial_means.values())
-    if not measured.empty:
-        by_name = measured.groupby([*IDENTITY, "convention"], sort=False, dropna=False)
+    file_of_cell = frame.drop_duplicates("cell").set_index("cell")["checkpoint"]
+    measured["file"] = measured["cell"].map(file_of_cell)
+    for network in ("file", "network_digest") if len(measured) else ():
+        told_apart = measured[network].where(measured["checkpoint"] != "", "")
+        by_name = measured.groupby([*IDENTITY, "convention", told_apart], sort=False, dropna=False)
         measured = pd.concat([newest_figures(rows) for _, rows in by_name], ignore_index=True)
     is_given = measured["checkpoint"] != ""
     of_set = ~measured["ood"].str.startswith(MEAN)

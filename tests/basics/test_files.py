@@ -1,6 +1,7 @@
 """Files are whole or absent, also where somebody was killed, and what a full disk says is one line."""
 
 import signal
+import stat
 import subprocess
 import sys
 
@@ -72,6 +73,19 @@ def test_a_failing_block_leaves_what_was_there(tmp_path):
         raise ValueError("broken")
     assert path.read_bytes() == b"as it was"
     assert names(tmp_path) == ["kept.h5"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written_with_its_permissions(tmp_path):
+    (tmp_path / "real").mkdir()
+    file, link = tmp_path / "real" / "mine.csv", tmp_path / "link.csv"
+    file.write_bytes(b"before")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    write_atomic(link, b"after")
+    assert link.is_symlink() and file.read_bytes() == b"after"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    write_atomic(tmp_path / "new.csv", b"new")
+    assert stat.S_IMODE((tmp_path / "new.csv").stat().st_mode) == 0o644
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):

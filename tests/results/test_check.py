@@ -46,6 +46,14 @@ def test_a_reference_of_thousands_is_looked_up_and_not_searched(measured, known,
     assert [each.status for each in verdicts].count(Status.MISSING) == 500 * len(known)
 
 
+@pytest.mark.parametrize("column", ["low", "high"])
+@pytest.mark.parametrize("value", ["100", "inf", "-inf"])
+def test_an_interval_beyond_all_fractions_is_refused(measured, known, tmp_path, column, value):
+    write(known.assign(tolerance="", **{column: value}), tmp_path / "reference.csv")
+    with pytest.raises(OodbenchError, match=f"{column} is .*, expected a fraction from 0 to 1, or nothing"):
+        read(tmp_path / "reference.csv")
+
+
 @pytest.mark.parametrize("value", ["5", "inf", "-0.1"])
 def test_a_tolerance_that_lets_anything_pass_is_refused(measured, known, tmp_path, value):
     write(known.assign(tolerance=value), tmp_path / "reference.csv")
@@ -124,6 +132,7 @@ def test_a_tolerance_counts_before_an_interval(measured, known):
         ("constants", "{}", "other constants: "),
         ("n_ood", 5, "another number of OOD images: "),
         ("convention", "energy-ood", "in convention 'energy-ood', unknown here"),
+        ("hardware", "NVIDIA H100, scored in TF32", "another precision: "),
     ],
 )
 def test_other_conditions_are_not_comparable_and_say_why(measured, known, column, value, said):
@@ -132,6 +141,25 @@ def test_other_conditions_are_not_comparable_and_say_why(measured, known, column
     assert found.why.startswith(said)
     unsaid = verdict([measured], known, **({column: ""} if column != "n_ood" else {column: float("nan")}))
     assert unsaid.status is (Status.NOT_COMPARABLE if column == "convention" else Status.PASS)
+
+
+def test_other_images_under_the_same_names_are_not_comparable(tmp_path, stored):
+    sets = [("a", [0.0, 9.5]), ("b", [0.0, 9.5])]
+    prints = {"digits-test": "1" * 64, "a": "a" * 64, "b": "b" * 64}
+    first = stored(tmp_path / "first", ood=sets, fingerprints=prints)
+    reference = update_reference(None, tidy([first], {}))
+    assert set(reference["ood"]) == {"", "mean:all"}
+    assert {each.status for each in check([first], reference, {})} == {Status.PASS}
+    for changed in ("a", "digits-test"):
+        other = stored(tmp_path / changed, ood=sets, fingerprints=prints | {changed: "c" * 64})
+        found = {each.name.split()[-1]: each for each in check([other], reference, {}) if each.status != Status.PASS}
+        # Accuracy rests on ID images alone.
+        assert set(found) == {"fpr95", "fpr95_oodpos", "auroc"} | ({"accuracy"} if changed == "digits-test" else set())
+        assert {each.status for each in found.values()} == {Status.NOT_COMPARABLE}
+        assert all(each.why.startswith("other images under the same names") for each in found.values())
+        # Where both are at hand, the reference's own are compared.
+        of_ood = reference[reference["ood"] != ""]
+        assert {each.status for each in check([other, first], of_ood, {})} == {Status.PASS}
 
 
 def test_two_results_of_one_name_are_not_comparable(measured, known, stored, tmp_path):

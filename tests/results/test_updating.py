@@ -1,7 +1,10 @@
 """What a reference takes of measured figures, and what it keeps."""
 
+from threading import Thread
+
 import pandas as pd
 
+from oodbench.basics.files import update_alone
 from oodbench.results.check import Status, check, reference_figures
 from oodbench.results.reference import read, write
 from oodbench.results.tables import tidy
@@ -82,6 +85,52 @@ def test_updating_replaces_no_published_figure_and_no_other_networks(measured, k
     assert list(alone["source"]) == ["published"] * len(known) + ["measured"] * len(known)
     # Another network in place of the one that stood alone is what an update is for.
     assert len(update_reference(other, tidy([again], {}))) == len(other)
+
+
+def test_networks_of_one_file_name_have_rows_of_their_own(oodbench, tmp_path, stored):
+    def cell(folder, scores, network, out="results", key="ab", **about):
+        given = {"checkpoint": f"{folder}/best.safetensors", "network_digest": network * 64, "key": key, **about}
+        return stored(tmp_path / out, ood=[("a", scores)], **given)
+
+    a, b = cell("a", [0.0] * 4, "1"), cell("b", [9.5] * 4, "2", key="cd")
+    both = update_reference(None, tidy([a, b], {})).reset_index(drop=True)
+    assert both[both["metric"] == "fpr95"]["value"].tolist() == [0.0, 1.0]
+    write(both, tmp_path / "both.csv")
+    for cells in ([a, b], [a], [b]):
+        assert Status.FAIL not in {each.status for each in check(cells, read(tmp_path / "both.csv"), {})}
+        pd.testing.assert_frame_equal(update_reference(both, tidy(cells, {})), both)
+    assert {each.status for each in check([a, b], both, {})} == {Status.PASS}
+    # The same file, written anew: its figures take the place of the former ones, and it is said.
+    retrained = cell("a", [0.0, 9.5] * 2, "3", out="later")
+    only_a = update_reference(None, tidy([a], {}))
+    again = update_reference(only_a, tidy([retrained], {}))
+    assert len(again) == len(only_a) and set(again["network_digest"]) == {"3" * 64}
+    write(only_a, tmp_path / "a.csv")
+    code, _, err = oodbench("check", "later", "--reference", "a.csv", "--update")
+    assert code == 0 and "a.csv had figures of another network that is called best.safetensors" in err
+    code, _, err = oodbench("check", "later", "--reference", "a.csv", "--update")
+    assert code == 0 and "another network" not in err
+
+
+def test_of_a_file_of_weights_that_was_written_anew_the_newest_figures_count(tmp_path, stored):
+    given = {"checkpoint": "best.safetensors", "ood": [("a", [0.0] * 4)]}
+    old = stored(tmp_path, network_digest="1" * 64, **given)
+    new = stored(tmp_path, network_digest="2" * 64, key="cd", **given)
+    frame = tidy([old, new], {})
+    frame.loc[frame["network_digest"] == "2" * 64, "date"] = "2026-02-01T00:00:00+00:00"
+    assert set(update_reference(None, frame)["network_digest"]) == {"2" * 64}
+
+
+def test_two_updates_of_one_file_wait_for_each_other(oodbench, tmp_path, stored):
+    stored(tmp_path / "results", ood=[("a", [0.0] * 4)])
+    first = update_reference(None, tidy([stored(tmp_path / "other", detector="energy", ood=[("a", [0.0] * 4)])], {}))
+    second = Thread(target=oodbench, args=("check", "--reference", "mine.csv", "--update"))
+    with update_alone(tmp_path / "mine.csv"):
+        second.start()
+        second.join(1.0)
+        write(first, tmp_path / "mine.csv")
+    second.join()
+    assert set(read(tmp_path / "mine.csv")["detector"]) == {"msp", "energy"}
 
 
 def test_an_update_says_what_it_lacks(oodbench, tmp_path, stored):

@@ -10,7 +10,7 @@ import click
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.basics.files import write_atomic
+from oodbench.basics.files import update_alone, write_atomic
 from oodbench.basics.words import printable
 from oodbench.cli.check import CheckOptions
 from oodbench.cli.terminal import warn
@@ -21,7 +21,7 @@ from oodbench.results.check import Status, Verdict, worst_first
 from oodbench.results.check import check as compare
 from oodbench.results.folder import find_results
 from oodbench.results.store import Cell
-from oodbench.results.updating import cells_behind, update_reference
+from oodbench.results.updating import cells_behind, other_networks, update_reference
 from oodbench.suitefiles import suitefile
 
 
@@ -61,9 +61,12 @@ def _update(file: Path, measured: pd.DataFrame) -> None:
     """Write what was measured into a reference, which is begun where there is none."""
     if str(file) in reference.SHIPPED:
         raise OodbenchError(f"--update needs a file of yours to write to, and '{file}' comes with oodbench")
-    known = reference.read(file) if file.is_file() else None
-    rows = update_reference(known, measured)
-    reference.write(rows, file)
+    with update_alone(file):
+        known = reference.read(file) if file.is_file() else None
+        for name in other_networks(known, measured):
+            warn(f"{file} had figures of another network that is called {name}, by its digest: these take their place")
+        rows = update_reference(known, measured)
+        reference.write(rows, file)
     click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from oodbench.results.attributes import json_object
+from oodbench.results.conditions import SCORED_IN_TF32
 from oodbench.results.tables.comparable import VERSIONS
 
 LIKE_SEEDS = [
@@ -147,6 +148,7 @@ def line_notes(cell: "pd.Series[Any]", seeds: Sequence[int], more: Sequence[str]
     notes += [Note("tuning", "tuned on ID test images")] if tuning_record(cell).get("source") == "id-test" else []
     notes += [Note("network", note) for note in network_notes(cell)]
     notes += [Note("unlike", "other images")] if cell["unlike"] else []
+    notes += [Note("more", SCORED_IN_TF32)] if "--tf32" in str(cell["options"]).split() else []
     for text in more:
         notes += [Note("more", text)] if text and text not in [note.text for note in notes] else []
     return tuple(notes)

@@ -166,7 +166,16 @@ def _cell_rows(
     columns = {column: attributes.get(column, "") for column in (*SUITE, "detector", "seed")}
     columns |= {"cell": name, "current": code_is_current(attributes, detectors)}
     line_attributes: pd.Series[Any] = pd.Series(
-        {"settings": "", "limit": 0, "images": 0, "checkpoint": "", "pretrained": "", "unlike": "", "tuned": ""}
+        {
+            "settings": "",
+            "limit": 0,
+            "images": 0,
+            "checkpoint": "",
+            "pretrained": "",
+            "unlike": "",
+            "tuned": "",
+            "options": "",
+        }
         | attributes
     )
     columns["line"] = label(str(attributes["detector"]), line_notes(line_attributes, [int(attributes["seed"])]))

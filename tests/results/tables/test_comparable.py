@@ -261,6 +261,11 @@ def test_what_is_part_of_a_key_is_never_averaged(tmp_path, stored, one, other):
     assert list(values(alike).values()) == [50]
 
 
+def test_a_line_says_that_it_was_scored_in_tf32(tmp_path, stored):
+    cells = [stored(tmp_path), stored(tmp_path, key="cd", options="--device cuda --tf32")]
+    assert sorted(line for line, _ in values(cells)) == ["msp (seed 1)", "msp (seed 1, scored in TF32)"]
+
+
 def test_results_of_other_code_are_held_against_nothing(tmp_path, stored):
     cells = [stored(tmp_path, seed=seed, key=key, code=key) for seed, key in ((1, "ab"), (2, "cd"))]
     frame = tidy(cells, {})

@@ -18,7 +18,7 @@ from oodbench.results import tables
 from oodbench.results.conditions import SCORED_IN_TF32
 from oodbench.results.current import Today
 from oodbench.results.metric_facts import FACTS
-from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS
+from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS, images_digest
 from oodbench.results.store import Cell
 from oodbench.results.tables import flags
 from oodbench.results.tables.summary import MEAN, SUITE, mean_sets, sets_behind
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 SLACK = 1e-9
 """Fractions go through text: this much is no difference."""
 
-
-IMAGES_DIGEST = 16
-"""Hexadecimal digits of it: enough for images that nobody chose to have one digest."""
 
 KEPT_ALONG = ("current", "cell", "means", "distance")
 """Columns of a tidy frame that stand beside those of a reference while the two are compared."""
@@ -171,16 +168,12 @@ def _as_reference(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _images_digests(rows: pd.DataFrame) -> list[str]:
-    """What tells the images behind each row of a tidy frame apart: of ID and of OOD images; "" where it is not known.
-
-    Rows of a mean are to have a list of its sets' fingerprints in place of one.
-    """
+    """The `images_digest` of each row of a tidy frame; one of a mean has its sets' fingerprints in place of one."""
     of_id = rows[rows["ood"] == ""].set_index("cell")["fingerprint"].to_dict()
     digests = []
     for cell, ood, fingerprint in zip(rows["cell"], rows["ood"], rows["fingerprint"], strict=True):
-        of_ood = [] if not ood else fingerprint if isinstance(fingerprint, tuple) else [fingerprint]
-        known = [str(of_id.get(cell, "")), *map(str, of_ood)]
-        digests.append(digest(*known)[:IMAGES_DIGEST] if all(known) else "")
+        of_ood = fingerprint if isinstance(fingerprint, tuple) else [str(fingerprint)] * bool(ood)
+        digests.append(images_digest(str(of_id.get(cell, "")), of_ood))
     return digests
 
 

@@ -2,13 +2,14 @@
 
 import io
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
-from oodbench.basics.files import read_text, write_atomic
+from oodbench.basics.files import digest, read_text, write_atomic
 
 IDENTITY = ("suite", "detector", "settings", "checkpoint", "seed", "limit", "images", "task", "ood", "metric")
 """The columns that name a figure: a reference holds one row for each."""
@@ -43,11 +44,20 @@ NUMBERS = ("value", "sd", "tolerance", "low", "high", "epsilon", "n_id", "n_ood"
 COUNTS = ("n_id", "n_ood", "limit", "images")
 """Of these, whole ones."""
 
+DIGITS = 16
+"""Hexadecimal ones of an `images_digest`: enough for sets of images that nobody chose to have the same one."""
+
 PUBLISHED = "published"
 """The `source` of a figure that others measured."""
 
 SHIPPED = (PUBLISHED, "measured")
 SIDES = ("", "both")
+
+
+def images_digest(of_id: str, of_ood: Sequence[str] = ()) -> str:
+    """The `images_digest` of a figure, from fingerprints of its ID set and OOD sets; "" where one is not known."""
+    known = [of_id, *sorted(of_ood)]
+    return digest(*known)[:DIGITS] if all(known) else ""
 
 
 def shipped_reference(name: str) -> pd.DataFrame:

@@ -1,12 +1,13 @@
 """Published figures beside measured ones."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from oodbench.metrics import CONVENTIONS
+from oodbench.results.reference import images_digest
 from oodbench.results.tables.summary import Entry, sets_behind
 
 
@@ -15,7 +16,8 @@ class Published:
     """Figures of a reference, looked up for what was measured.
 
     A figure stands beside a number that has its ID set, network, detector, task, radius, OOD sets, metric and
-    convention. What it was trained on and how often may differ, so it is shown, never subtracted.
+    convention. What it was trained on and how often may differ, so it is shown, never subtracted. One that says which
+    images it is of stands beside no other images.
 
     Attributes:
         rows: of `oodbench.results.reference`.
@@ -56,7 +58,13 @@ class Published:
         rows = self._alike(cell)
         rows = rows[(rows["metric"] == entry.metric) & (rows["convention"] == cell["convention"])]
         sets = set(sets_behind(frame, entry.ood)) - set(entry.missing)
-        same: pd.DataFrame = rows.loc[[set(sets_behind(frame, str(ood))) == sets for ood in rows["ood"]]]
+        own = _images(frame, entry, sets)
+        same: pd.DataFrame = rows.loc[
+            [
+                set(sets_behind(frame, str(ood))) == sets and (not own or images in ("", own))
+                for ood, images in zip(rows["ood"], rows["images_digest"], strict=True)
+            ]
+        ]
         return _nearest(same, cell)
 
     def _alike(self, cell: "pd.Series[Any]") -> pd.DataFrame:
@@ -66,6 +74,14 @@ class Published:
         same &= (rows["task"] == cell.get("named", cell["task"])) & (rows["epsilon"] == cell["epsilon"])
         alike: pd.DataFrame = rows[same & (rows["network"] == cell["network"])]
         return alike
+
+
+def _images(frame: pd.DataFrame, entry: Entry, sets: Collection[str]) -> str:
+    """What tells the images behind an entry apart, as a reference has it; "" where they are not known."""
+    of_cell = frame[frame["cell"] == entry.cells[0]]
+    of_id = of_cell[of_cell["ood"] == ""]["fingerprint"].astype(str)
+    of_task = of_cell[(of_cell["task"] == entry.task) & of_cell["ood"].isin(sets)].drop_duplicates("ood")
+    return images_digest("".join(of_id[:1]), of_task["fingerprint"].astype(str).tolist())
 
 
 def _nearest(rows: pd.DataFrame, cell: "pd.Series[Any]") -> pd.DataFrame:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -28,11 +29,25 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset | None:
 
 
 def refuse_links(file: h5py.File) -> None:
-    """Raise ValueError if anything in the file, a group or a dataset, is a link to another place or another file."""
-    # The first one is returned: h5py cannot be left by an exception here.
-    name = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
-    if name is not None:
-        raise ValueError(f"{name!r} points elsewhere instead of holding its numbers")
+    """Raise ValueError if anything in the file leads to another place or file, or to a group or dataset a second time.
+
+    What several names lead to would be read once for each of them, and so take many times the room that it says.
+    """
+    seen = {h5py.h5o.get_info(file.id).addr}
+
+    def is_refused(name: bytes, link: Any) -> bytes | None:
+        if link.type != h5py.h5l.TYPE_HARD or link.u in seen:
+            return name
+        seen.add(link.u)
+        return None
+
+    # The first name is returned: h5py cannot be left by an exception here.
+    found: bytes | None = file.id.links.visit(is_refused, info=True)
+    if found is not None:
+        name = found.decode(errors="backslashreplace")
+        link = file.id.links.get_info(found)
+        reason = "is a second name of something" if link.type == h5py.h5l.TYPE_HARD else "points elsewhere"
+        raise ValueError(f"{name!r} {reason} instead of holding its numbers")
 
 
 class _Patient(io.RawIOBase):

@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.results import bundle
+from oodbench.results.store import Cell
+
+
+def bundled(folder, content):
+    """The path of a result of this content in a bundle."""
+    bundle.write(folder / "received.zip", {"digits/msp/a.h5": content})
+    return folder / "received.zip/digits/msp/a.h5"
 
 
 def test_a_result_shows_nothing_of_other_files(tmp_path, stored):
@@ -46,3 +54,22 @@ def test_a_result_that_says_to_hold_more_than_it_can_is_not_read(tmp_path, store
         file["linf/letters"].create_dataset("scores", (10**9,), float, chunks=(10**6,))  # takes no room
     with pytest.raises(OodbenchError, match="unpacks to"):
         cell.read()
+
+
+@pytest.mark.parametrize("place", ["linf/letters", "linf/letters/scores", "linf"])
+def test_a_result_with_two_names_for_one_object_is_not_read(tmp_path, stored, place):
+    """A group that thousands of links lead to would be read as often."""
+    cell = stored(tmp_path)
+    with h5py.File(cell.path, "r+") as file:
+        file[f"{place}-again"] = file[place]
+    for path in (cell.path, bundled(tmp_path, cell.path.read_bytes())):
+        with pytest.raises(OodbenchError, match=f"'{place}-again' is a second name"):
+            Cell(path).read()
+
+
+def test_a_result_that_holds_itself_is_not_read(tmp_path, stored):
+    cell = stored(tmp_path)
+    with h5py.File(cell.path, "r+") as file:
+        file["linf/all"] = file["/"]
+    with pytest.raises(OodbenchError, match="'linf/all' is a second name"):
+        cell.attributes()

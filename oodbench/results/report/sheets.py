@@ -159,11 +159,19 @@ def sheet(attacked: Sequence[Attacked], originals: Callable[[Scores], ImageSet],
     usable, notes = [], []
     for attacked_set in with_images:
         try:
-            usable.append((attacked_set, originals(attacked_set.group)))
+            usable.append((attacked_set, _alike(originals(attacked_set.group), attacked_set.group)))
         except OodbenchError as error:
             notes.append(str(error))
     pictures, magnified = _pictures(usable, share)
     return Sheet(passed, pictures, magnified, "; ".join(notes))
+
+
+def _alike(before: ImageSet, group: Scores) -> ImageSet:
+    """The images before an attack; OodbenchError where those that a file holds from after it are of another shape."""
+    kept, first = group.extras["images"], before.pixels(slice(1))
+    if kept.dtype != first.dtype or kept.shape[1:] != first.shape[1:]:
+        raise OodbenchError(f"the images kept of {group.image_set!r} are of another shape than those of the set")
+    return before
 
 
 def _pictures(usable: Sequence[tuple[Attacked, ImageSet]], share: int) -> tuple[list[Picture], int]:

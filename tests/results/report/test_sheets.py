@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,16 @@ def test_a_set_that_is_another_one_now_is_not_shown_as_before(made, data, count)
     write_pack(data / "cats.h5", ImageSet("cats", pixels, np.full(count, -1), "changed"))
     found = sheet(made(gap=1.0), data)
     assert "other" in found.note
+    assert {picture.ood for picture in found.pictures} == {"dogs", "noise"}
+
+
+def test_kept_images_of_another_shape_are_not_shown_beside_the_others(made, data):
+    cell = made(gap=1.0)
+    group = cell.group("linf", "cats")
+    extras = {**group.extras, "images": np.zeros((40, 2, 2), np.uint8)}
+    cell.add(replace(group, extras=extras), cell.attributes())
+    found = sheet(cell, data)
+    assert "kept of 'cats' are of another shape" in found.note
     assert {picture.ood for picture in found.pictures} == {"dogs", "noise"}
 
 

@@ -1,7 +1,16 @@
-"""Attributes of stored results that hold an object as JSON: "constants" of a group, "means" and others of a cell."""
+"""Attributes of stored results that several rooms read: objects as JSON, such as "constants", and a failure."""
 
 import json
 from typing import Any
+
+FAILED = "failed"
+"""The attribute of a cell that says why its detector could not be trained, fitted or scored; none where it could."""
+
+FAILED_AT = "failed_at"
+"""The attribute with the task/set that it failed at; empty where it could not even learn what it needs."""
+
+FAILED_ON = "failed_on"
+"""The attribute with the time of the failure, in ISO 8601."""
 
 
 def json_object(text: object) -> dict[str, Any]:

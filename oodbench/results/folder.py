@@ -1,6 +1,5 @@
 """A results folder to the results in it: each measurement once, and what was left out, by name."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,30 +9,9 @@ from typing import Any
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import digest
 from oodbench.results import store
+from oodbench.results.attributes import FAILED, FAILED_ON
 from oodbench.results.store import Cell, Scores
-from oodbench.tasks import ID_TASK
-
-TEXTS = ("suite", "suite_fingerprint", "detector", "network", "network_digest")
-WHOLE = ("suite_version", "seed", "limit", "images")
-"""Attributes of a cell without which nobody could say what its numbers are: texts, and whole numbers."""
-
-OF_JSON = ("means", "parameters", "tuned", "learned_from")
-"""Attributes of a cell that hold JSON objects, where they are there."""
-
-TUNED = ("source", "id_images", "outliers")
-"""Names that every record of a tuning has."""
-
-SOURCES = ("heldout", "id-test")
-"""Images that a detector may have been tuned on."""
-
-FAILED = "failed"
-"""The attribute of a cell that says why its detector could not be trained, fitted or scored; none where it could."""
-
-FAILED_AT = "failed_at"
-"""The attribute with the task/set that it failed at; empty where it could not even learn what it needs."""
-
-FAILED_ON = "failed_on"
-"""The attribute with the time of the failure, in ISO 8601."""
+from oodbench.results.wellformed import format_problem
 
 UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest", "code")
 """Attributes that stand for the key of a measurement where none was stored."""
@@ -127,44 +105,11 @@ def read_result(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
     """
     attributes: dict[str, Any] = dict(cell.attributes())
     groups = cell.scores()
-    if problem := _format_problem(attributes, groups):
+    if problem := format_problem(attributes, groups):
         raise OodbenchError(
             f"{cell.path} is no result of `oodbench run` ({problem}): move it out of the results folder"
         )
     return attributes, groups
-
-
-def _format_problem(attributes: Mapping[str, Any], groups: Sequence[Scores]) -> str:
-    """Say what a file of our format lacks of what every run writes; "" if nothing."""
-    if missing := sorted({*TEXTS, *WHOLE} - attributes.keys()):
-        return f"it does not say its {', '.join(missing)}"
-    kinds = dict.fromkeys(TEXTS, str) | dict.fromkeys(WHOLE, int)
-    for name, value in attributes.items():
-        if not isinstance(value, kinds.get(name, str | int | float)):
-            return f"its {name} is {str(value)[:40]!r}"
-    if not attributes.get(FAILED) and not any(group.role == "id" and group.task == ID_TASK for group in groups):
-        return "it has no scores of ID images"
-    if empty := [f"{group.task}/{group.image_set}" for group in groups if not len(group.scores)]:
-        return f"it has no scores in {empty[0]}"
-    texts = [attributes.get(name) for name in OF_JSON] + [group.attributes.get("constants") for group in groups]
-    for text in filter(None, texts):
-        if not isinstance(_parse_json(text), dict):
-            return f"{str(text)[:40]!r} in it is no JSON object"
-    tuned = _parse_json(attributes.get("tuned") or "{}")
-    if tuned and not (set(TUNED) <= tuned.keys() and tuned["source"] in SOURCES):
-        return "it does not say what its detector was tuned on"
-    sets = _parse_json(attributes.get("means") or "{}").values()
-    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in sets):
-        return "its means are no lists of image sets"
-    radii = [_parse_json(group.attributes.get("constants") or "{}").get("epsilon", 0) for group in groups]
-    return "" if all(isinstance(radius, int | float) for radius in radii) else "a radius in it is no number"
-
-
-def _parse_json(text: Any) -> Any:
-    try:
-        return json.loads(str(text))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_canonical(path: Path, attributes: Mapping[str, Any]) -> bool:

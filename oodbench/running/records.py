@@ -19,9 +19,9 @@ from oodbench.basics.words import printable
 from oodbench.detector import Detector
 from oodbench.images.imageset import ImageSet
 from oodbench.results.attacked_images import KEPT_IMAGES
+from oodbench.results.attributes import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.beside import ID_SCORES
 from oodbench.results.conditions import Setup, condition_attributes
-from oodbench.results.folder import FAILED, FAILED_AT, FAILED_ON
 from oodbench.results.store import Scores
 from oodbench.running import network_provenance
 from oodbench.running.plan import CellPlan, NetworkPlan, Pair, SuitePlan

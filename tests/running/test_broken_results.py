@@ -10,7 +10,8 @@ RUN = ("run", "--suite", "digits", "--checkpoint", NETWORK, "--limit", "20", "--
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(None, "it does not say its network_digest"), (7, "its network_digest is '7'")]
+    ("value", "said"),
+    [(None, "it does not say its network_digest"), (7, "the attribute network_digest is '7', expected text")],
 )
 def test_a_result_that_does_not_know_its_network_is_named_and_left_as_it_is(oodbench, value, said):
     assert oodbench(*RUN, "--task", "clean")[0] == 0

@@ -16,9 +16,9 @@ from oodbench.basics.files import digest
 from oodbench.metrics import accuracy
 from oodbench.registry import code_of, discover
 from oodbench.results import bundle
-from oodbench.results.attributes import json_object
+from oodbench.results.attributes import FAILED_ON, json_object
 from oodbench.results.beside import clean_id_group, compared_id_group
-from oodbench.results.folder import FAILED_ON, find_results, read_result
+from oodbench.results.folder import find_results, read_result
 from oodbench.results.store import Cell, Scores
 from oodbench.results.tables import figures
 from oodbench.results.tables.as_published import published_sides

@@ -187,9 +187,10 @@ def network_notes(attributes: "Mapping[str, Any] | pd.Series[Any]") -> list[str]
     """Name a network that was not trained in the run, from a cell's attributes or row; empty for a trained one."""
     if attributes.get("pretrained"):
         return [f"network {attributes['pretrained']}, pretrained"]
+    file = Path(str(attributes.get("checkpoint", ""))).name
     if attributes.get("features"):
-        return [f"features {Path(str(attributes['checkpoint'])).name}"]
-    return [f"checkpoint {Path(str(attributes['checkpoint'])).name}"] if attributes.get("checkpoint") else []
+        return [f"features {file}"]
+    return [f"checkpoint {file}"] if attributes.get("checkpoint") else []
 
 
 def tuning_record(cell: "pd.Series[Any]") -> dict[str, Any]:

@@ -32,6 +32,12 @@ DEEPEST = 50
 SOURCES = ("heldout", "id-test")
 """Images that a detector may have been tuned on."""
 
+MAY_LACK = ("continued",)
+"""Extras that are not a number for some images: only a few are climbed on with."""
+
+MAY_BE_ANYTHING = ("objective_before", "objective_after")
+"""Extras that a user's network may leave infinite; they are only held against each other."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -186,3 +192,7 @@ def _group_problems(group: Scores) -> Iterator[str]:
         yield f"of {where} some images are there twice"
     if not (np.abs(group.scores) <= LARGEST).all():
         yield f"of {where} the scores are beyond all measure"
+    for name, values in group.extras.items():
+        known = values[~np.isnan(values)] if name in MAY_LACK else values
+        if name not in MAY_BE_ANYTHING and not (np.abs(known) <= LARGEST).all():
+            yield f"of {where} {name!r} is not all numbers"

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from oodbench.results.folder import find_results
+from oodbench.results.folder import find_results, read_result
 
 
 def of_cell(**attributes):
@@ -68,6 +68,8 @@ HARMS = [
     (array("indices", [0, 1, 2, 2**62]), "of linf/letters the indices are no places"),
     (array("indices", [0, 1, 2, 2]), "of linf/letters some images are there twice"),
     (array("scores", [0, 1, 2, 1e308]), "the scores are beyond all measure"),
+    (array("continued", [0, 1, np.nan, np.inf], "linf/letters/extras"), "'continued' is not all numbers"),
+    (array("published", [0, 1, 2, np.nan], "linf/letters/extras"), "'published' is not all numbers"),
 ]
 
 
@@ -80,6 +82,14 @@ def test_what_no_run_writes_is_left_out_by_name(tmp_path, stored, harm, told):
     assert found.cells == [fine]
     assert f"{received.path} is no result of `oodbench run` (" in found.broken[received.path]
     assert told in found.broken[received.path]
+
+
+def test_images_that_were_not_climbed_on_with_have_no_number(tmp_path, stored):
+    cell = stored(tmp_path)
+    with h5py.File(cell.path, "r+") as file:
+        array("continued", [0.0, 1.0, np.nan, np.nan], "linf/letters/extras")(file)
+        array("objective_before", [0.0, 1.0, -np.inf, np.nan], "linf/letters/extras")(file)
+    read_result(cell)
 
 
 def test_commands_go_on_without_what_was_received(oodbench, tmp_path, stored):

@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def in_one_line(text: str) -> str:
+    """A text from somebody's file as `printable`, its lines behind each other: a note ends where its line does."""
+    return text if text.isprintable() else printable(" ".join(text.splitlines()))
+
+
 def in_markdown_cell(text: str) -> str:
     """A text as one cell of a table in GitHub's markdown: in one line, its bars escaped, so that it ends no column."""
     # A backslash before a bar would take the escape's own backslash with it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import digest
+from oodbench.basics.words import printable
 from oodbench.results import store
 from oodbench.results.attributes import FAILED, FAILED_ON
 from oodbench.results.store import Cell, Scores
@@ -16,6 +17,7 @@ from oodbench.results.wellformed import format_problem
 UNKEYED = ("settings", "limit", "images", "parameters", "checkpoint", "network_digest", "code")
 """Attributes that stand for the key of a measurement where none was stored."""
 
+_COMMANDING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CANONICAL = re.compile(r"seed\d+-[0-9a-f]{12}")
 
 Measurement = tuple[str, ...]
@@ -55,9 +57,10 @@ def find_results(folder: Path) -> FolderContents:
     canonical: dict[Cell, bool] = {}
     for cell in store.cells(folder):
         try:
+            _require_plain_name(cell.path, folder)
             attributes, groups = read_result(cell)
         except OodbenchError as error:
-            broken[cell.path] = str(error)
+            broken[cell.path] = printable(str(error))
         else:
             measured[cell] = _measurements(cell, attributes, groups)
             canonical[cell] = _is_canonical(cell.path, attributes)
@@ -110,6 +113,12 @@ def read_result(cell: Cell) -> tuple[dict[str, Any], list[Scores]]:
             f"{cell.path} is no result of `oodbench run` ({problem}): move it out of the results folder"
         )
     return attributes, groups
+
+
+def _require_plain_name(path: Path, folder: Path) -> None:
+    """OodbenchError if the name within `folder` commands a terminal or has several lines: archives hold any name."""
+    if _COMMANDING.search(str(path.relative_to(folder))):
+        raise OodbenchError(f"{path} has letters in its name that command a terminal: rename it")
 
 
 def _is_canonical(path: Path, attributes: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from oodbench.basics.errors import OodbenchError
 from oodbench.basics.files import require_writable, write_atomic
 from oodbench.basics.hdf5 import own_dataset, refuse_links
+from oodbench.basics.words import in_one_line
 from oodbench.results import bundle
 from oodbench.sources.archives import refuse_bomb
 
@@ -350,10 +351,11 @@ def _is_valid_attribute(value: object) -> bool:
 
 
 def _attributes(node: h5py.Group) -> dict[str, str | int | float | bool]:
+    """The attributes of a node, their texts fit to be printed: here they come in, whoever shows them later."""
     values = {name: value.item() if isinstance(value, np.generic) else value for name, value in node.attrs.items()}
     if invalid := [name for name, value in values.items() if not _is_valid_attribute(value)]:
         raise ValueError(f"its attribute {invalid[0]!r} is no text and no number")
-    return values
+    return {name: in_one_line(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def _file_bytes(

@@ -1,5 +1,8 @@
 """Results that come from anywhere: a file may point to others on the disk, or say that it holds more than it can."""
 
+import json
+from xml.etree import ElementTree
+
 import h5py
 import numpy as np
 import pytest
@@ -73,3 +76,50 @@ def test_a_result_that_holds_itself_is_not_read(tmp_path, stored):
         file["linf/all"] = file["/"]
     with pytest.raises(OodbenchError, match="'linf/all' is a second name"):
         cell.attributes()
+
+
+RAW = "odd\n::error::\\input{secret}\x1b[2J\x9b"
+SHOWN = "odd ::error::\\input{secret}\\x1b[2J\\x9b"
+
+
+@pytest.fixture
+def loud(oodbench, tmp_path, stored):
+    """Results whose texts command terminals, TeX and CI, and a reference for them."""
+    about = {"checkpoint": RAW, "settings": RAW, "unlike": RAW, "means": json.dumps({"all": ["letters", RAW]})}
+    tuned = {"source": "id-test", "id_images": 1, "outliers": 0, "chosen": RAW}
+    cell = stored(tmp_path / "results", tuned=json.dumps(tuned), **about)
+    assert oodbench("check", "--reference", "reference.csv", "--update")[0] == 0
+    stored(tmp_path / "results", detector="odin", ood=(), failed=RAW, failed_on="2027")
+    with h5py.File(cell.path, "r+") as file:
+        file["linf/letters"].attrs.update(threat=RAW, hardware=RAW, date=RAW, source=RAW)
+        file["id/digits-test"].attrs.update(labels_note=RAW, torch=RAW)
+    (tmp_path / "results" / "broken\n::error::\x1b.h5").touch()
+
+
+@pytest.mark.usefixtures("loud")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table"],
+        ["table", "--long"],
+        ["table", "--format", "latex"],
+        ["table", "--format", "csv"],
+        ["threshold", "--keep", "0.5"],
+        ["check", "--reference", "reference.csv", "--format", "github"],
+    ],
+)
+def test_no_text_of_a_result_commands_a_terminal_a_document_or_a_ci(oodbench, arguments):
+    _, out, err = oodbench(*arguments)
+    lines = [*out.splitlines(), *err.splitlines()]
+    assert "\\x1b" in out + err
+    assert [line for line in lines if not line.isprintable()] == []
+    assert [line for line in lines if line.startswith("::") and not line.startswith("::error title=oodbench")] == []
+    if "latex" in arguments:
+        assert [line for line in lines if "\\input" in line and not line.startswith(("%", "WARNING"))] == []
+
+
+@pytest.mark.usefixtures("loud")
+def test_names_in_a_verdict_make_valid_xml(oodbench):
+    oodbench("check", "--reference", "reference.csv", "--junit", "verdicts.xml")
+    names = [case.get("name") for case in ElementTree.parse("verdicts.xml").iter("testcase")]
+    assert any(SHOWN in name for name in names)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import update_alone, write_atomic
-from oodbench.basics.words import printable
+from oodbench.basics.words import in_one_line, printable
 from oodbench.cli.check import CheckOptions
 from oodbench.cli.terminal import warn
 from oodbench.registry import discover
@@ -50,11 +51,17 @@ def check(options: CheckOptions) -> None:
     verdicts = compare(cells, rows, registry, suites_today)
     unread = [Verdict(str(path), Status.NOT_COMPARABLE, nan, nan, 0.0, why) for path, why in results.broken.items()]
     verdicts = worst_first([*verdicts, *unread, *_verdicts_on_unknown_code(cells, rows, registry)])
+    verdicts = [_printable(verdict) for verdict in verdicts]
     bad = {Status.FAIL} | (set() if options.lenient else {Status.MISSING, Status.NOT_COMPARABLE})
     if options.junit:
         write_atomic(options.junit, _junit(verdicts, bad))
     _print_verdicts(verdicts, bad, options.form)
     _end(verdicts, bad, options.file)
+
+
+def _printable(verdict: Verdict) -> Verdict:
+    """Return the verdict in one line: a line of its own, out of a name or a failure, could command what runs a CI."""
+    return replace(verdict, name=in_one_line(verdict.name), why=in_one_line(verdict.why))
 
 
 def _update(file: Path, measured: pd.DataFrame) -> None:
@@ -197,9 +204,9 @@ def _junit(verdicts: Sequence[Verdict], bad: Collection[Status]) -> bytes:
     for verdict in verdicts:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "oodbench", "name": verdict.name})
         if verdict.status in bad:
-            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {printable(verdict.text)}"})
+            ElementTree.SubElement(case, "failure", {"message": f"{verdict.status}: {verdict.text}"})
         elif verdict.status in uncompared:
-            ElementTree.SubElement(case, "skipped", {"message": f"{verdict.status}: {printable(verdict.why)}"})
+            ElementTree.SubElement(case, "skipped", {"message": f"{verdict.status}: {verdict.why}"})
     root = ElementTree.Element("testsuites")
     root.append(suite)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)

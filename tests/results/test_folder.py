@@ -129,3 +129,63 @@ def test_a_failure_without_scores_is_a_result_and_its_copy_is_none(tmp_path, sto
     failed.path.with_name("copy.h5").unlink()
     with pytest.raises(OodbenchError, match="has no scores of ID images"):
         find_results(failed.path.parent)
+
+
+def received(cell, name, change):
+    """The path of a copy of the cell's file in which something is changed."""
+    path = cell.path.with_name(name)
+    shutil.copy(cell.path, path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    return path
+
+
+def checked(file):
+    file["linf/a"].attrs.update(check_transfer=0.99, check_transfer_gain=0.9)
+
+
+def later(file):
+    file["linf/a"].attrs["date"] = "2026-02-01T00:00:00+00:00"
+
+
+def relabelled(file):
+    file["id/digits-test/labels"][...] = 0
+
+
+def of_another_climb(file):
+    file["linf/a/extras"]["stuck"] = [1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(checked, "the latter counts, which has more checks"), (later, "the latter counts, which is")],
+)
+def test_of_equal_scores_those_that_were_checked_most_count_or_else_the_newest(tmp_path, cell, change, reason):
+    path = received(cell, "z.h5", change)
+    found = find_results(tmp_path / "results")
+    assert found.cells == [Cell(path)]
+    (line,) = found.left_out
+    assert f"{cell.path.name} in {cell.path.parent} has the scores of z.h5" in line
+    assert reason in line
+
+
+@pytest.mark.parametrize("change", [relabelled, of_another_climb, lambda file: file.attrs.update(failed="no luck")])
+def test_a_file_that_says_something_else_of_its_scores_is_called_no_copy(tmp_path, cell, change):
+    path = received(cell, "z.h5", change)
+    found = find_results(tmp_path / "results")
+    assert found.cells == [cell]
+    assert found.copies[path].why == "the latter counts, which comes first by its name"
+
+
+def test_an_earlier_state_that_was_checked_further_is_told(tmp_path, cell):
+    path = received(cell, "z.h5", checked)
+    with h5py.File(cell.path, "a") as file:
+        file.copy(file["linf"], "clean")
+    found = find_results(tmp_path / "results")
+    assert found.cells == [cell]
+    assert "fewer checks; move it away" in found.copies[path].why
+
+
+def test_a_flag_is_not_lost_to_an_older_copy(oodbench, tmp_path, cell):
+    received(cell, "z.h5", checked)
+    assert "images attacked for other detectors beat the attack on 99%" in oodbench("table", "--long")[1]

@@ -71,7 +71,8 @@ def corrupt(
         catalogue: the corruptions, if others than `CORRUPTIONS`.
 
     Raises:
-        OodbenchError: there is no such corruption or severity, or the images are not 8-bit colour images.
+        OodbenchError: there is no such corruption or severity, the images are not 8-bit colour images, or the
+            corruption made images of another shape of them.
     """
     if name not in catalogue:
         raise unknown("corruption", name, catalogue)
@@ -85,4 +86,9 @@ def corrupt(
     corruption = catalogue[name]
     constants = corruption.small if is_small(pixels) else corruption.large
     levels = corruption.function(pixels, draws, *constants[severity - 1])
+    if levels.shape != pixels.shape:  # which many a network would take without a word
+        raise OodbenchError(
+            f"corruption {name!r} makes images of shape {tuple(levels.shape)} of images of shape "
+            f"{tuple(pixels.shape)}: correct it, since both must be equal"
+        )
     return levels if levels.dtype == torch.uint8 else levels.to(torch.uint8)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from oodbench.corruptions.draws import Draws
-from oodbench.corruptions.filters import bell, hsv, on_pixel_scale, on_unit_scale, rgb, sampled
+from oodbench.corruptions.filters import bell, hsv, mirrored, on_pixel_scale, on_unit_scale, rgb, sampled
 from oodbench.images.tensors import channels_first_view
 
 
@@ -35,9 +35,9 @@ def contrast(pixels: Tensor, draws: Draws, times: float) -> Tensor:
 
 
 def pixelate(pixels: Tensor, draws: Draws, share: float) -> Tensor:
-    """Shrunk to `share` of the side by area, and enlarged back."""
-    side = pixels.shape[2]
-    return _box_resized(_box_resized(pixels, int(side * share)), side)
+    """Shrunk to `share` of each side by area, and enlarged back."""
+    height, width = pixels.shape[2:]
+    return _box_resized(_box_resized(pixels, int(height * share), int(width * share)), height, width)
 
 
 def jpeg(pixels: Tensor, draws: Draws, quality: int) -> Tensor:
@@ -78,8 +78,7 @@ def _smoothing(length: int, sigma: float) -> Tensor:
     radius = int(3 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.tensor(bell(sigma, radius), dtype=torch.float64)[offsets.abs()]
-    places = (torch.arange(length)[:, None] + offsets) % (2 * length)
-    places = torch.minimum(places, 2 * length - 1 - places)  # mirrored with the edge pixel repeated
+    places = mirrored(torch.arange(length)[:, None] + offsets, length)
     return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, places, weights.expand(length, -1))
 
 
@@ -90,10 +89,10 @@ def _through_jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.
     return np.asarray(Image.frombytes("RGB", before.size, file.getvalue(), "jpeg", "RGB", ""))
 
 
-def _box_resized(pixels: Tensor, side: int) -> Tensor:
-    """Resize `pixels`, uint8, to a square of `side` as Pillow's box filter does: along rows, rounded, then columns."""
-    for dim in (3, 2):
-        matrix = _box_matrix(pixels.shape[dim], side).to(pixels.device)
+def _box_resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Resize `pixels`, uint8, to (N, C, height, width) as Pillow's box filter does: rows, rounded, then columns."""
+    for dim, length in ((3, width), (2, height)):
+        matrix = _box_matrix(pixels.shape[dim], length).to(pixels.device)
         sums = torch.tensordot(pixels.double(), matrix, dims=([dim], [1])).movedim(-1, dim)
         pixels = sums.add_(2**21).mul_(2**-22).clamp_(0, 255).to(torch.uint8)
     return pixels
@@ -118,10 +117,10 @@ def _box_matrix(before: int, after: int) -> Tensor:
 def _warped(images: Tensor, moves: Tensor, side: int) -> Tensor:
     """Apply to `images`, (N, C, H, W), the affine map that moves three points around the middle by `moves`, (N, 3, 2).
 
-    The points are `side` pixels away along both axes. As OpenCV warps: source coordinates in 32nds of a pixel.
+    The points, (x, y), are `side` pixels away along both axes. As OpenCV warps: source coordinates in 32nds of a pixel.
     """
     height, width = images.shape[2:]
-    middle = images.new_tensor([height // 2, width // 2])
+    middle = images.new_tensor([width // 2, height // 2])
     points = middle + side * images.new_tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     targets = (points + moves.to(images)).double()
     points = points.double()

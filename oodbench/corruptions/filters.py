@@ -69,13 +69,23 @@ def correlate(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def zoomed(images: Tensor, factor: float) -> Tensor:
-    """Enlarge the middle of square `images`, (N, C, side, side), linearly by `factor`, trimmed to their size."""
-    side = images.shape[2]
-    cut = math.ceil(side / factor)
-    enlarged_side = round(cut * factor)
-    places = torch.arange(side, dtype=torch.float64, device=images.device) + (enlarged_side - side) // 2
-    places = (side - cut) // 2 + places * ((cut - 1) / (enlarged_side - 1))
-    return sampled(images, places[None, :, None], places[None, None], "nearest")
+    """Enlarge the middle of `images`, (N, C, H, W), linearly by `factor` along both axes, trimmed to their size."""
+    rows, columns = (_zoomed_places(length, factor).to(images.device) for length in images.shape[2:])
+    return sampled(images, rows[None, :, None], columns[None, None], "nearest")
+
+
+def _zoomed_places(length: int, factor: float) -> Tensor:
+    """The places along an axis, float64 (length,), from which `zoomed` takes its pixels."""
+    cut = math.ceil(length / factor)
+    enlarged = round(cut * factor)
+    places = torch.arange(length, dtype=torch.float64) + (enlarged - length) // 2
+    return (length - cut) // 2 + places * ((cut - 1) / (enlarged - 1))
+
+
+def mirrored(places: Tensor, length: int) -> Tensor:
+    """The pixels of an axis of `length` at `places`, whole numbers; beyond its ends mirrored, edge pixels repeated."""
+    places = places % (2 * length)
+    return torch.minimum(places, 2 * length - 1 - places)
 
 
 def sampled(images: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:

@@ -13,6 +13,7 @@ from oodbench.corruptions.filters import (
     gaussian,
     is_small,
     luma,
+    mirrored,
     motion_blurred,
     on_pixel_scale,
     on_unit_scale,
@@ -53,7 +54,10 @@ def snow(
 def frost(
     pixels: Tensor, draws: Draws, keep: float, cover: float, panes: Callable[[bool], tuple[Tensor, ...]] = textures
 ) -> Tensor:
-    """`keep` of the image and `cover` of a random part of one of five frost textures."""
+    """`keep` of the image and `cover` of a random part of one of five frost textures.
+
+    A texture that is smaller than the image goes on mirrored.
+    """
     height, width = pixels.shape[2:]
     pane = draws.integers(0, 5, 1)[:, 0]
     place = draws.uniform(2)
@@ -63,9 +67,9 @@ def frost(
         if len(rows):
             texture = texture.to(pixels.device)
             spare = place.new_tensor([texture.shape[1] - height, texture.shape[2] - width])
-            corner = (place[rows] * spare).long()
-            down = corner[:, 0, None] + torch.arange(height, device=pixels.device)
-            over = corner[:, 1, None] + torch.arange(width, device=pixels.device)
+            corner = (place[rows] * spare.clamp(min=0)).long()
+            down = mirrored(corner[:, 0, None] + torch.arange(height, device=pixels.device), texture.shape[1])
+            over = mirrored(corner[:, 1, None] + torch.arange(width, device=pixels.device), texture.shape[2])
             parts = texture[:, down[:, :, None], over[:, None, :]].movedim(0, 1).double()
             images[rows] = (keep * images[rows] + cover * parts).clamp(0, 255)
     return images
@@ -213,10 +217,11 @@ def _distance(inside: Tensor, limit: int = 21) -> Tensor:
     to try all sixteen moves once by angle, each any number of times: 1, then 2 more, then 4 more, ...
     """
     around = [(down, over) for down in range(-2, 3) for over in range(-2, 3) if down**2 + over**2 in STEPS]
+    height, width = inside.shape[2:]
     distance = inside.float().mul_(limit)
     for down, over in sorted(around, key=lambda move: math.atan2(*move)):
         cost, times = STEPS[down**2 + over**2], 1
-        while cost * times < limit and max(abs(down), abs(over)) * times < min(inside.shape[2:]):
+        while cost * times < limit and abs(down) * times < height and abs(over) * times < width:
             origins, targets = _shifted_views(distance, down * times, over * times)
             torch.minimum(targets, origins + cost * times, out=targets)
             times *= 2

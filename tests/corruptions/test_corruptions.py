@@ -1,5 +1,6 @@
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ def images() -> Tensor:
     return smooth(6, 32)
 
 
-def smooth(count: int, side: int) -> Tensor:
-    """Images with large and small structure, colours and a full range."""
+def smooth(count: int, side: int | tuple[int, int]) -> Tensor:
+    """Images with large and small structure, colours and a full range, of a side or of a height and width."""
     random = torch.Generator().manual_seed(4)
     parts = [
         torch.nn.functional.interpolate(torch.rand(count, 3, cells, cells, generator=random), size=side, mode="bicubic")
@@ -67,6 +68,30 @@ def test_every_type_takes_large_images(name: str) -> None:
     version = corrupted(image, name, 3)
     assert version.shape == image.shape
     assert not torch.equal(version, image)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_type_takes_images_that_are_not_square(name: str, severity: int) -> None:
+    for size in ((16, 64), (48, 32), (70, 200)):
+        images = smooth(2, size)
+        version = corrupted(images, name, severity)
+        assert (version.shape, version.dtype) == (images.shape, torch.uint8)
+        assert not torch.equal(version, images)
+        corruption = CORRUPTIONS[name]
+        levels = corruption.function(images, CounterDraws([0, 1], "range"), *corruption.small[severity - 1])
+        assert levels.min() >= 0 and levels.max() <= 255  # as a number beyond would wrap around
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize(
+    "name", ["brightness", "contrast", "defocus-blur", "gaussian-blur", "pixelate", "saturate", "zoom-blur"]
+)
+def test_what_knows_no_direction_treats_height_as_width(name: str, severity: int) -> None:
+    images = smooth(3, (40, 56))
+    turned = corrupted(images.mT.contiguous(), name, severity).mT
+    off = (corrupted(images, name, severity).int() - turned.int()).abs()
+    assert off.max() <= 1  # as sums are rounded in another order
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -185,6 +210,12 @@ def test_bad_input() -> None:
     for wrong in (images.float() / 255, images[0], images[:, :1]):
         with pytest.raises(OodbenchError, match="8-bit RGB"):
             corrupt(wrong, "fog", 1, draws)
+
+
+def test_a_corruption_that_changes_the_shape_is_refused() -> None:
+    halving = replace(CORRUPTIONS["fog"], function=lambda pixels, draws, *constants: pixels[:, :, ::2])
+    with pytest.raises(OodbenchError, match=r"shape \(1, 3, 16, 32\) of images of shape \(1, 3, 32, 32\)"):
+        corrupt(smooth(1, 32), "fog", 1, CounterDraws([0], "shape"), {"fog": halving})
 
 
 def test_large_images_have_constants_of_their_own() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
-from oodbench.corruptions.digital import _smoothing
+from oodbench.corruptions.digital import _smoothing, _warped
 from oodbench.corruptions.filters import gaussian, hsv, motion_blurred, rgb, sampled, zoomed
 from oodbench.corruptions.weather import _dilated, _distance
 
@@ -42,14 +42,15 @@ def test_fractional_places_are_scipys_beyond_the_borders_too(border):
         np.testing.assert_allclose(each, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(32, 32), (32, 48), (21, 10)])
 @pytest.mark.parametrize("factor", [1.0, 1.06, 1.5, 2.25, 4.5])
-def test_zooms_are_scipys(factor):
-    image = RANDOM.random((3, 32, 32))
-    cut = int(np.ceil(32 / factor))
-    top = (32 - cut) // 2
-    larger = zoom(image[:, top : top + cut, top : top + cut], (1, factor, factor), order=1)
-    trim = (larger.shape[1] - 32) // 2
-    expected = larger[:, trim : trim + 32, trim : trim + 32]
+def test_zooms_are_scipys(factor, size):
+    image = RANDOM.random((3, *size))
+    cuts = [int(np.ceil(length / factor)) for length in size]
+    middle = [slice((length - cut) // 2, (length - cut) // 2 + cut) for length, cut in zip(size, cuts, strict=True)]
+    larger = zoom(image[:, *middle], (1, factor, factor), order=1)
+    trims = [(after - length) // 2 for length, after in zip(size, larger.shape[1:], strict=True)]
+    expected = larger[:, *(slice(trim, trim + length) for trim, length in zip(trims, size, strict=True))]
     np.testing.assert_allclose(zoomed(torch.from_numpy(image)[None], factor)[0], expected, atol=1e-12)
 
 
@@ -71,9 +72,17 @@ def test_colours_come_back():
     torch.testing.assert_close(rgb(*hsv(images)), images, rtol=0, atol=1e-15)
 
 
+def test_a_warp_is_about_the_middle_of_an_image_that_is_not_square():
+    image = torch.zeros(1, 1, 30, 60)
+    image[0, 0, 15, 30] = 1
+    outwards = 5 * torch.tensor([[[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]])  # half as far again, for a side of 10
+    assert _warped(image, outwards, side=10)[0, 0, 15, 30] == 1
+
+
+@pytest.mark.parametrize("size", [(24, 31), (8, 40)])
 @pytest.mark.parametrize("share", [0.002, 0.02, 0.3])
-def test_distances_are_those_of_the_shortest_way(share):
-    inside = RANDOM.random((6, 1, 24, 31)) > share
+def test_distances_are_those_of_the_shortest_way(share, size):
+    inside = RANDOM.random((6, 1, *size)) > share
     inside[:, 0, 3, 5] = False
     for image, found in zip(inside[:, 0], _distance(torch.from_numpy(inside))[:, 0], strict=True):
         down, over = (

@@ -1,10 +1,14 @@
 """The search among corruptions, and the attack from there, as the runner does them."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from oodbench.attacks.attack_goal import Goal
+from oodbench.basics.files import digest
 from oodbench.corruptions.catalogue import CORRUPTIONS, corrupt
 from oodbench.corruptions.draws import CounterDraws
 from oodbench.detectors.msp import MSP
@@ -12,11 +16,15 @@ from oodbench.detectors.odin import ODIN
 from oodbench.images.imageset import ImageSet
 from oodbench.networks import build
 from oodbench.networks.network import as_input
+from oodbench.results.store import Cell
+from oodbench.running.imagesets import ImageSets, Sample
+from oodbench.running.plan import CellPlan, Demands, SuitePlan
 from oodbench.scoring.attacking import Attack, score_attacked
 from oodbench.scoring.batches import Purpose
 from oodbench.scoring.clean import score_versions
 from oodbench.scoring.fitting import fit
-from oodbench.tasks import Compositional, Corruption, Linf
+from oodbench.suitefiles.suitefile import load
+from oodbench.tasks import Clean, Compositional, Corruption, Linf, constants
 from oodbench.tasks.versions import Versions
 
 TYPES = ("fog", "gaussian-noise", "contrast")
@@ -141,3 +149,21 @@ def test_unknown_types_and_severities_are_refused(kind):
             kind(severities=wrong)
     with pytest.raises(ValueError, match="OOD images only"):
         Compositional(side="both")
+
+
+@pytest.mark.parametrize(("size", "names_apart"), [((32, 32), []), ((32, 48), ["corruption"])])
+def test_results_of_corruptions_that_took_images_for_squares_are_done_again(tmp_path, size, names_apart):
+    suite = replace(load("digits"), tasks={"clean": Clean(), "corruption": Corruption()})
+    named = {
+        name: ImageSet(name, np.zeros((2, *size, 3), np.uint8), np.zeros(2, np.int64), "drawn")
+        for name in (suite.id.test, suite.ood[0].set)
+    }
+    plan = SuitePlan(suite, (), (), Sample(tmp_path), ImageSets(named, None), 0, Demands())
+    cell = CellPlan(MSP(), Cell(tmp_path / "msp.h5"), "key", "code", ())
+    prints = [image_set.fingerprint for image_set in named.values()]
+    keys_before = {
+        name: digest("key", "network", name, json.dumps(constants(task), sort_keys=True), *prints)
+        for name, task in suite.tasks.items()
+    }
+    keys = {name: plan.group_key(cell, "network", name, suite.ood[0].set) for name in suite.tasks}
+    assert [name for name in keys if keys[name] != keys_before[name]] == names_apart

@@ -19,6 +19,9 @@ Marks = npt.NDArray[np.int64]
 READ = 256 << 20
 """Bytes of a pack of image files up to which these are read for this."""
 
+REPEATED = 0.01
+"""Share of a set that may be repeats without a word: so few narrow no interval by as much as its rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contents:
@@ -69,6 +72,44 @@ class Overlap:
         many = f"all {self.size:,}" if self.whole else f"{self.count:,} of {self.size:,}"
         return f"{many} {self.unit} of {self.one} are {self.unit} of {self.other}"
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets that it is about."""
+        return self.one, self.other
+
+    @property
+    def warning(self) -> str:
+        """What it means for figures, in words."""
+        return f"{self}: figures that rest on these are too good or too bad"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Images of a set that are the same as earlier ones of it.
+
+    Attributes:
+        name: what the set is called.
+        count: images that repeat another.
+        size: images of the set.
+    """
+
+    name: str
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.count:,} of {self.size:,} images of {self.name} repeat others of it"
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets that it is about."""
+        return (self.name,)
+
+    @property
+    def warning(self) -> str:
+        """What it means for figures, in words."""
+        return f"{self}: intervals take each for another image, and are too narrow"
+
 
 def contents(images: ImageSet, name: str = "") -> Contents:
     """Tell the images of a set apart, called `name` if that is said.
@@ -110,6 +151,13 @@ def overlap(one: Contents, other: Contents) -> Overlap | None:
     return max(both_ways, key=lambda shared: shared.count / shared.size, default=None)
 
 
+def repeats(images: Contents) -> Repeats | None:
+    """The repeats within a set; None where there are next to none, or where its images were not read."""
+    size = len(images.marks)
+    count = size - len(np.unique(images.marks))
+    return Repeats(images.name, count, size) if count > REPEATED * size else None
+
+
 def same_images(one: Contents, other: Contents) -> bool:
     """Whether each image of either is in the other."""
     both_ways = (common(one, other), common(other, one))
@@ -129,17 +177,17 @@ def require_apart(known: Iterable[Contents], tested: Collection[str] = ()) -> li
         tested: names of OOD test sets, which may be parts of each other, but not the same.
 
     Returns:
-        A line for each two that share some images.
+        A line for each two that share some images, and for each OOD test set that repeats its own.
 
     Raises:
         OodbenchError: a set is a part of another.
     """
-    lines = []
+    known, lines = list(known), list[str]()
     for one, other in combinations(known, 2):
         if same_images(one, other):
             raise OodbenchError(f"{one.name} and {other.name} are the same {one.unit}: give each its own")
         if not (one.name in tested and other.name in tested) and (shared := overlap(one, other)):
             if shared.whole:
                 raise OodbenchError(f"{shared}: give each its own")
-            lines.append(f"{shared}: figures that rest on these are too good or too bad")
-    return lines
+            lines.append(shared.warning)
+    return lines + [found.warning for images in known if images.name in tested and (found := repeats(images))]

@@ -12,7 +12,7 @@ from oodbench.detector import Detector, Tuning
 from oodbench.images import catalogue
 from oodbench.images.builtin import BUILTINS
 from oodbench.images.imageset import ImageSet
-from oodbench.images.overlap import Contents, contents, overlaps
+from oodbench.images.overlap import Contents, Overlap, Repeats, contents, overlaps, repeats
 from oodbench.networks.feature_packs import FeaturePack
 from oodbench.objective import Objective
 from oodbench.running.image_checks import check, check_labels
@@ -35,7 +35,8 @@ class ImageSets:
         limit: how many images of each ID and OOD set a run takes; None for all.
         pack: a feature pack that the images come from, which has a network's outputs in place of pixels; None where
             the images themselves are at hand.
-        shared: which images of a set are also in another set that it should share none with, a line each.
+        shared: which images of a set are also in another set that it should share none with, and which test sets
+            repeat images of their own.
     """
 
     images: Mapping[str, ImageSet]
@@ -45,7 +46,7 @@ class ImageSets:
     trained_on: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     pack: FeaturePack | None = None
-    shared: tuple[str, ...] = ()
+    shared: tuple[Overlap | Repeats, ...] = ()
 
     def shape(self, suite: Suite) -> tuple[int, int, int]:
         """(C, H, W) of the suite's images."""
@@ -57,6 +58,16 @@ class ImageSets:
         """Bytes of memory that the images take; image files take next to none."""
         sets = [*self.images.values(), *filter(None, [self.heldout])]
         return sum(image_set.images.nbytes for image_set in sets if isinstance(image_set.images, np.ndarray))
+
+    def images_note(self, name: str, suite: Suite) -> str:
+        """What must be said of the images of a test set wherever its figures stand, in words; "" for nothing.
+
+        What the ID test set shares with an OOD set is said of that alone: figures on other sets do not rest on it.
+        """
+        elsewhere = {ood.set for ood in suite.ood} if name == suite.id.test else set[str]()
+        return "; ".join(
+            found.warning for found in self.shared if name in found.sets and not elsewhere.intersection(found.sets)
+        )
 
     def tuning_images(self, tuning: Tuning, suite: Suite) -> int:
         """The number of images, ID and outliers, that `tuning` gets."""
@@ -222,8 +233,10 @@ def _load_learning_sets(
     return _LearningSets(images, heldout, held_out, trained_on, set_contents)
 
 
-def _shared_images(suite: Suite, learned: Sequence[Contents], tests: Sequence[ImageSet]) -> tuple[str, ...]:
-    """A line for each two sets that share images and are used in different ways.
+def _shared_images(
+    suite: Suite, learned: Sequence[Contents], tests: Sequence[ImageSet]
+) -> tuple[Overlap | Repeats, ...]:
+    """What sets share that are used in different ways, and what test sets repeat.
 
     Args:
         suite: that uses them.
@@ -233,15 +246,15 @@ def _shared_images(suite: Suite, learned: Sequence[Contents], tests: Sequence[Im
     Raises:
         OodbenchError: all images of a set are in another.
     """
-    known = [*learned, *map(contents, tests[:1])]
-    ood = [contents(test) for test in tests[1:]]
+    id_test, ood = [contents(test) for test in tests[:1]], [contents(test) for test in tests[1:]]
+    known = [*learned, *id_test]
     found = overlaps([*combinations(known, 2), *((test, other) for test in ood for other in known)])
     if whole := next((overlap for overlap in found if overlap.whole), None):
         raise OodbenchError(
             f"suite {suite.name!r} uses the same images twice: {whole}, whatever the labels say. ID test images, OOD "
             "test images and those that are learned from must be apart: name another set for one of these two"
         )
-    return tuple(map(str, found))
+    return (*found, *filter(None, map(repeats, [*id_test, *ood])))
 
 
 def _require_tests(data: Path, suite: Suite) -> None:

@@ -133,6 +133,7 @@ class Records:
                     "distance": distances.get(images.name, ""),
                     "fingerprint": images.fingerprint,
                     "labels_note": note,
+                    "images_note": self._plan.image_sets.images_note(images.name, suite),
                     "id_fingerprint": self._plan.images[suite.id.test].fingerprint,
                     "network_digest": self.network_digest,
                     "source": images.source,

@@ -18,7 +18,7 @@ SHORT = 250
 OF_RUN = ("suite", "detector", "seed", *OF_CELL, "hardware", "device", "torch", "oodbench", "convention")
 """Columns of the frame that say what was run, how and on what."""
 
-PER_GROUP = frozenset(("constants", "fingerprint", "source", "labels_note", "distance", "threat"))
+PER_GROUP = frozenset(("constants", "fingerprint", "source", "labels_note", "images_note", "distance", "threat"))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oodbench.images.imageset import ImageSet
-from oodbench.images.overlap import contents, overlap, overlaps
+from oodbench.images.overlap import contents, overlap, overlaps, repeats, require_apart
 from oodbench.images.packs import read_pack
 from oodbench.images.photographs import write_photographs
 
@@ -33,6 +33,22 @@ def test_a_part_is_wholly_in_what_it_is_a_part_of():
 def test_an_image_that_stands_in_a_set_twice_counts_twice():
     twice = of("twice", [0, 0, 1])
     assert overlap(contents(twice), contents(of("one", [0, 5, 6, 7]))).count == 2
+
+
+def test_repeats_are_counted_where_they_are_more_than_a_few():
+    found = repeats(contents(of("some", [0, 1, 1, 2, 1, 2])))
+    assert (found.count, found.size) == (3, 6)
+    assert str(found) == "3 of 6 images of some repeat others of it"
+    assert repeats(contents(of("other", slice(12)))) is None
+    noise = np.random.default_rng(1).integers(0, 256, (200, 4, 4, 3), np.uint8)
+    noise[:2] = noise[2]  # one in a hundred
+    assert repeats(contents(ImageSet("noise", noise, np.zeros(200, np.int64), "drawn"))) is None
+
+
+def test_repeats_of_a_tested_set_are_told_and_those_of_others_are_not():
+    known = [contents(of(name, rows)) for name, rows in (("train", [0, 0, 1]), ("ood", [2, 2, 2]))]
+    (line,) = require_apart(known, tested=["ood"])
+    assert line.startswith("2 of 3 images of ood repeat others of it: intervals")
 
 
 def test_sets_that_have_nothing_in_common_are_not_named():

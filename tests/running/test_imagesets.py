@@ -13,6 +13,7 @@ from oodbench.images.packs import write_pack
 from oodbench.metrics import accuracy, in_distribution_report
 from oodbench.results.report import boards, render
 from oodbench.results.store import cells
+from oodbench.results.tables import load_results
 
 MSP = Path(__file__).parents[2] / "results" / "reference" / "networks" / "digits" / "plain.safetensors"
 
@@ -174,16 +175,34 @@ def test_a_copy_under_another_name_is_refused(oodbench, tmp_path, of, changed, d
     assert code == 2 and told in err
 
 
-def test_images_that_two_sets_share_are_counted_and_scored(oodbench, tmp_path):
+def test_images_that_two_sets_share_are_counted_and_scored_and_told_with_the_figures(oodbench, tmp_path):
     """Also those that are held out, and whatever part of the sets a run takes."""
     letters, train = load("letters", tmp_path).first(40), load("digits-train", tmp_path)
     _, heldout = train.split(97)
-    mixed = np.concatenate([letters.images, heldout.images[:30]])
-    write_pack(tmp_path / "data" / "mixed.h5", replace(letters, name="mixed", images=mixed, labels=np.full(70, -1)))
+    id_test = load("digits-test", tmp_path)
+    mixed = np.concatenate([letters.images, heldout.images[:30], id_test.images[:5], letters.images[:20]])
+    write_pack(tmp_path / "data" / "mixed.h5", replace(letters, name="mixed", images=mixed, labels=np.full(95, -1)))
     (tmp_path / "part.toml").write_text(COPIED.replace("letters", "mixed"))
     asked = ("run", "--suite", tmp_path / "part.toml", "--detector", "knn", "--checkpoint", MSP, "--limit", "20")
     code, _, err = oodbench(*asked, "--set", "knn.k=5")
     assert code == 0, err
-    assert "WARNING 30 of 70 images of mixed are images of digits-train" in err
+    rests = "figures that rest on these are too good or too bad"
+    told = [
+        f"30 of 95 images of mixed are images of digits-train: {rests}",
+        f"5 of 95 images of mixed are images of digits-test: {rests}",
+        "20 of 95 images of mixed repeat others of it: intervals take each for another image, and are too narrow",
+    ]
+    assert [line.strip() for line in err.splitlines() if "WARNING" in line] == [f"WARNING {line}" for line in told]
+    frame = load_results(tmp_path / "results")
+    assert dict(zip(frame["ood"], frame["images_note"], strict=True)) == {
+        "mixed": "; ".join(told),
+        "photo-patches": "",
+        "": "",  # ID accuracy, and figures on other sets, do not rest on them
+    }
+    for command in (["table"], ["table", "--long"], ["threshold", "--keep", "0.5"]):
+        said = " ".join(oodbench(*command)[1].split())
+        assert all(f"{line}." in said for line in told)
+    (board,) = boards(cells(tmp_path / "results"), tmp_path / "data")
+    assert all(line in " ".join(board.basis.values()) for line in told)
     code, _, err = oodbench("run", "--suite", "digits", *asked[3:], "--rerun", "all", "--set", "knn.k=5")
     assert code == 0 and "WARNING" not in err

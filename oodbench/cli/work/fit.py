@@ -51,8 +51,8 @@ def _print_plan(planned: Deployment) -> None:
     print_status(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
     for difference in planned.plan.image_sets.unlike:
         print_status(f"  NOTE {difference}")
-    for overlap in planned.plan.image_sets.shared:
-        print_status(f"  WARNING {overlap}")
+    for found in planned.plan.image_sets.shared:
+        print_status(f"  WARNING {found}")
     if network.why_not_pretrained:
         print_status(f"  trained, not pretrained: {network.why_not_pretrained}")
     source = f"pretrained network {network.pretrained.name}" if network.pretrained else f"network {network.file}"

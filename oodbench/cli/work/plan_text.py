@@ -43,8 +43,8 @@ def _print_suite_plan(plan: SuitePlan, networks_of_seeds: Sequence[Sequence[Netw
     say(f"suite {suite.name} (version {suite.version}, fingerprint {suite.fingerprint[:8]}): {suite.title}")
     for difference in plan.image_sets.unlike:
         say(f"  NOTE {difference}: these rows compare with no others")
-    for overlap in plan.image_sets.shared:
-        say(f"  WARNING {overlap}: figures that rest on these are too good or too bad")
+    for found in plan.image_sets.shared:
+        say(f"  WARNING {found.warning}")
     for networks in networks_of_seeds:
         if names := dict.fromkeys(cell.detector.name for network in networks for cell in network.cells):
             say(f"  {', '.join(names)}: {_work_text(networks, suite)}")

@@ -209,6 +209,8 @@ def _basis_texts(scores: pd.DataFrame) -> dict[str, str]:
         "OOD sets": ", ".join(f"{ood} ({distance}, {_count_text(count, 'image')})" for ood, distance, count in sets),
         "measured": f"{' to '.join(dict.fromkeys([days[0], days[-1]]))} on {'; '.join(machines)}",
     }
+    if image_notes := tables.shared_image_notes(scores):
+        basis["images in two sets, or repeated"] = " ".join(image_notes).rstrip(".")
     if attacked_notes := tables.attacked_id_notes(scores):
         basis["attacked ID images"] = " ".join(attacked_notes).rstrip(".")
     if scores["low"].notna().any():

@@ -15,7 +15,7 @@ from oodbench.results.tables.layout import (
     stale_lines,
 )
 from oodbench.results.tables.lines import network_notes
-from oodbench.results.tables.notes import attacked_id_notes, cost_text, tuning_text
+from oodbench.results.tables.notes import attacked_id_notes, cost_text, shared_image_notes, tuning_text
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.stale import stale_groups
 from oodbench.results.tables.summary import View, mean_sets, sets_aside
@@ -45,6 +45,7 @@ __all__ = [
     "select_tasks",
     "sets_aside",
     "severities",
+    "shared_image_notes",
     "stale_groups",
     "stale_lines",
     "standings",

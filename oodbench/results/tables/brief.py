@@ -50,6 +50,7 @@ def brief_notes(
             else []
         )
         sentences += smoothed_notes(scores) if summary else []
+        sentences += notes.shared_image_notes(measured)
         sentences += [*notes.upside_down_notes(scores, rows.titles), *_shown_flag_notes(scores, summary, rows.titles)]
         sentences += failure_notes(frame, rows.titles)
         titled_entries = [replace(entry, line=rows.row_of[entry][0]) for entry in summary]

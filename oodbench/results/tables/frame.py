@@ -71,6 +71,7 @@ OF_GROUP = (
     "constants",
     "fingerprint",
     "labels_note",
+    "images_note",
     "source",
     "device",
     "hardware",
@@ -162,6 +163,8 @@ def load_results(
         fingerprint, source: SHA-256 of the OOD images (ID images in rows of accuracy), and where they come from.
         scores: SHA-256 of the ID and the OOD scores as bundles hold them, float32 where that can; "" for accuracy.
         labels_note: in rows of accuracy, why their labels may not mean what the network thinks; "" for no reason.
+        images_note: images that the set shares with another set of the run, or repeats; "" where it has no such, and in
+            results of before that was noted.
         device, hardware, torch, oodbench, date: of the scoring.
         out: results folder in which a run finds the cell again; "" if the file lies where no run puts it.
         cell: DETECTOR/FILE, the same in all rows of a cell; with the folders above where two would be called so.

@@ -27,7 +27,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str
     """
     scores = frame[frame.metric != OF_ID]
     cells = frame.drop_duplicates("cell")
-    notes = [counts_note(frame, summary), *image_notes(cells), convention_note(frame)]
+    notes = [counts_note(frame, summary), *image_notes(cells), *shared_image_notes(frame), convention_note(frame)]
     notes += [
         f"{task}: {threat}." for task, threat in scores[["task", "threat"]].drop_duplicates().itertuples(index=False)
     ]
@@ -169,6 +169,11 @@ def image_notes(cells: pd.DataFrame) -> list[str]:
     return notes + [
         f"Not scored from images, but from what a network made of them before: feature pack {text}." for text in packs
     ]
+
+
+def shared_image_notes(frame: pd.DataFrame) -> list[str]:
+    """Say which images of the sets in a tidy frame are in two sets, or more than once in one."""
+    return [f"{text}." for text in dict.fromkeys("; ".join(dict.fromkeys(frame["images_note"])).split("; ")) if text]
 
 
 def _counts_text(numbers: "pd.Series[int]") -> str:

@@ -43,7 +43,8 @@ def absent_notes(points: pd.DataFrame, measured: pd.DataFrame) -> list[str]:
     sentences += notes.missing_notes(succeeded, _entries_by_set(succeeded, titles), titles)
     sentences += notes.left_out_notes(succeeded, set(succeeded["ood"])) if (succeeded["ood"] != "").any() else []
     cells = cell_rows.drop_duplicates("cell")
-    return [*sentences, *notes.stale_notes(cells, titles), *notes.image_notes(cells)]
+    sentences += [*notes.stale_notes(cells, titles), *notes.image_notes(cells)]
+    return [*sentences, *notes.shared_image_notes(succeeded)]
 
 
 def _line_names(points: pd.DataFrame) -> dict[str, str]:

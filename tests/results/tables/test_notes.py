@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from oodbench.results.tables.notes import cost_text, label_notes, tuning_text
+from oodbench.results.tables.notes import cost_text, label_notes, shared_image_notes, tuning_text
 
 
 def test_what_an_attack_cost_and_what_its_stops_hide():
@@ -22,6 +22,14 @@ def test_what_is_asked_about_labels_ends_as_a_question_and_all_else_as_a_sentenc
     notes = ["nothing could check them", "are these the classes?", "", "are these the classes?"]
     frame = pd.DataFrame({"metric": ["accuracy"] * 4, "labels_note": notes})
     assert label_notes(frame) == ["nothing could check them.", "are these the classes?"]
+
+
+def test_what_is_said_of_images_is_said_once_a_set():
+    frame = pd.DataFrame(
+        {"images_note": ["a is in b; a repeats itself", "", "a is in b; a repeats itself", "a is in b"]}
+    )
+    assert shared_image_notes(frame) == ["a is in b.", "a repeats itself."]
+    assert shared_image_notes(frame[frame["images_note"] == ""]) == []  # as of results of before it was noted
 
 
 UNKNOWN = "not known to be held out of the network's training"

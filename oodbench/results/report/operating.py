@@ -15,13 +15,18 @@ KEPT = (0.95, 0.99)
 """Shares of ID images that are promised."""
 
 
-def row_operating_points(groups: Sequence[Scores], views: Mapping[str, Sequence[str]]) -> list[OperatingPoint]:
+def row_operating_points(
+    groups: Sequence[Scores], views: Mapping[str, Sequence[str]], refusal: str = ""
+) -> list[OperatingPoint]:
     """The operating point of each promise; one for which there are too few ID images says so.
 
     Args:
         groups: of one cell, none of them stale.
         views: OOD sets by what values are averaged over.
+        refusal: why its ID images can promise nothing; "" where they can.
     """
+    if refusal:
+        return [OperatingPoint(keep, note=refusal) for keep in KEPT]
     return [_operating_point(groups, views, keep) for keep in KEPT]
 
 

@@ -27,6 +27,7 @@ from oodbench.results.store import Cell, Scores
 from oodbench.results.tables.flags import Flagged
 from oodbench.results.tables.layout import one_line
 from oodbench.results.tables.next_command import FOLDERS
+from oodbench.results.tables.operating import why_no_promise
 from oodbench.statistics.severity import mark
 from oodbench.tasks import KINDS
 
@@ -159,7 +160,7 @@ def row(
             task: {view: means_of(part, set(sets)) for view, sets in views.items()} for task, part in by_task.items()
         },
         panels=[_panel(groups, group, scores) for group in groups.ood],
-        operating=row_operating_points(groups.groups, views),
+        operating=row_operating_points(groups.groups, views, why_no_promise(result.attributes)),
         signs=signs_of(scores, views),
         flags=flags_of(flagged) | ({"stored scores": [_stale_flag(left_out)]} if left_out else {}),
         sheets={task: sheet(attacked, before, share) for task, attacked in groups.attacked()},

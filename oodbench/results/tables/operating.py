@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from oodbench.basics.errors import OodbenchError
+from oodbench.results.attributes import json_object
 from oodbench.results.beside import has_other_score
 from oodbench.results.folder import read_result
 from oodbench.results.store import Cell, Scores
@@ -60,6 +61,9 @@ COLUMNS = (
 OTHER_SCORE = "a threshold is of one score, and this task is of another one than the detector's"
 """The reason why a task has no operating point."""
 
+TUNED_ON_TEST = "tuned on the ID test images, so these cannot say what it does on new ones: leave tuning=id-test out"
+"""The reason why a detector has no threshold, as `oodbench fit` has it."""
+
 NO_OOD = "no OOD image has a score yet"
 """The reason why a threshold is held against no task."""
 
@@ -77,7 +81,8 @@ def operating_points(
     A cell of which nothing can be said for a share has a row without `task` and `ood`, which says why.
 
     A random half of the ID test images, the same one for every detector, chooses the threshold and is then left out:
-    nothing is reported on it. The network and the detector must not have seen either half, which holds for a test set.
+    nothing is reported on it. The network and the detector must not have seen either half, which holds for a test set,
+    unless the detector is tuned on it: then there is no threshold.
 
     Columns:
         suite, suite_version, suite_fingerprint: what it was measured on; no two suites are to be compared.
@@ -180,9 +185,13 @@ def _cell_rows(
     )
     columns["line"] = label(str(attributes["detector"]), line_notes(line_attributes, [int(attributes["seed"])]))
     columns["stale"] = stale_text(outdated)
+    refusal = why_no_promise(attributes)
     other_score_tasks = dict.fromkeys(group.task for group in groups if group.role == "ood" and has_other_score(group))
     for keep in keeps:
-        empty_row = {**columns, "keep": keep, "delta": delta, "task": "", "ood": "", "left_out": ""}
+        empty_row = {**columns, "keep": keep, "delta": delta, "task": "", "ood": "", "left_out": refusal}
+        if refusal:
+            yield empty_row
+            continue
         try:
             point_rows = delivered_rows(groups, keep, delta, prevalence)
         except OodbenchError as error:
@@ -191,6 +200,11 @@ def _cell_rows(
         point_rows += [{"task": task, "ood": "", "left_out": OTHER_SCORE} for task in other_score_tasks]
         reason = "" if outdated or attributes.get("failed") else NO_OOD
         yield from ({**empty_row, **row} for row in point_rows or [{"left_out": reason}])
+
+
+def why_no_promise(attributes: Mapping[str, Any]) -> str:
+    """Why ID test images can promise nothing of a result, from its attributes; "" where they can."""
+    return TUNED_ON_TEST if json_object(attributes.get("tuned")).get("source") == "id-test" else ""
 
 
 def delivered_rows(

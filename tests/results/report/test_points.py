@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oodbench.results.report import boards
-from oodbench.results.tables.operating import chooses_threshold
+from oodbench.results.tables.operating import TUNED_ON_TEST, chooses_threshold
 from oodbench.statistics.conformal import threshold
 from oodbench.statistics.intervals import share_interval
 
@@ -33,6 +33,12 @@ def test_a_promise_that_twenty_images_cannot_give_says_so(made, data):
     point = next(one for one in row.operating if one.keep == 0.99)
     assert "20 ID images are too few to promise that 99 % are kept" in point.note
     assert point.caught == {} and point.id_rejected is None
+
+
+def test_a_detector_that_is_tuned_on_the_id_test_images_has_no_threshold(made, data):
+    cell = made(tuned='{"source": "id-test", "id_images": 9, "outliers": 0}')
+    ((row,),) = (board.rows for board in boards([cell], data))
+    assert all((point.note, point.n_chosen_on, point.caught) == (TUNED_ON_TEST, 0, {}) for point in row.operating)
 
 
 def test_a_view_that_lacks_a_set_has_no_share(made, data):

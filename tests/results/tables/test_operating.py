@@ -9,7 +9,7 @@ import pytest
 
 from oodbench.basics.errors import OodbenchError
 from oodbench.results.store import Cell, Scores
-from oodbench.results.tables.operating import OTHER_SCORE, chooses_threshold, operating_points
+from oodbench.results.tables.operating import OTHER_SCORE, TUNED_ON_TEST, chooses_threshold, operating_points
 
 N = 200
 
@@ -215,6 +215,19 @@ def test_one_cell_with_too_few_images_is_named_and_the_others_go_on(oodbench, tm
     code, out, err = oodbench("threshold", "results", "--keep", "0.999")
     assert (code, out) == (2, "")
     assert "energy (seed 1): of its" in err and "msp (seed 1): of its ID images one half chooses: 100 ID" in err
+
+
+def test_a_detector_that_is_tuned_on_the_id_test_images_promises_nothing(oodbench, tmp_path):
+    cell_of(tmp_path / "results")
+    tuned, _ = cell_of(tmp_path / "results", detector="klm")
+    tuned.note({"tuned": json.dumps({"source": "id-test", "id_images": N, "outliers": 0})}, tuned.attributes())
+    code, out, err = oodbench("threshold", "results", "--format", "csv")
+    assert code == 0, err
+    rows = [(row["detector"], row["threshold"] != "", row["left_out"]) for row in rows_of(out)]
+    assert rows == [("klm", False, TUNED_ON_TEST), ("msp", True, ""), ("msp", True, "")]
+    assert f"Left out: klm (seed 1, tuned on ID test images): {TUNED_ON_TEST}." in oodbench("threshold", "results")[1]
+    code, out, err = oodbench("threshold", "results", "--detector", "klm")
+    assert (code, out) == (2, "") and TUNED_ON_TEST in err
 
 
 def test_what_failed_is_missing_or_stale_is_named_as_below_a_table(oodbench, tmp_path):

@@ -258,6 +258,7 @@ def _gap_texts(scores: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]
         if (missing := [ood for ood in suite_sets if ood in measured_sets - set(part)])
     ]
     texts = {"OOD sets of the suite that are left out": ", ".join(left_out)}
+    texts["results that have a mean over other sets"] = " ".join(tables.mean_notes(scores, names)).rstrip(".")
     texts["rows that lack OOD sets, and have no mean over them"] = "; ".join(row_gaps)
     return {heading: text for heading, text in texts.items() if text}
 

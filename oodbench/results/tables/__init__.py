@@ -15,7 +15,7 @@ from oodbench.results.tables.layout import (
     stale_lines,
 )
 from oodbench.results.tables.lines import network_notes
-from oodbench.results.tables.notes import attacked_id_notes, cost_text, shared_image_notes, tuning_text
+from oodbench.results.tables.notes import attacked_id_notes, cost_text, mean_notes, shared_image_notes, tuning_text
 from oodbench.results.tables.published import Published
 from oodbench.results.tables.stale import stale_groups
 from oodbench.results.tables.summary import View, mean_sets, sets_aside
@@ -33,6 +33,7 @@ __all__ = [
     "flat_frame",
     "json_text",
     "load_results",
+    "mean_notes",
     "mean_sets",
     "missing_set_lines",
     "network_notes",

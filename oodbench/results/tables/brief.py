@@ -57,7 +57,8 @@ def brief_notes(
         sentences += notes.missing_notes(measured, titled_entries, rows.titles)
         sentences += [*notes.stale_notes(cells, rows.titles), *notes.image_notes(cells)]
         sentences += notes.outdated_notes(cells, titled_entries, rows.titles)
-        sentences += [*notes.apart_notes(titled_entries), *notes.repeated_notes(cells, rows.titles)]
+        sentences += [*notes.apart_notes(titled_entries), *notes.mean_notes(measured, rows.titles)]
+        sentences += notes.repeated_notes(cells, rows.titles)
         sentences += notes.operating_point_notes(cells, rows.titles) + notes.published_notes(scores, rows.titles)
         sentences += notes.unlabelled_notes(measured) if OF_ID in metrics else []
         sentences += notes.label_notes(measured)

@@ -12,7 +12,7 @@ from oodbench.results.tables.conditions import machine_notes
 from oodbench.results.tables.flags import averaging_notes, find_flags, shown_parts
 from oodbench.results.tables.lines import LIKE_SEEDS, cell_name, network_from, precision, tuning_record
 from oodbench.results.tables.smoothed import smoothed_notes
-from oodbench.results.tables.summary import ASIDE, Entry, mean_sets, sets_aside, sets_behind
+from oodbench.results.tables.summary import ASIDE, Entry, mean_sets, other_means, sets_aside, sets_behind
 from oodbench.statistics import honesty, severity
 from oodbench.tasks import Clean, Compositional
 
@@ -36,7 +36,7 @@ def footnotes(frame: pd.DataFrame, summary: Sequence[Entry], titles: Mapping[str
     notes += [*upside_down_notes(scores, titles), *flag_lines, *(averaging_notes(summary) if flag_lines else [])]
     notes += missing_notes(frame, summary, titles)
     notes += [*stale_notes(cells, titles), *outdated_notes(cells, summary, titles)]
-    notes += [*apart_notes(summary), *repeated_notes(cells, titles)]
+    notes += [*apart_notes(summary), *mean_notes(frame, titles), *repeated_notes(cells, titles)]
     notes += [*unlabelled_notes(frame), *label_notes(frame)]
     notes += seed_notes(cells, summary, titles)
     notes += operating_point_notes(cells, titles)
@@ -159,6 +159,16 @@ def left_out_notes(frame: pd.DataFrame, shown: Collection[str]) -> list[str]:
     """Name the OOD sets of the suite that are not shown."""
     left_out = [name for name in mean_sets(frame)["all"] if name not in shown]
     return [f"Left out of the suite's OOD sets: {', '.join(left_out)}."] if left_out else []
+
+
+def mean_notes(frame: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+    """Name the results that have a mean over other sets than the table has it over, from a tidy frame."""
+    known = mean_sets(frame)
+    return [
+        f"Other means: stored with {', '.join(dict.fromkeys(titles[cell] for cell in cells))}, the mean {name!r} is "
+        f"over {', '.join(sets) or 'no set'}; every row here has it over {', '.join(known[name])}."
+        for (name, sets), cells in other_means(frame).items()
+    ]
 
 
 def image_notes(cells: pd.DataFrame) -> list[str]:

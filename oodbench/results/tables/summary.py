@@ -1,5 +1,6 @@
 """A tidy frame to the figures of a table: means over OOD sets, then mean and deviation over seeds."""
 
+from collections import Counter
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
@@ -127,12 +128,33 @@ class Entry:
 
 
 def mean_sets(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """OOD sets behind each mean, of a frame of one suite: as its suite says, or all that there are."""
-    known: dict[str, list[str]] = {}
-    for text in frame["means"].unique():
-        known |= json_object(text)
+    """OOD sets behind each mean, of a frame of one suite: as its results say, or all that there are.
+
+    A suite's means are no part of its fingerprint, so its results may differ in them. Then what most of them say counts
+    for all rows, and of what equally many say the mean over the most sets. `other_means` names the others.
+    """
+    sets_said: dict[str, dict[frozenset[str], list[str]]] = {}
+    votes: Counter[tuple[str, frozenset[str]]] = Counter()
+    for text, count in frame[["cell", "means"]].drop_duplicates()["means"].value_counts(sort=False).items():
+        for name, sets in json_object(text).items():
+            sets_said.setdefault(name, {}).setdefault(frozenset(sets), sets)
+            votes[name, frozenset(sets)] += count
     every = frame[(frame["ood"] != "") & (frame["distance"] != ASIDE)]
-    return known or {"all": list(dict.fromkeys(every["ood"]))}
+    known = {"all": list(dict.fromkeys(every["ood"]))}
+    for name, choices in sets_said.items():
+        known[name] = choices[max(choices, key=lambda sets: (votes[name, sets], len(sets)))]
+    return known
+
+
+def other_means(frame: pd.DataFrame) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+    """The cells that have a mean over other sets than `mean_sets` of the frame, by its name and these sets."""
+    known = mean_sets(frame)
+    cells: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for cell, text in frame[["cell", "means"]].drop_duplicates().itertuples(index=False):
+        for name, sets in json_object(text).items():
+            if set(sets) != set(known[name]):
+                cells.setdefault((name, tuple(sets)), []).append(str(cell))
+    return cells
 
 
 def sets_aside(frame: pd.DataFrame) -> list[str]:

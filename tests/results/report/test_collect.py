@@ -243,6 +243,14 @@ def test_sets_that_no_row_has_are_left_out_of_its_means_and_named(made, data):
     assert not any("lack" in heading for heading in board.basis)
 
 
+def test_a_file_with_a_mean_over_other_sets_is_named_and_moves_no_row(made, data):
+    (board,) = boards([made("able"), made("baker", means='{"all": ["noise"]}')], data)
+    assert board.views["all sets"] == ["cats", "dogs", "noise"]
+    assert board.basis["results that have a mean over other sets"] == (
+        "Other means: stored with baker, the mean 'all' is over noise; every row here has it over cats, dogs, noise"
+    )
+
+
 def test_a_mean_of_the_same_sets_is_one_view(made, data):
     means = {"all": ["cats", "dogs"], "far": ["cats", "dogs"], "paper": ["dogs"]}
     (board,) = boards([made(means=json.dumps(means))], data)

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from oodbench.basics.errors import OodbenchError
-from oodbench.results.tables import View, render, tidy
+from oodbench.results.tables import View, render, render_compact, tidy
 from oodbench.results.tables.summary import summarise
 
 ALL_PASS, NONE_PASS, HALF_PASS = (9.5,) * 4, (0.0,) * 4, (0.0, 1.0, 9.5, 9.5)
@@ -45,6 +45,32 @@ def test_every_mean_of_the_suite_and_any_choice_of_sets(tmp_path, stored):
     assert list(values([cell], View(sets=("far",))).values()) == [0.25]
     assert list(values([cell], View(sets=("near", "c"))).values()) == [0.75]
     assert {ood for _, ood in values([cell], View(by="ood", sets=("paper",)))} == {"a", "b"}
+
+
+def test_a_mean_that_one_file_has_over_other_sets_moves_no_other_row(tmp_path, stored):
+    """Whichever file is read last, and of two files as well: the mean over more sets counts, and a note says so."""
+    told = "Other means: stored with odin (seed 1), the mean 'all' is over a; every row here has it over a, b, c."
+    sets = [("a", ALL_PASS), ("b", NONE_PASS), ("c", HALF_PASS)]
+    cell = cell_of(tmp_path, stored)
+    other = stored(tmp_path, "odin", ood=sets, means='{"all": ["a"]}')
+    for cells in ([cell, other], [other, cell]):
+        found = values(cells, View())
+        assert found == {("msp (seed 1)", "mean:all"): 0.5, ("odin (seed 1)", "mean:all"): 0.5}
+        assert told in render(tidy(cells, {}))
+        assert told.replace(" (seed 1)", "") in " ".join(render_compact(tidy(cells, {})).split())
+    assert "Other means" not in render(tidy([cell], {})) + render(tidy([other], {}))
+    many = [
+        cell,
+        stored(tmp_path, "energy", ood=sets, means='{"all": ["b"]}'),
+        stored(tmp_path, "gen", ood=sets, means='{"all": ["b"]}'),
+    ]
+    assert set(values(many, View()).values()) == {0.0}  # as most have it
+
+
+def test_a_file_that_names_some_means_alone_has_one_over_all_that_there_is(tmp_path, stored):
+    cell = stored(tmp_path, ood=[("a", ALL_PASS), ("b", NONE_PASS)], means='{"near": ["a"]}')
+    found = values([cell], View(by="mean"))
+    assert {ood: value for (_, ood), value in found.items()} == {"mean:all": 0.5, "mean:near": 1.0}
 
 
 def test_a_set_aside_has_a_row_of_its_own_and_enters_no_mean(tmp_path, stored):

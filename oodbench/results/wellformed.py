@@ -145,7 +145,7 @@ OF_CELL: Mapping[str, Kind] = {
 
 OF_GROUP: Mapping[str, Kind] = {
     "constants": CONSTANTS,
-    **dict.fromkeys(("threat", "distance", "source", "labels_note", "id_task", "key"), TEXT),
+    **dict.fromkeys(("threat", "distance", "source", "labels_note", "images_note", "id_task", "key"), TEXT),
     **dict.fromkeys(("fingerprint", "id_fingerprint", "network_digest", "images_sha256"), TEXT),
     **dict.fromkeys(("date", "device", "hardware", "torch", "python", "oodbench"), TEXT),
     **dict.fromkeys(("looks", "stops_at"), FINITE),

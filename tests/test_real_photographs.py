@@ -100,7 +100,7 @@ def test_what_is_left_when_both_sides_move_is_the_references(table):
     rows = rows[(rows["suite"] == SUITE) & (rows["task"] == "linf-adaptive-both")]
     said = re.findall(r"\| ([\w+-]+) \| (\S+ / \S+) \| (\S+ / \S+) \|", PAGE.read_text(encoding="utf-8"))
     lost = set(rows["detector"]) - {name for name, _, _ in said}
-    assert len(said) == 8
+    assert len(said) == 9
     cells = [cell for cell in find_results(SCORES).cells if cell.path.parent.name in {name for name, _, _ in said}]
     frame = tidy(cells, {})
     marked = doubted(frame[frame["limit"] == 200])
@@ -111,9 +111,9 @@ def test_what_is_left_when_both_sides_move_is_the_references(table):
         assert of_both == f"{mean(own, 'fpr95'):.2f} / {mean(own, 'auroc'):.2f}{mark}"
     left = {name: f"{mean(rows[rows['detector'] == name], 'auroc'):.2f}" for name in lost}
     text = " ".join(PAGE.read_text("utf-8").split())
-    assert f"DivOE with {left.pop('divoe')} and CCU with {left.pop('ccu')}. **None of these nineteen methods" in text
+    assert f"DivOE with {left.pop('divoe')} and CCU with {left.pop('ccu')}. **None of these twenty methods" in text
     assert set(left) == {"msp", "oe", "ntom", "sofl", "rowl", "logitnorm", "energy-ft", "mixoe", "vos"}
-    assert set(left.values()) == {"0.00"} and len(said) + len(lost) == 19
+    assert set(left.values()) == {"0.00"} and len(said) + len(lost) == 20
 
 
 def test_what_is_measured_here_beside_the_paper_stands_in_the_table(table):
@@ -141,8 +141,8 @@ def test_the_picture_shows_every_detector_of_the_table(table):
 def test_the_networks_behind_the_table_are_kept(measured):
     named = {name for name in measured["checkpoint"] if name}
     kept = pretrained.roots(Path("none"))[0] / "cifar10-small"
-    assert "networks of CCU (40 MB), DivOE, MixOE and VOS are not kept" in " ".join(PAGE.read_text("utf-8").split())
-    not_kept = {"ccu.safetensors", "divoe.safetensors", "mixoe.safetensors", "vos.safetensors"}
+    assert "networks of CCU (40 MB), ATD (3.3 MB), DivOE, MixOE and VOS are not kept" in " ".join(PAGE.read_text("utf-8").split())
+    not_kept = {"atd.safetensors", "ccu.safetensors", "divoe.safetensors", "mixoe.safetensors", "vos.safetensors"}
     assert named - not_kept == {file.name for file in kept.glob("*.safetensors")}
     assert sum(file.stat().st_size for file in kept.iterdir()) < 20e6
 

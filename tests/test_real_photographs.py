@@ -141,7 +141,8 @@ def test_the_picture_shows_every_detector_of_the_table(table):
 def test_the_networks_behind_the_table_are_kept(measured):
     named = {name for name in measured["checkpoint"] if name}
     kept = pretrained.roots(Path("none"))[0] / "cifar10-small"
-    assert "networks of CCU (40 MB), ATD (3.3 MB), DivOE, MixOE and VOS are not kept" in " ".join(PAGE.read_text("utf-8").split())
+    page = " ".join(PAGE.read_text("utf-8").split())
+    assert "networks of CCU (40 MB), ATD (3.3 MB), DivOE, MixOE and VOS are not kept" in page
     not_kept = {"atd.safetensors", "ccu.safetensors", "divoe.safetensors", "mixoe.safetensors", "vos.safetensors"}
     assert named - not_kept == {file.name for file in kept.glob("*.safetensors")}
     assert sum(file.stat().st_size for file in kept.iterdir()) < 20e6

@@ -71,7 +71,15 @@ def test_an_id_test_set_without_labels_is_scored_and_its_accuracy_unknown(oodben
     assert by_name == (0, out, err)
     code, _, err = oodbench("check", "--reference", "own.csv", "--suite", f"{suite.stem}s")
     assert code == 2 and f"did you mean {suite.stem!r}?" in err
-    shape = {"metric": "accuracy", "task": "id", "ood": "", "n_ood": 0, "epsilon": 0, "constants": ""}
+    shape = {
+        "metric": "accuracy",
+        "task": "id",
+        "ood": "",
+        "n_ood": 0,
+        "epsilon": 0,
+        "constants": "",
+        "images_digest": "",
+    }
     stated = known.iloc[:1].assign(**shape, value=0.9, tolerance=0.1)
     pd.concat([known, stated]).to_csv(tmp_path / "own.csv", index=False)
     assert "carry no labels" in oodbench("check", "--reference", "own.csv")[1]

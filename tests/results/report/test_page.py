@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import pytest
 
+from oodbench.basics.words import in_one_line
 from oodbench.results.report import boards, render
 from oodbench.results.report.page import embedded_json
 
@@ -25,7 +26,7 @@ def test_a_hostile_name_stays_a_name(made, data):
     made_cell = made(HOSTILE, settings=HOSTILE, paper=HOSTILE)
     page = render(boards([made_cell], data)).decode()
     ((board,), (row,)) = (found := data_of(page)["boards"]), found[0]["rows"]
-    assert row["detector"] == row["paper"] == HOSTILE
+    assert row["detector"] == row["paper"] == in_one_line(HOSTILE)
     assert "owned'</script>" not in page
     assert board["suite"] == "toys"
 

@@ -67,12 +67,6 @@ def test_a_mean_that_one_file_has_over_other_sets_moves_no_other_row(tmp_path, s
     assert set(values(many, View()).values()) == {0.0}  # as most have it
 
 
-def test_a_file_that_names_some_means_alone_has_one_over_all_that_there_is(tmp_path, stored):
-    cell = stored(tmp_path, ood=[("a", ALL_PASS), ("b", NONE_PASS)], means='{"near": ["a"]}')
-    found = values([cell], View(by="mean"))
-    assert {ood: value for (_, ood), value in found.items()} == {"mean:all": 0.5, "mean:near": 1.0}
-
-
 def test_a_set_aside_has_a_row_of_its_own_and_enters_no_mean(tmp_path, stored):
     means = json.dumps({"all": ["a", "b"]})
     cell = stored(tmp_path, ood=[("a", ALL_PASS), ("b", NONE_PASS), ("c", ALL_PASS)], means=means, aside=("c",))

@@ -18,7 +18,7 @@ from oodbench.results import tables
 from oodbench.results.conditions import SCORED_IN_TF32
 from oodbench.results.current import Today
 from oodbench.results.metric_facts import FACTS
-from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS, images_digest
+from oodbench.results.reference import COLUMNS, CONDITIONS, IDENTITY, NUMBERS, digest_of_sets
 from oodbench.results.store import Cell
 from oodbench.results.tables import flags
 from oodbench.results.tables.summary import MEAN, SUITE, mean_sets, sets_behind
@@ -173,7 +173,7 @@ def _images_digests(rows: pd.DataFrame) -> list[str]:
     digests = []
     for cell, ood, fingerprint in zip(rows["cell"], rows["ood"], rows["fingerprint"], strict=True):
         of_ood = fingerprint if isinstance(fingerprint, tuple) else [str(fingerprint)] * bool(ood)
-        digests.append(images_digest(str(of_id.get(cell, "")), of_ood))
+        digests.append(digest_of_sets(str(of_id.get(cell, "")), of_ood))
     return digests
 
 

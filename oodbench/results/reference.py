@@ -54,7 +54,7 @@ SHIPPED = (PUBLISHED, "measured")
 SIDES = ("", "both")
 
 
-def images_digest(of_id: str, of_ood: Sequence[str] = ()) -> str:
+def digest_of_sets(of_id: str, of_ood: Sequence[str] = ()) -> str:
     """The `images_digest` of a figure, from fingerprints of its ID set and OOD sets; "" where one is not known."""
     known = [of_id, *sorted(of_ood)]
     return digest(*known)[:DIGITS] if all(known) else ""

@@ -93,20 +93,13 @@ def _places(reference: pd.DataFrame, rows: pd.DataFrame) -> list[int | None]:
     return places
 
 
-def other_networks(reference: pd.DataFrame | None, frame: pd.DataFrame) -> list[str]:
-    """The names of given networks whose figures `update_reference` replaces by those of another file of that name."""
-    if reference is None:
-        return []
-    rows = _figures_to_keep(frame)[list(COLUMNS)].reset_index(drop=True)
-    before = [(row, place) for row, place in enumerate(_places(reference, rows)) if place is not None]
-    return list(
-        dict.fromkeys(
-            str(rows["checkpoint"][row])
-            for row, place in before
-            if rows["checkpoint"][row]
-            and reference["network_digest"].iloc[place] not in ("", rows["network_digest"][row])
-        )
-    )
+def replaced_networks(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """The file names of given networks that a reference had figures of before an update, and has none of after it."""
+    columns = [*IDENTITY, "convention", "network_digest"]
+    given = before[(before["checkpoint"] != "") & (before["network_digest"] != "")]
+    gone = set(_tuples(given, columns)) - set(_tuples(after, columns))
+    is_gone = [name in gone for name in _tuples(given, columns)]
+    return list(given["checkpoint"][is_gone].unique())
 
 
 def _tuples(frame: pd.DataFrame, columns: Sequence[str]) -> list[Hashable]:

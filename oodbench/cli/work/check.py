@@ -12,7 +12,7 @@ import pandas as pd
 
 from oodbench.basics.errors import OodbenchError, unknown
 from oodbench.basics.files import update_alone, write_atomic
-from oodbench.basics.words import in_one_line, printable
+from oodbench.basics.words import in_one_line
 from oodbench.cli.check import CheckOptions
 from oodbench.cli.terminal import warn
 from oodbench.registry import discover
@@ -22,7 +22,7 @@ from oodbench.results.check import Status, Verdict, worst_first
 from oodbench.results.check import check as compare
 from oodbench.results.folder import find_results
 from oodbench.results.store import Cell
-from oodbench.results.updating import cells_behind, other_networks, update_reference
+from oodbench.results.updating import cells_behind, replaced_networks, update_reference
 from oodbench.suitefiles import suitefile
 
 
@@ -70,9 +70,9 @@ def _update(file: Path, measured: pd.DataFrame) -> None:
         raise OodbenchError(f"--update needs a file of yours to write to, and '{file}' comes with oodbench")
     with update_alone(file):
         known = reference.read(file) if file.is_file() else None
-        for name in other_networks(known, measured):
-            warn(f"{file} had figures of another network that is called {name}, by its digest: these take their place")
         rows = update_reference(known, measured)
+        for name in replaced_networks(known, rows) if known is not None else ():
+            warn(f"{file} had figures of another network that is called {name}, by its digest: these take their place")
         reference.write(rows, file)
     click.echo(f"{file}: {len(rows)} figures, {len(rows) - (0 if known is None else len(known))} of them new")
 
@@ -129,7 +129,7 @@ def _current_figures(frame: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     for cell in frame.loc[outdated, "cell"].unique():
         warn(f"left out: {cell} was made by other code than today's: run it again")
     for row in frame[~outdated & (frame["failed"] != "")].drop_duplicates("cell").itertuples():
-        warn(f"left out: what {row.cell} has not got to, for it failed: {printable(str(row.failed))}")
+        warn(f"left out: what {row.cell} has not got to, for it failed: {row.failed}")
     for name in frame[(frame["current"] == "") & (frame["code"] != "")]["detector"].unique():
         warn(
             f"no detector is called {name} here, so no check will know whether its code is still the same: give its "

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from oodbench.metrics import CONVENTIONS
-from oodbench.results.reference import images_digest
+from oodbench.results.reference import digest_of_sets
 from oodbench.results.tables.summary import Entry, sets_behind
 
 
@@ -81,7 +81,7 @@ def _images(frame: pd.DataFrame, entry: Entry, sets: Collection[str]) -> str:
     of_cell = frame[frame["cell"] == entry.cells[0]]
     of_id = of_cell[of_cell["ood"] == ""]["fingerprint"].astype(str)
     of_task = of_cell[(of_cell["task"] == entry.task) & of_cell["ood"].isin(sets)].drop_duplicates("ood")
-    return images_digest("".join(of_id[:1]), of_task["fingerprint"].astype(str).tolist())
+    return digest_of_sets("".join(of_id[:1]), of_task["fingerprint"].astype(str).tolist())
 
 
 def _nearest(rows: pd.DataFrame, cell: "pd.Series[Any]") -> pd.DataFrame:
